@@ -1,1 +1,9 @@
-//! (being written)
+//! Golden images: what Groundstate restores.
+//!
+//! This package owns the manifest, the chunks, the store, the signatures and the restore path. It is a leaf: it
+//! imports no other package of the workspace and does no network I/O; its core reads neither clock nor environment.
+//! The formats are documented byte by byte in `images/DESIGN.md`.
+
+pub mod digest;
+
+pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
