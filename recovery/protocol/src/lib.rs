@@ -1,1 +1,32 @@
-//! (being written)
+//! The words that appliance, agent and operator share.
+//!
+//! Types and codecs only: no sockets, no clock, no database, no environment. Everything here is plain data with a JSON
+//! form (the agent API and the operator API) or a documented binary form ([`tpm`]).
+//!
+//! | module | who speaks it |
+//! |---|---|
+//! | [`ids`] | everyone: names that must not be mixed up |
+//! | [`agent`] | agent ⇄ appliance, over TLS pinned to the appliance's key |
+//! | [`job`] | the states of a recovery job, its phases, why it is held |
+//! | [`operator`] | people and scripts ⇄ appliance (REST, console, command line) |
+//! | [`evidence`] | the hash-chained evidence log, as exported and verified |
+//! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
+//! | [`trust`] | what travels inside the recovery system and on the ESP |
+//! | [`tpm`] | TPM 2.0 structures and the TCG event log |
+//!
+//! It must never: hold a policy, decide anything, or know how a message travels.
+
+pub mod agent;
+pub mod evidence;
+pub mod ids;
+pub mod job;
+pub mod operator;
+pub mod problem;
+pub mod tpm;
+pub mod trust;
+
+pub use ids::{EndpointId, JobId, MacAddr};
+pub use problem::Problem;
+
+/// Version of the agent API. The appliance refuses a [`agent::Hello`] with another major version.
+pub const AGENT_PROTOCOL: u32 = 1;

@@ -1,0 +1,429 @@
+//! The agent API: JSON over TLS on the endpoints' port, the appliance pinned by its key ([`crate::trust`]).
+//!
+//! ```text
+//! agent (recovery system)                 appliance
+//!   POST /agent/v1/hello     ───────────►   MAC selects a boot ticket; none: refused, "local disk"
+//!                            ◄───────────   Challenge (credential, nonce, PCRs) | Pair (code) | Wait
+//!   POST /agent/v1/proof     ───────────►   activated secret, quote, event log
+//!                            ◄───────────   Accepted
+//!   POST /agent/v1/next      ───────────►
+//!                            ◄───────────   Wait | Restore(order) | Reboot | PowerOff
+//!   POST /agent/v1/report    ───────────►   planned, progress, written, proven, committed, refused
+//!                            ◄───────────   Continue | Abort
+//! agent (restored system, check-in service)
+//!   hello, proof (with a certified TLS key) ─► Enrol (one-time EST secret) ─► EST ─► report Enrolled
+//! ```
+//!
+//! Every message after the hello carries the session and, where it belongs to a job, the job; a stale one is refused.
+
+use std::collections::BTreeMap;
+
+use images::ImageId;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{JobId, MacAddr};
+
+/// Bytes in JSON: standard base64 (RFC 4648 §4).
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Base64(pub Vec<u8>);
+
+impl TryFrom<String> for Base64 {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.decode(text).map(Self)
+    }
+}
+
+impl From<Base64> for String {
+    fn from(bytes: Base64) -> Self {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(bytes.0)
+    }
+}
+
+impl std::fmt::Debug for Base64 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// Which system is speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootedAs {
+    /// The recovery system, booted from the network.
+    RecoverySystem,
+    /// The restored golden system, booted from its disk.
+    GoldenSystem,
+}
+
+/// `POST /agent/v1/hello`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::AGENT_PROTOCOL`].
+    pub protocol: u32,
+    /// The agent's version, for people.
+    pub agent_version: String,
+    /// Which system is speaking.
+    pub booted_as: BootedAs,
+    /// What the endpoint is made of.
+    pub inventory: Inventory,
+    /// The endpoint's TPM; `None` where there is none.
+    pub tpm: Option<TpmIdentity>,
+    /// The enrolment ticket found on the ESP (restored system, first boot); `None` otherwise.
+    pub enrolment_ticket: Option<String>,
+}
+
+/// What an endpoint is made of, as the agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Ethernet addresses, the one that booted first if known.
+    pub macs: Vec<MacAddr>,
+    /// SMBIOS system manufacturer (DSP0134 type 1); empty when unknown.
+    pub vendor: String,
+    /// SMBIOS product name.
+    pub product: String,
+    /// SMBIOS system serial number.
+    pub serial: String,
+    /// SMBIOS system UUID as the kernel prints it.
+    pub uuid: String,
+    /// How the firmware booted us.
+    pub firmware: Firmware,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Disks that could be written.
+    pub disks: Vec<DiskFacts>,
+}
+
+/// How the firmware booted us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Firmware {
+    /// Legacy BIOS.
+    Bios,
+    /// UEFI with Secure Boot off.
+    Uefi,
+    /// UEFI with Secure Boot enforcing.
+    UefiSecureBoot,
+}
+
+/// One disk. Identity is WWN or serial; a kernel name is not an identity and does not appear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFacts {
+    /// World wide name (NAA, EUI-64 or NGUID) as the kernel prints it.
+    pub wwn: Option<String>,
+    /// Serial number, trimmed.
+    pub serial: Option<String>,
+    /// Model, trimmed; for people.
+    pub model: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Logical sector size in bytes: 512 or 4096.
+    pub sector_bytes: u32,
+    /// `nvme`, `ata`, `scsi`, `virtio`, `mmc` or `usb`.
+    pub transport: String,
+    /// Spinning disk.
+    pub rotational: bool,
+    /// Removable medium; never a target.
+    pub removable: bool,
+}
+
+/// The endpoint's TPM as it presents itself; proven by [`Proof`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TpmIdentity {
+    /// `TPMT_PUBLIC` of the endorsement key (TPM 2.0 Part 2 §12.2.4).
+    pub ek_public: Base64,
+    /// EK certificate (DER) where the TPM holds one.
+    pub ek_certificate: Option<Base64>,
+    /// `TPMT_PUBLIC` of the attestation key.
+    pub ak_public: Base64,
+}
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum HelloReply {
+    /// Prove yourself.
+    Challenge(Challenge),
+    /// No TPM: show this code on the screen until a person confirmed it, asking `next` meanwhile.
+    Pair {
+        /// For the following messages.
+        session: String,
+        /// Six digits.
+        code: String,
+    },
+    /// Known but nothing to do yet: say hello again later.
+    Wait {
+        /// Seconds until then.
+        seconds: u32,
+        /// Why, for the screen.
+        why: String,
+    },
+}
+
+/// A fresh question to a TPM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// For the following messages.
+    pub session: String,
+    /// `TPM2B_ID_OBJECT` contents (TPM 2.0 Part 1 §24).
+    pub credential: Base64,
+    /// `TPM2B_ENCRYPTED_SECRET` contents.
+    pub encrypted_secret: Base64,
+    /// 32 bytes, single use; the quote's `extraData`.
+    pub nonce: Base64,
+    /// PCR indices of the SHA-256 bank to quote.
+    pub pcrs: Vec<u8>,
+}
+
+/// `POST /agent/v1/proof`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// From the challenge.
+    pub session: String,
+    /// What `TPM2_ActivateCredential` returned.
+    pub activated: Base64,
+    /// `TPMS_ATTEST` of the quote.
+    pub quote: Base64,
+    /// `TPMT_SIGNATURE` over it.
+    pub signature: Base64,
+    /// TCG crypto-agile event log, as the kernel exposes it; may be empty where firmware keeps none.
+    pub event_log: Base64,
+    /// Value of each quoted PCR (32 bytes).
+    pub pcrs: BTreeMap<u8, Base64>,
+    /// Restored system: the TLS key to be enrolled, certified by the AK.
+    pub tls_key: Option<CertifiedKey>,
+}
+
+/// A key that the AK certified as held by the same TPM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertifiedKey {
+    /// `TPMT_PUBLIC` of the key.
+    pub public: Base64,
+    /// `TPMS_ATTEST` of `TPM2_Certify`, `extraData` = the challenge's nonce.
+    pub attest: Base64,
+    /// `TPMT_SIGNATURE` over it.
+    pub signature: Base64,
+}
+
+/// The answer to a proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum ProofReply {
+    /// Proven; go on with `next` (recovery system) or check in again later (restored system).
+    Accepted {
+        /// Restored system: seconds until the next check-in.
+        again_in_seconds: u32,
+    },
+    /// Proven and expected: enrol with this one-time secret.
+    Enrol(EnrolOrder),
+}
+
+/// How to enrol over EST (RFC 7030 §3.2.3: HTTP Basic).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolOrder {
+    /// The job this enrolment belongs to.
+    pub job: JobId,
+    /// EST path, e.g. `/.well-known/est/simpleenroll`.
+    pub path: String,
+    /// HTTP Basic user name.
+    pub user: String,
+    /// HTTP Basic password; single use, bound to the certified key.
+    pub password: String,
+    /// Subject common name to ask for; the appliance decides the subject anyway.
+    pub common_name: String,
+}
+
+impl std::fmt::Debug for EnrolOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrolOrder").field("job", &self.job).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// `POST /agent/v1/next`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// From the challenge.
+    pub session: String,
+}
+
+/// What the agent is told to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum Assignment {
+    /// Ask again later.
+    Wait {
+        /// Seconds until then.
+        seconds: u32,
+        /// Why, for the screen.
+        why: String,
+    },
+    /// Bring the disk to the golden image.
+    Restore(Box<RestoreOrder>),
+    /// Reboot into whatever the firmware chooses.
+    Reboot {
+        /// Why, for the screen.
+        why: String,
+    },
+    /// Stop here and show the text: a person decides.
+    Stop {
+        /// What happened and what now, for the screen.
+        why: String,
+    },
+}
+
+/// One restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreOrder {
+    /// The job.
+    pub job: JobId,
+    /// Grows with each order of this job; a report with another number is stale.
+    pub step_seq: u32,
+    /// The golden image: its manifest's digest.
+    pub image: ImageId,
+    /// Where to read the signed manifest: URLs in order of preference, `http://<ip>/v1/manifests/<id>`.
+    pub manifest_urls: Vec<String>,
+    /// Where to post frame requests, `http://<ip>/v1/frames`, in order of preference.
+    pub frames_urls: Vec<String>,
+    /// Which disk.
+    pub disk: DiskSelector,
+    /// Read back everything (`true`) or only what was written.
+    pub read_back_all: bool,
+    /// Files to place on the ESP after the read-back and before the boot region: path with `/` → content.
+    pub esp_files: BTreeMap<String, Base64>,
+}
+
+/// Which disk to write. Nothing removable, never by kernel name; none or several matches: refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskSelector {
+    /// This WWN.
+    pub wwn: Option<String>,
+    /// This serial number.
+    pub serial: Option<String>,
+    /// Where neither is on record: at least this size.
+    pub min_size_bytes: u64,
+    /// At most this size, when set.
+    pub max_size_bytes: Option<u64>,
+    /// This transport, when set.
+    pub transport: Option<String>,
+}
+
+/// `POST /agent/v1/report`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// From the challenge.
+    pub session: String,
+    /// The job.
+    pub job: JobId,
+    /// The order this belongs to ([`RestoreOrder::step_seq`]); 0 for the restored system.
+    pub step_seq: u32,
+    /// What happened.
+    pub what: Reported,
+}
+
+/// What the agent has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Reported {
+    /// The disk was scanned and the plan made; nothing is written before the answer says `Continue`.
+    Planned {
+        /// The plan in numbers.
+        plan: PlanFacts,
+        /// The disk it is for.
+        disk: DiskFacts,
+    },
+    /// Work goes on.
+    Progress {
+        /// Which part.
+        activity: Activity,
+        /// Bytes done.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
+    },
+    /// All but the boot region is on the disk.
+    Written {
+        /// In numbers.
+        stats: RestoreFacts,
+    },
+    /// Read back and equal.
+    Proven {
+        /// In numbers.
+        stats: RestoreFacts,
+    },
+    /// The boot region is written and read back; the endpoint reboots after the answer.
+    Committed {
+        /// In numbers.
+        stats: RestoreFacts,
+    },
+    /// The restored system holds its certificate.
+    Enrolled {
+        /// Serial number of the certificate, lower-case hex.
+        certificate_serial: String,
+    },
+    /// The agent will not or cannot go on.
+    Refused {
+        /// Why, from the closed list.
+        reason: crate::job::HoldReason,
+        /// The values at hand, for a person.
+        detail: String,
+    },
+}
+
+/// What the agent is doing to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Reading what is there.
+    Scanning,
+    /// Fetching and writing.
+    Writing,
+    /// Reading back.
+    ReadingBack,
+}
+
+/// A delta plan in numbers; bytes of disk unless named otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlanFacts {
+    /// Size of the image's disk.
+    pub image_bytes: u64,
+    /// Already right.
+    pub keep_bytes: u64,
+    /// Must come over the network.
+    pub fetch_bytes: u64,
+    /// Must become zero.
+    pub zero_bytes: u64,
+    /// Chunks to fetch.
+    pub fetch_chunks: u64,
+}
+
+/// A restore in numbers; bytes of disk unless named otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RestoreFacts {
+    /// Bytes that travelled (frames as sent).
+    pub wire_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Bytes made zero.
+    pub zeroed_bytes: u64,
+    /// Bytes read back and compared.
+    pub read_back_bytes: u64,
+    /// Largest resident memory of the agent, from the kernel.
+    pub memory_peak_bytes: u64,
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum ReportReply {
+    /// Go on.
+    Continue,
+    /// Stop where you are; before the first write the disk is untouched.
+    Abort {
+        /// Why, for the screen.
+        why: String,
+    },
+}

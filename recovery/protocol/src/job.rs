@@ -1,0 +1,249 @@
+//! The states of a recovery job and why it can be held. Data only: the transitions live in the appliance's job machine.
+//!
+//! ```text
+//! Proposed ─► Admitted ─► Approved ─► Fenced ─► Ticketed ─► Powering ─► AgentWait ─► Proving ─┊─► Imaging ─► ReadBack
+//!                                                                  point of no return ────────┊
+//!   ─► Disarming ─► OsWait ─► Verifying ─► Enrolling ─► Registering ─► Releasing ─► Recovered
+//!   any ─► Held(reason) ─► resume | Cancelled | Failed(reason)
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// One working state of a recovery job, in the order in which a job passes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// A trigger asked for it; nothing was checked yet.
+    Proposed,
+    /// The guard rails let it in.
+    Admitted,
+    /// A person, or the group's mode `auto`, approved it.
+    Approved,
+    /// The old identity is revoked; the endpoint is to be treated as not trusted.
+    Fenced,
+    /// A boot ticket lives: the network boot answers this endpoint.
+    Ticketed,
+    /// The endpoint is being powered into a network boot.
+    Powering,
+    /// Waiting for the recovery system's hello.
+    AgentWait,
+    /// The recovery system proves its TPM and what it booted (or a person pairs it).
+    Proving,
+    /// Scan, plan, poison, write. From here the old content is gone.
+    Imaging,
+    /// What was written is read back and compared.
+    ReadBack,
+    /// The ticket is voided and the boot override cleared; the endpoint reboots.
+    Disarming,
+    /// Waiting for the restored system's hello.
+    OsWait,
+    /// The restored system's quote is compared with the image's predictions.
+    Verifying,
+    /// A TPM-held key gets its certificate (EST).
+    Enrolling,
+    /// The control plane learns of the recovered endpoint.
+    Registering,
+    /// Quarantine is lifted.
+    Releasing,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 16] = [
+        Self::Proposed,
+        Self::Admitted,
+        Self::Approved,
+        Self::Fenced,
+        Self::Ticketed,
+        Self::Powering,
+        Self::AgentWait,
+        Self::Proving,
+        Self::Imaging,
+        Self::ReadBack,
+        Self::Disarming,
+        Self::OsWait,
+        Self::Verifying,
+        Self::Enrolling,
+        Self::Registering,
+        Self::Releasing,
+    ];
+
+    /// True from the stage whose first act may change the disk. Before it a job can be cancelled without a trace.
+    #[must_use]
+    pub fn past_point_of_no_return(self) -> bool {
+        self >= Self::Imaging
+    }
+
+    /// The stage's name as a technician reads it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Proposed => "asked for",
+            Self::Admitted => "checked against the guard rails",
+            Self::Approved => "approved",
+            Self::Fenced => "old identity revoked",
+            Self::Ticketed => "boot ticket issued",
+            Self::Powering => "powering into network boot",
+            Self::AgentWait => "waiting for the recovery system",
+            Self::Proving => "proving the hardware",
+            Self::Imaging => "writing the golden image",
+            Self::ReadBack => "reading back",
+            Self::Disarming => "ticket voided, rebooting",
+            Self::OsWait => "waiting for the restored system",
+            Self::Verifying => "verifying the restored system",
+            Self::Enrolling => "enrolling",
+            Self::Registering => "registering with the control plane",
+            Self::Releasing => "lifting quarantine",
+        }
+    }
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum JobState {
+    /// Moving, or waiting with a limit.
+    Working {
+        /// The stage it is in.
+        stage: Stage,
+    },
+    /// Stopped until a person decides.
+    Held {
+        /// The stage it stopped in and will resume from.
+        stage: Stage,
+        /// Why, from the closed list.
+        reason: HoldReason,
+        /// The values at hand, for a person.
+        detail: String,
+    },
+    /// The restored system checked in, proved itself and is enrolled.
+    Recovered,
+    /// Stopped by a person before or after the point of no return (`stage` tells).
+    Cancelled {
+        /// The stage it was in.
+        stage: Stage,
+    },
+    /// Given up for good.
+    Failed {
+        /// The stage it was in.
+        stage: Stage,
+        /// Why.
+        reason: HoldReason,
+        /// The values at hand, for a person.
+        detail: String,
+    },
+}
+
+impl JobState {
+    /// True when nothing will happen any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Recovered | Self::Cancelled { .. } | Self::Failed { .. })
+    }
+
+    /// The stage the job is in or ended in; `None` once recovered.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        match self {
+            Self::Working { stage }
+            | Self::Held { stage, .. }
+            | Self::Cancelled { stage }
+            | Self::Failed { stage, .. } => Some(*stage),
+            Self::Recovered => None,
+        }
+    }
+}
+
+macro_rules! hold_reasons {
+    ($($(#[$doc:meta])* $name:ident, $code:literal, $what:literal, $now:literal;)*) => {
+        /// Why a job is held: the closed list. Each has a stable code, what happened and what to do now.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum HoldReason { $($(#[$doc])* #[serde(rename = $code)] $name,)* }
+
+        impl HoldReason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            /// The stable code.
+            #[must_use]
+            pub fn code(self) -> &'static str { match self { $(Self::$name => $code,)* } }
+            /// What happened, one sentence.
+            #[must_use]
+            pub fn what(self) -> &'static str { match self { $(Self::$name => $what,)* } }
+            /// What to do now, one sentence.
+            #[must_use]
+            pub fn what_now(self) -> &'static str { match self { $(Self::$name => $now,)* } }
+        }
+    };
+}
+
+hold_reasons! {
+    /// A guard rail said no.
+    GuardRail, "guard-rail", "A guard rail stopped this recovery.", "Read which rule, wait or change it, then resume the job.";
+    /// The group's mode wants a person's approval.
+    AwaitingApproval, "awaiting-approval", "This group's mode wants a person to approve.", "Approve the job in the console or with `groundstate job approve`.";
+    /// No golden image, or none that our keys trust.
+    ImageNotTrusted, "image-not-trusted", "The golden image is missing or no trusted key signed it.", "Import and sign the image (`groundstate image list`), then resume.";
+    /// The BMC did not do what it was told.
+    PowerFailed, "power-failed", "The endpoint could not be powered into a network boot.", "Switch the endpoint off and on by hand and choose network boot, then resume.";
+    /// No hello from the recovery system in time.
+    AgentSilent, "agent-silent", "The recovery system did not report in time.", "Look at the endpoint's screen: check cable, boot order and Secure Boot, then resume.";
+    /// The endpoint has no TPM: a person must match the pairing code.
+    PairingNeeded, "pairing-needed", "This endpoint has no TPM to prove itself with.", "Compare the code on its screen with the console and confirm it.";
+    /// The TPM is not the one on record.
+    IdentityChanged, "identity-changed", "The endpoint's TPM is not the one on record.", "If the board was replaced, approve the new identity; if not, isolate the endpoint.";
+    /// The recovery system's quote does not match what we serve.
+    RecoverySystemNotProven, "recovery-system-not-proven", "The quote of the recovery system does not match what the appliance serves.", "Do not trust this endpoint's network: check for a foreign boot server, then resume.";
+    /// Firmware measurements changed since the baseline.
+    FirmwareChanged, "firmware-changed", "The endpoint's firmware measurements changed since they were recorded.", "If the firmware was updated on purpose, approve the new baseline; if not, replace the board.";
+    /// No disk fits the selector.
+    DiskNotFound, "disk-not-found", "No disk of the endpoint matches the disk on record.", "Check the disk and its cable, or name the new disk's serial for this endpoint, then resume.";
+    /// More than one disk fits the selector.
+    DiskAmbiguous, "disk-ambiguous", "More than one disk matches.", "Name one disk by serial or WWN for this endpoint, then resume.";
+    /// The image does not fit the disk.
+    DiskUnfit, "disk-unfit", "The golden image does not fit the disk.", "Fit a disk of the right size and sector size, or choose another image.";
+    /// The agent could not verify the manifest.
+    ManifestRefused, "manifest-refused", "The endpoint refused the golden image's manifest.", "Verify the image (`groundstate image verify`) and its signatures; the disk was not touched.";
+    /// A chunk's bytes are not what its id says.
+    ChunkCorrupt, "chunk-corrupt", "A chunk arrived whose bytes do not match its digest.", "Run `groundstate image verify --all` on the appliance; repair the store, then resume.";
+    /// Reading or writing the disk failed.
+    DiskFailed, "disk-failed", "The endpoint's disk failed while it was read or written.", "Replace the disk, then resume; the endpoint will not boot until then.";
+    /// What was read back is not what was written.
+    ReadBackFailed, "read-back-failed", "The disk did not return what was written to it.", "Replace the disk, then resume; the endpoint will not boot until then.";
+    /// No progress for too long.
+    Stalled, "stalled", "The endpoint stopped making progress.", "Check its network link and power, then resume; what is right on the disk is kept.";
+    /// No hello from the restored system in time.
+    OsSilent, "os-silent", "The restored system did not check in in time.", "Look at the endpoint's screen; if it does not boot, resume to recover it again.";
+    /// The restored system's quote does not match the image.
+    GoldenNotProven, "golden-not-proven", "The restored system is not what the golden image predicts.", "Treat the endpoint as compromised: keep it isolated and look at the named digest.";
+    /// The enrolment ticket is spent, foreign or wrong.
+    TicketRefused, "ticket-refused", "The endpoint showed a spent or foreign enrolment ticket.", "Recover the endpoint again; if it repeats, somebody copied a ticket: isolate the endpoint.";
+    /// EST refused or failed.
+    EnrolmentFailed, "enrolment-failed", "The endpoint could not be enrolled.", "Read the detail, mend the cause, then resume.";
+    /// The control plane does not answer.
+    ControlPlaneFailed, "control-plane-failed", "The control plane could not be told.", "Check the control plane; the job resumes by itself when it answers, or resume it.";
+    /// A person stopped it past the point of no return.
+    Stopped, "stopped", "A person stopped this recovery while the disk was being written.", "The endpoint does not boot now; resume the job to finish it.";
+    /// The agent reported something that fits nowhere else.
+    AgentFailed, "agent-failed", "The agent reported a failure.", "Read the detail on the endpoint's screen or in the job, then resume.";
+    /// The appliance itself failed.
+    ApplianceFailed, "appliance-failed", "The appliance could not do its part.", "Read the detail and the appliance's log, mend the cause, then resume.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_listed_once_and_in_order() {
+        assert!(Stage::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn every_hold_reason_says_what_now() {
+        for reason in HoldReason::ALL {
+            assert!(reason.what().ends_with('.') && reason.what_now().ends_with('.'), "{reason:?}");
+            let json = serde_json::to_string(reason).unwrap();
+            assert_eq!(json, format!("\"{}\"", reason.code()));
+        }
+    }
+}

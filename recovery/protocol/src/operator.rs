@@ -1,0 +1,329 @@
+//! What people and scripts send and see: REST under `/api/v1` on the console's port, JSON, refusals as [`Problem`].
+//!
+//! | call | in → out |
+//! |---|---|
+//! | `GET /api/v1/status` | → [`StatusView`] |
+//! | `GET /api/v1/endpoints`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
+//! | `POST /api/v1/endpoints` | [`NewEndpoint`] → [`EndpointView`] (adds, or approves a discovered one) |
+//! | `POST /api/v1/endpoints/{endpoint}/recover` | [`RecoverRequest`] → 202 [`JobView`]; an open job is returned, not doubled |
+//! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
+//! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
+//! | `POST /api/v1/jobs/{job}/{approve,resume,cancel}` | [`Decision`] → [`JobView`] |
+//! | `GET /api/v1/jobs/{job}/events` | → server-sent events, each `data:` a [`JobView`]; ends when the job is over |
+//! | `GET /api/v1/images` | → [`ImageView`] list |
+//! | `GET /api/v1/evidence[?job=]` | → JSON lines of [`crate::evidence::Line`] (whole log when no filter) |
+//! | `GET /api/v1/evidence/key` | → [`EvidenceKey`] |
+//! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
+//! | `GET /api/v1/drills/{drill}`, `…/report` | → [`DrillView`], HTML |
+//!
+//! Every call but `/livez` and `/readyz` carries `Authorization: Bearer <token>` or the console's session cookie.
+
+use images::ImageId;
+use serde::{Deserialize, Serialize};
+
+pub use crate::problem::Problem;
+use crate::{
+    agent::{Inventory, PlanFacts, RestoreFacts},
+    ids::{EndpointId, JobId, MacAddr},
+    job::{JobState, Stage},
+};
+
+/// The appliance in one look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The site's name.
+    pub site: String,
+    /// Version of the appliance.
+    pub version: String,
+    /// Seconds since it started.
+    pub up_seconds: u64,
+    /// Endpoints on record.
+    pub endpoints: u64,
+    /// Jobs that are neither over nor held.
+    pub jobs_working: u64,
+    /// Jobs that wait for a person.
+    pub jobs_held: u64,
+}
+
+/// Whether an endpoint is trusted; changed only by jobs and by people, never by the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointState {
+    /// Seen, not approved: gets nothing.
+    Discovered,
+    /// On record; not (yet) enrolled.
+    Known,
+    /// Enrolled and proving itself.
+    Trusted,
+    /// An attestation failed or a trigger came in.
+    Suspect,
+    /// A job owns it.
+    Recovering,
+    /// A job is held: a person must decide.
+    Held,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Its name.
+    pub endpoint: EndpointId,
+    /// Where it stands.
+    pub state: EndpointState,
+    /// Its blueprint's name; empty while only discovered.
+    pub blueprint: String,
+    /// Its group's name.
+    pub group: String,
+    /// Its Ethernet addresses.
+    pub macs: Vec<MacAddr>,
+    /// SHA-256 of the EK's SPKI (lower-case hex) once pinned.
+    pub ek_sha256: Option<String>,
+    /// May be the target of a drill.
+    pub drill_safe: bool,
+    /// What it said of itself last.
+    pub inventory: Option<Inventory>,
+    /// The pairing code it shows, while a person must confirm it.
+    pub pairing_code: Option<String>,
+    /// Last sign of life, milliseconds since 1970.
+    pub seen_unix_ms: Option<u64>,
+    /// The restored system's last accepted quote, milliseconds since 1970.
+    pub proven_unix_ms: Option<u64>,
+    /// Serial number of its certificate (lower-case hex), once enrolled.
+    pub certificate_serial: Option<String>,
+    /// The newest job, if any.
+    pub job: Option<JobView>,
+}
+
+/// Put an endpoint on record. Adding a name that exists with other facts is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewEndpoint {
+    /// Its name.
+    pub endpoint: EndpointId,
+    /// Its Ethernet addresses.
+    pub macs: Vec<MacAddr>,
+    /// The blueprint it follows, from the configuration.
+    pub blueprint: String,
+    /// The group whose mode and guard rails apply.
+    #[serde(default = "default_group")]
+    pub group: String,
+    /// The boot chain its firmware needs.
+    #[serde(default)]
+    pub chain: Chain,
+    /// Its disk's serial number, where more than one could be meant.
+    #[serde(default)]
+    pub disk_serial: Option<String>,
+    /// May be the target of a drill.
+    #[serde(default)]
+    pub drill_safe: bool,
+    /// How it is switched on and off.
+    #[serde(default)]
+    pub power: Power,
+}
+
+fn default_group() -> String {
+    "default".to_owned()
+}
+
+/// How firmware reaches the recovery system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chain {
+    /// By architecture: BIOS → iPXE, UEFI → iPXE and a UKI, UEFI HTTP Boot → the UKI.
+    #[default]
+    Auto,
+    /// UEFI with Secure Boot: Microsoft-signed shim, signed GRUB, signed kernel.
+    Shim,
+}
+
+/// How an endpoint is switched on and off.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum Power {
+    /// A person at the endpoint.
+    #[default]
+    Person,
+    /// IPMI 2.0 (RMCP+) through `ipmitool`.
+    Ipmi {
+        /// Address of the BMC.
+        host: String,
+        /// UDP port, usually 623.
+        port: u16,
+        /// User name.
+        user: String,
+        /// File on the appliance that holds the password; never the password itself.
+        password_file: String,
+    },
+}
+
+impl std::fmt::Debug for Power {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Person => f.write_str("a person"),
+            Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
+        }
+    }
+}
+
+/// Ask for a recovery.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverRequest {
+    /// Why, in the asker's words; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Confirm that the code on the endpoint's screen is the one the console shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairRequest {
+    /// The six digits.
+    pub code: String,
+}
+
+/// A person's decision on a job.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Why, in their words; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Rehearsal or real: for display only. What may be written in a drill is decided by a type, not by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The real thing.
+    Real,
+    /// A rehearsal on a drill-safe endpoint.
+    Drill,
+}
+
+/// One recovery job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub job: JobId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// `operator`, `attestation`, `webhook:<source>`, `drill`.
+    pub trigger: String,
+    /// Why, in the asker's words.
+    pub reason: String,
+    /// Rehearsal or real.
+    pub mode: Mode,
+    /// The golden image: name and version, for people.
+    pub image_name: String,
+    /// The golden image.
+    pub image: ImageId,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was asked for, milliseconds since 1970.
+    pub asked_unix_ms: u64,
+    /// When it was over.
+    pub over_unix_ms: Option<u64>,
+    /// The limit of the stage it is in; past it the job is held.
+    pub limit_unix_ms: Option<u64>,
+    /// Stages passed, in order; a stage entered twice appears twice.
+    pub phases: Vec<PhaseView>,
+    /// Bytes of the running activity.
+    pub progress: Option<ProgressView>,
+    /// The plan, once made.
+    pub plan: Option<PlanFacts>,
+    /// What the restore did, once known.
+    pub restore: Option<RestoreFacts>,
+    /// One sentence: what is happening or what happened.
+    pub what: String,
+    /// One sentence: what a person should do now; empty when nothing.
+    pub what_now: String,
+}
+
+/// One passage through one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseView {
+    /// The stage.
+    pub stage: Stage,
+    /// Entered, milliseconds since 1970.
+    pub from_unix_ms: u64,
+    /// Left; `None` while in it.
+    pub to_unix_ms: Option<u64>,
+}
+
+/// Bytes of a running activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// Which.
+    pub activity: crate::agent::Activity,
+    /// Bytes done.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes per second over the last few seconds.
+    pub rate: u64,
+}
+
+/// One golden image in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageView {
+    /// The manifest's digest.
+    pub image: ImageId,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Size of its disk in bytes.
+    pub disk_bytes: u64,
+    /// `true` when the appliance's key ring trusts its signatures.
+    pub trusted: bool,
+    /// Why not, when not.
+    pub why_not: String,
+}
+
+/// The public half of the appliance's evidence key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceKey {
+    /// Ed25519 public key, lower-case hex.
+    pub ed25519: String,
+}
+
+/// Start a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewDrill {
+    /// Name of a shipped or site runbook.
+    pub runbook: String,
+    /// Its targets; each must be drill-safe.
+    pub endpoints: Vec<EndpointId>,
+}
+
+/// One drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillView {
+    /// Its id.
+    pub drill: String,
+    /// The runbook's name and version.
+    pub runbook: String,
+    /// `running`, `waiting_person`, `succeeded`, `partly`, `failed`, `aborted`.
+    pub state: String,
+    /// The steps so far, one line each.
+    pub steps: Vec<DrillStepView>,
+    /// The jobs it started.
+    pub jobs: Vec<JobId>,
+}
+
+/// One step of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillStepView {
+    /// The step's id in the runbook.
+    pub step: String,
+    /// The endpoint, for steps per target.
+    pub endpoint: Option<EndpointId>,
+    /// `pending`, `running`, `passed`, `failed`, `skipped`.
+    pub state: String,
+    /// What happened, one sentence.
+    pub what: String,
+}
