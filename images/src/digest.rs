@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`ChunkId`] | the plain bytes of a chunk | plain blake3, so that `b3sum` can check it |
 //! | [`ImageId`] | the encoded header of a manifest | blake3 in key-derivation mode, own context |
-//! | [`PackId`] | the footer of a pack | blake3 in key-derivation mode, own context |
+//! | [`PackId`] | the whole file of a pack | blake3 in key-derivation mode, own context |
 //!
 //! Separate contexts mean that no chunk can be replayed as a manifest or a pack. This module must never accept a
 //! digest of another length or in upper case: one digest has one spelling.
@@ -135,7 +135,7 @@ identity! {
     ImageId
 }
 identity! {
-    /// Names a pack: the digest of its footer.
+    /// Names a pack: the digest of its whole file.
     PackId
 }
 
@@ -148,7 +148,7 @@ impl ChunkId {
 
 impl ImageId {
     /// Key-derivation context of [`ImageId`].
-    pub const CONTEXT: &str = "groundstate.io 2026-11-22 image manifest v1";
+    pub const CONTEXT: &str = "groundstate 2026-11-22 image manifest header";
 
     /// The name of the golden image with this encoded manifest header.
     pub fn of_header(header: &[u8]) -> Self {
@@ -158,11 +158,11 @@ impl ImageId {
 
 impl PackId {
     /// Key-derivation context of [`PackId`].
-    pub const CONTEXT: &str = "groundstate.io 2026-11-22 chunk pack v1";
+    pub const CONTEXT: &str = "groundstate 2026-11-22 chunk pack";
 
-    /// The name of the pack with this footer.
-    pub fn of_footer(footer: &[u8]) -> Self {
-        Self(Digest::derived(Self::CONTEXT, footer))
+    /// The name of the pack whose file holds these bytes.
+    pub fn of_file(file: &[u8]) -> Self {
+        Self(Digest::derived(Self::CONTEXT, file))
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn same_bytes_have_different_names_by_role() {
-        assert_ne!(ImageId::of_header(b"x").0, PackId::of_footer(b"x").0);
+        assert_ne!(ImageId::of_header(b"x").0, PackId::of_file(b"x").0);
         assert_ne!(ImageId::of_header(b"x").0, ChunkId::of(b"x").0);
     }
 }

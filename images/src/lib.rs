@@ -5,5 +5,8 @@
 //! The formats are documented byte by byte in `images/DESIGN.md`.
 
 pub mod digest;
+pub mod manifest;
+pub mod wire;
 
 pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
+pub use manifest::{Content, Extent, Header, Manifest, ManifestError, Signature, SignedManifest};

@@ -1,0 +1,123 @@
+//! A manifest on its way: header, signatures, pages, as one file that can be read as it arrives.
+//!
+//! The layout is in `images/DESIGN.md`, section "Signed manifest file". Signatures stand beside the header, not in
+//! it: people sign in turn, and the name of the image never changes by it.
+
+use super::{Manifest, ManifestError, codec, page};
+use crate::ImageId;
+use crate::wire::{Reader, Writer};
+
+/// First bytes of a signed manifest file.
+pub const MAGIC: &[u8; 8] = b"GSIMAGE\x01";
+/// Most signatures on one manifest.
+pub const SIGNATURES_MAX: usize = 64;
+
+/// One person's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// The Ed25519 public key (RFC 8032) that made it.
+    pub key: [u8; 32],
+    /// Ed25519 over the encoded header.
+    pub signature: [u8; 64],
+    /// Ed25519 over `signature` and the trusted comment, so that minisign can check an export.
+    pub comment_signature: [u8; 64],
+}
+
+/// A manifest with its signatures, of which nothing has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedManifest {
+    /// The encoded header.
+    pub header: Vec<u8>,
+    /// Who signed it, in order of their keys.
+    pub signatures: Vec<Signature>,
+    /// The encoded pages.
+    pub pages: Vec<Vec<u8>>,
+}
+
+impl SignedManifest {
+    /// A manifest that nobody has signed yet.
+    pub fn unsigned(manifest: &Manifest) -> Self {
+        Self {
+            header: manifest.header_bytes().to_vec(),
+            signatures: Vec::new(),
+            pages: manifest.pages().to_vec(),
+        }
+    }
+
+    /// Name of the image.
+    pub fn id(&self) -> ImageId {
+        ImageId::of_header(&self.header)
+    }
+
+    /// Add a signature; one key signs once, the newer signature stays.
+    pub fn add(&mut self, signature: Signature) {
+        self.signatures.retain(|other| other.key != signature.key);
+        self.signatures.push(signature);
+        self.signatures.sort_by_key(|signature| signature.key);
+    }
+
+    /// The content, for tools that show or sign it. Nothing says that it may be trusted.
+    pub fn parse(&self) -> Result<Manifest, ManifestError> {
+        Manifest::from_parts(self.header.clone(), self.pages.clone())
+    }
+
+    /// The file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.bytes(MAGIC).u32(self.header.len() as u32).bytes(&self.header);
+        out.u16(self.signatures.len() as u16);
+        for signature in &self.signatures {
+            out.bytes(&signature.key).bytes(&signature.signature).bytes(&signature.comment_signature);
+        }
+        out.u32(self.pages.len() as u32);
+        for page in &self.pages {
+            out.u32(page.len() as u32).bytes(page);
+        }
+        out.0
+    }
+
+    /// Split a file into its parts; only lengths are checked, the rest is up to [`crate::KeyRing::verify`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut input = Reader::new(bytes);
+        input.expect(MAGIC, "magic").map_err(|_| ManifestError::NotAManifest)?;
+        let header_len = input.u32()? as usize;
+        if header_len > codec::HEADER_LEN_MAX {
+            return Err(ManifestError::TooLarge {
+                what: "header",
+                len: header_len,
+                max: codec::HEADER_LEN_MAX,
+            });
+        }
+        let header = input.bytes(header_len)?.to_vec();
+        let count = usize::from(input.u16()?);
+        if count > SIGNATURES_MAX {
+            return Err(ManifestError::TooLarge { what: "signature list", len: count, max: SIGNATURES_MAX });
+        }
+        let mut signatures: Vec<Signature> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let next = Signature {
+                key: input.array()?,
+                signature: input.array()?,
+                comment_signature: input.array()?,
+            };
+            if signatures.last().is_some_and(|last| last.key >= next.key) {
+                return Err(ManifestError::NotCanonical);
+            }
+            signatures.push(next);
+        }
+        let count = input.u32()? as usize;
+        if count > codec::PAGES_MAX {
+            return Err(ManifestError::TooLarge { what: "page list", len: count, max: codec::PAGES_MAX });
+        }
+        let mut pages = Vec::new();
+        for _ in 0..count {
+            let len = input.u32()? as usize;
+            if len > page::PAGE_LEN_MAX {
+                return Err(ManifestError::TooLarge { what: "page", len, max: page::PAGE_LEN_MAX });
+            }
+            pages.push(input.bytes(len)?.to_vec());
+        }
+        input.end()?;
+        Ok(Self { header, signatures, pages })
+    }
+}
