@@ -1,0 +1,552 @@
+//! The configuration: one TOML file, defaults for everything, checked as a whole before any port is bound.
+//!
+//! An unknown key is an error, not a surprise. A message names the file, the line, the key, and what to write instead.
+//! Without a file the appliance starts on its defaults: no DHCP on any interface, one group `default` that only
+//! observes, no blueprint. Secrets never stand here, only the names of files that hold them.
+//!
+//! ```toml
+//! site = "plant-7"
+//! [[interfaces]]
+//! name = "enp2s0"
+//! dhcp = "full"
+//! pool = { first = "10.7.0.100", last = "10.7.0.199" }
+//! [groups.line-3]
+//! mode = "approve"
+//! [blueprints.hmi]
+//! image = "hmi-panel"
+//! ```
+//!
+//! It must never: read the environment, open a port, or change after the start.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use recovery_protocol::{EndpointId, job::Stage};
+use serde::Deserialize;
+
+/// Why the configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {why}; name an existing file with --config, or leave it out")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind. The parser's message has line, column and key.
+    #[error("{path}: {why}\ncorrect the line; keys are listed in the manual")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words, with line and column.
+        why: String,
+    },
+    /// A value that cannot work.
+    #[error("{path}, line {line}: `{key}` {why}; {now}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Line number from 1; 0 for a default.
+        line: usize,
+        /// The key, dotted.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+        /// What to write instead.
+        now: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The site's name, for screens, certificates and evidence: a DNS label.
+    pub site: EndpointId,
+    /// State of the appliance: database, keys, token.
+    pub data_dir: PathBuf,
+    /// The boot kit: `kit.json` and the files that it names. None: nothing is served to firmware.
+    pub boot_kit_dir: Option<PathBuf>,
+    /// Golden images. Default: `images` in the data directory.
+    pub image_store_dir: Option<PathBuf>,
+    /// The image trust root: whose signatures make a golden image. Default: `trust-root.json` in the data directory.
+    pub trust_root_file: Option<PathBuf>,
+    /// Addresses and ports.
+    pub listen: Listen,
+    /// Interfaces on which firmware is answered.
+    pub interfaces: Vec<Interface>,
+    /// Groups of endpoints: mode and guard rails. `default` always exists.
+    pub groups: BTreeMap<String, Group>,
+    /// What one kind of endpoint is.
+    pub blueprints: BTreeMap<String, Blueprint>,
+    /// Webhook sources, by name as in `/hooks/v1/<name>`.
+    pub hooks: BTreeMap<String, Hook>,
+    /// Limits of stages in seconds, where the defaults do not fit.
+    pub stage_limits_s: BTreeMap<Stage, u32>,
+    /// Seconds between two quotes of a trusted endpoint.
+    pub attest_every_s: u32,
+    /// Appended to the kernel command line of the recovery system, e.g. `console=ttyS0,115200`.
+    pub kernel_args: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let site = "groundstate".parse().unwrap_or_else(|_| unreachable!("a constant label"));
+        Self {
+            site,
+            data_dir: PathBuf::from("/var/lib/groundstate"),
+            boot_kit_dir: None,
+            image_store_dir: None,
+            trust_root_file: None,
+            listen: Listen::default(),
+            interfaces: Vec::new(),
+            groups: BTreeMap::from([("default".to_owned(), Group::default())]),
+            blueprints: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            stage_limits_s: BTreeMap::new(),
+            attest_every_s: 300,
+            kernel_args: "console=tty0 console=ttyS0,115200".to_owned(),
+        }
+    }
+}
+
+/// Addresses and ports. A port of 0 means: any free one (tests).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Address for people and webhooks.
+    pub people_address: IpAddr,
+    /// TLS: console, REST, webhooks, health, metrics.
+    pub people_port: u16,
+    /// Address for endpoints.
+    pub endpoints_address: IpAddr,
+    /// TLS: agent API and EST.
+    pub endpoints_port: u16,
+    /// Plain HTTP: boot files and chunk frames.
+    pub http_port: u16,
+    /// TFTP.
+    pub tftp_port: u16,
+    /// DHCP.
+    pub dhcp_port: u16,
+    /// PXE boot server.
+    pub boot_server_port: u16,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self {
+            people_address: any,
+            people_port: 443,
+            endpoints_address: any,
+            endpoints_port: 8443,
+            http_port: 80,
+            tftp_port: 69,
+            dhcp_port: 67,
+            boot_server_port: 4011,
+        }
+    }
+}
+
+/// One interface towards endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name in the system, e.g. `enp2s0`.
+    pub name: String,
+    /// What is answered on it.
+    #[serde(default)]
+    pub dhcp: Dhcp,
+    /// Addresses to lend in mode `full`.
+    #[serde(default)]
+    pub pool: Option<Pool>,
+}
+
+/// What an interface answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dhcp {
+    /// Boot files only; no DHCP packet is answered.
+    #[default]
+    Off,
+    /// Beside the site's own DHCP: boot information, never an address.
+    Proxy,
+    /// We are the DHCP of this network.
+    Full,
+}
+
+/// Addresses to lend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The first.
+    pub first: Ipv4Addr,
+    /// The last.
+    pub last: Ipv4Addr,
+    /// The router to name, if any.
+    #[serde(default)]
+    pub router: Option<Ipv4Addr>,
+    /// Length of a lease in seconds.
+    #[serde(default = "default_lease")]
+    pub lease_s: u32,
+}
+
+fn default_lease() -> u32 {
+    3600
+}
+
+/// How far a trigger may go in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMode {
+    /// Written down, nothing done.
+    #[default]
+    Observe,
+    /// The endpoint is marked suspect and no longer trusted; no recovery starts.
+    Quarantine,
+    /// A job is proposed and waits for a person.
+    Approve,
+    /// A job starts by itself, inside the guard rails.
+    Auto,
+}
+
+impl GroupMode {
+    /// As in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Quarantine => "quarantine",
+            Self::Approve => "approve",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// A group of endpoints: mode and guard rails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Group {
+    /// How far a trigger may go.
+    pub mode: GroupMode,
+    /// Endpoints of this group in recovery at once, held ones included.
+    pub max_concurrent: u32,
+    /// Recoveries begun in any hour.
+    pub max_per_hour: u32,
+    /// Seconds after a recovery in which no trigger starts another.
+    pub cool_down_s: u32,
+    /// 0 generic; 1 operator station: never automatic; 2 engineering or gateway: a second person approves;
+    /// 3 safety-related: as 2, and triggers only inform.
+    pub safety_class: u8,
+    /// Failed or held jobs of the group within an hour that stop all triggers until a person looked.
+    pub breaker_failures: u32,
+    /// Endpoints of the group whose integrity failed within 15 minutes that mean "not an attack but a rollout".
+    pub common_mode: u32,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            mode: GroupMode::Observe,
+            max_concurrent: 2,
+            max_per_hour: 6,
+            cool_down_s: 6 * 3600,
+            safety_class: 0,
+            breaker_failures: 3,
+            common_mode: 3,
+        }
+    }
+}
+
+/// What one kind of endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blueprint {
+    /// The golden image's name.
+    pub image: String,
+    /// Its version; none: the one with the highest epoch.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Hardware class, for people and reports.
+    #[serde(default)]
+    pub hardware_class: String,
+    /// How the restored system gets an identity.
+    #[serde(default)]
+    pub enrolment: Enrolment,
+    /// Recovery time objective in seconds.
+    #[serde(default = "default_rto")]
+    pub rto_s: u32,
+    /// Smallest disk that may be meant, in bytes, where no serial number is on record.
+    #[serde(default)]
+    pub min_disk_bytes: u64,
+    /// Read back everything, or only what was written.
+    #[serde(default)]
+    pub read_back_all: bool,
+}
+
+fn default_rto() -> u32 {
+    1800
+}
+
+/// How the restored system gets an identity that it can prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enrolment {
+    /// A TPM-held key and EST.
+    #[default]
+    Est,
+    /// None: for endpoints without a TPM. The enrolment ticket alone says that the restored system checked in.
+    None,
+}
+
+/// One webhook source.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// File with the shared secret (Standard Webhooks, `whsec_…`).
+    pub secret_file: PathBuf,
+    /// Endpoints it may name; empty: none. `["*"]`: all.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// Asked before anything destructive: `GET <confirm_url>?endpoint=<id>`.
+    #[serde(default)]
+    pub confirm_url: Option<String>,
+}
+
+impl Hook {
+    /// Whether the source may speak about this endpoint.
+    #[must_use]
+    pub fn covers(&self, endpoint: &EndpointId) -> bool {
+        self.endpoints.iter().any(|e| e == "*" || e == endpoint.as_str())
+    }
+}
+
+impl Config {
+    /// Read and check a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names file, line and key, and what to write instead.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::Unreadable { path: path.to_owned(), why: e.to_string() })?;
+        Self::parse(&text, path)
+    }
+
+    /// Check a text; relative paths are taken from the directory of `path`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let syntax = |e: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), why: e.to_string() };
+        let mut config: Self = toml::from_str(text).map_err(syntax)?;
+        config.groups.entry("default".to_owned()).or_default();
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
+        config.check().map_err(|wrong| ConfigError::Value {
+            path: path.to_owned(),
+            line: line_of(text, &wrong.key),
+            key: wrong.key.join("."),
+            why: wrong.why,
+            now: wrong.now,
+        })?;
+        Ok(config)
+    }
+
+    /// Where golden images lie.
+    #[must_use]
+    pub fn image_store(&self) -> PathBuf {
+        self.image_store_dir.clone().unwrap_or_else(|| self.data_dir.join("images"))
+    }
+
+    /// Where the image trust root lies.
+    #[must_use]
+    pub fn trust_root(&self) -> PathBuf {
+        self.trust_root_file.clone().unwrap_or_else(|| self.data_dir.join("trust-root.json"))
+    }
+
+    /// The guard rails of a group; an unknown name gets those of a group that only observes.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Group {
+        self.groups.get(name).copied().unwrap_or_default()
+    }
+
+    fn resolve(&mut self, base: &Path) {
+        let hooks = self.hooks.values_mut().map(|hook| &mut hook.secret_file);
+        let own = [&mut self.boot_kit_dir, &mut self.image_store_dir, &mut self.trust_root_file];
+        let paths = own.into_iter().flatten().chain(hooks).chain([&mut self.data_dir]);
+        for path in paths {
+            *path = base.join(&*path);
+        }
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        self.check_interfaces()?;
+        self.check_ports()?;
+        for (name, group) in &self.groups {
+            let at = |key: &str| vec!["groups".to_owned(), name.clone(), key.to_owned()];
+            if group.safety_class > 3 {
+                return Err(Wrong::new(at("safety_class"), "knows classes 0 to 3", "write 0, 1, 2 or 3"));
+            }
+            for (key, value) in [("max_concurrent", group.max_concurrent), ("max_per_hour", group.max_per_hour)] {
+                if value == 0 {
+                    return Err(Wrong::new(at(key), "is 0, so no recovery could start", "write at least 1"));
+                }
+            }
+        }
+        for (name, blueprint) in &self.blueprints {
+            if blueprint.image.is_empty() {
+                let key = vec!["blueprints".to_owned(), name.clone(), "image".to_owned()];
+                return Err(Wrong::new(key, "is empty", "name a golden image (`groundstate image list`)"));
+            }
+        }
+        for (name, hook) in &self.hooks {
+            let at = |key: &str| vec!["hooks".to_owned(), name.clone(), key.to_owned()];
+            if name.parse::<EndpointId>().is_err() {
+                return Err(Wrong::new(at("secret_file"), "has a source name that fits no URL", "use a-z, 0-9 and `-`"));
+            }
+            if !hook.secret_file.is_file() {
+                let why = format!("names {}, which is no file", hook.secret_file.display());
+                return Err(Wrong::new(at("secret_file"), why, "create it with the source's secret, mode 0600"));
+            }
+        }
+        for (stage, seconds) in &self.stage_limits_s {
+            if *seconds == 0 {
+                let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned));
+                let key = vec!["stage_limits_s".to_owned(), name.unwrap_or_default()];
+                return Err(Wrong::new(key, "is 0", "write seconds, at least 1"));
+            }
+        }
+        if self.attest_every_s == 0 {
+            return Err(Wrong::new(vec!["attest_every_s".to_owned()], "is 0", "write seconds, at least 1"));
+        }
+        if !self.kernel_args.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            let now = "write plain ASCII kernel arguments";
+            return Err(Wrong::new(vec!["kernel_args".to_owned()], "has control characters", now));
+        }
+        Ok(())
+    }
+
+    fn check_interfaces(&self) -> Result<(), Wrong> {
+        let at = |key: &str| vec!["interfaces".to_owned(), key.to_owned()];
+        for (n, interface) in self.interfaces.iter().enumerate() {
+            if interface.name.is_empty() || interface.name.len() > 15 {
+                return Err(Wrong::new(at("name"), "is not an interface name", "write one of `ip link`"));
+            }
+            if self.interfaces[..n].iter().any(|other| other.name == interface.name) {
+                let why = format!("lists {} twice", interface.name);
+                return Err(Wrong::new(at("name"), why, "keep one entry for each interface"));
+            }
+            match (interface.dhcp, interface.pool) {
+                (Dhcp::Full, None) => {
+                    let now = "add pool = { first = \"…\", last = \"…\" }, or use \"proxy\"";
+                    return Err(Wrong::new(at("pool"), "is missing, but dhcp is \"full\"", now));
+                }
+                (Dhcp::Off | Dhcp::Proxy, Some(_)) => {
+                    return Err(Wrong::new(at("pool"), "is set, but dhcp is not \"full\"", "remove one of the two"));
+                }
+                (Dhcp::Full, Some(pool)) if pool.first > pool.last => {
+                    return Err(Wrong::new(at("pool"), "ends before it begins", "swap first and last"));
+                }
+                (Dhcp::Full, Some(_)) | (Dhcp::Off | Dhcp::Proxy, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ports(&self) -> Result<(), Wrong> {
+        let l = &self.listen;
+        let tcp = [("people_port", l.people_port), ("endpoints_port", l.endpoints_port), ("http_port", l.http_port)];
+        let udp = [("dhcp_port", l.dhcp_port), ("boot_server_port", l.boot_server_port), ("tftp_port", l.tftp_port)];
+        for set in [tcp, udp] {
+            for (n, (key, port)) in set.iter().enumerate() {
+                if *port != 0 && set[..n].iter().any(|(_, other)| other == port) {
+                    let why = format!("is {port}, which another listener has");
+                    let key = vec!["listen".to_owned(), (*key).to_owned()];
+                    return Err(Wrong::new(key, why, "give each listener its own port"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Wrong {
+    key: Vec<String>,
+    why: String,
+    now: String,
+}
+
+impl Wrong {
+    fn new(key: Vec<String>, why: impl Into<String>, now: impl Into<String>) -> Self {
+        Self { key, why: why.into(), now: now.into() }
+    }
+}
+
+/// The line (from 1) of a dotted key, of its nearest table that exists, or 1. An array is entered at its last element.
+fn line_of(text: &str, key: &[String]) -> usize {
+    let Ok(root) = toml::de::DeTable::parse(text) else { return 1 };
+    let mut at = root.span().start;
+    let mut table = Some(root.get_ref());
+    for part in key {
+        let Some((name, value)) = table.and_then(|t| t.iter().find(|(name, _)| name.get_ref() == part)) else { break };
+        at = name.span().start;
+        table = value.get_ref().as_table().or_else(|| value.get_ref().as_array()?.last()?.get_ref().as_table());
+    }
+    1 + text.get(..at).map_or(0, |before| before.matches('\n').count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("/etc/groundstate/groundstate.toml"))
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults_and_only_observes() {
+        let config = parse("").unwrap();
+        assert_eq!(config.group("default").mode, GroupMode::Observe);
+        assert_eq!(config.group("no such group").mode, GroupMode::Observe);
+        assert_eq!(config, Config::default());
+        assert_eq!(config.image_store(), Path::new("/var/lib/groundstate/images"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = parse("site = \"a\"\n[groups.default]\nmodus = \"auto\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("modus") && error.contains("mode"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_work_is_named_with_file_line_and_remedy() {
+        let error = parse("[groups.a]\nmode = \"auto\"\nmax_concurrent = 0\n").unwrap_err().to_string();
+        assert!(error.contains("groundstate.toml, line 3") && error.contains("groups.a.max_concurrent"), "{error}");
+        for bad in [
+            "[[interfaces]]\nname = \"eth0\"\ndhcp = \"full\"",
+            "[[interfaces]]\nname = \"eth0\"\npool = { first = \"10.0.0.1\", last = \"10.0.0.2\" }",
+            "[[interfaces]]\nname = \"eth0\"\ndhcp = \"full\"\npool = { first = \"10.0.0.9\", last = \"10.0.0.2\" }",
+            "[[interfaces]]\nname = \"eth0\"\n[[interfaces]]\nname = \"eth0\"",
+            "[listen]\npeople_port = 80",
+            "[hooks.k]\nsecret_file = \"no/such/file\"",
+            "[blueprints.b]\nimage = \"\"",
+            "[groups.g]\nsafety_class = 9",
+            "attest_every_s = 0",
+            "[stage_limits_s]\nimaging = 0",
+        ] {
+            assert!(matches!(parse(bad), Err(ConfigError::Value { .. })), "{bad}");
+        }
+        assert!(matches!(parse("site = \"Not A Label\""), Err(ConfigError::Syntax { .. })));
+    }
+
+    #[test]
+    fn paths_are_taken_from_the_file_that_names_them() {
+        let config = parse("data_dir = \"state\"\nboot_kit_dir = \"/kit\"").unwrap();
+        assert_eq!(config.data_dir, Path::new("/etc/groundstate/state"));
+        assert_eq!(config.boot_kit_dir.as_deref(), Some(Path::new("/kit")));
+    }
+}
