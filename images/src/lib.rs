@@ -5,8 +5,12 @@
 //! The formats are documented byte by byte in `images/DESIGN.md`.
 
 pub mod digest;
+pub mod frames;
 pub mod manifest;
+pub mod store;
 pub mod wire;
 
 pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
+pub use frames::{Encoding, Frame, FrameError};
 pub use manifest::{Content, Extent, Header, Manifest, ManifestError, Signature, SignedManifest};
+pub use store::{Ingest, Store, StoreError};

@@ -232,4 +232,4 @@ impl Cuts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -81,6 +81,26 @@ fn extents(size: u64, seed: &[u8]) -> Vec<Extent> {
     list
 }
 
+/// A manifest with a few data extents, and the plain bytes of its distinct chunks.
+pub(crate) fn sample_of(header: Header) -> (Manifest, Vec<Vec<u8>>) {
+    let (size, tail) = (header.disk.size, header.disk.tail_start());
+    let plains = vec![vec![1; 300_000], vec![2; MIB as usize - 600_000], vec![3; 33 * 512]];
+    let data = |offset, plain: &Vec<u8>| Extent {
+        offset,
+        len: plain.len() as u64,
+        content: Content::Data(ChunkId::of(plain)),
+    };
+    let extents = vec![
+        data(0, &plains[0]),
+        data(300_000, &plains[1]),
+        data(MIB - 300_000, &plains[0]),
+        Extent { offset: MIB, len: tail - MIB, content: Content::Zero },
+        data(tail, &plains[2]),
+    ];
+    assert_eq!(extents.last().map(Extent::end), Some(size));
+    (Manifest::build(header, extents).unwrap(), plains)
+}
+
 fn sample() -> Manifest {
     let size = 4 * MIB;
     Manifest::build(header(size), extents(size, &[9, 200, 31])).unwrap()

@@ -1,0 +1,219 @@
+//! Packs: immutable files of frames. The layout is in `images/DESIGN.md`, section "Pack".
+//!
+//! ```text
+//!   "GSPACK\x01\n" | frames back to back | footer: one entry a frame | trailer: footer length and digest, end mark
+//! ```
+//!
+//! A pack is written under a temporary name with a lock held, sealed, synced, renamed to its digest, and never changed.
+//! The lock tells a living writer's temporary file from one that a crash left. Without a valid trailer a pack does not
+//! exist. Offsets are not stored: frames lie back to back, so they cannot overlap or point outside.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use crate::frames::{Encoding, Frame, check_lengths};
+use crate::wire::{Reader, WireError, Writer};
+use crate::{ChunkId, Digest, PackId};
+
+/// A pack is sealed when its frames reach this many bytes.
+pub const PACK_LEN_TARGET: u64 = 64 << 20;
+
+const HEAD: &[u8; 8] = b"GSPACK\x01\n";
+const END: &[u8; 8] = b"GSPKEND\n";
+const TRAILER_LEN: usize = 4 + 32 + 8;
+const ENTRY_LEN: usize = 32 + 16 + 1 + 4 + 4;
+const FOOTER_LEN_MAX: usize = 64 << 20;
+const FOOTER_CONTEXT: &str = "groundstate 2026-11-22 chunk pack footer";
+
+/// Where and how a pack holds one chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which chunk.
+    pub id: ChunkId,
+    /// First 16 bytes of the plain blake3 of the stored bytes: tells bit rot from the real thing without decoding.
+    pub check: [u8; 16],
+    /// How it is stored.
+    pub encoding: Encoding,
+    /// Length of the plain chunk.
+    pub raw_len: u32,
+    /// Length of the stored bytes.
+    pub len: u32,
+    /// Where the stored bytes start in the pack.
+    pub offset: u64,
+}
+
+/// The check of stored bytes as in [`Entry::check`].
+pub fn check_of(stored: &[u8]) -> [u8; 16] {
+    let mut check = [0; 16];
+    check.copy_from_slice(&Digest::of(stored).0[..16]);
+    check
+}
+
+/// A pack being written. Dropped unsealed, it leaves nothing.
+pub struct PackWriter {
+    temp: PathBuf,
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    entries: Vec<Entry>,
+    at: u64,
+    sealed: bool,
+}
+
+impl PackWriter {
+    /// Start a pack in the directory of temporary files.
+    pub fn create(temp_dir: &Path) -> Result<Self, StoreError> {
+        let (temp, file) = create_locked(temp_dir)?;
+        let hasher = blake3::Hasher::new_derive_key(PackId::CONTEXT);
+        let file = BufWriter::with_capacity(1 << 20, file);
+        let mut writer = Self { temp, file, hasher, entries: Vec::new(), at: 0, sealed: false };
+        writer.write(HEAD)?;
+        Ok(writer)
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.at
+    }
+
+    /// Append one frame.
+    pub fn append(&mut self, frame: &Frame) -> Result<(), StoreError> {
+        let Frame { id, encoding, raw_len, bytes } = frame;
+        let (offset, len) = (self.at, bytes.len() as u32);
+        self.write(bytes)?;
+        let check = check_of(bytes);
+        self.entries.push(Entry { id: *id, check, encoding: *encoding, raw_len: *raw_len, len, offset });
+        Ok(())
+    }
+
+    /// Write the footer, sync, and give the pack its name in `packs_dir`.
+    pub fn seal(mut self, packs_dir: &Path) -> Result<(PackId, Vec<Entry>), StoreError> {
+        let mut footer = Writer::new();
+        for e in &self.entries {
+            footer.digest(&e.id.0).bytes(&e.check).u8(e.encoding.code()).u32(e.raw_len).u32(e.len);
+        }
+        let digest = Digest::derived(FOOTER_CONTEXT, &footer.0);
+        let footer_len = footer.0.len() as u32;
+        footer.u32(footer_len).digest(&digest).bytes(END);
+        self.write(&footer.0)?;
+        self.file.flush().map_err(StoreError::io("write", &self.temp))?;
+        self.file.get_ref().sync_all().map_err(StoreError::io("sync", &self.temp))?;
+        let id = PackId(Digest(*self.hasher.finalize().as_bytes()));
+        let path = packs_dir.join(file_name(&id));
+        fs::rename(&self.temp, &path).map_err(StoreError::io("name", &path))?;
+        self.sealed = true;
+        super::sync_dir(packs_dir)?;
+        Ok((id, std::mem::take(&mut self.entries)))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(StoreError::io("write", &self.temp))?;
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Drop for PackWriter {
+    fn drop(&mut self) {
+        if !self.sealed {
+            // Best effort: what stays is removed when the store is opened next.
+            let _ = fs::remove_file(&self.temp);
+        }
+    }
+}
+
+/// The file name of a pack.
+pub fn file_name(id: &PackId) -> String {
+    format!("{id}.pack")
+}
+
+/// Remove temporary files whose writer is gone.
+pub fn remove_abandoned(temp_dir: &Path) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    for path in super::files_in(temp_dir)? {
+        // A living writer holds the lock; the file of one that just finished may be gone already.
+        let Ok(file) = File::open(&path) else { continue };
+        match file.try_lock() {
+            Ok(()) => removed += usize::from(fs::remove_file(&path).is_ok()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(StoreError::io("lock", &path)(source)),
+        }
+    }
+    Ok(removed)
+}
+
+/// A new temporary file, locked until it is closed.
+pub(super) fn create_locked(temp_dir: &Path) -> Result<(PathBuf, File), StoreError> {
+    loop {
+        let path = temp_dir.join(format!("{}.{}", std::process::id(), super::random_name()?));
+        let create = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = create.map_err(StoreError::io("create", &path))?;
+        file.lock().map_err(StoreError::io("lock", &path))?;
+        // Another process may have taken the file for abandoned before it was locked.
+        if file.metadata().map_err(StoreError::io("read", &path))?.nlink() > 0 {
+            return Ok((path, file));
+        }
+    }
+}
+
+/// The entries of a sealed pack.
+pub fn read_footer(path: &Path) -> Result<Vec<Entry>, StoreError> {
+    let mut file = File::open(path).map_err(StoreError::io("open", path))?;
+    let len = file.metadata().map_err(StoreError::io("read", path))?.len();
+    let damaged = |what| StoreError::DamagedPack { path: path.to_owned(), what };
+    let footer = read_footer_bytes(&mut file, len).map_err(StoreError::io("read", path))?;
+    let footer = footer.ok_or_else(|| damaged("it has no valid trailer"))?;
+    let entries = decode_footer(&footer).map_err(|_| damaged("its footer is malformed"))?;
+    let frames_end = entries.last().map_or(HEAD.len() as u64, |e| e.offset + u64::from(e.len));
+    if frames_end + (footer.len() + TRAILER_LEN) as u64 != len {
+        return Err(damaged("its length is not what its footer says"));
+    }
+    Ok(entries)
+}
+
+fn read_footer_bytes(file: &mut File, len: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut head = [0; HEAD.len()];
+    if len < (HEAD.len() + TRAILER_LEN) as u64 {
+        return Ok(None);
+    }
+    file.read_exact(&mut head)?;
+    let mut trailer = [0; TRAILER_LEN];
+    file.seek(SeekFrom::Start(len - TRAILER_LEN as u64))?;
+    file.read_exact(&mut trailer)?;
+    let mut input = Reader::new(&trailer);
+    let mut parse = || -> Result<_, WireError> {
+        let parsed = (input.u32()? as usize, input.digest()?);
+        input.expect(END, "end mark")?;
+        Ok(parsed)
+    };
+    let Ok((footer_len, digest)) = parse() else { return Ok(None) };
+    let room = len - (HEAD.len() + TRAILER_LEN) as u64;
+    if &head != HEAD || footer_len as u64 > room || footer_len > FOOTER_LEN_MAX {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(len - (TRAILER_LEN + footer_len) as u64))?;
+    let mut footer = vec![0; footer_len];
+    file.read_exact(&mut footer)?;
+    Ok((Digest::derived(FOOTER_CONTEXT, &footer) == digest).then_some(footer))
+}
+
+fn decode_footer(footer: &[u8]) -> Result<Vec<Entry>, WireError> {
+    let mut input = Reader::new(footer);
+    let mut entries = Vec::with_capacity(footer.len() / ENTRY_LEN);
+    let mut offset = HEAD.len() as u64;
+    while input.remaining() > 0 {
+        let at = input.at();
+        let (id, check, code) = (ChunkId(input.digest()?), input.array()?, input.u8()?);
+        let (raw_len, len) = (input.u32()?, input.u32()?);
+        let Some(encoding) = Encoding::from_code(code).filter(|e| check_lengths(*e, raw_len, len as usize))
+        else {
+            return input.bad(at, "entry");
+        };
+        entries.push(Entry { id, check, encoding, raw_len, len, offset });
+        offset += u64::from(len);
+    }
+    Ok(entries)
+}
