@@ -6,11 +6,15 @@
 
 pub mod digest;
 pub mod frames;
+pub mod keys;
 pub mod manifest;
 pub mod store;
 pub mod wire;
 
 pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
 pub use frames::{Encoding, Frame, FrameError};
+pub use keys::{
+    KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, TrustRoot, Verified, VerifyError,
+};
 pub use manifest::{Content, Extent, Header, Manifest, ManifestError, Signature, SignedManifest};
 pub use store::{Ingest, Store, StoreError};

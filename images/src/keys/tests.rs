@@ -1,0 +1,276 @@
+//! What is not signed by enough of the right keys is refused, by name.
+
+use super::*;
+use crate::manifest::tests::{header, sample_of};
+use crate::{ImageId, Manifest};
+use std::collections::BTreeMap;
+
+struct Holders {
+    root: Vec<SigningKey>,
+    image: Vec<SigningKey>,
+    channel: SigningKey,
+    freshness: SigningKey,
+}
+
+impl Holders {
+    fn new() -> Self {
+        let key = || SigningKey::generate().unwrap();
+        Self {
+            root: (0..3).map(|_| key()).collect(),
+            image: (0..3).map(|_| key()).collect(),
+            channel: key(),
+            freshness: key(),
+        }
+    }
+
+    fn root(&self, version: u64, image_threshold: u16) -> TrustRoot {
+        let keys = |threshold, keys: &[SigningKey]| RoleKeys {
+            threshold,
+            keys: keys.iter().map(SigningKey::public).collect(),
+        };
+        TrustRoot {
+            version,
+            epoch_floor: 5,
+            roles: BTreeMap::from([
+                (Role::Root, keys(2, &self.root)),
+                (Role::Image, keys(image_threshold, &self.image)),
+                (Role::Channel, keys(1, std::slice::from_ref(&self.channel))),
+                (Role::Freshness, keys(1, std::slice::from_ref(&self.freshness))),
+            ]),
+        }
+    }
+
+    fn ring(&self, image_threshold: u16) -> KeyRing {
+        let mut signed = SignedTrustRoot::unsigned(self.root(1, image_threshold));
+        signed.sign(&self.root[0]);
+        signed.sign(&self.root[2]);
+        KeyRing::pin(signed).unwrap()
+    }
+}
+
+fn image() -> SignedManifest {
+    SignedManifest::unsigned(&manifest())
+}
+
+fn manifest() -> Manifest {
+    sample_of(header(4 << 20)).0
+}
+
+#[test]
+fn a_signed_image_is_verified_and_names_its_signers() {
+    let holders = Holders::new();
+    let mut signed = image();
+    holders.image[1].sign_image(&mut signed).unwrap();
+    let verified = holders.ring(1).verify(signed).unwrap();
+    assert_eq!(verified.signers(), [holders.image[1].public()]);
+    assert_eq!(verified.id(), manifest().id());
+}
+
+#[test]
+fn two_people_sign_in_turn() {
+    let holders = Holders::new();
+    let ring = holders.ring(2);
+    let mut signed = image();
+    holders.image[0].sign_image(&mut signed).unwrap();
+    holders.image[0].sign_image(&mut signed).unwrap();
+    let refused = ring.verify(signed.clone()).unwrap_err();
+    assert!(matches!(refused, VerifyError::UnderThreshold { have: 1, need: 2, .. }), "{refused}");
+    let mut later = SignedManifest::decode(&signed.encode()).unwrap();
+    holders.image[2].sign_image(&mut later).unwrap();
+    assert_eq!(ring.verify(later).unwrap().signers().len(), 2);
+}
+
+#[test]
+fn unsigned_foreign_and_altered_images_are_told_apart() {
+    let holders = Holders::new();
+    let ring = holders.ring(1);
+    assert!(matches!(ring.verify(image()), Err(VerifyError::Unsigned { .. })));
+
+    let mut foreign = image();
+    SigningKey::generate().unwrap().sign_image(&mut foreign).unwrap();
+    // The right person, in the wrong role.
+    holders.root[0].sign_image(&mut foreign).unwrap();
+    assert!(matches!(ring.verify(foreign), Err(VerifyError::UnknownSigner { .. })));
+
+    let mut good = image();
+    holders.image[0].sign_image(&mut good).unwrap();
+    let name_at = good.header.windows(9).position(|w| w == b"hmi-panel").unwrap();
+    let mut altered = good.clone();
+    altered.header[name_at] = b'x';
+    let key = holders.image[0].public();
+    assert!(matches!(ring.verify(altered), Err(VerifyError::WrongSignature { key: k, .. }) if k == key));
+
+    let mut page = good.clone();
+    page.pages[0][30] ^= 1;
+    let refused = ring.verify(page).unwrap_err();
+    let source = ManifestErrorKind::PageDigest { index: 0 };
+    assert!(matches!(refused, VerifyError::Manifest { source: s, .. } if s == source));
+}
+
+type ManifestErrorKind = crate::ManifestError;
+
+#[test]
+fn every_flip_in_a_signed_file_is_refused() {
+    let holders = Holders::new();
+    let ring = holders.ring(1);
+    let mut good = image();
+    holders.image[0].sign_image(&mut good).unwrap();
+    let file = good.encode();
+    // The second signature is for minisign only; we do not rely on it.
+    let comment_at = 12 + good.header.len() + 2 + 32 + 64;
+    for at in (0..file.len()).filter(|at| !(comment_at..comment_at + 64).contains(at)) {
+        let mut bad = file.clone();
+        bad[at] ^= 1;
+        let accepted = SignedManifest::decode(&bad).is_ok_and(|signed| ring.verify(signed).is_ok());
+        assert!(!accepted, "byte {at}");
+    }
+}
+
+#[test]
+fn images_below_the_epoch_floor_are_refused() {
+    let holders = Holders::new();
+    let mut old = header(4 << 20);
+    old.identity.epoch = 4;
+    let mut signed = SignedManifest::unsigned(&sample_of(old).0);
+    holders.image[0].sign_image(&mut signed).unwrap();
+    let refused = holders.ring(1).verify(signed).unwrap_err();
+    assert!(matches!(refused, VerifyError::BelowFloor { epoch: 4, floor: 5, .. }));
+}
+
+#[test]
+fn a_trust_root_needs_its_threshold_and_follows_in_order() {
+    let holders = Holders::new();
+    let ring = holders.ring(1);
+    let mut lonely = SignedTrustRoot::unsigned(holders.root(1, 1));
+    lonely.sign(&holders.root[0]);
+    lonely.sign(&holders.root[0]);
+    lonely.sign(&holders.image[0]);
+    let refused = KeyRing::pin(lonely).unwrap_err();
+    assert!(matches!(refused, TrustRootError::UnderThreshold { have: 1, need: 2, .. }));
+
+    let successors = Holders::new();
+    let mut next = SignedTrustRoot::unsigned(successors.root(2, 1));
+    successors.root.iter().for_each(|key| next.sign(key));
+    let refused = ring.rotate(next.clone()).unwrap_err();
+    assert!(matches!(refused, TrustRootError::UnderThreshold { whose: "old", .. }));
+    next.sign(&holders.root[0]);
+    next.sign(&holders.root[1]);
+    let rotated = ring.rotate(next.clone()).unwrap();
+    assert!(matches!(rotated.rotate(next), Err(TrustRootError::NotNext { current: 2, found: 2 })));
+
+    let mut new_only = SignedTrustRoot::unsigned(successors.root(2, 1));
+    holders.root.iter().for_each(|key| new_only.sign(key));
+    assert!(matches!(ring.rotate(new_only), Err(TrustRootError::UnderThreshold { whose: "new", .. })));
+
+    let mut lowered = holders.root(2, 1);
+    lowered.epoch_floor = 4;
+    let mut lowered = SignedTrustRoot::unsigned(lowered);
+    holders.root.iter().for_each(|key| lowered.sign(key));
+    assert!(matches!(ring.rotate(lowered), Err(TrustRootError::FloorLowered { .. })));
+
+    // After rotation the old image keys count no more.
+    let mut signed = image();
+    holders.image[0].sign_image(&mut signed).unwrap();
+    assert!(matches!(rotated.verify(signed), Err(VerifyError::UnknownSigner { .. })));
+}
+
+#[test]
+fn broken_trust_roots_are_refused() {
+    let holders = Holders::new();
+    let broken = |change: fn(&mut TrustRoot)| {
+        let mut root = holders.root(1, 1);
+        change(&mut root);
+        let mut signed = SignedTrustRoot::unsigned(root);
+        holders.root.iter().for_each(|key| signed.sign(key));
+        assert!(matches!(KeyRing::pin(signed), Err(TrustRootError::Rule { .. })));
+    };
+    broken(|root| root.version = 0);
+    broken(|root| drop(root.roles.remove(&Role::Image)));
+    broken(|root| root.roles.get_mut(&Role::Image).unwrap().threshold = 0);
+    broken(|root| root.roles.get_mut(&Role::Image).unwrap().threshold = 4);
+    broken(|root| {
+        let key = root.roles[&Role::Root].keys[0];
+        root.roles.get_mut(&Role::Image).unwrap().keys.push(key);
+    });
+    broken(|root| {
+        let keys = &mut root.roles.get_mut(&Role::Image).unwrap().keys;
+        keys.push(keys[0]);
+    });
+}
+
+#[test]
+fn trust_roots_travel_as_json() {
+    let root = Holders::new().ring(2).root().clone();
+    let text = serde_json::to_string_pretty(&root).unwrap();
+    assert_eq!(serde_json::from_str::<SignedTrustRoot>(&text).unwrap(), root);
+    let unknown = text.replacen("\"version\"", "\"extra\": 1, \"version\"", 1);
+    assert!(serde_json::from_str::<SignedTrustRoot>(&unknown).is_err());
+    let altered = text.replacen("\"epoch_floor\": 5", "\"epoch_floor\": 4", 1);
+    assert!(KeyRing::pin(serde_json::from_str(&altered).unwrap()).is_err());
+}
+
+#[test]
+fn statements_do_not_roll_back_or_replay() {
+    let holders = Holders::new();
+    let ring = holders.ring(1);
+    let body =
+        |epoch| ChannelStatement { channel: "approved".into(), epoch, image: ImageId::of_header(b"x") };
+    let signed = Signed::new(body(9), &holders.channel);
+    let verified = ring.verify_statement(&signed, 9).unwrap();
+    assert!(matches!(
+        ring.verify_statement(&signed, 10),
+        Err(StatementError::RolledBack { found: 9, floor: 10 })
+    ));
+    let old = Signed::new(body(4), &holders.channel);
+    assert!(matches!(ring.verify_statement(&old, 0), Err(StatementError::RolledBack { floor: 5, .. })));
+    let foreign = Signed::new(body(9), &holders.freshness);
+    assert!(matches!(
+        ring.verify_statement(&foreign, 0),
+        Err(StatementError::UnderThreshold { have: 0, need: 1 })
+    ));
+
+    let answer = |nonce: [u8; 32]| Freshness { nonce: Digest(nonce), statement: verified.digest() };
+    let fresh = Signed::new(answer([1; 32]), &holders.freshness);
+    assert!(ring.verify_freshness(&fresh, &[1; 32], &verified).is_ok());
+    assert!(matches!(ring.verify_freshness(&fresh, &[2; 32], &verified), Err(StatementError::WrongNonce)));
+    let other = Freshness { statement: body(8).digest(), ..answer([1; 32]) };
+    let other = Signed::new(other, &holders.freshness);
+    assert!(matches!(
+        ring.verify_freshness(&other, &[1; 32], &verified),
+        Err(StatementError::OtherStatement)
+    ));
+}
+
+#[test]
+fn minisign_accepts_an_exported_signature() {
+    // The peer is Debian's `minisign`; without it the format is still checked against its specification below.
+    let key = SigningKey::generate().unwrap();
+    let mut signed = image();
+    key.sign_image(&mut signed).unwrap();
+    let public = minisign::public_key_file(&key.public());
+    let signature = minisign::signature_file(&signed.id(), &signed.signatures[0]);
+    let lines: Vec<&str> = signature.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines[1].starts_with("RW") && public.lines().nth(1).unwrap().starts_with("RW"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("key.pub"), public).unwrap();
+    std::fs::write(path("header"), &signed.header).unwrap();
+    std::fs::write(path("header.minisig"), signature).unwrap();
+    let run = || {
+        let mut command = std::process::Command::new("minisign");
+        command.arg("-V").arg("-p").arg(path("key.pub")).arg("-m").arg(path("header"));
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .map(|s| s.success())
+    };
+    let Ok(accepted) = run() else { return };
+    assert!(accepted);
+    let mut altered = signed.header.clone();
+    altered[40] ^= 1;
+    std::fs::write(path("header"), altered).unwrap();
+    assert!(!run().unwrap());
+}
