@@ -1,0 +1,370 @@
+//! The words of the job machine: the job itself, what can happen to it, what a step asks for, why it refuses.
+//!
+//! Data only; the transitions are in [`super::machine`]. A job is written to the database as JSON of [`Job`], so a new
+//! field needs a default that is right for jobs that were written before it.
+//!
+//! It must never: decide anything.
+
+use images::ImageId;
+use recovery_protocol::{
+    EndpointId, JobId,
+    agent::{PlanFacts, RestoreFacts},
+    job::{HoldReason, JobState, Stage},
+    operator::{EndpointState, Mode},
+};
+use serde::{Deserialize, Serialize};
+
+/// All that the machine knows of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// The endpoint that it owns while it is open.
+    pub endpoint: EndpointId,
+    /// Rehearsal or real.
+    pub mode: Mode,
+    /// The golden image.
+    pub image: ImageId,
+    /// Where it stands.
+    pub state: JobState,
+    /// The endpoint's state before, to return to when nothing was done.
+    pub before: EndpointState,
+    /// Who asked, as in evidence.
+    pub asked_by: String,
+    /// Who approved, once somebody did.
+    pub approved_by: Option<String>,
+    /// The approver must be another person than the asker.
+    pub second_person: bool,
+    /// Tries of the current duty, from 1.
+    pub attempt: u32,
+    /// Power cycles that the appliance began by itself, from 1.
+    pub round: u32,
+    /// Proven boots of the recovery system.
+    pub boots: u32,
+    /// Number of the last order to restore.
+    pub step_seq: u32,
+    /// Number of the last intent; an outcome of another one is stale.
+    pub intent: u32,
+    /// The session (hash) whose reports count.
+    pub session: Option<String>,
+    /// The old identity was revoked.
+    pub fenced: bool,
+    /// An order to write went out: the old content may be gone.
+    pub touched: bool,
+    /// The last order's read-back was equal.
+    pub read_back: bool,
+    /// How the restored system was accepted, once it was.
+    pub golden: Option<Proof>,
+    /// Serial number of the certificate issued in this job.
+    pub certificate: Option<String>,
+    /// When the current state was entered, milliseconds since 1970.
+    pub entered_unix_ms: u64,
+    /// The limit of the current state.
+    pub limit_unix_ms: Option<u64>,
+    /// The plan, once made.
+    pub plan: Option<PlanFacts>,
+    /// What the restore did, once known.
+    pub restore: Option<RestoreFacts>,
+}
+
+/// How a system was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// A TPM quote that the appliance verified.
+    Quote,
+    /// No TPM: a person matched the pairing code (recovery system), the one-time ticket came back (restored system).
+    Paired,
+}
+
+/// Something that happened to a job, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobEvent {
+    /// Appliance time, milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Time passed. `seen_unix_ms`: the endpoint's last sign of life in this job.
+    Tick {
+        /// Milliseconds since 1970; 0 for none.
+        seen_unix_ms: u64,
+    },
+    /// The appliance started again.
+    Restarted,
+    /// The guard rails answered [`Duty::Admit`].
+    Admission {
+        /// Of which intent.
+        intent: u32,
+        /// What they said.
+        verdict: Admission,
+    },
+    /// A duty ended.
+    Done {
+        /// Which intent.
+        intent: u32,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A recovery system said hello; unproven.
+    AgentHello,
+    /// A recovery system without a TPM shows a pairing code.
+    PairingShown,
+    /// The recovery system was accepted: from now on this session speaks for the endpoint.
+    HardwareProven {
+        /// Session hash.
+        session: String,
+        /// How.
+        proof: Proof,
+    },
+    /// The agent asked for its order.
+    OrderAsked {
+        /// Session hash.
+        session: String,
+    },
+    /// A report of the recovery system.
+    Reported {
+        /// Session hash.
+        session: String,
+        /// The order it belongs to.
+        step_seq: u32,
+        /// What it says.
+        report: Restored,
+    },
+    /// The restored system said hello with this job's enrolment ticket.
+    GoldenHello,
+    /// The restored system was accepted.
+    GoldenProven {
+        /// How.
+        proof: Proof,
+        /// It enrols next; else it is registered as it is.
+        enrols: bool,
+    },
+    /// A certificate was issued.
+    Certified {
+        /// Serial number, lower-case hex.
+        serial: String,
+    },
+    /// The restored system holds its certificate.
+    Enrolled {
+        /// Serial number, lower-case hex.
+        serial: String,
+    },
+    /// A check said no, or the agent gave up.
+    Refused {
+        /// Why, from the closed list.
+        reason: HoldReason,
+        /// The values at hand.
+        detail: String,
+    },
+    /// A person approved what the hold asked for.
+    Approve {
+        /// As in evidence.
+        by: String,
+    },
+    /// A person lets a held job go on.
+    Resume {
+        /// As in evidence.
+        by: String,
+    },
+    /// A person stops the job.
+    Cancel {
+        /// As in evidence.
+        by: String,
+    },
+}
+
+/// What the guard rails said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    /// In, and approved by `by` (a person's own order, or the group's mode).
+    Approved {
+        /// Who or what.
+        by: String,
+    },
+    /// In, but a person must approve.
+    NeedsApproval {
+        /// Another person than the asker.
+        second_person: bool,
+    },
+    /// Not now: which rule, with its numbers.
+    Refused {
+        /// For a person.
+        rule: String,
+    },
+}
+
+/// How a duty ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is so now.
+    Done,
+    /// It is not.
+    Failed {
+        /// Why, from the closed list.
+        reason: HoldReason,
+        /// The values at hand.
+        detail: String,
+    },
+}
+
+/// What a recovery system reports of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restored {
+    /// The plan is made; nothing is written yet.
+    Planned(PlanFacts),
+    /// All but the boot region is written.
+    Written(RestoreFacts),
+    /// Read back and equal.
+    Proven(RestoreFacts),
+    /// The boot region is written; it reboots.
+    Committed(RestoreFacts),
+}
+
+/// An act on the outside. Each is safe to do twice; its idempotency key is (job, intent).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Ask the guard rails (in the journal's own transaction).
+    Admit,
+    /// See that the golden image is there and trusted.
+    CheckImage,
+    /// Tell the control plane that the old identity is void.
+    Fence,
+    /// Nothing to do: go on.
+    Onward,
+    /// See that the network boot knows the ticket.
+    Publish,
+    /// Power the endpoint into a network boot.
+    Power,
+    /// Clear a boot override that is still set.
+    ClearBoot,
+    /// Register the recovered endpoint with the control plane.
+    Register,
+    /// Lift the quarantine.
+    Release,
+}
+
+/// What a step asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// In the same transaction: a boot ticket lives.
+    IssueBootTicket,
+    /// In the same transaction: no boot ticket and no EST secret of this job lives.
+    VoidTickets,
+    /// In the same transaction: the enrolment ticket is void too.
+    VoidEnrolment,
+    /// In the same transaction: the endpoint's certificates are revoked.
+    RevokeCertificates,
+    /// In the same transaction: the pinned EK is forgotten, the next proven one is pinned.
+    ForgetIdentity,
+    /// In the same transaction: the firmware baseline is forgotten, the next one is recorded.
+    ForgetBaseline,
+    /// In the same transaction: the endpoint's state.
+    Mark(EndpointState),
+    /// Write an intent; act when it is due.
+    Begin {
+        /// Its number.
+        intent: u32,
+        /// Which act.
+        duty: Duty,
+        /// Not before, milliseconds since 1970.
+        due_unix_ms: u64,
+    },
+}
+
+/// Why an event changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The job is over.
+    #[error("the job is over")]
+    Over,
+    /// An outcome of an earlier intent.
+    #[error("the job has moved on since")]
+    Stale,
+    /// The event does not belong to the state.
+    #[error("the job is {0}: this does not belong there")]
+    NotNow(String),
+    /// The report is from another session than the proven one.
+    #[error("another session speaks for this endpoint now")]
+    Session,
+    /// The report belongs to another order.
+    #[error("the report belongs to order {got}; the current order is {current}")]
+    Order {
+        /// The report's.
+        got: u32,
+        /// The job's.
+        current: u32,
+    },
+    /// The certificate is not the one issued in this job.
+    #[error("the certificate named is not the one issued in this job")]
+    Certificate,
+    /// The report was taken before.
+    #[error("this was reported before")]
+    Repeated,
+    /// The hold does not ask for an approval.
+    #[error("nothing waits for an approval")]
+    NothingToApprove,
+    /// The hold asks for an approval.
+    #[error("the job waits for an approval, not for a resume")]
+    ApproveInstead,
+    /// The asker may not approve.
+    #[error("another person than the one who asked must approve")]
+    SecondPerson,
+}
+
+/// A job to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Its id.
+    pub id: JobId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Rehearsal or real.
+    pub mode: Mode,
+    /// The golden image.
+    pub image: ImageId,
+    /// Who asks, as in evidence.
+    pub asked_by: String,
+    /// The endpoint's state now.
+    pub before: EndpointState,
+}
+
+impl Job {
+    pub(super) fn new(proposal: Proposal, at_unix_ms: u64) -> Self {
+        Self {
+            id: proposal.id,
+            endpoint: proposal.endpoint,
+            mode: proposal.mode,
+            image: proposal.image,
+            state: JobState::Working { stage: Stage::Proposed },
+            before: proposal.before,
+            asked_by: proposal.asked_by,
+            approved_by: None,
+            second_person: false,
+            attempt: 1,
+            round: 1,
+            boots: 0,
+            step_seq: 0,
+            intent: 0,
+            session: None,
+            fenced: false,
+            touched: false,
+            read_back: false,
+            golden: None,
+            certificate: None,
+            entered_unix_ms: at_unix_ms,
+            limit_unix_ms: None,
+            plan: None,
+            restore: None,
+        }
+    }
+}

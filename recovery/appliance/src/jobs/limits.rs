@@ -1,0 +1,145 @@
+//! How long a job may stay in each stage, how often it tries again, and how many boots it may use.
+//!
+//! Every stage has a limit; past it the machine tries again or holds the job with a reason that a technician can read.
+//! It must never: read a clock.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use recovery_protocol::job::{HoldReason, Stage};
+
+/// Limits of stages, the defaults with the site's overrides.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    overrides_s: BTreeMap<Stage, u32>,
+}
+
+/// How a failure is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryClass {
+    /// The network or a cable: try again soon, a few times.
+    Transport,
+    /// Somebody is busy: try again slowly until the stage's limit.
+    Busy,
+    /// It will fail again: hold.
+    Semantic,
+    /// It must not be tried again by itself: hold, and call a person.
+    Security,
+}
+
+impl Limits {
+    /// Progress older than this is none: the endpoint stalled.
+    pub const STALL: Duration = Duration::from_secs(120);
+    /// After this a held job is given up.
+    pub const HELD: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// After a restart of the appliance no limit falls sooner than this.
+    pub const GRACE: Duration = Duration::from_secs(300);
+    /// Tries of one act that failed in transport.
+    pub const TRIES: u32 = 3;
+    /// Power cycles in one job that the appliance does by itself.
+    pub const ROUNDS: u32 = 2;
+    /// Proven boots of the recovery system in one job.
+    pub const BOOTS: u32 = 6;
+
+    /// The defaults, except where `overrides_s` (seconds) says otherwise.
+    #[must_use]
+    pub fn new(overrides_s: BTreeMap<Stage, u32>) -> Self {
+        Self { overrides_s }
+    }
+
+    /// How long a job may stay in a stage.
+    #[must_use]
+    pub fn stage(&self, stage: Stage) -> Duration {
+        let default_s = match stage {
+            Stage::Proposed | Stage::Fenced | Stage::Ticketed => 60,
+            Stage::Admitted => 300,
+            Stage::Approved | Stage::Disarming => 300,
+            Stage::Powering | Stage::Proving | Stage::Verifying | Stage::Enrolling | Stage::Releasing => 600,
+            Stage::AgentWait => 1_800,
+            Stage::Imaging | Stage::ReadBack => 3_600,
+            Stage::OsWait => 900,
+            Stage::Registering => 3_600,
+        };
+        Duration::from_secs(self.overrides_s.get(&stage).copied().unwrap_or(default_s).into())
+    }
+}
+
+/// What a job is held for when a stage's limit passes.
+#[must_use]
+pub fn late(stage: Stage) -> HoldReason {
+    match stage {
+        Stage::Proposed
+        | Stage::Admitted
+        | Stage::Approved
+        | Stage::Fenced
+        | Stage::Ticketed
+        | Stage::Disarming => HoldReason::ApplianceFailed,
+        Stage::Powering => HoldReason::PowerFailed,
+        Stage::AgentWait | Stage::Proving => HoldReason::AgentSilent,
+        Stage::Imaging | Stage::ReadBack => HoldReason::Stalled,
+        Stage::OsWait | Stage::Verifying => HoldReason::OsSilent,
+        Stage::Enrolling => HoldReason::EnrolmentFailed,
+        Stage::Registering | Stage::Releasing => HoldReason::ControlPlaneFailed,
+    }
+}
+
+/// How a failure for this reason is treated.
+#[must_use]
+pub fn class(reason: HoldReason) -> RetryClass {
+    match reason {
+        HoldReason::PowerFailed | HoldReason::AgentSilent | HoldReason::Stalled => RetryClass::Transport,
+        HoldReason::ControlPlaneFailed => RetryClass::Busy,
+        HoldReason::GuardRail
+        | HoldReason::AwaitingApproval
+        | HoldReason::ImageNotTrusted
+        | HoldReason::PairingNeeded
+        | HoldReason::DiskNotFound
+        | HoldReason::DiskAmbiguous
+        | HoldReason::DiskUnfit
+        | HoldReason::DiskFailed
+        | HoldReason::ReadBackFailed
+        | HoldReason::OsSilent
+        | HoldReason::EnrolmentFailed
+        | HoldReason::Stopped
+        | HoldReason::AgentFailed
+        | HoldReason::ApplianceFailed => RetryClass::Semantic,
+        HoldReason::IdentityChanged
+        | HoldReason::RecoverySystemNotProven
+        | HoldReason::FirmwareChanged
+        | HoldReason::ManifestRefused
+        | HoldReason::ChunkCorrupt
+        | HoldReason::GoldenNotProven
+        | HoldReason::TicketRefused => RetryClass::Security,
+    }
+}
+
+/// Wait before the next try; `attempt` counts from 1.
+#[must_use]
+pub fn backoff(class: RetryClass, attempt: u32) -> Duration {
+    match class {
+        RetryClass::Transport => Duration::from_secs(5_u64 << attempt.min(4)),
+        RetryClass::Busy | RetryClass::Semantic | RetryClass::Security => Duration::from_secs(30),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_has_a_limit_and_an_override_replaces_it() {
+        let limits = Limits::new(BTreeMap::from([(Stage::OsWait, 7)]));
+        for stage in Stage::ALL {
+            assert!(limits.stage(stage) > Duration::ZERO, "{stage:?}");
+        }
+        assert_eq!(limits.stage(Stage::OsWait), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_bad_digest_is_never_retried() {
+        for reason in
+            [HoldReason::ChunkCorrupt, HoldReason::GoldenNotProven, HoldReason::RecoverySystemNotProven]
+        {
+            assert_eq!(class(reason), RetryClass::Security);
+        }
+    }
+}
