@@ -1,0 +1,1 @@
+//! The report of a drill (its page and its data follow).

@@ -1,0 +1,620 @@
+//! The transitions of a run. [`step`] is the only way to change one.
+//!
+//! Each event is taken in three moves: what it says (`take`), whose time is up (`expire`), and what may begin now (`settle`). An event
+//! that does not fit is refused and changes nothing.
+//!
+//! What it must never do: order the same (step, target, attempt) twice, order anything of the main part once the run stops, end
+//! before each `finally` step had its turn, or order a `reimage` without a permit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Run,
+    event::{CheckResult, Failure, Happened, Order, Outcome, Refusal, RunEffect, RunEvent, Work},
+    record::{ApprovalGiven, Moment, Stage, Stop, Task, TaskState, Waiting},
+};
+use crate::{
+    ids::{OrderKey, StepId, TargetId},
+    runbook::{Approval, OnFailure, Per, Step, Uses},
+    target::Mode,
+};
+
+/// Take one event. Pure: the caller stores the new run, then carries the effects out.
+///
+/// # Errors
+/// A named refusal; the run is as it was.
+pub fn step<M: Mode>(run: &Run<M>, event: RunEvent) -> Result<(Run<M>, Vec<RunEffect<M>>), Refusal> {
+    let mut machine = Machine { run: run.clone(), effects: Vec::new() };
+    let record = &mut machine.run.record;
+    record.now_ms = record.now_ms.max(event.at_ms);
+    machine.take(event.what)?;
+    machine.expire();
+    machine.settle();
+    Ok((machine.run, machine.effects))
+}
+
+/// The orders of all working tasks, with fresh permits. A task whose permission is gone is left to its timeout.
+pub(super) fn outstanding<M: Mode>(run: &Run<M>) -> Vec<Order<M>> {
+    let order = |task: &Task| {
+        let TaskState::Working { until_ms, .. } = task.state else { return None };
+        let work = work(run, task, until_ms).ok()?;
+        Some(Order { key: run.record.key_of(task), work, until_ms })
+    };
+    run.record.tasks.iter().filter_map(order).collect()
+}
+
+struct Machine<M: Mode> {
+    run: Run<M>,
+    effects: Vec<RunEffect<M>>,
+}
+
+/// May a pending task begin?
+enum Readiness {
+    Now,
+    NotYet,
+    Never(String),
+}
+
+impl<M: Mode> Machine<M> {
+    // ---- what an event says ----
+
+    fn take(&mut self, what: Happened) -> Result<(), Refusal> {
+        match (self.run.record.stage, &what) {
+            (_, Happened::Tick) => return Ok(()),
+            (Stage::Over { .. }, _) => return Err(Refusal::Over),
+            (Stage::Planned, Happened::Begin | Happened::Abort { .. }) => {}
+            (Stage::Planned, _) => return Err(Refusal::NotBegun),
+            (Stage::Running | Stage::Finally, Happened::Begin) => return Err(Refusal::AlreadyBegun),
+            (Stage::Finally, Happened::Abort { .. }) => return Err(Refusal::AlreadyFinishing),
+            (Stage::Running | Stage::Finally, _) => {}
+        }
+        match what {
+            Happened::Tick => {}
+            Happened::Begin => self.begin(),
+            Happened::Done { key, outcome, checks } => self.done(&key, outcome, checks)?,
+            Happened::Held { key, why } => {
+                let at = self.working(&key, Waiting::Machine)?;
+                self.note(at, format!("held: {} {}", why.what, why.what_now));
+                self.set_held(at, Some(why));
+            }
+            Happened::Resumed { key } => {
+                let at = self.working(&key, Waiting::Machine)?;
+                self.note(at, "moves again".into());
+                self.set_held(at, None);
+            }
+            Happened::Decided { key, person, role, approves, binding, reason } => {
+                let given = ApprovalGiven { person, role, at_ms: self.now(), reason };
+                self.decided(&key, given, approves, &binding)?;
+            }
+            Happened::Answered { key, person, done, note } => self.answered(&key, &person, done, &note)?,
+            Happened::Abort { person, reason } => self.abort(person, &reason),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        let record = &mut self.run.record;
+        record.stage = Stage::Running;
+        record.begun_at_ms = Some(record.now_ms);
+        let what = format!("run began in mode {}, asked for by {}", record.mode.word(), record.requester);
+        self.note_run(what);
+    }
+
+    fn done(&mut self, key: &OrderKey, outcome: Outcome, checks: Vec<CheckResult>) -> Result<(), Refusal> {
+        let at = self.working(key, Waiting::Machine)?;
+        match outcome {
+            Outcome::Passed { what } => self.pass(at, what, checks),
+            Outcome::Failed { why } => self.fail(at, why, checks, Fate::OnFailure),
+        }
+        Ok(())
+    }
+
+    fn decided(
+        &mut self,
+        key: &OrderKey,
+        given: ApprovalGiven,
+        yes: bool,
+        binding: &str,
+    ) -> Result<(), Refusal> {
+        let at = self.working(key, Waiting::Approval)?;
+        let record = &mut self.run.record;
+        let Some(approval) = approval_of(record, at) else { return Err(Refusal::NotAsked(key.clone())) };
+        if binding != record.binding {
+            return Err(Refusal::WrongBinding);
+        }
+        if !approval.roles.is_empty() && !approval.roles.contains(&given.role) {
+            return Err(Refusal::WrongRole { role: given.role, allowed: approval.roles });
+        }
+        if approval.not_requester && yes && given.person == record.requester {
+            return Err(Refusal::OwnRequest { person: given.person });
+        }
+        let TaskState::Working { approvals, .. } = &mut record.tasks[at].state else {
+            return Err(Refusal::NotWaiting(key.clone()));
+        };
+        if approvals.iter().any(|earlier| earlier.person == given.person) && yes {
+            return Err(Refusal::AlreadyDecided { person: given.person });
+        }
+        let who = format!("{} ({})", given.person, given.role);
+        if !yes {
+            let what = format!("{who} denied it: {}", given.reason);
+            let why = Failure::new("denied", what, "Settle the reason with them, then plan a new run.");
+            self.fail(at, why, Vec::new(), Fate::Final);
+            return Ok(());
+        }
+        approvals.push(given);
+        let count = approvals.len();
+        self.note(at, format!("{who} approved ({count} of {})", approval.min));
+        if count >= usize::from(approval.min) {
+            self.pass(at, format!("approved by {count}"), Vec::new());
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, key: &OrderKey, person: &str, done: bool, note: &str) -> Result<(), Refusal> {
+        let at = self.working(key, Waiting::Answer)?;
+        if done {
+            self.pass(at, format!("{person}: done. {note}").trim_end().to_owned(), Vec::new());
+        } else {
+            let what = format!("{person} could not do it: {note}");
+            self.fail(
+                at,
+                Failure::new("not-done", what, "Mend what stood in the way, then run it again."),
+                Vec::new(),
+                Fate::OnFailure,
+            );
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, person: String, reason: &str) {
+        self.stop(Some(person.clone()), format!("{person} stopped the run: {reason}"));
+        for at in 0..self.run.record.tasks.len() {
+            let task = &self.run.record.tasks[at];
+            let for_machine = matches!(task.state, TaskState::Working { waiting: Waiting::Machine, .. });
+            if for_machine {
+                self.effects.push(RunEffect::Stop(self.run.record.key_of(task)));
+            }
+        }
+    }
+
+    // ---- whose time is up ----
+
+    fn expire(&mut self) {
+        let now_ms = self.now();
+        for at in 0..self.run.record.tasks.len() {
+            let task = &self.run.record.tasks[at];
+            let TaskState::Working { until_ms, ref held, .. } = task.state else { continue };
+            if now_ms < until_ms {
+                continue;
+            }
+            let what = match held {
+                Some(why) => format!("not done in time; it was held: {}", why.what),
+                None => "not done in time".to_owned(),
+            };
+            self.effects.push(RunEffect::Stop(self.run.record.key_of(task)));
+            let now = "Look at why it took so long, or raise the step's timeout; then run it again.";
+            self.fail(at, Failure::new("timed-out", what, now), Vec::new(), Fate::OnTimeout);
+        }
+    }
+
+    // ---- what may begin now ----
+
+    fn settle(&mut self) {
+        loop {
+            let moved = match self.run.record.stage {
+                Stage::Planned if self.run.record.stop.is_some() => {
+                    self.skip_pending(|_| true);
+                    self.finish();
+                    true
+                }
+                Stage::Running => self.settle_main(),
+                Stage::Finally => self.settle_finally(),
+                Stage::Planned | Stage::Over { .. } => false,
+            };
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    /// Begin or skip main tasks; true when anything changed.
+    fn settle_main(&mut self) -> bool {
+        self.stop_at_too_many_failures();
+        if self.run.record.stop.is_some() {
+            self.skip_pending(|task| !task.finally);
+            self.skip_waiting_for_people();
+        }
+        let lookup = Lookup::of(&self.run);
+        let mut moved = false;
+        let mut ready: Vec<(bool, usize)> = Vec::new();
+        for at in 0..self.run.record.tasks.len() {
+            let task = &self.run.record.tasks[at];
+            if task.finally || !matches!(task.state, TaskState::Pending) || self.run.record.stop.is_some() {
+                continue;
+            }
+            match self.readiness(at, &lookup) {
+                Readiness::Now => ready.push((self.is_fresh(at, &lookup), at)),
+                Readiness::NotYet => {}
+                Readiness::Never(why) => {
+                    self.skip(at, why);
+                    moved = true;
+                }
+            }
+        }
+        // Who was begun goes on before another is begun.
+        ready.sort_unstable();
+        moved |= self.start_within_limits(ready);
+        if !moved && self.run.record.tasks.iter().filter(|task| !task.finally).all(Task::is_through) {
+            self.run.record.stage = Stage::Finally;
+            return true;
+        }
+        moved
+    }
+
+    /// Begin the next `finally` task once the one before it is through.
+    fn settle_finally(&mut self) -> bool {
+        match self.run.record.tasks.iter().position(|task| task.finally && !task.is_through()) {
+            Some(at) if matches!(self.run.record.tasks[at].state, TaskState::Pending) => self.start(at),
+            Some(_) => return false,
+            None => self.finish(),
+        }
+        true
+    }
+
+    fn readiness(&self, at: usize, lookup: &Lookup) -> Readiness {
+        let tasks = &self.run.record.tasks;
+        let task = &tasks[at];
+        let Some(step) = self.run.record.step_of(task) else {
+            return Readiness::Never("its step is gone".into());
+        };
+        if let Some(target) = &task.target
+            && let Some(failed) = self.out(target, lookup)
+        {
+            return Readiness::Never(format!("{target} is out since `{failed}` failed"));
+        }
+        for need in &step.needs {
+            let needed = lookup.needed(need, task.target.as_ref());
+            match combined(needed.iter().map(|at| &tasks[*at])) {
+                Readiness::Now => {}
+                Readiness::NotYet => return Readiness::NotYet,
+                Readiness::Never(_) => return Readiness::Never(format!("`{need}` did not pass")),
+            }
+        }
+        Readiness::Now
+    }
+
+    /// True for a task on an endpoint on which nothing was begun yet.
+    fn is_fresh(&self, at: usize, lookup: &Lookup) -> bool {
+        let begun = |target| lookup.of_target(target).any(|at| self.run.record.tasks[at].attempts > 0);
+        self.run.record.tasks[at].target.as_ref().is_some_and(|target| !begun(target))
+    }
+
+    /// `max_parallel`: endpoints with work going on count. True when anything was begun.
+    fn start_within_limits(&mut self, ready: Vec<(bool, usize)>) -> bool {
+        let record = &self.run.record;
+        let room = record.runbook.limits.max_parallel as usize;
+        let working = |task: &&Task| matches!(task.state, TaskState::Working { .. });
+        let mut busy: BTreeSet<TargetId> =
+            record.tasks.iter().filter(working).filter_map(|task| task.target.clone()).collect();
+        let mut moved = false;
+        for (_, at) in ready {
+            if let Some(target) = self.run.record.tasks[at].target.clone() {
+                if !busy.contains(&target) && busy.len() >= room {
+                    continue;
+                }
+                busy.insert(target);
+            }
+            self.start(at);
+            moved = true;
+            if !matches!(self.run.record.tasks[at].state, TaskState::Working { .. }) {
+                // It ended at once, which may change what else may begin.
+                return true;
+            }
+        }
+        moved
+    }
+
+    /// The step by which an endpoint failed for good.
+    fn out(&self, target: &TargetId, lookup: &Lookup) -> Option<&StepId> {
+        let failed = |task: &&Task| matches!(task.state, TaskState::Failed { went_on: false, .. });
+        lookup.of_target(target).map(|at| &self.run.record.tasks[at]).find(failed).map(|task| &task.step)
+    }
+
+    fn start(&mut self, at: usize) {
+        let now_ms = self.now();
+        let record = &mut self.run.record;
+        let Some(step) = record.step_of(&record.tasks[at]) else {
+            return self.skip(at, "its step is gone".into());
+        };
+        let (uses, timeout_ms) = (step.uses_in(record.mode).clone(), step.timeout_ms);
+        let waiting = match &uses {
+            Uses::Approve(_) => Waiting::Approval,
+            Uses::Manual { .. } | Uses::Notify { .. } => Waiting::Answer,
+            Uses::Check { .. }
+            | Uses::Reimage
+            | Uses::Verify { .. }
+            | Uses::Report { .. }
+            | Uses::Later { .. } => Waiting::Machine,
+        };
+        let until_ms = now_ms.saturating_add(timeout_ms);
+        let task = &mut record.tasks[at];
+        task.attempts += 1;
+        let attempt = task.attempts;
+        task.state =
+            TaskState::Working { from_ms: now_ms, until_ms, waiting, held: None, approvals: Vec::new() };
+        self.note(at, if attempt == 1 { "began".into() } else { format!("began again, attempt {attempt}") });
+        if matches!(&uses, Uses::Approve(Approval { min: 0, .. })) {
+            let what = format!("passed by itself: mode {} asks for no approval", self.run.record.mode.word());
+            return self.pass(at, what, Vec::new());
+        }
+        let task = &self.run.record.tasks[at];
+        match work(&self.run, task, until_ms) {
+            Ok(work) => self.effects.push(RunEffect::Start(Order {
+                key: self.run.record.key_of(task),
+                work,
+                until_ms,
+            })),
+            Err(why) => self.fail(at, why, Vec::new(), Fate::Final),
+        }
+    }
+
+    // ---- ways out of a task ----
+
+    fn pass(&mut self, at: usize, what: String, checks: Vec<CheckResult>) {
+        self.note(at, format!("passed: {what}"));
+        let to_ms = self.now();
+        let task = &mut self.run.record.tasks[at];
+        let TaskState::Working { from_ms, approvals, .. } = &mut task.state else { return };
+        let (from_ms, approvals) = (*from_ms, std::mem::take(approvals));
+        task.state = TaskState::Passed { from_ms, to_ms, what, checks, approvals };
+    }
+
+    fn fail(&mut self, at: usize, why: Failure, checks: Vec<CheckResult>, fate: Fate) {
+        self.note(at, format!("failed ({}): {}", why.code, why.what));
+        let to_ms = self.now();
+        let record = &mut self.run.record;
+        let Some(step) = record.step_of(&record.tasks[at]) else { return };
+        let (retries, then) = match fate {
+            Fate::OnFailure => (step.retries, step.on_failure),
+            Fate::OnTimeout => (0, step.on_timeout),
+            Fate::Final => (0, step.on_failure),
+        };
+        let stopping = record.stop.is_some();
+        let task = &mut record.tasks[at];
+        let TaskState::Working { from_ms, .. } = task.state else { return };
+        if task.attempts <= retries && !stopping {
+            task.state = TaskState::Pending;
+            return;
+        }
+        let went_on = then == OnFailure::Continue;
+        let finally = task.finally;
+        let of = task.step.clone();
+        task.state = TaskState::Failed { from_ms, to_ms, why, checks, went_on };
+        if then == OnFailure::StopRun && !finally {
+            self.stop(None, format!("`{of}` failed"));
+        }
+    }
+
+    fn skip(&mut self, at: usize, why: String) {
+        let at_ms = self.now();
+        self.note(at, format!("skipped: {why}"));
+        self.run.record.tasks[at].state = TaskState::Skipped { at_ms, why };
+    }
+
+    fn skip_pending(&mut self, which: impl Fn(&Task) -> bool) {
+        for at in 0..self.run.record.tasks.len() {
+            let task = &self.run.record.tasks[at];
+            if matches!(task.state, TaskState::Pending) && which(task) {
+                self.skip(at, "the run stopped".into());
+            }
+        }
+    }
+
+    /// A run that stops asks nobody any more.
+    fn skip_waiting_for_people(&mut self) {
+        for at in 0..self.run.record.tasks.len() {
+            let task = &self.run.record.tasks[at];
+            if let TaskState::Working { waiting: Waiting::Approval | Waiting::Answer, .. } = task.state
+                && !task.finally
+            {
+                self.effects.push(RunEffect::Stop(self.run.record.key_of(task)));
+                self.skip(at, "the run stopped before it was answered".into());
+            }
+        }
+    }
+
+    // ---- the run as a whole ----
+
+    fn stop(&mut self, person: Option<String>, why: String) {
+        if self.run.record.stop.is_none() {
+            self.note_run(format!("nothing new starts: {why}"));
+            self.run.record.stop = Some(Stop { at_ms: self.run.record.now_ms, person, why });
+        } else if let (Some(stop), Some(_)) = (&mut self.run.record.stop, &person) {
+            stop.person = person;
+        }
+    }
+
+    fn stop_at_too_many_failures(&mut self) {
+        let record = &self.run.record;
+        let failed = |task: &Task| matches!(task.state, TaskState::Failed { went_on: false, .. });
+        let out: BTreeSet<&TargetId> =
+            record.tasks.iter().filter(|task| failed(task)).filter_map(|task| task.target.as_ref()).collect();
+        let allowed = record.runbook.limits.max_failures.of(record.targets.len());
+        if out.len() > allowed && record.stop.is_none() {
+            let why = format!("{} endpoint(s) failed and {allowed} may", out.len());
+            self.stop(None, why);
+        }
+    }
+
+    fn finish(&mut self) {
+        let verdict = self.run.record.verdict();
+        self.run.record.stage = Stage::Over { verdict };
+        self.note_run(format!("run is over: {}", verdict.word()));
+    }
+
+    // ---- small things ----
+
+    fn now(&self) -> u64 {
+        self.run.record.now_ms
+    }
+
+    fn set_held(&mut self, at: usize, why: Option<Failure>) {
+        if let TaskState::Working { held, .. } = &mut self.run.record.tasks[at].state {
+            *held = why;
+        }
+    }
+
+    /// The task that works on exactly this attempt and waits for such an answer.
+    fn working(&self, key: &OrderKey, wanted: Waiting) -> Result<usize, Refusal> {
+        let record = &self.run.record;
+        let at = record
+            .tasks
+            .iter()
+            .position(|task| task.step == key.step && task.target == key.target)
+            .filter(|at| record.key_of(&record.tasks[*at]) == *key)
+            .ok_or_else(|| Refusal::NotWaiting(key.clone()))?;
+        match record.tasks[at].state {
+            TaskState::Working { waiting, .. } if waiting == wanted => Ok(at),
+            TaskState::Working { .. } if wanted == Waiting::Machine => {
+                Err(Refusal::WaitsForPerson(key.clone()))
+            }
+            TaskState::Working { .. } => Err(Refusal::NotAsked(key.clone())),
+            _ => Err(Refusal::NotWaiting(key.clone())),
+        }
+    }
+
+    fn note(&mut self, at: usize, what: String) {
+        let record = &mut self.run.record;
+        let task = &record.tasks[at];
+        let moment =
+            Moment { at_ms: record.now_ms, step: Some(task.step.clone()), target: task.target.clone(), what };
+        record.history.push(moment);
+    }
+
+    fn note_run(&mut self, what: String) {
+        let record = &mut self.run.record;
+        record.history.push(Moment { at_ms: record.now_ms, step: None, target: None, what });
+    }
+}
+
+/// Which of a step's rules a failure falls under.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// It may be tried again.
+    OnFailure,
+    /// Its time was up.
+    OnTimeout,
+    /// Trying again would change nothing.
+    Final,
+}
+
+/// Where each step's tasks stand in the list, so that a run of a thousand endpoints stays quick.
+struct Lookup {
+    per_run: BTreeMap<StepId, usize>,
+    per_target: BTreeMap<StepId, BTreeMap<TargetId, usize>>,
+}
+
+impl Lookup {
+    fn of<M: Mode>(run: &Run<M>) -> Self {
+        let mut lookup = Self { per_run: BTreeMap::new(), per_target: BTreeMap::new() };
+        for (at, task) in run.record.tasks.iter().enumerate() {
+            match &task.target {
+                None => lookup.per_run.insert(task.step.clone(), at),
+                Some(target) => {
+                    lookup.per_target.entry(task.step.clone()).or_default().insert(target.clone(), at)
+                }
+            };
+        }
+        lookup
+    }
+
+    /// The tasks of `step` that a task on `target` (or on none) waits for.
+    fn needed(&self, step: &StepId, target: Option<&TargetId>) -> Vec<usize> {
+        if let Some(at) = self.per_run.get(step) {
+            return vec![*at];
+        }
+        let Some(of_step) = self.per_target.get(step) else { return Vec::new() };
+        match target {
+            Some(target) => of_step.get(target).copied().into_iter().collect(),
+            None => of_step.values().copied().collect(),
+        }
+    }
+
+    fn of_target<'a>(&'a self, target: &'a TargetId) -> impl Iterator<Item = usize> + Clone + 'a {
+        self.per_target.values().filter_map(move |of_step| of_step.get(target).copied())
+    }
+}
+
+/// One need over its tasks: all must be through and at least one good.
+fn combined<'a>(needed: impl Iterator<Item = &'a Task>) -> Readiness {
+    let mut good = false;
+    for task in needed {
+        match &task.state {
+            TaskState::Passed { .. } | TaskState::Failed { went_on: true, .. } => good = true,
+            TaskState::Failed { went_on: false, .. } | TaskState::Skipped { .. } => {}
+            TaskState::Pending | TaskState::Working { .. } => return Readiness::NotYet,
+        }
+    }
+    if good { Readiness::Now } else { Readiness::Never(String::new()) }
+}
+
+fn approval_of(record: &super::RunRecord, at: usize) -> Option<Approval> {
+    match record.step_of(&record.tasks[at]).map(|step: &Step| step.uses_in(record.mode)) {
+        Some(Uses::Approve(approval)) => Some(approval.clone()),
+        _ => None,
+    }
+}
+
+/// What a task orders.
+fn work<M: Mode>(run: &Run<M>, task: &Task, until_ms: u64) -> Result<Work<M>, Failure> {
+    let record = &run.record;
+    let gone = || {
+        Failure::new(
+            "no-target",
+            "the step has no endpoint to work on",
+            "Lint the runbook and plan a new run.",
+        )
+    };
+    let step = record.step_of(task).ok_or_else(gone)?;
+    let frozen =
+        || record.targets.iter().find(|frozen| Some(&frozen.target) == task.target.as_ref()).ok_or_else(gone);
+    Ok(match step.uses_in(record.mode) {
+        Uses::Check { set } => Work::Check {
+            set: set.clone(),
+            targets: match step.per {
+                Per::Run => record.targets.iter().map(|frozen| frozen.target.clone()).collect(),
+                Per::Target => vec![frozen()?.target.clone()],
+            },
+        },
+        Uses::Approve(approval) => {
+            Work::Approve { approval: approval.clone(), binding: record.binding.clone() }
+        }
+        Uses::Notify { to, text } => Work::Notify { to: to.clone(), text: text.clone() },
+        Uses::Manual { text, checklist } => Work::Manual { text: text.clone(), checklist: checklist.clone() },
+        Uses::Reimage => {
+            let frozen = frozen()?;
+            match run.permission(&frozen.target) {
+                Some(Ok(target)) => Work::Reimage {
+                    permit: target.permit(record.key_of(task), frozen.image.clone(), until_ms),
+                },
+                Some(Err(why)) => {
+                    return Err(Failure::new(
+                        "not-permitted",
+                        why.clone(),
+                        "Correct the inventory, then plan a new run.",
+                    ));
+                }
+                None => return Err(gone()),
+            }
+        }
+        Uses::Verify { attest } => {
+            let frozen = frozen()?;
+            Work::Verify { target: frozen.target.clone(), image: frozen.image.clone(), attest: *attest }
+        }
+        Uses::Report { kind } => Work::Report { kind: *kind },
+        Uses::Later { which } => {
+            let what = format!("`{which}` is not supported by this version");
+            return Err(Failure::new("not-supported", what, "Remove the step and plan a new run."));
+        }
+    })
+}
