@@ -5,9 +5,11 @@
 //! The formats are documented byte by byte in `images/DESIGN.md`.
 
 pub mod digest;
+pub mod disk;
 pub mod frames;
 pub mod keys;
 pub mod manifest;
+pub mod restore;
 pub mod store;
 pub mod wire;
 
@@ -17,4 +19,5 @@ pub use keys::{
     KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, TrustRoot, Verified, VerifyError,
 };
 pub use manifest::{Content, Extent, Header, Manifest, ManifestError, Signature, SignedManifest};
+pub use restore::{ChunkSource, RestoreError, RestorePlan, RestoreTarget};
 pub use store::{Ingest, Store, StoreError};

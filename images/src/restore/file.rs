@@ -1,0 +1,77 @@
+//! A plain file as a disk: for tests, demonstrations, and for looking into raw images.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{AlignedBuf, RestoreTarget};
+
+/// A file that stands for a disk. Reading back goes through the page cache after a sync: a file has no medium of its own.
+pub struct FileTarget {
+    file: File,
+    size: u64,
+    sector_size: u32,
+}
+
+impl FileTarget {
+    /// Open an existing file for reading and writing.
+    pub fn open(path: &Path, sector_size: u32) -> io::Result<Self> {
+        Self::new(File::options().read(true).write(true).open(path)?, sector_size)
+    }
+
+    /// Open an existing file for reading; every write fails.
+    pub fn open_read_only(path: &Path, sector_size: u32) -> io::Result<Self> {
+        Self::new(File::open(path)?, sector_size)
+    }
+
+    /// Make a file of `size` bytes, all zero.
+    pub fn create(path: &Path, size: u64, sector_size: u32) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        file.set_len(size)?;
+        Self::new(file, sector_size)
+    }
+
+    fn new(file: File, sector_size: u32) -> io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self { file, size, sector_size })
+    }
+}
+
+impl RestoreTarget for FileTarget {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.sector_size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        let zeros = AlignedBuf::new((range.end - range.start).min(1 << 20) as usize);
+        let mut offset = range.start;
+        while offset < range.end {
+            let len = (range.end - offset).min(zeros.len() as u64);
+            self.file.write_all_at(&zeros[..len as usize], offset)?;
+            offset += len;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn reread_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+}

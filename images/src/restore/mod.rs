@@ -1,0 +1,246 @@
+//! Bytes onto the disk: what differs, in an order that a power cut cannot turn into half an image that boots.
+//!
+//! ```text
+//!   Verified<Manifest> ─scan─► Scan ─► RestorePlan ─poison─► Poisoned ─write─► Written ─read_back─► Proven ─commit─► Restored
+//!                      reads only      printable    │        all but the        every byte        │  boot region last,
+//!                                                   │        boot region        read again        │  read back, flushed
+//!                            first MiB and backup GPT                    the caller may put files
+//!                            zeroed and flushed: the                     on the EFI system partition
+//!                            disk does not boot now
+//! ```
+//!
+//! Each step takes the one before by value, so the order cannot be changed: only [`Proven`] can write the boot region,
+//! and only a [`crate::Verified`] manifest gets this far. When nothing differs, nothing is written: the same steps run
+//! and do not touch the disk. After a power cut the restore is simply run again: the scan finds what is right already.
+//!
+//! Every chunk is hashed before it is written and every extent is hashed after. Nothing here chooses the disk, opens a
+//! connection or reads a clock: the caller brings a [`RestoreTarget`] and a [`ChunkSource`].
+
+mod boot_region;
+mod buffer;
+mod compare;
+pub mod file;
+pub mod mem;
+mod plan;
+mod prove;
+mod scan;
+mod write;
+
+pub use buffer::AlignedBuf;
+pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
+pub use prove::{Proven, ReadBack, Restored};
+pub use scan::{Scan, scan};
+pub use write::{Poisoned, Written};
+
+use std::io;
+use std::ops::Range;
+
+use crate::disk::GptError;
+use crate::frames::{Frame, FrameError};
+use crate::{ChunkId, Store, StoreError};
+
+/// A disk to restore onto. The implementation is for one whole disk, opened exclusively.
+///
+/// Every offset and length that we pass is a multiple of [`RestoreTarget::sector_size`]; buffers of 512 bytes and more
+/// that we pass start at a multiple of the sector size in memory, as direct I/O wants. Methods may be called from
+/// several threads at once, for ranges that do not overlap.
+pub trait RestoreTarget: Sync {
+    /// Size of the disk in bytes.
+    fn size(&self) -> u64;
+    /// Logical sector size in bytes, 512 or 4096.
+    fn sector_size(&self) -> u32;
+    /// Fill `buf` from `offset`.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// Write all of `bytes` at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Make the range read as zeros, by punching or writing; a plain discard is not enough.
+    fn zero(&self, range: Range<u64>) -> io::Result<()>;
+    /// Return when all that was written will survive a power cut.
+    fn flush(&self) -> io::Result<()>;
+    /// As [`RestoreTarget::read_at`], from the medium and not from any cache of this machine.
+    fn reread_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+/// Where chunks come from.
+pub trait ChunkSource: Sync {
+    /// Give the frames of these distinct chunks to `sink`, in any order.
+    ///
+    /// `sink` verifies. When it refuses a frame, the source may ask elsewhere and give that chunk again; what it has
+    /// taken it need not get twice. To return `Ok` without having given every chunk is an error that we name.
+    fn fetch(&self, ids: &[ChunkId], sink: &mut FrameSink<'_>) -> Result<(), SourceError>;
+}
+
+/// Takes and verifies frames.
+pub type FrameSink<'a> = dyn FnMut(Frame) -> Result<(), FrameError> + 'a;
+
+/// Why a source cannot give a chunk.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A frame was refused and there is no other source.
+    #[error("a chunk from {from} was refused")]
+    Refused {
+        /// Which source.
+        from: String,
+        /// Why.
+        #[source]
+        source: FrameError,
+    },
+    /// No answer, and there is no other source.
+    #[error("{from} does not answer; check the network between the endpoint and the appliance")]
+    Unreachable {
+        /// Which source.
+        from: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A local store is a source.
+impl ChunkSource for Store {
+    fn fetch(&self, ids: &[ChunkId], sink: &mut FrameSink<'_>) -> Result<(), SourceError> {
+        let from = || format!("the store in {}", self.root().display());
+        for id in ids {
+            let frame = self.get_frame(id);
+            let frame = frame.map_err(|source: StoreError| SourceError::Unreachable {
+                from: from(),
+                source: Box::new(source),
+            })?;
+            sink(frame).map_err(|source| SourceError::Refused { from: from(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Reading the disk and comparing.
+    Scan,
+    /// Fetching and writing what differs.
+    Write,
+    /// Reading back what was written.
+    ReadBack,
+    /// Writing the boot region.
+    Commit,
+}
+
+/// How far a phase is, in bytes of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgressEvent {
+    /// The phase.
+    pub phase: Phase,
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// Is told how far a restore is, from any of its threads; must return at once.
+pub type Progress = dyn Fn(ProgressEvent) + Sync;
+
+/// What a restore has done, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct RestoreStats {
+    /// Read by the scan.
+    pub scanned: u64,
+    /// Found right and left alone.
+    pub kept: u64,
+    /// Copied from another place of the same disk.
+    pub copied: u64,
+    /// Plain bytes of the chunks fetched.
+    pub fetched: u64,
+    /// The same as they travelled.
+    pub fetched_stored: u64,
+    /// Written to the disk, boot region included.
+    pub written: u64,
+    /// Made zero.
+    pub zeroed: u64,
+    /// Read back and found right.
+    pub read_back: u64,
+    /// Written again because they did not read back right.
+    pub rewritten: u64,
+}
+
+/// Why a restore stops. Once writing has begun the disk is left unbootable, and running the restore again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The image does not fit this disk or endpoint; nothing was written.
+    #[error("the image cannot be restored here")]
+    Refused(#[from] PlanRefusal),
+    /// The disk fails.
+    #[error(
+        "cannot {action} {len} bytes at byte {offset} of the disk; check its cable and health, or replace it"
+    )]
+    Disk {
+        /// `read`, `write`, `zero`, `read back` or `flush`.
+        action: &'static str,
+        /// Where.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The chunks cannot be had.
+    #[error("the image's chunks cannot be fetched")]
+    Source(#[from] SourceError),
+    /// A source says that it is done and is not.
+    #[error("the source did not deliver chunk {id}; ask the appliance to verify the image")]
+    NotDelivered {
+        /// The chunk.
+        id: ChunkId,
+    },
+    /// A chunk does not have the length that the manifest says.
+    #[error("chunk {id} has {found} bytes, the manifest says {expected}; import the image again")]
+    ChunkLength {
+        /// The chunk.
+        id: ChunkId,
+        /// Length of its extent.
+        expected: u64,
+        /// Length of its plain bytes.
+        found: u64,
+    },
+    /// The disk does not hold what was written, twice.
+    #[error(
+        "the disk does not hold what was written at byte {offset}, also not after writing it again; replace the disk"
+    )]
+    ReadBack {
+        /// First wrong extent.
+        offset: u64,
+        /// How many bytes lie in wrong extents.
+        bytes: u64,
+    },
+    /// The disk changed under a restore that had nothing to write.
+    #[error("the disk reads differently each time, first at byte {offset}; replace the disk")]
+    Unstable {
+        /// First wrong extent.
+        offset: u64,
+    },
+    /// The partition table cannot be moved to this disk's size.
+    #[error("the image's partition table cannot be moved to this disk's size")]
+    Table(#[source] GptError),
+    /// No decoder could be made.
+    #[error("cannot start the decoder")]
+    Decoder(#[source] io::Error),
+    /// The disk is not the one that was planned for.
+    #[error(
+        "the disk had {planned} bytes when it was scanned and has {found} now; nothing was written, start again"
+    )]
+    OtherDisk {
+        /// Size when scanned.
+        planned: u64,
+        /// Size now.
+        found: u64,
+    },
+}
+
+impl RestoreError {
+    fn disk(action: &'static str, offset: u64, len: u64) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Disk { action, offset, len, source }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Read back, then commit: the boot region is written last, and only when every byte has been proven.
+
+use std::ops::Range;
+
+use super::boot_region::{self, BootBytes, Place};
+use super::compare::{Differences, Through, compare};
+use super::write::{Job, flush, poison};
+use super::{AlignedBuf, Phase, ProgressEvent, RestoreError, RestoreStats, RestoreTarget, Written};
+use crate::disk::ESP_TYPE;
+use crate::{Content, Extent, ImageId, Manifest};
+
+/// A write may touch this many bytes beside its extent, to complete a sector.
+const EDGE: u64 = 4096;
+
+/// How much is read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadBack {
+    /// Every extent of the image.
+    #[default]
+    Everything,
+    /// What was written, and its neighbours.
+    Written,
+}
+
+/// Every byte but the boot region is on the medium, and was read from there.
+pub struct Proven<'a> {
+    written: Written<'a>,
+}
+
+/// The disk holds the image and boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    image: ImageId,
+    stats: RestoreStats,
+}
+
+impl Restored {
+    /// The image that the disk holds.
+    pub fn image(&self) -> ImageId {
+        self.image
+    }
+
+    /// What was done for it.
+    pub fn stats(&self) -> RestoreStats {
+        self.stats
+    }
+}
+
+impl<'a> Written<'a> {
+    /// Read back from the medium. What is wrong is written once more; what is wrong then fails the disk.
+    pub fn read_back(mut self, how: ReadBack) -> Result<Proven<'a>, RestoreError> {
+        let touched = match how {
+            ReadBack::Everything => vec![0..self.plan.manifest.header().disk.size],
+            ReadBack::Written => touched(self.plan.manifest, &self.plan.scan.differences),
+        };
+        let found = self.compare(&touched)?;
+        self.stats.read_back += found.compared - found.bytes;
+        let Some(offset) = found.first else { return Ok(Proven { written: self }) };
+        if self.plan.is_clean() {
+            // Nothing was poisoned, so nothing may be written.
+            return Err(RestoreError::Unstable { offset });
+        }
+        self.rewrite(&found)?;
+        let again = self.compare(&self::touched(self.plan.manifest, &found))?;
+        if let Some(offset) = again.first {
+            return Err(RestoreError::ReadBack { offset, bytes: again.bytes });
+        }
+        self.stats.read_back += found.bytes;
+        Ok(Proven { written: self })
+    }
+
+    fn compare(&self, touched: &[Range<u64>]) -> Result<Differences, RestoreError> {
+        let manifest: &Manifest = self.plan.manifest;
+        let readable = |(_, e): &(usize, Extent)| e.content != Content::Any;
+        let total = select(manifest, touched).filter(readable).map(|(_, e)| e.len).sum();
+        let extents = select(manifest, touched);
+        compare(self.target, Through::Medium, extents, total, Phase::ReadBack, self.progress)
+    }
+
+    fn rewrite(&mut self, found: &Differences) -> Result<(), RestoreError> {
+        let wrong =
+            boot_region::payload(self.plan.manifest).filter_map(|(index, extent)| match extent.content {
+                Content::Data(id) if found.wrong.contains(index) => Some((extent, id)),
+                _ => None,
+            });
+        let job = Job {
+            plan: &self.plan,
+            target: self.target,
+            source: self.source,
+            total: found.bytes,
+            progress: self.progress,
+        };
+        let done = job.run(wrong, &found.dirty)?;
+        self.stats.add(done);
+        self.stats.rewritten += found.bytes;
+        flush(self.target)
+    }
+}
+
+impl Proven<'_> {
+    /// The disk, to put files of the endpoint on it before it boots, such as an enrolment ticket. The next scan will
+    /// see those blocks as differing. The boot region must not be written.
+    pub fn target(&self) -> &dyn RestoreTarget {
+        self.written.target
+    }
+
+    /// Where the EFI system partition lies, as [`crate::disk::esp::put_file`] wants it.
+    pub fn esp(&self) -> Option<Range<u64>> {
+        let header = self.written.plan.manifest.header();
+        let sector = u64::from(header.disk.sector_size);
+        let esp = header.table.partitions.iter().find(|p| p.type_guid == ESP_TYPE)?;
+        let range = esp.first_lba * sector..(esp.last_lba + 1) * sector;
+        (range.start >= header.disk.head_len && range.end <= header.disk.tail_start()).then_some(range)
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> RestoreStats {
+        self.written.stats
+    }
+
+    /// Write the boot region, flush, and read it back: from here on the disk boots.
+    pub fn commit_boot_region(self) -> Result<Restored, RestoreError> {
+        let Written { plan, target, progress, mut boot, mut stats, .. } = self.written;
+        let image = plan.manifest.id();
+        if plan.is_clean() {
+            return Ok(Restored { image, stats });
+        }
+        let place = plan.place();
+        place.to_disk(&mut boot)?;
+        let total = place.head_len + place.tail_len;
+        progress(ProgressEvent { phase: Phase::Commit, done: 0, total });
+        flush(target)?;
+        for _attempt in 0..2 {
+            stats.written += write_boot(target, &place, &boot)?;
+            if place.read(target, Through::Medium)? == boot {
+                stats.read_back += total;
+                progress(ProgressEvent { phase: Phase::Commit, done: total, total });
+                return Ok(Restored { image, stats });
+            }
+            stats.rewritten += total;
+        }
+        // What stands there now is unknown; it shall at least not boot.
+        poison(target, plan.manifest)?;
+        Err(RestoreError::ReadBack { offset: 0, bytes: total })
+    }
+}
+
+/// Backup table first, first sector last, each flushed, so that the disk starts to boot with one small write.
+fn write_boot(target: &dyn RestoreTarget, place: &Place, boot: &BootBytes) -> Result<u64, RestoreError> {
+    let sector = target.sector_size() as usize;
+    let parts = [
+        (place.tail_start, &boot.tail[..]),
+        (sector as u64, boot.head.get(sector..).unwrap_or_default()),
+        (0, &boot.head[..sector.min(boot.head.len())]),
+    ];
+    let mut written = 0;
+    for (offset, bytes) in parts.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        let mut aligned = AlignedBuf::new(bytes.len());
+        aligned.copy_from_slice(bytes);
+        let len = bytes.len() as u64;
+        target.write_at(offset, &aligned).map_err(RestoreError::disk("write", offset, len))?;
+        flush(target)?;
+        written += len;
+    }
+    Ok(written)
+}
+
+/// Every range that writing these differences may have touched, in order, merged.
+fn touched(manifest: &Manifest, differences: &Differences) -> Vec<Range<u64>> {
+    let wrong = boot_region::payload(manifest).filter(|(index, _)| differences.wrong.contains(*index));
+    let mut ranges: Vec<Range<u64>> = wrong.map(|(_, extent)| extent.range()).collect();
+    ranges.extend(differences.dirty.iter().cloned());
+    for range in &mut ranges {
+        *range = range.start.saturating_sub(EDGE)..range.end + EDGE;
+    }
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let meet = next.start <= last.end;
+        if meet {
+            last.end = last.end.max(next.end);
+        }
+        meet
+    });
+    ranges
+}
+
+/// The extents of the payload that the ranges touch: data whole, zeros only where touched.
+fn select<'s>(
+    manifest: &'s Manifest,
+    touched: &'s [Range<u64>],
+) -> impl Iterator<Item = (usize, Extent)> + Send + 's {
+    boot_region::payload(manifest).flat_map(move |(index, extent)| {
+        let first = touched.partition_point(|range| range.end <= extent.offset);
+        let meeting = touched[first..].iter().take_while(move |range| range.start < extent.end());
+        let whole = matches!(extent.content, Content::Data(_));
+        meeting.take(if whole { 1 } else { usize::MAX }).map(move |range| {
+            let (start, end) = match whole {
+                true => (extent.offset, extent.end()),
+                false => (range.start.max(extent.offset), range.end.min(extent.end())),
+            };
+            (index, Extent { offset: start, len: end - start, ..extent })
+        })
+    })
+}

@@ -1,0 +1,52 @@
+//! The scan: what the disk holds already. It only reads.
+
+use super::boot_region::{self, BootBytes, Place};
+use super::compare::{Differences, Through, compare};
+use super::plan::PlanRefusal;
+use super::{Phase, Progress, RestoreError, RestoreTarget};
+use crate::{Content, ImageId, Manifest, Verified};
+
+/// What a disk holds of an image.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    pub(super) image: ImageId,
+    pub(super) disk_size: u64,
+    pub(super) sector_size: u32,
+    pub(super) differences: Differences,
+    /// The boot region in the image's layout, when the disk has it right. It is kept, since poisoning wipes it.
+    pub(super) boot: Option<BootBytes>,
+}
+
+impl Scan {
+    /// Whether the disk holds the whole image.
+    pub fn is_clean(&self) -> bool {
+        self.differences.is_empty() && self.boot.is_some()
+    }
+
+    /// Whether the boot region is right.
+    pub fn boots(&self) -> bool {
+        self.boot.is_some()
+    }
+
+    /// Bytes in extents that differ, without the boot region.
+    pub fn differing_bytes(&self) -> u64 {
+        self.differences.bytes
+    }
+}
+
+/// Read every extent of the image from the disk and compare. Refuses disks that cannot hold the image.
+pub fn scan(
+    manifest: &Verified<Manifest>,
+    target: &dyn RestoreTarget,
+    progress: &Progress,
+) -> Result<Scan, RestoreError> {
+    let header = manifest.header();
+    let (disk_size, sector_size) = (target.size(), target.sector_size());
+    PlanRefusal::of_disk(header, disk_size, sector_size)?;
+    let boot = Place::new(header, disk_size).read_if_right(manifest, target)?;
+    let total =
+        boot_region::payload(manifest).filter(|(_, e)| e.content != Content::Any).map(|(_, e)| e.len).sum();
+    let payload = boot_region::payload(manifest);
+    let differences = compare(target, Through::Cache, payload, total, Phase::Scan, progress)?;
+    Ok(Scan { image: manifest.id(), disk_size, sector_size, differences, boot })
+}
