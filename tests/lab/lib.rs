@@ -1,1 +1,27 @@
-//! (being written)
+//! The lab: a virtual plant on one computer, and the words in which a test tells its story.
+//!
+//! ```text
+//!   outside ── terminal, packages, cache, forwarded console port
+//!   ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ plant: user, network and process namespace ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄
+//!   appliance 10.77.0.1 ──┬── bridge plant0 ──┬── tap0 ── press-01 (QEMU, OVMF, swtpm, NVMe, serial)
+//!                         │                   └── tap1 ── press-02
+//!                         └── BMC of press-01 at 10.77.0.201 (ipmi_sim) ── power of the QEMU process
+//! ```
+//!
+//! Modules by noun: [`setup`] the Debian packages, [`cache`] what is kept between runs, [`tool`] outside programs, [`plant`] the
+//! network, [`endpoint`] a computer with [`qemu`] as its board and [`swtpm`] as its TPM, [`bmc`] its remote power, [`golden`] the disk state
+//! to return to, [`fault`] what goes wrong, [`story`] waiting for what should happen.
+//!
+//! The lab speaks to real binaries over real sockets. It never imports the appliance or the agent, and never fakes a step of theirs.
+
+pub mod bmc;
+pub mod cache;
+pub mod endpoint;
+pub mod fault;
+pub mod golden;
+pub mod plant;
+pub mod qemu;
+pub mod setup;
+pub mod story;
+pub mod swtpm;
+pub mod tool;

@@ -1,2 +1,64 @@
-//! (being written)
-fn main() {}
+//! The lab's command line: a dispatch table and nothing else.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tests::cache::Cache;
+use tests::golden::{self, CheckIn};
+use tests::{bmc, setup};
+
+/// The virtual plant of Groundstate
+#[derive(Parser)]
+#[command(name = "lab", disable_help_subcommand = true)]
+struct Lab {
+    #[command(subcommand)]
+    command: Do,
+}
+
+#[derive(Subcommand)]
+enum Do {
+    /// Build the golden test image, or find it in the cache, and print its path
+    Golden {
+        /// Put this agent in as the check-in service
+        #[arg(long)]
+        agent: Option<PathBuf>,
+        /// The release written into the image
+        #[arg(long, default_value_t = 1)]
+        release: u32,
+        /// Install missing Debian packages without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Carry one request of ipmi_sim to its endpoint
+    #[command(hide = true)]
+    BmcHook {
+        /// The endpoint's socket
+        socket: PathBuf,
+        /// The request
+        words: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match obey(Lab::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Do) -> Result<()> {
+    match command {
+        Do::Golden { agent, release, yes } => {
+            setup::ensure(&[setup::PLANT], yes)?;
+            let check_in = agent.map_or(CheckIn::Marker, CheckIn::Agent);
+            println!("{}", golden::image(&Cache::open()?, release, &check_in)?.display());
+            Ok(())
+        }
+        Do::BmcHook { socket, words } => bmc::hook(&socket, &words),
+    }
+}

@@ -1,0 +1,389 @@
+//! The board of a virtual endpoint: which QEMU command line it is, and the monitor socket (QMP) of a running one.
+//!
+//! Software emulation only: a KVM device file proves nothing in a nested virtual machine (guests die under OVMF), and a lab that behaves the
+//! same everywhere is worth more than a fast one. [`arguments`] is a pure function; [`Monitor`] only reads and writes its socket.
+//!
+//! A guest's reset ends the QEMU process (`-action reboot=shutdown`), so that "boot once from the network" is once, as on real boards: the
+//! next process gets the next boot order.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+/// What the board runs before the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// UEFI without Secure Boot.
+    Ovmf,
+    /// UEFI with Secure Boot on and Microsoft's keys enrolled, as boards are sold.
+    OvmfSecureBoot,
+    /// Legacy BIOS.
+    SeaBios,
+}
+
+impl Firmware {
+    /// The firmware's code and its fresh variable store, where it has one.
+    #[must_use]
+    pub fn flash(self) -> Option<(&'static Path, &'static Path)> {
+        let (code, vars) = match self {
+            Self::Ovmf => ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+            Self::OvmfSecureBoot => {
+                ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
+            }
+            Self::SeaBios => return None,
+        };
+        Some((Path::new(code), Path::new(vars)))
+    }
+}
+
+/// How the disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskBus {
+    /// NVMe, with a stable EUI-64.
+    Nvme,
+    /// AHCI SATA.
+    Sata,
+    /// A paravirtual disk, as under most hypervisors.
+    Virtio,
+}
+
+/// The network adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nic {
+    /// Paravirtual; OVMF brings its own driver.
+    Virtio,
+    /// Intel 82574L; UEFI reaches it through the iPXE option ROM, which Secure Boot refuses.
+    E1000e,
+}
+
+/// Which device the firmware tries first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootOrder {
+    /// The disk, then the network: every ordinary boot.
+    DiskFirst,
+    /// The network, then the disk: armed through the BMC, for one boot.
+    NetworkFirst,
+}
+
+/// Everything about an endpoint that does not change while it lives.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Its name, such as `press-01`.
+    pub name: String,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// How its disk is attached.
+    pub bus: DiskBus,
+    /// Its network adapter.
+    pub nic: Nic,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual processors.
+    pub cpus: u8,
+    /// Hardware address of the adapter.
+    pub mac: [u8; 6],
+    /// The number that every identity below is made from, 1 to 50; also selects the BMC's address.
+    pub number: u8,
+}
+
+impl Spec {
+    /// Endpoint `press-<number>`: plain OVMF, NVMe, virtio network, 1 GiB.
+    #[must_use]
+    pub fn press(number: u8) -> Self {
+        Self {
+            name: format!("press-{number:02}"),
+            firmware: Firmware::Ovmf,
+            bus: DiskBus::Nvme,
+            nic: Nic::Virtio,
+            memory_mib: 1024,
+            cpus: 2,
+            mac: [0x52, 0x54, 0x00, 0x77, 0x00, number],
+            number,
+        }
+    }
+
+    /// The adapter's address as text, lower case with colons.
+    #[must_use]
+    pub fn mac_text(&self) -> String {
+        self.mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
+
+    /// The serial number on the board's label.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        format!("GS-{}-{:04}", self.name.to_uppercase(), self.number)
+    }
+
+    /// The serial number of its disk.
+    #[must_use]
+    pub fn disk_serial(&self) -> String {
+        format!("GSDISK{:04}", self.number)
+    }
+
+    /// The board's SMBIOS UUID.
+    #[must_use]
+    pub fn uuid(&self) -> String {
+        format!("6b1c9a52-e000-4000-8000-5254007700{:02x}", self.number)
+    }
+}
+
+/// The files and the socket that one QEMU process is given.
+#[derive(Debug, Clone)]
+pub struct Wiring {
+    /// The raw disk image.
+    pub disk: PathBuf,
+    /// The UEFI variable store, unless the firmware is SeaBIOS.
+    pub vars: PathBuf,
+    /// Where swtpm listens.
+    pub tpm: PathBuf,
+    /// Where the lab listens for the monitor.
+    pub monitor: PathBuf,
+    /// The tap of the plant's bridge.
+    pub tap: String,
+}
+
+/// QEMU's arguments for this board. The serial line is standard output; the process connects to `wiring.monitor`.
+#[must_use]
+pub fn arguments(spec: &Spec, wiring: &Wiring, order: BootOrder) -> Vec<OsString> {
+    let secure = spec.firmware == Firmware::OvmfSecureBoot;
+    let mut words = Words(Vec::new());
+    words.pair("-name", &spec.name);
+    words.pair("-machine", format!("q35,smm={}", if secure { "on" } else { "off" }));
+    words.pair("-accel", "tcg,thread=multi");
+    words.pair("-cpu", "max");
+    words.pair("-m", spec.memory_mib.to_string());
+    words.pair("-smp", spec.cpus.to_string());
+    words.flag("-nodefaults");
+    words.pair("-display", "none");
+    words.pair("-action", "reboot=shutdown");
+    words.pair("-boot", "menu=off");
+    words.pair(
+        "-smbios",
+        format!(
+            "type=1,manufacturer=Groundstate,product=Lab HMI panel,serial={},uuid={}",
+            spec.serial(),
+            spec.uuid()
+        ),
+    );
+    words.pair("-chardev", "stdio,id=serial,signal=off");
+    words.pair("-serial", "chardev:serial");
+    words.pair("-chardev", format!("socket,id=monitor,path={}", wiring.monitor.display()));
+    words.pair("-mon", "chardev=monitor,mode=control");
+    words.pair("-device", "virtio-rng-pci");
+    firmware(&mut words, spec, wiring);
+    words.pair("-chardev", format!("socket,id=tpm,path={}", wiring.tpm.display()));
+    words.pair("-tpmdev", "emulator,id=tpm0,chardev=tpm");
+    words.pair("-device", "tpm-tis,tpmdev=tpm0");
+    disk(&mut words, spec, wiring, order);
+    network(&mut words, spec, wiring, order);
+    words.0
+}
+
+fn firmware(words: &mut Words, spec: &Spec, wiring: &Wiring) {
+    let Some((code, _)) = spec.firmware.flash() else { return };
+    if spec.firmware == Firmware::OvmfSecureBoot {
+        // Without this the guest could rewrite the variable store around the firmware.
+        words.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
+    words.pair("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display()));
+    words.pair("-drive", format!("if=pflash,unit=1,format=raw,file={}", wiring.vars.display()));
+    // The plant has no IPv6; its firmware timeouts would only cost minutes.
+    words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n");
+    words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=n");
+}
+
+fn disk(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {
+    let index = if order == BootOrder::DiskFirst { 1 } else { 2 };
+    let serial = spec.disk_serial();
+    // A power cut is a killed QEMU process; the page cache of the computer that runs the lab survives it.
+    words.pair("-drive", format!("if=none,id=disk,format=raw,cache=unsafe,file={}", wiring.disk.display()));
+    match spec.bus {
+        DiskBus::Nvme => {
+            words.pair("-device", format!("nvme,id=nvme,serial={serial}"));
+            let number = spec.number;
+            // QEMU makes up a new namespace UUID at each start unless it is given one.
+            words.pair(
+                "-device",
+                format!(
+                    "nvme-ns,drive=disk,bus=nvme,nsid=1,bootindex={index},eui64=0x525400770000{number:02x}01,uuid={}",
+                    spec.uuid()
+                ),
+            );
+        }
+        DiskBus::Sata => {
+            words.pair("-device", format!("ide-hd,drive=disk,bus=ide.0,bootindex={index},serial={serial}"));
+        }
+        DiskBus::Virtio => {
+            words.pair("-device", format!("virtio-blk-pci,drive=disk,bootindex={index},serial={serial}"));
+        }
+    }
+}
+
+fn network(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {
+    let index = if order == BootOrder::NetworkFirst { 1 } else { 2 };
+    words.pair("-netdev", format!("tap,id=lan,ifname={},script=no,downscript=no", wiring.tap));
+    let uefi = spec.firmware.flash().is_some();
+    let driver = match (spec.nic, uefi) {
+        // OVMF's own driver; the option ROM would put iPXE in its place.
+        (Nic::Virtio, true) => "virtio-net-pci,romfile=",
+        (Nic::Virtio, false) => "virtio-net-pci",
+        (Nic::E1000e, _) => "e1000e",
+    };
+    words.pair("-device", format!("{driver},netdev=lan,mac={},bootindex={index}", spec.mac_text()));
+}
+
+struct Words(Vec<OsString>);
+
+impl Words {
+    fn flag(&mut self, word: &str) {
+        self.0.push(word.into());
+    }
+
+    fn pair(&mut self, option: &str, value: impl AsRef<std::ffi::OsStr>) {
+        self.0.push(option.into());
+        self.0.push(value.as_ref().to_owned());
+    }
+}
+
+/// Why a QEMU process came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The guest asked for a reset.
+    Reset,
+    /// The guest switched itself off.
+    GuestOff,
+    /// The lab ended it, or it died.
+    Cut,
+}
+
+/// The monitor of one running QEMU process.
+#[derive(Debug)]
+pub struct Monitor {
+    lines: BufReader<UnixStream>,
+    commands: UnixStream,
+}
+
+impl Monitor {
+    /// Greets the monitor on a connection that QEMU has made.
+    ///
+    /// # Errors
+    /// When the other end is not QEMU's monitor.
+    pub fn greet(stream: UnixStream) -> Result<Self> {
+        let commands = stream.try_clone()?;
+        let mut monitor = Self { lines: BufReader::new(stream), commands };
+        let greeting = monitor.next()?.context("QEMU closed its monitor")?;
+        if greeting.get("QMP").is_none() {
+            bail!("no greeting from QEMU's monitor but {greeting}");
+        }
+        monitor.remote()?.tell("qmp_capabilities")?;
+        Ok(monitor)
+    }
+
+    /// A second handle, for giving commands while another thread waits in [`Monitor::wait_end`].
+    ///
+    /// # Errors
+    /// When the connection cannot be shared.
+    pub fn remote(&self) -> Result<Remote> {
+        Ok(Remote { commands: self.commands.try_clone()? })
+    }
+
+    /// Reads until QEMU goes away and tells why it went.
+    pub fn wait_end(&mut self) -> End {
+        let mut end = End::Cut;
+        while let Ok(Some(message)) = self.next() {
+            if message["event"] == "SHUTDOWN" {
+                end = match message["data"]["reason"].as_str() {
+                    Some("guest-reset") => End::Reset,
+                    Some("guest-shutdown") => End::GuestOff,
+                    _ => End::Cut,
+                };
+            }
+        }
+        end
+    }
+
+    fn next(&mut self) -> Result<Option<Value>> {
+        let mut line = String::new();
+        if self.lines.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&line)?))
+    }
+}
+
+/// The commanding end of a [`Monitor`].
+#[derive(Debug)]
+pub struct Remote {
+    commands: UnixStream,
+}
+
+impl Remote {
+    /// Gives a command without arguments; its outcome is seen in what the board does.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn tell(&mut self, command: &str) -> Result<()> {
+        let mut line = json!({ "execute": command }).to_string();
+        line.push('\n');
+        self.commands
+            .write_all(line.as_bytes())
+            .with_context(|| format!("QEMU is gone, cannot tell it {command}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(spec: &Spec, order: BootOrder) -> String {
+        let wiring = Wiring {
+            disk: "/lab/disk".into(),
+            vars: "/lab/vars".into(),
+            tpm: "/lab/tpm".into(),
+            monitor: "/lab/monitor".into(),
+            tap: "tap0".into(),
+        };
+        let words = arguments(spec, &wiring, order);
+        words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn only_an_armed_boot_tries_the_network_first() {
+        let spec = Spec::press(1);
+        let plain = line(&spec, BootOrder::DiskFirst);
+        assert!(plain.contains("nsid=1,bootindex=1"), "{plain}");
+        assert!(plain.contains("mac=52:54:00:77:00:01,bootindex=2"), "{plain}");
+        let armed = line(&spec, BootOrder::NetworkFirst);
+        assert!(armed.contains("nsid=1,bootindex=2"), "{armed}");
+        assert!(armed.contains("mac=52:54:00:77:00:01,bootindex=1"), "{armed}");
+    }
+
+    #[test]
+    fn secure_boot_uses_the_enrolled_keys_and_locks_the_flash() {
+        let spec = Spec { firmware: Firmware::OvmfSecureBoot, ..Spec::press(1) };
+        let line = line(&spec, BootOrder::DiskFirst);
+        assert!(line.contains("smm=on") && line.contains("property=secure,value=on"), "{line}");
+        assert!(spec.firmware.flash().unwrap().1.ends_with("OVMF_VARS_4M.ms.fd"));
+    }
+
+    #[test]
+    fn bios_keeps_its_network_boot_rom() {
+        let spec = Spec { firmware: Firmware::SeaBios, ..Spec::press(1) };
+        let line = line(&spec, BootOrder::DiskFirst);
+        assert!(!line.contains("pflash") && !line.contains("romfile="), "{line}");
+    }
+
+    #[test]
+    fn endpoints_differ_in_every_identity() {
+        let (one, two) = (Spec::press(1), Spec::press(2));
+        assert_ne!(one.mac_text(), two.mac_text());
+        assert_ne!(one.uuid(), two.uuid());
+        assert_ne!(one.serial(), two.serial());
+        assert_ne!(one.disk_serial(), two.disk_serial());
+        assert_eq!(one.uuid().len(), 36);
+    }
+}

@@ -1,0 +1,156 @@
+//! The Debian packages that the lab needs: find which are missing, ask, install.
+//!
+//! Installs nothing without a yes: typed, `--yes`, or `CI=true`. Knows Debian only; elsewhere it prints the list.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// A Debian package and why the lab wants it.
+pub struct Package {
+    /// Its name in Debian 12.
+    pub name: &'static str,
+    /// What it is for, in a few words.
+    pub why: &'static str,
+}
+
+const fn package(name: &'static str, why: &'static str) -> Package {
+    Package { name, why }
+}
+
+/// What the demo and the end-to-end stories need.
+pub const PLANT: &[Package] = &[
+    package("qemu-system-x86", "runs virtual endpoints"),
+    package("ovmf", "their UEFI firmware, with and without Secure Boot"),
+    package("seabios", "their BIOS firmware"),
+    package("ipxe-qemu", "the network boot ROMs of their adapters"),
+    package("swtpm", "their TPM"),
+    package("swtpm-tools", "makes a new TPM"),
+    package("openipmi", "their BMC (ipmi_sim)"),
+    package("ipmitool", "how the appliance speaks to a BMC"),
+    package("mmdebstrap", "builds the golden test image"),
+    package("uidmap", "lets it do so without root"),
+    package("fdisk", "partitions a disk image (sfdisk)"),
+    package("mtools", "makes and fills the EFI system partition without a mount"),
+    package("e2fsprogs", "makes the root file system"),
+    package("shim-signed", "the first boot loader, signed by Microsoft"),
+    package("grub-efi-amd64-signed", "the second, signed by Debian"),
+    package("systemd-boot-efi", "the stub that joins kernel and agent into one file"),
+    package("ipxe", "boots the recovery system over HTTP"),
+    package("iproute2", "makes bridge and taps"),
+    package("util-linux", "makes the namespace (unshare)"),
+    package("zstd", "packs the recovery system"),
+    package("cpio", "unpacks it again in tests"),
+    package("binutils", "assembles the kernel image (objcopy)"),
+    package("ca-certificates", "lets apt and cargo fetch over HTTPS"),
+];
+
+/// What tests and benches need on top of [`PLANT`].
+pub const VERIFY: &[Package] = &[
+    package("g++", "links the fuzz targets"),
+    package("tftp-hpa", "a TFTP peer"),
+    package("tftpd-hpa", "a TFTP peer"),
+    package("nginx-light", "an HTTP peer"),
+];
+
+/// Sees to it that every package in `sets` is installed.
+///
+/// # Errors
+/// When this is no Debian, when the person says no, when nobody can be asked, or when apt-get fails.
+pub fn ensure(sets: &[&[Package]], yes: bool) -> Result<()> {
+    let wanted: Vec<&Package> = sets.iter().flat_map(|set| set.iter()).collect();
+    let missing = missing(&wanted)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut list = String::new();
+    for package in &missing {
+        let _ = writeln!(list, "  {:<24} {}", package.name, package.why);
+    }
+    eprintln!("These Debian packages are missing:\n{list}");
+    if !(yes || ci()) && !agreed(&missing)? {
+        bail!("nothing was installed. {}", by_hand(&missing));
+    }
+    install(&missing)
+}
+
+/// Whether this runs unattended in a build service (`CI=true`).
+#[must_use]
+pub fn ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
+fn missing<'a>(wanted: &[&'a Package]) -> Result<Vec<&'a Package>> {
+    // dpkg-query leaves with 1 as soon as one package is unknown, and still lists the others.
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${db:Status-Abbrev} ${Package}\n"])
+        .args(wanted.iter().map(|package| package.name))
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("this is not a Debian system (no dpkg-query). {}", by_hand(wanted)))?;
+    let installed = installed(&String::from_utf8_lossy(&output.stdout));
+    Ok(wanted.iter().copied().filter(|package| !installed.iter().any(|name| name == package.name)).collect())
+}
+
+/// The names in a dpkg-query listing whose state is "installed".
+fn installed(listing: &str) -> Vec<String> {
+    listing.lines().filter_map(|line| line.strip_prefix("ii ")).map(|name| name.trim().to_owned()).collect()
+}
+
+fn agreed(missing: &[&Package]) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked here: run again with --yes. {}", by_hand(missing));
+    }
+    eprint!("Install them now with apt-get? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn install(missing: &[&Package]) -> Result<()> {
+    let hint = || by_hand(missing);
+    crate::tool::show(apt().arg("update")).with_context(hint)?;
+    crate::tool::show(
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(missing.iter().map(|package| package.name)),
+    )
+    .with_context(hint)
+}
+
+fn apt() -> Command {
+    let root = nix::unistd::geteuid().is_root();
+    let mut command = Command::new(if root { "env" } else { "sudo" });
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
+    command
+}
+
+fn by_hand(packages: &[&Package]) -> String {
+    let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
+    format!("To do it by hand: sudo apt-get install --no-install-recommends {}", names.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fully_installed_packages_count() {
+        let listing = "ii  qemu-system-x86\nrc  swtpm\nun  ovmf\nii  mtools\n";
+        assert_eq!(installed(listing), ["qemu-system-x86", "mtools"]);
+    }
+
+    #[test]
+    fn an_unknown_package_is_missing_and_an_essential_one_is_not() {
+        let absent = package("no-such-package-anywhere", "test");
+        let present = package("util-linux", "test");
+        let missing = missing(&[&absent, &present]).unwrap();
+        assert_eq!(
+            missing.iter().map(|package| package.name).collect::<Vec<_>>(),
+            ["no-such-package-anywhere"]
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! Waiting for what should happen, with a limit, by watching the real thing.
+//!
+//! Words: a [`Log`] is a growing list of lines (a serial console, a program's output); a story waits for a line in it. Where the thing to
+//! watch cannot wake us (a page of the appliance's API), [`until`] asks again at short intervals; it is the only place in the tests
+//! that sleeps.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use thiserror::Error;
+
+/// How often [`until`] asks.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// What was waited for did not happen in time.
+#[derive(Debug, Error)]
+#[error("waited {limit:?} for {what}; the last words were:\n  {tail}")]
+pub struct Silent {
+    what: String,
+    limit: Duration,
+    tail: String,
+}
+
+impl Silent {
+    /// Nothing happened within `limit`; the message repeats the last words of `log`.
+    #[must_use]
+    pub fn new(what: impl Into<String>, limit: Duration, log: &Log) -> Self {
+        Self { what: what.into(), limit, tail: log.tail(8).join("\n  ") }
+    }
+}
+
+/// One line and when it came.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// When it was read.
+    pub at: Instant,
+    /// Its text without escape sequences.
+    pub text: String,
+}
+
+/// Lines that arrive from a running thing, kept in memory and in a file.
+#[derive(Debug, Clone)]
+pub struct Log {
+    path: PathBuf,
+    shared: Arc<(Mutex<Vec<Line>>, Condvar)>,
+}
+
+impl Log {
+    /// An empty log that is also written to `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path, shared: Arc::default() })
+    }
+
+    /// The file with everything that was read, byte for byte.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads `source` on a thread of its own until it ends. A log may be fed by one thing after another.
+    ///
+    /// # Errors
+    /// When the log's file cannot be opened.
+    pub fn feed(&self, source: impl Read + Send + 'static) -> Result<thread::JoinHandle<()>> {
+        let file = OpenOptions::new().append(true).open(&self.path)?;
+        let log = self.clone();
+        Ok(thread::spawn(move || log.read_all(source, file)))
+    }
+
+    /// Adds a line of the lab's own, such as "power on".
+    pub fn note(&self, text: impl Into<String>) {
+        self.lock().push(Line { at: Instant::now(), text: text.into() });
+        self.shared.1.notify_all();
+    }
+
+    fn read_all(&self, source: impl Read, mut file: File) {
+        let mut source = BufReader::new(source);
+        let mut bytes = Vec::new();
+        // A reader that fails ends the log; whoever waits for a line then hears of it through the limit and the last words.
+        while matches!(source.read_until(b'\n', &mut bytes), Ok(length) if length > 0) {
+            let _ = file.write_all(&bytes);
+            let text = plain(&String::from_utf8_lossy(&bytes));
+            bytes.clear();
+            if !text.is_empty() {
+                self.note(text);
+            }
+        }
+    }
+
+    /// How many lines there are now: a place to start waiting from.
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The last line, for a progress display.
+    #[must_use]
+    pub fn last(&self) -> Option<Line> {
+        self.lock().last().cloned()
+    }
+
+    /// The last `count` lines.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> Vec<String> {
+        let lines = self.lock();
+        let from = lines.len().saturating_sub(count);
+        lines[from..].iter().map(|line| line.text.clone()).collect()
+    }
+
+    /// Waits until a line at or after `from` contains `needle`.
+    ///
+    /// # Errors
+    /// [`Silent`] when no such line comes within `limit`.
+    pub fn wait_for(&self, from: usize, needle: &str, limit: Duration) -> Result<Line, Silent> {
+        let end = Instant::now() + limit;
+        let mut next = from;
+        let mut lines = self.lock();
+        loop {
+            if let Some(line) =
+                lines.get(next..).unwrap_or_default().iter().find(|line| line.text.contains(needle))
+            {
+                return Ok(line.clone());
+            }
+            next = next.max(lines.len());
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(lines);
+                return Err(Silent::new(format!("the line {needle:?}"), limit, self));
+            }
+            lines = self.shared.1.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks `question` until it answers, at most for `limit`.
+///
+/// For things that cannot wake a waiter: a page of an API, a file of another program.
+///
+/// # Errors
+/// [`Silent`] when the answer stayed away, or the question's own error at once.
+pub fn until<T>(what: &str, limit: Duration, mut question: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(answer) = question().with_context(|| format!("while waiting for {what}"))? {
+            return Ok(answer);
+        }
+        if Instant::now() >= end {
+            return Err(
+                Silent { what: what.to_owned(), limit, tail: "(no log is kept of this)".to_owned() }.into()
+            );
+        }
+        thread::sleep(ASK_EVERY);
+    }
+}
+
+/// A console line without escape sequences (ECMA-48) and control characters.
+#[must_use]
+pub fn plain(raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len());
+    let mut chars = raw.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            if chars.next_if_eq(&'[').is_some() {
+                // Parameters and intermediates, then one final byte in '@'..='~'.
+                while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+            } else {
+                chars.next();
+            }
+        } else if !c.is_control() {
+            text.push(c);
+        }
+    }
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn log() -> (tempfile::TempDir, Log) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().join("log")).unwrap();
+        (dir, log)
+    }
+
+    #[test]
+    fn a_line_that_came_before_the_wait_is_found() {
+        let (_dir, log) = log();
+        log.feed(&b"one\ntwo\n"[..]).unwrap().join().unwrap();
+        assert_eq!(log.wait_for(0, "two", SOON).unwrap().text, "two");
+    }
+
+    #[test]
+    fn a_line_that_comes_during_the_wait_wakes_it() {
+        let (_dir, log) = log();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        log.feed(reader).unwrap();
+        let waiter = thread::spawn({
+            let log = log.clone();
+            move || log.wait_for(0, "late", SOON).map(|line| line.text)
+        });
+        writer.write_all(b"early\nlate\n").unwrap();
+        assert_eq!(waiter.join().unwrap().unwrap(), "late");
+    }
+
+    #[test]
+    fn a_mark_hides_what_came_before() {
+        let (_dir, log) = log();
+        log.feed(&b"boot\n"[..]).unwrap().join().unwrap();
+        let silent = log.wait_for(log.mark(), "boot", Duration::ZERO).unwrap_err().to_string();
+        assert!(silent.contains("boot"), "{silent}");
+    }
+
+    #[test]
+    fn a_line_without_an_end_still_counts_when_the_source_ends() {
+        let (_dir, log) = log();
+        log.feed(&b"login:"[..]).unwrap().join().unwrap();
+        assert_eq!(log.last().unwrap().text, "login:");
+    }
+
+    #[test]
+    fn escape_sequences_go() {
+        assert_eq!(plain("\u{1b}[2J\u{1b}[01;01HBdsDxe: loading\r\n"), "BdsDxe: loading");
+        assert_eq!(plain("[\u{1b}[0;32m  OK  \u{1b}[0m] Started"), "[  OK  ] Started");
+        assert_eq!(plain("\u{1b}"), "");
+        assert_eq!(plain("\u{1b}[12"), "");
+    }
+
+    #[test]
+    fn until_gives_up_and_says_what_it_waited_for() {
+        let error = until("the moon", Duration::ZERO, || Ok(None::<()>)).unwrap_err().to_string();
+        assert!(error.contains("the moon"), "{error}");
+    }
+}
