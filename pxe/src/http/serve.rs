@@ -1,0 +1,203 @@
+//! The HTTP port of one interface: accepts, bounds, routes.
+//!
+//! Every connection has a permit, a time limit for its request head and one for unacknowledged bytes, so that a slow or
+//! dead peer cannot hold the port.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::respond::{file, refuse};
+use super::{Body, Handler, Peer};
+use crate::artefact::fold;
+use crate::event::{BootEvent, Fetcher};
+use crate::gate::Gate;
+use crate::policy::Stage;
+
+/// Time for a request's head, also between requests on a kept connection.
+const HEAD_WAIT: Duration = Duration::from_secs(15);
+/// Time for which a peer may leave sent bytes unacknowledged.
+const STALL_WAIT: Duration = Duration::from_secs(60);
+/// Time to finish what runs when stopping.
+const DRAIN_WAIT: Duration = Duration::from_secs(3);
+
+/// HTTP on one interface.
+pub(crate) struct HttpPort {
+    pub listener: TcpListener,
+    pub gate: Arc<Gate>,
+    pub handler: Option<Handler>,
+    pub permits: Arc<Semaphore>,
+}
+
+/// Binds an address; a port still in TIME_WAIT after a restart is no hindrance.
+pub(crate) fn listen(addr: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddrV4::new(addr, port).into())?;
+    socket.listen(256)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl HttpPort {
+    /// Serves until told to stop, then drains for a few seconds.
+    pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let mut tasks = JoinSet::new();
+        loop {
+            let permit = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = tasks.join_next() => continue,
+                permit = self.permits.clone().acquire_owned() => permit.map_err(io::Error::other)?,
+            };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, or the peer was gone already: neither may end the service.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (gate, handler, stop) = (self.gate.clone(), self.handler.clone(), stop.clone());
+            tasks.spawn(async move {
+                connection_task(stream, gate, handler, stop).await;
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        let drain = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_WAIT, drain).await.is_err() {
+            tracing::info!("boot file connections were cut while stopping");
+        }
+        Ok(())
+    }
+}
+
+async fn connection_task(
+    stream: TcpStream,
+    gate: Arc<Gate>,
+    handler: Option<Handler>,
+    stop: CancellationToken,
+) {
+    if let Err(error) = connection(stream, gate, handler, stop).await {
+        // Firmware hangs up with a reset as a rule; what it means for a file is told by the file's own event.
+        tracing::debug!(error = %error, "connection ended");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    gate: Arc<Gate>,
+    handler: Option<Handler>,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let peer = Peer { remote: stream.peer_addr()?, local: stream.local_addr()? };
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
+    let service = service_fn(|request| {
+        let (gate, handler) = (gate.clone(), handler.clone());
+        async move { Ok::<_, Infallible>(route(&gate, handler, request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .title_case_headers(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WAIT)
+        .max_headers(64)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => return Ok(result?),
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}
+
+async fn route(
+    gate: &Arc<Gate>,
+    handler: Option<Handler>,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> Response<Body> {
+    let name = fold(&percent_decoded(request.uri().path())).filter(|name| gate.artefacts.contains(name));
+    match (name, handler) {
+        (Some(name), _) => boot_file(gate, &name, &request, peer),
+        (None, Some(handler)) => handler(request, peer).await,
+        (None, None) => refuse(StatusCode::NOT_FOUND, "no such file"),
+    }
+}
+
+fn boot_file(gate: &Arc<Gate>, name: &str, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "boot files can only be read");
+    }
+    let (IpAddr::V4(from), IpAddr::V4(ours)) = (peer.remote.ip(), peer.local.ip()) else {
+        return refuse(StatusCode::NOT_FOUND, "boot files are served over IPv4");
+    };
+    match gate.artefact(from, Stage::Http, ours, name.as_bytes()) {
+        Ok((boot, artefact)) => {
+            let fetcher = Fetcher { peer: peer.remote, mac: Some(boot.client.mac) };
+            file(gate, artefact, &boot, fetcher, request.method(), request.headers())
+        }
+        Err(reason) => {
+            let response = refuse(StatusCode::FORBIDDEN, &reason.to_string());
+            let mac = gate.whois.lookup(from).map(|c| c.mac);
+            gate.tell(BootEvent::Refused { mac, peer: Some(peer.remote), stage: Stage::Http, reason });
+            response
+        }
+    }
+}
+
+/// Decodes `%xx`; a malformed escape stays as it is and so matches no name.
+fn percent_decoded(path: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let hex = |b: u8| char::from(b).to_digit(16);
+        let escape = match tail {
+            [high, low, ..] if byte == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escape {
+            Some((high, low)) => {
+                out.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            None => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g7_percent_escapes_are_decoded_and_malformed_ones_left() {
+        assert_eq!(percent_decoded("/a%2Fb%20c"), b"/a/b c");
+        assert_eq!(percent_decoded("/100%"), b"/100%");
+        assert_eq!(percent_decoded("/%zz%4"), b"/%zz%4");
+        assert_eq!(percent_decoded("%00"), b"\0");
+    }
+}

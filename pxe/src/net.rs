@@ -1,0 +1,155 @@
+//! UDP sockets that know on which of our addresses a packet came and answer from it (RFC 1122 section 4.1.3.5).
+//!
+//! Each socket is bound to one interface, so that a broadcast leaves where the request came in, and not by the default
+//! route. Firmware drops answers that come from another address than the one it asked. Packets go out without the
+//! don't-fragment bit, which confuses some PXE ROMs (dnsmasq `src/dhcp.c`).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SetSockOpt, SockaddrIn, recvmsg, sendmsg, setsockopt,
+    sockopt,
+};
+use nix::{setsockopt_impl, sockopt_impl};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+sockopt_impl!(
+    /// What to do about the path MTU: `IP_PMTUDISC_DONT` clears the don't-fragment bit.
+    MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_MTU_DISCOVER,
+    libc::c_int
+);
+
+/// A datagram's way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Bytes received.
+    pub len: usize,
+    /// Sender.
+    pub from: SocketAddrV4,
+    /// Our address on the interface (for a broadcast, the interface's own).
+    pub at: Ipv4Addr,
+    /// The address in the packet's header: a broadcast address for a broadcast.
+    pub dst: Ipv4Addr,
+}
+
+/// A UDP socket on one interface.
+#[derive(Debug)]
+pub(crate) struct UdpPort {
+    socket: UdpSocket,
+}
+
+impl UdpPort {
+    /// Binds `port` on every address of `interface`.
+    pub(crate) fn bind(interface: &str, port: u16) -> io::Result<Self> {
+        let socket = new_socket(Some(interface))?;
+        socket.set_broadcast(true)?;
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+        Ok(UdpPort { socket: UdpSocket::from_std(socket.into())? })
+    }
+
+    /// The port bound.
+    pub(crate) fn port(&self) -> io::Result<u16> {
+        Ok(self.socket.local_addr()?.port())
+    }
+
+    /// Waits for a datagram. Cancel-safe: a datagram is either returned or still queued.
+    pub(crate) async fn recv(&self, buf: &mut [u8]) -> io::Result<Arrival> {
+        self.socket.async_io(Interest::READABLE, || recv_now(&self.socket, buf)).await
+    }
+
+    /// Sends a datagram from our address `from`, out of the interface bound.
+    pub(crate) async fn send(&self, bytes: &[u8], from: Ipv4Addr, to: SocketAddrV4) -> io::Result<()> {
+        let source = libc::in_pktinfo {
+            ipi_ifindex: 0,
+            ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        };
+        self.socket
+            .async_io(Interest::WRITABLE, || {
+                let control = [ControlMessage::Ipv4PacketInfo(&source)];
+                let to = SockaddrIn::from(to);
+                let fd = self.socket.as_raw_fd();
+                sendmsg(fd, &[IoSlice::new(bytes)], &control, MsgFlags::empty(), Some(&to))?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn recv_now(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<Arrival> {
+    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    let mut parts = [IoSliceMut::new(buf)];
+    let message =
+        recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
+    let info = message.cmsgs()?.find_map(|c| match c {
+        ControlMessageOwned::Ipv4PacketInfo(info) => Some(info),
+        _ => None,
+    });
+    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "a datagram came without its addresses");
+    let (info, from) = info.zip(message.address).ok_or_else(unknown)?;
+    Ok(Arrival {
+        len: message.bytes,
+        from: from.into(),
+        at: Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)),
+        dst: Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)),
+    })
+}
+
+/// A connected socket for one transfer: a new port, from the address that was asked.
+pub(crate) fn connected(from: Ipv4Addr, to: SocketAddrV4) -> io::Result<UdpSocket> {
+    let socket = new_socket(None)?;
+    socket.bind(&SocketAddrV4::new(from, 0).into())?;
+    socket.connect(&to.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn new_socket(interface: Option<&str>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind_device(interface.map(str::as_bytes))?;
+    MtuDiscover.set(&socket, &libc::IP_PMTUDISC_DONT)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn c8_an_answer_leaves_from_the_address_that_was_asked() {
+        let port = UdpPort::bind("lo", 0).expect("bind on loopback");
+        let asked = Ipv4Addr::new(127, 0, 0, 77);
+        let client = UdpSocket::bind("127.0.0.1:0").await.expect("client");
+        let to = SocketAddrV4::new(asked, port.port().expect("port"));
+        client.send_to(b"question", to).await.expect("send");
+        let mut buf = [0; 64];
+        let arrival = port.recv(&mut buf).await.expect("receive");
+        assert_eq!((&buf[..arrival.len], arrival.dst), (&b"question"[..], asked));
+        port.send(b"answer", asked, arrival.from).await.expect("answer");
+        let (len, from) = client.recv_from(&mut buf).await.expect("answer arrives");
+        assert_eq!((&buf[..len], from.to_string()), (&b"answer"[..], to.to_string()));
+    }
+
+    #[tokio::test]
+    async fn d17_a_transfer_socket_hears_only_its_peer() {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.expect("peer");
+        let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("stranger");
+        let std::net::SocketAddr::V4(to) = peer.local_addr().expect("address") else { panic!("IPv4") };
+        let socket = connected(Ipv4Addr::LOCALHOST, to).expect("connected");
+        let ours = socket.local_addr().expect("address");
+        stranger.send_to(b"wrong", ours).await.expect("send");
+        peer.send_to(b"right", ours).await.expect("send");
+        let mut buf = [0; 16];
+        let len = socket.recv(&mut buf).await.expect("receive");
+        assert_eq!(&buf[..len], b"right");
+    }
+}

@@ -1,0 +1,214 @@
+//! All ports of the boot layer, bound at once and run until told to stop.
+//!
+//! The configuration is checked before the first socket is made, and all sockets are made before the first packet is
+//! answered: a boot server that half works is worse than none.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::artefact::Artefacts;
+use crate::config::{Config, ConfigError, DhcpMode, Interface, Ports};
+use crate::dhcp::lease::LeaseJournal;
+use crate::dhcp::reply::Site;
+use crate::dhcp::serve::DhcpPorts;
+use crate::dhcp::{Links, Responder};
+use crate::event::BootEvents;
+use crate::gate::Gate;
+use crate::http::Handler;
+use crate::http::serve::{HttpPort, listen};
+use crate::net::UdpPort;
+use crate::policy::BootPolicy;
+use crate::tftp::serve::TftpPort;
+use crate::whois::{KernelNeighbours, Neighbours, Whois};
+
+/// Why the boot layer cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration is impossible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A port cannot be had.
+    #[error("{what} port {port} on interface `{interface}` cannot be opened: {hint}")]
+    Port {
+        /// Which protocol.
+        what: &'static str,
+        /// Interface.
+        interface: String,
+        /// Port number.
+        port: u16,
+        /// What it probably means and what to do.
+        hint: &'static str,
+        /// The system's word.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    fn port(what: &'static str, interface: &Interface, port: u16, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program has it; stop that program or serve another interface"
+            }
+            io::ErrorKind::PermissionDenied => "no permission; grant CAP_NET_BIND_SERVICE and CAP_NET_RAW",
+            io::ErrorKind::AddrNotAvailable => "the address is not on this machine; correct `addr`",
+            _ if source.raw_os_error() == Some(nix::libc::ENODEV) => {
+                "there is no such interface; correct `name`"
+            }
+            _ => "see the cause",
+        };
+        BindError::Port { what, interface: interface.name.clone(), port, hint, source }
+    }
+}
+
+/// Why a running boot layer ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[error("network boot stopped: a socket failed; restart the appliance and check the interface")]
+pub struct ServeError {
+    /// The system's word.
+    #[source]
+    pub source: io::Error,
+}
+
+struct Sockets {
+    interface: Interface,
+    ports: Ports,
+    dhcp: Option<DhcpPorts>,
+    tftp: UdpPort,
+    http: TcpListener,
+}
+
+/// The boot layer, bound.
+pub struct Server {
+    config: Config,
+    artefacts: Artefacts,
+    policy: Arc<dyn BootPolicy>,
+    events: Arc<dyn BootEvents>,
+    neighbours: Arc<dyn Neighbours>,
+    journal: Option<Arc<dyn LeaseJournal>>,
+    handler: Option<Handler>,
+    sockets: Vec<Sockets>,
+}
+
+impl Server {
+    /// Checks the configuration, then binds every port of every interface. Needs a tokio runtime.
+    pub fn bind(
+        config: Config,
+        artefacts: Artefacts,
+        policy: Arc<dyn BootPolicy>,
+        events: Arc<dyn BootEvents>,
+    ) -> Result<Self, BindError> {
+        config.check(&artefacts)?;
+        let sockets =
+            config.interfaces.iter().map(|i| bind_interface(i, config.ports)).collect::<Result<_, _>>()?;
+        let neighbours = Arc::new(KernelNeighbours);
+        Ok(Server { config, artefacts, policy, events, neighbours, journal: None, handler: None, sockets })
+    }
+
+    /// Mounts a handler for all HTTP paths that are not boot files.
+    #[must_use]
+    pub fn with_handler(mut self, handler: Handler) -> Self {
+        self.handler = Some(handler);
+        self
+    }
+
+    /// Keeps leases across restarts.
+    #[must_use]
+    pub fn with_leases(mut self, journal: Arc<dyn LeaseJournal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Looks hardware addresses up elsewhere than in the kernel's neighbour table.
+    #[must_use]
+    pub fn with_neighbours(mut self, neighbours: Arc<dyn Neighbours>) -> Self {
+        self.neighbours = neighbours;
+        self
+    }
+
+    /// The ports in use on each interface, in the order of the configuration. They differ from the configured ones only
+    /// where those were 0.
+    pub fn ports(&self) -> impl Iterator<Item = (Ipv4Addr, Ports)> {
+        self.sockets.iter().map(|s| (s.interface.addr, s.ports))
+    }
+
+    /// Serves until `stop` is cancelled. Returns early, and with everything stopped, when a socket fails.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let stop = stop.child_token();
+        let whois = Arc::new(Whois::new(self.neighbours));
+        let gate = Arc::new(Gate {
+            policy: self.policy.clone(),
+            events: self.events.clone(),
+            whois: whois.clone(),
+            artefacts: self.artefacts,
+        });
+        let links = Links { policy: self.policy, events: self.events, whois, journal: self.journal };
+        let permits = Arc::new(Semaphore::new(self.config.limits.http_connections));
+        let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
+        for Sockets { interface, ports, dhcp, tftp, http } in self.sockets {
+            let (ours, limits) = (interface.addr, self.config.limits);
+            if let Some(sockets) = dhcp {
+                let site = Site { interface: interface.clone(), loaders: self.config.loaders.clone(), ports };
+                let extra = self.config.extra_vendor_classes.clone();
+                let responder = Responder::new(site, extra, links.clone(), Instant::now());
+                tasks.spawn(crate::dhcp::serve::run(
+                    sockets,
+                    responder,
+                    ours,
+                    ports.dhcp_client,
+                    stop.clone(),
+                ));
+            }
+            tasks.spawn(TftpPort { port: tftp, interface, limits, gate: gate.clone() }.run(stop.clone()));
+            let (gate, handler, permits) = (gate.clone(), self.handler.clone(), permits.clone());
+            tasks.spawn(HttpPort { listener: http, gate, handler, permits }.run(stop.clone()));
+        }
+        let mut result = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            let ended = ended.map_err(io::Error::other).and_then(|inner| inner);
+            if let Err(source) = ended {
+                stop.cancel();
+                result = result.and(Err(ServeError { source }));
+            }
+        }
+        result
+    }
+}
+
+fn bind_interface(interface: &Interface, ports: Ports) -> Result<Sockets, BindError> {
+    let udp = |what, port| {
+        UdpPort::bind(&interface.name, port).map_err(|source| BindError::port(what, interface, port, source))
+    };
+    let dhcp = match interface.dhcp {
+        DhcpMode::Off => None,
+        DhcpMode::Observe | DhcpMode::Proxy | DhcpMode::Full(_) => Some(DhcpPorts {
+            dhcp: udp("DHCP", ports.dhcp)?,
+            boot_server: udp("PXE boot server", ports.boot_server)?,
+        }),
+    };
+    let tftp = udp("TFTP", ports.tftp)?;
+    let http = listen(interface.addr, ports.http)
+        .map_err(|source| BindError::port("HTTP", interface, ports.http, source))?;
+    let bound = |what, port, result: io::Result<u16>| {
+        result.map_err(|source| BindError::port(what, interface, port, source))
+    };
+    let mut actual = ports;
+    actual.tftp = bound("TFTP", ports.tftp, tftp.port())?;
+    actual.http = bound("HTTP", ports.http, http.local_addr().map(|a| a.port()))?;
+    if let Some(dhcp) = &dhcp {
+        actual.dhcp = bound("DHCP", ports.dhcp, dhcp.dhcp.port())?;
+        actual.boot_server = bound("PXE boot server", ports.boot_server, dhcp.boot_server.port())?;
+    }
+    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, tftp, http })
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

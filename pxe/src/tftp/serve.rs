@@ -1,0 +1,204 @@
+//! The TFTP port of one interface: requests in, one task with its own connected socket for each transfer.
+//!
+//! Every request is answered at once: data, an option acknowledgement, or an error. Limits are counted per address and
+//! in total; a request repeated from the port of a running transfer belongs to it and starts nothing.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Interface, Limits};
+use crate::event::{Abort, BootEvent, Fetcher, Protocol, Refusal};
+use crate::gate::Gate;
+use crate::net::{Arrival, UdpPort, connected};
+use crate::policy::Stage;
+use crate::tftp::options::{Agreed, agree};
+use crate::tftp::packet::{ErrorCode, Incoming, ReadRequest, error, parse_incoming};
+use crate::tftp::transfer::{Outcome, Transfer};
+
+/// TFTP on one interface.
+pub(crate) struct TftpPort {
+    pub port: UdpPort,
+    pub interface: Interface,
+    pub limits: Limits,
+    pub gate: Arc<Gate>,
+}
+
+/// An error packet to send, and the reason for the event. `code` is `None` for silence.
+struct Refused {
+    code: Option<ErrorCode>,
+    reason: Refusal,
+}
+
+struct Job {
+    name: String,
+    body: Bytes,
+    agreed: Agreed,
+    fetcher: Fetcher,
+}
+
+impl TftpPort {
+    /// Serves until told to stop; running transfers are ended with it.
+    pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let mut tasks: JoinSet<SocketAddrV4> = JoinSet::new();
+        let mut running: HashSet<SocketAddrV4> = HashSet::new();
+        let mut buf = [0; 1024];
+        loop {
+            let arrival = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(done) = tasks.join_next() => {
+                    running.remove(&done.map_err(io::Error::other)?);
+                    continue;
+                }
+                arrival = self.port.recv(&mut buf) => arrival?,
+            };
+            let Arrival { len, from, .. } = arrival;
+            if running.contains(&from) {
+                continue;
+            }
+            let ours = if arrival.dst.is_broadcast() { arrival.at } else { arrival.dst };
+            match self.accept(&buf[..len], from, ours, &running) {
+                Ok(job) => {
+                    running.insert(from);
+                    let (gate, stop) = (self.gate.clone(), stop.clone());
+                    tasks.spawn(async move {
+                        transfer_task(job, ours, from, &gate, &stop).await;
+                        from
+                    });
+                }
+                Err(refused) => self.refuse(refused, from, ours).await,
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Checks a request from top to bottom and finds its file.
+    fn accept(
+        &self,
+        raw: &[u8],
+        from: SocketAddrV4,
+        ours: Ipv4Addr,
+        running: &HashSet<SocketAddrV4>,
+    ) -> Result<Job, Refused> {
+        // Beyond the wire only clients that came through a DHCP relay are known; nobody else is worth a packet there.
+        if !self.interface.holds(*from.ip()) && self.gate.whois.lookup(*from.ip()).is_none() {
+            return Err(Refused { code: None, reason: Refusal::OffLink });
+        }
+        let refuse = |code, reason| Err(Refused { code: Some(code), reason });
+        let unsupported = |what: &str| refuse(ErrorCode::Illegal, Refusal::Unsupported(what.into()));
+        let request = match parse_incoming(raw) {
+            Ok(Incoming::Read(request)) => request,
+            Ok(Incoming::Write) => {
+                return refuse(ErrorCode::AccessViolation, Refusal::Unsupported("upload".into()));
+            }
+            Ok(Incoming::Stray) => {
+                return refuse(
+                    ErrorCode::UnknownTransfer,
+                    Refusal::Malformed("packet of no transfer".into()),
+                );
+            }
+            Err(e) => return refuse(ErrorCode::Illegal, Refusal::Malformed(e.to_string())),
+        };
+        if !request.mode.eq_ignore_ascii_case(b"octet") {
+            return unsupported("only mode octet");
+        }
+        let same = running.iter().filter(|peer| peer.ip() == from.ip()).count();
+        if running.len() >= self.limits.tftp_transfers || same >= self.limits.tftp_transfers_per_addr {
+            return refuse(
+                ErrorCode::Busy,
+                Refusal::Busy(format!("{} running, {same} from there", running.len())),
+            );
+        }
+        self.find(&request, from, ours)
+    }
+
+    /// The file, by the same decision as DHCP's. Whoever may not have it learns no more than that it is not there: shim
+    /// goes on after "not found" and stops after anything else.
+    fn find(&self, request: &ReadRequest<'_>, from: SocketAddrV4, ours: Ipv4Addr) -> Result<Job, Refused> {
+        let (boot, artefact) = self
+            .gate
+            .artefact(*from.ip(), Stage::Tftp, ours, request.name)
+            .map_err(|reason| Refused { code: Some(ErrorCode::NotFound), reason })?;
+        let body = artefact.bytes(&boot);
+        let agreed = agree(&request.options, body.len() as u64, self.limits.tftp_block_len);
+        let fetcher = Fetcher { peer: SocketAddr::V4(from), mac: Some(boot.client.mac) };
+        Ok(Job { name: artefact.name().into(), body, agreed, fetcher })
+    }
+
+    async fn refuse(&self, refused: Refused, from: SocketAddrV4, ours: Ipv4Addr) {
+        if let Some(code) = refused.code
+            && let Err(error) = self.port.send(&error(code, &refused.reason.to_string()), ours, from).await
+        {
+            tracing::debug!(%from, %error, "a TFTP error could not be sent");
+        }
+        let mac = self.gate.whois.lookup(*from.ip()).map(|c| c.mac);
+        let peer = Some(SocketAddr::V4(from));
+        self.gate.tell(BootEvent::Refused { mac, peer, stage: Stage::Tftp, reason: refused.reason });
+    }
+}
+
+/// Runs one transfer and reports its start and end.
+async fn transfer_task(job: Job, ours: Ipv4Addr, peer: SocketAddrV4, gate: &Gate, stop: &CancellationToken) {
+    let Job { name, body, agreed, fetcher } = job;
+    let protocol = Protocol::Tftp;
+    let size = body.len() as u64;
+    gate.tell(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size });
+    let begun = Instant::now();
+    let mut transfer = Transfer::new(body, agreed, begun);
+    let result = tokio::select! {
+        () = stop.cancelled() => Err(Abort::Stopping),
+        result = drive(&mut transfer, ours, peer) => result.map_err(|e| Abort::Network(e.to_string())),
+    };
+    let (bytes, resent) = (transfer.bytes_confirmed(), transfer.resent());
+    let aborted = match (result, transfer.outcome()) {
+        (Ok(()), Some(Outcome::Complete)) => None,
+        (Ok(()), Some(Outcome::Aborted(reason))) => Some(reason.clone()),
+        (Ok(()), None) => Some(Abort::Stopping),
+        (Err(reason), _) => Some(reason),
+    };
+    gate.tell(match aborted {
+        None => BootEvent::TransferFinished { fetcher, protocol, name, bytes, took: begun.elapsed(), resent },
+        Some(reason) => BootEvent::TransferAborted { fetcher, protocol, name, bytes, reason },
+    });
+}
+
+/// Moves packets between the machine and its socket until it has ended.
+async fn drive(transfer: &mut Transfer, ours: Ipv4Addr, peer: SocketAddrV4) -> io::Result<()> {
+    let socket = connected(ours, peer)?;
+    let mut out = Vec::with_capacity(1500);
+    let mut buf = [0; 1500];
+    while transfer.outcome().is_none() {
+        while transfer.next_packet(&mut out) {
+            gone(socket.send(&out).await, transfer)?;
+        }
+        tokio::select! {
+            len = socket.recv(&mut buf) => {
+                if let Some(len) = gone(len, transfer)? {
+                    transfer.on_packet(&buf[..len], Instant::now());
+                }
+            }
+            () = tokio::time::sleep_until(transfer.deadline().into()) => transfer.on_timeout(Instant::now()),
+        }
+    }
+    Ok(())
+}
+
+/// "Connection refused" on a UDP socket means that the peer closed its port: the transfer's business, not an error of
+/// ours. Everything else is.
+fn gone(result: io::Result<usize>, transfer: &mut Transfer) -> io::Result<Option<usize>> {
+    match result {
+        Ok(len) => Ok(Some(len)),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            transfer.on_port_closed();
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
