@@ -1,2 +1,46 @@
-//! (being written)
-fn main() {}
+//! `groundstate-agent`: our program on an endpoint.
+//!
+//! | started as | it is |
+//! |---|---|
+//! | PID 1 (`/init`) | the recovery system |
+//! | `groundstate-agent check-in [--once]` | the check-in service of the restored system |
+//! | `groundstate-agent install --root DIR --esp DIR` | puts itself into a golden image being built |
+//! | `groundstate-agent --version` | prints its version |
+
+mod client;
+mod inventory;
+mod kernel_args;
+mod net;
+mod pid1;
+mod recovery;
+mod screen;
+mod tpm;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: groundstate-agent check-in [--once]
+       groundstate-agent install --root DIR --esp DIR
+       groundstate-agent --version
+As process 1 it is the recovery system.";
+
+/// Exit code for a command line we do not understand (sysexits.h, EX_USAGE).
+const EX_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        recovery::run();
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["--version"] => {
+            println!("groundstate-agent {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(EX_USAGE)
+        }
+    }
+}

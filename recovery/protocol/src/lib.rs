@@ -12,6 +12,7 @@
 //! | [`evidence`] | the hash-chained evidence log, as exported and verified |
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
+//! | [`kit`] | what a boot kit holds and measures: its builder ⇄ the appliance |
 //! | [`tpm`] | TPM 2.0 structures and the TCG event log |
 //!
 //! It must never: hold a policy, decide anything, or know how a message travels.
@@ -20,6 +21,7 @@ pub mod agent;
 pub mod evidence;
 pub mod ids;
 pub mod job;
+pub mod kit;
 pub mod operator;
 pub mod problem;
 pub mod tpm;

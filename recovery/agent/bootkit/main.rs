@@ -1,0 +1,82 @@
+//! `groundstate-bootkit`: builds the recovery system and the files by which firmware reaches it.
+//!
+//! ```text
+//! Debian's packages ─┬─ kernel ────────────────────────────► vmlinuz ────────┐
+//!                    ├─ modules (table) ─┐                                     ├─► recovery.efi (UKI)
+//! static agent ──────┼──────────────────►├─► base (zstd) ─► initrd.img ───────┘
+//! trust.json ────────┼──────────────────►└─► first segment
+//!                    └─ shim, GRUB, iPXE (as signed and shipped) ────────────► shimx64.efi grubx64.efi snponly.efi undionly.kpxe
+//!                                                          kit.json: sizes and digests of all, what they measure
+//! ```
+//!
+//! The same input gives the same bytes. The kit belongs to one appliance: its key is inside.
+//!
+//! It must never contain a secret: a kit is served to anyone who asks.
+
+mod authenticode;
+mod cpio;
+mod kit;
+mod modules;
+mod packages;
+mod uki;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Build the recovery system and its boot files
+#[derive(Debug, Parser)]
+#[command(name = "groundstate-bootkit", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a boot kit for one appliance
+    Build(Build),
+}
+
+#[derive(Debug, Args)]
+struct Build {
+    /// Static `groundstate-agent` binary
+    #[arg(long)]
+    agent: PathBuf,
+    /// Whom the recovery system trusts: `trust.json` of the appliance
+    #[arg(long)]
+    trust: PathBuf,
+    /// Directory to write the kit to; made when missing
+    #[arg(long)]
+    out: PathBuf,
+    /// Debian kernel package, or meta-package
+    #[arg(long, default_value = "linux-image-amd64", conflicts_with = "kernel_dir")]
+    kernel_package: String,
+    /// Root of an unpacked kernel package, instead of a download: holds `boot/` and `lib/modules/`
+    #[arg(long)]
+    kernel_dir: Option<PathBuf>,
+    /// Address of the appliance's endpoint listener for the UKI's command line, `ip:port`
+    #[arg(long)]
+    appliance: Option<std::net::SocketAddr>,
+    /// Consoles for the UKI's command line, in the kernel's form; the last one is `/dev/console`
+    #[arg(long, default_values = ["tty0", "ttyS0,115200n8"])]
+    console: Vec<String>,
+    /// Directory that keeps downloaded packages
+    #[arg(long, default_value = "/var/cache/groundstate/packages", env = "GROUNDSTATE_PACKAGE_CACHE")]
+    cache: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let Command::Build(build) = Cli::parse().command;
+    let packages = packages::Packages::new(&build.cache);
+    let kernel = match build.kernel_dir {
+        Some(dir) => dir,
+        None => packages.unpacked(&packages::kernel_package(&build.kernel_package)?)?,
+    };
+    let input = kit::Input::read(&packages, &kernel, &build.agent, &build.trust)?;
+    let kit = kit::build(&input, &kit::command_line(build.appliance, &build.console))?;
+    kit.write(&build.out)?;
+    print!("{}", kit.table());
+    Ok(())
+}

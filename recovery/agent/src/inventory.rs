@@ -1,0 +1,206 @@
+//! What this endpoint is made of, read from sysfs.
+//!
+//! Everything here is told by the endpoint itself: it selects, it proves nothing. A kernel name (`sda`) never leaves this
+//! module except beside the facts that identify the disk, for the one who opens it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use recovery_protocol::agent::{DiskFacts, Firmware, Inventory};
+
+use crate::kernel_args::KernelArgs;
+use crate::net;
+
+/// A disk: its facts, and where it is in this boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// What identifies it.
+    pub facts: DiskFacts,
+    /// Its device node in this boot.
+    pub node: PathBuf,
+    /// Partitions and devices built upon it are in use by these; empty in a recovery system that touched nothing.
+    pub holders: Vec<String>,
+}
+
+/// Reads the whole inventory.
+pub fn read(args: KernelArgs) -> Inventory {
+    let dmi = |name: &str| text(&Path::new("/sys/class/dmi/id").join(name)).unwrap_or_default();
+    Inventory {
+        macs: net::interfaces(args.boot_mac).into_iter().map(|interface| interface.mac).collect(),
+        vendor: dmi("sys_vendor"),
+        product: dmi("product_name"),
+        serial: dmi("product_serial"),
+        uuid: dmi("product_uuid"),
+        firmware: firmware(Path::new("/sys/firmware/efi")),
+        memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+        disks: disks(Path::new("/sys/block")).into_iter().map(|disk| disk.facts).collect(),
+    }
+}
+
+/// A file's text, trimmed; `None` when it cannot be read or is empty.
+fn text(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let trimmed = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+/// UEFI is there when its directory is; Secure Boot when the global variable says so (UEFI specification §3.3): four
+/// bytes of attributes, then one byte.
+fn firmware(efi: &Path) -> Firmware {
+    if !efi.exists() {
+        return Firmware::Bios;
+    }
+    let variable = efi.join("efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    match fs::read(variable).ok().as_deref() {
+        Some([_, _, _, _, 1]) => Firmware::UefiSecureBoot,
+        _ => Firmware::Uefi,
+    }
+}
+
+fn memory_bytes(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// The disks below `/sys/block` (or a copy of it), in name order; no loop, RAM, optical or mapped devices.
+pub fn disks(block: &Path) -> Vec<Disk> {
+    let mut names: Vec<String> = fs::read_dir(block)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names.iter().filter_map(|name| disk(&block.join(name), name)).collect()
+}
+
+fn disk(dir: &Path, name: &str) -> Option<Disk> {
+    const SECTOR: u64 = 512; // the unit of `size`, whatever the disk's own sector is
+    let device = dir.join("device");
+    let flag = |path: PathBuf| text(&path).as_deref() == Some("1");
+    let size_bytes = text(&dir.join("size"))?.parse::<u64>().ok()?.checked_mul(SECTOR)?;
+    if !device.exists() || size_bytes == 0 || name.starts_with("sr") || name.starts_with("fd") {
+        return None;
+    }
+    let facts = DiskFacts {
+        wwn: text(&dir.join("wwid")).or_else(|| text(&device.join("wwid"))),
+        serial: serial(dir, &device),
+        model: text(&device.join("model")).or_else(|| text(&device.join("name"))).unwrap_or_default(),
+        size_bytes,
+        sector_bytes: text(&dir.join("queue/logical_block_size")).and_then(|s| s.parse().ok()).unwrap_or(512),
+        transport: transport(dir, name),
+        rotational: flag(dir.join("queue/rotational")),
+        removable: flag(dir.join("removable")),
+    };
+    Some(Disk { facts, node: Path::new("/dev").join(name), holders: holders(dir) })
+}
+
+/// NVMe and MMC tell it as a file of the device, virtio of the disk, SCSI and ATA in VPD page 80h (SPC-4 §7.8.18).
+fn serial(dir: &Path, device: &Path) -> Option<String> {
+    let page = |path: PathBuf| {
+        let bytes = fs::read(path).ok()?;
+        let text = String::from_utf8_lossy(bytes.get(4..)?).trim_matches(['\0', ' ']).to_owned();
+        (!text.is_empty()).then_some(text)
+    };
+    text(&device.join("serial"))
+        .or_else(|| text(&dir.join("serial")))
+        .or_else(|| page(device.join("vpd_pg80")))
+}
+
+/// By the path of the device in sysfs: what bus it hangs on.
+fn transport(dir: &Path, name: &str) -> String {
+    let path = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    let path = path.to_string_lossy();
+    let kind = match () {
+        () if name.starts_with("nvme") => "nvme",
+        () if name.starts_with("mmcblk") => "mmc",
+        () if path.contains("/usb") => "usb",
+        () if path.contains("/ata") => "ata",
+        () if name.starts_with("vd") => "virtio",
+        () => "scsi",
+    };
+    kind.to_owned()
+}
+
+/// Names of what was built upon the disk or one of its partitions (MD, LVM, crypt), from `holders` directories.
+fn holders(dir: &Path) -> Vec<String> {
+    let list = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+    let partitions = list(dir.to_owned()).filter(|entry| entry.path().join("partition").exists());
+    let places = std::iter::once(dir.join("holders")).chain(partitions.map(|p| p.path().join("holders")));
+    places.flat_map(list).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, file: &str, content: &str) {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    #[test]
+    fn each_kind_of_disk_is_read_where_the_kernel_tells_it() {
+        let root = tempfile::tempdir().unwrap();
+        let block = root.path();
+        for (file, content) in [
+            ("nvme0n1/size", "2097152\n"),
+            ("nvme0n1/wwid", "eui.0025388b710116a1\n"),
+            ("nvme0n1/device/serial", "S4EWNX0R  \n"),
+            ("nvme0n1/device/model", "Samsung SSD 970\n"),
+            ("nvme0n1/queue/logical_block_size", "4096\n"),
+            ("nvme0n1/queue/rotational", "0\n"),
+            ("nvme0n1/removable", "0\n"),
+            ("sda/size", "1000\n"),
+            ("sda/device/wwid", "naa.5000c500a1b2c3d4\n"),
+            ("sda/device/vpd_pg80", "\0\u{80}\0\u{8}  WD-1234"),
+            ("sda/queue/rotational", "1\n"),
+            ("sda/removable", "1\n"),
+            ("sda/sda1/partition", "1\n"),
+            ("sda/sda1/holders/md0", ""),
+            ("vda/size", "8\n"),
+            ("vda/serial", "press-01-disk\n"),
+            ("vda/device/vendor", "0x1af4\n"),
+            ("loop0/size", "8\n"),
+            ("sr0/size", "8\n"),
+            ("sr0/device/model", "DVD\n"),
+            ("vdb/size", "0\n"),
+            ("vdb/device/x", ""),
+        ] {
+            write(block, file, content);
+        }
+        let disks = disks(block);
+        let facts: Vec<&DiskFacts> = disks.iter().map(|disk| &disk.facts).collect();
+        assert_eq!(facts.len(), 3, "{facts:?}");
+        assert_eq!(facts[0].wwn.as_deref(), Some("eui.0025388b710116a1"));
+        assert_eq!(facts[0].serial.as_deref(), Some("S4EWNX0R"));
+        assert_eq!((facts[0].size_bytes, facts[0].sector_bytes), (1 << 30, 4096));
+        assert_eq!(facts[0].transport, "nvme");
+        assert!(facts[1].removable && facts[1].rotational);
+        assert_eq!(disks[1].holders, ["md0"]);
+        assert_eq!(facts[2].serial.as_deref(), Some("press-01-disk"));
+        assert_eq!(facts[2].transport, "virtio");
+    }
+
+    #[test]
+    fn firmware_mode_is_read_from_the_variable() {
+        let root = tempfile::tempdir().unwrap();
+        let efi = root.path().join("efi");
+        assert_eq!(firmware(&efi), Firmware::Bios);
+        fs::create_dir(&efi).unwrap();
+        assert_eq!(firmware(&efi), Firmware::Uefi);
+        for (byte, expected) in [("\u{1}", Firmware::UefiSecureBoot), ("\0", Firmware::Uefi)] {
+            let variable = "efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+            write(&efi, variable, &format!("\u{6}\0\0\0{byte}"));
+            assert_eq!(firmware(&efi), expected);
+        }
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(memory_bytes("MemTotal:         507000 kB\nMemFree: 1 kB\n"), 507_000 * 1024);
+        assert_eq!(memory_bytes("nonsense"), 0);
+    }
+}
