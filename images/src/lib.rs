@@ -4,17 +4,22 @@
 //! imports no other package of the workspace and does no network I/O; its core reads neither clock nor environment.
 //! The formats are documented byte by byte in `images/DESIGN.md`.
 
+pub mod boot;
 pub mod digest;
 pub mod disk;
 pub mod frames;
+pub mod import;
 pub mod keys;
 pub mod manifest;
 pub mod restore;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
 pub use frames::{Encoding, Frame, FrameError};
+pub use import::{ImportRequest, Imported, import_raw};
 pub use keys::{
     KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, TrustRoot, Verified, VerifyError,
 };

@@ -48,11 +48,9 @@ pub enum EspError {
     },
 }
 
-type Fat<'a> = fatfs::FileSystem<PartitionIo<'a>>;
-
 /// An EFI system partition to read from.
 pub struct Esp<'a> {
-    fat: Fat<'a>,
+    fat: fatfs::FileSystem<PartitionIo<'a>>,
 }
 
 impl<'a> Esp<'a> {
@@ -62,11 +60,7 @@ impl<'a> Esp<'a> {
     }
 
     fn on(io: PartitionIo<'a>) -> Result<Self, EspError> {
-        let options = fatfs::FsOptions::new().update_accessed_date(false);
-        // The library divides by fields of the boot sector before it has checked them all.
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Fat::new(io, options)));
-        let opened = opened.unwrap_or_else(|_| Err(io::Error::other("impossible boot sector")));
-        Ok(Self { fat: opened.map_err(EspError::NotFat)? })
+        Ok(Self { fat: fatfs::FileSystem::new(io, options()).map_err(EspError::NotFat)? })
     }
 
     /// The bytes of a file; `path` uses `/` or `\`, upper and lower case are the same.
@@ -100,18 +94,24 @@ pub fn put_file(
     bytes: &[u8],
 ) -> Result<(), EspError> {
     let failed = |source| EspError::File { action: "write", path: path.into(), source };
-    let esp = Esp::open(disk, range.clone())?;
-    write(&esp.fat, &normal(path), bytes).map_err(failed)?;
-    esp.fat.unmount().map_err(failed)?;
-    disk.flush().map_err(failed)?;
+    let mut io = PartitionIo::new(disk, range.clone());
+    let fat = fatfs::FileSystem::new(&mut io, options()).map_err(EspError::NotFat)?;
+    write(&fat.root_dir(), &normal(path), bytes).map_err(failed)?;
+    fat.unmount().map_err(failed)?;
+    // The library leaves flushing to us.
+    io.flush().and_then(|()| disk.flush()).map_err(failed)?;
     match Esp::on(PartitionIo::past_cache(disk, range))?.read(path)? == bytes {
         true => Ok(()),
         false => Err(EspError::ReadBack { path: path.into() }),
     }
 }
 
-fn write(fat: &Fat<'_>, path: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut dir = fat.root_dir();
+fn options() -> fatfs::FsOptions {
+    fatfs::FsOptions::new().update_accessed_date(false)
+}
+
+fn write<T: fatfs::ReadWriteSeek>(root: &fatfs::Dir<'_, T>, path: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut dir = root.clone();
     let mut parts = path.split('/').peekable();
     while let Some(part) = parts.next() {
         if parts.peek().is_some() {

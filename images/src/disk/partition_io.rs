@@ -1,6 +1,8 @@
 //! A partition as something to read, write and seek in, so that a FAT library can work on it without mounting.
 //!
 //! Keeps the blocks it has touched in memory (at most 16 MiB) and writes them in whole sectors on [`Write::flush`].
+//! Reading ends in an error after a multiple of the partition's size, so that a directory that runs in circles does not
+//! hang who reads it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,12 +20,14 @@ pub struct PartitionIo<'a> {
     position: u64,
     blocks: BTreeMap<u64, (Box<AlignedBuf>, bool)>,
     past_cache: bool,
+    budget: u64,
 }
 
 impl<'a> PartitionIo<'a> {
     /// The bytes `range` of `disk`; both ends are multiples of the sector size.
     pub fn new(disk: &'a dyn RestoreTarget, range: Range<u64>) -> Self {
-        Self { disk, range, position: 0, blocks: BTreeMap::new(), past_cache: false }
+        let budget = (range.end - range.start) * 16 + (64 << 20);
+        Self { disk, range, position: 0, blocks: BTreeMap::new(), past_cache: false, budget }
     }
 
     /// The same, reading past every cache ([`RestoreTarget::reread_at`]).
@@ -68,11 +72,14 @@ impl Read for PartitionIo<'_> {
         if position >= self.len() || buf.is_empty() {
             return Ok(0);
         }
+        self.budget =
+            self.budget.checked_sub(1).ok_or_else(|| io::Error::other("the filesystem runs in circles"))?;
         let (block, _) = self.block(position / BLOCK)?;
         let at = (position % BLOCK) as usize;
         let len = buf.len().min(block.len() - at);
         buf[..len].copy_from_slice(&block[at..at + len]);
         self.position += len as u64;
+        self.budget = self.budget.saturating_sub(len as u64);
         Ok(len)
     }
 }

@@ -20,6 +20,10 @@ pub const VERSION: u16 = 1;
 pub const HEADER_LEN_MAX: usize = 4 << 20;
 /// Most entries of a list in the header, except pages.
 pub const LIST_LEN_MAX: usize = 256;
+/// [`super::header::ContentTable::chunker`]: FastCDC v2020.
+pub const CHUNKER_FASTCDC_2020: u8 = 1;
+/// [`super::header::ContentTable::codec`]: zstd level 3.
+pub const CODEC_ZSTD_3: u8 = 1;
 /// Most pages.
 pub const PAGES_MAX: usize = 1 << 16;
 

@@ -27,6 +27,7 @@ mod scan;
 mod write;
 
 pub use buffer::AlignedBuf;
+pub(crate) use compare::is_zero;
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
 pub use prove::{Proven, ReadBack, Restored};
 pub use scan::{Scan, scan};

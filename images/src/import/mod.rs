@@ -1,0 +1,222 @@
+//! Import: a raw disk becomes a golden image in the store.
+//!
+//! ```text
+//!   raw disk ─ look at it (table, EFI system partition) ─┐
+//!      │                                                 ▼
+//!      └─ read once ─ zero runs, cuts ─ chunks ═ 2 workers: hash, compress ═ packs in image order ─ manifest, last
+//!                     └ content root                                                                 (unsigned)
+//! ```
+//!
+//! Nothing is listed before the manifest is written, and that happens when every chunk is on disk: an import that is
+//! stopped leaves whole packs at most, which the next import of the same disk finds and uses.
+
+mod chunker;
+mod examine;
+mod pipeline;
+
+pub use examine::{Examination, examine};
+pub use pipeline::{ImportProgress, ImportStats};
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::boot::PeError;
+use crate::disk::GptError;
+use crate::manifest::codec;
+use crate::manifest::header::{AgentVersion, ContentTable, Identity, Policy};
+use crate::restore::RestoreTarget;
+use crate::restore::file::FileTarget;
+use crate::{Digest, Header, ImageId, Manifest, ManifestError, SignedManifest, Store, StoreError};
+
+/// What a person says about an image that cannot be read from the disk.
+#[derive(Debug, Clone, Default)]
+pub struct ImportRequest {
+    /// Name of the image.
+    pub name: String,
+    /// Version of the image.
+    pub version: String,
+    /// Epoch, counting up with each release.
+    pub epoch: u64,
+    /// CPU architecture in the words of `uname -m`; empty means `x86_64`.
+    pub arch: String,
+    /// Hardware class; empty means any.
+    pub hardware_class: String,
+    /// What changed, for people.
+    pub note: String,
+    /// The time of the import, milliseconds since 1970 UTC; the core has no clock.
+    pub created_unix_ms: u64,
+    /// The image that this one succeeds.
+    pub previous: Option<ImageId>,
+    /// Give the last partition the rest of a larger disk.
+    pub grow_last_partition: bool,
+    /// Sector size of the disk that the image was made for; `None` to tell from its partition table.
+    pub sector_size: Option<u32>,
+}
+
+/// What a person should know about an image. None stops the import.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// There is no partition table.
+    #[error("the image has no partition table; it boots nowhere")]
+    NoPartitionTable,
+    /// There is no EFI system partition.
+    #[error(
+        "the image has no EFI system partition; it does not boot by UEFI, and its boot cannot be verified"
+    )]
+    NoEsp,
+    /// The EFI system partition cannot be read.
+    #[error("the image's EFI system partition cannot be read; its boot cannot be verified")]
+    EspUnreadable,
+    /// No agent will check in after a restore.
+    #[error(
+        "the image has no groundstate check-in service, so a recovery cannot end by itself; run `groundstate-agent install --root DIR` when building it"
+    )]
+    NoCheckIn,
+    /// No loader.
+    #[error("the image has no \\EFI\\BOOT\\BOOTX64.EFI; it does not boot by UEFI")]
+    NotBootable,
+    /// GRUB has no configuration on the EFI system partition.
+    #[error("no GRUB configuration on the EFI system partition; what it boots cannot be predicted")]
+    NoBootConfiguration,
+    /// GRUB's configuration says nothing clear.
+    #[error("{path} names no kernel without variables; what it boots cannot be predicted")]
+    BootConfigurationUnclear {
+        /// The configuration.
+        path: String,
+    },
+    /// A file that GRUB reads is not on the EFI system partition.
+    #[error("{path} is not on the EFI system partition; it cannot be verified at boot")]
+    BootFileElsewhere {
+        /// The file.
+        path: String,
+    },
+    /// Not an EFI program.
+    #[error("{path}: {error}")]
+    BadProgram {
+        /// The file.
+        path: String,
+        /// Why.
+        error: PeError,
+    },
+}
+
+/// Why an import fails. The store is as before but for packs that the next import can use.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The disk cannot be read.
+    #[error("cannot read {path} at byte {offset}", path = path.display())]
+    Read {
+        /// The raw disk.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its size is impossible.
+    #[error("{path} has {size} bytes; a disk has whole sectors of {sector} bytes and at least 2 MiB. Check that the file is whole and a raw disk image", path = path.display())]
+    Size {
+        /// The raw disk.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The sector size assumed.
+        sector: u32,
+    },
+    /// Its partition table is damaged.
+    #[error("the partition table of {path} is refused", path = path.display())]
+    Table {
+        /// The raw disk.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: GptError,
+    },
+    /// The store cannot take it.
+    #[error("the store cannot take the image")]
+    Store(#[from] StoreError),
+    /// No manifest can be made.
+    #[error("no manifest can be made of this")]
+    Manifest(#[from] ManifestError),
+    /// No compressor could be made.
+    #[error("cannot compress")]
+    Compress(#[source] io::Error),
+}
+
+/// An imported image, in the store and not yet signed.
+#[derive(Debug)]
+pub struct Imported {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    /// What the import did.
+    pub stats: ImportStats,
+}
+
+/// Import a raw disk image. `progress` is called from the reading thread.
+pub fn import_raw(
+    path: &Path,
+    request: &ImportRequest,
+    store: &Store,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<Imported, ImportError> {
+    let read_error = |source| ImportError::Read { path: path.to_owned(), offset: 0, source };
+    let disk = FileTarget::open_read_only(path, request.sector_size.unwrap_or(512)).map_err(read_error)?;
+    let examination = examine(path, &disk, request)?;
+    let cut = pipeline::run(path, &disk, &examination.cuts, store, progress)?;
+    let header = header(request, &examination, cut.root);
+    let manifest = Manifest::build(header, cut.extents)?;
+    store.put_manifest(&SignedManifest::unsigned(&manifest))?;
+    Ok(Imported { manifest, warnings: examination.warnings, stats: cut.stats })
+}
+
+fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> Header {
+    let mut table = examination.table.clone();
+    if request.grow_last_partition
+        && let Some(last) = table.partitions.iter_mut().max_by_key(|p| p.last_lba)
+    {
+        last.policy = Policy::Grow;
+    }
+    let arch = if request.arch.is_empty() { "x86_64" } else { &request.arch };
+    Header {
+        features_optional: 0,
+        identity: Identity {
+            name: request.name.clone(),
+            version: request.version.clone(),
+            epoch: request.epoch,
+            arch: arch.to_owned(),
+            hardware_class: request.hardware_class.clone(),
+            created_unix_ms: request.created_unix_ms,
+            note: request.note.clone(),
+            previous: request.previous,
+            agent_min: AgentVersion(0, 1, 0),
+        },
+        disk: examination.disk.clone(),
+        boot: examination.boot.clone(),
+        table,
+        host_regions: Vec::new(),
+        content: ContentTable {
+            root,
+            chunker: codec::CHUNKER_FASTCDC_2020,
+            chunk_len: chunker::CHUNK_LEN,
+            codec: codec::CODEC_ZSTD_3,
+            pages: Vec::new(),
+        },
+        measurements: examination.measurements.clone(),
+        extra: Vec::new(),
+    }
+}
+
+/// The size of the disk, checked.
+fn check_size(path: &Path, disk: &dyn RestoreTarget, sector: u32) -> Result<u64, ImportError> {
+    let size = disk.size();
+    match size >= 2 << 20 && size.is_multiple_of(u64::from(sector)) {
+        true => Ok(size),
+        false => Err(ImportError::Size { path: path.to_owned(), size, sector }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Read once, hash and compress on two workers, append to packs in image order. Memory is bounded by the queues.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ImportError;
+use super::chunker::{Chunker, Piece};
+use crate::frames::{Frame, Packer};
+use crate::restore::{AlignedBuf, RestoreTarget};
+use crate::{ChunkId, Content, Digest, Extent, Ingest, Store};
+
+const WORKERS: usize = 2;
+const QUEUE_LEN: usize = 64;
+const READ_LEN: usize = 1 << 20;
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// Bytes of the disk read.
+    pub done: u64,
+    /// Bytes of the disk.
+    pub total: u64,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct ImportStats {
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
+    /// Bytes in zero extents.
+    pub zero_bytes: u64,
+    /// Data extents.
+    pub data_extents: u64,
+    /// Their bytes.
+    pub data_bytes: u64,
+    /// Chunks that were not in the store before.
+    pub new_chunks: u64,
+    /// Bytes that they take in packs.
+    pub new_stored_bytes: u64,
+}
+
+pub(super) struct Cut {
+    pub extents: Vec<Extent>,
+    pub root: Digest,
+    pub stats: ImportStats,
+}
+
+enum Job {
+    Chunk(Vec<u8>),
+    Zero(u64),
+}
+
+enum Done {
+    /// A chunk that may be new.
+    Fresh(Frame),
+    /// A chunk that is known already, of this length.
+    Known(ChunkId, u64),
+    Zero(u64),
+}
+
+/// Cut the disk and put its chunks into the store, sealed.
+pub(super) fn run(
+    path: &Path,
+    disk: &dyn RestoreTarget,
+    cuts: &[u64],
+    store: &Store,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<Cut, ImportError> {
+    let (jobs, jobs_out) = sync_channel::<(u64, Job)>(QUEUE_LEN);
+    let (done, done_out) = sync_channel::<(u64, Result<Done, ImportError>)>(QUEUE_LEN);
+    let jobs_out = Arc::new(Mutex::new(jobs_out));
+    let seen = Mutex::new(HashSet::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            let (jobs_out, done, seen) = (Arc::clone(&jobs_out), done.clone(), &seen);
+            scope.spawn(move || work(&jobs_out, &done, store, seen));
+        }
+        // The workers hold the only ends now: when one side stops, the other notices.
+        drop((done, jobs_out));
+        let collector = scope.spawn(move || collect(done_out, store.ingest()));
+        let root = read(path, disk, cuts, jobs, progress);
+        let collected = collector.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A failed store is the reason why reading stopped, so it is told first.
+        let (extents, mut stats) = collected?;
+        stats.disk_bytes = disk.size();
+        Ok(Cut { extents, root: root?, stats })
+    })
+}
+
+fn read(
+    path: &Path,
+    disk: &dyn RestoreTarget,
+    cuts: &[u64],
+    jobs: SyncSender<(u64, Job)>,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<Digest, ImportError> {
+    let total = disk.size();
+    let mut chunker = Chunker::new(cuts);
+    let mut root = blake3::Hasher::new();
+    let mut buf = AlignedBuf::new(READ_LEN);
+    let (mut offset, mut number) = (0, 0);
+    while offset < total {
+        let len = (total - offset).min(READ_LEN as u64);
+        let bytes = &mut buf[..len as usize];
+        let read = disk.read_at(offset, bytes);
+        read.map_err(|source| ImportError::Read { path: path.to_owned(), offset, source })?;
+        root.update(bytes);
+        chunker.push(bytes);
+        while let Some(piece) = chunker.next_piece() {
+            let job = match piece {
+                Piece::Data(data) => Job::Chunk(data),
+                Piece::Zero(len) => Job::Zero(len),
+            };
+            if jobs.send((number, job)).is_err() {
+                // The other side has failed and says why.
+                return Ok(Digest([0; 32]));
+            }
+            number += 1;
+        }
+        offset += len;
+        progress(ImportProgress { done: offset, total });
+    }
+    Ok(Digest(*root.finalize().as_bytes()))
+}
+
+fn work(
+    jobs: &Mutex<Receiver<(u64, Job)>>,
+    done: &SyncSender<(u64, Result<Done, ImportError>)>,
+    store: &Store,
+    seen: &Mutex<HashSet<ChunkId>>,
+) {
+    let mut packer = Packer::new();
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((number, job)) = next else { return };
+        let result = match job {
+            Job::Zero(len) => Ok(Done::Zero(len)),
+            Job::Chunk(plain) => {
+                let id = ChunkId::of(&plain);
+                let first = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                match first && !store.has(&id) {
+                    false => Ok(Done::Known(id, plain.len() as u64)),
+                    true => pack(&mut packer, id, &plain).map(Done::Fresh),
+                }
+            }
+        };
+        if done.send((number, result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn pack(packer: &mut std::io::Result<Packer>, id: ChunkId, plain: &[u8]) -> Result<Frame, ImportError> {
+    match packer {
+        Ok(packer) => packer.pack(id, plain).map_err(ImportError::Compress),
+        Err(error) => Err(ImportError::Compress(std::io::Error::new(error.kind(), error.to_string()))),
+    }
+}
+
+/// Put results back in order, chunks into packs, extents into a list.
+fn collect(
+    done: Receiver<(u64, Result<Done, ImportError>)>,
+    mut ingest: Ingest<'_>,
+) -> Result<(Vec<Extent>, ImportStats), ImportError> {
+    let (mut extents, mut stats) = (Vec::new(), ImportStats::default());
+    let (mut early, mut next, mut offset) = (BTreeMap::new(), 0, 0);
+    for (number, result) in done {
+        early.insert(number, result?);
+        while let Some(result) = early.remove(&next) {
+            next += 1;
+            let (len, content) = match result {
+                Done::Zero(len) => {
+                    stats.zero_bytes += len;
+                    (len, Content::Zero)
+                }
+                Done::Known(id, len) => (len, Content::Data(id)),
+                Done::Fresh(frame) => {
+                    let stored = ingest.append(&frame)?;
+                    stats.new_chunks += u64::from(stored > 0);
+                    stats.new_stored_bytes += stored;
+                    (u64::from(frame.raw_len), Content::Data(frame.id))
+                }
+            };
+            if let Content::Data(_) = content {
+                stats.data_extents += 1;
+                stats.data_bytes += len;
+            }
+            extents.push(Extent { offset, len, content });
+            offset += len;
+        }
+    }
+    ingest.finish()?;
+    Ok((extents, stats))
+}

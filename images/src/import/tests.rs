@@ -1,0 +1,185 @@
+//! Raw disks become images that hold what the disk held, and bad disks are refused by name.
+
+use super::*;
+use crate::boot::pe::tests::program;
+use crate::manifest::header::{Need, Scheme};
+use crate::testing::{LINUX_TYPE, MIB, Plant, bootable_disk, gpt_disk, noise, request};
+use crate::{Content, boot};
+
+fn grub_files() -> Vec<(&'static str, Vec<u8>)> {
+    let config = "menuentry x {\n linux /vmlinuz root=LABEL=root quiet\n initrd /initrd.img\n}\n";
+    vec![
+        ("EFI/BOOT/BOOTX64.EFI", program(b"shim", b"signed!!")),
+        ("EFI/BOOT/grubx64.efi", program(b"grub", b"signed!!")),
+        ("EFI/debian/grub.cfg", config.into()),
+        ("vmlinuz", program(b"kernel", b"signed!!")),
+        ("initrd.img", noise(1, 70_000)),
+        ("EFI/groundstate/agent.json", b"{}".to_vec()),
+    ]
+}
+
+#[test]
+fn an_imported_disk_reads_back_from_the_store() {
+    let plant = Plant::new();
+    let mut raw = bootable_disk(24 * MIB, &grub_files());
+    raw[9 * MIB as usize..13 * MIB as usize].copy_from_slice(&noise(7, 4 * MIB as usize));
+    let imported = plant.import_with(&raw, &request());
+    let mut joined = Vec::new();
+    for extent in imported.manifest.extents() {
+        match extent.content {
+            Content::Data(id) => joined.extend(plant.store.read_chunk(&id).unwrap()),
+            Content::Zero => joined.resize(joined.len() + extent.len as usize, 0),
+            Content::Any => panic!("the importer is sure of every byte"),
+        }
+    }
+    assert!(joined == raw);
+    assert_eq!(imported.manifest.content_root(), Digest::of(&raw));
+    assert_eq!(imported.stats.disk_bytes, raw.len() as u64);
+    assert!(imported.stats.zero_bytes > 12 * MIB);
+    assert_eq!(plant.store.list().unwrap(), [imported.manifest.id()]);
+    plant.store.verify_image(&imported.manifest, |_, _| {}).unwrap();
+}
+
+#[test]
+fn a_second_import_adds_no_chunks() {
+    let plant = Plant::new();
+    let raw = bootable_disk(16 * MIB, &grub_files());
+    let first = plant.import_with(&raw, &request());
+    let second = plant.import_with(&raw, &ImportRequest { version: "2".into(), ..request() });
+    assert_eq!((second.stats.new_chunks, second.stats.new_stored_bytes), (0, 0));
+    assert_ne!(first.manifest.id(), second.manifest.id());
+    let same = plant.import_with(&raw, &request());
+    assert_eq!(same.manifest.id(), first.manifest.id());
+}
+
+#[test]
+fn the_partition_table_and_the_boot_chain_are_understood() {
+    let plant = Plant::new();
+    let imported = plant.import_with(&bootable_disk(16 * MIB, &grub_files()), &request());
+    assert_eq!(imported.warnings, []);
+    let header = imported.manifest.header();
+    assert_eq!(header.table.scheme, Scheme::Gpt);
+    assert_eq!(header.table.partitions.len(), 2);
+    assert_eq!(header.table.partitions[0].filesystem, "vfat");
+    assert_eq!(header.table.partitions[1].name, "p1");
+    assert!(header.boot.uefi && header.boot.secure_boot && !header.boot.bios);
+    assert_eq!(header.boot.loader, r"\EFI\BOOT\BOOTX64.EFI");
+    assert_eq!((header.disk.head_len, header.disk.tail_len), (MIB, 33 * 512));
+
+    let digest = |file: &[u8]| -> [u8; 32] {
+        ring::digest::digest(&ring::digest::SHA256, file).as_ref().try_into().unwrap()
+    };
+    let files = grub_files();
+    let file = |name: &str| files.iter().find(|(path, _)| path.ends_with(name)).unwrap().1.clone();
+    let has = |pcr, digest: [u8; 32], need| {
+        header.measurements.iter().any(|m| (m.pcr, m.digest, m.need) == (pcr, digest, need))
+    };
+    for (name, need) in
+        [("BOOTX64.EFI", Need::Always), ("grubx64.efi", Need::Always), ("vmlinuz", Need::SecureBoot)]
+    {
+        assert!(has(4, boot::authenticode_sha256(&file(name)).unwrap(), need), "{name}");
+    }
+    assert!(has(8, digest(b"/vmlinuz root=LABEL=root quiet"), Need::Always));
+    for name in ["grub.cfg", "vmlinuz", "initrd.img"] {
+        assert!(has(9, digest(&file(name)), Need::Always), "{name}");
+    }
+    assert_eq!(header.measurements.len(), 7);
+}
+
+#[test]
+fn what_a_person_should_know_is_said() {
+    let warnings = |files: &[(&str, Vec<u8>)]| {
+        Plant::new().import_with(&bootable_disk(8 * MIB, files), &request()).warnings
+    };
+    assert_eq!(warnings(&[]), [Warning::NoCheckIn, Warning::NotBootable]);
+    let junk = warnings(&[("EFI/BOOT/BOOTX64.EFI", b"junk".to_vec())]);
+    assert!(matches!(junk[..], [Warning::NoCheckIn, Warning::BadProgram { .. }, Warning::NotBootable]));
+    let without = |name: &str| {
+        let files: Vec<_> = grub_files().into_iter().filter(|(path, _)| !path.ends_with(name)).collect();
+        warnings(&files)
+    };
+    assert_eq!(without("agent.json"), [Warning::NoCheckIn]);
+    assert_eq!(without("grub.cfg"), [Warning::NoBootConfiguration]);
+    assert_eq!(without("initrd.img"), [Warning::BootFileElsewhere { path: "/initrd.img".into() }]);
+    assert_eq!(without("grubx64.efi"), []);
+
+    let raw = gpt_disk(8 * MIB, 512, &[(LINUX_TYPE, 2048, 4095)]);
+    assert_eq!(Plant::new().import_with(&raw, &request()).warnings, [Warning::NoEsp]);
+    let unreadable = gpt_disk(8 * MIB, 512, &[(crate::disk::ESP_TYPE, 2048, 4095)]);
+    assert_eq!(Plant::new().import_with(&unreadable, &request()).warnings, [Warning::EspUnreadable]);
+    let bare = noise(3, 4 * MIB as usize);
+    assert_eq!(
+        Plant::new().import_with(&bare, &request()).warnings,
+        [Warning::NoPartitionTable, Warning::NoEsp]
+    );
+}
+
+#[test]
+fn disks_with_sectors_of_4096_bytes_are_told_from_their_table() {
+    let raw = gpt_disk(16 * MIB, 4096, &[(LINUX_TYPE, 256, 1023)]);
+    let imported = Plant::new().import_with(&raw, &request());
+    assert_eq!(imported.manifest.header().disk.sector_size, 4096);
+    assert_eq!(imported.manifest.header().disk.tail_len, 5 * 4096);
+}
+
+#[test]
+fn a_master_boot_record_is_understood() {
+    let mut raw = vec![0; 8 * MIB as usize];
+    raw[0] = 0xeb;
+    raw[446] = 0x80;
+    raw[446 + 4] = 0x83;
+    raw[446 + 8..446 + 12].copy_from_slice(&2048u32.to_le_bytes());
+    raw[446 + 12..446 + 16].copy_from_slice(&4096u32.to_le_bytes());
+    raw[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let header = Plant::new().import_with(&raw, &request()).manifest.header().clone();
+    assert_eq!(header.table.scheme, Scheme::Mbr);
+    assert_eq!((header.table.partitions[0].first_lba, header.table.partitions[0].last_lba), (2048, 6143));
+    assert!(header.boot.bios);
+}
+
+#[test]
+fn damaged_tables_and_impossible_sizes_are_refused_and_nothing_is_listed() {
+    let plant = Plant::new();
+    let refuse = |raw: &[u8]| {
+        let path = plant.dir.path().join("bad.raw");
+        std::fs::write(&path, raw).unwrap();
+        let error = import_raw(&path, &request(), &plant.store, &mut |_| {}).unwrap_err();
+        assert!(plant.store.list().unwrap().is_empty());
+        error
+    };
+    let good = gpt_disk(8 * MIB, 512, &[(LINUX_TYPE, 2048, 4095)]);
+    let size = good.len();
+    // Header, entries, backup header, backup entries; a cut file loses its backup.
+    for at in [512 + 40, 1024 + 5, size - 512 + 40, size - 33 * 512 + 5] {
+        let mut raw = good.clone();
+        raw[at] ^= 1;
+        assert!(matches!(refuse(&raw), ImportError::Table { .. }), "{at}");
+    }
+    assert!(matches!(refuse(&good[..size - 512]), ImportError::Table { .. }));
+    let mut no_signature = good.clone();
+    no_signature[512] = 0;
+    assert!(matches!(refuse(&no_signature), ImportError::Table { .. }));
+    assert!(matches!(refuse(&good[..size - 7]), ImportError::Size { .. }));
+    assert!(matches!(refuse(&[0; 4096]), ImportError::Size { .. }));
+    let nameless = ImportRequest { name: String::new(), ..request() };
+    let path = plant.dir.path().join("good.raw");
+    std::fs::write(&path, &good).unwrap();
+    let error = import_raw(&path, &nameless, &plant.store, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, ImportError::Manifest(_)));
+    let gone = import_raw(Path::new("/nonexistent.raw"), &request(), &plant.store, &mut |_| {});
+    assert!(matches!(gone, Err(ImportError::Read { .. })));
+}
+
+#[test]
+fn progress_ends_at_the_whole_disk() {
+    let plant = Plant::new();
+    let path = plant.dir.path().join("disk.raw");
+    std::fs::write(&path, noise(1, 5 * MIB as usize)).unwrap();
+    let mut last = 0;
+    import_raw(&path, &request(), &plant.store, &mut |p| {
+        assert!(p.done > last && p.total == 5 * MIB);
+        last = p.done;
+    })
+    .unwrap();
+    assert_eq!(last, 5 * MIB);
+}
