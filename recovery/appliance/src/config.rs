@@ -253,8 +253,8 @@ impl Default for Group {
     fn default() -> Self {
         Self {
             mode: GroupMode::Observe,
-            max_concurrent: 2,
-            max_per_hour: 6,
+            max_concurrent: 4,
+            max_per_hour: 12,
             cool_down_s: 6 * 3600,
             safety_class: 0,
             breaker_failures: 3,

@@ -9,5 +9,6 @@
 //! Only [`machine`] changes a job's state; everyone else hands it an event through the journal.
 
 pub mod job;
+pub mod journal;
 pub mod limits;
 pub mod machine;

@@ -1,0 +1,231 @@
+//! The network boot's view of the appliance: live boot tickets, by Ethernet address, in memory.
+//!
+//! ```text
+//! database (boot_ticket, endpoint) ──read after each commit──► Tickets ──► pxe::BootPolicy::decide, for every packet
+//! ```
+//!
+//! A firmware's address selects a ticket and proves nothing. Without a live ticket the answer is "local disk": that
+//! alone keeps a recovered endpoint from being recovered in a loop. What the boot layer reports is kept as the last
+//! sign of life of an endpoint's boot, counted, and logged.
+//!
+//! It must never: issue or void a ticket (the job machine does), or answer for an endpoint that has none.
+
+mod kit;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use pxe::{BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Mac};
+use recovery_protocol::{EndpointId, JobId, MacAddr, operator::Chain};
+
+pub use kit::{Kit, KitError};
+
+use crate::{
+    clock::Clock,
+    db::{self, Db, DbError},
+};
+
+/// One live ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The job.
+    pub job: JobId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The chain that its firmware needs.
+    pub chain: Chain,
+    /// Milliseconds since 1970.
+    pub expires: u64,
+}
+
+/// The live boot tickets, by Ethernet address.
+#[derive(Debug, Default)]
+pub struct Tickets {
+    live: RwLock<Arc<BTreeMap<MacAddr, Ticket>>>,
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Tickets {
+    /// Read them from the database. Called after each commit that changed one.
+    ///
+    /// # Errors
+    /// [`DbError`]; the tickets in memory stay as they were.
+    pub async fn read(&self, db: &Db) -> Result<(), DbError> {
+        // One at a time, or an older reading could replace a newer one.
+        let _one = self.reading.lock().await;
+        let mut conn = db.read().await?;
+        let mut live = BTreeMap::new();
+        for ticket in db::ticket::live_boot(&mut conn).await? {
+            let Some(endpoint) = db::endpoint::get(&mut conn, &ticket.endpoint).await? else { continue };
+            for mac in endpoint.record.macs {
+                let (job, expires, chain) = (ticket.job, ticket.expires, endpoint.record.chain);
+                live.insert(mac, Ticket { job, endpoint: ticket.endpoint.clone(), chain, expires });
+            }
+        }
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        Ok(())
+    }
+
+    /// The live ticket of an address at a time (milliseconds since 1970).
+    pub fn find(&self, mac: MacAddr, at: u64) -> Option<Ticket> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        live.get(&mac).filter(|ticket| at < ticket.expires).cloned()
+    }
+
+    /// Whether a job's ticket is live in memory.
+    pub fn holds(&self, job: JobId) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        live.values().any(|ticket| ticket.job == job)
+    }
+}
+
+/// Answers the boot layer, and takes what it reports.
+pub struct BootDesk {
+    tickets: Arc<Tickets>,
+    clock: Arc<dyn Clock>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    seen: Mutex<HashMap<EndpointId, Seen>>,
+    /// Bytes of boot files sent.
+    pub sent_bytes: AtomicU64,
+}
+
+/// The last thing that an endpoint's firmware did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// One sentence for a person.
+    pub what: String,
+}
+
+impl BootDesk {
+    /// A desk over these tickets.
+    pub fn new(tickets: Arc<Tickets>, clock: Arc<dyn Clock>) -> Self {
+        let (counts, seen) = (Mutex::default(), Mutex::default());
+        Self { tickets, clock, counts, seen, sent_bytes: AtomicU64::new(0) }
+    }
+
+    /// The last thing that an endpoint's firmware did, since the appliance started.
+    pub fn seen(&self, endpoint: &EndpointId) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).cloned()
+    }
+
+    /// Boot requests and transfers since the start, by kind.
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect()
+    }
+
+    fn record(&self, kind: &'static str, mac: Option<Mac>, what: impl FnOnce() -> String) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+        let at = self.clock.now_unix_ms();
+        let Some(ticket) = mac.and_then(mac_addr).and_then(|mac| self.tickets.find(mac, at)) else { return };
+        let what = what();
+        tracing::info!(endpoint = %ticket.endpoint, job = %ticket.job, kind, what, "boot");
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(ticket.endpoint, Seen { at, what });
+    }
+}
+
+/// Six-byte addresses only: the others are not Ethernet.
+fn mac_addr(mac: Mac) -> Option<MacAddr> {
+    mac.as_slice().try_into().ok().map(MacAddr)
+}
+
+impl BootPolicy for BootDesk {
+    fn decide(&self, request: &BootRequest) -> BootDecision {
+        let ticket = mac_addr(request.client.mac).and_then(|mac| self.tickets.find(mac, self.clock.now_unix_ms()));
+        match ticket {
+            None => BootDecision::LocalDisk,
+            Some(ticket) => match ticket.chain {
+                Chain::Auto => pxe::Chain::Ipxe.into(),
+                Chain::Shim => pxe::Chain::Shim.into(),
+            },
+        }
+    }
+}
+
+impl BootEvents for BootDesk {
+    fn event(&self, event: BootEvent) {
+        match event {
+            BootEvent::DiscoverSeen { client, secs, .. } => self.record("discover", Some(client.mac), || {
+                format!("its firmware asks for an address ({secs} s after its network came up)")
+            }),
+            BootEvent::OfferSent { client, file, .. } => {
+                self.record("offer", Some(client.mac), || format!("was offered {}", file_name(file.as_deref())));
+            }
+            BootEvent::AckSent { client, file, .. } => {
+                self.record("ack", Some(client.mac), || format!("was told to load {}", file_name(file.as_deref())));
+            }
+            BootEvent::NakSent { client, wanted } => {
+                self.record("nak", Some(client.mac), || format!("asked to keep {wanted}, which is not its address"));
+            }
+            BootEvent::TransferStarted { fetcher, name, .. } => {
+                self.record("transfer-started", fetcher.mac, || format!("loads {name}"));
+            }
+            BootEvent::TransferFinished { fetcher, name, bytes, took, .. } => {
+                self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.record("transfer-finished", fetcher.mac, || {
+                    format!("has loaded {name} ({bytes} bytes in {} ms)", took.as_millis())
+                });
+            }
+            BootEvent::TransferAborted { fetcher, name, reason, .. } => {
+                self.record("transfer-aborted", fetcher.mac, || format!("stopped loading {name}: {reason}"));
+            }
+            BootEvent::Refused { mac, reason, peer, stage } => {
+                tracing::debug!(?mac, ?peer, ?stage, %reason, "boot request refused");
+                self.record("refused", mac, || format!("was refused: {reason}"));
+            }
+            BootEvent::ForeignDhcpServer { server, interface, client } => {
+                tracing::warn!(%server, %interface, %client, "another DHCP server answers on this network");
+                self.record("foreign-dhcp", Some(client), || format!("was answered by another DHCP server, {server}"));
+            }
+        }
+    }
+}
+
+fn file_name(file: Option<&str>) -> &str {
+    file.unwrap_or("no file")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn request(mac: [u8; 6]) -> BootRequest {
+        BootRequest {
+            client: pxe::Client::bare(mac.into(), None),
+            stage: pxe::Stage::Discover,
+            interface: Ipv4Addr::LOCALHOST,
+        }
+    }
+
+    #[test]
+    fn only_a_live_ticket_leads_to_the_recovery_system() {
+        let tickets = Arc::new(Tickets::default());
+        let ticket = |chain, expires| Ticket {
+            job: JobId::new(1, [0; 10]),
+            endpoint: "press-01".parse().unwrap(),
+            chain,
+            expires,
+        };
+        *tickets.live.write().unwrap() = Arc::new(BTreeMap::from([
+            (MacAddr([2, 0, 0, 0, 0, 1]), ticket(Chain::Auto, u64::MAX)),
+            (MacAddr([2, 0, 0, 0, 0, 2]), ticket(Chain::Shim, u64::MAX)),
+            (MacAddr([2, 0, 0, 0, 0, 3]), ticket(Chain::Auto, 1)),
+        ]));
+        let desk = BootDesk::new(tickets, Arc::new(SystemClock));
+        assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 1])), pxe::Chain::Ipxe.into());
+        assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 2])), pxe::Chain::Shim.into());
+        assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 3])), BootDecision::LocalDisk, "expired");
+        assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 4])), BootDecision::LocalDisk, "unknown");
+    }
+}

@@ -1,0 +1,164 @@
+//! Tables `endpoint` and `endpoint_mac`.
+
+use recovery_protocol::{
+    EndpointId, MacAddr,
+    agent::Inventory,
+    operator::{Chain, EndpointState, Power},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{Conn, DbError, id, json, json_opt, name, num, num_opt, sql, text};
+
+/// What a person put on record of an endpoint. Empty but for the addresses while it is only discovered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// Ethernet addresses.
+    pub macs: Vec<MacAddr>,
+    /// The blueprint's name.
+    pub blueprint: String,
+    /// The group's name.
+    pub group: String,
+    /// The boot chain its firmware needs.
+    pub chain: Chain,
+    /// Its disk's serial number, where more than one could be meant.
+    pub disk_serial: Option<String>,
+    /// May be the target of a drill.
+    pub drill_safe: bool,
+    /// How it is switched on and off.
+    pub power: Power,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its name.
+    pub id: EndpointId,
+    /// Where it stands.
+    pub state: EndpointState,
+    /// What a person put on record.
+    pub record: Record,
+    /// What it said of itself last.
+    pub inventory: Option<Inventory>,
+    /// Pinned EK: SHA-256 of its SPKI, lower-case hex.
+    pub ek_sha256: Option<String>,
+    /// Firmware measurements on record: JSON of the verifier's own form.
+    pub baseline: Option<serde_json::Value>,
+    /// The pairing it shows, while a person must confirm it.
+    pub pairing: Option<Pairing>,
+    /// The last refusal it met.
+    pub refusal: Option<String>,
+    /// Last sign of life, milliseconds since 1970.
+    pub seen: Option<u64>,
+    /// The restored system's last accepted quote, milliseconds since 1970.
+    pub proven: Option<u64>,
+    /// Grows with each recovery.
+    pub generation: u64,
+}
+
+/// A pairing code on an endpoint's screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pairing {
+    /// Six digits.
+    pub code: String,
+    /// The session (hash) that shows it.
+    pub session: String,
+    /// Wrong codes typed so far.
+    pub wrong: u32,
+}
+
+fn of(row: &SqliteRow) -> Result<Endpoint, DbError> {
+    let state: String = row.try_get("state")?;
+    Ok(Endpoint {
+        id: id(row, "id")?,
+        state: super::parse("state", &format!("\"{state}\""))?,
+        record: json(row, "record")?,
+        inventory: json_opt(row, "inventory")?,
+        ek_sha256: row.try_get("ek_sha256")?,
+        baseline: json_opt(row, "baseline")?,
+        pairing: json_opt(row, "pairing")?,
+        refusal: row.try_get("refusal")?,
+        seen: num_opt(row, "seen")?,
+        proven: num_opt(row, "proven")?,
+        generation: num(row, "generation")?,
+    })
+}
+
+/// All endpoints, by name.
+pub async fn all(conn: &mut Conn) -> Result<Vec<Endpoint>, DbError> {
+    let rows = sqlx::query("SELECT * FROM endpoint ORDER BY id").fetch_all(conn).await?;
+    rows.iter().map(of).collect()
+}
+
+/// One endpoint by name.
+pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Endpoint>, DbError> {
+    let row = sqlx::query("SELECT * FROM endpoint WHERE id = $1").bind(endpoint.as_str()).fetch_optional(conn).await?;
+    row.as_ref().map(of).transpose()
+}
+
+/// The endpoint that has one of these addresses.
+pub async fn by_mac(conn: &mut Conn, macs: &[MacAddr]) -> Result<Option<Endpoint>, DbError> {
+    for mac in macs {
+        let row = sqlx::query("SELECT e.* FROM endpoint e JOIN endpoint_mac m ON m.endpoint = e.id WHERE m.mac = $1")
+            .bind(mac.to_string())
+            .fetch_optional(&mut *conn)
+            .await?;
+        if let Some(row) = row {
+            return of(&row).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The endpoint whose pinned EK this is.
+pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>, DbError> {
+    let row = sqlx::query("SELECT * FROM endpoint WHERE ek_sha256 = $1").bind(ek_sha256).fetch_optional(conn).await?;
+    row.as_ref().map(of).transpose()
+}
+
+/// Write an endpoint whole, and which addresses select it.
+pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
+         generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO UPDATE SET \
+         state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
+         seen = $9, proven = $10, generation = $11",
+    )
+    .bind(e.id.as_str())
+    .bind(name("state", &e.state)?)
+    .bind(text("record", &e.record)?)
+    .bind(e.inventory.as_ref().map(|i| text("inventory", i)).transpose()?)
+    .bind(&e.ek_sha256)
+    .bind(e.baseline.as_ref().map(|b| text("baseline", b)).transpose()?)
+    .bind(e.pairing.as_ref().map(|p| text("pairing", p)).transpose()?)
+    .bind(&e.refusal)
+    .bind(e.seen.map(sql))
+    .bind(e.proven.map(sql))
+    .bind(sql(e.generation))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(e.id.as_str()).execute(&mut *conn).await?;
+    for mac in &e.record.macs {
+        sqlx::query("INSERT INTO endpoint_mac (mac, endpoint) VALUES ($1, $2)")
+            .bind(mac.to_string())
+            .bind(e.id.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Forget an endpoint that was only discovered.
+pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
+    for statement in ["DELETE FROM endpoint_mac WHERE endpoint = $1", "DELETE FROM endpoint WHERE id = $1"] {
+        sqlx::query(statement).bind(endpoint.as_str()).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// How many endpoints are in each state.
+pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
+    let rows =
+        sqlx::query("SELECT state, COUNT(*) AS n FROM endpoint GROUP BY state ORDER BY state").fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((row.try_get("state")?, num(row, "n")?))).collect()
+}

@@ -1,0 +1,232 @@
+//! The database: SQLite, one writer, and the only place where SQL is written.
+//!
+//! Each module owns the tables of one noun and offers plain functions over a connection; a caller who needs several in
+//! one transaction calls [`Db::begin`] and commits. A transaction begins IMMEDIATE: a read that turns into a write
+//! would else fail as busy, and no timeout helps (SQLite, "Isolation", snapshot upgrades). `synchronous=FULL`: what was
+//! committed survives a power cut.
+//!
+//! | module | tables |
+//! |---|---|
+//! | [`endpoint`] | endpoint, endpoint_mac |
+//! | [`job`] | job, phase, journal |
+//! | [`ticket`] | boot_ticket, enrolment_ticket, est_secret, certificate |
+//! | [`session`] | session |
+//! | [`trigger`] | trigger_seen |
+//! | [`plane`] | plane (the embedded control plane) |
+//! | [`log`] | evidence, evidence_checkpoint |
+//!
+//! It must never: decide anything, or read a clock.
+
+use std::{path::Path, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{
+    Row as _, Sqlite, SqliteConnection, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+
+pub mod endpoint;
+pub mod job;
+pub mod log;
+pub mod plane;
+pub mod session;
+pub mod ticket;
+pub mod trigger;
+
+/// A connection, inside a transaction or not.
+pub type Conn = SqliteConnection;
+
+/// A write transaction: rolled back unless committed.
+pub type Tx = Transaction<'static, Sqlite>;
+
+/// Numbered migrations, in order; a shipped one is never changed.
+const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_first.sql"))];
+
+/// Why the database did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// SQLite said no.
+    #[error("the database failed; check the disk of the data directory for space and errors")]
+    Sql(#[from] sqlx::Error),
+    /// A row holds what no version of ours writes.
+    #[error("the database holds a `{what}` that cannot be read: {why}; restore the data directory from a backup")]
+    Damaged {
+        /// Which column or record.
+        what: &'static str,
+        /// The parser's words.
+        why: String,
+    },
+    /// Written by a newer appliance.
+    #[error("the database was written by a newer appliance (schema {found}, this one knows {known}); install that one")]
+    Newer {
+        /// Schema on disk.
+        found: i64,
+        /// Schema of this program.
+        known: i64,
+    },
+}
+
+impl DbError {
+    /// The whole chain, for logs.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        match self {
+            Self::Sql(source) => format!("{self}: {source}"),
+            Self::Damaged { .. } | Self::Newer { .. } => self.to_string(),
+        }
+    }
+}
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Db {
+    /// Open or create the database file and bring it to this program's schema.
+    ///
+    /// # Errors
+    /// [`DbError`]: not writable, damaged, or from a newer appliance.
+    pub async fn open(path: &Path) -> Result<Self, DbError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).min_connections(0);
+        let writer = pool(1).connect_with(options.clone()).await?;
+        migrate(&writer).await?;
+        let readers = pool(4).connect_with(options.read_only(true)).await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Begin a write transaction; others wait.
+    ///
+    /// # Errors
+    /// [`DbError::Sql`].
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// A connection to read with: it sees what was committed before each query.
+    ///
+    /// # Errors
+    /// [`DbError::Sql`].
+    pub async fn read(&self) -> Result<sqlx::pool::PoolConnection<Sqlite>, DbError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// Close all connections; what was committed is on disk.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn migrate(writer: &SqlitePool) -> Result<(), DbError> {
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS migration (n BIGINT PRIMARY KEY)").execute(&mut *tx).await?;
+    let row = sqlx::query("SELECT COALESCE(MAX(n), 0) AS n FROM migration").fetch_one(&mut *tx).await?;
+    let found: i64 = row.try_get("n")?;
+    let known = MIGRATIONS.last().map_or(0, |(n, _)| *n);
+    if found > known {
+        return Err(DbError::Newer { found, known });
+    }
+    for (n, sql) in MIGRATIONS.iter().filter(|(n, _)| *n > found) {
+        sqlx::raw_sql(*sql).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO migration (n) VALUES ($1)").bind(n).execute(&mut *tx).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// A text column holding JSON.
+fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, DbError> {
+    parse(column, row.try_get(column)?)
+}
+
+/// A text column holding JSON, or NULL.
+fn json_opt<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, DbError> {
+    row.try_get::<Option<&str>, _>(column)?.map(|text| parse(column, text)).transpose()
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, DbError> {
+    serde_json::from_str(text).map_err(|e| DbError::Damaged { what, why: e.to_string() })
+}
+
+/// A text column holding one of our identifiers or names.
+fn id<T: std::str::FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, DbError>
+where
+    T::Err: std::fmt::Display,
+{
+    let text: &str = row.try_get(column)?;
+    text.parse().map_err(|e: T::Err| DbError::Damaged { what: column, why: e.to_string() })
+}
+
+/// A column of milliseconds or a count.
+fn num(row: &SqliteRow, column: &'static str) -> Result<u64, DbError> {
+    Ok(row.try_get::<i64, _>(column)?.max(0).unsigned_abs())
+}
+
+/// A column of milliseconds or a count, or NULL.
+fn num_opt(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, DbError> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(|n| n.max(0).unsigned_abs()))
+}
+
+/// A number for SQL; beyond 2^63 it is no time and no count of ours.
+fn sql(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A value as JSON text.
+fn text<T: Serialize>(what: &'static str, value: &T) -> Result<String, DbError> {
+    serde_json::to_string(value).map_err(|e| DbError::Damaged { what, why: e.to_string() })
+}
+
+/// The JSON name of a unit variant, as it stands in a column that is searched.
+fn name<T: Serialize>(what: &'static str, value: &T) -> Result<String, DbError> {
+    text(what, value).map(|quoted| quoted.trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_is_made_once_and_a_newer_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let db = Db::open(&path).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        sqlx::query("INSERT INTO migration (n) VALUES (999)").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        db.close().await;
+        let db = Db::open(&path).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        sqlx::query("INSERT INTO migration (n) VALUES (999)").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
+        assert!(matches!(Db::open(&path).await, Err(DbError::Newer { found: 999, .. })));
+    }
+
+    #[tokio::test]
+    async fn two_writers_wait_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("state.db")).await.unwrap();
+        let writes = (0..8_u64).map(|n| {
+            let db = db.clone();
+            async move {
+                let mut tx = db.begin().await.unwrap();
+                let before = log::last(&mut tx).await.unwrap();
+                let seq = before.map_or(1, |(seq, _)| seq + 1);
+                log::append(&mut tx, seq, None, &n.to_string(), "00").await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        });
+        futures_util::future::join_all(writes).await;
+        assert_eq!(log::last(&mut db.read().await.unwrap()).await.unwrap().unwrap().0, 8);
+    }
+}

@@ -1,0 +1,94 @@
+//! Table `session`: who speaks for an endpoint. A session's name is a secret; only its hash lies here.
+
+use recovery_protocol::{
+    EndpointId, JobId,
+    agent::{Base64, BootedAs},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Conn, DbError, id, json, sql, text};
+
+/// One session of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// SHA-256 of its name, lower-case hex.
+    pub hash: String,
+    /// The endpoint it claims to be; proven only as far as `record.accepted` says.
+    pub endpoint: EndpointId,
+    /// The job it began in.
+    pub job: Option<JobId>,
+    /// Milliseconds since 1970.
+    pub created: u64,
+    /// The rest.
+    pub record: Record,
+}
+
+/// What a session holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which system speaks.
+    pub booted_as: BootedAs,
+    /// SHA-256 of the EK's SPKI, lower-case hex; empty without a TPM.
+    pub ek_sha256: String,
+    /// `TPMT_PUBLIC` of the attestation key.
+    pub ak_public: Base64,
+    /// The nonce that the quote must carry; taken away by its first use.
+    pub nonce: Option<Base64>,
+    /// SHA-256 of the secret that only this TPM can unwrap, lower-case hex.
+    pub secret_hash: String,
+    /// PCRs asked for.
+    pub pcrs: Vec<u8>,
+    /// Secure Boot enforced, by its own word; the quote decides.
+    pub secure_boot: bool,
+    /// The quote (or the pairing) was accepted.
+    pub accepted: bool,
+    /// The TPM's reset counter in the accepted quote.
+    pub reset_count: Option<u32>,
+    /// Restored system: it showed its job's enrolment ticket.
+    pub ticket: bool,
+}
+
+/// One session by the hash of its name.
+pub async fn get(conn: &mut Conn, hash: &str) -> Result<Option<Session>, DbError> {
+    let row = sqlx::query("SELECT * FROM session WHERE hash = $1").bind(hash).fetch_optional(conn).await?;
+    row.map(|row| {
+        let job: Option<String> = sqlx::Row::try_get(&row, "job")?;
+        Ok(Session {
+            hash: id(&row, "hash")?,
+            endpoint: id(&row, "endpoint")?,
+            job: job.map(|_| id(&row, "job")).transpose()?,
+            created: super::num(&row, "created")?,
+            record: json(&row, "record")?,
+        })
+    })
+    .transpose()
+}
+
+/// Write a session whole.
+pub async fn put(conn: &mut Conn, s: &Session) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO session (hash, endpoint, job, created, record) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (hash) DO UPDATE SET record = $5",
+    )
+    .bind(&s.hash)
+    .bind(s.endpoint.as_str())
+    .bind(s.job.map(|job| job.to_string()))
+    .bind(sql(s.created))
+    .bind(text("session", &s.record)?)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forget sessions of an endpoint but the newest `keep`, so that a loop of hellos fills no disk.
+pub async fn prune(conn: &mut Conn, endpoint: &EndpointId, keep: u32) -> Result<(), DbError> {
+    sqlx::query(
+        "DELETE FROM session WHERE endpoint = $1 AND hash NOT IN \
+         (SELECT hash FROM session WHERE endpoint = $1 ORDER BY created DESC LIMIT $2)",
+    )
+    .bind(endpoint.as_str())
+    .bind(i64::from(keep))
+    .execute(conn)
+    .await?;
+    Ok(())
+}

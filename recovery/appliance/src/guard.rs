@@ -1,0 +1,177 @@
+//! The guard rails: what a trigger may do, and which jobs are let in. Asked inside the transaction that acts on the
+//! answer, so that two triggers cannot both take the last place.
+//!
+//! | rule | whom it stops |
+//! |---|---|
+//! | `max_concurrent`: endpoints of the group in recovery, held ones included | everyone |
+//! | group mode, trigger class, safety class | triggers |
+//! | rate, cool-down, circuit breaker, common mode | triggers |
+//! | safety class 2 and 3: another person approves | everyone |
+//!
+//! An endpoint in recovery is not a healthy one: counting it as such lets a whole line go down at once
+//! (openshift/machine-api-operator#898). A stop is visible and has its numbers; nothing is queued silently.
+//!
+//! It must never: write, or act.
+
+use recovery_protocol::EndpointId;
+
+use crate::{
+    config::{Config, Group, GroupMode},
+    db::{self, Conn, DbError, endpoint::Endpoint, job::JobRow},
+    jobs::job::Admission,
+    service::TriggerClass,
+};
+
+const HOUR_MS: u64 = 3_600_000;
+const COMMON_MODE_MS: u64 = 15 * 60_000;
+
+/// What a trigger may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing; which rule said so.
+    Observe {
+        /// The rule with its numbers.
+        rule: String,
+    },
+    /// The endpoint is no longer trusted; no recovery.
+    Quarantine,
+    /// A job is proposed.
+    Propose {
+        /// Nobody needs to approve.
+        automatic: bool,
+    },
+}
+
+fn observe(rule: impl Into<String>) -> Verdict {
+    Verdict::Observe { rule: rule.into() }
+}
+
+/// Decide about a trigger for an endpoint without an open job. `confirmed`: the source said so when asked.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn consider(
+    conn: &mut Conn,
+    config: &Config,
+    endpoint: &Endpoint,
+    class: TriggerClass,
+    confirmed: bool,
+    at: u64,
+) -> Result<Verdict, DbError> {
+    let name = &endpoint.record.group;
+    let group = config.group(name);
+    if class == TriggerClass::Unreachable {
+        return Ok(observe("unreachable is not compromised: never a recovery"));
+    }
+    match group.mode {
+        GroupMode::Observe => return Ok(observe(format!("group {name} is in mode observe"))),
+        GroupMode::Quarantine => return Ok(Verdict::Quarantine),
+        GroupMode::Approve | GroupMode::Auto => {}
+    }
+    if group.safety_class >= 3 {
+        return Ok(observe(format!("safety class {}: triggers only inform", group.safety_class)));
+    }
+    if let Some(rule) = common_mode(conn, &endpoint.id, name, &group, at).await? {
+        return Ok(observe(rule));
+    }
+    if let Some(rule) = crowded(conn, name, &group, None, at).await? {
+        return Ok(observe(rule));
+    }
+    if let Some(rule) = too_soon(conn, &endpoint.id, &group, at).await? {
+        return Ok(observe(rule));
+    }
+    let integrity = class == TriggerClass::Integrity;
+    let automatic = group.mode == GroupMode::Auto && group.safety_class == 0 && integrity && confirmed;
+    Ok(Verdict::Propose { automatic })
+}
+
+/// Let a proposed job in, or not.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> Result<Admission, DbError> {
+    let group = config.group(&row.group);
+    let refused = |rule| Ok(Admission::Refused { rule });
+    let load = db::job::load(conn, &row.group, Some(row.job.id), at.saturating_sub(HOUR_MS)).await?;
+    if load.open >= u64::from(group.max_concurrent) {
+        return refused(format!(
+            "{} endpoints of group {} are in recovery; at most {} may be (max_concurrent)",
+            load.open, row.group, group.max_concurrent
+        ));
+    }
+    let second_person = group.safety_class >= 2;
+    if row.trigger == "operator" || row.trigger == "drill" {
+        return Ok(if second_person {
+            Admission::NeedsApproval { second_person }
+        } else {
+            Admission::Approved { by: row.job.asked_by.clone() }
+        });
+    }
+    if let Some(rule) = crowded(conn, &row.group, &group, Some(row), at).await? {
+        return refused(rule);
+    }
+    match group.mode {
+        GroupMode::Observe | GroupMode::Quarantine => {
+            refused(format!("group {} is in mode {}", row.group, group.mode.as_str()))
+        }
+        GroupMode::Auto if row.automatic && group.safety_class == 0 => {
+            Ok(Admission::Approved { by: "mode:auto".to_owned() })
+        }
+        GroupMode::Approve | GroupMode::Auto => Ok(Admission::NeedsApproval { second_person }),
+    }
+}
+
+async fn crowded(
+    conn: &mut Conn,
+    name: &str,
+    group: &Group,
+    but: Option<&JobRow>,
+    at: u64,
+) -> Result<Option<String>, DbError> {
+    let load = db::job::load(conn, name, but.map(|row| row.job.id), at.saturating_sub(HOUR_MS)).await?;
+    let (most, hourly, breaker) =
+        (u64::from(group.max_concurrent), u64::from(group.max_per_hour), u64::from(group.breaker_failures));
+    Ok(if load.open >= most {
+        Some(format!("{} endpoints of group {name} are in recovery; at most {most} (max_concurrent)", load.open))
+    } else if load.begun >= hourly {
+        Some(format!("{} recoveries in group {name} within an hour; at most {hourly} (max_per_hour)", load.begun))
+    } else if breaker > 0 && load.troubled >= breaker {
+        Some(format!("{} recoveries in group {name} failed or were held within an hour (breaker)", load.troubled))
+    } else {
+        None
+    })
+}
+
+async fn too_soon(
+    conn: &mut Conn,
+    endpoint: &EndpointId,
+    group: &Group,
+    at: u64,
+) -> Result<Option<String>, DbError> {
+    let wait_ms = u64::from(group.cool_down_s) * 1000;
+    let ended = db::job::last_recovered(conn, endpoint).await?;
+    Ok(ended.filter(|ended| at < ended.saturating_add(wait_ms)).map(|ended| {
+        format!(
+            "recovered {} s ago; another failure within {} s means that image, policy or hardware is wrong (cool_down_s)",
+            at.saturating_sub(ended) / 1000,
+            group.cool_down_s
+        )
+    }))
+}
+
+/// Many endpoints failing at once is a rollout, or wrong reference values; not an attack that a wipe mends.
+async fn common_mode(
+    conn: &mut Conn,
+    endpoint: &EndpointId,
+    name: &str,
+    group: &Group,
+    at: u64,
+) -> Result<Option<String>, DbError> {
+    let all = db::endpoint::all(conn).await?;
+    let others: Vec<&EndpointId> =
+        all.iter().filter(|e| e.record.group == name && e.id != *endpoint).map(|e| &e.id).collect();
+    let failing = 1 + db::trigger::failing(conn, &others, at.saturating_sub(COMMON_MODE_MS)).await?;
+    let most = u64::from(group.common_mode);
+    Ok((most > 0 && failing >= most)
+        .then(|| format!("{failing} endpoints of group {name} failed within 15 minutes: suspect a rollout (common_mode)")))
+}

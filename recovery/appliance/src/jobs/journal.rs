@@ -1,0 +1,370 @@
+//! The journal: the one door through which a job changes. One transaction writes the state, the phase, the tickets, the
+//! endpoint, the evidence and the intent of what must happen outside; then the outside is touched, by [`super::run`].
+//!
+//! ```text
+//! begin ─► event(job, what) ─► machine::step ─► rows + evidence + intent ─► commit ─► boot tickets re-read, changes bumped
+//!              └─ refusal: nothing is written
+//! ```
+//!
+//! A crash before the commit leaves the state before, a crash after it leaves the intent, which the runner probes and
+//! then applies. It must never: act on the outside, or change a job without the machine.
+
+use std::sync::Arc;
+
+use recovery_protocol::{EndpointId, JobId, operator::Mode};
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    job::{Admission, Effect, Job, JobEvent, Outcome, Proposal, Refusal, What},
+    limits::Limits,
+    machine,
+};
+use crate::{
+    boot::Tickets,
+    clock::Clock,
+    config::Config,
+    db::{self, Conn, Db, DbError, Tx, endpoint::Endpoint, job::JobRow, ticket::BootTicket},
+    evidence::{EvidenceLog, Fact},
+    guard,
+};
+
+/// A boot ticket lives no longer than this, whatever happens to its job.
+const BOOT_TICKET_MS: u64 = 6 * 3_600_000;
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The machine refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    UnknownJob(JobId),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// What all of the appliance's state goes through.
+pub struct Journal {
+    /// The database; read it, but write through [`Journal::begin`].
+    pub db: Db,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The boot tickets that the network boot sees.
+    pub tickets: Arc<Tickets>,
+    /// Wakes the runner: there may be an intent.
+    pub wake: Notify,
+    limits: Limits,
+    evidence: EvidenceLog,
+    changes: watch::Sender<u64>,
+}
+
+/// A job to be made, with what people want to read beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// For the machine.
+    pub proposal: Proposal,
+    /// The endpoint's group.
+    pub group: String,
+    /// `operator`, `attestation`, `webhook:<source>`, `drill`.
+    pub trigger: String,
+    /// Why, in the asker's words.
+    pub reason: String,
+    /// A confirmed integrity failure asked for it.
+    pub automatic: bool,
+    /// The golden image's name and version.
+    pub image_name: String,
+}
+
+impl Journal {
+    /// Stand on an open database; [`Tickets`] are read from it.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn open(
+        db: Db,
+        config: Arc<Config>,
+        evidence: EvidenceLog,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DbError> {
+        let journal = Self {
+            limits: Limits::new(config.stage_limits_s.clone()),
+            db,
+            config,
+            clock,
+            tickets: Arc::new(Tickets::default()),
+            wake: Notify::new(),
+            evidence,
+            changes: watch::Sender::new(1),
+        };
+        journal.tickets.read(&journal.db).await?;
+        Ok(journal)
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.clock.now_unix_ms()
+    }
+
+    /// A number that grows at every visible change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Say that something visible changed that is not in the database.
+    pub fn touch(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Begin a transaction. Dropped without [`JournalTx::commit`], nothing happened.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn begin(&self) -> Result<JournalTx<'_>, DbError> {
+        Ok(JournalTx { tx: self.db.begin().await?, at: self.now(), journal: self, tickets_changed: false })
+    }
+
+    /// One event in a transaction of its own.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing was written then.
+    pub async fn event(&self, job: JobId, actor: &str, what: What) -> Result<JobRow, JournalError> {
+        let mut tx = self.begin().await?;
+        let row = tx.event(job, actor, what).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// One fact in a transaction of its own.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn note(&self, fact: Fact) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        tx.note(fact).await?;
+        tx.commit().await
+    }
+}
+
+/// A transaction of the journal.
+pub struct JournalTx<'a> {
+    journal: &'a Journal,
+    tx: Tx,
+    /// The transaction's time, milliseconds since 1970.
+    pub at: u64,
+    tickets_changed: bool,
+}
+
+impl JournalTx<'_> {
+    /// The connection, for reads and writes of other nouns in the same transaction.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.tx
+    }
+
+    /// Append a fact to the evidence log.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn note(&mut self, fact: Fact) -> Result<(), DbError> {
+        self.journal.evidence.append(&mut self.tx, self.at, fact).await
+    }
+
+    /// Make a job. The caller has seen that the endpoint has no open one.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn propose(&mut self, new: NewJob) -> Result<JobRow, DbError> {
+        let (job, effects) = machine::propose(new.proposal, &self.journal.limits, self.at);
+        let row = JobRow {
+            job,
+            group: new.group,
+            trigger: new.trigger,
+            reason: new.reason,
+            automatic: new.automatic,
+            image_name: new.image_name,
+            asked: self.at,
+            ended: None,
+        };
+        db::job::put(&mut self.tx, &row).await?;
+        db::job::turn_phase(&mut self.tx, row.job.id, row.job.state.stage(), self.at).await?;
+        let facts = json!({
+            "trigger": row.trigger, "reason": row.reason, "image": row.job.image, "image_name": row.image_name,
+            "group": row.group,
+        });
+        let asked_by = row.job.asked_by.clone();
+        self.note_job("order.recover", &asked_by, &row.job, facts).await?;
+        self.carry_out(&row.job, effects).await?;
+        Ok(row)
+    }
+
+    /// Hand an event to a job.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing was written then.
+    pub async fn event(&mut self, id: JobId, actor: &str, what: What) -> Result<JobRow, JournalError> {
+        let mut row = db::job::get(&mut self.tx, id).await?.ok_or(JournalError::UnknownJob(id))?;
+        let event = JobEvent { at_unix_ms: self.at, what: what.clone() };
+        let (next, effects) = machine::step(&row.job, event, &self.journal.limits)?;
+        let before = std::mem::replace(&mut row.job, next);
+        if row.job.state.is_over() {
+            row.ended = Some(self.at);
+        }
+        db::job::put(&mut self.tx, &row).await?;
+        if row.job.state != before.state || row.job.entered_unix_ms != before.entered_unix_ms {
+            let working = matches!(row.job.state, recovery_protocol::job::JobState::Working { .. });
+            let stage = row.job.state.stage().filter(|_| working);
+            if row.job.state != before.state {
+                db::job::turn_phase(&mut self.tx, id, stage, self.at).await?;
+            }
+        }
+        if let What::Done { intent, .. } | What::Admission { intent, .. } = &what {
+            db::job::outcome(&mut self.tx, id, *intent, &outcome_text(&what), self.at).await?;
+        }
+        self.note_event(actor, &before, &row.job, &what).await?;
+        self.carry_out(&row.job, effects).await?;
+        if row.job.state.is_over() {
+            self.journal.evidence.checkpoint(&mut self.tx).await?;
+        }
+        Ok(row)
+    }
+
+    /// Ask the guard rails about a proposed job and hand it their answer.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing was written then.
+    pub async fn admit(&mut self, id: JobId, intent: u32) -> Result<JobRow, JournalError> {
+        let row = db::job::get(&mut self.tx, id).await?.ok_or(JournalError::UnknownJob(id))?;
+        let verdict = guard::admit(&mut self.tx, &self.journal.config, &row, self.at).await?;
+        let kind = match &verdict {
+            Admission::Approved { .. } | Admission::NeedsApproval { .. } => "decision.admitted",
+            Admission::Refused { .. } => "decision.refused",
+        };
+        self.note_job(kind, "appliance", &row.job, json!({ "verdict": verdict, "group": row.group })).await?;
+        self.event(id, "appliance", What::Admission { intent, verdict }).await
+    }
+
+    /// Close an intent whose outcome no longer matters to its job.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn close_intent(&mut self, id: JobId, intent: u32, outcome: &Outcome) -> Result<(), DbError> {
+        let what = What::Done { intent, outcome: outcome.clone() };
+        db::job::outcome(&mut self.tx, id, intent, &outcome_text(&what), self.at).await
+    }
+
+    /// Commit; then the network boot sees the tickets, and whoever watches is told.
+    ///
+    /// # Errors
+    /// [`DbError`]: nothing was written.
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.tx.commit().await.map_err(DbError::from)?;
+        if self.tickets_changed {
+            self.journal.tickets.read(&self.journal.db).await?;
+        }
+        self.journal.touch();
+        self.journal.wake.notify_one();
+        Ok(())
+    }
+
+    async fn note_job(
+        &mut self,
+        kind: &str,
+        actor: &str,
+        job: &Job,
+        facts: serde_json::Value,
+    ) -> Result<(), DbError> {
+        let mut fact = Fact::new(kind, actor, facts).about(&job.endpoint).of(Some(job.id));
+        fact.mode = job.mode;
+        self.note(fact).await
+    }
+
+    async fn note_event(&mut self, actor: &str, before: &Job, after: &Job, what: &What) -> Result<(), DbError> {
+        let kind = if before.state == after.state { "job.event" } else { "transition" };
+        let facts = if before.state == after.state {
+            json!({ "state": after.state, "event": what })
+        } else {
+            json!({ "from": before.state, "to": after.state, "event": what, "attempt": after.attempt })
+        };
+        self.note_job(kind, actor, after, facts).await
+    }
+
+    async fn carry_out(&mut self, job: &Job, effects: Vec<Effect>) -> Result<(), DbError> {
+        let mut endpoint = db::endpoint::get(&mut self.tx, &job.endpoint).await?;
+        for effect in effects {
+            match effect {
+                Effect::IssueBootTicket => {
+                    let expires = self.at.saturating_add(BOOT_TICKET_MS);
+                    let ticket = BootTicket { job: job.id, endpoint: job.endpoint.clone(), expires };
+                    db::ticket::issue_boot(&mut self.tx, &ticket, self.at).await?;
+                    self.tickets_changed = true;
+                }
+                Effect::VoidTickets => {
+                    db::ticket::void(&mut self.tx, job.id, self.at).await?;
+                    self.tickets_changed = true;
+                }
+                Effect::VoidEnrolment => db::ticket::void_enrolment(&mut self.tx, job.id, self.at).await?,
+                Effect::RevokeCertificates => {
+                    let revoked = db::ticket::revoke(&mut self.tx, &job.endpoint, self.at).await?;
+                    self.note_job("identity.revoked", "appliance", job, json!({ "certificates": revoked })).await?;
+                    if let Some(endpoint) = &mut endpoint {
+                        endpoint.generation += 1;
+                    }
+                }
+                Effect::ForgetIdentity => {
+                    let ek_sha256 = endpoint.as_mut().and_then(|e| e.ek_sha256.take());
+                    if let Some(endpoint) = &mut endpoint {
+                        endpoint.baseline = None;
+                    }
+                    self.note_job("identity.forgotten", "appliance", job, json!({ "ek_sha256": ek_sha256 })).await?;
+                }
+                Effect::ForgetBaseline => {
+                    let baseline = endpoint.as_mut().and_then(|e| e.baseline.take());
+                    self.note_job("baseline.forgotten", "appliance", job, json!({ "baseline": baseline })).await?;
+                }
+                Effect::Mark(state) => {
+                    if let Some(endpoint) = &mut endpoint {
+                        endpoint.state = state;
+                    }
+                }
+                Effect::Begin { intent, duty, due_unix_ms } => {
+                    let intent = db::job::Intent { job: job.id, intent, duty, due: due_unix_ms };
+                    db::job::intend(&mut self.tx, &intent).await?;
+                }
+            }
+        }
+        match endpoint {
+            Some(endpoint) => self.put_endpoint(job, endpoint).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn put_endpoint(&mut self, job: &Job, mut endpoint: Endpoint) -> Result<(), DbError> {
+        use recovery_protocol::job::{HoldReason, JobState};
+        let pairs = matches!(&job.state, JobState::Held { reason: HoldReason::PairingNeeded, .. });
+        if !pairs {
+            endpoint.pairing = None;
+        }
+        db::endpoint::put(&mut self.tx, &endpoint).await
+    }
+}
+
+fn outcome_text(what: &What) -> String {
+    serde_json::to_string(what).unwrap_or_else(|e| format!("\"{e}\""))
+}
+
+/// A new job for an endpoint, as an operator, a drill or a trigger asks for it.
+pub fn proposal(
+    id: JobId,
+    endpoint: &Endpoint,
+    mode: Mode,
+    image: images::ImageId,
+    asked_by: &str,
+) -> Proposal {
+    let before = endpoint.state;
+    let endpoint: EndpointId = endpoint.id.clone();
+    Proposal { id, endpoint, mode, image, asked_by: asked_by.to_owned(), before }
+}
