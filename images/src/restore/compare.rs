@@ -111,7 +111,7 @@ pub(super) fn compare(
     extents: impl Iterator<Item = (usize, Extent)> + Send,
     total: u64,
     phase: Phase,
-    progress: &Progress,
+    progress: &Progress<'_>,
 ) -> Result<Differences, RestoreError> {
     let pieces = Mutex::new(Pieces { extents, waiting: None });
     let result = Mutex::new(Ok(Differences::default()));

@@ -138,7 +138,7 @@ pub struct ProgressEvent {
 }
 
 /// Is told how far a restore is, from any of its threads; must return at once.
-pub type Progress = dyn Fn(ProgressEvent) + Sync;
+pub type Progress<'p> = dyn Fn(ProgressEvent) + Sync + 'p;
 
 /// What a restore has done, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

@@ -38,7 +38,7 @@ impl Scan {
 pub fn scan(
     manifest: &Verified<Manifest>,
     target: &dyn RestoreTarget,
-    progress: &Progress,
+    progress: &Progress<'_>,
 ) -> Result<Scan, RestoreError> {
     let header = manifest.header();
     let (disk_size, sector_size) = (target.size(), target.sector_size());

@@ -38,7 +38,7 @@ pub struct Written<'a> {
     pub(super) plan: RestorePlan<'a>,
     pub(super) target: &'a dyn RestoreTarget,
     pub(super) source: &'a dyn ChunkSource,
-    pub(super) progress: &'a Progress,
+    pub(super) progress: &'a Progress<'a>,
     pub(super) boot: BootBytes,
     pub(super) stats: RestoreStats,
 }
@@ -65,7 +65,7 @@ impl<'a> Poisoned<'a> {
     pub fn write(
         mut self,
         source: &'a dyn ChunkSource,
-        progress: &'a Progress,
+        progress: &'a Progress<'a>,
     ) -> Result<Written<'a>, RestoreError> {
         let boot = match self.plan.scan.boot.take() {
             Some(boot) => boot,
@@ -184,7 +184,7 @@ pub(super) struct Job<'j> {
     pub target: &'j dyn RestoreTarget,
     pub source: &'j dyn ChunkSource,
     pub total: u64,
-    pub progress: &'j Progress,
+    pub progress: &'j Progress<'j>,
 }
 
 enum Task {
