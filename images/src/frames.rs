@@ -353,7 +353,10 @@ mod tests {
         let absent = [&RESPONSE_MAGIC[..], &encode_absent(a.id)].concat();
         assert!(matches!(read(&absent, &asked), Err(FrameError::Absent { id }) if id == a.id));
         let bomb = Frame { raw_len: CHUNK_LEN_MAX + 1, ..b.clone() };
-        assert!(matches!(read(&response(&[bomb.clone()]), &[b.id]), Err(FrameError::Impossible { .. })));
+        assert!(matches!(
+            read(&response(std::slice::from_ref(&bomb)), &[b.id]),
+            Err(FrameError::Impossible { .. })
+        ));
         assert!(matches!(Opener::new().unwrap().open(&bomb), Err(FrameError::Impossible { .. })));
         let short = Frame { raw_len: 8999, ..b };
         assert!(matches!(Opener::new().unwrap().open(&short), Err(FrameError::Undecodable { .. })));

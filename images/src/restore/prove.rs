@@ -49,8 +49,9 @@ impl Restored {
 impl<'a> Written<'a> {
     /// Read back from the medium. What is wrong is written once more; what is wrong then fails the disk.
     pub fn read_back(mut self, how: ReadBack) -> Result<Proven<'a>, RestoreError> {
+        let whole = 0..self.plan.manifest.header().disk.size;
         let touched = match how {
-            ReadBack::Everything => vec![0..self.plan.manifest.header().disk.size],
+            ReadBack::Everything => vec![whole],
             ReadBack::Written => touched(self.plan.manifest, &self.plan.scan.differences),
         };
         let found = self.compare(&touched)?;

@@ -182,7 +182,10 @@ fn a_larger_disk_gets_its_backup_table_at_its_end() {
         match grow {
             false => assert_eq!(table.entries[1].last_lba, image_last),
             true => {
-                assert!(table.entries[1].last_lba > image_last && (table.entries[1].last_lba + 1) % 2048 == 0)
+                assert!(
+                    table.entries[1].last_lba > image_last
+                        && (table.entries[1].last_lba + 1).is_multiple_of(2048)
+                )
             }
         }
         assert!(payload_of(&raw) == &bytes[MIB as usize..raw.len() - 33 * 512]);

@@ -40,7 +40,7 @@ impl Index {
     }
 
     /// Number of packs and of distinct chunks.
-    pub fn len(&self) -> (usize, usize) {
+    pub fn counts(&self) -> (usize, usize) {
         (self.packs.len(), self.chunks.len())
     }
 }

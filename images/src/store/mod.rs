@@ -164,8 +164,8 @@ impl Store {
     }
 
     /// Number of packs and of distinct chunks known now.
-    pub fn len(&self) -> (usize, usize) {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).len()
+    pub fn counts(&self) -> (usize, usize) {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).counts()
     }
 
     /// Whether the chunk is here.
@@ -348,7 +348,7 @@ impl Ingest<'_> {
             None => PackWriter::create(&self.store.root.join("temp"))?,
         };
         pack.append(frame)?;
-        let full = pack.len() >= pack::PACK_LEN_TARGET;
+        let full = pack.written() >= pack::PACK_LEN_TARGET;
         self.open = Some(pack);
         if full {
             self.seal()?;

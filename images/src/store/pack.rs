@@ -74,7 +74,7 @@ impl PackWriter {
     }
 
     /// Bytes written so far.
-    pub fn len(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.at
     }
 

@@ -32,9 +32,9 @@ fn chunks_survive_and_are_kept_once() {
     let (dir, store) = store();
     let ids = put(&store, &[b"one", &[2; 100_000], b"one"]);
     put(&store, &[b"one"]);
-    assert_eq!(store.len(), (1, 2));
+    assert_eq!(store.counts(), (1, 2));
     let again = Store::open(dir.path()).unwrap();
-    assert_eq!(again.len(), (1, 2));
+    assert_eq!(again.counts(), (1, 2));
     assert_eq!(again.read_chunk(&ids[1]).unwrap(), [2; 100_000]);
     let missing = again.get_frame(&ChunkId::of(b"no"));
     assert!(matches!(missing, Err(StoreError::MissingChunk { .. })));
@@ -90,7 +90,7 @@ fn a_pack_cut_or_altered_at_its_end_is_set_aside() {
         assert!(pack::read_footer(&path).is_err(), "{at}");
     }
     let again = Store::open(dir.path()).unwrap();
-    assert_eq!(again.len(), (0, 0));
+    assert_eq!(again.counts(), (0, 0));
     assert!(!path.exists());
     assert_eq!(files_in(&dir.path().join("damaged")).unwrap().len(), 1);
 }
@@ -118,7 +118,7 @@ fn a_dropped_import_leaves_nothing_half() {
     ingest.append(&frame(b"gone")).unwrap();
     drop(ingest);
     assert!(files_in(&dir.path().join("temp")).unwrap().is_empty());
-    assert_eq!(store.len(), (0, 0));
+    assert_eq!(store.counts(), (0, 0));
 }
 
 #[test]
