@@ -1,0 +1,228 @@
+//! The verifier and a real TPM in software (swtpm), driven by an independent program (tpm2-tools).
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use recovery_protocol::tpm::wire::Reader;
+use recovery_protocol::tpm::wire::Writer;
+use recovery_protocol::tpm::{PcrMask, PcrValues};
+
+use super::super::*;
+use super::paper::{Boot, NONCE};
+
+/// A running `swtpm` and a directory for the files of tpm2-tools.
+struct SwTpm {
+    process: Child,
+    tcti: String,
+    dir: tempfile::TempDir,
+}
+
+impl SwTpm {
+    fn start() -> Self {
+        for _ in 0..5 {
+            let dir = tempfile::tempdir().unwrap();
+            let [data, control] = free_ports();
+            let mut process = Command::new("swtpm")
+                .args([
+                    "socket",
+                    "--tpm2",
+                    "--seccomp",
+                    "action=none",
+                    "--flags",
+                    "not-need-init,startup-clear",
+                ])
+                .args(["--tpmstate", &format!("dir={}", dir.path().display())])
+                .args(["--server", &format!("type=tcp,bindaddr=127.0.0.1,port={data}")])
+                .args(["--ctrl", &format!("type=tcp,bindaddr=127.0.0.1,port={control}")])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("swtpm is installed");
+            let until = Instant::now() + Duration::from_secs(10);
+            while Instant::now() < until && process.try_wait().unwrap().is_none() {
+                if TcpStream::connect(("127.0.0.1", control)).is_ok() {
+                    return Self { process, tcti: format!("swtpm:host=127.0.0.1,port={data}"), dir };
+                }
+                std::thread::yield_now();
+            }
+            // Another process took a port in between: try with others.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        panic!("swtpm does not start");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    /// Runs a program of tpm2-tools in the directory, then unloads what it left (there is no resource manager).
+    fn run(&self, line: &str) -> Result<(), String> {
+        let mut words = line.split(' ');
+        let program = words.next().unwrap();
+        for (program, arguments) in [(program, words.collect::<Vec<_>>()), ("tpm2_flushcontext", vec!["-t"])]
+        {
+            let mut command = Command::new(program);
+            command.args(arguments).current_dir(self.dir.path()).env("TPM2TOOLS_TCTI", &self.tcti);
+            let output = command.output().expect("tpm2-tools are installed");
+            if !output.status.success() {
+                return Err(format!("{line}: {}", String::from_utf8_lossy(&output.stderr)));
+            }
+        }
+        Ok(())
+    }
+
+    fn ok(&self, line: &str) {
+        self.run(line).unwrap();
+    }
+
+    /// Makes a primary of the endorsement hierarchy; gives its `TPMT_PUBLIC`.
+    fn primary(&self, name: &str, attributes: &str) -> Vec<u8> {
+        let always = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign";
+        self.ok(&format!(
+            "tpm2_createprimary -C e -G ecc256:ecdsa-sha256:null -a {always}{attributes} -c {name}.ctx"
+        ));
+        self.public(name)
+    }
+
+    fn ek(&self) -> EkPublic {
+        self.ok("tpm2_createek -G ecc -c ek.ctx -u ek.pem");
+        EkPublic::parse(&self.public("ek")).unwrap()
+    }
+
+    fn public(&self, name: &str) -> Vec<u8> {
+        self.ok(&format!("tpm2_readpublic -c {name}.ctx -o {name}.pub"));
+        let file = self.file(&format!("{name}.pub"));
+        Reader::new("TPM2B_PUBLIC", &file).tpm2b("public", 512).unwrap().to_vec()
+    }
+
+    /// Extends everything that a boot measured.
+    fn boot(&self, boot: &Boot) {
+        let extended = boot.0.events.iter().filter(|e| e.is_extended());
+        let specs: Vec<String> = extended.map(|e| format!("{}:sha256={}", e.pcr, e.digest)).collect();
+        for some in specs.chunks(16) {
+            self.ok(&format!("tpm2_pcrextend {}", some.join(" ")));
+        }
+    }
+}
+
+impl Drop for SwTpm {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Two adjacent ports that were free a moment ago (tpm2-tools expect control at data + 1).
+fn free_ports() -> [u16; 2] {
+    loop {
+        let data = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = data.local_addr().unwrap().port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return [port, port + 1];
+        }
+    }
+}
+
+#[test]
+fn our_credential_opens_in_its_tpm_and_for_its_key_only() {
+    let tpm = SwTpm::start();
+    let ek = tpm.ek();
+    assert_eq!(ek, EkPublic::parse(&tpm.public("ek")).unwrap(), "the same each time");
+    let ak = AkPublic::parse(&tpm.primary("ak", "|restricted")).unwrap();
+    tpm.primary("tls", "");
+    let secret = [0xc3; 32];
+    let credential = make_credential(&ek, &ak.name(), &secret).unwrap();
+    let file =
+        Writer::new().u32(0xbadc_c0de).u32(1).tpm2b(&credential.blob).tpm2b(&credential.encrypted_secret);
+    fs::write(tpm.path("credential"), file.into_bytes()).unwrap();
+    let activate = |key: &str| {
+        tpm.ok("tpm2_startauthsession --policy-session -S session");
+        tpm.ok("tpm2_policysecret -S session -c e");
+        let opened = tpm.run(&format!(
+            "tpm2_activatecredential -c {key}.ctx -C ek.ctx -i credential -P session:session -o out"
+        ));
+        tpm.ok("tpm2_flushcontext session");
+        opened.map(|()| tpm.file("out"))
+    };
+    assert_eq!(activate("ak"), Ok(secret.to_vec()));
+    assert!(activate("tls").is_err(), "a credential for one key must not open for another");
+    let foreign = SwTpm::start().ek();
+    let credential = make_credential(&foreign, &ak.name(), &secret).unwrap();
+    let file =
+        Writer::new().u32(0xbadc_c0de).u32(1).tpm2b(&credential.blob).tpm2b(&credential.encrypted_secret);
+    fs::write(tpm.path("credential"), file.into_bytes()).unwrap();
+    assert!(activate("ak").is_err(), "a credential for another TPM");
+}
+
+#[test]
+fn a_quote_by_tpm2_tools_verifies_and_names_what_was_booted() {
+    let (tpm, boot) = (SwTpm::start(), Boot::golden_secure_boot());
+    let ak = AkPublic::parse(&tpm.primary("ak", "|restricted")).unwrap();
+    tpm.boot(&boot);
+    let (pcrs, log, asked) = (boot.values(), boot.encode(), PcrMask::of(&QUOTED_PCRS));
+    let verify = |selection: &str, pcrs: &PcrValues, nonce: &[u8]| {
+        let nonce_hex = hex::encode(NONCE);
+        tpm.ok(&format!("tpm2_quote -c ak.ctx -l {selection} -q {nonce_hex} -m quote -s signature"));
+        let (attest, signature) = (tpm.file("quote"), tpm.file("signature"));
+        let evidence = QuoteEvidence { attest: &attest, signature: &signature, pcrs, event_log: &log };
+        verify_quote(&ak, nonce, asked, &evidence)
+    };
+    let list = asked.to_string();
+    let quote = verify(&format!("sha256:{list}"), &pcrs, &NONCE).unwrap();
+    assert!(judge(&quote, &super::paper::golden()).passed());
+    assert!(!quote.rebooted_since(quote.clock().reset_count));
+
+    let selection = Err(QuoteError::Selection { expected: asked });
+    assert_eq!(verify(&format!("sha256:{list}"), &pcrs, &[0; 32]), Err(QuoteError::Nonce));
+    assert_eq!(verify(&format!("sha384:{list}"), &pcrs, &NONCE), selection, "another bank");
+    assert_eq!(verify(&format!("sha256:{list}+sha384:{list}"), &pcrs, &NONCE), selection, "two banks");
+    assert_eq!(verify("sha256:0,2,4", &pcrs, &NONCE), selection);
+    tpm.ok(&format!("tpm2_pcrextend 9:sha256={}", "00".repeat(32)));
+    assert_eq!(verify(&format!("sha256:{list}"), &pcrs, &NONCE), Err(QuoteError::PcrDigest));
+}
+
+#[test]
+fn an_ak_of_another_hierarchy_or_unrestricted_is_refused() {
+    let (tpm, boot) = (SwTpm::start(), Boot::golden_plain());
+    let unrestricted = tpm.primary("loose", "");
+    assert!(matches!(AkPublic::parse(&unrestricted), Err(IdentityError::Template { what: "AK", .. })));
+
+    // The same template under the owner hierarchy: its public area looks right, its qualified name does not.
+    tpm.boot(&boot);
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign|restricted";
+    tpm.ok(&format!("tpm2_createprimary -C o -G ecc256:ecdsa-sha256:null -a {attributes} -c owner.ctx"));
+    let ak = AkPublic::parse(&tpm.public("owner")).unwrap();
+    let asked = PcrMask::of(&QUOTED_PCRS);
+    tpm.ok(&format!(
+        "tpm2_quote -c owner.ctx -l sha256:{asked} -q {} -m quote -s signature",
+        hex::encode(NONCE)
+    ));
+    let (attest, signature, pcrs, log) =
+        (tpm.file("quote"), tpm.file("signature"), boot.values(), boot.encode());
+    let evidence = QuoteEvidence { attest: &attest, signature: &signature, pcrs: &pcrs, event_log: &log };
+    assert_eq!(verify_quote(&ak, &NONCE, asked, &evidence), Err(QuoteError::Signer));
+}
+
+#[test]
+fn a_certification_by_tpm2_tools_verifies_for_its_key_only() {
+    let tpm = SwTpm::start();
+    let ak = AkPublic::parse(&tpm.primary("ak", "|restricted")).unwrap();
+    let (tls, other) = (tpm.primary("tls", ""), tpm.primary("ak2", "|restricted"));
+    // tpm2_certify takes no nonce, so it certifies with an empty one.
+    tpm.ok("tpm2_certify -c tls.ctx -C ak.ctx -g sha256 -o attest -s signature -f tss");
+    let (attest, signature) = (tpm.file("attest"), tpm.file("signature"));
+    assert!(verify_certify(&ak, &[], &tls, &attest, &signature).is_ok());
+    assert_eq!(verify_certify(&ak, &NONCE, &tls, &attest, &signature), Err(CertifyError::Nonce));
+    let refused = verify_certify(&ak, &[], &other, &attest, &signature);
+    assert!(matches!(refused, Err(CertifyError::Attributes { .. })), "an AK is no TLS key");
+    let foreign = SwTpm::start().primary("tls", "");
+    assert_eq!(verify_certify(&ak, &[], &foreign, &attest, &signature), Err(CertifyError::OtherKey));
+}
