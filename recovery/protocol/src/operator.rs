@@ -13,8 +13,10 @@
 //! | `GET /api/v1/images` | → [`ImageView`] list |
 //! | `GET /api/v1/evidence[?job=]` | → JSON lines of [`crate::evidence::Line`] (whole log when no filter) |
 //! | `GET /api/v1/evidence/key` | → [`EvidenceKey`] |
+//! | `GET /api/v1/drills` | → [`DrillView`] list, newest first |
 //! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
 //! | `GET /api/v1/drills/{drill}`, `…/report` | → [`DrillView`], HTML |
+//! | `POST /api/v1/console-links` | → [`ConsoleLink`] |
 //!
 //! Every call but `/livez` and `/readyz` carries `Authorization: Bearer <token>` or the console's session cookie.
 
@@ -326,4 +328,19 @@ pub struct DrillStepView {
     pub state: String,
     /// What happened, one sentence.
     pub what: String,
+}
+
+/// A link that opens the console once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleLink {
+    /// Path and query on the console's address; holds a one-time secret.
+    pub path: String,
+    /// Seconds for which it works.
+    pub valid_s: u64,
+}
+
+impl std::fmt::Debug for ConsoleLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsoleLink").field("valid_s", &self.valid_s).finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,144 @@
+// The console's only script. It makes pages live; every page works without it.
+//
+//   /changes (server-sent events) ─► fetch <main data-live> again ─► replace its content, keep focus and open details
+//   form[data-hold]: the button must be held; letting go stops it
+//   [data-since], [data-moment]: clocks in the reader's own time
+//
+// It never evaluates text, builds HTML from data, or speaks to another host.
+
+const main = document.querySelector("main");
+const lost = document.getElementById("lost");
+let fresh = Date.now();
+let skew = 0;
+let holding = false;
+let due = false;
+
+// ---- clocks ----
+
+function duration(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
+  return `${Math.floor(s / 3600)} h ${String(Math.floor(s / 60) % 60).padStart(2, "0")} min`;
+}
+
+function moment(ms) {
+  const at = new Date(ms);
+  const today = at.toDateString() === new Date().toDateString();
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return today ? `at ${time}` : `on ${at.toLocaleDateString()} at ${time}`;
+}
+
+function readClock() {
+  const now = main.querySelector("[data-now]");
+  if (now) skew = Number(now.dataset.now) - Date.now();
+  for (const time of main.querySelectorAll("[data-moment]")) time.textContent = moment(Number(time.dataset.moment));
+}
+
+function tick() {
+  const now = Date.now() + skew;
+  for (const span of main.querySelectorAll("[data-since]")) span.textContent = duration(now - Number(span.dataset.since));
+}
+
+// ---- live content ----
+
+async function refresh() {
+  if (holding) { due = true; return; }
+  due = false;
+  const answer = await fetch(main.dataset.live, { headers: { accept: "text/html" }, redirect: "manual", cache: "no-store" });
+  if (answer.type === "opaqueredirect") { location.reload(); return; }
+  if (!answer.ok) throw new Error(String(answer.status));
+  const next = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+  if (holding) { due = true; return; }
+  const said = (root) => root.querySelector(".what")?.textContent ?? "";
+  const before = said(main);
+  const focused = document.activeElement?.id;
+  const open = [...main.querySelectorAll("details[open]")].map((details) => details.id);
+  main.replaceChildren(...next.childNodes);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  if (said(main) && said(main) !== before) document.getElementById("said").textContent = said(main);
+  fresh = Date.now();
+  connected(true);
+  prepare();
+}
+
+function connected(yes) {
+  document.body.classList.toggle("is-lost", !yes);
+  lost.hidden = yes;
+  if (!yes) lost.querySelector("[data-lost-at]").textContent = new Date(fresh).toLocaleTimeString();
+  for (const button of main.querySelectorAll("form button")) {
+    if (!yes && !button.disabled) { button.disabled = true; button.dataset.offline = ""; }
+    if (yes && "offline" in button.dataset) { button.disabled = false; delete button.dataset.offline; }
+  }
+}
+
+function follow() {
+  let last = 0;
+  let waiting;
+  const soon = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { last = Date.now(); refresh().catch(() => connected(false)); }, Math.max(0, 1000 - (Date.now() - last)));
+  };
+  const events = new EventSource("/changes");
+  events.onmessage = soon;
+  events.onopen = soon;
+  events.onerror = () => connected(false);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
+}
+
+// ---- hold to recover ----
+
+function hold(form) {
+  const button = form.querySelector("button");
+  const label = button.querySelector("span");
+  const word = label.textContent;
+  const limit = Number(form.dataset.hold);
+  let timer, count;
+  const stop = () => {
+    if (!timer) return;
+    clearTimeout(timer); clearInterval(count);
+    timer = undefined; holding = false;
+    button.classList.remove("holding");
+    label.textContent = word;
+    if (due) refresh().catch(() => connected(false));
+  };
+  const start = () => {
+    if (timer || button.disabled) return;
+    holding = true;
+    const began = performance.now();
+    button.classList.add("holding");
+    const left = () => { label.textContent = `Hold ${Math.ceil((limit - (performance.now() - began)) / 1000)} s`; };
+    left();
+    count = setInterval(left, 200);
+    timer = setTimeout(() => {
+      clearInterval(count);
+      label.textContent = "Started";
+      button.classList.add("held");
+      navigator.vibrate?.(120);
+      form.elements.confirm.value = "yes";
+      form.submit();
+    }, limit);
+  };
+  button.style.setProperty("--hold", `${limit}ms`);
+  button.addEventListener("pointerdown", (event) => { if (event.button === 0) { button.setPointerCapture(event.pointerId); start(); } });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(end, stop);
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    if (!event.repeat) start();
+  });
+  button.addEventListener("keyup", stop);
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  form.addEventListener("submit", (event) => { if (form.elements.confirm.value !== "yes") event.preventDefault(); });
+}
+
+function prepare() {
+  readClock();
+  tick();
+  for (const form of main.querySelectorAll("form[data-hold]")) hold(form);
+}
+
+prepare();
+setInterval(tick, 1000);
+if (main.dataset.live) follow();

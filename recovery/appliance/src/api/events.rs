@@ -1,0 +1,102 @@
+//! Server-sent events: a job as it goes on, and "something changed" for open console pages.
+//!
+//! An event carries the whole [`JobView`], so a reader that missed one misses nothing. Both streams are woken by the
+//! service's change counter, send at most four events a second, say that they live every 15 s, and end when the job is
+//! over (the first) or the appliance stops (both).
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::sse::{Event, KeepAlive, Sse},
+    routing::get,
+};
+use futures_util::{Stream, stream};
+use recovery_protocol::{JobId, operator::JobView};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{People, Refusal, Route, job_id};
+use crate::{service::Service, tls::Peer};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Streams.
+pub fn routes() -> Vec<Route> {
+    vec![("/api/v1/jobs/{job}/events", get(job_events)), ("/changes", get(changes))]
+}
+
+struct Follower {
+    service: Service,
+    changes: watch::Receiver<u64>,
+    stopping: CancellationToken,
+    job: JobId,
+    sent: Option<JobView>,
+}
+
+impl Follower {
+    /// The job's next state that was not sent yet; `None` when there will be none.
+    async fn next(mut self) -> Option<(JobView, Self)> {
+        if self.sent.as_ref().is_some_and(|view| view.state.is_over()) {
+            return None;
+        }
+        loop {
+            self.changes.borrow_and_update();
+            let view = self.service.job(self.job).await.ok()?;
+            if self.sent.as_ref() != Some(&view) {
+                self.sent = Some(view.clone());
+                return Some((view, self));
+            }
+            changed(&mut self.changes, &self.stopping).await?;
+        }
+    }
+}
+
+/// Wait for a change, then a moment, so that a burst is one event. `None`: the appliance stops.
+async fn changed(changes: &mut watch::Receiver<u64>, stopping: &CancellationToken) -> Option<()> {
+    let next = async {
+        changes.changed().await.ok()?;
+        tokio::time::sleep(PAUSE).await;
+        Some(())
+    };
+    tokio::select! {
+        next = next => next,
+        () = stopping.cancelled() => None,
+    }
+}
+
+fn stopping(peer: Option<Extension<Peer>>) -> CancellationToken {
+    peer.map_or_else(CancellationToken::new, |Extension(peer)| peer.stopping)
+}
+
+async fn job_events(
+    State(people): State<People>,
+    Path(job): Path<String>,
+    peer: Option<Extension<Peer>>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let job = job_id(&job)?;
+    people.service.job(job).await?;
+    let changes = people.service.changes();
+    let follower = Follower { service: people.service, changes, stopping: stopping(peer), job, sent: None };
+    let events = stream::unfold(follower, |follower| async {
+        let (view, follower) = follower.next().await?;
+        let event = Event::default().json_data(&view).unwrap_or_else(|_| Event::default().comment("unreadable"));
+        Some((Ok(event), follower))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+async fn changes(
+    State(people): State<People>,
+    peer: Option<Extension<Peer>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let start = (people.service.changes(), stopping(peer));
+    let events = stream::unfold(start, |(mut changes, stopping)| async move {
+        changed(&mut changes, &stopping).await?;
+        let count = *changes.borrow_and_update();
+        Some((Ok(Event::default().data(count.to_string())), (changes, stopping)))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}

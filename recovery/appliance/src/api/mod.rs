@@ -1,0 +1,116 @@
+//! Everything on the people's listener: REST under `/api/v1`, the console, webhooks, health and metrics.
+//!
+//! ```text
+//! request ─► deadline ─► count ─┬─ open: /livez /readyz /login /assets /hooks ─► handler
+//!                               └─ everything else ─► gate (401) ─► handler with an Actor ─► Service
+//! ```
+//!
+//! Denied by default: a route is open only when it stands in [`open_routes`]; every other path, known or not, answers
+//! 401 to a stranger. Handlers translate, [`Service`] decides; each refusal is a `Problem`.
+
+mod body;
+mod events;
+pub mod gate;
+mod health;
+mod idempotency;
+mod operator;
+mod refusal;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::MethodRouter,
+};
+use recovery_protocol::Problem;
+
+pub use self::{
+    body::{Body, endpoint_id, job_id},
+    refusal::Refusal,
+};
+use self::{gate::Gate, idempotency::Answered};
+use crate::{console, drills::Drills, hooks::Hooks, metrics::Metrics, service::Service};
+
+/// From a request's head to its answer's head. Streams go on after it.
+const DEADLINE: Duration = Duration::from_secs(30);
+const BODY_LEN_MAX: usize = 256 * 1024;
+
+/// What the people's listener stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct People {
+    /// The appliance's functions.
+    pub service: Service,
+    /// Who may in.
+    pub gate: Arc<Gate>,
+    /// Rehearsals.
+    pub drills: Drills,
+    /// Webhook sources.
+    pub hooks: Arc<Hooks>,
+    /// Counters of this listener.
+    pub metrics: Arc<Metrics>,
+    answered: Arc<Answered>,
+}
+
+/// A path and what answers it.
+pub type Route = (&'static str, MethodRouter<People>);
+
+impl People {
+    /// All of it.
+    #[must_use]
+    pub fn new(service: Service, gate: Arc<Gate>, drills: Drills, hooks: Arc<Hooks>) -> Self {
+        Self { service, gate, drills, hooks, metrics: Arc::default(), answered: Arc::default() }
+    }
+
+    /// The router of the people's listener.
+    pub fn router(self) -> Router {
+        let closed = closed_routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, route)| router.route(path, route))
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(unknown_method)
+            .layer(middleware::from_fn_with_state(self.clone(), gate::layer));
+        let open = open_routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+        open.merge(closed)
+            .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+            .layer(middleware::from_fn(deadline))
+            .layer(middleware::from_fn_with_state(Arc::clone(&self.metrics), crate::metrics::count))
+            .with_state(self)
+    }
+}
+
+/// Routes that need nobody's name: each says in its own file why.
+fn open_routes() -> Vec<Route> {
+    [health::routes(), console::open_routes(), crate::hooks::routes()].concat()
+}
+
+/// Routes behind the gate.
+fn closed_routes() -> Vec<Route> {
+    [operator::routes(), events::routes(), console::routes(), crate::metrics::routes()].concat()
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal(Problem::new(
+            503,
+            "too-slow",
+            "The appliance did not answer in time",
+            format!("the request took longer than {} s", DEADLINE.as_secs()),
+            "look at /readyz and the appliance's log, then try again",
+        ))
+        .into_response(),
+    }
+}
+
+async fn unknown_route(request: Request) -> Refusal {
+    let detail = format!("there is nothing at {}", request.uri().path());
+    Refusal(Problem::new(404, "unknown-route", "No such page or call", detail, "start at `/` or read the manual's list of calls"))
+}
+
+async fn unknown_method(State(_): State<People>, request: Request) -> Refusal {
+    let detail = format!("{} does not answer {}", request.uri().path(), request.method());
+    Refusal(Problem::new(405, "unknown-method", "Not this way", detail, "read the manual's list of calls"))
+}

@@ -1,0 +1,183 @@
+//! The calls of [`recovery_protocol::operator`], one handler each: read the request, ask the service, answer.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use recovery_protocol::operator::{
+    ConsoleLink, Decision, DrillView, EndpointView, EvidenceKey, ImageView, JobView, NewDrill, NewEndpoint, PairRequest,
+    RecoverRequest, StatusView,
+};
+use serde::Deserialize;
+
+use super::{Body, People, Refusal, Route, endpoint_id, gate, idempotency, job_id};
+use crate::service::Actor;
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// REST under `/api/v1`.
+pub fn routes() -> Vec<Route> {
+    vec![
+        ("/api/v1/status", get(status)),
+        ("/api/v1/endpoints", get(endpoints).post(add_endpoint)),
+        ("/api/v1/endpoints/{endpoint}", get(endpoint)),
+        ("/api/v1/endpoints/{endpoint}/recover", post(recover)),
+        ("/api/v1/endpoints/{endpoint}/pair", post(pair)),
+        ("/api/v1/jobs", get(jobs)),
+        ("/api/v1/jobs/{job}", get(job)),
+        ("/api/v1/jobs/{job}/approve", post(approve)),
+        ("/api/v1/jobs/{job}/resume", post(resume)),
+        ("/api/v1/jobs/{job}/cancel", post(cancel)),
+        ("/api/v1/images", get(images)),
+        ("/api/v1/evidence", get(evidence)),
+        ("/api/v1/evidence/key", get(evidence_key)),
+        ("/api/v1/drills", get(drills).post(start_drill)),
+        ("/api/v1/drills/{drill}", get(drill)),
+        ("/api/v1/drills/{drill}/report", get(drill_report)),
+        ("/api/v1/console-links", post(console_link)),
+    ]
+}
+
+async fn status(State(people): State<People>) -> Answer<StatusView> {
+    Ok(Json(people.service.status().await?))
+}
+
+async fn endpoints(State(people): State<People>) -> Answer<Vec<EndpointView>> {
+    Ok(Json(people.service.endpoints().await?))
+}
+
+async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Answer<EndpointView> {
+    Ok(Json(people.service.endpoint(&endpoint_id(&name)?).await?))
+}
+
+async fn add_endpoint(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewEndpoint>,
+) -> Answer<EndpointView> {
+    Ok(Json(people.service.add_endpoint(&actor, new).await?))
+}
+
+async fn recover(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(request): Body<RecoverRequest>,
+) -> Result<(StatusCode, Json<JobView>), Refusal> {
+    let endpoint = endpoint_id(&name)?;
+    let key = headers.get(idempotency::HEADER).map(|value| value.to_str().unwrap_or_default());
+    let taken = match key {
+        None => None,
+        Some(key) => match people.answered.take(key, &format!("{endpoint}\n{}", request.reason))? {
+            Ok(taken) => Some(taken),
+            Err(job) => return Ok((StatusCode::ACCEPTED, Json(people.service.job(job).await?))),
+        },
+    };
+    let view = people.service.recover(&actor, &endpoint, request).await?;
+    if let Some(taken) = taken {
+        taken.answered(view.job);
+    }
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+async fn pair(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(request): Body<PairRequest>,
+) -> Answer<EndpointView> {
+    Ok(Json(people.service.pair(&actor, &endpoint_id(&name)?, request).await?))
+}
+
+#[derive(Deserialize)]
+struct OfEndpoint {
+    endpoint: Option<String>,
+}
+
+async fn jobs(State(people): State<People>, Query(of): Query<OfEndpoint>) -> Answer<Vec<JobView>> {
+    let endpoint = of.endpoint.as_deref().map(endpoint_id).transpose()?;
+    Ok(Json(people.service.jobs(endpoint.as_ref()).await?))
+}
+
+async fn job(State(people): State<People>, Path(job): Path<String>) -> Answer<JobView> {
+    Ok(Json(people.service.job(job_id(&job)?).await?))
+}
+
+async fn approve(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Body(decision): Body<Decision>,
+) -> Answer<JobView> {
+    Ok(Json(people.service.approve(&actor, job_id(&job)?, decision).await?))
+}
+
+async fn resume(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Body(decision): Body<Decision>,
+) -> Answer<JobView> {
+    Ok(Json(people.service.resume(&actor, job_id(&job)?, decision).await?))
+}
+
+async fn cancel(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Body(decision): Body<Decision>,
+) -> Answer<JobView> {
+    Ok(Json(people.service.cancel(&actor, job_id(&job)?, decision).await?))
+}
+
+async fn images(State(people): State<People>) -> Answer<Vec<ImageView>> {
+    Ok(Json(people.service.images().await?))
+}
+
+#[derive(Deserialize)]
+struct OfJob {
+    job: Option<String>,
+}
+
+async fn evidence(State(people): State<People>, Query(of): Query<OfJob>) -> Result<Response, Refusal> {
+    let job = of.job.as_deref().map(job_id).transpose()?;
+    let mut text = people.service.evidence_lines(job).await?.join("\n");
+    text.push('\n');
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], text).into_response())
+}
+
+async fn evidence_key(State(people): State<People>) -> Json<EvidenceKey> {
+    Json(people.service.evidence_key())
+}
+
+async fn drills(State(people): State<People>) -> Json<Vec<DrillView>> {
+    Json(people.drills.list())
+}
+
+async fn start_drill(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewDrill>,
+) -> Result<(StatusCode, Json<DrillView>), Refusal> {
+    Ok((StatusCode::ACCEPTED, Json(people.drills.start(&actor, new).await?)))
+}
+
+async fn drill(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {
+    Ok(Json(people.drills.view(&drill)?))
+}
+
+/// The report is a page of its own with its styles inside and no script: it must look the same when saved to a file.
+async fn drill_report(State(people): State<People>, Path(drill): Path<String>) -> Result<Response, Refusal> {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, Html(people.drills.report(&drill).await?)).into_response())
+}
+
+async fn console_link(State(people): State<People>) -> Answer<ConsoleLink> {
+    let code = people.gate.link().map_err(|error| gate::random_failed(&error))?;
+    Ok(Json(ConsoleLink { path: format!("/login?code={code}"), valid_s: gate::LINK_AGE.as_secs() }))
+}

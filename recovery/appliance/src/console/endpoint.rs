@@ -1,0 +1,198 @@
+//! One endpoint: what it is, how it is, and the one button. Pure: a view in, markup out.
+
+use maud::{Markup, html};
+use recovery_protocol::{
+    agent::Firmware,
+    job::{HoldReason, JobState},
+    operator::{EndpointState, EndpointView, JobView, Mode},
+};
+
+use super::{
+    job::{decisions, story},
+    page::sentence,
+    words::{badge, bytes, duration, endpoint_state, job_state, moment},
+};
+
+/// How long the button must be held, in milliseconds.
+pub const HOLD_MS: u32 = 3000;
+
+/// The live part of an endpoint's page. `image` is what a recovery would write, `usual_ms` how long the last one took.
+#[must_use]
+pub fn content(view: &EndpointView, now_ms: u64) -> Markup {
+    let (tone, word) = endpoint_state(view.state);
+    let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
+    html! {
+        div class="endpoint" data-now=(now_ms) {
+            p class="crumb" { a href="/" { "Endpoints" } }
+            div class="title" { h1 { (view.endpoint) } (badge(tone, word)) }
+            p class="subtitle" { (what_it_is(view)) }
+            @if let Some(job) = open_job { (working(view, job, now_ms)) }
+            @else {
+                @if let Some(job) = &view.job { (last_job(job)) }
+                (recover_card(view))
+            }
+            (facts(view))
+        }
+    }
+}
+
+fn what_it_is(view: &EndpointView) -> String {
+    let made_of = view.inventory.as_ref().map(|inventory| format!("{} {}", inventory.vendor, inventory.product));
+    [Some(view.blueprint.clone()), Some(view.group.clone()), made_of]
+        .into_iter()
+        .flatten()
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ")
+}
+
+fn working(view: &EndpointView, job: &JobView, now_ms: u64) -> Markup {
+    let pairing = view.pairing_code.as_deref().filter(|_| {
+        matches!(job.state, JobState::Held { reason: HoldReason::PairingNeeded, .. } | JobState::Working { .. })
+    });
+    html! {
+        @if job.mode == Mode::Drill { p class="drill-tape" { "DRILL" } }
+        @if let Some(code) = pairing { (pairing_card(view, code)) }
+        (story(job, now_ms))
+        (decisions(job))
+        p { a class="quiet-link" href={ "/jobs/" (job.job) } { "All of this job, with its evidence" } }
+    }
+}
+
+fn pairing_card(view: &EndpointView, code: &str) -> Markup {
+    html! {
+        section class="card attention" {
+            h2 { "Is this code on its screen?" }
+            p class="code" aria-label=(code.chars().map(|c| format!("{c} ")).collect::<String>()) { (code) }
+            p { "The endpoint has no TPM to prove itself with. Compare the code with the screen of " strong { (view.endpoint) } "." }
+            form method="post" action={ "/endpoints/" (view.endpoint) "/pair" } {
+                input type="hidden" name="code" value=(code);
+                button class="primary" id="pair" { "Yes, the codes are the same" }
+            }
+            p class="small" { "If they differ: isolate the endpoint. Another one may be answering in its name." }
+        }
+    }
+}
+
+fn last_job(job: &JobView) -> Markup {
+    let (tone, word) = job_state(&job.state);
+    let took = job.over_unix_ms.map(|over| over.saturating_sub(job.asked_unix_ms));
+    html! {
+        section class={ "card " (tone.class()) } {
+            div class="card-head" { h2 { "Last recovery" } (badge(tone, word)) }
+            p { (sentence(&job.what)) }
+            @if !job.what_now.is_empty() { p class="now" { strong { "What now: " } (sentence(&job.what_now)) } }
+            p class="small" {
+                (job.image_name)
+                @if let Some(took) = took { " · took " (duration(took)) }
+                @if let Some(over) = job.over_unix_ms { " · " (moment(over)) }
+                " · " a href={ "/jobs/" (job.job) } { "Open the job" }
+            }
+        }
+    }
+}
+
+/// Why an endpoint cannot be recovered now; `None`: it can.
+fn why_not(view: &EndpointView) -> Option<&'static str> {
+    if view.state == EndpointState::Discovered || view.blueprint.is_empty() {
+        return Some("It is not on record. Put it on record with `groundstate endpoint add`; then it can be recovered.");
+    }
+    None
+}
+
+fn recover_card(view: &EndpointView) -> Markup {
+    let action = format!("/endpoints/{}/recover", view.endpoint);
+    html! {
+        section class="card recover" {
+            h2 { "Recover " (view.endpoint) }
+            @if let Some(why) = why_not(view) {
+                p { (why) }
+                button class="hold" id="recover" disabled { span { "Hold to recover" } }
+            } @else {
+                p { "Everything on its disk is replaced by the golden image of " strong { (view.blueprint) } ". Nothing on it is kept." }
+                (usual_time(view))
+                form method="post" action=(action) data-hold=(HOLD_MS) {
+                    input type="hidden" name="confirm" value="";
+                    button class="hold" id="recover" aria-describedby="hold-help" {
+                        svg class="ring" viewBox="0 0 100 100" aria-hidden="true" {
+                            circle class="ring-track" cx="50" cy="50" r="46" {}
+                            circle class="ring-fill" cx="50" cy="50" r="46" pathLength="100" {}
+                        }
+                        span { "Hold to recover" }
+                    }
+                    p class="small" id="hold-help" { "Hold for 3 seconds. Letting go stops it." }
+                }
+            }
+        }
+    }
+}
+
+fn usual_time(view: &EndpointView) -> Markup {
+    let took = view.job.as_ref().filter(|job| job.state == JobState::Recovered).and_then(|job| {
+        job.over_unix_ms.map(|over| over.saturating_sub(job.asked_unix_ms))
+    });
+    html! { @if let Some(took) = took { p { "Last time it took " (duration(took)) "." } } }
+}
+
+/// The page between the button and the job, for whoever has no script.
+#[must_use]
+pub fn confirm(view: &EndpointView) -> Markup {
+    html! {
+        p class="crumb" { a href={ "/endpoints/" (view.endpoint) } { (view.endpoint) } }
+        section class="card attention" {
+            h1 { "Recover " (view.endpoint) "?" }
+            p { "Everything on its disk is replaced by the golden image of " strong { (view.blueprint) } ". Nothing on it is kept." }
+            form method="post" action={ "/endpoints/" (view.endpoint) "/recover" } {
+                input type="hidden" name="confirm" value="yes";
+                label for="reason" { "Why? (goes into evidence, may stay empty)" }
+                input id="reason" name="reason" maxlength="200" autocomplete="off";
+                div class="actions" {
+                    button class="danger" { "Yes, recover " (view.endpoint) }
+                    a class="button" href={ "/endpoints/" (view.endpoint) } { "No, go back" }
+                }
+            }
+        }
+    }
+}
+
+fn facts(view: &EndpointView) -> Markup {
+    html! {
+        details class="card facts" id="facts" {
+            summary { "What it is" }
+            dl {
+                dt { "Ethernet" } dd { @for mac in &view.macs { code { (mac) } " " } }
+                dt { "TPM" } dd {
+                    @match &view.ek_sha256 { Some(ek) => { code class="long" { (ek) } } None => { "none on record" } }
+                }
+                dt { "Certificate" } dd {
+                    @match &view.certificate_serial { Some(serial) => { code class="long" { (serial) } } None => { "not enrolled" } }
+                }
+                dt { "Last seen" } dd { @match view.seen_unix_ms { Some(at) => { (moment(at)) } None => { "never" } } }
+                dt { "Last proof" } dd { @match view.proven_unix_ms { Some(at) => { (moment(at)) } None => { "never" } } }
+                dt { "Drills" } dd { @if view.drill_safe { "may be drilled" } @else { "never drilled" } }
+                @if let Some(inventory) = &view.inventory {
+                    dt { "Serial number" } dd { (inventory.serial) }
+                    dt { "Firmware" } dd { (firmware(inventory.firmware)) }
+                    dt { "Memory" } dd { (bytes(inventory.memory_bytes)) }
+                    @for disk in &inventory.disks {
+                        dt { "Disk" }
+                        dd {
+                            (disk.model) " " (bytes(disk.size_bytes)) " " (disk.transport)
+                            @if let Some(serial) = &disk.serial { ", serial " code { (serial) } }
+                            @if disk.removable { " (removable: never written)" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn firmware(firmware: Firmware) -> &'static str {
+    match firmware {
+        Firmware::Bios => "BIOS",
+        Firmware::Uefi => "UEFI, Secure Boot off",
+        Firmware::UefiSecureBoot => "UEFI, Secure Boot on",
+    }
+}

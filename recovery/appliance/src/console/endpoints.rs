@@ -1,0 +1,93 @@
+//! The list of endpoints: who needs a person first, one sentence each. No destructive control stands in a list.
+
+use std::cmp::Reverse;
+
+use maud::{Markup, html};
+use recovery_protocol::operator::{EndpointState, EndpointView};
+
+use super::words::{Tone, badge, endpoint_state, moment, since};
+
+/// The content of the list.
+#[must_use]
+pub fn list(endpoints: &[EndpointView], now_ms: u64) -> Markup {
+    let mut sorted: Vec<_> = endpoints.iter().collect();
+    sorted.sort_by_key(|view| (urgency(view.state), Reverse(view.seen_unix_ms), view.endpoint.clone()));
+    html! {
+        div class="list" data-now=(now_ms) {
+            h1 { "Endpoints" }
+            (summary(endpoints))
+            @if endpoints.is_empty() { (nothing_yet()) }
+            @else { ul class="rows" { @for view in sorted { li { (row(view, now_ms)) } } } }
+        }
+    }
+}
+
+/// Lower is sooner.
+fn urgency(state: EndpointState) -> u8 {
+    match state {
+        EndpointState::Held => 0,
+        EndpointState::Suspect => 1,
+        EndpointState::Recovering => 2,
+        EndpointState::Discovered => 3,
+        EndpointState::Known => 4,
+        EndpointState::Trusted => 5,
+    }
+}
+
+fn summary(endpoints: &[EndpointView]) -> Markup {
+    let count = |state| endpoints.iter().filter(|view| view.state == state).count();
+    let word = |count: usize, one: &'static str, many: &'static str| if count == 1 { one } else { many };
+    let held = count(EndpointState::Held);
+    let suspect = count(EndpointState::Suspect);
+    let recovering = count(EndpointState::Recovering);
+    let trusted = count(EndpointState::Trusted);
+    html! {
+        p class="summary" {
+            @if held > 0 { (badge(Tone::Attention, &format!("{held} {} you", word(held, "needs", "need")))) }
+            @if suspect > 0 { (badge(Tone::Bad, &format!("{suspect} suspect"))) }
+            @if recovering > 0 { (badge(Tone::Busy, &format!("{recovering} recovering"))) }
+            @if trusted > 0 { (badge(Tone::Good, &format!("{trusted} trusted"))) }
+        }
+    }
+}
+
+fn row(view: &EndpointView, now_ms: u64) -> Markup {
+    let (tone, word) = endpoint_state(view.state);
+    let name = view.endpoint.as_str();
+    html! {
+        a class={ "row " (tone.class()) } id={ "row-" (name) } href={ "/endpoints/" (name) } {
+            span class="row-name" { (name) }
+            (badge(tone, word))
+            span class="row-what" { (sentence_for(view, now_ms)) }
+        }
+    }
+}
+
+fn sentence_for(view: &EndpointView, now_ms: u64) -> Markup {
+    let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
+    html! {
+        @match (view.state, open_job) {
+            (EndpointState::Held, Some(job)) => { (job.what) " " (job.what_now) }
+            (EndpointState::Recovering, Some(job)) => { (job.what) " " (since(job.asked_unix_ms, now_ms)) " since it was asked for." }
+            (EndpointState::Suspect, _) => { "Its integrity is in doubt. Open it and decide." }
+            (EndpointState::Discovered, _) => { "Seen on the network, not on record. It gets nothing." }
+            (EndpointState::Trusted, _) => {
+                @if let Some(at) = view.proven_unix_ms { "Proved itself " (moment(at)) "." } @else { "Enrolled." }
+            }
+            _ => { "On record, not enrolled." }
+        }
+        @if !view.blueprint.is_empty() { span class="small" { " " (view.blueprint) } }
+        @if view.drill_safe { span class="small" { " · may be drilled" } }
+    }
+}
+
+fn nothing_yet() -> Markup {
+    html! {
+        section class="card" {
+            h2 { "No endpoint yet" }
+            p { "Put one on record on the appliance:" }
+            pre { code { "groundstate endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi" } }
+            p { "Or let one boot from the network: it appears here as discovered." }
+        }
+    }
+}

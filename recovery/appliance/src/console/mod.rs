@@ -1,0 +1,292 @@
+//! The console: pages rendered here, forms that work without a script, one small module that makes them live.
+//!
+//! ```text
+//! GET /endpoints/press-01             a whole page; <main data-live> …
+//! GET /endpoints/press-01?part=live   … its content alone, fetched again when `/changes` says so
+//! POST …                              an order by form: done, then 303 to the page (never a page as answer to a POST)
+//! ```
+//!
+//! Each action is one that REST and the command line have too: handlers call the same service. Nothing comes from
+//! another host and nothing is inline, so the content policy has no exception. Pages are never cached; a page that
+//! cannot reach the appliance says so and takes no orders.
+
+mod drill;
+mod endpoint;
+mod endpoints;
+mod job;
+mod login;
+mod page;
+mod words;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::{
+    Extension, Form,
+    extract::{Path, Query, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use maud::Markup;
+use recovery_protocol::{
+    Problem,
+    operator::{Decision, NewDrill, PairRequest, RecoverRequest},
+};
+use serde::Deserialize;
+
+use self::page::{Page, Tab, problem_card};
+use crate::{
+    api::{People, Refusal, Route, endpoint_id, job_id},
+    service::Actor,
+};
+
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Open routes: the door, and the files that every page needs (they hold nothing of this site).
+pub fn open_routes() -> Vec<Route> {
+    vec![
+        ("/login", get(login::door).post(login::sign_in)),
+        ("/assets/{file}", get(asset)),
+    ]
+}
+
+/// Routes behind the gate.
+pub fn routes() -> Vec<Route> {
+    vec![
+        ("/", get(endpoint_list)),
+        ("/endpoints/{endpoint}", get(endpoint_page)),
+        ("/endpoints/{endpoint}/recover", post(recover)),
+        ("/endpoints/{endpoint}/pair", post(pair)),
+        ("/jobs/{job}", get(job_page)),
+        ("/jobs/{job}/approve", post(approve)),
+        ("/jobs/{job}/resume", post(resume)),
+        ("/jobs/{job}/cancel", post(cancel)),
+        ("/drills", get(drill_list).post(start_drill)),
+        ("/drills/{drill}", get(drill_page)),
+        ("/logout", post(login::sign_out)),
+    ]
+}
+
+/// What a handler of a page fails with: the problem as a page.
+struct Failed(Problem);
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.0)
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let content = problem_card(&self.0);
+        let page = Page { site: "Groundstate", title: &self.0.title, tab: Tab::Endpoints, live: None, content };
+        respond(status, page.render())
+    }
+}
+
+/// A page with the headers that every page has.
+fn respond(status: StatusCode, markup: Markup) -> Response {
+    let mut response = (status, axum::response::Html(markup.into_string())).into_response();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[derive(Deserialize)]
+struct Part {
+    part: Option<String>,
+}
+
+impl Part {
+    /// The content alone when asked for, else the whole page.
+    async fn of(&self, people: &People, tab: Tab, title: &str, path: &str, content: Markup) -> Result<Response, Failed> {
+        if self.part.as_deref() == Some("live") {
+            return Ok(respond(StatusCode::OK, content));
+        }
+        let site = people.service.status().await?.site;
+        let live = format!("{path}?part=live");
+        Ok(respond(StatusCode::OK, Page { site: &site, title, tab, live: Some(&live), content }.render()))
+    }
+}
+
+/// Fields of the forms that decide something.
+#[derive(Deserialize)]
+struct Order {
+    #[serde(default)]
+    confirm: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl Order {
+    fn confirmed(&self) -> bool {
+        self.confirm == "yes"
+    }
+}
+
+async fn endpoint_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
+    let content = endpoints::list(&people.service.endpoints().await?, now_ms());
+    part.of(&people, Tab::Endpoints, "Endpoints", "/", content).await
+}
+
+async fn endpoint_page(
+    State(people): State<People>,
+    Path(name): Path<String>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failed> {
+    let view = people.service.endpoint(&endpoint_id(&name)?).await?;
+    let content = endpoint::content(&view, now_ms());
+    part.of(&people, Tab::Endpoints, &name, &format!("/endpoints/{}", view.endpoint), content).await
+}
+
+async fn recover(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Form(order): Form<Order>,
+) -> Result<Response, Failed> {
+    let endpoint = endpoint_id(&name)?;
+    if !order.confirmed() {
+        let view = people.service.endpoint(&endpoint).await?;
+        return question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view)).await;
+    }
+    people.service.recover(&actor, &endpoint, RecoverRequest { reason: order.reason }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{endpoint}")).into_response())
+}
+
+#[derive(Deserialize)]
+struct Pairing {
+    code: String,
+}
+
+async fn pair(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Form(pairing): Form<Pairing>,
+) -> Result<Redirect, Failed> {
+    let endpoint = endpoint_id(&name)?;
+    people.service.pair(&actor, &endpoint, PairRequest { code: pairing.code }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{endpoint}")))
+}
+
+async fn job_page(
+    State(people): State<People>,
+    Path(job): Path<String>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failed> {
+    let view = people.service.job(job_id(&job)?).await?;
+    let evidence = people.service.evidence_lines(Some(view.job)).await?;
+    let content = job::content(&view, &evidence, now_ms());
+    let title = format!("Recovery of {}", view.endpoint);
+    part.of(&people, Tab::Endpoints, &title, &format!("/jobs/{}", view.job), content).await
+}
+
+async fn approve(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Form(order): Form<Order>,
+) -> Result<Redirect, Failed> {
+    let view = people.service.approve(&actor, job_id(&job)?, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)))
+}
+
+async fn resume(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Form(order): Form<Order>,
+) -> Result<Redirect, Failed> {
+    let view = people.service.resume(&actor, job_id(&job)?, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)))
+}
+
+async fn cancel(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Form(order): Form<Order>,
+) -> Result<Response, Failed> {
+    let job = job_id(&job)?;
+    if !order.confirmed() {
+        let view = people.service.job(job).await?;
+        return question(&people, "Stop?", job::confirm_cancel(&view)).await;
+    }
+    let view = people.service.cancel(&actor, job, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)).into_response())
+}
+
+/// A page that asks before something is done; it changes nothing and does not change by itself.
+async fn question(people: &People, title: &str, content: Markup) -> Result<Response, Failed> {
+    let site = people.service.status().await?.site;
+    let page = Page { site: &site, title, tab: Tab::Endpoints, live: None, content };
+    Ok(respond(StatusCode::OK, page.render()))
+}
+
+async fn drill_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
+    let endpoints = people.service.endpoints().await?;
+    let content = drill::list(&people.drills.list(), &people.drills.runbooks(), &endpoints, now_ms());
+    part.of(&people, Tab::Drills, "Drills", "/drills", content).await
+}
+
+#[derive(Deserialize)]
+struct DrillForm {
+    runbook: String,
+    endpoint: String,
+}
+
+async fn start_drill(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Form(form): Form<DrillForm>,
+) -> Result<Redirect, Failed> {
+    let new = NewDrill { runbook: form.runbook, endpoints: vec![endpoint_id(&form.endpoint)?] };
+    let drill = people.drills.start(&actor, new).await?;
+    Ok(Redirect::to(&format!("/drills/{}", drill.drill)))
+}
+
+async fn drill_page(
+    State(people): State<People>,
+    Path(id): Path<String>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failed> {
+    let view = people.drills.view(&id)?;
+    let content = drill::content(&view, now_ms());
+    part.of(&people, Tab::Drills, &view.runbook, &format!("/drills/{}", view.drill), content).await
+}
+
+async fn asset(Path(file): Path<String>) -> Response {
+    let (media_type, bytes): (_, &'static [u8]) = match file.as_str() {
+        "console.css" => ("text/css; charset=utf-8", include_bytes!("../../console/console.css")),
+        "console.js" => ("text/javascript; charset=utf-8", include_bytes!("../../console/console.js")),
+        "mark.svg" => ("image/svg+xml", include_bytes!("../../console/mark.svg")),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, bytes).into_response()
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,117 @@
+//! The frame of every page: head, site name, navigation, the live part, and the banner for a lost connection.
+
+use maud::{DOCTYPE, Markup, html};
+
+/// Where a page stands in the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tab {
+    /// Endpoints.
+    Endpoints,
+    /// Drills.
+    Drills,
+    /// None: login and errors.
+    None,
+}
+
+/// A whole page.
+pub struct Page<'a> {
+    /// The site's name.
+    pub site: &'a str,
+    /// The page's title.
+    pub title: &'a str,
+    /// Which tab is on.
+    pub tab: Tab,
+    /// Path of the page's live part; `None` for a page that never changes by itself.
+    pub live: Option<&'a str>,
+    /// The content.
+    pub content: Markup,
+}
+
+impl Page<'_> {
+    /// The HTML.
+    #[must_use]
+    pub fn render(&self) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) " · " (self.site) }
+                    link rel="icon" href="/assets/mark.svg" type="image/svg+xml";
+                    link rel="stylesheet" href="/assets/console.css";
+                    @if self.live.is_some() { noscript { meta http-equiv="refresh" content="5"; } }
+                    script type="module" src="/assets/console.js" {}
+                }
+                body {
+                    a class="skip" href="#content" { "Skip to content" }
+                    (self.top())
+                    p id="lost" class="lost" role="status" hidden { "Connection lost. What you see is from " span data-lost-at {} "." }
+                    main id="content" data-live=[self.live] { (self.content) }
+                    p class="quiet-live" id="said" role="status" aria-live="polite" {}
+                }
+            }
+        }
+    }
+
+    fn top(&self) -> Markup {
+        let tab = |tab, path, name| {
+            html! { a href=(path) aria-current=[(self.tab == tab).then_some("page")] { (name) } }
+        };
+        html! {
+            header class="top" {
+                a class="site" href="/" { img src="/assets/mark.svg" alt="" width="28" height="28"; span { (self.site) } }
+                @if self.tab != Tab::None {
+                    nav aria-label="Main" { (tab(Tab::Endpoints, "/", "Endpoints")) (tab(Tab::Drills, "/drills", "Drills")) }
+                    form class="out" method="post" action="/logout" { button class="link" { "Sign out" } }
+                }
+            }
+        }
+    }
+}
+
+/// What happened and what now, as a card.
+#[must_use]
+pub fn problem_card(problem: &recovery_protocol::Problem) -> Markup {
+    html! {
+        section class="card attention" {
+            h1 { (problem.title) }
+            p { (sentence(&problem.detail)) }
+            p class="now" { strong { "What now: " } (sentence(&problem.remedy)) }
+            p class="small" { "Code " code { (problem.code) } }
+            p { a class="button" href="/" { "Back to the endpoints" } }
+        }
+    }
+}
+
+/// First letter large, a full stop at the end.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let Some(first) = letters.next() else { return String::new() };
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    first.to_uppercase().chain(letters).collect::<String>() + end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_page_needs_an_exception_from_the_content_policy() {
+        let content = html! { p { "<script>alert(1)</script>" } };
+        let page = Page { site: "plant", title: "t", tab: Tab::Endpoints, live: Some("/?part=live"), content };
+        let text = page.render().into_string();
+        assert!(!text.contains("style=") && !text.contains("onclick") && !text.contains("<style"));
+        assert_eq!(text.matches("<script").count(), 1);
+        assert!(text.contains("&lt;script&gt;") && !text.contains("http://") && !text.contains("https://"));
+    }
+
+    #[test]
+    fn sentences_begin_and_end() {
+        assert_eq!(sentence("wait a minute"), "Wait a minute.");
+        assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence(""), "");
+    }
+}

@@ -1,0 +1,257 @@
+//! The appliance's hands in a drill: each order of a run becomes work here, and its outcome an event for the run.
+//!
+//! Waiting is for changes of the service, never for time alone; the run itself gives up at the order's limit.
+
+use std::collections::VecDeque;
+
+use recovery_protocol::{
+    EndpointId, JobId, Problem,
+    job::JobState,
+    operator::{EndpointState, EndpointView, JobView},
+};
+use runbooks::{
+    Actuator, CannotStart, CheckResult, Failure, Happened, Order, OrderKey, Outcome, Work, WritePermit,
+    runbook::{Attest, CheckItem},
+    target::Drill,
+};
+use tokio::sync::mpsc;
+
+use super::{Drills, facts::golden_image, rehearser::Said};
+use crate::service::Actor;
+
+/// Orders taken and not yet begun. The rehearser empties it after each step.
+#[derive(Default)]
+pub struct Hands {
+    taken: std::cell::RefCell<VecDeque<Order<Drill>>>,
+    dropped: std::cell::RefCell<Vec<OrderKey>>,
+}
+
+impl Actuator<Drill> for Hands {
+    fn start(&self, order: Order<Drill>) -> Result<(), CannotStart> {
+        self.taken.borrow_mut().push_back(order);
+        Ok(())
+    }
+
+    fn stop(&self, key: &OrderKey) {
+        self.dropped.borrow_mut().push(key.clone());
+    }
+}
+
+impl Hands {
+    /// The next order to work on.
+    pub fn next(&self) -> Option<Order<Drill>> {
+        self.taken.borrow_mut().pop_front()
+    }
+
+    /// The next order that nobody waits for any more.
+    pub fn next_dropped(&self) -> Option<OrderKey> {
+        self.dropped.borrow_mut().pop()
+    }
+}
+
+/// Do the work of one order. Cancel-safe: the same order can be given again.
+pub async fn work(drills: Drills, order: Order<Drill>, say: mpsc::Sender<Said>) {
+    let key = order.key.clone();
+    let what = match order.work {
+        Work::Check { set, targets } => check(&drills, &key, &set, &targets).await,
+        Work::Reimage { permit } => reimage(&drills, permit, &say).await,
+        Work::Verify { target, image, attest } => verify(&drills, &key, target.as_str(), &image, attest).await,
+        // Nothing is printed ahead: the report is made whenever it is asked for, from the record and the evidence.
+        Work::Report { .. } => passed(&key, "the report can be read from now on", Vec::new()),
+        // People answer in their own time; the run waits for them and not for us.
+        Work::Approve { .. } | Work::Notify { .. } | Work::Manual { .. } => return,
+    };
+    let _ = say.send(Said::Happened(key.run.clone(), what)).await;
+}
+
+async fn check(drills: &Drills, key: &OrderKey, set: &[CheckItem], targets: &[runbooks::TargetId]) -> Happened {
+    let mut checks = Vec::new();
+    for item in set {
+        match check_one(drills, *item, targets).await {
+            Ok(found) => checks.extend(found),
+            Err(problem) => return failed(key, &problem),
+        }
+    }
+    match checks.iter().find(|check| !check.passed).cloned() {
+        None => passed(key, format!("{} of {} checks passed", checks.len(), checks.len()), checks),
+        Some(bad) => Happened::Done {
+            key: key.clone(),
+            outcome: Outcome::Failed {
+                why: Failure {
+                    code: "check-failed".to_owned(),
+                    what: format!("{}: {} instead of {}.", bad.check, bad.seen, bad.expected),
+                    what_now: "Put it right, then run the drill again.".to_owned(),
+                },
+            },
+            checks,
+        },
+    }
+}
+
+async fn check_one(drills: &Drills, item: CheckItem, targets: &[runbooks::TargetId]) -> Result<Vec<CheckResult>, Problem> {
+    let service = &drills.0.service;
+    let result = |what: String, expected: &str, seen: String, passed| CheckResult {
+        check: format!("{}{what}", item.word()),
+        expected: expected.to_owned(),
+        seen,
+        passed,
+    };
+    if item == CheckItem::StoreFree {
+        let ready = service.ready().await;
+        let seen = ready.as_ref().err().map_or_else(|| "they can".to_owned(), |problem| problem.detail.clone());
+        return Ok(vec![result(String::new(), "database and evidence log can be written", seen, ready.is_ok())]);
+    }
+    if item == CheckItem::ControlPlane {
+        let seen = "the embedded control plane is part of this appliance".to_owned();
+        return Ok(vec![result(String::new(), "it answers", seen, true)]);
+    }
+    let images = service.images().await?;
+    let mut found = Vec::new();
+    for target in targets {
+        let Ok(endpoint) = target.as_str().parse::<EndpointId>() else { continue };
+        let view = service.endpoint(&endpoint).await?;
+        let open = view.job.as_ref().filter(|job| !job.state.is_over());
+        let at = format!(" {target}");
+        found.push(match item {
+            CheckItem::ImageVerified => {
+                let image = golden_image(&view, &drills.0.config, &images);
+                let seen = image.map_or_else(|| "none".to_owned(), |image| format!("{} {}", image.name, image.version));
+                result(at, "a golden image that our keys trust", seen, image.is_some())
+            }
+            CheckItem::NoOpenTickets => {
+                let seen = open.map_or_else(|| "none".to_owned(), |job| format!("held by job {}", job.job));
+                result(at, "no live boot ticket", seen, open.is_none())
+            }
+            CheckItem::EndpointIdle | CheckItem::StoreFree | CheckItem::ControlPlane => {
+                let seen = open.map_or_else(|| "no open job".to_owned(), |job| format!("job {} is open", job.job));
+                result(at, "no open job", seen, open.is_none())
+            }
+        });
+    }
+    Ok(found)
+}
+
+async fn reimage(drills: &Drills, permit: WritePermit<Drill>, say: &mpsc::Sender<Said>) -> Happened {
+    let key = permit.key().clone();
+    let job = match drills.job_of(&key) {
+        Some(job) => job,
+        None => match propose(drills, &permit).await {
+            Ok(view) => {
+                let _ = say.send(Said::Ordered(key.clone(), view.job)).await;
+                view.job
+            }
+            Err(problem) => return failed(&key, &problem),
+        },
+    };
+    follow(drills, &key, job, say).await
+}
+
+async fn propose(drills: &Drills, permit: &WritePermit<Drill>) -> Result<JobView, Problem> {
+    let wrong = |why: String| {
+        let remedy = "plan a new drill";
+        Problem::new(409, "drill-refused", "This drill cannot go on", why, remedy)
+    };
+    let endpoint: EndpointId = permit.target().as_str().parse().map_err(|_| wrong("no such endpoint".to_owned()))?;
+    let view = drills.0.service.endpoint(&endpoint).await?;
+    let images = drills.0.service.images().await?;
+    let image = golden_image(&view, &drills.0.config, &images).map(|image| image.image.to_string());
+    if image.as_deref() != Some(permit.image()) {
+        return Err(wrong(format!("the golden image of {endpoint} is no longer the one that was planned")));
+    }
+    let leave = drills.0.service.drill_permit(&endpoint).await?;
+    let actor = Actor { name: format!("trigger:drill:{}", permit.key().run) };
+    drills.0.service.propose_drill(&actor, leave, permit.key().run.as_str()).await
+}
+
+/// Wait until the job is over, passing on when it is held and when it moves again.
+async fn follow(drills: &Drills, key: &OrderKey, job: JobId, say: &mpsc::Sender<Said>) -> Happened {
+    let mut changes = drills.0.service.changes();
+    let mut held = false;
+    loop {
+        changes.borrow_and_update();
+        let view = match drills.0.service.job(job).await {
+            Ok(view) => view,
+            Err(problem) => return failed(key, &problem),
+        };
+        match &view.state {
+            JobState::Recovered => return passed(key, format!("recovered by job {job}"), Vec::new()),
+            JobState::Cancelled { .. } => {
+                return ended(key, "cancelled", "A person cancelled the recovery.", "Ask them why, then run the drill again.");
+            }
+            JobState::Failed { reason, .. } => return ended(key, reason.code(), &view.what, &view.what_now),
+            JobState::Held { reason, .. } if !held => {
+                held = true;
+                let (what, what_now) = (view.what.clone(), view.what_now.clone());
+                let why = Failure { code: reason.code().to_owned(), what, what_now };
+                let _ = say.send(Said::Happened(key.run.clone(), Happened::Held { key: key.clone(), why })).await;
+            }
+            JobState::Working { .. } if held => {
+                held = false;
+                let _ = say.send(Said::Happened(key.run.clone(), Happened::Resumed { key: key.clone() })).await;
+            }
+            JobState::Working { .. } | JobState::Held { .. } => {}
+        }
+        if changes.changed().await.is_err() {
+            return ended(key, "appliance-stops", "The appliance stops.", "It goes on when the appliance starts again.");
+        }
+    }
+}
+
+async fn verify(drills: &Drills, key: &OrderKey, target: &str, image: &str, attest: Attest) -> Happened {
+    let Ok(endpoint) = target.parse::<EndpointId>() else {
+        return ended(key, "unknown-endpoint", "There is no such endpoint.", "Plan a new drill.");
+    };
+    match drills.0.service.endpoint(&endpoint).await {
+        Ok(view) => verified(key, &view, image, attest),
+        Err(problem) => failed(key, &problem),
+    }
+}
+
+fn verified(key: &OrderKey, view: &EndpointView, image: &str, attest: Attest) -> Happened {
+    let check = |check: &str, expected: &str, seen: String, passed| CheckResult {
+        check: check.to_owned(),
+        expected: expected.to_owned(),
+        seen,
+        passed,
+    };
+    let job = view.job.as_ref();
+    let restored = job.map(|job| job.image.to_string()).unwrap_or_default();
+    let quoted = job.is_some_and(|job| view.proven_unix_ms.is_some_and(|at| at >= job.asked_unix_ms));
+    let quote_expected = match attest {
+        Attest::Required => "accepted after the restore",
+        Attest::IfPossible => "accepted, where there is a TPM",
+    };
+    let without_tpm = attest == Attest::IfPossible && view.ek_sha256.is_none();
+    let checks = vec![
+        check("restored-image", image, restored.clone(), restored == image),
+        check("quote", quote_expected, if quoted { "accepted" } else { "none" }.to_owned(), quoted || without_tpm),
+        check(
+            "trusted",
+            "trusted",
+            format!("{:?}", view.state).to_lowercase(),
+            view.state == EndpointState::Trusted || (without_tpm && view.state == EndpointState::Known),
+        ),
+    ];
+    match checks.iter().find(|check| !check.passed).cloned() {
+        None => passed(key, "it runs the image that was written, and proved it", checks),
+        Some(bad) => {
+            let what = format!("{}: {} instead of {}.", bad.check, bad.seen, bad.expected);
+            let what_now = "Treat the endpoint as compromised until it proves itself.".to_owned();
+            let why = Failure { code: "not-proven".to_owned(), what, what_now };
+            Happened::Done { key: key.clone(), outcome: Outcome::Failed { why }, checks }
+        }
+    }
+}
+
+fn passed(key: &OrderKey, what: impl Into<String>, checks: Vec<CheckResult>) -> Happened {
+    Happened::Done { key: key.clone(), outcome: Outcome::Passed { what: what.into() }, checks }
+}
+
+fn failed(key: &OrderKey, problem: &Problem) -> Happened {
+    ended(key, &problem.code, &format!("{}: {}.", problem.title, problem.detail), &format!("{}.", problem.remedy))
+}
+
+fn ended(key: &OrderKey, code: &str, what: &str, what_now: &str) -> Happened {
+    let why = Failure { code: code.to_owned(), what: what.to_owned(), what_now: what_now.to_owned() };
+    Happened::Done { key: key.clone(), outcome: Outcome::Failed { why }, checks: Vec::new() }
+}

@@ -1,0 +1,217 @@
+//! Rehearsals: the adapter between the `runbooks` engine and this appliance.
+//!
+//! ```text
+//! start ─► facts ─► DrillSafe ─► plan ─► Run<Drill> ─┐          Rehearser (one task, run by the daemon)
+//!                                                    ▼
+//!   queue ─► step(run, event) ─► store record ─► Hands::start(order) ─► work ─► its outcome is the next event
+//! ```
+//!
+//! A run's record is stored before its orders are carried out, one file per run in `<data>/drills`; after a restart each
+//! open run is taken up from there and its outstanding orders are given again. A recovery belongs to one order: the job
+//! that an order made is stored with the record, so that the same order never starts a second.
+//!
+//! It must never: obtain a permit for an endpoint whose record does not say drill-safe (the service checks it again), or
+//! carry out an order of a real run: only `Run<Drill>` exists here.
+
+mod facts;
+mod hands;
+mod keep;
+mod paper;
+mod rehearser;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use recovery_protocol::{
+    JobId, Problem,
+    operator::{DrillStepView, DrillView, NewDrill},
+};
+use runbooks::{
+    Ask, DrillSafe, OrderKey, Run, RunId, RunRecord, Target,
+    run::{Task, TaskState},
+    target::Drill,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+pub use self::rehearser::Rehearser;
+use self::rehearser::Said;
+use crate::{
+    config::Config,
+    keys,
+    service::{Actor, Service},
+};
+
+const QUEUE_LEN: usize = 64;
+
+/// Drills. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Drills(Arc<Inner>);
+
+struct Inner {
+    service: Service,
+    config: Arc<Config>,
+    directory: PathBuf,
+    kept: Mutex<BTreeMap<RunId, Kept>>,
+    queue: mpsc::Sender<Said>,
+}
+
+/// What is stored of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    record: RunRecord,
+    /// Which job each order made.
+    jobs: Vec<(OrderKey, JobId)>,
+}
+
+impl Drills {
+    /// Open the drills of a data directory. The second half carries runs out: `daemon` runs it.
+    ///
+    /// # Errors
+    /// [`keep::KeepError`] when the directory cannot be used; a damaged record is logged and left aside.
+    pub fn open(service: Service, config: Arc<Config>) -> Result<(Self, Rehearser), keep::KeepError> {
+        let directory = config.data_dir.join("drills");
+        let kept = keep::read_all(&directory)?;
+        let (queue, said) = mpsc::channel(QUEUE_LEN);
+        let drills = Self(Arc::new(Inner { service, config, directory, kept: Mutex::new(kept), queue }));
+        let rehearser = Rehearser::new(drills.clone(), said);
+        Ok((drills, rehearser))
+    }
+
+    /// Names of the runbooks that can be run.
+    #[must_use]
+    pub fn runbooks(&self) -> Vec<String> {
+        runbooks::library().iter().map(|shipped| shipped.name.to_owned()).collect()
+    }
+
+    /// Every drill on record, newest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<DrillView> {
+        let mut all: Vec<_> = self.kept().values().cloned().collect();
+        all.sort_by_key(|kept| std::cmp::Reverse(kept.record.planned_at_ms));
+        all.iter().map(view).collect()
+    }
+
+    /// One drill.
+    ///
+    /// # Errors
+    /// 404 `unknown-drill`.
+    pub fn view(&self, drill: &str) -> Result<DrillView, Problem> {
+        self.find(drill).map(|kept| view(&kept))
+    }
+
+    /// The report of a drill, as one page of HTML; of a running one as it stands.
+    ///
+    /// # Errors
+    /// 404 `unknown-drill`, or what the service refuses.
+    pub async fn report(&self, drill: &str) -> Result<String, Problem> {
+        let kept = self.find(drill)?;
+        paper::html(&self.0.service, &self.0.config, &kept).await
+    }
+
+    /// Plan a drill and let it begin.
+    ///
+    /// # Errors
+    /// 404 `unknown-runbook` or `unknown-endpoint`; 409 `not-drill-safe` or `drill-refused` with the planner's reason.
+    pub async fn start(&self, actor: &Actor, new: NewDrill) -> Result<DrillView, Problem> {
+        let shipped = runbooks::library().iter().find(|shipped| shipped.name == new.runbook).ok_or_else(|| {
+            let remedy = format!("choose one of: {}", self.runbooks().join(", "));
+            Problem::new(404, "unknown-runbook", "No such runbook", format!("`{}`", new.runbook), remedy)
+        })?;
+        let refused = |why: String| {
+            let remedy = "choose another runbook or endpoint; a drill needs endpoints that may be drilled";
+            Problem::new(409, "drill-refused", "This drill cannot be planned", why, remedy)
+        };
+        let runbook = runbooks::parse(shipped.text).map_err(|error| refused(error.to_string()))?;
+        let (facts, scope) = facts::of(&self.0.service, &self.0.config, &new.endpoints).await?;
+        let mut targets: Vec<Target<Drill>> = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let safe = DrillSafe::resolve(fact, &scope).map_err(|error| {
+                let remedy = "put a bench, spare-disk or virtual endpoint on record with `--drill-safe`";
+                Problem::new(409, "not-drill-safe", "This endpoint may not be drilled", error.to_string(), remedy)
+            })?;
+            targets.push(safe.into());
+        }
+        let id = keys::random::<8>().map_err(|error| crate::api::gate::random_failed(&error))?;
+        let ask = Ask { run: RunId::new(hex::encode(id)), requester: actor.name.clone(), now_ms: now_ms() };
+        let run = runbooks::plan(runbook, targets, ask).map_err(|error| refused(error.to_string()))?;
+        let kept = Kept { record: run.record().clone(), jobs: Vec::new() };
+        let answer = view(&kept);
+        let place = self.0.queue.reserve().await.map_err(|_| refused("the appliance stops".to_owned()))?;
+        self.store(&kept)?;
+        place.send(Said::Begin(Box::new(run)));
+        let facts = serde_json::json!({ "drill": answer.drill, "runbook": answer.runbook, "binding": kept.record.binding });
+        self.0.service.note("order.drill", actor, None, None, facts).await?;
+        Ok(answer)
+    }
+
+    fn find(&self, drill: &str) -> Result<Kept, Problem> {
+        self.kept().get(&RunId::new(drill)).cloned().ok_or_else(|| {
+            let remedy = "list the drills in the console or start one with `groundstate drill run`";
+            Problem::new(404, "unknown-drill", "No such drill", format!("`{drill}`"), remedy)
+        })
+    }
+
+    /// Make a run's record durable, then visible.
+    fn store(&self, kept: &Kept) -> Result<(), Problem> {
+        keep::write(&self.0.directory, kept).map_err(|error| {
+            tracing::error!(%error, "a drill could not be stored");
+            let remedy = "check the data directory's disk";
+            Problem::new(500, "drill-not-stored", "The drill could not be stored", error.to_string(), remedy)
+        })?;
+        self.kept().insert(kept.record.run.clone(), kept.clone());
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<RunId, Kept>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn view(kept: &Kept) -> DrillView {
+    let record = &kept.record;
+    let steps = record.tasks.iter().map(|task| {
+        let (state, what) = step_words(task);
+        let endpoint = task.target.as_ref().and_then(|target| target.as_str().parse().ok());
+        DrillStepView { step: task.step.to_string(), endpoint, state: state.to_owned(), what }
+    });
+    DrillView {
+        drill: record.run.to_string(),
+        runbook: format!("{} v{}", record.runbook.name, record.runbook.version),
+        state: match record.state_word() {
+            "planned" => "running".to_owned(),
+            word => word.to_owned(),
+        },
+        steps: steps.collect(),
+        jobs: kept.jobs.iter().map(|(_, job)| *job).collect(),
+    }
+}
+
+fn step_words(task: &Task) -> (&'static str, String) {
+    match &task.state {
+        TaskState::Pending => ("pending", String::new()),
+        TaskState::Working { held: Some(why), .. } => ("running", format!("held: {} {}", why.what, why.what_now)),
+        TaskState::Working { .. } => ("running", String::new()),
+        TaskState::Passed { what, .. } => ("passed", what.clone()),
+        TaskState::Failed { why, .. } => ("failed", format!("{} {}", why.what, why.what_now)),
+        TaskState::Skipped { why, .. } => ("skipped", why.clone()),
+    }
+}
+
+fn resume(kept: &Kept, facts: Vec<runbooks::EndpointFacts>, scope: &runbooks::DrillScope) -> Option<Run<Drill>> {
+    match Run::<Drill>::resume(kept.record.clone(), facts, scope) {
+        Ok(run) => Some(run),
+        Err(error) => {
+            tracing::error!(run = %kept.record.run, %error, "a drill could not be taken up again");
+            None
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,149 @@
+//! The one task that steps every run: events in, records stored, orders handed out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::FuturesUnordered,
+};
+use recovery_protocol::JobId;
+use runbooks::{Happened, OrderKey, Run, RunEvent, RunId, step, target::Drill};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Drills, Kept, facts, hands, hands::Hands, now_ms, resume};
+
+/// What reaches the rehearser.
+pub enum Said {
+    /// A planned run begins.
+    Begin(Box<Run<Drill>>),
+    /// Something happened in a run.
+    Happened(RunId, Happened),
+    /// An order made a job.
+    Ordered(OrderKey, JobId),
+}
+
+/// Carries drills out.
+pub struct Rehearser {
+    drills: Drills,
+    said: mpsc::Receiver<Said>,
+    runs: BTreeMap<RunId, Run<Drill>>,
+    hands: Hands,
+}
+
+type Works = FuturesUnordered<BoxFuture<'static, ()>>;
+
+impl Rehearser {
+    pub(super) fn new(drills: Drills, said: mpsc::Receiver<Said>) -> Self {
+        Self { drills, said, runs: BTreeMap::new(), hands: Hands::default() }
+    }
+
+    /// Carry runs out until `stop`. What is open then is taken up again at the next start.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut works: Works = FuturesUnordered::new();
+        self.take_up(&works).await;
+        loop {
+            let wake = self.runs.values().filter_map(Run::next_wake_ms).min();
+            let until_wake = Duration::from_millis(wake.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms())));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = works.next(), if !works.is_empty() => {}
+                () = tokio::time::sleep(until_wake) => self.tick(&works),
+                said = self.said.recv() => match said {
+                    Some(said) => self.hear(said, &works),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn take_up(&mut self, works: &Works) {
+        let open: Vec<Kept> =
+            self.drills.kept().values().filter(|kept| kept.record.state_word() != "planned").cloned().collect();
+        for kept in open {
+            if matches!(kept.record.stage, runbooks::run::Stage::Over { .. }) {
+                continue;
+            }
+            let named: Vec<_> =
+                kept.record.targets.iter().filter_map(|frozen| frozen.target.as_str().parse().ok()).collect();
+            let (facts, scope) =
+                facts::of(&self.drills.0.service, &self.drills.0.config, &named).await.unwrap_or_default();
+            let Some(run) = resume(&kept, facts, &scope) else { continue };
+            for order in run.outstanding() {
+                works.push(self.work(order));
+            }
+            self.runs.insert(kept.record.run.clone(), run);
+        }
+    }
+
+    fn hear(&mut self, said: Said, works: &Works) {
+        match said {
+            Said::Begin(run) => {
+                let id = run.record().run.clone();
+                self.runs.insert(id.clone(), *run);
+                self.take(&id, Happened::Begin, works);
+            }
+            Said::Happened(id, what) => self.take(&id, what, works),
+            Said::Ordered(key, job) => {
+                let kept = self.drills.kept().get(&key.run).cloned();
+                if let Some(mut kept) = kept {
+                    kept.jobs.push((key, job));
+                    let _ = self.drills.store(&kept);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, works: &Works) {
+        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        for id in ids {
+            self.take(&id, Happened::Tick, works);
+        }
+    }
+
+    /// One event: step, store, then act. A run that cannot be stored does not act; its limits end it.
+    fn take(&mut self, id: &RunId, what: Happened, works: &Works) {
+        let mut pending = vec![what];
+        while let Some(what) = pending.pop() {
+            let Some(run) = self.runs.get(id) else { return };
+            let (next, effects) = match step(run, RunEvent::new(now_ms(), what)) {
+                Ok(stepped) => stepped,
+                Err(refusal) => {
+                    tracing::debug!(run = %id, %refusal, "an event did not fit its run");
+                    continue;
+                }
+            };
+            let jobs = self.drills.kept().get(id).map(|kept| kept.jobs.clone()).unwrap_or_default();
+            let kept = Kept { record: next.record().clone(), jobs };
+            if self.drills.store(&kept).is_err() {
+                return;
+            }
+            let over = next.is_over();
+            self.runs.insert(id.clone(), next);
+            pending.extend(effects.into_iter().filter_map(|effect| effect.carry_out(&self.hands)));
+            while let Some(order) = self.hands.next() {
+                works.push(self.work(order));
+            }
+            while let Some(key) = self.hands.next_dropped() {
+                tracing::info!(run = %id, order = %key, "nobody waits for this order any more");
+            }
+            if over {
+                tracing::info!(run = %id, state = kept.record.state_word(), "drill over");
+                self.runs.remove(id);
+            }
+        }
+    }
+
+    fn work(&self, order: runbooks::Order<Drill>) -> BoxFuture<'static, ()> {
+        Box::pin(hands::work(self.drills.clone(), order, self.drills.0.queue.clone()))
+    }
+}
+
+impl Drills {
+    /// The job that an order made before.
+    pub(super) fn job_of(&self, key: &OrderKey) -> Option<JobId> {
+        let kept = self.kept();
+        kept.get(&key.run)?.jobs.iter().find(|(made, _)| made == key).map(|(_, job)| *job)
+    }
+}

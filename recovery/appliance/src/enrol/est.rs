@@ -1,0 +1,224 @@
+//! Enrolment over Secure Transport (RFC 7030, RFC 8951) on the endpoints' listener.
+//!
+//! | path under `/.well-known/est[/<label>]` | who may | answer |
+//! |---|---|---|
+//! | `GET cacerts` | anyone | the site's root |
+//! | `GET csrattrs` | anyone | what a request should hold: an ECDSA P-256 key |
+//! | `POST simpleenroll` | HTTP Basic with the one-time secret that a verified quote earned | a certificate for the proven key |
+//! | `POST simplereenroll` | mTLS with a certificate of ours that is on record and not revoked | a new one for the same key |
+//!
+//! Beside it `GET /pki/crl` (DER, RFC 5280 §5). Renewal with another key is refused: the old key lives in the TPM, and a
+//! signature of it says nothing about where the new one lives. A new key needs a new proof.
+//!
+//! Base64 goes out in lines of 64 and comes in with any: strongSwan sends none, libest refuses that, both are in use.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Extension, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use recovery_protocol::{EndpointId, JobId, Problem, operator::EndpointState};
+
+use super::{
+    ca::{Authority, CaError, Request},
+    cms,
+};
+use crate::{api::Refusal, service::Service, tls::Peer};
+
+/// `SEQUENCE { SEQUENCE { ecPublicKey, SET { prime256v1 } }, ecdsa-with-SHA256 }` (RFC 7030 §4.5.2, RFC 5480 §2.1.1).
+const CSR_ATTRIBUTES: &[u8] = &[
+    0x30, 0x21, 0x30, 0x15, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x31, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48,
+    0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
+];
+const BODY_LEN_MAX: usize = 32 * 1024;
+
+#[derive(Clone)]
+struct Est {
+    service: Service,
+    authority: Arc<Authority>,
+}
+
+/// The EST routes and the CRL.
+pub fn router(service: Service, authority: Arc<Authority>) -> Router {
+    let operations = Router::new()
+        .route("/cacerts", get(ca_certs))
+        .route("/csrattrs", get(csr_attributes))
+        .route("/simpleenroll", post(simple_enroll))
+        .route("/simplereenroll", post(simple_reenroll));
+    Router::new()
+        .nest("/.well-known/est", operations.clone())
+        .nest("/.well-known/est/{label}", operations)
+        .route("/pki/crl", get(crl))
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(Est { service, authority })
+}
+
+async fn ca_certs(State(est): State<Est>) -> Response {
+    certificates("application/pkcs7-mime", &[est.authority.root()])
+}
+
+async fn csr_attributes() -> Response {
+    in_base64("application/csrattrs", CSR_ATTRIBUTES)
+}
+
+async fn crl(State(est): State<Est>) -> Result<Response, Refusal> {
+    let revoked: Vec<_> = est
+        .service
+        .revoked_certificates()
+        .await?
+        .into_iter()
+        .filter_map(|certificate| Some((certificate.serial, certificate.revoked_unix_ms? / 1000)))
+        .collect();
+    let der = est.authority.crl(&revoked, now()).map_err(problem)?;
+    Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der).into_response())
+}
+
+async fn simple_enroll(State(est): State<Est>, headers: HeaderMap, body: Bytes) -> Response {
+    let Some((user, password)) = basic(&headers) else {
+        return challenge(Problem::new(
+            401,
+            "unauthenticated",
+            "A one-time secret is needed",
+            "the request carries no HTTP Basic credentials",
+            "check in with the agent: a verified quote earns the secret",
+        ));
+    };
+    match enroll(&est, &user, &password, &headers, &body).await {
+        Ok(response) => response,
+        Err(problem) if problem.status == 401 => challenge(problem),
+        Err(problem) => Refusal(problem).into_response(),
+    }
+}
+
+async fn enroll(
+    est: &Est,
+    user: &str,
+    password: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Problem> {
+    let request = certificate_request(headers, body)?;
+    let grant = est.service.redeem_est(user, password, request.spki()).await?;
+    let certificate = match grant.issued {
+        Some(certificate) => certificate,
+        None => issue(est, &request, &grant.endpoint, grant.job).await?,
+    };
+    Ok(certificates("application/pkcs7-mime; smime-type=certs-only", &[&certificate]))
+}
+
+async fn simple_reenroll(
+    State(est): State<Est>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let refused = |code: &str, detail: &str, remedy: &str| {
+        Problem::new(403, code, "This certificate cannot be renewed", detail, remedy)
+    };
+    let unknown = || {
+        let detail = "the connection shows no certificate of this site that is on record and valid";
+        refused("certificate-refused", detail, "recover the endpoint, or enrol it again after a check-in")
+    };
+    let holder = peer.certificate.and_then(|der| est.authority.endpoint_of(&der, now())).ok_or_else(unknown)?;
+    let on_record = est.service.certificate(&holder.serial).await?.ok_or_else(unknown)?;
+    if on_record.revoked_unix_ms.is_some() || on_record.endpoint != holder.endpoint {
+        return Err(unknown().into());
+    }
+    let state = est.service.endpoint(&holder.endpoint).await?.state;
+    if state != EndpointState::Trusted {
+        let detail = format!("{} is not trusted now", holder.endpoint);
+        return Err(refused("endpoint-not-trusted", &detail, "recover the endpoint first").into());
+    }
+    let request = certificate_request(&headers, &body)?;
+    if request.spki() != holder.spki {
+        let detail = "the request is for another key than the certificate's";
+        return Err(refused("rekey-refused", detail, "renew with the same key; a new key is proven by a check-in").into());
+    }
+    let certificate = issue(&est, &request, &holder.endpoint, on_record.job).await?;
+    Ok(certificates("application/pkcs7-mime; smime-type=certs-only", &[&certificate]))
+}
+
+async fn issue(est: &Est, request: &Request, endpoint: &EndpointId, job: JobId) -> Result<Vec<u8>, Problem> {
+    let issued = est.authority.issue(request, endpoint, now()).map_err(problem)?;
+    est.service.certificate_issued(job, &issued.serial, &issued.certificate).await?;
+    tracing::info!(%endpoint, %job, serial = issued.serial, "certificate issued");
+    Ok(issued.certificate)
+}
+
+fn certificate_request(headers: &HeaderMap, body: &[u8]) -> Result<Request, Problem> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/pkcs10") {
+        let detail = format!("its content type is `{media_type}`");
+        let remedy = "send `Content-Type: application/pkcs10` with base64 of the DER request";
+        return Err(Problem::new(415, "not-a-certificate-request", "Not a certificate request", detail, remedy));
+    }
+    let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let der = STANDARD.decode(text).map_err(|_| problem(CaError::Csr { why: "it is not base64".to_owned() }))?;
+    Request::from_der(&der).map_err(problem)
+}
+
+fn problem(error: CaError) -> Problem {
+    match error {
+        CaError::Csr { why } => Problem::new(
+            400,
+            "certificate-request-refused",
+            "The certificate request cannot be used",
+            why,
+            "send a PKCS#10 request signed by its own ECDSA P-256 key",
+        ),
+        other => {
+            tracing::error!(error = %other, "the enrolment CA failed");
+            let remedy = "look at the appliance's log";
+            Problem::new(500, "enrolment-ca-failed", "The enrolment CA failed", other.to_string(), remedy)
+        }
+    }
+}
+
+/// User and password of HTTP Basic (RFC 7617 §2).
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let (scheme, encoded) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+fn challenge(problem: Problem) -> Response {
+    let mut response = Refusal(problem).into_response();
+    let basic = HeaderValue::from_static(r#"Basic realm="groundstate", charset="UTF-8""#);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    response
+}
+
+fn certificates(media_type: &'static str, der: &[&[u8]]) -> Response {
+    in_base64(media_type, &cms::certs_only(der.iter().copied()))
+}
+
+fn in_base64(media_type: &'static str, der: &[u8]) -> Response {
+    let text = STANDARD.encode(der);
+    let mut lines = String::with_capacity(text.len() + text.len() / 64 + 1);
+    for line in text.as_bytes().chunks(64) {
+        lines.extend(line.iter().map(|byte| char::from(*byte)));
+        lines.push('\n');
+    }
+    let headers = [(header::CONTENT_TYPE, media_type), (CONTENT_TRANSFER_ENCODING, "base64")];
+    (StatusCode::OK, headers, lines).into_response()
+}
+
+/// RFC 7030 §4.1.3 wants it, RFC 8951 §3 has clients ignore it; older clients need it.
+const CONTENT_TRANSFER_ENCODING: header::HeaderName = header::HeaderName::from_static("content-transfer-encoding");
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,149 @@
+//! `/metrics`: what a monitoring system may count, in OpenMetrics text. Behind the gate like any other call.
+//!
+//! Names begin with `groundstate_`, units are base units. No label names an endpoint: a site has too many, and the
+//! evidence log knows them anyway. Counters of requests live here; all others are read from the service at each scrape.
+
+use std::{fs, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::header,
+    middleware::Next,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+use recovery_protocol::Problem;
+
+use crate::{
+    api::{People, Refusal, Route},
+    service::Figures,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: String,
+}
+
+/// Counters of the people's listener.
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabel, Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
+        Self { requests: Family::default(), durations: Family::new_with_constructor(histogram) }
+    }
+}
+
+/// The route.
+pub fn routes() -> Vec<Route> {
+    vec![("/metrics", get(scrape))]
+}
+
+/// Count each request by route pattern (never by path: a stranger could make up as many as he likes).
+pub async fn count(
+    State(metrics): State<std::sync::Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let method = if request.method().as_str().len() > 7 { "(other)" } else { request.method().as_str() }.to_owned();
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    metrics.durations.get_or_create(&RouteLabel { route: route.clone() }).observe(begun.elapsed().as_secs_f64());
+    metrics.requests.get_or_create(&RequestLabels { route, method, status: response.status().as_u16() }).inc();
+    response
+}
+
+async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
+    let status = people.service.status().await?;
+    let figures = people.service.figures().await?;
+    let mut registry = Registry::with_prefix("groundstate");
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "What runs", build);
+    registry.register("http_requests", "Requests of people, scripts and webhooks", people.metrics.requests.clone());
+    let durations = people.metrics.durations.clone();
+    registry.register_with_unit("http_request_duration", "Time to the answer's head", Unit::Seconds, durations);
+    gauge(&mut registry, "up_seconds", "Seconds since the start", status.up_seconds);
+    gauge(&mut registry, "jobs_held", "Jobs that wait for a person", status.jobs_held);
+    if let Some(bytes) = resident_bytes() {
+        gauge(&mut registry, "resident_bytes", "Memory of the appliance's process", bytes);
+    }
+    register_figures(&mut registry, figures);
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| {
+        Refusal(Problem::new(500, "metrics-failed", "Metrics could not be written", error.to_string(), "look at the log"))
+    })?;
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}
+
+fn register_figures(registry: &mut Registry, figures: Figures) {
+    gauges(registry, "endpoints", "Endpoints on record", "state", figures.endpoints);
+    gauges(registry, "jobs_open", "Recovery jobs that are not over", "stage", figures.jobs_open);
+    counters(registry, "jobs", "Recovery jobs that are over", "result", figures.jobs_over);
+    counters(registry, "boot_requests", "Boot requests answered", "answer", figures.boot_requests);
+    counters(registry, "attestations", "Quotes judged", "verdict", figures.attestations);
+    counters(registry, "refusals", "Refusals", "code", figures.refusals);
+    counters(registry, "triggers", "Triggers decided", "decision", figures.triggers);
+    counter(registry, "image_bytes_sent", "Bytes of chunk frames sent", figures.frame_bytes);
+    gauge(registry, "evidence_entries", "Entries of the evidence log", figures.evidence_entries);
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge = Gauge::<i64>::default();
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter = Counter::<u64>::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
+type Labels = Vec<(String, String)>;
+
+fn gauges(registry: &mut Registry, name: &str, help: &str, label: &str, values: Vec<(String, u64)>) {
+    let family = Family::<Labels, Gauge>::default();
+    for (value, count) in values {
+        family.get_or_create(&vec![(label.to_owned(), value)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    registry.register(name, help, family);
+}
+
+fn counters(registry: &mut Registry, name: &str, help: &str, label: &str, values: Vec<(String, u64)>) {
+    let family = Family::<Labels, Counter>::default();
+    for (value, count) in values {
+        family.get_or_create(&vec![(label.to_owned(), value)]).inc_by(count);
+    }
+    registry.register(name, help, family);
+}
+
+/// Resident memory from `/proc/self/status` (`VmRSS`, in kB; proc(5)).
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,387 @@
+//! The TLS accept loop: one future that serves one listener with one axum router.
+//!
+//! ```text
+//! permit ─► accept ─► handshake (limit) ─► request head (limit) ─► router ─► … ─► close
+//!    └──────────────── returned when the connection ends ◄───────────────────────┘
+//! stop ─► no new connections ─► running requests finish (limit) ─► the rest is cut ─► the future ends
+//! ```
+//!
+//! Connection tasks live in a [`JoinSet`] that the future owns: when it ends or is dropped, so do they. A panic in a
+//! handler costs its connection and an error in the log, not the appliance: whoever reaches the port must not be able
+//! to stop a recovery.
+//!
+//! It must never: choose a crypto provider by default (ring is passed), accept without a permit, or wait without a limit.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{VerifierBuilderError, WebPkiClientVerifier},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// Who is at the other end, and whether we are leaving: in the extensions of every request.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its certificate, verified against [`server_config`]'s client root; `None` when it showed none.
+    pub certificate: Option<CertificateDer<'static>>,
+    /// Cancelled when the appliance stops: a handler that streams without end must end then.
+    pub stopping: CancellationToken,
+}
+
+/// Limits of one listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From accept to a finished TLS handshake.
+    pub handshake: Duration,
+    /// From the first moment a request is awaited to its whole head.
+    pub head: Duration,
+    /// Connections at once; more wait in the kernel's backlog.
+    pub connections: usize,
+    /// From stop to cutting what still runs.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(20),
+            connections: 512,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a server configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Key and certificate do not fit, or rustls does not know their kind.
+    #[error("the appliance's TLS key and certificate cannot be used; run `groundstate init` in an empty data directory")]
+    Config(#[source] rustls::Error),
+    /// A file holds no PEM of the right kind.
+    #[error("the appliance's TLS key or certificate is not PEM; restore `tls.key`, remove `tls.crt` and start again")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    /// The root for client certificates cannot be used.
+    #[error("the enrolment root cannot be used to verify endpoints; restore the data directory's `ca` folder")]
+    ClientRoot(#[source] VerifierBuilderError),
+}
+
+/// A server configuration for TLS 1.2 and 1.3 over ring, from PEM. With `client_root`, a client may show a certificate of that
+/// root (and is refused with any other); whether it must, each route decides by [`Peer::certificate`].
+///
+/// # Errors
+/// [`TlsError`] when key, certificate or root cannot be used.
+pub fn server_config(
+    certificates_pem: &str,
+    key_pem: &str,
+    client_root: Option<CertificateDer<'static>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(certificates_pem.as_bytes()).collect::<Result<_, _>>().map_err(TlsError::Pem)?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(TlsError::Pem)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .map_err(TlsError::Config)?;
+    let builder = match client_root {
+        None => builder.with_no_client_auth(),
+        Some(root) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(root).map_err(TlsError::Config)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(TlsError::ClientRoot)?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(certificates, key).map_err(TlsError::Config)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Serve `router` on `listener` until `stop`, then drain. Dropping the future cuts every connection.
+pub async fn serve(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(config);
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    while let Some((stream, address, permit)) = next_connection(&listener, &permits, &stop).await {
+        while let Some(ended) = connections.try_join_next() {
+            report(ended);
+        }
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        connections.spawn(async move {
+            let _permit = permit;
+            connection(stream, address, acceptor, router, limits, stop).await;
+        });
+    }
+    drop(listener);
+    let drained = timeout(limits.drain, async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections cut: they did not end in time");
+    }
+}
+
+async fn next_connection(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    loop {
+        let accepted = async {
+            let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit))
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accepted => accepted?,
+            () = stop.cancelled() => return None,
+        };
+        match accepted {
+            Ok((stream, address)) => return Some((stream, address, permit)),
+            Err(error) => {
+                // Out of file descriptors, or the peer left while it waited: a busy loop would make either worse.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a request handler failed; its connection is closed");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(limits.handshake, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let peer = Peer { address, certificate: certificate.map(|der| der.clone().into_owned()), stopping: stop.clone() };
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    // One write for head and body: an EST client in the field reads `Content-Length` wrongly when its digits are split
+    // across TLS records (strongSwan 5.9.8).
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .writev(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "connection ended early");
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    //! Also gives other modules' tests a listener to speak to: [`TestListener`].
+
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpStream as StdStream,
+    };
+
+    use axum::routing::get;
+    use rustls::{ClientConfig, ClientConnection, Stream};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A served router: its address, its certificate, and the way to stop it.
+    pub struct TestListener {
+        pub address: SocketAddr,
+        pub certificate: CertificateDer<'static>,
+        pub stop: CancellationToken,
+        pub served: tokio::task::JoinHandle<()>,
+    }
+
+    impl TestListener {
+        pub async fn start(router: Router, limits: Limits, client_root: Option<CertificateDer<'static>>) -> Self {
+            let pair = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, "127.0.0.1");
+            let own = params.self_signed(&pair).unwrap();
+            let certificate = own.der().clone();
+            let config = server_config(&own.pem(), &pair.serialize_pem(), client_root).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let stop = CancellationToken::new();
+            let served = tokio::spawn(serve(listener, config, router, limits, stop.clone()));
+            Self { address, certificate, stop, served }
+        }
+
+        pub fn connect(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> (ClientConnection, StdStream) {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.certificate.clone()).unwrap();
+            let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_protocol_versions(versions)
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let name = "127.0.0.1".try_into().unwrap();
+            let stream = StdStream::connect(self.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            (ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+        }
+
+        /// Send one request in full, read until the appliance closes.
+        pub async fn speak(&self, versions: &'static [&'static rustls::SupportedProtocolVersion], request: &str) -> String {
+            let (mut tls, mut stream) = self.connect(versions);
+            let request = request.to_owned();
+            tokio::task::spawn_blocking(move || {
+                let mut stream = Stream::new(&mut tls, &mut stream);
+                stream.write_all(request.as_bytes()).unwrap();
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer);
+                String::from_utf8_lossy(&answer).into_owned()
+            })
+            .await
+            .unwrap()
+        }
+    }
+
+    const ASK: &str = "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    fn hello() -> Router {
+        Router::new().route("/hello", get(|peer: axum::Extension<Peer>| async move { peer.address.ip().to_string() }))
+    }
+
+    fn short() -> Limits {
+        Limits { handshake: Duration::from_millis(200), head: Duration::from_millis(200), ..Limits::default() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn both_tls_versions_are_served_and_the_peer_is_known() {
+        let listener = TestListener::start(hello(), Limits::default(), None).await;
+        static VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+        for version in VERSIONS.chunks(1) {
+            let answer = listener.speak(version, ASK).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_peer_that_says_nothing_is_cut_off() {
+        let listener = TestListener::start(hello(), short(), None).await;
+        let mut silent = StdStream::connect(listener.address).unwrap();
+        silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let ended = tokio::task::spawn_blocking(move || silent.read(&mut [0; 16])).await.unwrap();
+        assert!(matches!(ended, Ok(0)) || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn half_a_request_head_is_cut_off() {
+        let listener = TestListener::start(hello(), short(), None).await;
+        let answer = listener.speak(rustls::ALL_VERSIONS, "GET /hello HTTP/1.1\r\nHost:").await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_running_request_finishes_after_stop_and_nobody_new_gets_in() {
+        let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (inside, go) = (Arc::clone(&entered), Arc::clone(&release));
+        let slow = get(move || async move {
+            inside.notify_one();
+            go.notified().await;
+            "finished"
+        });
+        let listener = TestListener::start(Router::new().route("/hello", slow), Limits::default(), None).await;
+        let (mut tls, mut stream) = listener.connect(rustls::ALL_VERSIONS);
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = Stream::new(&mut tls, &mut stream);
+            stream.write_all(ASK.as_bytes()).unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            answer
+        });
+        entered.notified().await;
+        listener.stop.cancel();
+        release.notify_one();
+        assert!(asked.await.unwrap().ends_with("finished"));
+        listener.served.await.unwrap();
+        assert!(StdStream::connect(listener.address).is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_permit_means_one_connection_at_a_time() {
+        let limits = Limits { connections: 1, ..short() };
+        let listener = TestListener::start(hello(), limits, None).await;
+        // Holds the only permit until its handshake limit; the second is served after it, not never.
+        let _silent = StdStream::connect(listener.address).unwrap();
+        let answer = listener.speak(rustls::ALL_VERSIONS, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_head_travels_in_one_record() {
+        let listener = TestListener::start(hello(), Limits::default(), None).await;
+        let (mut tls, mut stream) = listener.connect(&[&rustls::version::TLS12]);
+        let first_record = tokio::task::spawn_blocking(move || {
+            while tls.is_handshaking() {
+                tls.complete_io(&mut stream).unwrap();
+            }
+            tls.writer().write_all(ASK.as_bytes()).unwrap();
+            tls.write_tls(&mut stream).unwrap();
+            let mut header = [0; 5];
+            stream.read_exact(&mut header).unwrap();
+            let mut record = header.to_vec();
+            record.resize(5 + usize::from(u16::from_be_bytes([header[3], header[4]])), 0);
+            stream.read_exact(&mut record[5..]).unwrap();
+            tls.read_tls(&mut record.as_slice()).unwrap();
+            let plain = tls.process_new_packets().unwrap().plaintext_bytes_to_read();
+            let mut text = vec![0; plain];
+            tls.reader().read_exact(&mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        });
+        let text = first_record.await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("\r\n\r\n") && text.ends_with("127.0.0.1"), "{text}");
+    }
+}
