@@ -7,7 +7,11 @@
 //! | `groundstate-agent install --root DIR --esp DIR` | puts itself into a golden image being built |
 //! | `groundstate-agent --version` | prints its version |
 
+mod check_in;
 mod client;
+mod disk;
+mod identity;
+mod install;
 mod inventory;
 mod kernel_args;
 mod net;
@@ -38,9 +42,24 @@ fn main() -> ExitCode {
             println!("groundstate-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        ["check-in"] => finish(check_in::run(false)),
+        ["check-in", "--once"] => finish(check_in::run(true)),
+        ["install", "--root", root, "--esp", esp] => {
+            finish(install::install("/proc/self/exe".as_ref(), root.as_ref(), esp.as_ref()))
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(EX_USAGE)
+        }
+    }
+}
+
+fn finish(done: anyhow::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("groundstate-agent: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, TcpConnector};
 
-pub use self::pin::{PinError, SpkiPin};
+pub use self::pin::SpkiPin;
 
 /// An answer longer than this is not one of ours.
 const ANSWER_MAX: u64 = 4 << 20;

@@ -94,6 +94,12 @@ pub fn bring_up(interface: &Interface) -> Result<(), NetError> {
     ioctl::bring_up(&interface.name).map_err(|errno| socket_error(interface, "link up", errno.into()))
 }
 
+/// Whether there is a link partner at the other end of the cable.
+pub fn has_link(interface: &Interface) -> bool {
+    let carrier = Path::new("/sys/class/net").join(&interface.name).join("carrier");
+    fs::read_to_string(carrier).is_ok_and(|text| text.trim() == "1")
+}
+
 /// Asks for an address in round `round` (0, 1, 2, …; later rounds wait longer) and sets it.
 ///
 /// # Errors

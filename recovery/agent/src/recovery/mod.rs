@@ -1,30 +1,87 @@
 //! The recovery system from start to reboot.
 //!
 //! ```text
-//! drivers, network ─► hello ─► proof (TPM) or pairing (a person) ─► next ─┬─► wait ─► next
-//!                                                                          ├─► restore ─► report … ─► reboot
-//!                                                                          └─► reboot | stop
+//! drivers, network ─► hello ─► proof (TPM) or pairing (a person) ─► next ─┬─► wait, stop ─► next
+//!          ▲                                                               ├─► restore ─► … ─► reboot
+//!          └── the appliance does not know us any more ◄───────────────────┤      └─► refused, reported ─► next
+//!                                                                          └─► reboot
 //! ```
 //!
 //! It must never touch a disk without an assignment from the pinned appliance and a manifest that the pinned image keys
-//! signed.
+//! signed, and never loop in silence: each pause says on the screen what it waits for.
+
+mod network;
+mod reporter;
+mod restore;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use recovery_protocol::agent::{BootedAs, Hello, HelloReply};
+use anyhow::Context as _;
+use recovery_protocol::Problem;
+use recovery_protocol::agent::{
+    Assignment, BootedAs, Challenge, Firmware, Hello, HelloReply, Report, Reported, RestoreOrder,
+};
+use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::RecoveryTrust;
 
 use crate::client::{ApiError, Appliance};
-use crate::inventory;
-use crate::kernel_args::{APPLIANCE_PORT, KernelArgs};
-use crate::net::{self, Connected};
+use crate::kernel_args::KernelArgs;
 use crate::pid1::{self, Pulse};
 use crate::screen::Screen;
+use crate::{identity, inventory, net};
 
 /// Where the boot kit's builder puts whom to trust.
 const TRUST_PATH: &str = "/etc/groundstate/trust.json";
+/// Disks are waited for this long before the hello, so that the first inventory is whole.
+const DISKS_WAIT: Duration = Duration::from_secs(4);
+/// An endpoint that is refused at the hello for this long reboots: without a ticket its place is its own disk.
+const REFUSED_MAX: Duration = Duration::from_secs(5 * 60);
+/// Pause before an appliance that refused or was silent is asked again: first, and longest.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
+/// A refusal of ours: its place in the closed list, and the values at hand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refusal {
+    /// Which one.
+    pub reason: HoldReason,
+    /// The values, for a person.
+    pub detail: String,
+}
+
+impl Refusal {
+    fn new(reason: HoldReason, detail: String) -> Self {
+        Self { reason, detail }
+    }
+}
+
+/// Why a restore did not end in a disk that boots.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The agent will not or cannot go on.
+    Refused(Refusal),
+    /// The appliance said to stop.
+    Aborted(String),
+    /// The appliance does not know this session or order any more: begin again with a hello.
+    NotKnown(Box<Problem>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// An error with everything that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
 
 /// Runs as PID 1; ends in a reboot.
 pub fn run() -> ! {
@@ -36,86 +93,242 @@ pub fn run() -> ! {
     screen.show("The recovery system started.", "", "");
     said.iter().for_each(|line| screen.say(line));
     match recover(&screen, &pulse) {
-        Ok(()) => pid1::restart(&screen),
-        Err(error) => pid1::last_words(&screen, "This recovery stopped.", &chain(&error), pid1::LAST_WORDS),
+        Ok(why) => {
+            screen.show("The endpoint reboots.", why, "");
+            pid1::restart(&screen)
+        }
+        Err(error) => {
+            pid1::last_words(&screen, "This recovery stopped.", &format!("{error:#}"), pid1::LAST_WORDS)
+        }
     }
 }
 
-/// An error with everything that caused it.
-fn chain(error: &anyhow::Error) -> String {
-    format!("{error:#}")
+/// What the flow needs throughout.
+struct Recovery<'a> {
+    screen: &'a Screen,
+    pulse: &'a Pulse,
+    args: KernelArgs,
+    trust: RecoveryTrust,
+    appliance: Appliance,
 }
 
-fn recover(screen: &Screen, pulse: &Pulse) -> anyhow::Result<()> {
+/// Recovers; `Ok` says why to reboot.
+fn recover(screen: &Screen, pulse: &Pulse) -> anyhow::Result<String> {
     let args = KernelArgs::parse(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let text =
+        fs::read(TRUST_PATH).with_context(|| format!("reading {TRUST_PATH}; build the boot kit again"))?;
+    let trust: RecoveryTrust =
+        serde_json::from_slice(&text).with_context(|| format!("reading {TRUST_PATH}"))?;
+    screen.say(format!("site {}", trust.site));
     pid1::start_drivers(screen);
-    let connected = connect(screen, pulse, args);
-    let text = fs::read(TRUST_PATH)?;
-    let trust: RecoveryTrust = serde_json::from_slice(&text)?;
-    let address = args.appliance.unwrap_or_else(|| from_lease(&connected));
+    let connected = network::connect(screen, pulse, args);
+    let address = args.appliance.unwrap_or_else(|| network::appliance_of(&connected));
     let appliance = Appliance::new(address, trust.appliance_spki_sha256.parse()?)?;
     std::thread::spawn(move || net::keep(&connected));
+    let recovery = Recovery { screen, pulse, args, trust, appliance };
+    recovery.wait_for_disks();
     loop {
-        let hello = Hello {
-            protocol: recovery_protocol::AGENT_PROTOCOL,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            booted_as: BootedAs::RecoverySystem,
-            inventory: inventory::read(args),
-            tpm: None,
-            enrolment_ticket: None,
-        };
-        screen.say(format!("hello to {address}: {:?}", hello.inventory));
-        match appliance.hello(&hello) {
-            Ok(HelloReply::Wait { .. }) => {}
-            Ok(other) => screen.say(format!("{other:?}")),
-            Err(error @ ApiError::Unreachable { .. }) => screen.say(error.to_string()),
-            Err(error) => screen.say(error.to_string()),
+        let session = recovery.introduce()?;
+        match recovery.obey(&session) {
+            Ok(why) => return Ok(why),
+            Err(problem) => {
+                screen.show(&problem.title, &problem.detail, "The agent introduces itself again.")
+            }
         }
-        std::thread::sleep(Duration::from_secs(5));
     }
 }
 
-fn from_lease(connected: &Connected) -> SocketAddr {
-    let lease = connected.lease;
-    SocketAddr::new(lease.next_server.unwrap_or(lease.server).into(), APPLIANCE_PORT)
-}
+impl Recovery<'_> {
+    fn wait_for_disks(&self) {
+        let until = Instant::now() + DISKS_WAIT;
+        while inventory::disks(Path::new("/sys/block")).is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
 
-/// Tries until one card has an address. Says on the screen what it waits for; never gives up, since a cable may come.
-fn connect(screen: &Screen, pulse: &Pulse, args: KernelArgs) -> Connected {
-    let mut first_packet = true;
-    let mut up = Vec::new();
-    for round in 0.. {
-        let interfaces = net::interfaces(args.boot_mac);
-        for interface in &interfaces {
-            if !up.contains(interface) {
-                match net::bring_up(interface) {
-                    Ok(()) => up.push(interface.clone()),
-                    Err(error) => screen.say(error.to_string()),
-                }
-            }
-        }
-        if interfaces.is_empty() {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        for interface in &interfaces {
-            let on_packet = || {
-                if std::mem::take(&mut first_packet) {
-                    screen.say(format!("first packet {:.1} s after kernel start", pid1::kernel_seconds()));
-                }
+    /// Says hello and proves itself until there is a session. Fails when refused for too long.
+    fn introduce(&self) -> anyhow::Result<String> {
+        let refused_until = Instant::now() + REFUSED_MAX;
+        loop {
+            let problem = match self.try_introduce() {
+                Ok(session) => return Ok(session),
+                Err(problem) => problem,
             };
-            match net::connect(interface, round, on_packet) {
-                Ok(connected) => {
-                    let lease = connected.lease;
-                    screen.say(format!(
-                        "{} is {}/{} (from {})",
-                        interface.mac, lease.address, lease.prefix, lease.server
-                    ));
-                    pulse.beat();
-                    return connected;
+            self.screen.show(&problem.title, &problem.detail, &problem.remedy);
+            if Instant::now() > refused_until {
+                return Err((*problem).into());
+            }
+            std::thread::sleep(PAUSE.1);
+        }
+    }
+
+    /// One hello and one proof.
+    fn try_introduce(&self) -> Result<String, Box<Problem>> {
+        loop {
+            let mut tpm = identity::open_tpm().map_err(|error| tpm_problem(&error))?;
+            let identity = tpm.as_mut().map(identity::of).transpose().map_err(|error| tpm_problem(&error))?;
+            let hello = Hello {
+                protocol: recovery_protocol::AGENT_PROTOCOL,
+                agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+                booted_as: BootedAs::RecoverySystem,
+                inventory: inventory::read(self.args),
+                tpm: identity,
+                enrolment_ticket: None,
+            };
+            self.screen.say(format!("hello to the appliance at {}", self.appliance.address()));
+            match self.patiently(|| self.appliance.hello(&hello))? {
+                HelloReply::Wait { seconds, why } => self.wait(seconds, why),
+                HelloReply::Pair { session, code } => {
+                    let next = "Compare this code with the one in the console and confirm it there.";
+                    self.screen.show(format!("PAIRING CODE  {code}"), "This endpoint has no TPM.", next);
+                    return Ok(session);
                 }
-                Err(error) => screen.say(error.to_string()),
+                HelloReply::Challenge(challenge) => {
+                    let Some(tpm) = tpm.as_mut() else {
+                        return Err(Box::new(no_tpm_problem()));
+                    };
+                    return self.prove(tpm, &challenge);
+                }
             }
         }
     }
-    unreachable!("the rounds do not end")
+
+    fn prove(&self, tpm: &mut crate::tpm::Tpm, challenge: &Challenge) -> Result<String, Box<Problem>> {
+        let proof = identity::prove(tpm, challenge, None).map_err(|error| tpm_problem(&error))?;
+        self.patiently(|| self.appliance.proof(&proof))?;
+        self.screen.show("This endpoint has proven itself.", "", "");
+        Ok(challenge.session.clone())
+    }
+
+    /// Does what it is told until told to reboot, or until the session is not known any more.
+    fn obey(&self, session: &str) -> Result<String, Box<Problem>> {
+        loop {
+            match self.patiently(|| self.appliance.next(session))? {
+                Assignment::Wait { seconds, why } => self.wait(seconds, why),
+                Assignment::Stop { why } => {
+                    self.screen.show(
+                        "A person decides how to go on.",
+                        why,
+                        "Look at the appliance's console.",
+                    );
+                    self.wait_quietly(10);
+                }
+                Assignment::Reboot { why } => return Ok(why),
+                Assignment::Restore(order) => {
+                    if let Some(done) = self.restore(session, &order)? {
+                        return Ok(done);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One restore; `None`: ask for the next assignment.
+    fn restore(&self, session: &str, order: &RestoreOrder) -> Result<Option<String>, Box<Problem>> {
+        self.screen.show(
+            "A golden image is to be restored.",
+            order.image.to_string(),
+            "Leave the endpoint switched on.",
+        );
+        let reporter = reporter::Reporter::new(&self.appliance, session, order, self.screen, self.pulse);
+        let uefi = inventory::read(self.args).firmware != Firmware::Bios;
+        match restore::run(order, &self.trust, uefi, &reporter) {
+            Ok(()) => Ok(Some("The golden image is on the disk, proven, and boots next.".to_owned())),
+            Err(Stop::NotKnown(problem)) => Err(problem),
+            Err(Stop::Aborted(why)) => {
+                self.screen.show(
+                    "The appliance stopped this restore.",
+                    why,
+                    "Look at the appliance's console.",
+                );
+                self.wait_quietly(2);
+                Ok(None)
+            }
+            Err(Stop::Refused(refusal)) => {
+                self.refuse(session, order, refusal)?;
+                self.wait_quietly(2);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says a refusal on the screen and to the appliance, in the same words.
+    fn refuse(&self, session: &str, order: &RestoreOrder, refusal: Refusal) -> Result<(), Box<Problem>> {
+        let Refusal { reason, detail } = refusal;
+        self.screen.show(reason.what(), &detail, reason.what_now());
+        let what = Reported::Refused { reason, detail };
+        let report = Report { session: session.to_owned(), job: order.job, step_seq: order.step_seq, what };
+        self.patiently(|| self.appliance.report(&report)).map(drop)
+    }
+
+    fn wait(&self, seconds: u32, why: String) {
+        self.screen.show("Waiting for the appliance.", why, "");
+        self.wait_quietly(seconds);
+    }
+
+    fn wait_quietly(&self, seconds: u32) {
+        self.pulse.beat();
+        std::thread::sleep(Duration::from_secs(u64::from(seconds.clamp(1, 60))));
+    }
+
+    fn patiently<T>(&self, call: impl FnMut() -> Result<T, ApiError>) -> Result<T, Box<Problem>> {
+        patiently(self.screen, self.pulse, call).map_err(|stop| match stop {
+            Stop::NotKnown(problem) => problem,
+            Stop::Aborted(why) => Box::new(agent_problem(why)),
+            Stop::Refused(refusal) => Box::new(agent_problem(refusal.detail)),
+        })
+    }
+}
+
+/// Calls until there is an answer. A refusal below 500 is an answer; silence, a busy or a broken appliance is not.
+///
+/// # Errors
+/// [`Stop::NotKnown`] with the appliance's refusal.
+fn patiently<T>(
+    screen: &Screen,
+    pulse: &Pulse,
+    mut call: impl FnMut() -> Result<T, ApiError>,
+) -> Result<T, Stop> {
+    const BUSY: u16 = 429;
+    let mut pause = PAUSE.0;
+    loop {
+        let why = match call() {
+            Ok(value) => {
+                pulse.beat();
+                return Ok(value);
+            }
+            Err(ApiError::Refused(problem)) if problem.status < 500 && problem.status != BUSY => {
+                return Err(Stop::NotKnown(problem));
+            }
+            Err(error) => chain(&error),
+        };
+        screen.show(
+            "The appliance does not answer.",
+            why,
+            "Check the network cable and the appliance; the agent keeps trying.",
+        );
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+fn agent_problem(detail: String) -> Problem {
+    Problem::new(
+        400,
+        "agent-failed",
+        "The agent cannot go on.",
+        detail,
+        "Resume the job, or recover by hand.",
+    )
+}
+
+fn tpm_problem(error: &crate::tpm::TpmError) -> Box<Problem> {
+    let remedy = "Switch the endpoint off and on; if it stays, clear the TPM in the firmware's setup or replace the board.";
+    Box::new(Problem::new(400, "tpm-failed", "This endpoint's TPM does not work.", chain(error), remedy))
+}
+
+fn no_tpm_problem() -> Problem {
+    let detail = "The appliance asks for a TPM's proof, and this endpoint has no TPM.";
+    let remedy = "Switch the TPM on in the firmware's setup, or approve this endpoint without one.";
+    Problem::new(400, "no-tpm", "This endpoint cannot prove itself.", detail, remedy)
 }

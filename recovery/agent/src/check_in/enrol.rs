@@ -1,0 +1,83 @@
+//! A certificate for a key that never leaves the TPM, over EST (RFC 7030): one request, authorised by the one-time secret
+//! that the proof earned.
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData as _};
+use recovery_protocol::agent::EnrolOrder;
+
+use super::certs_only::{self, Certificate};
+use crate::client::Appliance;
+use crate::tpm::{CsrKey, Key, Tpm};
+
+/// Columns of base64: libest refuses an unwrapped request, every server accepts a wrapped one.
+const COLUMNS: usize = 64;
+
+/// A certificate for our key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Serial number, lower-case hex.
+    pub serial: String,
+    /// Our certificate, then the others that came along.
+    pub pem: String,
+}
+
+/// Asks for a certificate for `key`.
+pub fn enrol(appliance: &Appliance, tpm: &mut Tpm, key: &Key, order: &EnrolOrder) -> Result<Issued> {
+    let key = CsrKey::new(tpm, key);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, &order.common_name);
+    let request = params.serialize_request(&key).context("the TPM did not sign the certificate request")?;
+    let authorization = format!("Basic {}", STANDARD.encode(format!("{}:{}", order.user, order.password)));
+    let answer = appliance.est(&order.path, &authorization, &wrapped(request.der()))?;
+    issued(&answer, &key.subject_public_key_info())
+}
+
+/// The certificate for the key `spki` in an EST answer.
+fn issued(answer: &str, spki: &[u8]) -> Result<Issued> {
+    let text: String = answer.split_whitespace().collect();
+    let cms = STANDARD.decode(text).context("the EST answer is not base64")?;
+    let mut certificates = certs_only::parse(&cms).context("the EST answer is not a certs-only message")?;
+    let ours = certificates.iter().position(|certificate| certificate.spki == spki);
+    certificates.swap(0, ours.context("the EST answer holds no certificate for our key")?);
+    Ok(Issued { serial: hex::encode(certificates[0].serial), pem: certificates.iter().map(pem).collect() })
+}
+
+fn pem(certificate: &Certificate<'_>) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", wrapped(certificate.der))
+}
+
+fn wrapped(bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    let mut lines = String::with_capacity(text.len() + text.len() / COLUMNS + 1);
+    for (at, character) in text.chars().enumerate() {
+        if at > 0 && at % COLUMNS == 0 {
+            lines.push('\n');
+        }
+        lines.push(character);
+    }
+    lines.push('\n');
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_wrapped_as_every_server_takes_it() {
+        let text = wrapped(&[0xff; 100]);
+        assert!(text.lines().all(|line| line.len() <= 64) && text.ends_with('\n'));
+        let joined: String = text.split_whitespace().collect();
+        assert_eq!(STANDARD.decode(joined).unwrap(), [0xff; 100]);
+    }
+
+    #[test]
+    fn an_answer_without_our_key_is_refused() {
+        let error = issued("bm9uc2Vuc2U=", b"spki").unwrap_err().to_string();
+        assert_eq!(error, "the EST answer is not a certs-only message");
+        assert!(issued("***", b"spki").unwrap_err().to_string().contains("base64"));
+    }
+}

@@ -1,0 +1,134 @@
+//! A whole block device as a restore target: opened exclusively, read and written past the page cache.
+//!
+//! Direct I/O ([`libc::O_DIRECT`]) makes every read come from the disk, so reading back proves something; exclusive
+//! opening (`O_EXCL` on a block device) fails while a partition is mounted or something is built upon it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use images::restore::{AlignedBuf, RestoreTarget};
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc;
+
+/// Zeros written at once where the device cannot make them itself.
+const ZEROS_LEN: usize = 1 << 20;
+
+/// Why a disk cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The kernel says no.
+    #[error("{path} cannot be opened for writing: {source}")]
+    Open {
+        /// Its node.
+        path: PathBuf,
+        /// The kernel's word; `EBUSY`: something else holds it.
+        source: io::Error,
+    },
+    /// Something else than a block device.
+    #[error("{path} is not a block device")]
+    NotADisk {
+        /// Its node.
+        path: PathBuf,
+    },
+}
+
+/// One whole disk.
+#[derive(Debug)]
+pub struct BlockDevice {
+    file: File,
+    size: u64,
+    sector_size: u32,
+    /// The device refused to make zeros itself; do not ask again.
+    writes_zeros: AtomicBool,
+}
+
+impl BlockDevice {
+    /// Opens `path` exclusively; `sector_size` is the disk's logical sector in bytes.
+    ///
+    /// # Errors
+    /// When it is held by something else, or no disk.
+    pub fn open(path: &Path, sector_size: u32) -> Result<Self, DeviceError> {
+        let failed = |source| DeviceError::Open { path: path.to_owned(), source };
+        let flags = libc::O_DIRECT | libc::O_EXCL | libc::O_CLOEXEC;
+        let mut file =
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.file_type().is_block_device() {
+            return Err(DeviceError::NotADisk { path: path.to_owned() });
+        }
+        let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Self { file, size, sector_size, writes_zeros: AtomicBool::new(false) })
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let zeros = AlignedBuf::new(ZEROS_LEN);
+        for start in range.clone().step_by(ZEROS_LEN) {
+            let len = (range.end - start).min(ZEROS_LEN as u64) as usize;
+            self.file.write_all_at(&zeros[..len], start)?;
+        }
+        Ok(())
+    }
+}
+
+impl RestoreTarget for BlockDevice {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.sector_size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    /// Punching a hole into a block device is a zero-out without fallback (kernel `block/fops.c`): the device makes the
+    /// zeros, or it fails and we write them. A discard alone promises nothing.
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        let too_far = || io::Error::from(io::ErrorKind::InvalidInput);
+        if !self.writes_zeros.load(Ordering::Relaxed) {
+            let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let start = i64::try_from(range.start).map_err(|_| too_far())?;
+            let len = i64::try_from(range.end - range.start).map_err(|_| too_far())?;
+            if fallocate(&self.file, flags, start, len).is_ok() {
+                return Ok(());
+            }
+            self.writes_zeros.store(true, Ordering::Relaxed);
+        }
+        self.write_zeros(range)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn reread_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_not_a_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.raw");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let error = BlockDevice::open(&path, 512).unwrap_err();
+        assert!(matches!(error, DeviceError::NotADisk { .. } | DeviceError::Open { .. }), "{error}");
+        assert!(matches!(
+            BlockDevice::open(Path::new("/dev/null"), 512),
+            Err(DeviceError::NotADisk { .. } | DeviceError::Open { .. })
+        ));
+    }
+}

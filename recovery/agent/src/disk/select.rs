@@ -1,0 +1,195 @@
+//! Which disk is meant: by WWN or serial number; where neither is on record, by size and transport, and only if that
+//! leaves one. A kernel name decides nothing; a removable disk is never a target.
+
+use std::fmt::Write as _;
+
+use recovery_protocol::agent::{DiskFacts, DiskSelector};
+use recovery_protocol::job::HoldReason;
+
+use crate::inventory::Disk;
+
+/// Why no disk was chosen.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// Nothing fits.
+    #[error("no disk is {wanted}; found: {found}")]
+    None {
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+    /// More than one fits.
+    #[error("more than one disk is {wanted}; found: {found}")]
+    Several {
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+    /// The one that fits is in use.
+    #[error("the disk {disk} is in use by {by}")]
+    InUse {
+        /// Which disk.
+        disk: String,
+        /// What holds it.
+        by: String,
+    },
+}
+
+impl SelectError {
+    /// Its place in the closed list.
+    pub fn reason(&self) -> HoldReason {
+        match self {
+            Self::None { .. } => HoldReason::DiskNotFound,
+            Self::Several { .. } => HoldReason::DiskAmbiguous,
+            Self::InUse { .. } => HoldReason::DiskFailed,
+        }
+    }
+}
+
+/// Chooses the one disk that `selector` means.
+///
+/// # Errors
+/// None, several, or one that something else holds.
+pub fn select<'a>(selector: &DiskSelector, disks: &'a [Disk]) -> Result<&'a Disk, SelectError> {
+    let mut fitting = disks.iter().filter(|disk| fits(selector, &disk.facts));
+    let (wanted, found) = (describe_selector(selector), describe(disks));
+    match (fitting.next(), fitting.next()) {
+        (None, _) => Err(SelectError::None { wanted, found }),
+        (Some(_), Some(_)) => Err(SelectError::Several { wanted, found }),
+        (Some(disk), None) if !disk.holders.is_empty() => {
+            Err(SelectError::InUse { disk: describe_one(&disk.facts), by: disk.holders.join(", ") })
+        }
+        (Some(disk), None) => Ok(disk),
+    }
+}
+
+fn fits(selector: &DiskSelector, facts: &DiskFacts) -> bool {
+    let same = |wanted: &Option<String>, is: &Option<String>| match wanted {
+        None => true,
+        Some(wanted) => is.as_ref().is_some_and(|is| is.trim().eq_ignore_ascii_case(wanted.trim())),
+    };
+    let named = selector.wwn.is_some() || selector.serial.is_some();
+    let sized = facts.size_bytes >= selector.min_size_bytes
+        && selector.max_size_bytes.is_none_or(|max| facts.size_bytes <= max)
+        && selector.transport.as_ref().is_none_or(|transport| *transport == facts.transport)
+        // A stick left in a port is no target unless it was named.
+        && facts.transport != "usb";
+    !facts.removable
+        && same(&selector.wwn, &facts.wwn)
+        && same(&selector.serial, &facts.serial)
+        && (named || sized)
+}
+
+fn describe_selector(selector: &DiskSelector) -> String {
+    let mut parts = Vec::new();
+    parts.extend(selector.wwn.as_ref().map(|wwn| format!("WWN {wwn}")));
+    parts.extend(selector.serial.as_ref().map(|serial| format!("serial {serial}")));
+    if parts.is_empty() {
+        parts.push(format!("at least {}", size(selector.min_size_bytes)));
+        parts.extend(selector.max_size_bytes.map(|max| format!("at most {}", size(max))));
+        parts.extend(selector.transport.as_ref().map(|transport| format!("on {transport}")));
+        parts.push("and fixed".to_owned());
+    }
+    parts.join(", ")
+}
+
+fn describe(disks: &[Disk]) -> String {
+    match disks {
+        [] => "no disk at all".to_owned(),
+        _ => disks.iter().map(|disk| describe_one(&disk.facts)).collect::<Vec<_>>().join("; "),
+    }
+}
+
+fn describe_one(facts: &DiskFacts) -> String {
+    let mut text = format!("{} {}", size(facts.size_bytes), facts.transport);
+    for (name, value) in [("serial", &facts.serial), ("WWN", &facts.wwn)] {
+        if let Some(value) = value {
+            let _ = write!(text, " {name} {value}");
+        }
+    }
+    if facts.removable {
+        text += " (removable)";
+    }
+    text
+}
+
+/// Gigabytes as disk makers count them.
+fn size(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(serial: &str, gigabytes: u64, transport: &str, removable: bool) -> Disk {
+        let facts = DiskFacts {
+            wwn: Some(format!("eui.{serial}")),
+            serial: Some(serial.to_owned()),
+            model: String::new(),
+            size_bytes: gigabytes * 1_000_000_000,
+            sector_bytes: 512,
+            transport: transport.to_owned(),
+            rotational: false,
+            removable,
+        };
+        Disk { facts, node: format!("/dev/{serial}").into(), holders: Vec::new() }
+    }
+
+    fn by_size(min: u64, max: Option<u64>) -> DiskSelector {
+        DiskSelector { min_size_bytes: min, max_size_bytes: max, ..DiskSelector::default() }
+    }
+
+    fn by_serial(serial: &str) -> DiskSelector {
+        DiskSelector { serial: Some(serial.to_owned()), ..DiskSelector::default() }
+    }
+
+    #[test]
+    fn exactly_one_fixed_disk_is_chosen_or_none() {
+        let disks =
+            [disk("A1", 250, "nvme", false), disk("B2", 500, "ata", false), disk("C3", 250, "usb", true)];
+        let table = [
+            (by_serial("a1 "), Ok("A1")),
+            (by_serial("Z9"), Err(HoldReason::DiskNotFound)),
+            (by_serial("C3"), Err(HoldReason::DiskNotFound)),
+            (DiskSelector { wwn: Some("eui.B2".to_owned()), ..by_serial("B2") }, Ok("B2")),
+            (
+                DiskSelector { wwn: Some("eui.B2".to_owned()), ..by_serial("A1") },
+                Err(HoldReason::DiskNotFound),
+            ),
+            (by_size(0, None), Err(HoldReason::DiskAmbiguous)),
+            (by_size(400_000_000_000, None), Ok("B2")),
+            (by_size(0, Some(300_000_000_000)), Ok("A1")),
+            (by_size(900_000_000_000, None), Err(HoldReason::DiskNotFound)),
+            (DiskSelector { transport: Some("nvme".to_owned()), ..by_size(0, None) }, Ok("A1")),
+        ];
+        for (selector, expected) in table {
+            let chosen = select(&selector, &disks);
+            let chosen =
+                chosen.map(|disk| disk.facts.serial.clone().unwrap()).map_err(|error| error.reason());
+            assert_eq!(chosen, expected.map(str::to_owned), "{selector:?}");
+        }
+    }
+
+    #[test]
+    fn two_disks_with_one_serial_are_not_told_apart_by_position() {
+        let disks = [disk("A1", 250, "nvme", false), disk("A1", 250, "nvme", false)];
+        assert_eq!(select(&by_serial("A1"), &disks).unwrap_err().reason(), HoldReason::DiskAmbiguous);
+    }
+
+    #[test]
+    fn a_refusal_names_what_was_found() {
+        let text = select(&by_serial("Z9"), &[disk("C3", 32, "usb", true)]).unwrap_err().to_string();
+        assert_eq!(text, "no disk is serial Z9; found: 32.0 GB usb serial C3 WWN eui.C3 (removable)");
+        assert!(select(&by_serial("Z9"), &[]).unwrap_err().to_string().ends_with("found: no disk at all"));
+    }
+
+    #[test]
+    fn a_disk_in_use_is_refused_with_its_holder() {
+        let mut used = disk("A1", 250, "ata", false);
+        used.holders.push("md127".to_owned());
+        assert!(select(&by_serial("A1"), &[used]).unwrap_err().to_string().ends_with("in use by md127"));
+    }
+}

@@ -1,0 +1,255 @@
+//! One restore, from an order to a disk that boots.
+//!
+//! ```text
+//! manifest fetched, verified ─► disk chosen, opened ─► scanned ─► planned ─► Planned ──Continue──► poisoned ─► written
+//!   ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region ─► Committed ─► reboot
+//! ```
+//!
+//! Until `Continue` nothing is written. It must never take a key, an image or a disk on the appliance's word alone: keys
+//! come from inside the recovery system, the image's name is its digest, the disk is chosen by what it says of itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use images::disk::{ESP_TYPE, esp};
+use images::manifest::header::AgentVersion;
+use images::restore::{
+    EndpointFacts, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan, RestoreStats,
+    RestoreTarget, SourceError, scan,
+};
+use images::{FrameError, KeyRing, Manifest, SignedManifest, SignedTrustRoot, Verified};
+use recovery_protocol::agent::{
+    Activity, Base64, DiskFacts, PlanFacts, Reported, RestoreFacts, RestoreOrder,
+};
+use recovery_protocol::job::HoldReason;
+use recovery_protocol::trust::RecoveryTrust;
+
+use super::reporter::Reporter;
+use super::source::{HttpSource, plain_http};
+use super::{Refusal, Stop, chain};
+use crate::disk::{BlockDevice, DeviceError, select};
+use crate::inventory::{self, Disk};
+
+/// Longest manifest we take: enough for an image of 256 GiB.
+const MANIFEST_LEN_MAX: u64 = 96 << 20;
+/// How long a disk that is not there yet is waited for; staggered spin-up takes its time.
+const DISK_WAIT: Duration = Duration::from_secs(20);
+/// How often manifest sources are asked in turn.
+const MANIFEST_ROUNDS: u32 = 5;
+
+/// Brings the endpoint's disk to the ordered image and reports each step. On return the disk boots it.
+///
+/// # Errors
+/// [`Stop`] says whether it was refused here (and why), stopped by the appliance, or is to be begun again.
+pub fn run(
+    order: &RestoreOrder,
+    trust: &RecoveryTrust,
+    uefi: bool,
+    reporter: &Reporter<'_>,
+) -> Result<(), Stop> {
+    let manifest = fetch_manifest(order, trust)?;
+    let disk = wait_for_disk(order)?;
+    let target = BlockDevice::open(&disk.node, disk.facts.sector_bytes).map_err(|error| match error {
+        DeviceError::Open { .. } => Refusal::new(HoldReason::DiskFailed, chain(&error)),
+        DeviceError::NotADisk { .. } => Refusal::new(HoldReason::DiskNotFound, chain(&error)),
+    })?;
+    restore(order, &manifest, &target, &disk.facts, uefi, reporter)
+}
+
+/// Fetches, names and verifies the manifest with the keys of this recovery system.
+fn fetch_manifest(order: &RestoreOrder, trust: &RecoveryTrust) -> Result<Verified<Manifest>, Refusal> {
+    let untrusted = |detail: String| Refusal::new(HoldReason::ManifestRefused, detail);
+    let root: SignedTrustRoot = serde_json::from_slice(&trust.image_trust_root.0).map_err(|error| {
+        untrusted(format!("the trust root inside the recovery system cannot be read: {error}"))
+    })?;
+    let keys = KeyRing::pin(root).map_err(|error| untrusted(chain(&error)))?;
+    let bytes = download_manifest(&order.manifest_urls)?;
+    verify_manifest(&bytes, order, &keys, trust.min_image_epoch)
+}
+
+/// The manifest in `bytes`, if it is the one ordered and our keys say yes.
+pub(super) fn verify_manifest(
+    bytes: &[u8],
+    order: &RestoreOrder,
+    keys: &KeyRing,
+    min_epoch: u64,
+) -> Result<Verified<Manifest>, Refusal> {
+    let untrusted = |detail: String| Refusal::new(HoldReason::ManifestRefused, detail);
+    let signed = SignedManifest::decode(bytes).map_err(|error| untrusted(chain(&error)))?;
+    if signed.id() != order.image {
+        return Err(untrusted(format!("image {} was ordered, {} was sent", order.image, signed.id())));
+    }
+    let manifest = keys.verify(signed).map_err(|error| untrusted(chain(&error)))?;
+    let epoch = manifest.header().identity.epoch;
+    if epoch < min_epoch {
+        return Err(untrusted(format!(
+            "image {} has epoch {epoch}, this recovery system wants {min_epoch}",
+            order.image
+        )));
+    }
+    Ok(manifest)
+}
+
+fn download_manifest(urls: &[String]) -> Result<Vec<u8>, Refusal> {
+    let http = plain_http();
+    let mut why = "no address was given".to_owned();
+    for round in 0..MANIFEST_ROUNDS {
+        for url in urls {
+            let answer = http.get(url).call().and_then(|mut answer| match answer.status().as_u16() {
+                200 => answer.body_mut().with_config().limit(MANIFEST_LEN_MAX).read_to_vec(),
+                status => Err(ureq::Error::StatusCode(status)),
+            });
+            match answer {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => why = format!("{url}: {error}"),
+            }
+        }
+        std::thread::sleep(Duration::from_secs(1 << round));
+    }
+    Err(Refusal::new(HoldReason::Stalled, format!("the manifest cannot be fetched: {why}")))
+}
+
+fn wait_for_disk(order: &RestoreOrder) -> Result<Disk, Refusal> {
+    let until = Instant::now() + DISK_WAIT;
+    loop {
+        let disks = inventory::disks(std::path::Path::new("/sys/block"));
+        match select(&order.disk, &disks) {
+            Ok(disk) => return Ok(disk.clone()),
+            Err(error) if error.reason() == HoldReason::DiskNotFound && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(error) => return Err(Refusal::new(error.reason(), error.to_string())),
+        }
+    }
+}
+
+/// The restore itself, on any target.
+pub(super) fn restore(
+    order: &RestoreOrder,
+    manifest: &Verified<Manifest>,
+    target: &dyn RestoreTarget,
+    disk: &DiskFacts,
+    uefi: bool,
+    reporter: &Reporter<'_>,
+) -> Result<(), Stop> {
+    let has_esp = manifest.header().table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE);
+    if !order.esp_files.is_empty() && !has_esp {
+        let detail = "the image has no EFI system partition, so the way home cannot be placed on it";
+        return Err(Refusal::new(HoldReason::ManifestRefused, detail.to_owned()).into());
+    }
+    let progress = |event: ProgressEvent| {
+        if let Some(activity) = activity(event.phase) {
+            reporter.progress(activity, event.done, event.total);
+        }
+    };
+    let progress: &Progress = &progress;
+    let source = HttpSource::new(&order.frames_urls, || reporter.halted());
+    let failed = |error: RestoreError| reporter.take_stop().unwrap_or_else(|| Refusal::from(&error).into());
+
+    let scan = reporter.during(|| scan(manifest, target, progress)).map_err(failed)?;
+    let plan =
+        RestorePlan::new(manifest, scan, &endpoint_facts(uefi)).map_err(|error| failed(error.into()))?;
+    if let Some(stop) = reporter.take_stop() {
+        return Err(stop);
+    }
+    reporter.milestone(Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.clone() })?;
+
+    let written = reporter.during(|| plan.poison(target)?.write(&source, progress)).map_err(failed)?;
+    reporter.milestone(Reported::Written { stats: written_facts(RestoreStats::default()) })?;
+    let how = if order.read_back_all { ReadBack::Everything } else { ReadBack::Written };
+    let proven = reporter.during(|| written.read_back(how)).map_err(failed)?;
+    reporter.milestone(Reported::Proven { stats: written_facts(proven.stats()) })?;
+
+    put_esp_files(proven.target(), proven.esp(), &order.esp_files)?;
+    let restored = proven.commit_boot_region().map_err(failed)?;
+    reporter.milestone(Reported::Committed { stats: written_facts(restored.stats()) })
+}
+
+fn put_esp_files(
+    target: &dyn RestoreTarget,
+    range: Option<std::ops::Range<u64>>,
+    files: &BTreeMap<String, Base64>,
+) -> Result<(), Refusal> {
+    let refused = |detail: String| Refusal::new(HoldReason::DiskFailed, detail);
+    for (path, content) in files {
+        let range =
+            range.clone().ok_or_else(|| refused("the EFI system partition has no place".to_owned()))?;
+        esp::put_file(target, range, path, &content.0).map_err(|error| refused(chain(&error)))?;
+    }
+    Ok(())
+}
+
+fn activity(phase: Phase) -> Option<Activity> {
+    match phase {
+        Phase::Scan => Some(Activity::Scanning),
+        Phase::Write => Some(Activity::Writing),
+        Phase::ReadBack => Some(Activity::ReadingBack),
+        Phase::Commit => None,
+    }
+}
+
+fn endpoint_facts(uefi: bool) -> EndpointFacts {
+    let mut parts = env!("CARGO_PKG_VERSION").split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    EndpointFacts {
+        arch: std::env::consts::ARCH.to_owned(),
+        hardware_class: None,
+        uefi: Some(uefi),
+        agent: Some(AgentVersion(part(), part(), part())),
+    }
+}
+
+fn plan_facts(manifest: &Manifest, plan: &RestorePlan<'_>) -> PlanFacts {
+    let summary = plan.summary();
+    PlanFacts {
+        image_bytes: manifest.header().disk.size,
+        keep_bytes: summary.keep_bytes,
+        fetch_bytes: summary.fetch_bytes,
+        zero_bytes: summary.zero_bytes,
+        fetch_chunks: summary.fetch_extents,
+    }
+}
+
+fn written_facts(stats: RestoreStats) -> RestoreFacts {
+    RestoreFacts {
+        wire_bytes: stats.fetched_stored,
+        written_bytes: stats.written,
+        zeroed_bytes: stats.zeroed,
+        read_back_bytes: stats.read_back,
+        memory_peak_bytes: memory_peak(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+    }
+}
+
+/// `VmHWM` of proc(5), in bytes.
+fn memory_peak(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+impl From<&RestoreError> for Refusal {
+    fn from(error: &RestoreError) -> Self {
+        use images::restore::PlanRefusal as Plan;
+        let reason = match error {
+            RestoreError::Refused(
+                Plan::DiskTooSmall { .. }
+                | Plan::SectorSize { .. }
+                | Plan::RaggedDisk { .. }
+                | Plan::Firmware { .. },
+            )
+            | RestoreError::Table(_) => HoldReason::DiskUnfit,
+            RestoreError::Refused(_) => HoldReason::ManifestRefused,
+            RestoreError::Disk { .. } | RestoreError::OtherDisk { .. } => HoldReason::DiskFailed,
+            RestoreError::Source(SourceError::Unreachable { .. }) => HoldReason::Stalled,
+            RestoreError::Source(SourceError::Refused { source: FrameError::BadResponse, .. }) => {
+                HoldReason::Stalled
+            }
+            RestoreError::Source(SourceError::Refused { .. })
+            | RestoreError::NotDelivered { .. }
+            | RestoreError::ChunkLength { .. } => HoldReason::ChunkCorrupt,
+            RestoreError::ReadBack { .. } | RestoreError::Unstable { .. } => HoldReason::ReadBackFailed,
+            RestoreError::Decoder(_) => HoldReason::AgentFailed,
+        };
+        Self::new(reason, chain(error))
+    }
+}
