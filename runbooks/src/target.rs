@@ -276,3 +276,37 @@ impl<M: Mode> WritePermit<M> {
         M::DRILL
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::tests::{facts, scope};
+
+    #[test]
+    fn one_fact_that_says_no_is_enough_and_is_named() {
+        let refused = |change: fn(&mut EndpointFacts)| {
+            let mut facts = facts("a", Place::Bench);
+            change(&mut facts);
+            DrillSafe::resolve(facts, &scope()).map(|_| ()).unwrap_err()
+        };
+        let target = TargetId::new("a");
+        assert_eq!(refused(|facts| facts.labels.clear()), NotDrillSafe::NoLabel { target: target.clone() });
+        for place in [Place::Production, Place::Canary] {
+            let mut facts = facts("a", Place::Bench);
+            facts.place = place;
+            let refused = DrillSafe::resolve(facts, &scope()).unwrap_err();
+            assert_eq!(refused, NotDrillSafe::WrongPlace { target: target.clone(), place });
+        }
+        assert!(
+            matches!(refused(|facts| facts.zone = "packing".into()), NotDrillSafe::WrongZone { zone, .. } if zone == "packing")
+        );
+        assert_eq!(refused(|facts| facts.essential_function = true), NotDrillSafe::Essential { target });
+    }
+
+    #[test]
+    fn without_drill_zones_nothing_is_drill_safe() {
+        for place in Place::ALL {
+            assert!(DrillSafe::resolve(facts("a", place), &DrillScope::default()).is_err());
+        }
+    }
+}

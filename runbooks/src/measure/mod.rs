@@ -190,21 +190,24 @@ pub struct Observed {
     pub measured: Measured,
 }
 
-/// The times that may stand together with those of `class` at `place`: the same class; virtual only with virtual; a spare disk
-/// with other hardware only on the machine's clock, since people behave differently there.
+/// May times measured at these two places stand together? Virtual only with virtual; a spare disk with other hardware only on
+/// the machine's clock, since people behave differently there.
+#[must_use]
+pub fn comparable(place: Place, other: Place, clock: Clock) -> bool {
+    match (place, other) {
+        (Place::Virtual, Place::Virtual) | (Place::SpareDisk, Place::SpareDisk) => true,
+        (Place::Virtual, _) | (_, Place::Virtual) => false,
+        (Place::SpareDisk, _) | (_, Place::SpareDisk) => clock == Clock::Machine,
+        _ => true,
+    }
+}
+
+/// The times that may stand together with those of `class` at `place`.
 #[must_use]
 pub fn pool(observed: &[Observed], class: &str, place: Place, clock: Clock) -> Vec<u64> {
-    let comparable = |other: Place| match (place, other) {
-        (Place::Virtual, other) => other == Place::Virtual,
-        (_, Place::Virtual) => false,
-        (Place::SpareDisk, other) | (other, Place::SpareDisk) => {
-            other == Place::SpareDisk || clock == Clock::Machine
-        }
-        _ => true,
-    };
     observed
         .iter()
-        .filter(|run| run.class == class && comparable(run.place))
+        .filter(|run| run.class == class && comparable(place, run.place, clock))
         .filter_map(|run| match clock {
             Clock::Service => run.measured.service_rto_ms,
             Clock::Machine => run.measured.machine_rto_ms,

@@ -1,1 +1,321 @@
-//! The report of a drill (its page and its data follow).
+//! The report of a run: what an auditor reads. A pure function of data: `RunRecord` + [`Circumstances`] ─► [`RunReport`] ─► HTML, JSON.
+//!
+//! The model holds every figure and sentence; [`html`](RunReport::html) only lays it out, and [`json`](RunReport::json) is the same model for
+//! machines. A drill carries a striped frame and the word DRILL on every page; a real run does not. The page loads nothing from
+//! anywhere and runs no script.
+//!
+//! What it must never say: that anything complies or is certified. It says what was seen, how often, and what was not looked at.
+
+mod build;
+mod html;
+#[cfg(test)]
+mod tests;
+mod waterfall;
+mod words;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{RunId, StepId, TargetId},
+    measure::{Measured, Observed, PhaseTiming, Summary},
+    run::{CheckResult, Failure, FrozenTarget, Moment, RunRecord, Verdict},
+    runbook::ModeName,
+};
+
+/// The schema of the JSON form.
+pub const SCHEMA: &str = "run-report/v1";
+
+/// What the caller knows and the run does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// The site's name.
+    pub site: String,
+    /// Which appliance and version, such as `groundstate 0.1.0`.
+    pub appliance: String,
+    /// When the report is written, milliseconds since 1970.
+    pub written_at_ms: u64,
+    /// What was seen on each endpoint.
+    pub endpoints: Vec<Observation>,
+    /// Entries of the evidence log that belong to the run.
+    pub evidence: Vec<EvidenceRef>,
+    /// The state of the evidence log when the report was written.
+    pub seal: Seal,
+    /// Earlier recoveries to stand beside these; the report pools them by class and place. Those of this run excluded.
+    pub earlier: Vec<Observed>,
+}
+
+/// What was seen on one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The endpoint.
+    pub target: TargetId,
+    /// Id of the recovery job, when there was one.
+    pub job: Option<String>,
+    /// The golden image's name and version, for people.
+    pub image_name: String,
+    /// The phases of the job.
+    pub timings: Vec<PhaseTiming>,
+    /// Bytes written to the disk.
+    pub written_bytes: Option<u64>,
+    /// Age of the restored configuration when the run began, for the RPO.
+    pub config_age_ms: Option<u64>,
+}
+
+/// One stretch of the evidence log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceRef {
+    /// What it shows.
+    pub what: String,
+    /// Its first entry.
+    pub seq_first: u64,
+    /// Its last entry.
+    pub seq_last: u64,
+    /// The chain's hash at the last entry, lower-case hex.
+    pub hash: String,
+}
+
+/// Head of the evidence log and the key that signs it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Seal {
+    /// Number of the last entry.
+    pub seq: u64,
+    /// The chain's hash there, lower-case hex.
+    pub hash: String,
+    /// The evidence key's public half (Ed25519), lower-case hex.
+    pub key_ed25519: String,
+}
+
+/// The report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The site's name.
+    pub site: String,
+    /// Which appliance and version.
+    pub appliance: String,
+    /// The run.
+    pub run: RunId,
+    /// Its mode.
+    pub mode: ModeName,
+    /// How it went.
+    pub verdict: Verdict,
+    /// The outcome in one or two sentences.
+    pub summary: Vec<String>,
+    /// The plan that was carried out.
+    pub plan: Plan,
+    /// When it was planned, milliseconds since 1970.
+    pub planned_at_ms: u64,
+    /// When it began.
+    pub begun_at_ms: Option<u64>,
+    /// When this was written.
+    pub written_at_ms: u64,
+    /// Who did what.
+    pub people: Vec<Person>,
+    /// The endpoints, as frozen in the plan.
+    pub scope: Vec<FrozenTarget>,
+    /// What was aimed at and what was reached.
+    pub objectives: Vec<Objective>,
+    /// What more runs like these would let one claim.
+    pub claims: Vec<Claim>,
+    /// Endpoint by endpoint.
+    pub endpoints: Vec<EndpointResult>,
+    /// Step by step.
+    pub steps: Vec<StepResult>,
+    /// Every check that did not pass.
+    pub failed_checks: Vec<FailedCheck>,
+    /// Where the run left its plan.
+    pub deviations: Vec<String>,
+    /// What was checked at the end.
+    pub cleanup: Cleanup,
+    /// What to do, from failures and missed objectives.
+    pub actions: Vec<Action>,
+    /// What this report does not show, and who can.
+    pub not_assessed: Vec<NotAssessed>,
+    /// What happened, in order.
+    pub timeline: Vec<Moment>,
+    /// Entries of the evidence log.
+    pub evidence: Vec<EvidenceRef>,
+    /// Head of the evidence log.
+    pub seal: Seal,
+}
+
+/// The plan of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The runbook's name.
+    pub runbook: String,
+    /// Its version.
+    pub version: u32,
+    /// blake3 of its text.
+    pub digest: String,
+    /// Its title.
+    pub title: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// What was approved: runbook, endpoints, images and mode in one hash.
+    pub binding: String,
+}
+
+/// Somebody's part in the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// What they did.
+    pub part: String,
+    /// Who.
+    pub person: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// One objective and what was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    /// What is measured.
+    pub name: String,
+    /// From where to where.
+    pub meaning: String,
+    /// What was aimed at.
+    pub target_ms: Option<u64>,
+    /// The slowest that was measured.
+    pub actual_ms: Option<u64>,
+    /// How many figures are behind it.
+    pub n: usize,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// How an objective stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Within the target.
+    Met,
+    /// Over the target, or an endpoint never got there.
+    Missed,
+    /// Measured, but nothing was aimed at.
+    NoTarget,
+    /// Not measured.
+    NotMeasured,
+}
+
+/// What the runs of one class at one kind of place show together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Hardware class and place.
+    pub of: String,
+    /// The service times, this run included.
+    pub summary: Summary,
+    /// With 95 % confidence, at least so many in a hundred finish within the slowest; `None` when a run of the class failed.
+    pub percent: Option<u8>,
+    /// Clean runs still missing for 90 %.
+    pub missing_for_90: u32,
+}
+
+/// How one endpoint fared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointResult {
+    /// The endpoint as planned.
+    pub planned: FrozenTarget,
+    /// `proven`, `failed`, `skipped`, `held`, `working`, `pending`.
+    pub state: String,
+    /// Why not, when not.
+    pub failure: Option<Failure>,
+    /// What was seen; `None`: nothing.
+    pub observed: Option<Observation>,
+    /// Its recovery times.
+    pub measured: Measured,
+    /// The target for its service time.
+    pub target_ms: Option<u64>,
+    /// What was looked at.
+    pub checks: Vec<CheckResult>,
+}
+
+/// How one step went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// The step.
+    pub step: StepId,
+    /// Its verb.
+    pub verb: String,
+    /// The endpoint.
+    pub target: Option<TargetId>,
+    /// `passed`, `failed`, `skipped`, `working`, `pending`.
+    pub state: String,
+    /// What was done or seen.
+    pub what: String,
+    /// When it began, milliseconds since 1970.
+    pub from_ms: Option<u64>,
+    /// How long it took.
+    pub took_ms: Option<u64>,
+    /// How long it should take.
+    pub target_ms: Option<u64>,
+    /// How often it was begun.
+    pub attempts: u32,
+}
+
+/// A check that did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCheck {
+    /// In which step.
+    pub step: StepId,
+    /// On which endpoint.
+    pub target: Option<TargetId>,
+    /// The check.
+    pub check: CheckResult,
+}
+
+/// Proof that nothing of the run was left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleanup {
+    /// Every check of it passed, and there was at least one.
+    pub proven: bool,
+    /// The checks of the last steps.
+    pub checks: Vec<CheckResult>,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// `A1`, `A2`, …
+    pub id: String,
+    /// What it comes from.
+    pub from: String,
+    /// What happened.
+    pub what: String,
+    /// What to do.
+    pub what_now: String,
+}
+
+/// Something that this report says nothing about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotAssessed {
+    /// What.
+    pub what: String,
+    /// Who can say.
+    pub who: String,
+}
+
+impl RunReport {
+    /// Build the report of a run as it stands. A report step that is just being carried out counts as done.
+    #[must_use]
+    pub fn of(record: &RunRecord, circumstances: Circumstances) -> Self {
+        build::build(record, circumstances)
+    }
+
+    /// The report as one page of HTML: self-contained, printable, without scripts.
+    #[must_use]
+    pub fn html(&self) -> String {
+        html::page(self)
+    }
+
+    /// The report for machines.
+    ///
+    /// # Errors
+    /// Never for a report that [`RunReport::of`] made.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+}

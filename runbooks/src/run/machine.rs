@@ -6,16 +6,18 @@
 //! What it must never do: order the same (step, target, attempt) twice, order anything of the main part once the run stops, end
 //! before each `finally` step had its turn, or order a `reimage` without a permit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Run,
-    event::{CheckResult, Failure, Happened, Order, Outcome, Refusal, RunEffect, RunEvent, Work},
+    event::{CheckResult, Failure, Happened, Order, Outcome, Refusal, RunEffect, RunEvent},
+    needs::{Lookup, Readiness, combined},
+    orders::work,
     record::{ApprovalGiven, Moment, Stage, Stop, Task, TaskState, Waiting},
 };
 use crate::{
     ids::{OrderKey, StepId, TargetId},
-    runbook::{Approval, OnFailure, Per, Step, Uses},
+    runbook::{Approval, OnFailure, Step, Uses},
     target::Mode,
 };
 
@@ -33,26 +35,9 @@ pub fn step<M: Mode>(run: &Run<M>, event: RunEvent) -> Result<(Run<M>, Vec<RunEf
     Ok((machine.run, machine.effects))
 }
 
-/// The orders of all working tasks, with fresh permits. A task whose permission is gone is left to its timeout.
-pub(super) fn outstanding<M: Mode>(run: &Run<M>) -> Vec<Order<M>> {
-    let order = |task: &Task| {
-        let TaskState::Working { until_ms, .. } = task.state else { return None };
-        let work = work(run, task, until_ms).ok()?;
-        Some(Order { key: run.record.key_of(task), work, until_ms })
-    };
-    run.record.tasks.iter().filter_map(order).collect()
-}
-
 struct Machine<M: Mode> {
     run: Run<M>,
     effects: Vec<RunEffect<M>>,
-}
-
-/// May a pending task begin?
-enum Readiness {
-    Now,
-    NotYet,
-    Never(String),
 }
 
 impl<M: Mode> Machine<M> {
@@ -344,7 +329,7 @@ impl<M: Mode> Machine<M> {
             TaskState::Working { from_ms: now_ms, until_ms, waiting, held: None, approvals: Vec::new() };
         self.note(at, if attempt == 1 { "began".into() } else { format!("began again, attempt {attempt}") });
         if matches!(&uses, Uses::Approve(Approval { min: 0, .. })) {
-            let what = format!("passed by itself: mode {} asks for no approval", self.run.record.mode.word());
+            let what = format!("by itself: mode {} asks for no approval", self.run.record.mode.word());
             return self.pass(at, what, Vec::new());
         }
         let task = &self.run.record.tasks[at];
@@ -508,113 +493,9 @@ enum Fate {
     Final,
 }
 
-/// Where each step's tasks stand in the list, so that a run of a thousand endpoints stays quick.
-struct Lookup {
-    per_run: BTreeMap<StepId, usize>,
-    per_target: BTreeMap<StepId, BTreeMap<TargetId, usize>>,
-}
-
-impl Lookup {
-    fn of<M: Mode>(run: &Run<M>) -> Self {
-        let mut lookup = Self { per_run: BTreeMap::new(), per_target: BTreeMap::new() };
-        for (at, task) in run.record.tasks.iter().enumerate() {
-            match &task.target {
-                None => lookup.per_run.insert(task.step.clone(), at),
-                Some(target) => {
-                    lookup.per_target.entry(task.step.clone()).or_default().insert(target.clone(), at)
-                }
-            };
-        }
-        lookup
-    }
-
-    /// The tasks of `step` that a task on `target` (or on none) waits for.
-    fn needed(&self, step: &StepId, target: Option<&TargetId>) -> Vec<usize> {
-        if let Some(at) = self.per_run.get(step) {
-            return vec![*at];
-        }
-        let Some(of_step) = self.per_target.get(step) else { return Vec::new() };
-        match target {
-            Some(target) => of_step.get(target).copied().into_iter().collect(),
-            None => of_step.values().copied().collect(),
-        }
-    }
-
-    fn of_target<'a>(&'a self, target: &'a TargetId) -> impl Iterator<Item = usize> + Clone + 'a {
-        self.per_target.values().filter_map(move |of_step| of_step.get(target).copied())
-    }
-}
-
-/// One need over its tasks: all must be through and at least one good.
-fn combined<'a>(needed: impl Iterator<Item = &'a Task>) -> Readiness {
-    let mut good = false;
-    for task in needed {
-        match &task.state {
-            TaskState::Passed { .. } | TaskState::Failed { went_on: true, .. } => good = true,
-            TaskState::Failed { went_on: false, .. } | TaskState::Skipped { .. } => {}
-            TaskState::Pending | TaskState::Working { .. } => return Readiness::NotYet,
-        }
-    }
-    if good { Readiness::Now } else { Readiness::Never(String::new()) }
-}
-
 fn approval_of(record: &super::RunRecord, at: usize) -> Option<Approval> {
     match record.step_of(&record.tasks[at]).map(|step: &Step| step.uses_in(record.mode)) {
         Some(Uses::Approve(approval)) => Some(approval.clone()),
         _ => None,
     }
-}
-
-/// What a task orders.
-fn work<M: Mode>(run: &Run<M>, task: &Task, until_ms: u64) -> Result<Work<M>, Failure> {
-    let record = &run.record;
-    let gone = || {
-        Failure::new(
-            "no-target",
-            "the step has no endpoint to work on",
-            "Lint the runbook and plan a new run.",
-        )
-    };
-    let step = record.step_of(task).ok_or_else(gone)?;
-    let frozen =
-        || record.targets.iter().find(|frozen| Some(&frozen.target) == task.target.as_ref()).ok_or_else(gone);
-    Ok(match step.uses_in(record.mode) {
-        Uses::Check { set } => Work::Check {
-            set: set.clone(),
-            targets: match step.per {
-                Per::Run => record.targets.iter().map(|frozen| frozen.target.clone()).collect(),
-                Per::Target => vec![frozen()?.target.clone()],
-            },
-        },
-        Uses::Approve(approval) => {
-            Work::Approve { approval: approval.clone(), binding: record.binding.clone() }
-        }
-        Uses::Notify { to, text } => Work::Notify { to: to.clone(), text: text.clone() },
-        Uses::Manual { text, checklist } => Work::Manual { text: text.clone(), checklist: checklist.clone() },
-        Uses::Reimage => {
-            let frozen = frozen()?;
-            match run.permission(&frozen.target) {
-                Some(Ok(target)) => Work::Reimage {
-                    permit: target.permit(record.key_of(task), frozen.image.clone(), until_ms),
-                },
-                Some(Err(why)) => {
-                    return Err(Failure::new(
-                        "not-permitted",
-                        why.clone(),
-                        "Correct the inventory, then plan a new run.",
-                    ));
-                }
-                None => return Err(gone()),
-            }
-        }
-        Uses::Verify { attest } => {
-            let frozen = frozen()?;
-            Work::Verify { target: frozen.target.clone(), image: frozen.image.clone(), attest: *attest }
-        }
-        Uses::Report { kind } => Work::Report { kind: *kind },
-        Uses::Later { which } => {
-            let what = format!("`{which}` is not supported by this version");
-            return Err(Failure::new("not-supported", what, "Remove the step and plan a new run."));
-        }
-    })
 }

@@ -23,10 +23,12 @@
 
 mod event;
 mod machine;
+mod needs;
+mod orders;
 mod plan;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use event::{
     Actuator, CannotStart, CheckResult, Failure, Happened, Order, Outcome, Refusal, RunEffect, RunEvent, Work,
@@ -77,7 +79,7 @@ impl<M: Mode> Run<M> {
     /// The orders whose outcome is still awaited: hand them to the actuator again after a restart.
     #[must_use]
     pub fn outstanding(&self) -> Vec<Order<M>> {
-        machine::outstanding(self)
+        orders::outstanding(self)
     }
 
     fn permission(&self, target: &TargetId) -> Option<&Result<Target<M>, String>> {

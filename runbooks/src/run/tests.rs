@@ -1,1 +1,647 @@
-//! x
+//! Runs under chosen and under random events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    ids::{OrderKey, RunId, TargetId},
+    library::library,
+    runbook::{ModeName, Runbook, parse::parse},
+    target::{Drill, DrillSafe, DrillScope, EndpointFacts, Place, Real},
+};
+
+/// A drill with one approval, two retries on the image, and `finally`.
+const DRILL: &str = r#"
+schema: runbook/v1
+metadata: {name: rehearse, version: 1, title: {en: Rehearse}, owner: ot}
+modes: {drill: {}, virtual: {}, real: {}}
+limits: {max_parallel: 2, max_failures: 1}
+steps:
+  - {id: ready, uses: check, with: {set: [store-free]}, timeout: 10s}
+  - {id: go, uses: approve, needs: [ready], with: {min: 2, roles: [lead, second], distinct: [requester]}, timeout: 60s, in: {virtual: {min: 0}}}
+  - {id: image, uses: reimage, needs: [go], per: target, timeout: 100s, retry: {max: 1}}
+  - {id: prove, uses: verify, needs: [image], per: target, timeout: 50s}
+  - {id: all, uses: notify, needs: [prove], with: {to: lead, text: done}, timeout: 20s, on_failure: continue}
+finally:
+  - {id: tidy, uses: check, with: {set: [no-open-tickets]}, timeout: 10s, on_failure: continue}
+  - {id: paper, uses: report, timeout: 10s}
+"#;
+
+pub(crate) fn facts(name: &str, place: Place) -> EndpointFacts {
+    EndpointFacts {
+        target: TargetId::new(name),
+        kind: "hmi".into(),
+        class: "ipc".into(),
+        zone: "drill".into(),
+        place,
+        labels: BTreeSet::from(["drill-safe".to_owned()]),
+        essential_function: false,
+        image: format!("image-of-{name}"),
+    }
+}
+
+pub(crate) fn scope() -> DrillScope {
+    DrillScope { zones: BTreeSet::from(["drill".to_owned()]) }
+}
+
+fn safe(name: &str, place: Place) -> Target<Drill> {
+    DrillSafe::resolve(facts(name, place), &scope()).unwrap().into()
+}
+
+fn ask() -> Ask {
+    Ask { run: RunId::new("run-1"), requester: "asker".into(), now_ms: 1_000 }
+}
+
+fn drill(names: &[&str]) -> Run<Drill> {
+    plan(parse(DRILL).unwrap(), names.iter().map(|name| safe(name, Place::Bench)).collect(), ask()).unwrap()
+}
+
+/// Steps a run and keeps what it ordered.
+struct Driver {
+    run: Run<Drill>,
+    now_ms: u64,
+    ordered: Vec<OrderKey>,
+    open: BTreeMap<OrderKey, Order<Drill>>,
+    stopped: Vec<OrderKey>,
+}
+
+impl Driver {
+    fn begin(run: Run<Drill>) -> Self {
+        let mut driver =
+            Self { run, now_ms: 1_000, ordered: Vec::new(), open: BTreeMap::new(), stopped: Vec::new() };
+        driver.event(Happened::Begin).unwrap();
+        driver
+    }
+
+    fn event(&mut self, what: Happened) -> Result<(), Refusal> {
+        let (run, effects) = step(&self.run, RunEvent::new(self.now_ms, what))?;
+        self.run = run;
+        for effect in effects {
+            match effect {
+                RunEffect::Start(order) => {
+                    self.ordered.push(order.key.clone());
+                    self.open.insert(order.key.clone(), order);
+                }
+                RunEffect::Stop(key) => {
+                    self.open.remove(&key);
+                    self.stopped.push(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, step: &str, target: Option<&str>) -> OrderKey {
+        let mut fits = self.open.keys().filter(|key| key.step.as_str() == step);
+        fits.find(|key| key.target.as_ref().map(TargetId::as_str) == target)
+            .unwrap_or_else(|| panic!("{step} {target:?} is not ordered; open: {:?}", self.open.keys()))
+            .clone()
+    }
+
+    fn done(&mut self, step: &str, target: Option<&str>, good: bool) {
+        let key = self.key(step, target);
+        self.open.remove(&key);
+        self.event(done(key, good)).unwrap();
+    }
+
+    fn approve(&mut self, person: &str, role: &str) -> Result<(), Refusal> {
+        let decided = Happened::Decided {
+            key: self.key("go", None),
+            person: person.into(),
+            role: role.into(),
+            approves: true,
+            binding: self.run.record().binding.clone(),
+            reason: String::new(),
+        };
+        self.event(decided)
+    }
+
+    fn approved(names: &[&str]) -> Self {
+        let mut driver = Self::begin(drill(names));
+        driver.done("ready", None, true);
+        driver.approve("ada", "lead").unwrap();
+        driver.approve("bob", "second").unwrap();
+        driver.open.remove(&driver.key("go", None));
+        driver
+    }
+
+    fn is_open(&self, step: &str) -> bool {
+        self.open.keys().any(|key| key.step.as_str() == step)
+    }
+}
+
+fn done(key: OrderKey, good: bool) -> Happened {
+    let outcome = if good {
+        Outcome::Passed { what: "good".into() }
+    } else {
+        Outcome::Failed { why: Failure::new("broken", "It broke.", "Mend it.") }
+    };
+    Happened::Done { key, outcome, checks: Vec::new() }
+}
+
+#[test]
+fn a_drill_goes_all_the_way_and_says_so() {
+    let mut driver = Driver::approved(&["a"]);
+    let permit = match &driver.open[&driver.key("image", Some("a"))].work {
+        Work::Reimage { permit } => {
+            (permit.target().to_string(), permit.image().to_owned(), permit.is_drill())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(permit, ("a".into(), "image-of-a".into(), true));
+    driver.done("image", Some("a"), true);
+    driver.done("prove", Some("a"), true);
+    assert_eq!(driver.run.record().state_word(), "waiting_person");
+    let answer = Happened::Answered {
+        key: driver.key("all", None),
+        person: "ada".into(),
+        done: true,
+        note: String::new(),
+    };
+    driver.event(answer).unwrap();
+    driver.done("tidy", None, true);
+    assert_eq!(driver.run.record().verdict(), Verdict::Succeeded, "a report that is being written counts");
+    driver.done("paper", None, true);
+    assert!(driver.run.is_over());
+    assert_eq!(driver.run.record().state_word(), "succeeded");
+    assert_eq!(driver.run.record().target_state(&TargetId::new("a")), TargetState::Proven);
+    assert_eq!(driver.run.next_wake_ms(), None);
+}
+
+#[test]
+fn an_approval_needs_two_people_of_the_roles_other_than_who_asked() {
+    let mut driver = Driver::begin(drill(&["a"]));
+    driver.done("ready", None, true);
+    assert_eq!(driver.approve("asker", "lead"), Err(Refusal::OwnRequest { person: "asker".into() }));
+    assert!(matches!(driver.approve("eve", "cook"), Err(Refusal::WrongRole { .. })));
+    driver.approve("ada", "lead").unwrap();
+    assert_eq!(driver.approve("ada", "second"), Err(Refusal::AlreadyDecided { person: "ada".into() }));
+    assert!(!driver.is_open("image"), "one person is not two");
+    let mut decided = Happened::Decided {
+        key: driver.key("go", None),
+        person: "bob".into(),
+        role: "second".into(),
+        approves: true,
+        binding: "another plan".into(),
+        reason: String::new(),
+    };
+    assert_eq!(driver.event(decided.clone()), Err(Refusal::WrongBinding));
+    if let Happened::Decided { binding, .. } = &mut decided {
+        *binding = driver.run.record().binding.clone();
+    }
+    driver.event(decided).unwrap();
+    assert!(driver.is_open("image"));
+}
+
+#[test]
+fn a_denial_is_final_and_the_last_steps_still_run() {
+    let mut driver = Driver::begin(drill(&["a"]));
+    driver.done("ready", None, true);
+    let denied = Happened::Decided {
+        key: driver.key("go", None),
+        person: "ada".into(),
+        role: "lead".into(),
+        approves: false,
+        binding: driver.run.record().binding.clone(),
+        reason: "line runs".into(),
+    };
+    driver.event(denied).unwrap();
+    assert!(!driver.is_open("image") && driver.is_open("tidy"));
+    driver.done("tidy", None, true);
+    driver.done("paper", None, true);
+    assert_eq!(driver.run.record().state_word(), "failed");
+}
+
+#[test]
+fn virtual_endpoints_need_no_approval_where_the_runbook_says_so() {
+    let run = plan(parse(DRILL).unwrap(), vec![safe("v", Place::Virtual)], ask()).unwrap();
+    assert_eq!(run.record().mode, ModeName::Virtual);
+    let mut driver = Driver::begin(run);
+    driver.done("ready", None, true);
+    assert!(driver.is_open("image"));
+    let mixed = vec![safe("v", Place::Virtual), safe("b", Place::Bench)];
+    assert_eq!(
+        plan(parse(DRILL).unwrap(), mixed, ask()).unwrap().record().mode,
+        ModeName::Drill,
+        "one bench endpoint and people decide"
+    );
+}
+
+#[test]
+fn a_failed_step_is_tried_again_as_often_as_it_says() {
+    let mut driver = Driver::approved(&["a"]);
+    driver.done("image", Some("a"), false);
+    assert_eq!(driver.key("image", Some("a")).attempt, 2);
+    driver.done("image", Some("a"), false);
+    assert!(!driver.is_open("image"));
+    assert!(
+        matches!(driver.run.record().target_state(&TargetId::new("a")), TargetState::Failed(why) if why.code == "broken")
+    );
+}
+
+#[test]
+fn at_most_so_many_endpoints_at_once_and_who_was_begun_goes_first() {
+    let mut driver = Driver::approved(&["a", "b", "c"]);
+    let open: Vec<&str> =
+        driver.open.keys().filter_map(|key| key.target.as_ref()).map(TargetId::as_str).collect();
+    assert_eq!(open, ["a", "b"]);
+    driver.done("image", Some("a"), true);
+    driver.key("prove", Some("a"));
+    assert!(
+        !driver.open.keys().any(|key| key.target == Some(TargetId::new("c"))),
+        "a goes on before c begins"
+    );
+    driver.done("prove", Some("a"), true);
+    driver.key("image", Some("c"));
+}
+
+#[test]
+fn one_endpoint_may_fail_and_the_second_failure_stops_the_run() {
+    let mut driver = Driver::approved(&["a", "b", "c", "d"]);
+    for _ in 0..2 {
+        driver.done("image", Some("a"), false);
+    }
+    driver.key("image", Some("c"));
+    for _ in 0..2 {
+        driver.done("image", Some("b"), false);
+    }
+    assert!(driver.run.record().stop.is_some());
+    driver.done("image", Some("c"), true);
+    assert!(!driver.is_open("prove"), "what works is let finish; nothing new starts");
+    assert_eq!(driver.run.record().target_state(&TargetId::new("d")), TargetState::Skipped);
+    driver.done("tidy", None, true);
+    driver.done("paper", None, true);
+    assert_eq!(driver.run.record().state_word(), "failed");
+}
+
+#[test]
+fn a_timeout_stops_the_work_and_a_late_answer_is_refused() {
+    let mut driver = Driver::approved(&["a"]);
+    let late = driver.key("image", Some("a"));
+    driver.now_ms = driver.run.next_wake_ms().unwrap() - 1;
+    driver.event(Happened::Tick).unwrap();
+    assert!(driver.stopped.is_empty());
+    driver.now_ms += 1;
+    driver.event(Happened::Tick).unwrap();
+    assert_eq!(driver.stopped, std::slice::from_ref(&late));
+    assert_eq!(driver.event(done(late.clone(), true)), Err(Refusal::NotWaiting(late)));
+}
+
+#[test]
+fn a_person_stops_the_run_and_finally_runs() {
+    let mut driver = Driver::approved(&["a", "b", "c"]);
+    driver.event(Happened::Abort { person: "ada".into(), reason: "shift ends".into() }).unwrap();
+    assert_eq!(driver.stopped.len(), 2, "both endpoints in work are told");
+    let working: Vec<OrderKey> = driver.run.outstanding().into_iter().map(|order| order.key).collect();
+    for key in working {
+        driver.event(done(key, true)).unwrap();
+    }
+    assert_eq!(
+        driver.event(Happened::Abort { person: "ada".into(), reason: String::new() }),
+        Err(Refusal::AlreadyFinishing)
+    );
+    driver.done("tidy", None, true);
+    driver.done("paper", None, true);
+    assert_eq!(driver.run.record().state_word(), "aborted");
+    assert_eq!(driver.event(Happened::Begin), Err(Refusal::Over));
+}
+
+#[test]
+fn a_held_job_makes_the_run_wait_for_a_person() {
+    let mut driver = Driver::approved(&["a"]);
+    let key = driver.key("image", Some("a"));
+    let why = Failure::new("disk-not-found", "No disk matches.", "Check the cable.");
+    driver.event(Happened::Held { key: key.clone(), why: why.clone() }).unwrap();
+    assert_eq!(driver.run.record().state_word(), "waiting_person");
+    assert_eq!(driver.run.record().target_state(&TargetId::new("a")), TargetState::Held(why));
+    driver.event(Happened::Resumed { key }).unwrap();
+    assert_eq!(driver.run.record().state_word(), "running");
+}
+
+#[test]
+fn answers_of_the_wrong_kind_are_refused() {
+    let mut driver = Driver::begin(drill(&["a"]));
+    let ready = driver.key("ready", None);
+    let answered = |key: &OrderKey| Happened::Answered {
+        key: key.clone(),
+        person: "ada".into(),
+        done: true,
+        note: String::new(),
+    };
+    assert_eq!(driver.event(answered(&ready)), Err(Refusal::NotAsked(ready.clone())));
+    driver.done("ready", None, true);
+    let go = driver.key("go", None);
+    assert_eq!(driver.event(done(go.clone(), true)), Err(Refusal::WaitsForPerson(go)));
+    let foreign = OrderKey { run: RunId::new("run-2"), ..ready };
+    assert_eq!(driver.event(done(foreign.clone(), true)), Err(Refusal::NotWaiting(foreign)));
+    assert_eq!(
+        step(&drill(&["a"]), RunEvent::new(0, answered(&driver.key("go", None)))),
+        Err(Refusal::NotBegun)
+    );
+}
+
+#[test]
+fn after_a_restart_the_same_orders_are_outstanding() {
+    let mut driver = Driver::approved(&["a", "b"]);
+    driver.done("image", Some("a"), true);
+    let json = serde_json::to_string(driver.run.record()).unwrap();
+    let again =
+        Run::<Drill>::resume(serde_json::from_str(&json).unwrap(), all_facts(&["a", "b"]), &scope()).unwrap();
+    assert_eq!(again, driver.run);
+    let keys: Vec<OrderKey> = again.outstanding().into_iter().map(|order| order.key).collect();
+    assert_eq!(keys, [driver.key("image", Some("b")), driver.key("prove", Some("a"))]);
+}
+
+fn all_facts(names: &[&str]) -> Vec<EndpointFacts> {
+    names.iter().map(|name| facts(name, Place::Bench)).collect()
+}
+
+#[test]
+fn who_lost_the_label_gets_no_permit_after_a_restart() {
+    let mut driver = Driver::begin(drill(&["a"]));
+    driver.done("ready", None, true);
+    driver.approve("ada", "lead").unwrap();
+    let changes: [fn(&mut EndpointFacts); 4] = [
+        |facts| facts.labels.clear(),
+        |facts| facts.place = Place::Production,
+        |facts| facts.place = Place::Virtual,
+        |facts| facts.zone = "packing".into(),
+    ];
+    for change in changes {
+        let mut today = all_facts(&["a"]);
+        today.iter_mut().for_each(change);
+        let run = Run::<Drill>::resume(driver.run.record().clone(), today, &scope()).unwrap();
+        let mut again =
+            Driver { run, now_ms: 2_000, ordered: Vec::new(), open: BTreeMap::new(), stopped: Vec::new() };
+        again.open.extend(again.run.outstanding().into_iter().map(|order| (order.key.clone(), order)));
+        again.approve("bob", "second").unwrap();
+        assert!(!again.is_open("image"));
+        assert!(
+            matches!(again.run.record().target_state(&TargetId::new("a")), TargetState::Failed(why) if why.code == "not-permitted")
+        );
+    }
+    let gone = Run::<Drill>::resume(driver.run.record().clone(), Vec::new(), &scope()).unwrap();
+    assert!(gone.targets[0].is_err());
+}
+
+#[test]
+fn a_record_of_another_mode_or_with_other_targets_is_no_run() {
+    let record = drill(&["a"]).record().clone();
+    assert!(matches!(
+        Run::<Real>::resume(record.clone(), all_facts(&["a"])),
+        Err(ResumeError::OtherMode { .. })
+    ));
+    let mut altered = record.clone();
+    altered.targets[0].image = "another".into();
+    assert!(matches!(
+        Run::<Drill>::resume(altered, all_facts(&["a"]), &scope()),
+        Err(ResumeError::Altered { .. })
+    ));
+    let mut altered = record.clone();
+    altered.mode = ModeName::Virtual;
+    assert!(matches!(
+        Run::<Drill>::resume(altered, all_facts(&["a"]), &scope()),
+        Err(ResumeError::Altered { .. })
+    ));
+    let mut altered = record;
+    altered.tasks.remove(0);
+    assert!(matches!(
+        Run::<Drill>::resume(altered, all_facts(&["a"]), &scope()),
+        Err(ResumeError::Altered { .. })
+    ));
+}
+
+#[test]
+fn a_plan_is_refused_by_name() {
+    let book = || parse(DRILL).unwrap();
+    let refused = |book: Runbook, targets| plan::<Drill>(book, targets, ask()).unwrap_err();
+    assert_eq!(refused(book(), Vec::new()), PlanError::NoTarget);
+    assert!(matches!(
+        refused(book(), vec![safe("a", Place::Bench), safe("a", Place::Bench)]),
+        PlanError::Twice { .. }
+    ));
+    let shipped =
+        |name: &str| parse(library().iter().find(|shipped| shipped.name == name).unwrap().text).unwrap();
+    let real = plan(
+        shipped("quarterly-hmi-drill"),
+        vec![Target::<Real>::real(facts("a", Place::Production))],
+        ask(),
+    );
+    assert!(matches!(real, Err(PlanError::Mode { mode: ModeName::Real, .. })));
+    let mut kiosk = facts("a", Place::Bench);
+    kiosk.kind = "kiosk".into();
+    let kiosk = DrillSafe::resolve(kiosk, &scope()).unwrap().into();
+    assert!(matches!(refused(shipped("quarterly-hmi-drill"), vec![kiosk]), PlanError::NotSelected { .. }));
+    let mut bare = facts("a", Place::Bench);
+    bare.image.clear();
+    assert!(matches!(
+        refused(book(), vec![DrillSafe::resolve(bare, &scope()).unwrap().into()]),
+        PlanError::NoImage { .. }
+    ));
+    let unsafe_book = parse(&DRILL.replace("needs: [go], per", "needs: [ready], per")).unwrap();
+    assert!(matches!(refused(unsafe_book, vec![safe("a", Place::Bench)]), PlanError::Lint { .. }));
+}
+
+#[test]
+fn time_never_runs_backwards() {
+    let mut driver = Driver::approved(&["a"]);
+    driver.now_ms = 50_000;
+    driver.event(Happened::Tick).unwrap();
+    driver.now_ms = 10;
+    driver.event(Happened::Tick).unwrap();
+    assert_eq!(driver.run.record().now_ms, 50_000);
+}
+
+fn any_place() -> impl Strategy<Value = Place> {
+    proptest::sample::select(Place::ALL.to_vec())
+}
+
+prop_compose! {
+    fn any_facts()(
+        place in any_place(), label in proptest::bool::weighted(0.8), essential in proptest::bool::weighted(0.2),
+        zone in proptest::sample::select(vec!["drill", "drill", "packing", ""]), image in proptest::bool::weighted(0.97),
+    ) -> EndpointFacts {
+        let mut facts = facts("unnamed", place);
+        if !label {
+            facts.labels = BTreeSet::from(["do-not-reimage".to_owned()]);
+        }
+        facts.zone = zone.into();
+        facts.essential_function = essential;
+        if !image {
+            facts.image.clear();
+        }
+        facts
+    }
+}
+
+/// One thing that a hostile world may do to a run.
+#[derive(Debug, Clone)]
+enum Whim {
+    Finish { which: usize, good: bool },
+    Decide { which: usize, person: u8, yes: bool },
+    Answer { which: usize, yes: bool },
+    Hold { which: usize },
+    Pass { ms: u64 },
+    Abort,
+    Restart,
+    Repeat,
+}
+
+fn any_whim() -> impl Strategy<Value = Whim> {
+    prop_oneof![
+        8 => (any::<usize>(), proptest::bool::weighted(0.8)).prop_map(|(which, good)| Whim::Finish { which, good }),
+        4 => (any::<usize>(), 0u8..4, proptest::bool::weighted(0.9)).prop_map(|(which, person, yes)| Whim::Decide { which, person, yes }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, yes)| Whim::Answer { which, yes }),
+        1 => any::<usize>().prop_map(|which| Whim::Hold { which }),
+        2 => (0u64..40_000).prop_map(|ms| Whim::Pass { ms }),
+        1 => Just(Whim::Abort),
+        2 => Just(Whim::Restart),
+        1 => Just(Whim::Repeat),
+    ]
+}
+
+fn whim_event(driver: &Driver, whim: &Whim, last: &Option<Happened>) -> Option<Happened> {
+    let working: Vec<OrderKey> = driver.run.outstanding().into_iter().map(|order| order.key).collect();
+    let pick = |which: usize| (!working.is_empty()).then(|| working[which % working.len()].clone());
+    Some(match whim {
+        Whim::Finish { which, good } => done(pick(*which)?, *good),
+        Whim::Decide { which, person, yes } => Happened::Decided {
+            key: pick(*which)?,
+            person: ["asker", "ada", "bob", "eve"][usize::from(*person)].into(),
+            role: if person % 2 == 0 { "lead".into() } else { "second".into() },
+            approves: *yes,
+            binding: driver.run.record().binding.clone(),
+            reason: String::new(),
+        },
+        Whim::Answer { which, yes } => {
+            Happened::Answered { key: pick(*which)?, person: "ada".into(), done: *yes, note: String::new() }
+        }
+        Whim::Hold { which } => {
+            Happened::Held { key: pick(*which)?, why: Failure::new("held", "It waits.", "Look.") }
+        }
+        Whim::Pass { .. } => Happened::Tick,
+        Whim::Abort => Happened::Abort { person: "ada".into(), reason: String::new() },
+        Whim::Restart => return None,
+        Whim::Repeat => last.clone()?,
+    })
+}
+
+fn invariants(driver: &Driver) {
+    let record = driver.run.record();
+    let distinct: BTreeSet<&OrderKey> = driver.ordered.iter().collect();
+    assert_eq!(distinct.len(), driver.ordered.len(), "an order was given twice");
+    let passed = |step: &str| {
+        let mut of_step = record.tasks.iter().filter(|task| task.step.as_str() == step);
+        of_step.all(|task| matches!(task.state, TaskState::Passed { .. }))
+    };
+    if driver.ordered.iter().any(|key| key.step.as_str() == "image") {
+        assert!(passed("ready") && passed("go"), "written without approval");
+    }
+    let in_work: BTreeSet<&TargetId> = record
+        .tasks
+        .iter()
+        .filter(|task| matches!(task.state, TaskState::Working { .. }))
+        .filter_map(|task| task.target.as_ref())
+        .collect();
+    assert!(in_work.len() <= record.runbook.limits.max_parallel as usize);
+    assert!(record.history.windows(2).all(|pair| pair[0].at_ms <= pair[1].at_ms));
+    if driver.run.is_over() {
+        assert!(record.tasks.iter().all(Task::is_through));
+        for last in ["tidy", "paper"] {
+            assert!(driver.ordered.iter().any(|key| key.step.as_str() == last), "{last} never had its turn");
+        }
+    }
+}
+
+proptest! {
+    /// The standing test of drill safety: whatever the inventory says, no permit of a drill names an endpoint that is real.
+    #[test]
+    fn no_drill_ever_permits_a_real_target(mut inventory in proptest::collection::vec(any_facts(), 0..40)) {
+        for (n, facts) in inventory.iter_mut().enumerate() {
+            facts.target = TargetId::new(format!("e{n}"));
+        }
+        let really_safe = |facts: &EndpointFacts| {
+            matches!(facts.place, Place::Bench | Place::SpareDisk | Place::Virtual)
+                && facts.labels.contains("drill-safe") && facts.zone == "drill" && !facts.essential_function
+        };
+        let targets: Vec<Target<Drill>> = inventory
+            .iter()
+            .filter_map(|facts| DrillSafe::resolve(facts.clone(), &scope()).ok())
+            .map(Target::from)
+            .collect();
+        let Ok(run) = plan(parse(DRILL).unwrap(), targets, ask()) else { return Ok(()) };
+        let mut driver = Driver::begin(run);
+        while let Some(key) = driver.open.keys().next().cloned() {
+            let order = driver.open.remove(&key).unwrap();
+            if let Work::Reimage { permit } = &order.work {
+                let facts = inventory.iter().find(|facts| facts.target == *permit.target()).unwrap();
+                prop_assert!(really_safe(facts) && facts.image == permit.image());
+                prop_assert!(permit.is_drill() && *permit.key() == key && permit.until_ms() == order.until_ms);
+            }
+            match order.work {
+                Work::Approve { .. } => {
+                    driver.open.insert(key, order);
+                    driver.approve("ada", "lead").unwrap();
+                    driver.approve("bob", "second").unwrap();
+                    let key = driver.key("go", None);
+                    driver.open.remove(&key);
+                }
+                Work::Notify { .. } => {
+                    driver.event(Happened::Answered { key, person: "ada".into(), done: true, note: String::new() }).unwrap();
+                }
+                _ => driver.event(done(key, true)).unwrap(),
+            }
+        }
+        prop_assert!(driver.run.is_over());
+        prop_assert_eq!(driver.run.record().verdict(), Verdict::Succeeded);
+    }
+
+    /// Random events, restarts and repeats: the machine keeps its promises and always comes to an end.
+    #[test]
+    fn a_run_keeps_its_promises_whatever_happens(
+        endpoints in 1usize..6, whims in proptest::collection::vec(any_whim(), 0..80),
+    ) {
+        let names: Vec<String> = (0..endpoints).map(|n| format!("e{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut driver = Driver::begin(drill(&names));
+        let mut last = None;
+        for whim in &whims {
+            if let Whim::Pass { ms } = whim {
+                driver.now_ms += ms;
+            }
+            if let Whim::Restart = whim {
+                let json = serde_json::to_string(driver.run.record()).unwrap();
+                let again = Run::<Drill>::resume(serde_json::from_str(&json).unwrap(), all_facts(&names), &scope()).unwrap();
+                prop_assert_eq!(&again, &driver.run);
+                driver.run = again;
+            }
+            let before = driver.run.clone();
+            if let Some(event) = whim_event(&driver, whim, &last) {
+                if driver.event(event.clone()).is_err() {
+                    prop_assert_eq!(&before, &driver.run, "a refusal changes nothing");
+                }
+                last = Some(event);
+            }
+            invariants(&driver);
+        }
+        // Whatever was left open runs out of time.
+        for _ in 0..100 {
+            let Some(wake_ms) = driver.run.next_wake_ms() else { break };
+            driver.now_ms = driver.now_ms.max(wake_ms);
+            driver.event(Happened::Tick).unwrap();
+            invariants(&driver);
+        }
+        prop_assert!(driver.run.is_over(), "{:?}", driver.run.record().tasks);
+    }
+}
+
+#[test]
+fn a_run_of_a_thousand_endpoints_is_planned_and_stepped_quickly() {
+    let targets = (0..1_000).map(|n| safe(&format!("e{n}"), Place::Virtual)).collect();
+    let text = DRILL.replace("max_parallel: 2", "max_parallel: 1000");
+    let mut driver = Driver::begin(plan(parse(&text).unwrap(), targets, ask()).unwrap());
+    driver.done("ready", None, true);
+    assert_eq!(driver.open.len(), 1_000);
+}

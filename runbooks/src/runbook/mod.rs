@@ -9,6 +9,8 @@
 pub mod lint;
 pub mod parse;
 mod span;
+#[cfg(test)]
+mod tests;
 mod with;
 
 use std::{collections::BTreeMap, fmt};
@@ -491,6 +493,6 @@ pub enum Attest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReportKind {
-    /// HTML and JSON of one drill.
-    DrillReport,
+    /// HTML and JSON of this run.
+    RunReport,
 }

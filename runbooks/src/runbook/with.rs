@@ -40,7 +40,7 @@ impl Arguments {
             },
             Verb::Reimage => Uses::Reimage,
             Verb::Verify => Uses::Verify { attest: take.optional("attest")?.unwrap_or(Attest::Required) },
-            Verb::Report => Uses::Report { kind: take.optional("kind")?.unwrap_or(ReportKind::DrillReport) },
+            Verb::Report => Uses::Report { kind: take.optional("kind")?.unwrap_or(ReportKind::RunReport) },
             Verb::Isolate
             | Verb::Capture
             | Verb::Enrol

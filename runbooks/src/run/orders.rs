@@ -1,0 +1,75 @@
+//! From a task to the order that the actuator gets. The only place that asks for a permit to write.
+
+use super::{
+    Run,
+    event::{Failure, Order, Work},
+    record::{Task, TaskState},
+};
+use crate::{
+    runbook::{Per, Uses},
+    target::Mode,
+};
+
+/// The orders of all working tasks, with fresh permits. A task whose permission is gone is left to its timeout.
+pub(super) fn outstanding<M: Mode>(run: &Run<M>) -> Vec<Order<M>> {
+    let order = |task: &Task| {
+        let TaskState::Working { until_ms, .. } = task.state else { return None };
+        let work = work(run, task, until_ms).ok()?;
+        Some(Order { key: run.record.key_of(task), work, until_ms })
+    };
+    run.record.tasks.iter().filter_map(order).collect()
+}
+
+/// What a task orders.
+pub(super) fn work<M: Mode>(run: &Run<M>, task: &Task, until_ms: u64) -> Result<Work<M>, Failure> {
+    let record = &run.record;
+    let gone = || {
+        Failure::new(
+            "no-target",
+            "the step has no endpoint to work on",
+            "Lint the runbook and plan a new run.",
+        )
+    };
+    let step = record.step_of(task).ok_or_else(gone)?;
+    let frozen =
+        || record.targets.iter().find(|frozen| Some(&frozen.target) == task.target.as_ref()).ok_or_else(gone);
+    Ok(match step.uses_in(record.mode) {
+        Uses::Check { set } => Work::Check {
+            set: set.clone(),
+            targets: match step.per {
+                Per::Run => record.targets.iter().map(|frozen| frozen.target.clone()).collect(),
+                Per::Target => vec![frozen()?.target.clone()],
+            },
+        },
+        Uses::Approve(approval) => {
+            Work::Approve { approval: approval.clone(), binding: record.binding.clone() }
+        }
+        Uses::Notify { to, text } => Work::Notify { to: to.clone(), text: text.clone() },
+        Uses::Manual { text, checklist } => Work::Manual { text: text.clone(), checklist: checklist.clone() },
+        Uses::Reimage => {
+            let frozen = frozen()?;
+            match run.permission(&frozen.target) {
+                Some(Ok(target)) => Work::Reimage {
+                    permit: target.permit(record.key_of(task), frozen.image.clone(), until_ms),
+                },
+                Some(Err(why)) => {
+                    return Err(Failure::new(
+                        "not-permitted",
+                        why.clone(),
+                        "Correct the inventory, then plan a new run.",
+                    ));
+                }
+                None => return Err(gone()),
+            }
+        }
+        Uses::Verify { attest } => {
+            let frozen = frozen()?;
+            Work::Verify { target: frozen.target.clone(), image: frozen.image.clone(), attest: *attest }
+        }
+        Uses::Report { kind } => Work::Report { kind: *kind },
+        Uses::Later { which } => {
+            let what = format!("`{which}` is not supported by this version");
+            return Err(Failure::new("not-supported", what, "Remove the step and plan a new run."));
+        }
+    })
+}
