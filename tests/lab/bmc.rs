@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::endpoint::{Button, Endpoint};
 use crate::plant::Plant;
+use crate::qemu::Spec;
 use crate::story::Log;
 
 /// The name that the appliance gives to the BMC.
@@ -54,10 +55,9 @@ impl Bmc {
             move || listener.incoming().flatten().for_each(|stream| answer(stream, &button, &log))
         });
         let password = password()?;
-        let name = &endpoint.spec().name;
         let hook = format!("{} bmc-hook {}", lab.display(), socket.display());
         let config = dir.join("lan.conf");
-        fs::write(&config, lan_conf(name, address, &password, &hook))?;
+        fs::write(&config, lan_conf(endpoint.spec(), address, &password, &hook))?;
         let commands = dir.join("bmc.emu");
         fs::write(
             &commands,
@@ -101,6 +101,23 @@ impl Bmc {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Arms one boot from the network, as any operator's tool would.
+    ///
+    /// # Errors
+    /// When the BMC does not report the boot device back. `ipmitool` may complain about a boot parameter that `ipmi_sim` does not know, and
+    /// still have armed the boot; only reading it back tells.
+    pub fn arm_network(&self) -> Result<()> {
+        let told = self.ipmitool(&["chassis", "bootdev", "pxe", "options=efiboot"]);
+        let read = self.ipmitool(&["chassis", "bootparam", "get", "5"])?;
+        if !read.contains("Force PXE") {
+            bail!(
+                "the BMC did not arm the network: {read}{}",
+                told.err().map(|error| error.to_string()).unwrap_or_default()
+            );
+        }
+        Ok(())
     }
 
     /// Asks it over IPMI 2.0, as any operator's tool would.
@@ -185,19 +202,22 @@ fn password() -> Result<String> {
     Ok(hex::encode(bytes))
 }
 
-fn lan_conf(name: &str, address: Ipv4Addr, password: &str, hook: &str) -> String {
+/// The simulator offers IPMI 2.0 only when it has a GUID (openipmi, `lanserv`).
+fn lan_conf(spec: &Spec, address: Ipv4Addr, password: &str, hook: &str) -> String {
+    let (name, guid) = (&spec.name, spec.uuid().replace('-', ""));
     format!(
         "name \"{name}\"\n\
          set_working_mc 0x20\n\
          startlan 1\n\
          addr {address} 623\n\
          priv_limit admin\n\
-         allowed_auths_callback none md2 md5\n\
-         allowed_auths_user none md2 md5\n\
-         allowed_auths_operator none md2 md5\n\
-         allowed_auths_admin none md2 md5\n\
+         allowed_auths_callback md5\n\
+         allowed_auths_user md5\n\
+         allowed_auths_operator md5\n\
+         allowed_auths_admin md5\n\
+         guid {guid}\n\
          endlan\n\
          chassis_control \"{hook} 0x20\"\n\
-         user 2 true \"{USER}\" \"{password}\" admin 10 none md2 md5\n"
+         user 2 true \"{USER}\" \"{password}\" admin 10 md5\n"
     )
 }

@@ -298,14 +298,14 @@ impl Shared {
                 Ok(_) => {}
                 Err(error) => {
                     let fault = format!("{error:#}");
-                    self.serial.note(format!("--- lab: {} could not start: {fault}", self.spec.name));
+                    self.serial.note(format!("=== lab: {} could not start: {fault}", self.spec.name));
                     power.fault = Some(fault);
                 }
             }
             power.on = false;
             drop(power);
             self.changed.notify_all();
-            self.serial.note("--- lab: power off");
+            self.serial.note("=== lab: power off");
             return;
         }
     }
@@ -374,7 +374,7 @@ impl Shared {
         power.boots += 1;
         let order =
             if std::mem::take(&mut power.armed) { BootOrder::NetworkFirst } else { BootOrder::DiskFirst };
-        self.serial.note(format!("--- lab: boot {} of {}, {order:?}", power.boots, self.spec.name));
+        self.serial.note(format!("=== lab: boot {} of {}, {order:?}", power.boots, self.spec.name));
         order
     }
 }

@@ -43,7 +43,7 @@ impl Firmware {
 /// How the disk is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskBus {
-    /// NVMe, with a stable EUI-64.
+    /// NVMe; its WWID is made from the serial number.
     Nvme,
     /// AHCI SATA.
     Sata,
@@ -203,16 +203,8 @@ fn disk(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {
     words.pair("-drive", format!("if=none,id=disk,format=raw,cache=unsafe,file={}", wiring.disk.display()));
     match spec.bus {
         DiskBus::Nvme => {
-            words.pair("-device", format!("nvme,id=nvme,serial={serial}"));
-            let number = spec.number;
-            // QEMU makes up a new namespace UUID at each start unless it is given one.
-            words.pair(
-                "-device",
-                format!(
-                    "nvme-ns,drive=disk,bus=nvme,nsid=1,bootindex={index},eui64=0x525400770000{number:02x}01,uuid={}",
-                    spec.uuid()
-                ),
-            );
+            // Not an `nvme-ns` of its own: OVMF does not find a boot index there, and boots the disk whatever the order says.
+            words.pair("-device", format!("nvme,drive=disk,bootindex={index},serial={serial}"));
         }
         DiskBus::Sata => {
             words.pair("-device", format!("ide-hd,drive=disk,bus=ide.0,bootindex={index},serial={serial}"));
@@ -355,10 +347,10 @@ mod tests {
     fn only_an_armed_boot_tries_the_network_first() {
         let spec = Spec::press(1);
         let plain = line(&spec, BootOrder::DiskFirst);
-        assert!(plain.contains("nsid=1,bootindex=1"), "{plain}");
+        assert!(plain.contains("nvme,drive=disk,bootindex=1"), "{plain}");
         assert!(plain.contains("mac=52:54:00:77:00:01,bootindex=2"), "{plain}");
         let armed = line(&spec, BootOrder::NetworkFirst);
-        assert!(armed.contains("nsid=1,bootindex=2"), "{armed}");
+        assert!(armed.contains("nvme,drive=disk,bootindex=2"), "{armed}");
         assert!(armed.contains("mac=52:54:00:77:00:01,bootindex=1"), "{armed}");
     }
 

@@ -79,7 +79,15 @@ impl Log {
 
     /// Adds a line of the lab's own, such as "power on".
     pub fn note(&self, text: impl Into<String>) {
-        self.lock().push(Line { at: Instant::now(), text: text.into() });
+        let text = text.into();
+        if let Ok(mut file) = OpenOptions::new().append(true).open(&self.path) {
+            let _ = writeln!(file, "{text}");
+        }
+        self.add(text);
+    }
+
+    fn add(&self, text: String) {
+        self.lock().push(Line { at: Instant::now(), text });
         self.shared.1.notify_all();
     }
 
@@ -92,7 +100,7 @@ impl Log {
             let text = plain(&String::from_utf8_lossy(&bytes));
             bytes.clear();
             if !text.is_empty() {
-                self.note(text);
+                self.add(text);
             }
         }
     }

@@ -1,0 +1,161 @@
+//! The benches behind `cargo measure`: each figure stands next to a peer's or a physical limit, taken in the same run.
+//!
+//! A figure is a ratio with a bound, `ok` or `short`. A figure that falls short is printed like any other and fails nothing:
+//! it is for people to act on. CPU seconds and bytes are steadier than wall time on a busy machine, so they come first.
+//!
+//! It must never: compare across runs, hide a figure, or turn one into a test.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+pub mod demo;
+pub mod restore;
+pub mod serve;
+
+/// One line of `cargo measure`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figure {
+    /// What was measured, `group/what`, with the unit of `ours` and `peer` as its last word.
+    pub name: String,
+    /// Our value.
+    pub ours: f64,
+    /// The peer's value, or the limit.
+    pub peer: f64,
+    /// Who the peer is.
+    pub against: String,
+    /// `ours / peer`.
+    pub ratio: f64,
+    /// The ratio that must not be exceeded.
+    pub bound: f64,
+    /// `ok` or `short`.
+    pub verdict: &'static str,
+}
+
+impl Figure {
+    /// A figure for which less is better; `bound` is the largest good ratio.
+    #[must_use]
+    pub fn at_most(name: &str, ours: f64, peer: f64, against: &str, bound: f64) -> Self {
+        let ratio = if peer > 0.0 { ours / peer } else { f64::INFINITY };
+        let verdict = if ratio <= bound { "ok" } else { "short" };
+        Self { name: name.to_owned(), ours, peer, against: against.to_owned(), ratio, bound, verdict }
+    }
+}
+
+/// Where the programs under measurement are.
+pub struct Programs {
+    /// `groundstate`, release build.
+    pub appliance: PathBuf,
+    /// `groundstate-agent`, static build.
+    pub agent: PathBuf,
+    /// pxe's example server, release build.
+    pub boot_server: PathBuf,
+}
+
+/// A bench: its name on the command line, and what runs it.
+pub type Bench = (&'static str, fn(&Programs) -> Result<Vec<Figure>>);
+
+/// Every bench.
+pub const BENCHES: &[Bench] =
+    &[("tftp", serve::tftp), ("http", serve::http), ("restore", restore::restore), ("demo", demo::demo)];
+
+/// The benches that `names` ask for; all when it is empty.
+///
+/// # Errors
+/// An unknown name, with the known ones.
+pub fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
+    if names.is_empty() {
+        return Ok(BENCHES.iter().collect());
+    }
+    let known = || BENCHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    names
+        .iter()
+        .map(|wanted| {
+            BENCHES
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .with_context(|| format!("there is no bench `{wanted}`; there are: {}", known()))
+        })
+        .collect()
+}
+
+/// The figures as text: one line each.
+#[must_use]
+pub fn table(figures: &[Figure]) -> String {
+    let mut text = format!(
+        "{:<38} {:>10} {:>10} {:>7} {:>7} {:<6} {}\n",
+        "name", "ours", "peer", "ratio", "bound", "", "against"
+    );
+    for f in figures {
+        let _ = writeln!(
+            text,
+            "{:<38} {:>10.3} {:>10.3} {:>7.2} {:>7.2} {:<6} {}",
+            f.name, f.ours, f.peer, f.ratio, f.bound, f.verdict, f.against
+        );
+    }
+    text
+}
+
+/// CPU time that a process and its threads have used so far (user and system), from `/proc/<pid>/stat` (proc(5)).
+///
+/// # Errors
+/// When the process is gone.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} is gone: look at its output above"))?;
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).context("/proc/<pid>/stat has no name")?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) else {
+        bail!("/proc/<pid>/stat is shorter than proc(5) says");
+    };
+    let ticks = user.parse::<u64>()? + system.parse::<u64>()?;
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
+    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+}
+
+/// Resident memory of a process in bytes, from `/proc/<pid>/status`.
+///
+/// # Errors
+/// When the process is gone.
+pub fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("process {pid} is gone: look at its output above"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS in /proc/<pid>/status")?;
+    let kib: u64 = line.split_whitespace().nth(1).context("VmRSS has no number")?.parse()?;
+    Ok(kib * 1024)
+}
+
+/// The middle value; the figures of a bench are medians of an odd number of runs.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_over_its_bound_is_short() {
+        assert_eq!(Figure::at_most("a", 1.0, 2.0, "p", 0.5).verdict, "ok");
+        assert_eq!(Figure::at_most("a", 1.1, 2.0, "p", 0.5).verdict, "short");
+        assert_eq!(Figure::at_most("a", 1.0, 0.0, "p", 9.0).verdict, "short");
+    }
+
+    #[test]
+    fn an_unknown_bench_is_refused_with_the_known_ones() {
+        let error = choose(&["disk".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("tftp") && error.contains("disk"), "{error}");
+        assert_eq!(choose(&[]).unwrap().len(), BENCHES.len());
+    }
+
+    #[test]
+    fn our_own_process_has_used_cpu_and_memory() {
+        assert!(resident_bytes(std::process::id()).unwrap() > 100_000);
+        assert!(cpu_time(std::process::id()).is_ok());
+    }
+}
