@@ -80,8 +80,11 @@ pub async fn consider(
     if let Some(rule) = too_soon(conn, &endpoint.id, &group, at).await? {
         return Ok(observe(rule));
     }
-    let integrity = class == TriggerClass::Integrity;
-    let automatic = group.mode == GroupMode::Auto && group.safety_class == 0 && integrity && confirmed;
+    if group.mode == GroupMode::Auto && class == TriggerClass::Integrity && !confirmed {
+        return Ok(observe("its source has not confirmed it yet: nothing starts on a hint alone"));
+    }
+    let integrity = class == TriggerClass::Integrity && confirmed;
+    let automatic = group.mode == GroupMode::Auto && group.safety_class == 0 && integrity;
     Ok(Verdict::Propose { automatic })
 }
 

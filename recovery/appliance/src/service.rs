@@ -13,7 +13,10 @@
 //!
 //! It must never: change a job's state by itself (it hands events to the job machine), speak SQL, or spawn a task.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use images::ImageId;
 use recovery_protocol::{
@@ -22,7 +25,16 @@ use recovery_protocol::{
         Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest, RecoverRequest, StatusView,
     },
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::{boot::BootDesk, db, evidence, golden::Golden, jobs::journal::Journal, keys::Keys, live::Live};
+
+mod endpoints;
+mod enrolment;
+mod orders;
+mod triggers;
+mod views;
 
 /// The appliance's functions. Cheap to clone; all clones are one service.
 #[derive(Clone)]
@@ -30,7 +42,20 @@ pub struct Service(Arc<Inner>);
 
 /// What the service stands on.
 pub struct Inner {
-    changes: watch::Sender<u64>,
+    /// All state.
+    pub journal: Arc<Journal>,
+    /// The golden images.
+    pub golden: Golden,
+    /// The appliance's keys.
+    pub keys: Arc<Keys>,
+    /// Signs of life and progress.
+    pub live: Arc<Live>,
+    /// What the boot layer saw.
+    pub desk: Arc<BootDesk>,
+    /// Bytes of chunk frames sent.
+    pub frame_bytes: Arc<AtomicU64>,
+    /// When the appliance started, milliseconds since 1970.
+    pub started_unix_ms: u64,
 }
 
 /// Who asks.
@@ -100,7 +125,8 @@ pub struct TriggerOutcome {
 }
 
 /// The decision on a trigger; each is in evidence with the rule that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TriggerDecision {
     /// Written down, nothing done; the rule that said so.
     Observed {
@@ -171,7 +197,7 @@ pub struct Figures {
     pub jobs_open: Vec<(String, u64)>,
     /// Jobs over by result: `recovered`, `cancelled`, `failed`.
     pub jobs_over: Vec<(String, u64)>,
-    /// Seconds of each stage passed since start: (stage, seconds).
+    /// What the boot layer did since the start, by kind.
     pub boot_requests: Vec<(String, u64)>,
     /// Attestations by verdict.
     pub attestations: Vec<(String, u64)>,
@@ -185,153 +211,196 @@ pub struct Figures {
     pub evidence_entries: u64,
 }
 
-fn soon<T>() -> Result<T, Problem> {
-    Err(Problem::new(503, "starting", "Not ready", "this part of the appliance is still starting", "try again in a moment"))
-}
-
 impl Service {
+    /// The service over its parts.
+    #[must_use]
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
     /// `GET /api/v1/status`.
     pub async fn status(&self) -> Result<StatusView, Problem> {
-        soon()
+        let mut conn = self.0.journal.db.read().await?;
+        let endpoints = db::endpoint::count_by_state(&mut conn).await?;
+        let jobs = db::job::count_by_state(&mut conn).await?;
+        let jobs_in = |state: &str| jobs.iter().filter(|(name, _)| name == state).map(|(_, n)| n).sum();
+        Ok(StatusView {
+            site: self.0.journal.config.site.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            up_seconds: self.0.journal.now().saturating_sub(self.0.started_unix_ms) / 1000,
+            endpoints: endpoints.iter().map(|(_, n)| n).sum(),
+            jobs_working: jobs_in("working"),
+            jobs_held: jobs_in("held"),
+        })
     }
 
     /// Every endpoint, by name.
     pub async fn endpoints(&self) -> Result<Vec<EndpointView>, Problem> {
-        soon()
+        endpoints::list(&self.0).await
     }
 
     /// One endpoint; unknown: 404 `unknown-endpoint`.
-    pub async fn endpoint(&self, _endpoint: &EndpointId) -> Result<EndpointView, Problem> {
-        soon()
+    pub async fn endpoint(&self, endpoint: &EndpointId) -> Result<EndpointView, Problem> {
+        endpoints::one(&self.0, endpoint).await
     }
 
     /// Put an endpoint on record, or approve a discovered one. The same facts again change nothing; other facts under
     /// the same name, or a MAC address that another endpoint has: 409 `endpoint-conflict`.
-    pub async fn add_endpoint(&self, _actor: &Actor, _new: NewEndpoint) -> Result<EndpointView, Problem> {
-        soon()
+    pub async fn add_endpoint(&self, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
+        endpoints::add(&self.0, actor, new).await
     }
 
     /// Order a recovery. An open job is returned, not doubled.
     pub async fn recover(
         &self,
-        _actor: &Actor,
-        _endpoint: &EndpointId,
-        _request: RecoverRequest,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        request: RecoverRequest,
     ) -> Result<JobView, Problem> {
-        soon()
+        orders::recover(&self.0, actor, endpoint, request).await
     }
 
     /// Confirm the pairing code on the endpoint's screen; wrong: 409 `pairing-code-wrong`.
     pub async fn pair(
         &self,
-        _actor: &Actor,
-        _endpoint: &EndpointId,
-        _request: PairRequest,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        request: PairRequest,
     ) -> Result<EndpointView, Problem> {
-        soon()
+        endpoints::pair(&self.0, actor, endpoint, &request.code).await
     }
 
     /// Jobs, newest first, of one endpoint or of all.
-    pub async fn jobs(&self, _endpoint: Option<&EndpointId>) -> Result<Vec<JobView>, Problem> {
-        soon()
+    pub async fn jobs(&self, endpoint: Option<&EndpointId>) -> Result<Vec<JobView>, Problem> {
+        orders::list(&self.0, endpoint).await
     }
 
     /// One job; unknown: 404 `unknown-job`.
-    pub async fn job(&self, _job: JobId) -> Result<JobView, Problem> {
-        soon()
+    pub async fn job(&self, job: JobId) -> Result<JobView, Problem> {
+        orders::one(&self.0, job).await
     }
 
     /// Approve a held job (a new recovery, a new identity, a new firmware baseline: what its reason asks for).
-    pub async fn approve(&self, _actor: &Actor, _job: JobId, _decision: Decision) -> Result<JobView, Problem> {
-        soon()
+    pub async fn approve(&self, actor: &Actor, job: JobId, decision: Decision) -> Result<JobView, Problem> {
+        orders::decide(&self.0, actor, job, "order.approve", decision).await
     }
 
     /// Let a held job go on.
-    pub async fn resume(&self, _actor: &Actor, _job: JobId, _decision: Decision) -> Result<JobView, Problem> {
-        soon()
+    pub async fn resume(&self, actor: &Actor, job: JobId, decision: Decision) -> Result<JobView, Problem> {
+        orders::decide(&self.0, actor, job, "order.resume", decision).await
     }
 
     /// Stop a job. Past the point of no return a working job is held instead: cancel again to give it up.
-    pub async fn cancel(&self, _actor: &Actor, _job: JobId, _decision: Decision) -> Result<JobView, Problem> {
-        soon()
+    pub async fn cancel(&self, actor: &Actor, job: JobId, decision: Decision) -> Result<JobView, Problem> {
+        orders::decide(&self.0, actor, job, "order.cancel", decision).await
     }
 
     /// Golden images in the store.
     pub async fn images(&self) -> Result<Vec<ImageView>, Problem> {
-        soon()
+        Ok(self.0.golden.list().await?)
     }
 
     /// Evidence as JSON lines ([`recovery_protocol::evidence::Line`]), oldest first: the whole log with its
     /// checkpoints, or the entries of one job (which alone do not chain).
-    pub async fn evidence_lines(&self, _job: Option<JobId>) -> Result<Vec<String>, Problem> {
-        soon()
+    pub async fn evidence_lines(&self, job: Option<JobId>) -> Result<Vec<String>, Problem> {
+        Ok(evidence::lines(&mut *self.0.journal.db.read().await?, job).await?)
     }
 
     /// The public half of the evidence key.
+    #[must_use]
     pub fn evidence_key(&self) -> EvidenceKey {
-        EvidenceKey { ed25519: String::new() }
+        EvidenceKey { ed25519: self.0.keys.evidence_public() }
     }
 
     /// A number that grows at every change that a person could see: wait for it, then read again.
+    #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
+        self.0.journal.changes()
     }
 
     /// Take a trigger: store, dedupe by (source, delivery key), decide by the group's mode and the guard rails.
-    pub async fn trigger(&self, _trigger: Trigger) -> Result<TriggerOutcome, Problem> {
-        soon()
+    pub async fn trigger(&self, trigger: Trigger) -> Result<TriggerOutcome, Problem> {
+        triggers::take(&self.0, trigger).await
     }
 
     /// A permit to rehearse on this endpoint; not drill-safe: 409 `not-drill-safe`.
-    pub async fn drill_permit(&self, _endpoint: &EndpointId) -> Result<DrillPermit, Problem> {
-        soon()
+    pub async fn drill_permit(&self, endpoint: &EndpointId) -> Result<DrillPermit, Problem> {
+        orders::drill_permit(&self.0, endpoint).await
     }
 
     /// Start a rehearsal recovery; `drill` is the drill's id.
-    pub async fn propose_drill(&self, _actor: &Actor, _permit: DrillPermit, _drill: &str) -> Result<JobView, Problem> {
-        soon()
+    pub async fn propose_drill(&self, actor: &Actor, permit: DrillPermit, drill: &str) -> Result<JobView, Problem> {
+        orders::rehearse(&self.0, actor, permit, drill).await
     }
 
     /// Redeem a one-time EST secret for a CSR's public key (SPKI, DER). The same key again is granted again; another
     /// key, a spent, foreign or expired secret: refused, named, in evidence.
-    pub async fn redeem_est(&self, _user: &str, _password: &str, _csr_spki_der: &[u8]) -> Result<EstGrant, Problem> {
-        soon()
+    pub async fn redeem_est(&self, user: &str, password: &str, csr_spki_der: &[u8]) -> Result<EstGrant, Problem> {
+        enrolment::redeem(&self.0, user, password, csr_spki_der).await
     }
 
     /// Record a certificate issued under a grant. Serial in lower-case hex.
-    pub async fn certificate_issued(&self, _job: JobId, _serial: &str, _der: &[u8]) -> Result<(), Problem> {
-        soon()
+    pub async fn certificate_issued(&self, job: JobId, serial: &str, der: &[u8]) -> Result<(), Problem> {
+        enrolment::issued(&self.0, job, serial, der).await
     }
 
     /// A certificate by its serial number (lower-case hex).
-    pub async fn certificate(&self, _serial: &str) -> Result<Option<IssuedCertificate>, Problem> {
-        soon()
+    pub async fn certificate(&self, serial: &str) -> Result<Option<IssuedCertificate>, Problem> {
+        enrolment::certificate(&self.0, serial).await
     }
 
     /// Certificates that were revoked, for the CRL.
     pub async fn revoked_certificates(&self) -> Result<Vec<IssuedCertificate>, Problem> {
-        soon()
+        enrolment::revoked(&self.0).await
     }
 
     /// Append a fact to the evidence log.
     pub async fn note(
         &self,
-        _kind: &str,
-        _actor: &Actor,
-        _endpoint: Option<&EndpointId>,
-        _job: Option<JobId>,
-        _facts: serde_json::Value,
+        kind: &str,
+        actor: &Actor,
+        endpoint: Option<&EndpointId>,
+        job: Option<JobId>,
+        facts: serde_json::Value,
     ) -> Result<(), Problem> {
-        soon()
+        let mut fact = evidence::Fact::new(kind, &actor.name, facts).of(job);
+        fact.endpoint = endpoint.cloned();
+        if let Some(job) = job
+            && let Some(row) = db::job::get(&mut *self.0.journal.db.read().await?, job).await?
+        {
+            fact.mode = row.job.mode;
+        }
+        Ok(self.0.journal.note(fact).await?)
     }
 
     /// True when the database answers and the evidence log can be written.
     pub async fn ready(&self) -> Result<(), Problem> {
-        soon()
+        // A transaction takes the writer and gives it back: it can be written.
+        drop(self.0.journal.begin().await?);
+        db::log::last(&mut *self.0.journal.db.read().await?).await?;
+        Ok(())
     }
 
     /// Numbers for `/metrics`.
     pub async fn figures(&self) -> Result<Figures, Problem> {
-        soon()
+        let mut conn = self.0.journal.db.read().await?;
+        let mut jobs_open = std::collections::BTreeMap::<String, u64>::new();
+        for row in db::job::open(&mut conn).await? {
+            if let Some(stage) = row.job.state.stage() {
+                *jobs_open.entry(views::stage_name(stage)).or_default() += 1;
+            }
+        }
+        let over = |state: &String| !["working", "held"].contains(&state.as_str());
+        Ok(Figures {
+            endpoints: db::endpoint::count_by_state(&mut conn).await?,
+            jobs_open: jobs_open.into_iter().collect(),
+            jobs_over: db::job::count_by_state(&mut conn).await?.into_iter().filter(|(s, _)| over(s)).collect(),
+            boot_requests: self.0.desk.counts(),
+            attestations: self.0.live.counts("attestation"),
+            refusals: self.0.live.counts("refusal"),
+            triggers: self.0.live.counts("trigger"),
+            frame_bytes: self.0.frame_bytes.load(Ordering::Relaxed),
+            evidence_entries: db::log::last(&mut conn).await?.map_or(0, |(seq, _)| seq),
+        })
     }
 }

@@ -12,3 +12,4 @@ pub mod job;
 pub mod journal;
 pub mod limits;
 pub mod machine;
+pub mod run;

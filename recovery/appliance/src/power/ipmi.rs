@@ -69,6 +69,12 @@ impl Ipmi {
         self.confirm(bmc, "power on", "on").await
     }
 
+    /// On, with the override still set: somebody has just done the above.
+    pub async fn armed(&self, bmc: &Bmc<'_>) -> Result<bool, PowerError> {
+        let read = self.run(bmc, "read the boot device", &["chassis", "bootparam", "get", "5"]).await?;
+        Ok(read.contains("Force PXE") && self.power(bmc).await? == "on")
+    }
+
     /// No override.
     pub async fn clear_boot(&self, bmc: &Bmc<'_>) -> Result<(), PowerError> {
         let set = self.run(bmc, "clear the boot override", &["chassis", "bootdev", "none"]).await;

@@ -67,6 +67,8 @@ pub enum Powered {
 pub trait PowerDriver: Send + Sync {
     /// Bring the endpoint into a network boot, once.
     fn power_into_network<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, Result<Powered, PowerError>>;
+    /// After a restart: was the endpoint just powered into a network boot? `false` where it cannot be known.
+    fn probe<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, bool>;
     /// Take back a boot override that is still set. Nothing to do is success.
     fn clear_boot<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, Result<(), PowerError>>;
 }
@@ -88,6 +90,16 @@ impl PowerDriver for Drivers {
                 let bmc = ipmi::Bmc { host, port: *port, user, password_file };
                 self.ipmi.power_into_network(&bmc).await?;
                 Ok(Powered::Confirmed { by: "ipmi" })
+            }),
+        }
+    }
+
+    fn probe<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, bool> {
+        match power {
+            Power::Person => Box::pin(async { true }),
+            Power::Ipmi { host, port, user, password_file } => Box::pin(async move {
+                let bmc = ipmi::Bmc { host, port: *port, user, password_file };
+                self.ipmi.armed(&bmc).await.unwrap_or(false)
             }),
         }
     }

@@ -1,0 +1,267 @@
+//! The runner: carries out what the journal intends, and lets time pass.
+//!
+//! ```text
+//! journal: intent due ─► (after a restart: probe "did it happen?") ─► act ─► outcome ─► journal: event Done
+//!          every second ─► Tick for each open job ─► limits
+//! ```
+//!
+//! One task drives all jobs; acts run at once beside each other, each bounded by its own time-outs. An act whose outcome
+//! could not be written is done again: every act may be repeated. It must never: change a job but through the journal.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use recovery_protocol::{JobId, job::HoldReason};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::{
+    job::{Duty, Outcome, What},
+    journal::{Journal, JournalError},
+};
+use crate::{
+    control_plane::{ControlPlane, PlaneError, Registration},
+    db::{self, DbError, endpoint::Endpoint, job::Intent, job::JobRow},
+    evidence::Fact,
+    golden::Golden,
+    live::Live,
+    power::{PowerDriver, Powered},
+};
+
+/// Time passes for jobs this often.
+const TICK: Duration = Duration::from_secs(1);
+/// A recovery system that spoke this recently is there: it need not be powered.
+const THERE_MS: u64 = 30_000;
+
+/// Carries out what the journal intends.
+pub struct Runner {
+    journal: Arc<Journal>,
+    golden: Golden,
+    power: Arc<dyn PowerDriver>,
+    plane: Arc<dyn ControlPlane>,
+    live: Arc<Live>,
+    running: Mutex<HashSet<(JobId, u32)>>,
+    /// Intents that an earlier run of the appliance may have begun.
+    inherited: Mutex<HashSet<(JobId, u32)>>,
+}
+
+impl Runner {
+    /// A runner over the journal and the three outsides.
+    pub fn new(
+        journal: Arc<Journal>,
+        golden: Golden,
+        power: Arc<dyn PowerDriver>,
+        plane: Arc<dyn ControlPlane>,
+        live: Arc<Live>,
+    ) -> Self {
+        Self { journal, golden, power, plane, live, running: Mutex::default(), inherited: Mutex::default() }
+    }
+
+    /// After a start: open jobs get some grace, and intents without an outcome are probed before they are done again.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn recall(&self) -> Result<(), DbError> {
+        let mut conn = self.journal.db.read().await?;
+        let jobs = db::job::open(&mut conn).await?;
+        let intents = db::job::intents(&mut conn).await?;
+        drop(conn);
+        self.inherited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(intents.iter().map(|intent| (intent.job, intent.intent)));
+        for row in jobs {
+            tracing::info!(job = %row.job.id, endpoint = %row.job.endpoint, state = ?row.job.state, "job taken up again");
+            settle(self.journal.event(row.job.id, "appliance", What::Restarted).await.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Run until told to stop. What is being done then is done again after the next start.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut acts: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            match self.due().await {
+                Ok(due) => acts.extend(due.into_iter().map(|intent| Box::pin(self.act(intent)) as BoxFuture<'_, ()>)),
+                Err(error) => tracing::error!(error = error.chain(), "cannot read the journal"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.journal.wake.notified() => {}
+                Some(()) = acts.next(), if !acts.is_empty() => {}
+                _ = tick.tick() => {
+                    if let Err(error) = self.tick().await {
+                        tracing::error!(error = error.chain(), "cannot let time pass for jobs");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything that is due now, and what follows from it at once. For tests and for a caller that drives by itself.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    #[cfg(test)]
+    pub async fn settle(&self) -> Result<(), DbError> {
+        loop {
+            let due = self.due().await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            for intent in due {
+                self.act(intent).await;
+            }
+        }
+    }
+
+    /// Time passes for every open job.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn tick(&self) -> Result<(), DbError> {
+        let rows = db::job::open(&mut *self.journal.db.read().await?).await?;
+        for row in rows {
+            let seen_unix_ms = self.live.recovery_system_seen(&row.job.endpoint);
+            settle(self.journal.event(row.job.id, "appliance", What::Tick { seen_unix_ms }).await.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Intents that are due and not being carried out.
+    async fn due(&self) -> Result<Vec<Intent>, DbError> {
+        let now = self.journal.now();
+        let intents = db::job::intents(&mut *self.journal.db.read().await?).await?;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(intents.into_iter().filter(|i| i.due <= now && running.insert((i.job, i.intent))).collect())
+    }
+
+    async fn act(&self, intent: Intent) {
+        let span = tracing::info_span!("job", job = %intent.job, duty = ?intent.duty);
+        if let Err(error) = self.try_act(&intent).instrument(span).await {
+            tracing::error!(job = %intent.job, duty = ?intent.duty, error = error.chain(), "act not recorded, repeating");
+            // The database is in trouble: do not spin.
+            tokio::time::sleep(TICK).await;
+        }
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&(intent.job, intent.intent));
+    }
+
+    async fn try_act(&self, intent: &Intent) -> Result<(), DbError> {
+        let (job, number) = (intent.job, intent.intent);
+        let mut conn = self.journal.db.read().await?;
+        let Some(row) = db::job::get(&mut conn, job).await? else { return Ok(()) };
+        let endpoint = db::endpoint::get(&mut conn, &row.job.endpoint).await?;
+        drop(conn);
+        if intent.duty == Duty::Admit {
+            let mut tx = self.journal.begin().await?;
+            return match tx.admit(job, number).await {
+                Ok(_) => tx.commit().await,
+                Err(JournalError::Db(error)) => Err(error),
+                Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => self.close(intent, &Outcome::Done).await,
+            };
+        }
+        let outcome = match endpoint {
+            // A duty whose stage was left is not done any more; clearing the boot override always is.
+            _ if row.job.intent != number && intent.duty != Duty::ClearBoot => Outcome::Done,
+            Some(endpoint) => self.perform(intent, &row, &endpoint).await,
+            None => failed(HoldReason::ApplianceFailed, format!("endpoint {} is not on record", row.job.endpoint)),
+        };
+        match self.journal.event(job, "appliance", What::Done { intent: number, outcome: outcome.clone() }).await {
+            Ok(_) => Ok(()),
+            Err(JournalError::Db(error)) => Err(error),
+            Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => self.close(intent, &outcome).await,
+        }
+    }
+
+    async fn close(&self, intent: &Intent, outcome: &Outcome) -> Result<(), DbError> {
+        let mut tx = self.journal.begin().await?;
+        tx.close_intent(intent.job, intent.intent, outcome).await?;
+        tx.commit().await
+    }
+
+    async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+        match intent.duty {
+            Duty::Admit | Duty::Onward => Outcome::Done,
+            Duty::CheckImage => match self.golden.check(row.job.image).await {
+                Ok(_) => Outcome::Done,
+                Err(error) => failed(HoldReason::ImageNotTrusted, error.to_string()),
+            },
+            Duty::Publish => match self.journal.tickets.read(&self.journal.db).await {
+                Ok(()) if self.journal.tickets.holds(row.job.id) => Outcome::Done,
+                Ok(()) => {
+                    let detail = "the endpoint has no Ethernet address on record, so no boot ticket can select it";
+                    failed(HoldReason::ApplianceFailed, detail.to_owned())
+                }
+                Err(error) => failed(HoldReason::ApplianceFailed, error.chain()),
+            },
+            Duty::Power => self.power(intent, row, endpoint).await,
+            Duty::ClearBoot => match self.power.clear_boot(&endpoint.record.power).await {
+                Ok(()) => Outcome::Done,
+                Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
+            },
+            Duty::Fence => told(self.plane.fence(&endpoint.id, endpoint.generation).await),
+            Duty::Release => told(self.plane.release(&endpoint.id, endpoint.generation).await),
+            Duty::Register => {
+                let registration = Registration {
+                    image: row.job.image.to_string(),
+                    certificate: row.job.certificate.clone(),
+                    ek_sha256: endpoint.ek_sha256.clone(),
+                    job: row.job.id.to_string(),
+                };
+                told(self.plane.register(&endpoint.id, endpoint.generation, &registration).await)
+            }
+        }
+    }
+
+    async fn power(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+        let inherited = {
+            let mut inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+            inherited.remove(&(intent.job, intent.intent))
+        };
+        let seen = self.live.recovery_system_seen(&endpoint.id);
+        let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
+        let facts = if there {
+            json!({ "by": "nobody", "why": "the recovery system is running already" })
+        } else if inherited && self.power.probe(&endpoint.record.power).await {
+            json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
+        } else {
+            match self.power.power_into_network(&endpoint.record.power).await {
+                Ok(Powered::Confirmed { by }) => json!({ "by": by }),
+                Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
+                Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
+            }
+        };
+        let mut fact = Fact::new("act.power", "appliance", facts).about(&endpoint.id).of(Some(row.job.id));
+        fact.mode = row.job.mode;
+        match self.journal.note(fact).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => failed(HoldReason::PowerFailed, error.chain()),
+        }
+    }
+}
+
+fn failed(reason: HoldReason, detail: String) -> Outcome {
+    Outcome::Failed { reason, detail }
+}
+
+fn told(result: Result<(), PlaneError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => failed(HoldReason::ControlPlaneFailed, error.to_string()),
+    }
+}
+
+/// A refusal by the machine is an answer; only the database can be in trouble.
+fn settle(result: Result<(), JournalError>) -> Result<(), DbError> {
+    match result {
+        Ok(()) | Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => Ok(()),
+        Err(JournalError::Db(error)) => Err(error),
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known of endpoints right now and need not survive a restart: signs of life, bytes of a running activity.
+//!
+//! Progress comes several times a second from each endpoint; it stays out of the database. After a restart the next
+//! report brings it back. It must never: hold anything that a decision depends on alone.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use recovery_protocol::{
+    EndpointId, JobId,
+    agent::{Activity, BootedAs},
+    operator::ProgressView,
+};
+
+/// Weight of the newest sample in the shown rate.
+const NEW_SAMPLE: f64 = 0.3;
+
+/// Signs of life and progress.
+#[derive(Debug, Default)]
+pub struct Live {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    seen: HashMap<(EndpointId, bool), u64>,
+    progress: HashMap<JobId, Progress>,
+    counts: BTreeMap<(&'static str, String), u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    view: ProgressView,
+    at: u64,
+    rate: f64,
+}
+
+impl Live {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An accepted session of this endpoint spoke.
+    pub fn spoke(&self, endpoint: &EndpointId, booted_as: BootedAs, at: u64) {
+        self.inner().seen.insert((endpoint.clone(), booted_as == BootedAs::RecoverySystem), at);
+    }
+
+    /// When an accepted session of this endpoint's recovery system spoke last; 0: not since the start.
+    pub fn recovery_system_seen(&self, endpoint: &EndpointId) -> u64 {
+        self.inner().seen.get(&(endpoint.clone(), true)).copied().unwrap_or_default()
+    }
+
+    /// Progress of a job's running activity.
+    pub fn progress(&self, job: JobId, activity: Activity, done_bytes: u64, total_bytes: u64, at: u64) {
+        let mut inner = self.inner();
+        let before = inner.progress.get(&job).copied().filter(|before| before.view.activity == activity);
+        let rate = match before {
+            Some(before) if at > before.at => {
+                let bytes = done_bytes.saturating_sub(before.view.done_bytes);
+                let now = bytes as f64 * 1000.0 / (at - before.at) as f64;
+                if before.rate > 0.0 { NEW_SAMPLE * now + (1.0 - NEW_SAMPLE) * before.rate } else { now }
+            }
+            Some(before) => before.rate,
+            None => 0.0,
+        };
+        let view = ProgressView { activity, done_bytes, total_bytes, rate: rate as u64 };
+        inner.progress.insert(job, Progress { view, at, rate });
+    }
+
+    /// The last progress of a job.
+    pub fn progress_of(&self, job: JobId) -> Option<ProgressView> {
+        self.inner().progress.get(&job).map(|progress| progress.view)
+    }
+
+    /// The activity of a job ended.
+    pub fn forget_progress(&self, job: JobId) {
+        self.inner().progress.remove(&job);
+    }
+
+    /// Count something: a family (`attestation`, `refusal`, `trigger`) and a kind within it, of a small closed list.
+    pub fn count(&self, family: &'static str, kind: &str) {
+        *self.inner().counts.entry((family, kind.to_owned())).or_default() += 1;
+    }
+
+    /// The counts of a family.
+    pub fn counts(&self, family: &str) -> Vec<(String, u64)> {
+        let inner = self.inner();
+        inner.counts.iter().filter(|((f, _), _)| *f == family).map(|((_, kind), n)| (kind.clone(), *n)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_smoothed_and_starts_anew_with_each_activity() {
+        let live = Live::default();
+        let job = JobId::new(1, [0; 10]);
+        live.progress(job, Activity::Writing, 0, 4_000, 0);
+        live.progress(job, Activity::Writing, 1_000, 4_000, 1_000);
+        assert_eq!(live.progress_of(job).unwrap().rate, 1_000);
+        live.progress(job, Activity::Writing, 3_000, 4_000, 2_000);
+        assert_eq!(live.progress_of(job).unwrap().rate, 1_300);
+        live.progress(job, Activity::ReadingBack, 10, 4_000, 2_001);
+        assert_eq!(live.progress_of(job).unwrap().rate, 0);
+    }
+}

@@ -1,0 +1,159 @@
+//! Orders of people: recover, rehearse, approve, resume, cancel.
+
+use recovery_protocol::{
+    EndpointId, JobId, Problem,
+    operator::{Decision, EndpointState, JobView, Mode, RecoverRequest},
+};
+use serde_json::json;
+
+use super::{Actor, DrillPermit, Inner, views};
+use crate::{
+    db::{self, endpoint::Endpoint, job::JobRow},
+    evidence::Fact,
+    golden::Choice,
+    jobs::{
+        job::What,
+        journal::{JournalTx, NewJob, proposal},
+    },
+    keys,
+    refusals::{unknown_endpoint, unknown_job},
+};
+
+/// Jobs in a list, at most.
+const LIST_MOST: u32 = 500;
+/// Longest reason, in characters.
+const REASON_MOST: usize = 500;
+
+pub async fn list(inner: &Inner, endpoint: Option<&EndpointId>) -> Result<Vec<JobView>, Problem> {
+    let mut conn = inner.journal.db.read().await?;
+    let mut found = Vec::new();
+    for row in db::job::list(&mut conn, endpoint, LIST_MOST).await? {
+        found.push(views::job(inner, &mut conn, row).await?);
+    }
+    Ok(found)
+}
+
+pub async fn one(inner: &Inner, job: JobId) -> Result<JobView, Problem> {
+    let mut conn = inner.journal.db.read().await?;
+    let row = db::job::get(&mut conn, job).await?.ok_or_else(|| unknown_job(job))?;
+    views::job(inner, &mut conn, row).await
+}
+
+/// Who asks for a job, how, and why.
+pub struct Asked<'a> {
+    /// Who.
+    pub actor: &'a Actor,
+    /// `operator`, `attestation`, `webhook:<source>`, `drill`.
+    pub trigger: String,
+    /// Why, in their words.
+    pub reason: &'a str,
+    /// Rehearsal or real.
+    pub mode: Mode,
+    /// A confirmed integrity failure asks.
+    pub automatic: bool,
+}
+
+/// Make a job in the caller's transaction; the caller saw that there is none open.
+pub async fn make(
+    tx: &mut JournalTx<'_>,
+    endpoint: &Endpoint,
+    choice: &Choice,
+    asked: Asked<'_>,
+) -> Result<JobRow, Problem> {
+    let id = JobId::new(tx.at, keys::random()?);
+    let proposal = proposal(id, endpoint, asked.mode, choice.image, &asked.actor.name);
+    let new = NewJob {
+        proposal,
+        group: endpoint.record.group.clone(),
+        trigger: asked.trigger,
+        reason: asked.reason.chars().take(REASON_MOST).collect(),
+        automatic: asked.automatic,
+        image_name: choice.name.clone(),
+    };
+    Ok(tx.propose(new).await?)
+}
+
+/// The golden image of an endpoint's blueprint.
+pub async fn choose(inner: &Inner, endpoint: &Endpoint) -> Result<Choice, Problem> {
+    let name = &endpoint.record.blueprint;
+    let blueprint = inner.journal.config.blueprints.get(name).ok_or_else(|| {
+        let detail = format!("{} follows blueprint `{name}`, which is not in the configuration", endpoint.id);
+        let remedy = "add it to the configuration and start the appliance again";
+        Problem::new(409, "unknown-blueprint", "The endpoint's blueprint is gone", detail, remedy)
+    })?;
+    Ok(inner.golden.choose(blueprint).await?)
+}
+
+pub async fn recover(
+    inner: &Inner,
+    actor: &Actor,
+    endpoint: &EndpointId,
+    request: RecoverRequest,
+) -> Result<JobView, Problem> {
+    let reason = request.reason;
+    let asked = Asked { actor, trigger: "operator".to_owned(), reason: &reason, mode: Mode::Real, automatic: false };
+    order(inner, endpoint, asked).await
+}
+
+pub async fn drill_permit(inner: &Inner, endpoint: &EndpointId) -> Result<DrillPermit, Problem> {
+    let mut conn = inner.journal.db.read().await?;
+    let found = db::endpoint::get(&mut conn, endpoint).await?.ok_or_else(|| unknown_endpoint(endpoint))?;
+    if !found.record.drill_safe {
+        let remedy = "drill on an endpoint that was added with drill_safe = true";
+        let detail = format!("the record of {endpoint} does not say that it may be the target of a drill");
+        return Err(Problem::new(409, "not-drill-safe", "This endpoint is not drill-safe", detail, remedy));
+    }
+    Ok(DrillPermit { endpoint: found.id })
+}
+
+pub async fn rehearse(inner: &Inner, actor: &Actor, permit: DrillPermit, drill: &str) -> Result<JobView, Problem> {
+    let reason = format!("drill {drill}");
+    let asked = Asked { actor, trigger: "drill".to_owned(), reason: &reason, mode: Mode::Drill, automatic: false };
+    order(inner, &permit.endpoint, asked).await
+}
+
+async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
+    let endpoint = db::endpoint::get(&mut *inner.journal.db.read().await?, id).await?;
+    let endpoint = endpoint.ok_or_else(|| unknown_endpoint(id))?;
+    if endpoint.state == EndpointState::Discovered {
+        let remedy = "approve it first: add it with its blueprint";
+        let detail = format!("{id} was only discovered; nobody put it on record");
+        return Err(Problem::new(409, "endpoint-not-approved", "This endpoint is not approved", detail, remedy));
+    }
+    if let Some(open) = db::job::open_of(&mut *inner.journal.db.read().await?, id).await? {
+        return one(inner, open.job.id).await;
+    }
+    let choice = choose(inner, &endpoint).await?;
+    let mut tx = inner.journal.begin().await?;
+    if let Some(open) = db::job::open_of(tx.conn(), id).await? {
+        drop(tx);
+        return one(inner, open.job.id).await;
+    }
+    let endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
+    let row = make(&mut tx, &endpoint, &choice, asked).await?;
+    tx.commit().await?;
+    one(inner, row.job.id).await
+}
+
+pub async fn decide(
+    inner: &Inner,
+    actor: &Actor,
+    job: JobId,
+    order: &'static str,
+    decision: Decision,
+) -> Result<JobView, Problem> {
+    let by = actor.name.clone();
+    let what = match order {
+        "order.approve" => What::Approve { by },
+        "order.resume" => What::Resume { by },
+        _ => What::Cancel { by },
+    };
+    let mut tx = inner.journal.begin().await?;
+    let row = tx.event(job, &actor.name, what).await?;
+    let reason: String = decision.reason.chars().take(REASON_MOST).collect();
+    let mut fact = Fact::new(order, &actor.name, json!({ "reason": reason })).about(&row.job.endpoint).of(Some(job));
+    fact.mode = row.job.mode;
+    tx.note(fact).await?;
+    tx.commit().await?;
+    one(inner, job).await
+}

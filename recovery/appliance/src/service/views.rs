@@ -1,0 +1,120 @@
+//! What people see: rows and signs of life as [`EndpointView`] and [`JobView`], with the sentences that say what is
+//! happening and what to do now.
+
+use recovery_protocol::{
+    Problem,
+    job::{HoldReason, JobState, Stage},
+    operator::{EndpointView, JobView, Power},
+};
+
+use super::Inner;
+use crate::db::{self, Conn, endpoint::Endpoint, job::JobRow};
+
+/// A stage's name in JSON.
+pub fn stage_name(stage: Stage) -> String {
+    serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// One endpoint with its newest job.
+pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Result<EndpointView, Problem> {
+    let newest = db::job::list(conn, Some(&endpoint.id), 1).await?.pop();
+    let certificate_serial = db::ticket::serial_of(conn, &endpoint.id).await?;
+    let newest = match newest {
+        Some(row) => Some(job(inner, conn, row).await?),
+        None => None,
+    };
+    Ok(EndpointView {
+        endpoint: endpoint.id,
+        state: endpoint.state,
+        blueprint: endpoint.record.blueprint,
+        group: endpoint.record.group,
+        macs: endpoint.record.macs,
+        ek_sha256: endpoint.ek_sha256,
+        drill_safe: endpoint.record.drill_safe,
+        inventory: endpoint.inventory,
+        pairing_code: endpoint.pairing.map(|pairing| pairing.code),
+        seen_unix_ms: endpoint.seen,
+        proven_unix_ms: endpoint.proven,
+        certificate_serial,
+        job: newest,
+    })
+}
+
+/// One job.
+pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView, Problem> {
+    let phases = db::job::phases(conn, row.job.id).await?;
+    let endpoint = db::endpoint::get(conn, &row.job.endpoint).await?;
+    let (what, what_now) = sentences(inner, &row, endpoint.as_ref());
+    let moving = matches!(row.job.state, JobState::Working { stage: Stage::Imaging | Stage::ReadBack });
+    Ok(JobView {
+        job: row.job.id,
+        endpoint: row.job.endpoint,
+        trigger: row.trigger,
+        reason: row.reason,
+        mode: row.job.mode,
+        image_name: row.image_name,
+        image: row.job.image,
+        state: row.job.state,
+        asked_unix_ms: row.asked,
+        over_unix_ms: row.ended,
+        limit_unix_ms: row.job.limit_unix_ms,
+        phases,
+        progress: inner.live.progress_of(row.job.id).filter(|_| moving),
+        plan: row.job.plan,
+        restore: row.job.restore,
+        what,
+        what_now,
+    })
+}
+
+fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (String, String) {
+    match &row.job.state {
+        JobState::Working { stage } => working(inner, row, endpoint, *stage),
+        JobState::Held { reason, detail, .. } => held(*reason, detail),
+        JobState::Recovered => {
+            let what = format!("{} runs {} again and has proven it.", row.job.endpoint, row.image_name);
+            (what, String::new())
+        }
+        JobState::Cancelled { stage } if row.job.touched => (
+            format!("Given up in the stage “{}”.", stage.label()),
+            "The endpoint does not boot now; order a new recovery.".to_owned(),
+        ),
+        JobState::Cancelled { stage } => {
+            (format!("Stopped in the stage “{}”; the disk was not touched.", stage.label()), String::new())
+        }
+        JobState::Failed { reason, detail, .. } => {
+            let (what, _) = held(*reason, detail);
+            (what, "The job was given up; order a new recovery when the cause is mended.".to_owned())
+        }
+    }
+}
+
+fn held(reason: HoldReason, detail: &str) -> (String, String) {
+    let what = if detail.is_empty() { reason.what().to_owned() } else { format!("{} {detail}", reason.what()) };
+    (what, reason.what_now().to_owned())
+}
+
+fn working(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>, stage: Stage) -> (String, String) {
+    let boots = (Stage::Ticketed..=Stage::AgentWait).contains(&stage);
+    let seen = inner.desk.seen(&row.job.endpoint).filter(|seen| boots && seen.at >= row.asked);
+    let refusal = endpoint.and_then(|e| e.refusal.as_ref());
+    let label = stage.label();
+    let what = match (seen, refusal) {
+        (_, Some(refusal)) => format!("{label}; last refusal: {refusal}"),
+        (Some(seen), None) => format!("{label}: it {}", seen.what),
+        (None, None) => label.to_owned(),
+    };
+    let by_hand = endpoint.is_some_and(|e| e.record.power == Power::Person);
+    let loads = inner.desk.seen(&row.job.endpoint).is_some_and(|seen| seen.at >= row.job.entered_unix_ms);
+    let what_now = if stage == Stage::AgentWait && by_hand && !loads {
+        "Switch the endpoint off and on and choose network boot in its firmware."
+    } else {
+        ""
+    };
+    let mut sentence: String = what;
+    if let Some(first) = sentence.get(..1).map(str::to_uppercase) {
+        sentence.replace_range(..1, &first);
+    }
+    sentence.push('.');
+    (sentence, what_now.to_owned())
+}

@@ -1,0 +1,181 @@
+//! Tickets and one-time secrets: what lets a restored system prove that this job restored it, once.
+//!
+//! | secret | goes to | is bound to | ends |
+//! |---|---|---|---|
+//! | boot ticket (a row, no secret) | firmware, by Ethernet address | endpoint, job | leaving ReadBack, holding, ending |
+//! | enrolment ticket | the ESP, with the restore | job; at first use: EK and TLS key | end of the job, a new order |
+//! | EST secret | the agent, after an accepted quote | job, TLS key | 10 minutes, end of the job |
+//!
+//! Only hashes lie in the database; they are compared in constant time. Using a secret again with the same key gives the
+//! same result, so a lost answer never strands an endpoint (spiffe/spire#2454); with another key it is refused.
+//!
+//! It must never: keep or log a secret.
+
+use recovery_protocol::{EndpointId, JobId, Problem};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    db::{
+        self, Conn, DbError,
+        ticket::{Certificate, EnrolmentTicket, EstSecret},
+    },
+    keys::{KeyError, secret, secret_hash},
+};
+
+/// Life of an EST secret.
+const EST_SECRET_MS: u64 = 600_000;
+
+/// Why a ticket or secret is refused. Each has its own problem code.
+#[derive(Debug, thiserror::Error)]
+pub enum TicketError {
+    /// Never issued here, or replaced since.
+    #[error("this enrolment ticket was not issued by this appliance, or a later restore replaced it")]
+    Foreign,
+    /// Its job is over or was held for a security reason.
+    #[error("this enrolment ticket is spent")]
+    Spent,
+    /// Another TPM used it before.
+    #[error("this enrolment ticket was used by another TPM before: somebody copied it")]
+    OtherTpm,
+    /// The same TPM with another key.
+    #[error("this enrolment ticket was used for another key before")]
+    OtherKey,
+    /// No such EST secret.
+    #[error("the EST user name or password is wrong")]
+    EstWrong,
+    /// The EST secret's time is over, or its job's.
+    #[error("the EST secret has expired")]
+    EstExpired,
+    /// The EST secret is for another key.
+    #[error("the certificate request is for another key than the one that was certified")]
+    EstKey,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] KeyError),
+}
+
+impl From<TicketError> for Problem {
+    fn from(error: TicketError) -> Self {
+        let (status, code) = match &error {
+            TicketError::Foreign => (403, "ticket-foreign"),
+            TicketError::Spent => (403, "ticket-spent"),
+            TicketError::OtherTpm => (403, "ticket-copied"),
+            TicketError::OtherKey => (403, "ticket-other-key"),
+            TicketError::EstWrong => (401, "est-secret-wrong"),
+            TicketError::EstExpired => (401, "est-secret-expired"),
+            TicketError::EstKey => (403, "est-key-foreign"),
+            TicketError::Db(_) | TicketError::Random(_) => (500, "appliance-failed"),
+        };
+        let remedy = match status {
+            401 => "check in again: a new secret is given after a new proof",
+            403 => "recover the endpoint again; if it repeats, isolate it",
+            _ => "look at the appliance's log",
+        };
+        Self::new(status, code, "Enrolment refused", error.to_string(), remedy)
+    }
+}
+
+/// Make the enrolment ticket of a job, replacing an earlier one; the secret goes with the order.
+///
+/// # Errors
+/// [`TicketError::Db`], [`TicketError::Random`].
+pub async fn issue_enrolment(conn: &mut Conn, job: JobId, at: u64) -> Result<String, TicketError> {
+    let ticket = secret()?;
+    db::ticket::issue_enrolment(conn, job, &secret_hash(&ticket), at).await?;
+    Ok(ticket)
+}
+
+/// The ticket that a secret opens, whatever its state. The database finds it by its hash: SHA-256 of 32 random bytes
+/// tells nothing by its comparison.
+///
+/// # Errors
+/// [`TicketError::Foreign`] where there is none.
+pub async fn enrolment(conn: &mut Conn, shown: &str) -> Result<EnrolmentTicket, TicketError> {
+    db::ticket::enrolment(conn, &secret_hash(shown)).await?.ok_or(TicketError::Foreign)
+}
+
+/// Whether a ticket may be used by this TPM. Asked at the hello; the key is bound at the proof ([`bind`]).
+///
+/// # Errors
+/// [`TicketError::Spent`], [`TicketError::OtherTpm`].
+pub fn usable(ticket: &EnrolmentTicket, ek_sha256: &str) -> Result<(), TicketError> {
+    match &ticket.ek_sha256 {
+        Some(used_by) if used_by != ek_sha256 => Err(TicketError::OtherTpm),
+        Some(_) | None if ticket.voided.is_some() => Err(TicketError::Spent),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Bind a usable ticket to a proven TPM and its certified key. Again with the same ones changes nothing.
+///
+/// # Errors
+/// As [`usable`], and [`TicketError::OtherKey`].
+pub async fn bind(
+    conn: &mut Conn,
+    ticket: &EnrolmentTicket,
+    ek_sha256: &str,
+    key_sha256: &str,
+) -> Result<(), TicketError> {
+    usable(ticket, ek_sha256)?;
+    if ticket.key_sha256.as_deref().is_some_and(|bound| bound != key_sha256) {
+        return Err(TicketError::OtherKey);
+    }
+    Ok(db::ticket::bind_enrolment(conn, ticket.job, ek_sha256, key_sha256).await?)
+}
+
+/// Make the EST secret of a job for one key, replacing an earlier one. The user name is the job's id.
+///
+/// # Errors
+/// [`TicketError::Db`], [`TicketError::Random`].
+pub async fn issue_est(
+    conn: &mut Conn,
+    job: JobId,
+    endpoint: &EndpointId,
+    key_sha256: &str,
+    at: u64,
+) -> Result<String, TicketError> {
+    let password = secret()?;
+    let row = EstSecret {
+        job,
+        endpoint: endpoint.clone(),
+        secret_hash: secret_hash(&password),
+        key_sha256: key_sha256.to_owned(),
+        expires: at.saturating_add(EST_SECRET_MS),
+        spent: None,
+        voided: None,
+    };
+    db::ticket::issue_est(conn, &row).await?;
+    Ok(password)
+}
+
+/// Redeem an EST secret for a key (SHA-256 of its SPKI, lower-case hex): whose it is, and the certificate that this key
+/// has already.
+///
+/// # Errors
+/// [`TicketError::EstWrong`], [`TicketError::EstExpired`], [`TicketError::EstKey`].
+pub async fn redeem_est(
+    conn: &mut Conn,
+    user: &str,
+    password: &str,
+    key_sha256: &str,
+    at: u64,
+) -> Result<(EstSecret, Option<Certificate>), TicketError> {
+    let job: JobId = user.parse().map_err(|_| TicketError::EstWrong)?;
+    let row = db::ticket::est(conn, job).await?.ok_or(TicketError::EstWrong)?;
+    let same = secret_hash(password).as_bytes().ct_eq(row.secret_hash.as_bytes());
+    if !bool::from(same) {
+        return Err(TicketError::EstWrong);
+    }
+    if row.voided.is_some() || at >= row.expires {
+        return Err(TicketError::EstExpired);
+    }
+    if row.key_sha256 != key_sha256 {
+        return Err(TicketError::EstKey);
+    }
+    db::ticket::spend_est(conn, job, at).await?;
+    let issued = db::ticket::certificate_for(conn, job, key_sha256).await?;
+    Ok((row, issued))
+}
