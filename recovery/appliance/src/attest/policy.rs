@@ -32,8 +32,8 @@ const BOOT_ACTIONS: [&str; 2] =
 /// What a boot must have measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootExpectation {
-    /// The predicted events. Order counts in PCR 4 only. `Need::Optional` in PCR 4 means any number of times at its place: a
-    /// loader of ours that handed the boot back to the firmware ("local disk") before the disk's own loader ran.
+    /// The predicted events. Order counts in PCR 4 only. `Need::Optional` in PCR 4 means any number of times in a row at its
+    /// place: a loader of ours that handed the boot back to the firmware ("local disk") before the disk's own loader ran.
     pub measurements: Vec<Measurement>,
     /// Firmware measurements on record for this endpoint; `None` until a recovery recorded them.
     pub firmware: Option<FirmwareBaseline>,
@@ -234,11 +234,18 @@ fn missing(measurement: &Measurement) -> Finding {
 }
 
 /// PCR 4: what was loaded is what was predicted, in this order, and nothing else.
+///
+/// The same program twice in a row counts once: one load is often measured twice (iPXE loads an image to probe it and again
+/// to run it; GRUB and shim both measure a kernel), which ones do depends on their versions, and it hides nothing.
 fn in_order(events: &[&Event], predicted: &[&Measurement]) -> Vec<Finding> {
     let mut noise: Vec<Sha256> = BOOT_ACTIONS.iter().map(|text| Sha256::of(text.as_bytes())).collect();
     noise.push(separator());
     // By digest, not by type: the type is not proven.
-    let loaded: Vec<&Event> = events.iter().copied().filter(|event| !noise.contains(&event.digest)).collect();
+    let mut loaded: Vec<&Event> =
+        events.iter().copied().filter(|event| !noise.contains(&event.digest)).collect();
+    loaded.dedup_by_key(|event| event.digest);
+    let mut predicted = predicted.to_vec();
+    predicted.dedup_by_key(|measurement| (measurement.digest, measurement.need));
     let (mut rest, mut findings) = (&loaded[..], Vec::new());
     for measurement in predicted {
         if measurement.need == Need::Optional {

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use recovery_protocol::tpm::wire::Reader;
-use recovery_protocol::tpm::wire::Writer;
+use recovery_protocol::tpm::wire::{Reader, Writer};
 use recovery_protocol::tpm::{PcrMask, PcrValues};
 
 use super::super::*;
@@ -216,13 +215,14 @@ fn a_certification_by_tpm2_tools_verifies_for_its_key_only() {
     let tpm = SwTpm::start();
     let ak = AkPublic::parse(&tpm.primary("ak", "|restricted")).unwrap();
     let (tls, other) = (tpm.primary("tls", ""), tpm.primary("ak2", "|restricted"));
-    // tpm2_certify takes no nonce, so it certifies with an empty one.
+    // tpm2_certify takes no nonce, it certifies with a constant one.
+    let constant = [0x00, 0xff, 0x55, 0xaa];
     tpm.ok("tpm2_certify -c tls.ctx -C ak.ctx -g sha256 -o attest -s signature -f tss");
     let (attest, signature) = (tpm.file("attest"), tpm.file("signature"));
-    assert!(verify_certify(&ak, &[], &tls, &attest, &signature).is_ok());
+    assert!(verify_certify(&ak, &constant, &tls, &attest, &signature).is_ok());
     assert_eq!(verify_certify(&ak, &NONCE, &tls, &attest, &signature), Err(CertifyError::Nonce));
-    let refused = verify_certify(&ak, &[], &other, &attest, &signature);
+    let refused = verify_certify(&ak, &constant, &other, &attest, &signature);
     assert!(matches!(refused, Err(CertifyError::Attributes { .. })), "an AK is no TLS key");
     let foreign = SwTpm::start().primary("tls", "");
-    assert_eq!(verify_certify(&ak, &[], &foreign, &attest, &signature), Err(CertifyError::OtherKey));
+    assert_eq!(verify_certify(&ak, &constant, &foreign, &attest, &signature), Err(CertifyError::OtherKey));
 }

@@ -69,7 +69,7 @@ fn programs_must_come_in_order_and_alone() {
     swapped.0.events.swap(shim, grub);
     assert_eq!(kinds(&verdict(&swapped, &golden()).findings), ["unexpected", "missing"]);
 
-    for (at, kind) in [(0, 0x8000_0003), (1, 0x8000_0003), (3, 0x8000_0003), (2, 4), (2, 0x8000_0007)] {
+    for (at, kind) in [(0, 0x8000_0003), (1, 0x8000_0003), (2, 0x8000_0003), (2, 4), (2, 0x8000_0007)] {
         let mut foreign = Boot::golden_secure_boot();
         let place = foreign.program(at);
         // Whatever type the log claims for it.
@@ -82,10 +82,13 @@ fn programs_must_come_in_order_and_alone() {
         assert!(what.contains("bootkit.efi"), "{what}");
     }
 
+    // One load of the kernel is measured twice, by others perhaps once; never not at all.
     let mut unverified = Boot::golden_secure_boot();
-    let kernel = unverified.program(3);
-    unverified.0.events.remove(kernel);
-    assert_eq!(kinds(&verdict(&unverified, &golden()).findings), ["missing"], "the kernel is loaded twice");
+    for findings in [vec![], vec!["missing"]] {
+        let kernel = unverified.program(2);
+        unverified.0.events.remove(kernel);
+        assert_eq!(kinds(&verdict(&unverified, &golden()).findings), findings);
+    }
 }
 
 #[test]
@@ -248,13 +251,15 @@ proptest! {
         let places: Vec<usize> = (first..boot.0.events.len()).filter(|i| judged(&boot.0.events[*i])).collect();
         let at = *pick.get(&places);
         let kind = if kind == 3 { 4 } else { kind };
+        let (pcr, digest) = (boot.0.events[at].pcr, boot.0.events[at].digest);
+        let twice = boot.0.of_pcr(pcr).filter(|e| e.digest == digest).count() > 1;
         match how {
-            0 => { boot.0.events.remove(at); }
-            1 => boot.0.events[at].digest.0.0[31] ^= 1,
-            _ => {
-                let pcr = boot.0.events[at].pcr;
-                boot.0.events.insert(at, event(pcr, EventType(kind), &data));
+            0 => {
+                prop_assume!(!twice);
+                boot.0.events.remove(at);
             }
+            1 => boot.0.events[at].digest.0.0[31] ^= 1,
+            _ => boot.0.events.insert(at, event(pcr, EventType(kind), &data)),
         }
         boot.0.events[first].kind = EventType(kind);
         let verdict = verdict(&boot, &golden());
