@@ -1,0 +1,326 @@
+//! Real clients of others against our boot layer, each test in a network namespace of its own.
+//!
+//! ```text
+//!   user + network namespace (unshare -rn)          second network namespace
+//!   Server ── boot0 10.77.0.1 (and 10.77.0.2) ══ veth ══ eth0 10.77.0.9 ── atftp, tftp, curl, a bare DHCP client
+//! ```
+//!
+//! A test runs itself again inside `unshare`, so that it needs no root and cannot disturb the machine's network.
+//! Needs the Debian packages util-linux, iproute2, atftp, tftp-hpa and curl.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::process::{Command, Output};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use pxe::config::FullDhcp;
+use pxe::dhcp::loader::Loaders;
+use pxe::event::BootEvents;
+use pxe::script::{KernelArgs, RecoverySystem, install};
+use pxe::{
+    Artefact, Artefacts, BootDecision, BootEvent, BootRequest, Chain, Config, DhcpMode, Interface, Mac,
+    Server,
+};
+use tokio_util::sync::CancellationToken;
+
+const INSIDE: &str = "PXE_TEST_INSIDE";
+const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+// --- the stories ---
+
+#[test]
+fn atftp_fetches_with_every_block_and_window_size() -> Result<()> {
+    story("atftp_fetches_with_every_block_and_window_size", |plant| {
+        for (block, window) in [("512", None), ("1024", None), ("1468", Some("4")), ("1468", Some("16"))] {
+            let mut args =
+                vec!["--option".to_owned(), format!("blksize {block}"), "--option".into(), "tsize".into()];
+            if let Some(window) = window {
+                args.extend(["--option".into(), format!("windowsize {window}")]);
+            }
+            args.extend(["-g", "-r", "snponly.efi", "-l", "got", "10.77.0.1"].map(String::from));
+            plant.endpoint("atftp", args)?;
+            ensure!(plant.fetched("got")? == program(), "blksize {block}, windowsize {window:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn tftp_hpa_fetches_whatever_the_spelling_and_is_refused_text_mode() -> Result<()> {
+    story("tftp_hpa_fetches_whatever_the_spelling_and_is_refused_text_mode", |plant| {
+        for name in ["snponly.efi", "/snponly.efi", "//SNPONLY.efi", "\\snponly.efi"] {
+            plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "get", name, "got"])?;
+            ensure!(plant.fetched("got")? == program(), "{name}");
+        }
+        let text =
+            plant.endpoint("tftp", ["-m", "ascii", "10.77.0.1", "-c", "get", "snponly.efi", "text"])?;
+        ensure!(String::from_utf8_lossy(&text.stdout).contains("only mode octet"), "{text:?}");
+        let missing =
+            plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "get", "../../etc/passwd", "no"])?;
+        ensure!(String::from_utf8_lossy(&missing.stdout).contains("no such file"), "{missing:?}");
+        std::fs::write(plant.dir.path().join("mine"), b"x")?;
+        let upload =
+            plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "put", "mine", "snponly.efi"])?;
+        ensure!(String::from_utf8_lossy(&upload.stdout).contains("not supported: upload"), "{upload:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn c8_a_secondary_address_answers_as_itself() -> Result<()> {
+    story("c8_a_secondary_address_answers_as_itself", |plant| {
+        plant.endpoint("tftp", ["-m", "binary", "10.77.0.2", "-c", "get", "snponly.efi", "got"])?;
+        ensure!(plant.fetched("got")? == program());
+        for (name, answer) in [("snponly.efi", 3), ("absent.efi", 5)] {
+            let (packet, from) = plant.on_endpoint(move || {
+                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+                socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+                socket.send_to(format!("\0\x01{name}\0octet\0").as_bytes(), ("10.77.0.2", 69))?;
+                let mut buf = [0; 600];
+                let (len, from) = socket.recv_from(&mut buf).context("no answer")?;
+                Ok((buf[..len].to_vec(), from))
+            })?;
+            ensure!(packet[1] == answer && from.ip() == Ipv4Addr::new(10, 77, 0, 2), "{name}: {from}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn grub_cfg_is_rendered_for_the_address_that_was_asked() -> Result<()> {
+    story("grub_cfg_is_rendered_for_the_address_that_was_asked", |plant| {
+        plant.endpoint("tftp", ["-m", "binary", "10.77.0.2", "-c", "get", "/grub/grub.cfg", "got"])?;
+        let text = String::from_utf8(plant.fetched("got")?)?;
+        ensure!(text.contains("linux (tftp,10.77.0.2)/vmlinuz 'gs.appliance=10.77.0.2:8443'"), "{text}");
+        Ok(())
+    })
+}
+
+#[test]
+fn curl_gets_heads_and_resumes() -> Result<()> {
+    story("curl_gets_heads_and_resumes", |plant| {
+        plant.endpoint("curl", ["-sSf", "--path-as-is", "-o", "got", "http://10.77.0.1//recovery.efi"])?;
+        ensure!(plant.fetched("got")? == program());
+        std::fs::write(plant.dir.path().join("part"), &program()[..100_000])?;
+        plant.endpoint("curl", ["-sSf", "-C", "-", "-o", "part", "http://10.77.0.1/recovery.efi"])?;
+        ensure!(plant.fetched("part")? == program(), "resumed");
+        let head = plant.endpoint("curl", ["-sSfI", "http://10.77.0.1/recovery.efi"])?;
+        let head = String::from_utf8(head.stdout)?;
+        ensure!(head.contains(&format!("Content-Length: {}", program().len())), "{head}");
+        let gone = plant.endpoint("curl", ["-sSi", "http://10.77.0.1/absent.efi"])?;
+        let gone = String::from_utf8(gone.stdout)?;
+        ensure!(gone.starts_with("HTTP/1.1 404") && gone.ends_with("no such file\n"), "{gone}");
+        Ok(())
+    })
+}
+
+#[test]
+fn without_a_ticket_no_protocol_gives_a_file() -> Result<()> {
+    story_for("without_a_ticket_no_protocol_gives_a_file", BootDecision::LocalDisk, |plant| {
+        let tftp =
+            plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "get", "snponly.efi", "got"])?;
+        ensure!(String::from_utf8_lossy(&tftp.stdout).contains("no live boot ticket"), "{tftp:?}");
+        let curl = plant.endpoint("curl", ["-sSi", "http://10.77.0.1/recovery.efi"])?;
+        let text = String::from_utf8(curl.stdout)?;
+        ensure!(
+            text.starts_with("HTTP/1.1 403") && text.ends_with("no live boot ticket for this endpoint\n"),
+            "{text}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn c6_c7_a_client_without_address_is_offered_one_on_its_own_wire() -> Result<()> {
+    story("c6_c7_a_client_without_address_is_offered_one_on_its_own_wire", |plant| {
+        let offer = plant.on_endpoint(|| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+            socket.set_broadcast(true)?;
+            socket.bind_device(Some(b"eth0"))?;
+            socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68).into())?;
+            let socket = UdpSocket::from(socket);
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            socket.send_to(&discover(), (Ipv4Addr::BROADCAST, 67))?;
+            let mut buf = [0; 1500];
+            let (len, from) = socket.recv_from(&mut buf).context("no offer came")?;
+            Ok((buf[..len].to_vec(), from))
+        })?;
+        let (offer, from) = offer;
+        ensure!(from == std::net::SocketAddr::from((US, 67)), "answered by {from}");
+        ensure!(offer.len() >= 300 && offer[0] == 2 && offer[4..8] == discover()[4..8]);
+        ensure!(offer[16..19] == [10, 77, 0] && (50..=99).contains(&offer[19]), "an address of the pool");
+        ensure!(offer[108..119] == *b"snponly.efi", "the boot file stands in the header");
+        ensure!(plant.events().iter().any(|e| matches!(e, BootEvent::OfferSent { .. })));
+        Ok(())
+    })
+}
+
+/// A UEFI x64 PXE discover with the hardware address of the endpoint's side.
+fn discover() -> Vec<u8> {
+    let mut raw = vec![0; 236];
+    raw[..4].copy_from_slice(&[1, 1, 6, 0]);
+    raw[4..8].copy_from_slice(&[1, 2, 3, 4]);
+    raw[28..34].copy_from_slice(&[0x52, 0x54, 0, 0x77, 0, 9]);
+    raw.extend_from_slice(&[99, 130, 83, 99, 53, 1, 1, 93, 2, 0, 7, 60, 9]);
+    raw.extend_from_slice(b"PXEClient\xff");
+    raw
+}
+
+// --- the plant ---
+
+struct Plant {
+    dir: tempfile::TempDir,
+    events: Arc<Mutex<Vec<BootEvent>>>,
+    to_endpoint: Sender<Errand>,
+}
+
+/// Something that is done on the endpoint's side.
+type Errand = Box<dyn FnOnce() + Send>;
+
+impl Plant {
+    /// Runs a program on the endpoint's side, in a directory of its own, and expects it to end well.
+    fn endpoint<S: Into<String>>(&self, program: &str, args: impl IntoIterator<Item = S>) -> Result<Output> {
+        let args: Vec<String> = args.into_iter().map(Into::into).collect();
+        let (name, dir) = (program.to_owned(), self.dir.path().to_owned());
+        let output = self.on_endpoint(move || {
+            Command::new(&name).args(&args).current_dir(dir).output().with_context(|| missing(&name))
+        })?;
+        ensure!(output.status.success(), "{program} failed: {output:?}; events: {:#?}", self.events());
+        Ok(output)
+    }
+
+    /// Runs code on the endpoint's side.
+    fn on_endpoint<T: Send + 'static>(&self, code: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let (reply, answer) = channel();
+        let errand: Errand = Box::new(move || drop(reply.send(code())));
+        self.to_endpoint.send(errand).ok().context("the endpoint's thread is gone")?;
+        answer.recv().context("the endpoint's thread died")?
+    }
+
+    fn fetched(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.dir.path().join(name);
+        let bytes = std::fs::read(&path).with_context(|| format!("{name} was not fetched"))?;
+        std::fs::remove_file(path)?;
+        Ok(bytes)
+    }
+
+    fn events(&self) -> Vec<BootEvent> {
+        self.events.lock().expect("lock").clone()
+    }
+}
+
+fn missing(program: &str) -> String {
+    format!("`{program}` cannot be run; install util-linux, iproute2, atftp, tftp-hpa and curl")
+}
+
+fn story(name: &str, tell: fn(&Plant) -> Result<()>) -> Result<()> {
+    story_for(name, Chain::Ipxe.into(), tell)
+}
+
+/// Outside: runs this test again in namespaces of its own. Inside: builds the plant and tells the story.
+fn story_for(name: &str, decision: BootDecision, tell: fn(&Plant) -> Result<()>) -> Result<()> {
+    if std::env::var_os(INSIDE).is_some() {
+        return inside(decision, tell);
+    }
+    let output = Command::new("unshare")
+        .args(["-r", "-n", "--"])
+        .arg(std::env::current_exe()?)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .output()
+        .with_context(|| missing("unshare"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    ensure!(
+        output.status.success() && text.contains("1 passed"),
+        "{name}, in its own namespaces (if these are forbidden here, allow unprivileged user namespaces):\n{text}"
+    );
+    Ok(())
+}
+
+fn inside(decision: BootDecision, tell: fn(&Plant) -> Result<()>) -> Result<()> {
+    ip("link set lo up")?;
+    ip("link add boot0 type veth peer name eth0 address 52:54:00:77:00:09")?;
+    let to_endpoint = endpoint_side()?;
+    ip("addr add 10.77.0.1/24 dev boot0")?;
+    ip("addr add 10.77.0.2/24 dev boot0")?;
+    ip("link set boot0 up")?;
+    let events: Arc<Mutex<Vec<BootEvent>>> = Arc::default();
+    let sink = events.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let stop = CancellationToken::new();
+    let server = {
+        let _guard = runtime.enter();
+        serve(decision, Arc::new(move |e| sink.lock().expect("lock").push(e)))?
+    };
+    let task = runtime.spawn(server.run(stop.clone()));
+    let plant = Plant { dir: tempfile::tempdir()?, events, to_endpoint };
+    let told = tell(&plant);
+    stop.cancel();
+    runtime.block_on(task)??;
+    told
+}
+
+/// A thread in a network namespace of its own, with one end of the wire; it runs errands until the plant is dropped.
+fn endpoint_side() -> Result<Sender<Errand>> {
+    let (errands, queue): (Sender<Errand>, Receiver<Errand>) = channel();
+    let (ready, is_ready) = channel();
+    let (wired, is_wired) = channel();
+    std::thread::spawn(move || {
+        let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+        let sent = ready.send(unshared.map(|()| nix::unistd::gettid()));
+        if sent.is_err() || is_wired.recv().is_err() {
+            return;
+        }
+        for errand in queue {
+            errand();
+        }
+    });
+    let thread = is_ready.recv()?.context("no second network namespace")?;
+    ip(&format!("link set eth0 netns {thread}"))?;
+    wired.send(())?;
+    let (done, is_done) = channel();
+    let wire_up: Errand = Box::new(move || {
+        let up = ["link set lo up", "addr add 10.77.0.9/24 dev eth0", "link set eth0 up"];
+        drop(done.send(up.into_iter().try_for_each(ip)));
+    });
+    errands.send(wire_up).ok().context("the endpoint's thread is gone")?;
+    is_done.recv()??;
+    Ok(errands)
+}
+
+fn ip(words: &str) -> Result<()> {
+    let output = Command::new("ip").args(words.split(' ')).output().with_context(|| missing("ip"))?;
+    ensure!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The endpoint is armed, and nobody else: the policy goes by its hardware address.
+fn serve(decision: BootDecision, events: Arc<dyn BootEvents>) -> Result<Server> {
+    let endpoint: Mac = "52:54:00:77:00:09".parse()?;
+    let policy = move |request: &BootRequest| {
+        if request.client.mac == endpoint { decision } else { BootDecision::Nothing }
+    };
+    let pool = FullDhcp::pool(Ipv4Addr::new(10, 77, 0, 50), Ipv4Addr::new(10, 77, 0, 99));
+    let interface = Interface { name: "boot0".into(), addr: US, prefix: 24, dhcp: DhcpMode::Full(pool) };
+    let mut kit = Artefacts::new();
+    for name in Loaders::debian().names() {
+        kit.insert(Artefact::fixed(name, program().into(), "00ff")?);
+    }
+    let system = RecoverySystem {
+        kernel: "vmlinuz".into(),
+        initrd: "initrd.img".into(),
+        unified: Some("recovery.efi".into()),
+        agent_port: 8443,
+        args: KernelArgs::new(["console=ttyS0"])?,
+    };
+    install(&mut kit, system, 80)?;
+    Ok(Server::bind(Config::new(vec![interface]), kit, Arc::new(policy), events)?)
+}
+
+/// A body that ends on no block boundary and repeats at no block length.
+fn program() -> Vec<u8> {
+    (0..1_500_007u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
