@@ -272,8 +272,8 @@ fn move_boot_files(root: &Path, esp: &Path) -> Result<()> {
     fs::write(
         esp.join("EFI/debian/grub.cfg"),
         format!(
-            "linux /vmlinuz root=UUID={ROOT_UUID} rw rootwait console=ttyS0,115200 quiet systemd.show_status=1\n\
-             initrd /initrd.img\n\
+            "linuxefi /vmlinuz root=UUID={ROOT_UUID} rw rootwait console=ttyS0,115200 quiet systemd.show_status=1\n\
+             initrdefi /initrd.img\n\
              boot\n"
         ),
     )?;

@@ -1,0 +1,82 @@
+//! The real programs under test: built once from this tree, then only run.
+//!
+//! The agent is built static (`crt-static`, profile `agent`), as it ships; everything else as `cargo build --release` makes it. The lab
+//! links none of them.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::tool;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `groundstate`: the appliance and its command line.
+    pub appliance: PathBuf,
+    /// `groundstate-agent`, one static file.
+    pub agent: PathBuf,
+    /// `groundstate-bootkit`: builds the recovery system.
+    pub bootkit: PathBuf,
+    /// This program.
+    pub lab: PathBuf,
+}
+
+impl Programs {
+    /// Builds what is not up to date, with cargo's own progress on the terminal.
+    ///
+    /// # Errors
+    /// When cargo fails; what it said stands above.
+    pub fn build() -> Result<Self> {
+        let target = target_dir()?;
+        let build = |words: &[&str]| -> Command {
+            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+            cargo.current_dir(root()).arg("build").args(words).arg("--target-dir").arg(&target);
+            cargo
+        };
+        let hint = "the build failed; what cargo said stands above";
+        tool::show(&mut build(&["--quiet", "--release", "-p", "recovery-appliance"])).context(hint)?;
+        tool::show(&mut build(&[
+            "--quiet",
+            "--release",
+            "-p",
+            "recovery-agent",
+            "--bin",
+            "groundstate-bootkit",
+        ]))
+        .context(hint)?;
+        tool::show(
+            build(&["--quiet", "--profile", "agent", "-p", "recovery-agent", "--bin", "groundstate-agent"])
+                .args(["--target", TARGET])
+                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+        )
+        .context(hint)?;
+        Ok(Self {
+            appliance: target.join("release/groundstate"),
+            agent: target.join(TARGET).join("agent/groundstate-agent"),
+            bootkit: target.join("release/groundstate-bootkit"),
+            lab: env::current_exe()?,
+        })
+    }
+}
+
+/// The root of this tree.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.to_owned(), Path::to_owned)
+}
+
+/// The target directory this program was built into, so that nothing is built twice.
+fn target_dir() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    let profile = program
+        .ancestors()
+        .find(|dir| dir.file_name().is_some_and(|name| name == "release" || name == "debug"))
+        .context("this program does not lie in a cargo target directory; start it with cargo")?;
+    profile.parent().map(Path::to_owned).context("a cargo target directory has a parent")
+}

@@ -1,0 +1,313 @@
+//! A site: one appliance with its keys, a signed golden image and a boot kit, made by the commands a person would type.
+//!
+//! ```text
+//!   prepare (outside)   init ─► image root, key ─► import ─► sign ─► trust export ─► bootkit build
+//!   start   (inside)    serve ─► ready ─► endpoint add …
+//! ```
+//!
+//! Everything goes through the real command line; the lab never opens the appliance's files, except to break them on purpose.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use recovery_protocol::operator::{EndpointView, JobView};
+use serde::de::DeserializeOwned;
+
+use crate::bmc::{self, Bmc};
+use crate::endpoint::Endpoint;
+use crate::plant::{APPLIANCE, BRIDGE};
+use crate::programs::Programs;
+use crate::qemu::Firmware;
+use crate::story::{self, Log};
+use crate::tool;
+
+/// The golden image's name on every lab site.
+pub const IMAGE: &str = "hmi-panel";
+/// The webhook source that stands for the site's attestation verifier.
+pub const VERIFIER: &str = "verifier";
+const START_LIMIT: Duration = Duration::from_secs(20);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// An appliance's files, before it is started.
+#[derive(Debug, Clone)]
+pub struct Site {
+    dir: PathBuf,
+    programs: Programs,
+}
+
+impl Site {
+    /// A site whose files lie in `dir`; made by [`Site::prepare`], perhaps by another process.
+    #[must_use]
+    pub fn at(dir: &Path, programs: &Programs) -> Self {
+        Self { dir: dir.to_owned(), programs: programs.clone() }
+    }
+
+    /// Makes keys, imports and signs `golden`, builds the boot kit.
+    ///
+    /// # Errors
+    /// When one of the commands fails; the message repeats what it said.
+    pub fn prepare(&self, golden: &Path) -> Result<()> {
+        fs::create_dir_all(self.dir.join("keys"))?;
+        self.write_config("")?;
+        self.say(&["init"])?;
+        for key in ["root-1", "root-2", "release"] {
+            self.say(&["image", "key", "new", &self.key(key), "--no-passphrase"])?;
+        }
+        self.say(&[
+            "image", "root", "new", "--out", &self.path("root.json"),
+            "--root-key", &self.key("root-1"), "--root-key", &self.key("root-2"),
+            "--image-key", &self.key("release"),
+        ])?;
+        self.import(golden, 1)?;
+        self.say(&["trust", "export", "--out", &self.path("trust.json")])?;
+        self.build_boot_kit()
+    }
+
+    /// Imports `golden` as this version of the image and signs it.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn import(&self, golden: &Path, version: u32) -> Result<()> {
+        let (disk, version) = (golden.display().to_string(), version.to_string());
+        self.say(&["image", "import", &disk, "--name", IMAGE, "--version", &version, "--epoch", &version])?;
+        self.say(&["image", "sign", IMAGE, "--key", &self.key("release")])?;
+        Ok(())
+    }
+
+    fn build_boot_kit(&self) -> Result<()> {
+        tool::run(
+            Command::new(&self.programs.bootkit)
+                .arg("build")
+                .arg("--agent")
+                .arg(&self.programs.agent)
+                .args(["--trust", &self.path("trust.json"), "--out", &self.path("kit")])
+                .args(["--appliance", &format!("{APPLIANCE}:8443")]),
+        )
+        .map(drop)
+        .context("cannot build the boot kit")
+    }
+
+    /// Writes the configuration; `more` is TOML that goes at its end.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_config(&self, more: &str) -> Result<()> {
+        let dir = self.dir.display();
+        let text = format!(
+            r#"site = "lab"
+data_dir = "{dir}/data"
+boot_kit_dir = "{dir}/kit"
+image_store_dir = "{dir}/store"
+trust_root_file = "{dir}/root.json"
+attest_every_s = 10
+
+[[interfaces]]
+name = "{BRIDGE}"
+dhcp = "full"
+pool = {{ first = "10.77.0.50", last = "10.77.0.149" }}
+
+[groups.line]
+mode = "auto"
+cool_down_s = 0
+max_per_hour = 100
+
+[blueprints.{IMAGE}]
+image = "{IMAGE}"
+rto_s = 300
+
+[hooks.{VERIFIER}]
+secret_file = "{dir}/keys/{VERIFIER}.secret"
+endpoints = ["*"]
+confirm_url = "http://127.0.0.1:{port}/confirm"
+{more}"#,
+            port = crate::verifier::PORT,
+        );
+        fs::write(self.path("groundstate.toml"), text)?;
+        let secret = self.dir.join("keys").join(format!("{VERIFIER}.secret"));
+        if !secret.exists() {
+            fs::write(secret, crate::verifier::new_secret()?)?;
+        }
+        Ok(())
+    }
+
+    /// The webhook secret file of [`VERIFIER`].
+    #[must_use]
+    pub fn verifier_secret(&self) -> PathBuf {
+        self.dir.join("keys").join(format!("{VERIFIER}.secret"))
+    }
+
+    /// Starts the appliance inside the plant and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; the message repeats its last words.
+    pub fn start(&self) -> Result<Appliance> {
+        let log = Log::new(self.dir.join("appliance.log"))?;
+        let mut child = self
+            .command(&["serve"])
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start groundstate")?;
+        if let Some(stream) = child.stdout.take() {
+            log.feed(stream)?;
+        }
+        if let Some(stream) = child.stderr.take() {
+            log.feed(stream)?;
+        }
+        let mut appliance = Appliance { site: self.clone(), child, log };
+        story::until("the appliance to be ready", START_LIMIT, || {
+            if let Some(status) = appliance.child.try_wait()? {
+                bail!("the appliance ended ({status}):\n  {}", appliance.log.tail(12).join("\n  "));
+            }
+            Ok(self.say(&["status", "--json"]).ok())
+        })?;
+        Ok(appliance)
+    }
+
+    /// Runs one command of the appliance's command line to its end.
+    ///
+    /// # Errors
+    /// When it leaves with anything but 0; the message repeats what it said.
+    pub fn say(&self, words: &[&str]) -> Result<String> {
+        tool::run(&mut self.command(words))
+    }
+
+    /// One command of the appliance's command line.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.appliance);
+        command.arg("--config").arg(self.path("groundstate.toml")).args(words);
+        command
+    }
+
+    /// A file of this site.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    fn key(&self, name: &str) -> String {
+        self.dir.join("keys").join(format!("{name}.key")).display().to_string()
+    }
+}
+
+/// A running appliance.
+#[derive(Debug)]
+pub struct Appliance {
+    site: Site,
+    child: Child,
+    log: Log,
+}
+
+impl Appliance {
+    /// The site it serves.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// What it logged.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Puts an endpoint and its BMC on record.
+    ///
+    /// # Errors
+    /// When the appliance refuses it.
+    pub fn add(&self, endpoint: &Endpoint, power: Option<&Bmc>, drill_safe: bool) -> Result<()> {
+        let spec = endpoint.spec();
+        let mac = spec.mac_text();
+        let mut words =
+            vec!["endpoint", "add", &spec.name, "--mac", &mac, "--blueprint", IMAGE, "--group", "line"];
+        let (host, password_file);
+        if let Some(bmc) = power {
+            host = bmc.address().to_string();
+            password_file = self.site.path(&format!("keys/{}.bmc", spec.name));
+            fs::write(&password_file, bmc.password())?;
+            words.extend(["--ipmi-host", &host, "--ipmi-user", bmc::USER]);
+            words.extend(["--ipmi-password-file", &password_file]);
+        }
+        if spec.firmware == Firmware::OvmfSecureBoot {
+            words.extend(["--chain", "shim"]);
+        }
+        if drill_safe {
+            words.push("--drill-safe");
+        }
+        self.site.say(&words).map(drop)
+    }
+
+    /// One endpoint as the appliance sees it.
+    ///
+    /// # Errors
+    /// When the appliance does not know it.
+    pub fn endpoint(&self, name: &str) -> Result<EndpointView> {
+        self.read(&["endpoint", "show", name, "--json"])
+    }
+
+    /// One job as the appliance sees it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn newest_job(&self, endpoint: &str) -> Result<Option<JobView>> {
+        Ok(self.endpoint(endpoint)?.job)
+    }
+
+    /// Runs a command with `--json` among its words and reads its answer.
+    ///
+    /// # Errors
+    /// When it fails or answers something else.
+    pub fn read<T: DeserializeOwned>(&self, words: &[&str]) -> Result<T> {
+        let text = self.site.say(words)?;
+        serde_json::from_str(&text).with_context(|| format!("`groundstate {}` said: {text}", words.join(" ")))
+    }
+
+    /// Ends it at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub fn cut_power(mut self) -> Result<Site> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(self.site.clone())
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not stop in time.
+    pub fn stop(mut self) -> Result<Site> {
+        self.ask_to_stop()?;
+        Ok(self.site.clone())
+    }
+
+    fn ask_to_stop(&mut self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(pid, Signal::SIGTERM)?;
+        story::until("the appliance to stop", STOP_LIMIT, || Ok(self.child.try_wait()?))?;
+        Ok(())
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
