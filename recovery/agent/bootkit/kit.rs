@@ -9,13 +9,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use images::boot::authenticode_sha256;
 use recovery_protocol::kit::{BootKit, KitFile, Measured};
 use recovery_protocol::trust::RecoveryTrust;
 use ring::digest::{SHA256, digest};
 
 use crate::cpio::Archive;
 use crate::packages::Packages;
-use crate::{authenticode, modules, uki};
+use crate::{modules, uki};
 
 /// Compression level of the base; slow once, small on each boot.
 const ZSTD_LEVEL: i32 = 19;
@@ -28,6 +29,9 @@ const BOOT_FILES: [(&str, &str, &str); 4] = [
     (BootKit::GRUB_EFI, "grub-efi-amd64-signed", "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"),
 ];
 const STUB: (&str, &str) = ("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxx64.efi.stub");
+
+/// What the kernel's EFI stub measures first.
+const LOAD_OPTIONS: &str = "kernel: load options";
 
 /// Everything a kit is made from, in memory.
 #[derive(Debug, Clone)]
@@ -146,12 +150,12 @@ pub fn build(input: &Input, command_line: &str) -> Result<Kit> {
     let uki = uki::build(&input.stub, &sections)?;
     let uki_measured = measured_by_uki(&uki, &sections, command_line, &initrd)?;
     let mut files = input.boot_files.clone();
+    // iPXE hands its script's arguments on, which take the place of the embedded command line.
+    let from_ipxe = uki_measured.iter().filter(|measured| measured.what != LOAD_OPTIONS).cloned();
+    let ipxe = std::iter::once(started(BootKit::IPXE_EFI, &files[BootKit::IPXE_EFI])?).chain(from_ipxe);
     let chains = BTreeMap::from([
-        (BootKit::HTTP.to_owned(), uki_measured.clone()),
-        (
-            BootKit::IPXE.to_owned(),
-            [vec![started(BootKit::IPXE_EFI, &files[BootKit::IPXE_EFI])?], uki_measured].concat(),
-        ),
+        (BootKit::IPXE.to_owned(), ipxe.collect()),
+        (BootKit::HTTP.to_owned(), uki_measured),
         (BootKit::SHIM.to_owned(), measured_by_shim_chain(input, &initrd)?),
     ]);
     files.insert(BootKit::UKI.to_owned(), uki);
@@ -191,13 +195,13 @@ fn kit_file(content: &[u8]) -> KitFile {
     KitFile {
         size_bytes: content.len() as u64,
         sha256: sha256(content),
-        authenticode_sha256: authenticode::sha256(content).map(hex::encode),
+        authenticode_sha256: authenticode_sha256(content).ok().map(hex::encode),
     }
 }
 
 /// PCR 4 for a PE file that is started.
 fn started(name: &str, pe: &[u8]) -> Result<Measured> {
-    let digest = authenticode::sha256(pe).with_context(|| format!("{name} is not a PE file"))?;
+    let digest = authenticode_sha256(pe).with_context(|| format!("{name} cannot be started by firmware"))?;
     Ok(Measured { pcr: 4, sha256: hex::encode(digest), what: format!("{name} started") })
 }
 
@@ -225,7 +229,7 @@ fn measured_by_uki(
         }
     }
     let options: Vec<u8> = command_line.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-    measured.push(Measured { pcr: 9, sha256: sha256(&options), what: "kernel: load options".to_owned() });
+    measured.push(Measured { pcr: 9, sha256: sha256(&options), what: LOAD_OPTIONS.to_owned() });
     measured.push(Measured { pcr: 9, sha256: sha256(initrd), what: "kernel: initrd".to_owned() });
     Ok(measured)
 }
@@ -344,22 +348,7 @@ mod tests {
             assert_eq!(sha256(&fs::read(dir.path().join(name)).unwrap()), file.sha256, "{name}");
         }
         let pcrs: Vec<u8> = contents.chains[BootKit::IPXE].iter().map(|measured| measured.pcr).collect();
-        assert_eq!(pcrs, [4, 4, 4, 11, 11, 11, 11, 11, 11, 11, 11, 9, 9]);
-    }
-
-    #[test]
-    fn signatures_and_checksum_do_not_count_for_authenticode() {
-        let plain = pe(b"content.");
-        let mut signed = plain.clone();
-        let optional = 0x44 + 20;
-        signed[optional + 64] = 9;
-        let at = signed.len() as u32;
-        signed[optional + 112 + 32..][..4].copy_from_slice(&at.to_le_bytes());
-        signed[optional + 112 + 36..][..4].copy_from_slice(&8_u32.to_le_bytes());
-        signed.extend_from_slice(b"8 bytes.");
-        assert_eq!(authenticode::sha256(&plain), authenticode::sha256(&signed));
-        assert_ne!(authenticode::sha256(&plain), authenticode::sha256(&pe(b"contenT.")));
-        assert_eq!(authenticode::sha256(b"\x7fELF"), None);
+        assert_eq!(pcrs, [4, 4, 4, 11, 11, 11, 11, 11, 11, 11, 11, 9]);
     }
 
     #[test]

@@ -13,7 +13,6 @@
 //!
 //! It must never contain a secret: a kit is served to anyone who asks.
 
-mod authenticode;
 mod cpio;
 mod kit;
 mod modules;

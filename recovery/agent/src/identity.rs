@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use recovery_protocol::agent::{Base64, CertifiedKey, Challenge, Proof, TpmIdentity};
-use recovery_protocol::tpm::PcrMask;
+use recovery_protocol::tpm::{EVENT_LOG_PATH, PcrMask};
 
 use crate::tpm::{Key, Tpm, TpmError};
-
-/// Where the kernel shows what firmware measured (needs securityfs).
-const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
 /// Opens the TPM; `None` where the endpoint has none.
 ///
@@ -60,7 +57,7 @@ pub fn prove(tpm: &mut Tpm, challenge: &Challenge, tls_key: Option<&Key>) -> Res
         quote: Base64(quote.attest),
         signature: Base64(quote.signature),
         // Firmware that keeps no log gives no file; the appliance decides what that means.
-        event_log: Base64(fs::read(EVENT_LOG).unwrap_or_default()),
+        event_log: Base64(fs::read(EVENT_LOG_PATH).unwrap_or_default()),
         pcrs,
         tls_key,
     })

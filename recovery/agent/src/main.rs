@@ -18,6 +18,8 @@ mod net;
 mod pid1;
 mod recovery;
 mod screen;
+#[cfg(test)]
+mod testing;
 mod tpm;
 
 use std::process::ExitCode;

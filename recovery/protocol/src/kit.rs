@@ -40,7 +40,8 @@ impl BootKit {
     pub const SHIM_EFI: &'static str = "shimx64.efi";
     /// Debian-signed GRUB for network boot; shim asks for this name.
     pub const GRUB_EFI: &'static str = "grubx64.efi";
-    /// Chain: firmware, iPXE, unified kernel image.
+    /// Chain: firmware, iPXE, unified kernel image. The arguments that iPXE's script hands on (PCR 12, and the first event of
+    /// PCR 9) belong to whoever serves the script and are not listed.
     pub const IPXE: &'static str = "ipxe";
     /// Chain: firmware (UEFI HTTP Boot), unified kernel image.
     pub const HTTP: &'static str = "http";

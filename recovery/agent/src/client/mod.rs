@@ -4,6 +4,8 @@
 //! ([`ApiError::Refused`], final until a person acts); no answer ([`ApiError::Unreachable`], worth another try).
 
 mod pin;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::time::Duration;

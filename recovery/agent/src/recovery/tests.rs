@@ -1,1 +1,265 @@
+//! A restore against a real store over real sockets: it ends in the image, or in a disk that does not boot, or untouched.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use images::frames::{RESPONSE_MAGIC, decode_request, encode_absent, encode_prefix};
+use images::keys::{Role, RoleKeys};
+use images::restore::mem::MemDisk;
+use images::{
+    Frame, ImageId, ImportRequest, KeyRing, SignedManifest, SignedTrustRoot, SigningKey, Store, TrustRoot,
+    import_raw,
+};
+use recovery_protocol::JobId;
+use recovery_protocol::agent::{DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder};
+use recovery_protocol::job::HoldReason;
+
+use super::reporter::Reporter;
+use super::{Stop, restore};
+use crate::client::Appliance;
+use crate::pid1::Pulse;
+use crate::screen::Screen;
+use crate::testing::{Answer, serve_plain, serve_tls};
+
+const MIB: usize = 1 << 20;
+
+/// A signed image in a store, and what an endpoint of its plant would trust.
+struct Plant {
+    _dir: tempfile::TempDir,
+    store: Arc<Store>,
+    keys: KeyRing,
+    image: ImageId,
+    raw: Vec<u8>,
+}
+
+fn key_ring(root: &SigningKey, image: &SigningKey) -> KeyRing {
+    let keys = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
+    let roles = BTreeMap::from([(Role::Root, keys(root)), (Role::Image, keys(image))]);
+    let mut trust = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+    trust.sign(root);
+    KeyRing::pin(trust).unwrap()
+}
+
+/// Bytes without a pattern, so that every chunk differs.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+impl Plant {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let (root, key) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let mut raw = noise(6 * MIB);
+        raw[3 * MIB..4 * MIB].fill(0);
+        let path = dir.path().join("disk.raw");
+        std::fs::write(&path, &raw).unwrap();
+        let request =
+            ImportRequest { name: "hmi".into(), version: "1".into(), epoch: 5, ..ImportRequest::default() };
+        let image = import_raw(&path, &request, &store, &mut |_| {}).unwrap().manifest.id();
+        let mut signed = store.get_manifest(&image).unwrap();
+        key.sign_image(&mut signed).unwrap();
+        store.put_manifest(&signed).unwrap();
+        Self { _dir: dir, store: Arc::new(store), keys: key_ring(&root, &key), image, raw }
+    }
+
+    fn manifest_bytes(&self) -> Vec<u8> {
+        self.store.get_manifest(&self.image).unwrap().encode()
+    }
+
+    /// `http://…/v1/frames` over the store; `spoil` may change each frame.
+    fn frames(&self, spoil: fn(&mut Frame)) -> String {
+        let store = self.store.clone();
+        let answer = move |body: &[u8]| -> Answer {
+            let mut out = RESPONSE_MAGIC.to_vec();
+            for id in decode_request(body).unwrap() {
+                match store.get_frame(&id) {
+                    Ok(mut frame) => {
+                        spoil(&mut frame);
+                        out.extend(encode_prefix(&frame));
+                        out.extend(&frame.bytes);
+                    }
+                    Err(_) => out.extend(encode_absent(id)),
+                }
+            }
+            (200, out)
+        };
+        let address = serve_plain(move |request| answer(&request.body));
+        format!("http://{address}/v1/frames")
+    }
+
+    fn order(&self, frames_urls: Vec<String>) -> RestoreOrder {
+        RestoreOrder {
+            job: JobId::new(1, [1; 10]),
+            step_seq: 1,
+            image: self.image,
+            manifest_urls: Vec::new(),
+            frames_urls,
+            disk: DiskSelector::default(),
+            read_back_all: true,
+            esp_files: BTreeMap::new(),
+        }
+    }
+}
+
+fn disk_facts(size: usize) -> DiskFacts {
+    DiskFacts {
+        wwn: None,
+        serial: Some("S1".to_owned()),
+        model: String::new(),
+        size_bytes: size as u64,
+        sector_bytes: 512,
+        transport: "nvme".to_owned(),
+        rotational: false,
+        removable: false,
+    }
+}
+
+/// An appliance that notes what is reported and answers each report by `reply`.
+fn appliance(reply: fn(&Reported) -> ReportReply) -> (Appliance, Arc<Mutex<Vec<Reported>>>) {
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let noted = reports.clone();
+    let (address, pin) = serve_tls(move |request| {
+        let report: Report = serde_json::from_slice(&request.body).unwrap();
+        let answer = serde_json::to_vec(&reply(&report.what)).unwrap();
+        noted.lock().unwrap().push(report.what);
+        (200, answer)
+    });
+    (Appliance::new(address, pin).unwrap(), reports)
+}
+
+fn go_on(_: &Reported) -> ReportReply {
+    ReportReply::Continue
+}
+
+/// Runs the restore onto `disk` and returns its outcome with the milestones reported.
+fn run(
+    plant: &Plant,
+    order: &RestoreOrder,
+    disk: &MemDisk,
+    reply: fn(&Reported) -> ReportReply,
+) -> (Result<(), Stop>, Vec<&'static str>) {
+    let (appliance, reports) = appliance(reply);
+    let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
+    let reporter = Reporter::new(&appliance, "s", order, &screen, &pulse);
+    let manifest = restore::verify_manifest(&plant.manifest_bytes(), order, &plant.keys, 0).unwrap();
+    let facts = disk_facts(plant.raw.len());
+    let outcome = restore::restore(order, &manifest, disk, &facts, true, &reporter);
+    let milestones = reports.lock().unwrap().iter().filter_map(milestone).collect();
+    (outcome, milestones)
+}
+
+fn milestone(reported: &Reported) -> Option<&'static str> {
+    match reported {
+        Reported::Planned { .. } => Some("planned"),
+        Reported::Written { .. } => Some("written"),
+        Reported::Proven { .. } => Some("proven"),
+        Reported::Committed { .. } => Some("committed"),
+        Reported::Progress { .. } | Reported::Enrolled { .. } | Reported::Refused { .. } => None,
+    }
+}
+
+fn reason(outcome: Result<(), Stop>) -> HoldReason {
+    match outcome {
+        Err(Stop::Refused(refusal)) => refusal.reason,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_foreign_disk_becomes_the_image_and_each_step_is_reported() {
+    let plant = Plant::new();
+    let order = plant.order(vec![plant.frames(|_| {})]);
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let (outcome, milestones) = run(&plant, &order, &disk, go_on);
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(milestones, ["planned", "written", "proven", "committed"]);
+    assert!(disk.into_bytes() == plant.raw);
+}
+
+#[test]
+fn an_altered_chunk_is_refused_and_leaves_a_disk_that_does_not_boot() {
+    let plant = Plant::new();
+    let order = plant.order(vec![plant.frames(|frame| frame.bytes[0] ^= 1)]);
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let (outcome, milestones) = run(&plant, &order, &disk, go_on);
+    assert_eq!(reason(outcome), HoldReason::ChunkCorrupt);
+    assert_eq!(milestones, ["planned"]);
+    assert!(disk.into_bytes()[..512].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_source_that_lies_or_is_silent_is_left_for_the_next() {
+    let plant = Plant::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lies = plant.frames(|frame| frame.bytes[0] ^= 1);
+    let order = plant.order(vec![lies, format!("http://{nobody}/v1/frames"), plant.frames(|_| {})]);
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    assert_eq!(run(&plant, &order, &disk, go_on).0, Ok(()));
+    assert!(disk.into_bytes() == plant.raw);
+}
+
+#[test]
+fn a_stop_at_the_plan_leaves_the_disk_untouched() {
+    let plant = Plant::new();
+    let order = plant.order(vec![plant.frames(|_| {})]);
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let stop = |_: &Reported| ReportReply::Abort { why: "cancelled".to_owned() };
+    let (outcome, milestones) = run(&plant, &order, &disk, stop);
+    assert_eq!(outcome, Err(Stop::Aborted("cancelled".to_owned())));
+    assert!(milestones.len() <= 1);
+    assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
+fn a_disk_too_small_is_refused_untouched() {
+    let plant = Plant::new();
+    let order = plant.order(vec![plant.frames(|_| {})]);
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len() - 512], 512);
+    let (outcome, _) = run(&plant, &order, &disk, go_on);
+    assert_eq!(reason(outcome), HoldReason::DiskUnfit);
+    assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
+fn an_image_without_an_esp_cannot_take_files_and_is_refused_untouched() {
+    let plant = Plant::new();
+    let mut order = plant.order(vec![plant.frames(|_| {})]);
+    order
+        .esp_files
+        .insert("EFI/groundstate/ticket.json".to_owned(), recovery_protocol::agent::Base64(vec![1]));
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    assert_eq!(reason(run(&plant, &order, &disk, go_on).0), HoldReason::ManifestRefused);
+    assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
+fn manifests_are_believed_by_our_keys_name_and_epoch_only() {
+    let plant = Plant::new();
+    let order = plant.order(Vec::new());
+    let bytes = plant.manifest_bytes();
+    let verify = |bytes: &[u8], order: &RestoreOrder, keys: &KeyRing, epoch| {
+        restore::verify_manifest(bytes, order, keys, epoch).map(drop).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(verify(&bytes, &order, &plant.keys, 5), Ok(()));
+    let refused = Err(HoldReason::ManifestRefused);
+    assert_eq!(verify(&bytes, &order, &plant.keys, 6), refused, "older than this recovery system wants");
+    let (root, foreign) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    assert_eq!(verify(&bytes, &order, &key_ring(&root, &foreign), 0), refused, "signed by others");
+    let mut unsigned: SignedManifest = plant.store.get_manifest(&plant.image).unwrap();
+    unsigned.signatures.clear();
+    assert_eq!(verify(&unsigned.encode(), &order, &plant.keys, 0), refused, "not signed");
+    let mut other = order.clone();
+    other.image = ImageId::of_header(b"another");
+    assert_eq!(verify(&bytes, &other, &plant.keys, 0), refused, "another image than ordered");
+    for cut in [0, 10, bytes.len() / 2, bytes.len() - 1] {
+        assert_eq!(verify(&bytes[..cut], &order, &plant.keys, 0), refused, "cut at {cut}");
+    }
+}
