@@ -223,13 +223,8 @@ fn configure(root: &Path, release: u32) -> Result<()> {
     let units = etc.join("systemd/system");
     fs::write(etc.join("hostname"), "hmi-panel\n")?;
     fs::write(etc.join("golden-release"), format!("{release}\n"))?;
-    fs::write(
-        etc.join("fstab"),
-        format!(
-            "UUID={ROOT_UUID} / ext4 rw,noatime 0 0\n\
-             PARTUUID=6b1c9a52-0001-4000-8000-000000000000 /boot/efi vfat rw,umask=0077,nofail 0 0\n"
-        ),
-    )?;
+    // The EFI system partition stays unmounted: the check-in service mounts it for the moment in which it needs it.
+    fs::write(etc.join("fstab"), format!("UUID={ROOT_UUID} / ext4 rw,noatime 0 0\n"))?;
     fs::create_dir_all(etc.join("systemd/network"))?;
     fs::write(etc.join("systemd/network/10-plant.network"), NETWORK)?;
     fs::create_dir_all(etc.join("modprobe.d"))?;
@@ -261,7 +256,7 @@ fn point(link: &Path, target: &str) -> Result<()> {
     symlink(target, link).with_context(|| format!("cannot make the link {}", link.display()))
 }
 
-/// Lays out the EFI system partition in `esp`: loaders, kernel, initrd, and what the check-in service put into `boot/efi`.
+/// Lays out the EFI system partition in `esp`: loaders, their configuration, kernel and initrd.
 fn move_boot_files(root: &Path, esp: &Path) -> Result<()> {
     let boot = root.join("boot");
     fs::create_dir_all(esp.join("EFI/BOOT"))?;
@@ -279,13 +274,9 @@ fn move_boot_files(root: &Path, esp: &Path) -> Result<()> {
     )?;
     fs::copy(only(&boot, "vmlinuz-")?, esp.join("vmlinuz"))?;
     fs::copy(only(&boot, "initrd.img-")?, esp.join("initrd.img"))?;
-    let placed = boot.join("efi");
-    if placed.exists() {
-        run(Command::new("cp").args(["--recursive", "--no-target-directory"]).arg(&placed).arg(esp))?;
-    }
     // They would only be restored twice; the system boots from the EFI system partition.
     fs::remove_dir_all(&boot)?;
-    fs::create_dir_all(placed)?;
+    fs::create_dir(&boot)?;
     for link in ["vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old"] {
         let _ = fs::remove_file(root.join(link));
     }
