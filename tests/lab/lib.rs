@@ -10,18 +10,24 @@
 //!
 //! Modules by noun: [`setup`] the Debian packages, [`cache`] what is kept between runs, [`tool`] outside programs, [`plant`] the
 //! network, [`endpoint`] a computer with [`qemu`] as its board and [`swtpm`] as its TPM, [`bmc`] its remote power, [`golden`] the disk state
-//! to return to, [`fault`] what goes wrong, [`story`] waiting for what should happen.
+//! to return to, [`fault`] what goes wrong, [`story`] waiting for what should happen, [`programs`] the real binaries, [`site`] an appliance with
+//! everything it needs, [`verifier`] the site's attestation verifier, [`demo`] the main job with [`show`] as its face.
 //!
 //! The lab speaks to real binaries over real sockets. It never imports the appliance or the agent, and never fakes a step of theirs.
 
 pub mod bmc;
 pub mod cache;
+pub mod demo;
 pub mod endpoint;
 pub mod fault;
 pub mod golden;
 pub mod plant;
+pub mod programs;
 pub mod qemu;
 pub mod setup;
+pub mod show;
+pub mod site;
 pub mod story;
 pub mod swtpm;
 pub mod tool;
+pub mod verifier;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tests::cache::Cache;
+use tests::demo::{self, Demo};
 use tests::golden::{self, CheckIn};
 use tests::{bmc, setup};
 
@@ -19,6 +20,8 @@ struct Lab {
 
 #[derive(Subcommand)]
 enum Do {
+    /// Recover a virtual endpoint, break it, and watch it heal
+    Demo(Demo),
     /// Build the golden test image, or find it in the cache, and print its path
     Golden {
         /// Put this agent in as the check-in service
@@ -43,7 +46,7 @@ enum Do {
 
 fn main() -> ExitCode {
     match obey(Lab::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("lab: {error:#}");
             ExitCode::FAILURE
@@ -51,14 +54,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn obey(command: Do) -> Result<()> {
+fn obey(command: Do) -> Result<ExitCode> {
     match command {
+        Do::Demo(options) => {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            return demo::run(&options, &arguments);
+        }
         Do::Golden { agent, release, yes } => {
             setup::ensure(&[setup::PLANT], yes)?;
             let check_in = agent.map_or(CheckIn::Marker, CheckIn::Agent);
             println!("{}", golden::image(&Cache::open()?, release, &check_in)?.display());
-            Ok(())
         }
-        Do::BmcHook { socket, words } => bmc::hook(&socket, &words),
+        Do::BmcHook { socket, words } => bmc::hook(&socket, &words)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -56,11 +56,20 @@ impl Programs {
                 .env("RUSTFLAGS", "-C target-feature=+crt-static"),
         )
         .context(hint)?;
+        Self::built()
+    }
+
+    /// Where [`Programs::build`] put them, without building.
+    ///
+    /// # Errors
+    /// When this program does not lie in a cargo target directory.
+    pub fn built() -> Result<Self> {
+        let target = target_dir()?;
         Ok(Self {
             appliance: target.join("release/groundstate"),
             agent: target.join(TARGET).join("agent/groundstate-agent"),
             bootkit: target.join("release/groundstate-bootkit"),
-            lab: env::current_exe()?,
+            lab: target.join(if cfg!(debug_assertions) { "debug/lab" } else { "release/lab" }),
         })
     }
 }

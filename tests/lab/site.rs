@@ -59,9 +59,17 @@ impl Site {
             self.say(&["image", "key", "new", &self.key(key), "--no-passphrase"])?;
         }
         self.say(&[
-            "image", "root", "new", "--out", &self.path("root.json"),
-            "--root-key", &self.key("root-1"), "--root-key", &self.key("root-2"),
-            "--image-key", &self.key("release"),
+            "image",
+            "root",
+            "new",
+            "--out",
+            &self.path("root.json"),
+            "--root-key",
+            &self.key("root-1"),
+            "--root-key",
+            &self.key("root-2"),
+            "--image-key",
+            &self.key("release"),
         ])?;
         self.import(golden, 1)?;
         self.say(&["trust", "export", "--out", &self.path("trust.json")])?;

@@ -33,7 +33,8 @@ impl Verifier {
     /// # Errors
     /// When the port is taken.
     pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).context("the verifier's port is taken")?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).context("the verifier's port is taken")?;
         let verifier = Self::default();
         let answering = verifier.clone();
         thread::spawn(move || listener.incoming().flatten().for_each(|asked| drop(answering.answer(asked))));

@@ -1,0 +1,276 @@
+//! `cargo demo`: the main job on virtual endpoints. An endpoint is recovered, broken, reported by its verifier, and healed.
+//!
+//! ```text
+//!   outside   packages ─► build ─► golden image ─► keys, import, sign, boot kit ─► enter the plant
+//!   inside    appliance, BMC, endpoint ─► recover ─► break ─► trigger ─► recover again ─► table, evidence
+//! ```
+//!
+//! Leaves with 0 only when each endpoint's restored system itself checked in after the last recovery, and the evidence verifies.
+
+use std::ffi::OsString;
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use indicatif::MultiProgress;
+use recovery_protocol::job::{JobState, Stage};
+use recovery_protocol::operator::{EndpointState, JobView};
+
+use crate::bmc::Bmc;
+use crate::cache::Cache;
+use crate::endpoint::{Content, Endpoint};
+use crate::fault::{self, Break};
+use crate::golden::{self, CheckIn, DISK_LEN};
+use crate::plant::{self, APPLIANCE, Plant};
+use crate::programs::Programs;
+use crate::qemu::{Firmware, Spec};
+use crate::setup;
+use crate::show::{self, Show};
+use crate::site::{Appliance, Site};
+use crate::story;
+use crate::verifier::Verifier;
+
+/// A recovery under emulation on a loaded computer; an idle one needs less than two minutes.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(900);
+const TRIGGER_LIMIT: Duration = Duration::from_secs(300);
+
+/// What to demonstrate
+#[derive(Debug, Clone, Args)]
+pub struct Demo {
+    /// How the recovered endpoint breaks
+    #[arg(long = "break", value_enum, default_value = "tamper")]
+    how: How,
+    /// How many endpoints at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    endpoints: u8,
+    /// Endpoints with Secure Boot on
+    #[arg(long)]
+    secure_boot: bool,
+    /// Stop after the first recovery
+    #[arg(long)]
+    once: bool,
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    yes: bool,
+    /// Keep the run's directory (disks, logs, serial lines) and say where it is
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// The boot loader is deleted
+    Bootloader,
+    /// Every byte of the disk is gone
+    Wipe,
+    /// Somebody changed the kernel's command line: it boots, and cannot prove itself
+    Tamper,
+}
+
+/// Runs the demo; called outside first, and by itself again inside the plant.
+///
+/// # Errors
+/// What failed and what to do; the run's directory is kept then and named.
+pub fn run(demo: &Demo, arguments: &[OsString]) -> Result<ExitCode> {
+    if plant::is_inside() {
+        inside(demo)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let run = tempfile::Builder::new().prefix("groundstate-demo-").tempdir()?;
+    let outcome = outside(demo, run.path(), arguments);
+    match outcome {
+        Ok(true) if !demo.keep => Ok(ExitCode::SUCCESS),
+        Ok(well) => {
+            eprintln!("disks, logs and serial lines are in {}", run.keep().display());
+            Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(error) => Err(error.context(format!("the demo's files are in {}", run.keep().display()))),
+    }
+}
+
+fn outside(demo: &Demo, run: &Path, arguments: &[OsString]) -> Result<bool> {
+    setup::ensure(&[setup::PLANT], demo.yes)?;
+    let step = |text: &str| eprintln!("· {text}");
+    step("building appliance and agent");
+    let programs = Programs::build()?;
+    step("golden image (built once, then cached)");
+    let golden = golden::image(&Cache::open()?, 1, &CheckIn::Agent(programs.agent.clone()))?;
+    step("keys, import, signature, boot kit");
+    Site::at(&run.join("site"), &programs).prepare(&golden)?;
+    step("entering the plant: a network namespace of its own");
+    Ok(plant::enter(arguments, run)?.success())
+}
+
+fn inside(demo: &Demo) -> Result<()> {
+    let plant = Plant::build()?;
+    let programs = Programs::built()?;
+    let verifier = Verifier::start()?;
+    let begin = Instant::now();
+    let appliance = Arc::new(Site::at(&plant.dir().join("site"), &programs).start()?);
+    let port = plant.forward_console(SocketAddrV4::new(APPLIANCE, 443))?;
+    println!("  appliance ready in {:.2} s", begin.elapsed().as_secs_f64());
+    println!("  console: {}", console_link(&appliance, port)?);
+
+    let bars = MultiProgress::new();
+    let firmware = if demo.secure_boot { Firmware::OvmfSecureBoot } else { Firmware::Ovmf };
+    let mut presses = Vec::new();
+    for number in 1..=demo.endpoints {
+        let endpoint =
+            Endpoint::new(&plant, Spec { firmware, ..Spec::press(number) }, &Content::Blank(DISK_LEN))?;
+        let bmc = Bmc::attach(&plant, &endpoint, &programs.lab)?;
+        appliance.add(&endpoint, Some(&bmc), true)?;
+        presses.push((Arc::new(endpoint), bmc, Show::new(&bars, &Spec::press(number).name)));
+    }
+    let (how, once) = (demo.how, demo.once);
+    let players: Vec<_> = presses
+        .into_iter()
+        .map(|(endpoint, bmc, mut show)| {
+            let (appliance, verifier) = (Arc::clone(&appliance), verifier.clone());
+            thread::spawn(move || {
+                let jobs = play(&appliance, &verifier, &endpoint, &mut show, how, once);
+                drop(bmc);
+                jobs
+            })
+        })
+        .collect();
+    let mut jobs = Vec::new();
+    for player in players {
+        jobs.extend(player.join().map_err(|_| anyhow::anyhow!("an endpoint's thread ended badly"))??);
+    }
+    drop(bars);
+    println!();
+    for job in &jobs {
+        println!("{}", show::table(job));
+    }
+    let last = jobs.last().context("no job was run")?;
+    println!("evidence of the last job:\n{}", evidence(&appliance, last)?);
+    println!("{}", appliance.site().say(&["evidence", "verify"])?.trim_end());
+    Ok(())
+}
+
+/// One endpoint's part: recovered, broken, healed. Returns its jobs.
+fn play(
+    appliance: &Appliance,
+    verifier: &Verifier,
+    endpoint: &Endpoint,
+    show: &mut Show,
+    how: How,
+    once: bool,
+) -> Result<Vec<JobView>> {
+    let name = endpoint.spec().name.as_str();
+    appliance.site().say(&["recover", name, "--reason", "first recovery of the demo", "--no-wait"])?;
+    let first = follow(appliance, endpoint, show, None)?;
+    checked_in(appliance, name, &first)?;
+    if once {
+        show.finish("recovered: the restored system checked in");
+        return Ok(vec![first]);
+    }
+
+    show.say(match how {
+        How::Bootloader => "breaking it: the boot loader is deleted",
+        How::Wipe => "breaking it: every byte of the disk is gone",
+        How::Tamper => "breaking it: the kernel's command line is changed",
+    });
+    endpoint.power_off();
+    match how {
+        How::Bootloader => fault::break_disk(endpoint, Break::Bootloader)?,
+        How::Wipe => fault::break_disk(endpoint, Break::Wipe)?,
+        How::Tamper => fault::break_disk(endpoint, Break::Tamper)?,
+    }
+    if how == How::Tamper {
+        show.say("it boots again; its next quote will not be what the image predicts");
+        endpoint.power_on();
+    } else {
+        show.say("the site's verifier reports it by a signed webhook, and confirms when asked");
+        verifier.judge(name, true);
+        verifier.report(name, &appliance.site().verifier_secret(), &format!("{APPLIANCE}:443"))?;
+    }
+    let second = follow(appliance, endpoint, show, Some(&first))?;
+    verifier.judge(name, false);
+    checked_in(appliance, name, &second)?;
+    show.finish("healed: the restored system checked in");
+    Ok(vec![first, second])
+}
+
+/// Shows an endpoint's newest job until it is over; with `after`, waits for a newer one first.
+fn follow(
+    appliance: &Appliance,
+    endpoint: &Endpoint,
+    show: &mut Show,
+    after: Option<&JobView>,
+) -> Result<JobView> {
+    let name = endpoint.spec().name.as_str();
+    let serial = |show: &Show| {
+        if let Some(line) = endpoint.serial().last() {
+            show.serial(&line.text);
+        }
+    };
+    story::until(&format!("a recovery job for {name}"), TRIGGER_LIMIT, || {
+        serial(show);
+        let job = appliance.newest_job(name)?;
+        Ok(job.filter(|job| after.is_none_or(|before| before.job != job.job)))
+    })?;
+    let job = story::until(&format!("{name} to be recovered"), RECOVERY_LIMIT, || {
+        let job = appliance.newest_job(name)?.context("the job is gone")?;
+        show.job(&job);
+        serial(show);
+        Ok((job.state.is_over() || matches!(job.state, JobState::Held { .. })).then_some(job))
+    })?;
+    match &job.state {
+        JobState::Recovered => Ok(job),
+        JobState::Held { .. }
+        | JobState::Working { .. }
+        | JobState::Cancelled { .. }
+        | JobState::Failed { .. } => {
+            show.finish("not recovered");
+            bail!(
+                "{name} was not recovered. {} {}\nserial line:\n  {}\nappliance:\n  {}",
+                job.what,
+                job.what_now,
+                endpoint.serial().tail(25).join("\n  "),
+                appliance.log().tail(15).join("\n  ")
+            )
+        }
+    }
+}
+
+/// The restored system itself must have said so, in this job.
+fn checked_in(appliance: &Appliance, name: &str, job: &JobView) -> Result<()> {
+    let endpoint = appliance.endpoint(name)?;
+    ensure!(endpoint.state == EndpointState::Trusted, "{name} is {:?} after its recovery", endpoint.state);
+    let verified = job.phases.iter().find(|phase| phase.stage == Stage::OsWait);
+    let since = verified.context("the job never waited for the restored system")?.from_unix_ms;
+    ensure!(
+        endpoint.proven_unix_ms.is_some_and(|at| at >= since) && endpoint.certificate_serial.is_some(),
+        "{name} did not check in with a quote and a certificate of its own"
+    );
+    Ok(())
+}
+
+fn console_link(appliance: &Appliance, port: u16) -> Result<String> {
+    let link = appliance.site().say(&["console-link"])?;
+    let path = link.trim().splitn(4, '/').nth(3).unwrap_or_default().to_owned();
+    Ok(format!("https://127.0.0.1:{port}/{path}"))
+}
+
+/// The evidence entries of a job, one line each.
+fn evidence(appliance: &Appliance, job: &JobView) -> Result<String> {
+    use recovery_protocol::evidence::{Entry, Line};
+    let id = job.job.to_string();
+    let text = appliance.site().say(&["evidence", "export", "--job", &id])?;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if let Line::Entry { text, .. } = serde_json::from_str(line)? {
+            let entry: Entry = serde_json::from_str(&text)?;
+            let facts = serde_json::to_string(&entry.facts)?;
+            let facts: String = facts.chars().take(100).collect();
+            lines.push(format!("  {:>4} {:<28} {:<18} {facts}", entry.seq, entry.kind, entry.actor));
+        }
+    }
+    Ok(lines.join("\n"))
+}
