@@ -3,26 +3,65 @@
 //! `groundstate serve` is the daemon; every other verb is a client like any other: it speaks REST, or works on a store.
 //! This file is a dispatch table and decides nothing.
 
+mod api;
 mod attest;
 mod boot;
+mod cli;
 mod clock;
 mod config;
+mod console;
 mod control_plane;
 mod db;
+mod drills;
+mod enrol;
 mod evidence;
 mod golden;
 mod guard;
+mod hooks;
 mod jobs;
 mod keys;
 mod live;
-mod power;
-mod api;
-mod console;
-mod drills;
-mod hooks;
 mod metrics;
+mod power;
+mod refusals;
 mod service;
-mod enrol;
+mod tickets;
 mod tls;
 
-fn main() {}
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser as _;
+
+use crate::{
+    cli::{Cli, Command, Fault},
+    config::Config,
+    keys::Keys,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Init { config } => init(config.as_deref(), cli.data_dir()),
+        _ => cli::run(cli),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault}");
+            fault.exit_code()
+        }
+    }
+}
+
+/// Make the data directory with its keys. What is there already stays.
+fn init(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
+    let config = match config {
+        Some(path) => Config::load(path).map_err(|error| Fault::of("the configuration cannot be used", &error, ""))?,
+        None => Config { data_dir: data_dir.to_owned(), ..Config::default() },
+    };
+    let keys = Keys::open(&config.data_dir, &[config.site.to_string()], &[])
+        .map_err(|error| Fault::of("the data directory cannot be made", &error, ""))?;
+    eprintln!("{} is ready; start the appliance with `groundstate serve`", config.data_dir.display());
+    println!("{}", keys.spki_sha256);
+    Ok(())
+}

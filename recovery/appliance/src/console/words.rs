@@ -214,7 +214,7 @@ mod tests {
             (1024, "1.0 KiB"),
             (1_572_864, "1.5 MiB"),
             (12 << 30, "12 GiB"),
-            (u64::MAX, "16384 PiB"),
+            (u64::MAX, "16383 PiB"),
         ] {
             assert_eq!(bytes(count), text);
         }

@@ -1,0 +1,310 @@
+//! The appliance as the command line sees it: REST with `protocol` types, nothing else.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use recovery_protocol::{JobId, Problem, operator::JobView};
+use serde::{Serialize, de::DeserializeOwned};
+use ureq::{
+    Agent,
+    http::{Method, Request, Response},
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{Connector as _, TcpConnector},
+    },
+};
+
+use super::{
+    fault::{Code, Fault},
+    pinned::{PinnedConnector, pin_of},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(40);
+/// The appliance says every 15 s that it lives.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
+/// How long a restart of the appliance may take while somebody follows a job.
+const ABSENCE_MAX: Duration = Duration::from_secs(120);
+
+/// How to reach the appliance.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Reach {
+    /// Address of the appliance
+    #[arg(long, global = true, env = "GROUNDSTATE_URL", default_value = "https://127.0.0.1:443", value_name = "URL")]
+    pub url: String,
+    /// Pin of the appliance's key (SHA-256 of its SPKI, hex); default: from the data directory
+    #[arg(long, global = true, env = "GROUNDSTATE_PIN", value_name = "HEX")]
+    pub pin: Option<String>,
+    /// File with the operator's token; default: from the data directory
+    #[arg(long, global = true, env = "GROUNDSTATE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The appliance's data directory, on the appliance itself
+    #[arg(long, global = true, env = "GROUNDSTATE_DATA_DIR", default_value = "/var/lib/groundstate", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// A connection to one appliance.
+pub struct Client {
+    agent: Agent,
+    url: String,
+    token: String,
+}
+
+impl Reach {
+    /// The pin of the appliance whose data directory this is, or as given.
+    ///
+    /// # Errors
+    /// Usage, when neither is there.
+    pub fn pin(&self) -> Result<String, Fault> {
+        if let Some(pin) = &self.pin {
+            let fits = pin.len() == 64 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let wrong = || Fault::new(Code::Usage, "the pin is not 64 hex digits", "", "copy it from `groundstate status` on the appliance");
+            return if fits { Ok(pin.to_ascii_lowercase()) } else { Err(wrong()) };
+        }
+        let path = self.data_dir.join("tls.crt");
+        let pem = read(&path, "the appliance's certificate", "run this on the appliance, or set GROUNDSTATE_PIN")?;
+        let der = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, pem)| pem.contents);
+        der.and_then(|der| pin_of(&der)).ok_or_else(|| {
+            let why = format!("{} holds no certificate", path.display());
+            Fault::new(Code::Failed, "the appliance's pin cannot be read", why, "restart the appliance to have it made again")
+        })
+    }
+
+    /// Ready to ask.
+    ///
+    /// # Errors
+    /// When pin or token cannot be read.
+    pub fn client(&self) -> Result<Client, Fault> {
+        let pin = self.pin()?;
+        let path = self.token_file.clone().unwrap_or_else(|| self.data_dir.join("operator.token"));
+        let now = "run this on the appliance as its owner, or set GROUNDSTATE_TOKEN_FILE";
+        let token = read(&path, "the operator's token", now)?.trim().to_owned();
+        let config = Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build();
+        let connector = TcpConnector::default().chain(PinnedConnector::new(&pin));
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Client { agent, url: self.url.trim_end_matches('/').to_owned(), token })
+    }
+}
+
+impl Client {
+    /// The appliance's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `GET` a JSON value.
+    ///
+    /// # Errors
+    /// The appliance's problem, or that it does not answer.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        let mut response = self.send(Method::GET, path, Vec::new(), &[])?;
+        self.json(&mut response)
+    }
+
+    /// `GET` a text.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn get_text(&self, path: &str) -> Result<String, Fault> {
+        let mut response = self.send(Method::GET, path, Vec::new(), &[])?;
+        response.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(|error| self.absent(&error))
+    }
+
+    /// `POST` a JSON value and read the answer.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Fault> {
+        self.post_with(path, body, &[])
+    }
+
+    /// `POST` with more headers.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        headers: &[(&str, &str)],
+    ) -> Result<T, Fault> {
+        let body = serde_json::to_vec(body).map_err(|error| Fault::of("the order cannot be written", &error, ""))?;
+        let mut response = self.send(Method::POST, path, body, headers)?;
+        self.json(&mut response)
+    }
+
+    /// Follow a job: each change is given to `seen` until it says stop or the job is over; the last state. A lost
+    /// connection is taken up again.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; timed out after `limit`; unavailable when the appliance stays away.
+    pub fn follow(
+        &self,
+        job: JobId,
+        limit: Option<Duration>,
+        mut seen: impl FnMut(&JobView) -> bool,
+    ) -> Result<JobView, Fault> {
+        let begun = Instant::now();
+        let mut heard = Instant::now();
+        let late = || limit.is_some_and(|limit| begun.elapsed() > limit);
+        let path = format!("/api/v1/jobs/{job}/events");
+        loop {
+            match self.stream(&path) {
+                Ok(lines) => {
+                    for line in lines {
+                        let Ok(line) = line else { break };
+                        heard = Instant::now();
+                        if let Some(view) = line.strip_prefix("data:").and_then(|json| serde_json::from_str(json).ok()) {
+                            if !seen(&view) || view.state.is_over() {
+                                return Ok(view);
+                            }
+                        }
+                        if late() {
+                            return Err(timed_out(job));
+                        }
+                    }
+                }
+                Err(fault) if fault.code != Code::Unavailable || heard.elapsed() > ABSENCE_MAX => return Err(fault),
+                Err(_) => {}
+            }
+            if late() {
+                return Err(timed_out(job));
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn stream(&self, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>>, Fault> {
+        let request = self.request(Method::GET, path, Vec::new(), &[("accept", "text/event-stream")])?;
+        let request = self.agent.configure_request(request).timeout_per_read(Some(SILENCE_MAX)).build();
+        let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
+        let response = self.accept(response)?;
+        Ok(BufReader::new(response.into_body().into_reader()).lines())
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<Request<Vec<u8>>, Fault> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body).map_err(|error| {
+            Fault::new(Code::Usage, format!("`{}` cannot be asked", self.url), error.to_string(), "write the address as https://host:port")
+        })
+    }
+
+    fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<Response<ureq::Body>, Fault> {
+        let request = self.request(method, path, body, headers)?;
+        let request = self.agent.configure_request(request).timeout_global(Some(TIMEOUT)).build();
+        let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
+        self.accept(response)
+    }
+
+    fn accept(&self, mut response: Response<ureq::Body>) -> Result<Response<ureq::Body>, Fault> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem: Problem = response.body_mut().read_json().map_err(|_| {
+            let why = format!("{} answered {status} and no problem", self.url);
+            Fault::new(Code::Unavailable, "this is not the appliance", why, "check --url")
+        })?;
+        Err(problem.into())
+    }
+
+    fn json<T: DeserializeOwned>(&self, response: &mut Response<ureq::Body>) -> Result<T, Fault> {
+        let text = response.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(|error| self.absent(&error))?;
+        serde_json::from_slice(&text).map_err(|error| {
+            let now = "use the command line of the appliance's own version";
+            Fault::new(Code::Failed, "the appliance's answer cannot be understood", error.to_string(), now)
+        })
+    }
+
+    fn absent(&self, error: &ureq::Error) -> Fault {
+        let why = error.to_string();
+        if why.contains("another key answers") {
+            let now = "do not go on: somebody else answers at this address, or the appliance's key was replaced";
+            return Fault::new(Code::Integrity, format!("{} is not your appliance", self.url), why, now);
+        }
+        let now = "check that `groundstate serve` runs and that --url is right";
+        Fault::new(Code::Unavailable, format!("the appliance at {} does not answer", self.url), why, now)
+    }
+}
+
+fn timed_out(job: JobId) -> Fault {
+    let now = format!("it goes on by itself; look with `groundstate job show {job}`");
+    Fault::new(Code::TimedOut, "the job is not over in time", "", now)
+}
+
+fn read(path: &Path, what: &str, now: &str) -> Result<String, Fault> {
+    fs::read_to_string(path).map_err(|error| {
+        Fault::new(Code::Forbidden, format!("{what} cannot be read"), format!("{}: {error}", path.display()), now)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Limits, tests::TestListener};
+
+    fn reach(listener: &TestListener, pin: String, directory: &Path) -> Reach {
+        let token = directory.join("operator.token");
+        fs::write(&token, "secret\n").unwrap();
+        Reach {
+            url: format!("https://{}", listener.address),
+            pin: Some(pin),
+            token_file: Some(token),
+            data_dir: directory.to_owned(),
+        }
+    }
+
+    async fn ask(reach: Reach) -> Result<serde_json::Value, Fault> {
+        tokio::task::spawn_blocking(move || reach.client()?.get("/x")).await.unwrap()
+    }
+
+    fn echo() -> axum::Router {
+        let answer = |headers: axum::http::HeaderMap| async move {
+            axum::Json(serde_json::json!({ "authorization": headers["authorization"].to_str().unwrap() }))
+        };
+        axum::Router::new().route("/x", axum::routing::get(answer))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_pinned_key_is_spoken_to_and_another_is_not() {
+        let listener = TestListener::start(echo(), Limits::default(), None).await;
+        let directory = tempfile::tempdir().unwrap();
+        let pin = pin_of(&listener.certificate).unwrap();
+        let answer = ask(reach(&listener, pin.to_uppercase(), directory.path())).await.unwrap();
+        assert_eq!(answer["authorization"], "Bearer secret");
+        let fault = ask(reach(&listener, "0".repeat(64), directory.path())).await.unwrap_err();
+        assert_eq!(fault.code, Code::Integrity, "{fault}");
+        let fault = ask(reach(&listener, "short".to_owned(), directory.path())).await.unwrap_err();
+        assert_eq!(fault.code, Code::Usage, "{fault}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nobody_at_the_address_is_unavailable() {
+        let listener = TestListener::start(echo(), Limits::default(), None).await;
+        let directory = tempfile::tempdir().unwrap();
+        let reach = reach(&listener, "0".repeat(64), directory.path());
+        listener.stop.cancel();
+        listener.served.await.unwrap();
+        let fault = ask(reach).await.unwrap_err();
+        assert_eq!(fault.code, Code::Unavailable, "{fault}");
+    }
+}

@@ -1,0 +1,428 @@
+//! `groundstate image …`: work on the image store and the signers' keys. No appliance is needed: images are made and signed
+//! where the signers are, which is best not the appliance.
+
+use std::{
+    fs,
+    io::{IsTerminal as _, Read as _, Write as _, stderr, stdin},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use images::{
+    ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, Store, StoreError,
+    TrustRoot,
+    keys::{PublicKeyFile, RoleKeys},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use recovery_protocol::operator::ImageView;
+
+use super::{
+    fault::{Code, Fault},
+    show,
+};
+
+/// Where images and the trust root lie.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Place {
+    /// Image store; default: `images` in the data directory
+    #[arg(long, global = true, env = "GROUNDSTATE_STORE", value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Image trust root; default: `trust-root.json` in the data directory
+    #[arg(long, global = true, env = "GROUNDSTATE_TRUST_ROOT", value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
+}
+
+impl Place {
+    /// The store's directory.
+    #[must_use]
+    pub fn store(&self, data_dir: &Path) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| data_dir.join("images"))
+    }
+
+    /// The trust root's file.
+    #[must_use]
+    pub fn trust_root(&self, data_dir: &Path) -> PathBuf {
+        self.trust_root.clone().unwrap_or_else(|| data_dir.join("trust-root.json"))
+    }
+}
+
+/// What to import.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// Raw disk image
+    pub disk: PathBuf,
+    /// Name of the golden image
+    #[arg(long)]
+    pub name: String,
+    /// Version of the golden image
+    #[arg(long)]
+    pub version: String,
+    /// Epoch: counts up with each release, never back; default: one more than the highest of this name
+    #[arg(long)]
+    pub epoch: Option<u64>,
+    /// Hardware class that it fits
+    #[arg(long, default_value = "")]
+    pub hardware_class: String,
+    /// What changed, in a sentence
+    #[arg(long, default_value = "")]
+    pub note: String,
+}
+
+/// Import a raw disk.
+pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let known = views(&store, None)?;
+    let newest = known.iter().filter(|view| view.name == import.name).max_by_key(|view| view.epoch);
+    let request = ImportRequest {
+        name: import.name.clone(),
+        version: import.version.clone(),
+        epoch: import.epoch.unwrap_or_else(|| newest.map_or(1, |view| view.epoch + 1)),
+        hardware_class: import.hardware_class.clone(),
+        note: import.note.clone(),
+        created_unix_ms: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        previous: newest.map(|view| view.image),
+        ..ImportRequest::default()
+    };
+    let bar = bar("importing");
+    let imported = images::import_raw(&import.disk, &request, &store, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let imported = imported.map_err(|error| Fault::of("the disk was not imported", &error, "mend the cause and import again"))?;
+    for warning in &imported.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let (id, stats) = (imported.manifest.id(), imported.stats);
+    eprintln!(
+        "imported {} {}: {} of disk, {} of it data, {} new in the store; now sign it",
+        request.name,
+        request.version,
+        show::bytes(stats.disk_bytes),
+        show::bytes(stats.data_bytes),
+        show::bytes(stats.new_stored_bytes),
+    );
+    if json { println!("{}", serde_json::json!({ "image": id.to_string(), "stats": stats })) } else { println!("{id}") }
+    Ok(())
+}
+
+/// Sign an image with a key file.
+pub fn sign(place: &Place, data_dir: &Path, image: &str, key: &Path, passphrase: Option<&Path>) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let id = find(&store, image)?;
+    let file = key_file(key)?;
+    if file.role != Role::Image {
+        let why = format!("{} is a {} key", key.display(), file.role);
+        return Err(Fault::new(Code::Usage, "this key signs no images", why, "give a key made with `--role image`"));
+    }
+    let signing = unlock(&file, key, passphrase)?;
+    let mut signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
+    signing.sign_image(&mut signed).map_err(|error| Fault::of("the image was not signed", &error, "import it again"))?;
+    store.put_manifest(&signed).map_err(|error| store_fault(&error))?;
+    eprintln!("signed {id} with `{}`", file.name);
+    if let Ok(ring) = ring(&place.trust_root(data_dir)) {
+        match ring.verify(signed) {
+            Ok(_) => eprintln!("it is trusted now"),
+            Err(error) => eprintln!("not trusted yet: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// List the images of a store.
+pub fn list(place: &Place, data_dir: &Path, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let views = views(&store, ring(&place.trust_root(data_dir)).ok().as_ref())?;
+    if json { println!("{}", serde_json::json!(views)) } else { println!("{}", show::images(&views)) }
+    Ok(())
+}
+
+/// Show one image: its header.
+pub fn show(place: &Place, data_dir: &Path, image: &str) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let id = find(&store, image)?;
+    let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
+    let signers: Vec<String> = signed.signatures.iter().map(|signature| hex::encode(signature.key)).collect();
+    let manifest = signed.parse().map_err(|error| store_fault(&StoreError::from(error)))?;
+    println!("{:#?}", manifest.header());
+    println!("signed by {}", if signers.is_empty() { "nobody".to_owned() } else { signers.join(", ") });
+    Ok(())
+}
+
+/// Verify signatures and every chunk of one image, or of all.
+pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let ring = ring(&place.trust_root(data_dir))?;
+    let ids = match image {
+        Some(image) => vec![find(&store, image)?],
+        None => store.list().map_err(|error| store_fault(&error))?,
+    };
+    let mut bad = Vec::new();
+    for id in ids {
+        let verdict = verify_one(&store, &ring, id);
+        match verdict {
+            Ok(line) => println!("good  {id}  {line}"),
+            Err(why) => {
+                println!("bad   {id}  {why}");
+                bad.push(id.to_string());
+            }
+        }
+    }
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let now = "do not restore from it: import or fetch the image again, and sign it";
+    Err(Fault::new(Code::Integrity, format!("{} image(s) did not verify", bad.len()), bad.join(", "), now))
+}
+
+fn verify_one(store: &Store, ring: &KeyRing, id: ImageId) -> Result<String, String> {
+    let signed = store.get_manifest(&id).map_err(|error| chain(&error))?;
+    let verified = ring.verify(signed).map_err(|error| chain(&error))?;
+    let bar = bar("reading");
+    let read = store.verify_image(&verified, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let read = read.map_err(|error| chain(&error))?;
+    Ok(format!("{} signature(s), {} chunks, {}", verified.signers().len(), read.chunks, show::bytes(read.raw_bytes)))
+}
+
+/// Make a key file.
+pub fn key_new(role: Role, name: &str, out: &Path, unprotected: bool, passphrase: Option<&Path>) -> Result<(), Fault> {
+    let failed = |error: &dyn std::error::Error| Fault::of("no key was made", error, "try again");
+    let key = SigningKey::generate().map_err(|error| failed(&error))?;
+    let file = if unprotected {
+        eprintln!("warning: {} is not protected by a passphrase; use it for tests only", out.display());
+        KeyFile::open_for_tests(&key, role, name)
+    } else {
+        let passphrase = secret("Passphrase for the new key: ", passphrase)?;
+        if passphrase.chars().count() < 8 {
+            return Err(Fault::new(Code::Usage, "the passphrase is too short", "", "use at least 8 characters"));
+        }
+        KeyFile::seal(&key, role, name, &passphrase).map_err(|error| failed(&error))?
+    };
+    write_new(out, 0o600, file.to_json().as_bytes())?;
+    eprintln!("wrote {}: keep it off the appliance", out.display());
+    println!("{}", serde_json::json!(file.public_file()));
+    Ok(())
+}
+
+/// What a new trust root holds.
+#[derive(Debug, clap::Args)]
+pub struct RootNew {
+    /// Root key (key file or public half); give it several times
+    #[arg(long = "root", required = true, value_name = "FILE")]
+    pub roots: Vec<PathBuf>,
+    /// How many root keys must sign a trust root; default: more than half
+    #[arg(long)]
+    pub threshold: Option<u16>,
+    /// Image signer's key (key file or public half); give it several times
+    #[arg(long = "signer", required = true, value_name = "FILE")]
+    pub signers: Vec<PathBuf>,
+    /// How many of them must sign an image
+    #[arg(long, default_value_t = 1)]
+    pub signer_threshold: u16,
+    /// Images below this epoch are refused
+    #[arg(long, default_value_t = 0)]
+    pub epoch_floor: u64,
+    /// File to write; default: the trust root's place
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Make the first trust root, signed with every root key whose secret half is here.
+pub fn root_new(place: &Place, data_dir: &Path, new: &RootNew, passphrase: Option<&Path>) -> Result<(), Fault> {
+    let publics = |files: &[PathBuf]| files.iter().map(|file| public_key(file)).collect::<Result<Vec<_>, _>>();
+    let (roots, signers) = (publics(&new.roots)?, publics(&new.signers)?);
+    let half = u16::try_from(roots.len() / 2 + 1).unwrap_or(u16::MAX);
+    let threshold = new.threshold.unwrap_or(half);
+    let roles = [
+        (Role::Root, RoleKeys { threshold, keys: roots }),
+        (Role::Image, RoleKeys { threshold: new.signer_threshold, keys: signers }),
+    ];
+    let root = TrustRoot { version: 1, epoch_floor: new.epoch_floor, roles: roles.into() };
+    root.check().map_err(|error| Fault::of("this cannot be a trust root", &error, "correct keys and thresholds"))?;
+    let mut signed = SignedTrustRoot::unsigned(root);
+    for path in &new.roots {
+        if let Ok(file) = key_file(path) {
+            signed.sign(&unlock(&file, path, passphrase)?);
+        }
+    }
+    let out = new.out.clone().unwrap_or_else(|| place.trust_root(data_dir));
+    write_new(&out, 0o644, pretty(&signed)?.as_bytes())?;
+    say_root(&signed, &out);
+    Ok(())
+}
+
+/// Add a root key's signature to a trust root.
+pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>) -> Result<(), Fault> {
+    let mut signed = read_root(path)?;
+    let file = key_file(key)?;
+    signed.sign(&unlock(&file, key, passphrase)?);
+    fs::write(path, pretty(&signed)?).map_err(|error| file_fault(path, &error))?;
+    say_root(&signed, path);
+    Ok(())
+}
+
+/// Show a trust root.
+pub fn root_show(path: &Path) -> Result<(), Fault> {
+    let signed = read_root(path)?;
+    println!("{}", pretty(&signed)?);
+    say_root(&signed, path);
+    Ok(())
+}
+
+fn say_root(signed: &SignedTrustRoot, path: &Path) {
+    match signed.check() {
+        Ok(()) => eprintln!("trust root {} in {} is complete", signed.root.version, path.display()),
+        Err(error) => eprintln!("{}: {error} (`groundstate image root sign`)", path.display()),
+    }
+}
+
+/// A trust root's document, as it stands in its file.
+pub fn read_root(path: &Path) -> Result<SignedTrustRoot, Fault> {
+    let text = fs::read(path).map_err(|error| {
+        let now = "make one with `groundstate image root new`, or name it with --trust-root";
+        Fault::new(Code::NotFound, "there is no image trust root", format!("{}: {error}", path.display()), now)
+    })?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Fault::of(&format!("{} is no trust root", path.display()), &error, "give the right file"))
+}
+
+fn ring(path: &Path) -> Result<KeyRing, Fault> {
+    KeyRing::pin(read_root(path)?).map_err(|error| {
+        let why = error.to_string();
+        Fault::new(Code::Integrity, "the image trust root cannot be trusted", why, "have it signed: `groundstate image root sign`")
+    })
+}
+
+fn views(store: &Store, ring: Option<&KeyRing>) -> Result<Vec<ImageView>, Fault> {
+    let mut views = Vec::new();
+    for id in store.list().map_err(|error| store_fault(&error))? {
+        let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
+        let manifest = signed.parse().map_err(|error| store_fault(&StoreError::from(error)))?;
+        let why_not = match ring {
+            Some(ring) => ring.verify(signed).err().map(|error| error.to_string()),
+            None => Some("there is no image trust root".to_owned()),
+        };
+        let identity = &manifest.header().identity;
+        views.push(ImageView {
+            image: id,
+            name: identity.name.clone(),
+            version: identity.version.clone(),
+            epoch: identity.epoch,
+            disk_bytes: manifest.header().disk.size,
+            trusted: why_not.is_none(),
+            why_not: why_not.unwrap_or_default(),
+        });
+    }
+    views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
+    Ok(views)
+}
+
+/// An image by its id, by `name`, or by `name:version`; of several the one with the highest epoch.
+fn find(store: &Store, wanted: &str) -> Result<ImageId, Fault> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let (name, version) = wanted.split_once(':').map_or((wanted, None), |(name, version)| (name, Some(version)));
+    let fits = |view: &ImageView| view.name == name && version.is_none_or(|version| view.version == version);
+    let found = views(store, None)?.into_iter().filter(fits).max_by_key(|view| view.epoch);
+    found.map(|view| view.image).ok_or_else(|| {
+        let now = "name it as in `groundstate image list`: id, name or name:version";
+        Fault::new(Code::NotFound, format!("there is no image `{wanted}`"), "", now)
+    })
+}
+
+fn open(directory: &Path) -> Result<Store, Fault> {
+    Store::open(directory).map_err(|error| store_fault(&error))
+}
+
+fn store_fault(error: &StoreError) -> Fault {
+    Fault::of("the image store refused", error, "run `groundstate image verify --all`; check --store")
+}
+
+fn key_file(path: &Path) -> Result<KeyFile, Fault> {
+    let text = fs::read_to_string(path).map_err(|error| file_fault(path, &error))?;
+    KeyFile::from_json(&text).map_err(|error| Fault::of(&format!("{} gives no key", path.display()), &error, ""))
+}
+
+fn public_key(path: &Path) -> Result<PublicKey, Fault> {
+    if let Ok(file) = key_file(path) {
+        return Ok(file.public);
+    }
+    let text = fs::read(path).map_err(|error| file_fault(path, &error))?;
+    serde_json::from_slice::<PublicKeyFile>(&text).map(|file| file.public).map_err(|error| {
+        Fault::of(&format!("{} is neither a key file nor its public half", path.display()), &error, "give the right file")
+    })
+}
+
+fn unlock(file: &KeyFile, path: &Path, passphrase: Option<&Path>) -> Result<SigningKey, Fault> {
+    let given = if file.is_sealed() {
+        Some(secret(&format!("Passphrase of {}: ", path.display()), passphrase)?)
+    } else {
+        None
+    };
+    file.unlock(given.as_deref()).map_err(|error| {
+        let what = format!("{} could not be opened", path.display());
+        Fault::new(Code::Forbidden, what, error.to_string(), "give the right passphrase")
+    })
+}
+
+/// A passphrase from a file, or typed without being shown.
+fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
+    let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    if let Some(path) = file {
+        return fs::read_to_string(path).map(first_line).map_err(|error| file_fault(path, &error));
+    }
+    let mut text = String::new();
+    if !stdin().is_terminal() {
+        stdin().take(4096).read_to_string(&mut text).map_err(|error| file_fault(Path::new("stdin"), &error))?;
+        return Ok(first_line(text));
+    }
+    eprint!("{prompt}");
+    let _ = stderr().flush();
+    let echo = |on: &str| std::process::Command::new("stty").arg(on).status();
+    let _ = echo("-echo");
+    let read = stdin().read_line(&mut text);
+    let _ = echo("echo");
+    eprintln!();
+    read.map(|_| first_line(text)).map_err(|error| file_fault(Path::new("stdin"), &error))
+}
+
+fn pretty(signed: &SignedTrustRoot) -> Result<String, Fault> {
+    serde_json::to_string_pretty(signed).map(|text| text + "\n").map_err(|error| Fault::of("it cannot be written", &error, ""))
+}
+
+/// Write a file that was not there before.
+pub fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Fault> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|error| file_fault(parent, &error))?;
+    }
+    let file = fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path);
+    file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all())).map_err(|error| file_fault(path, &error))
+}
+
+fn file_fault(path: &Path, error: &std::io::Error) -> Fault {
+    let now = if error.kind() == std::io::ErrorKind::AlreadyExists { "choose another file: it is not overwritten" } else { "check the path" };
+    Fault::new(Code::Failed, format!("{} cannot be used", path.display()), error.to_string(), now)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn bar(doing: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:<12} {bytes:>10} of {total_bytes:<10} {binary_bytes_per_sec:>12}  {wide_bar}");
+    ProgressBar::new(0).with_message(doing).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+}

@@ -1,0 +1,215 @@
+//! Views as text: aligned columns, readable without colour, one line a thing.
+
+use jiff::Timestamp;
+use recovery_protocol::{
+    job::JobState,
+    operator::{DrillView, EndpointState, EndpointView, ImageView, JobView, StatusView},
+};
+
+/// Columns as wide as their widest cell, two spaces apart; the last one is not padded.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &[String]| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    std::iter::once(line(&head)).chain(rows.iter().map(|row| line(row))).collect::<Vec<_>>().join("\n")
+}
+
+/// `groundstate status`.
+#[must_use]
+pub fn status(view: &StatusView, pin: &str) -> String {
+    format!(
+        "site        {}\nversion     {}\nup          {}\nendpoints   {}\njobs        {} working, {} held\npin         {pin}",
+        view.site,
+        view.version,
+        duration(view.up_seconds * 1000),
+        view.endpoints,
+        view.jobs_working,
+        view.jobs_held,
+    )
+}
+
+/// `groundstate endpoint list`.
+#[must_use]
+pub fn endpoints(views: &[EndpointView]) -> String {
+    let row = |view: &EndpointView| {
+        vec![
+            view.endpoint.to_string(),
+            endpoint_state(view.state).to_owned(),
+            view.blueprint.clone(),
+            view.group.clone(),
+            view.proven_unix_ms.map_or_else(|| "never".to_owned(), moment),
+            view.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        ]
+    };
+    table(&["ENDPOINT", "STATE", "BLUEPRINT", "GROUP", "PROVEN", "MAC"], &views.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `groundstate endpoint show`.
+#[must_use]
+pub fn endpoint(view: &EndpointView) -> String {
+    let mut text = endpoints(std::slice::from_ref(view));
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!("\n{name:<12} {value}"));
+        }
+    };
+    add("TPM EK", view.ek_sha256.clone());
+    add("certificate", view.certificate_serial.clone());
+    add("pairing code", view.pairing_code.clone());
+    add("drills", view.drill_safe.then(|| "may be drilled".to_owned()));
+    add("hardware", view.inventory.as_ref().map(|i| format!("{} {} {}", i.vendor, i.product, i.serial)));
+    for disk in view.inventory.iter().flat_map(|inventory| &inventory.disks) {
+        let serial = disk.serial.as_deref().unwrap_or("no serial");
+        add("disk", Some(format!("{} {} {} ({serial})", disk.model, bytes(disk.size_bytes), disk.transport)));
+    }
+    if let Some(job) = &view.job {
+        text.push_str("\n\n");
+        text.push_str(&self::job(job));
+    }
+    text
+}
+
+/// `groundstate job list`.
+#[must_use]
+pub fn jobs(views: &[JobView]) -> String {
+    let row = |view: &JobView| {
+        vec![
+            view.job.to_string(),
+            view.endpoint.to_string(),
+            job_state(view),
+            view.trigger.clone(),
+            moment(view.asked_unix_ms),
+            view.over_unix_ms.map(|over| duration(over.saturating_sub(view.asked_unix_ms))).unwrap_or_default(),
+        ]
+    };
+    table(&["JOB", "ENDPOINT", "STATE", "TRIGGER", "ASKED", "TOOK"], &views.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `groundstate job show`: what, what now, and each phase with its time.
+#[must_use]
+pub fn job(view: &JobView) -> String {
+    let mut text = format!(
+        "job       {}\nendpoint  {}\nimage     {} ({})\nasked by  {} {}\nstate     {}\nwhat      {}",
+        view.job,
+        view.endpoint,
+        view.image_name,
+        view.image,
+        view.trigger,
+        view.reason,
+        job_state(view),
+        view.what,
+    );
+    if !view.what_now.is_empty() {
+        text.push_str(&format!("\nwhat now  {}", view.what_now));
+    }
+    if let JobState::Held { detail, .. } | JobState::Failed { detail, .. } = &view.state
+        && !detail.is_empty()
+    {
+        text.push_str(&format!("\ndetail    {detail}"));
+    }
+    if let Some(restore) = view.restore {
+        let (wire, written) = (bytes(restore.wire_bytes), bytes(restore.written_bytes));
+        text.push_str(&format!("\nrestored  {wire} over the network, {written} written"));
+    }
+    let row = |phase: &recovery_protocol::operator::PhaseView| {
+        let took = phase.to_unix_ms.map(|to| duration(to.saturating_sub(phase.from_unix_ms)));
+        vec![moment(phase.from_unix_ms), phase.stage.label().to_owned(), took.unwrap_or_else(|| "now".to_owned())]
+    };
+    text.push_str("\n\n");
+    text.push_str(&table(&["FROM", "PHASE", "TOOK"], &view.phases.iter().map(row).collect::<Vec<_>>()));
+    text
+}
+
+/// `groundstate image list`.
+#[must_use]
+pub fn images(views: &[ImageView]) -> String {
+    let row = |view: &ImageView| {
+        vec![
+            view.name.clone(),
+            view.version.clone(),
+            view.epoch.to_string(),
+            bytes(view.disk_bytes),
+            if view.trusted { "trusted".to_owned() } else { format!("not trusted: {}", view.why_not) },
+            view.image.to_string(),
+        ]
+    };
+    table(&["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "IMAGE"], &views.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `groundstate drill run`, when it is over.
+#[must_use]
+pub fn drill(view: &DrillView) -> String {
+    let row = |step: &recovery_protocol::operator::DrillStepView| {
+        let endpoint = step.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
+        vec![step.step.clone(), endpoint, step.state.clone(), step.what.clone()]
+    };
+    let steps = table(&["STEP", "ENDPOINT", "STATE", "WHAT"], &view.steps.iter().map(row).collect::<Vec<_>>());
+    format!("drill     {}\nrunbook   {}\nstate     {}\n\n{steps}", view.drill, view.runbook, view.state)
+}
+
+/// A job's state in a word or two.
+#[must_use]
+pub fn job_state(view: &JobView) -> String {
+    match &view.state {
+        JobState::Working { stage } => stage.label().to_owned(),
+        JobState::Held { reason, .. } => format!("held: {}", reason.code()),
+        JobState::Recovered => "recovered".to_owned(),
+        JobState::Cancelled { .. } => "cancelled".to_owned(),
+        JobState::Failed { reason, .. } => format!("failed: {}", reason.code()),
+    }
+}
+
+fn endpoint_state(state: EndpointState) -> &'static str {
+    match state {
+        EndpointState::Discovered => "discovered",
+        EndpointState::Known => "known",
+        EndpointState::Trusted => "trusted",
+        EndpointState::Suspect => "suspect",
+        EndpointState::Recovering => "recovering",
+        EndpointState::Held => "held",
+    }
+}
+
+/// `12.3 s`, `4 min 05 s`.
+#[must_use]
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..60 => format!("{seconds}.{} s", ms % 1000 / 100),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// A size in powers of 1024.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// A moment in UTC.
+#[must_use]
+pub fn moment(unix_ms: u64) -> String {
+    let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_do_not_trail() {
+        let text = table(&["A", "LONG"], &[vec!["xyz".into(), "1".into()], vec!["é".into(), String::new()]]);
+        assert_eq!(text, "A    LONG\nxyz  1\né");
+    }
+}
