@@ -261,12 +261,14 @@ fn console_link(appliance: &Appliance, port: u16) -> Result<String> {
 /// The evidence entries of a job, one line each.
 fn evidence(appliance: &Appliance, job: &JobView) -> Result<String> {
     use recovery_protocol::evidence::{Entry, Line};
-    let id = job.job.to_string();
-    let text = appliance.site().say(&["evidence", "export", "--job", &id])?;
+    let text = appliance.site().say(&["evidence", "export"])?;
     let mut lines = Vec::new();
     for line in text.lines() {
         if let Line::Entry { text, .. } = serde_json::from_str(line)? {
             let entry: Entry = serde_json::from_str(&text)?;
+            if entry.job != Some(job.job) {
+                continue;
+            }
             let facts = serde_json::to_string(&entry.facts)?;
             let facts: String = facts.chars().take(100).collect();
             lines.push(format!("  {:>4} {:<28} {:<18} {facts}", entry.seq, entry.kind, entry.actor));

@@ -55,24 +55,25 @@ impl Site {
         fs::create_dir_all(self.dir.join("keys"))?;
         self.write_config("")?;
         self.say(&["init"])?;
-        for key in ["root-1", "root-2", "release"] {
-            self.say(&["image", "key", "new", &self.key(key), "--no-passphrase"])?;
+        for (key, role) in [("root-1", "root"), ("root-2", "root"), ("release", "image")] {
+            let file = self.key(key);
+            self.say(&[
+                "image",
+                "key",
+                "new",
+                "--role",
+                role,
+                "--name",
+                key,
+                "--out",
+                &file,
+                "--unprotected",
+            ])?;
         }
-        self.say(&[
-            "image",
-            "root",
-            "new",
-            "--out",
-            &self.path("root.json"),
-            "--root-key",
-            &self.key("root-1"),
-            "--root-key",
-            &self.key("root-2"),
-            "--image-key",
-            &self.key("release"),
-        ])?;
+        let (one, two, signer) = (self.key("root-1"), self.key("root-2"), self.key("release"));
+        self.say(&["image", "root", "new", "--root", &one, "--root", &two, "--signer", &signer])?;
         self.import(golden, 1)?;
-        self.say(&["trust", "export", "--out", &self.path("trust.json")])?;
+        self.say(&["trust", "export", "--site", "lab", "--out", &self.path("trust.json")])?;
         self.build_boot_kit()
     }
 
@@ -191,7 +192,12 @@ confirm_url = "http://127.0.0.1:{port}/confirm"
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.programs.appliance);
-        command.arg("--config").arg(self.path("groundstate.toml")).args(words);
+        command
+            .args(words)
+            .env("GROUNDSTATE_CONFIG", self.path("groundstate.toml"))
+            .env("GROUNDSTATE_DATA_DIR", self.path("data"))
+            .env("GROUNDSTATE_STORE", self.path("store"))
+            .env("GROUNDSTATE_TRUST_ROOT", self.path("root.json"));
         command
     }
 
@@ -247,7 +253,7 @@ impl Appliance {
             host = bmc.address().to_string();
             password_file = self.site.path(&format!("keys/{}.bmc", spec.name));
             fs::write(&password_file, bmc.password())?;
-            words.extend(["--ipmi-host", &host, "--ipmi-user", bmc::USER]);
+            words.extend(["--ipmi", &host, "--ipmi-user", bmc::USER]);
             words.extend(["--ipmi-password-file", &password_file]);
         }
         if spec.firmware == Firmware::OvmfSecureBoot {
