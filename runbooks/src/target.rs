@@ -172,7 +172,8 @@ pub struct DrillSafe {
 }
 
 impl DrillSafe {
-    /// Resolve one endpoint. Four facts must agree, so that one wrong entry in the inventory is not enough.
+    /// Resolve one endpoint. Four facts must agree, so that one wrong entry in the inventory is not enough. That holds only
+    /// where the caller has each fact from a source of its own: facts derived from one field stand and fall together.
     ///
     /// # Errors
     /// The first fact that says no.

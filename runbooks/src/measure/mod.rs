@@ -147,7 +147,7 @@ pub struct Measured {
     pub actors_ms: BTreeMap<Actor, u64>,
 }
 
-/// Add up the phases of one endpoint.
+/// Add up the phases of one endpoint. It knows when phases ended, not how: take the two recovery times only of one that succeeded.
 #[must_use]
 pub fn measure(timings: &[PhaseTiming]) -> Measured {
     let mut measured = Measured {
@@ -186,6 +186,8 @@ pub struct Observed {
     pub class: String,
     /// Where the endpoint stood.
     pub place: Place,
+    /// It went all the way. That a phase has an end does not say so: a failed one ends too.
+    pub proven: bool,
     /// What was measured.
     pub measured: Measured,
 }
@@ -202,12 +204,12 @@ pub fn comparable(place: Place, other: Place, clock: Clock) -> bool {
     }
 }
 
-/// The times that may stand together with those of `class` at `place`.
+/// The times that may stand together with those of `class` at `place`. Recoveries that failed have no time.
 #[must_use]
 pub fn pool(observed: &[Observed], class: &str, place: Place, clock: Clock) -> Vec<u64> {
     observed
         .iter()
-        .filter(|run| run.class == class && comparable(place, run.place, clock))
+        .filter(|run| run.proven && run.class == class && comparable(place, run.place, clock))
         .filter_map(|run| match clock {
             Clock::Service => run.measured.service_rto_ms,
             Clock::Machine => run.measured.machine_rto_ms,
@@ -339,6 +341,7 @@ mod tests {
         let run = |place, ms| Observed {
             class: "ipc".into(),
             place,
+            proven: true,
             measured: Measured {
                 service_rto_ms: Some(ms),
                 machine_rto_ms: Some(ms + 1),

@@ -5,7 +5,7 @@ use super::{
     Person, Plan, RunReport, SCHEMA, Standing, StepResult, words,
 };
 use crate::{
-    measure::{self, Clock, Measured, Phase},
+    measure::{self, Clock},
     run::{CheckResult, Failure, RunRecord, TargetState, Task, TaskState, Verdict},
     runbook::{ModeName, Verb},
     target::Place,
@@ -62,6 +62,12 @@ fn endpoint(record: &RunRecord, planned: &crate::run::FrozenTarget, seen: &[Obse
     let state = record.target_state(&planned.target);
     let observed = seen.iter().find(|observation| observation.target == planned.target).cloned();
     let mine = record.tasks.iter().filter(|task| task.target.as_ref() == Some(&planned.target));
+    let timings = observed.as_ref().map_or(&[][..], |observation| &observation.timings);
+    let mut measured = measure::measure(timings);
+    if state != TargetState::Proven {
+        // The last phase of a failed recovery has an end as well; it is no recovery time.
+        (measured.service_rto_ms, measured.machine_rto_ms) = (None, None);
+    }
     EndpointResult {
         planned: planned.clone(),
         state: state.word().to_owned(),
@@ -69,10 +75,7 @@ fn endpoint(record: &RunRecord, planned: &crate::run::FrozenTarget, seen: &[Obse
             TargetState::Failed(why) | TargetState::Held(why) => Some(why),
             _ => None,
         },
-        measured: observed
-            .as_ref()
-            .map(|observation| measure::measure(&observation.timings))
-            .unwrap_or_default(),
+        measured,
         observed,
         target_ms: record.runbook.objectives.per_target_rto_ms,
         checks: mine.flat_map(|task| checks_of(task).to_vec()).collect(),
@@ -266,7 +269,7 @@ fn claims(record: &RunRecord, endpoints: &[EndpointResult], circumstances: &Circ
                     .earlier
                     .iter()
                     .filter(|run| run.class == class && measure::comparable(place, run.place, Clock::Service))
-                    .all(|run| is_clean(&run.measured));
+                    .all(|run| run.proven);
             let mut times = measure::pool(&circumstances.earlier, class, place, Clock::Service);
             times.extend(mine.filter_map(|endpoint| endpoint.measured.service_rto_ms));
             let summary = measure::summary(&times)?;
@@ -279,10 +282,6 @@ fn claims(record: &RunRecord, endpoints: &[EndpointResult], circumstances: &Circ
             })
         })
         .collect()
-}
-
-fn is_clean(measured: &Measured) -> bool {
-    measured.service_rto_ms.is_some() && measured.phases_ms.contains_key(&Phase::Attest)
 }
 
 fn failed_checks(record: &RunRecord) -> Vec<FailedCheck> {

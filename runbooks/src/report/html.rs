@@ -305,10 +305,13 @@ fn scope(report: &RunReport) -> Markup {
         }
         dl {
             dt { "Runbook's text" } dd.hash { "blake3 " (report.plan.digest) }
-            dt { "What was approved" } dd.hash { "blake3 " (report.plan.binding) }
+            dt { "The plan as a whole" } dd.hash { "blake3 " (report.plan.binding) }
         }
         @if report.mode != ModeName::Real {
-            p.note { "Every endpoint above was drill-safe by label, place, zone and function when the run was planned. The program cannot make a permit to write for any other endpoint in a drill." }
+            p.note {
+                "By the appliance's inventory every endpoint above was drill-safe in label, place, zone and function when the run was planned. "
+                "The program makes no permit to write for any other endpoint in a drill; whether the inventory is right is for its owner."
+            }
         }
     }
 }

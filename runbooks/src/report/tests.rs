@@ -160,6 +160,22 @@ fn a_failed_endpoint_is_missed_not_unmeasured_and_becomes_an_item() {
 }
 
 #[test]
+fn a_failed_endpoint_has_no_recovery_time_even_when_its_last_phase_has_an_end() {
+    let observed = about(&[("a", 100_000, true)]);
+    let report = report("quarterly-hmi-drill", drill_targets(&["a"], Place::Bench), &["prove a"], observed);
+    assert_eq!(report.verdict, Verdict::Failed);
+    assert_eq!(
+        (report.endpoints[0].measured.service_rto_ms, report.endpoints[0].measured.machine_rto_ms),
+        (None, None)
+    );
+    assert_eq!(
+        (report.objectives[1].standing, report.objectives[2].standing),
+        (Standing::Missed, Standing::Missed)
+    );
+    assert!(report.html().contains("not reached"));
+}
+
+#[test]
 fn unproven_cleanup_is_never_a_success() {
     let report = report(
         "quarterly-hmi-drill",
@@ -196,12 +212,18 @@ fn earlier_runs_of_the_class_stand_beside_and_virtual_ones_do_not() {
     let earlier = |place| Observed {
         class: "ipc".into(),
         place,
+        proven: true,
         measured: crate::measure::measure(&timings(200_000, true)),
     };
     circumstances.earlier = vec![earlier(Place::Bench); 28];
-    circumstances
-        .earlier
-        .extend(vec![Observed { measured: Measured::default(), ..earlier(Place::Virtual) }; 5]);
+    circumstances.earlier.extend(vec![
+        Observed {
+            proven: false,
+            measured: Measured::default(),
+            ..earlier(Place::Virtual)
+        };
+        5
+    ]);
     let report = report("quarterly-hmi-drill", drill_targets(&["a"], Place::Bench), &[], circumstances);
     let claim = &report.claims[0];
     assert_eq!((claim.summary.n, claim.percent, claim.missing_for_90), (29, Some(90), 0));

@@ -6,7 +6,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::words;
-use crate::measure::{Actor, PhaseTiming};
+use crate::measure::{Actor, Phase, PhaseTiming};
 
 const WIDTH: f64 = 720.0;
 const LABELS: f64 = 190.0;
@@ -17,13 +17,17 @@ const HEAD: f64 = 26.0;
 /// An objective further away than this many times what was measured is told in words: to scale it would flatten the bars.
 const FAR: f64 = 4.0;
 
-/// The figure; nothing without timings. `objective_ms` counts from the first row.
+/// The figure; nothing without timings. `objective_ms` counts from the first phase at or after `declare`, as the service time does.
 pub(super) fn waterfall(name: &str, timings: &[PhaseTiming], objective_ms: Option<u64>) -> Markup {
     let mut rows: Vec<&PhaseTiming> = timings.iter().collect();
     rows.sort_by_key(|timing| (timing.from_ms, timing.phase));
     let Some(from_ms) = rows.first().map(|timing| timing.from_ms) else { return html! {} };
+    let declared_ms =
+        rows.iter().filter(|timing| timing.phase >= Phase::Declare).map(|timing| timing.from_ms).min();
+    let lead_ms = declared_ms.map_or(0, |ms| ms.saturating_sub(from_ms));
     let total_ms = rows.iter().map(|timing| timing.to_ms.saturating_sub(from_ms)).max().unwrap_or(0).max(1);
-    let objective = objective_ms.filter(|ms| *ms as f64 <= total_ms as f64 * FAR);
+    let objective_end_ms = objective_ms.map(|ms| ms.saturating_add(lead_ms));
+    let objective = objective_end_ms.filter(|ms| *ms as f64 <= total_ms as f64 * FAR);
     let scale = Scale { ms: total_ms.max(objective.unwrap_or(0)) as f64 * 1.02 };
     let bottom = HEAD + ROW * rows.len() as f64;
     let title = format!("Phases of {name}: {} in all", words::length(total_ms));
@@ -41,8 +45,8 @@ pub(super) fn waterfall(name: &str, timings: &[PhaseTiming], objective_ms: Optio
                     (row(timing, from_ms, HEAD + ROW * at as f64, &scale))
                 }
                 line x1=(LABELS) x2=(LABELS) y1=(HEAD - 4.0) y2=(bottom) stroke="#1b1f24" stroke-width="0.8" {}
-                @if let Some(objective_ms) = objective {
-                    @let x = scale.x(objective_ms);
+                @if let (Some(objective_ms), Some(end_ms)) = (objective_ms, objective) {
+                    @let x = scale.x(end_ms);
                     line x1=(x) x2=(x) y1=(HEAD - 4.0) y2=(bottom + 4.0) stroke="#a3261c" stroke-width="1.6" stroke-dasharray="5 3" {}
                     text x=(x - 4.0) y=(bottom - 4.0) text-anchor="end" fill="#a3261c" font-weight="600" {
                         "objective " (words::length(objective_ms))

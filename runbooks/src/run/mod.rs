@@ -26,6 +26,8 @@ mod machine;
 mod needs;
 mod orders;
 mod plan;
+#[cfg(test)]
+mod random;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
