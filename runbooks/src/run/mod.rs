@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Store first, then act: an order that was stored and perhaps not handed over comes again from [`Run::outstanding`] under the same
-//! [`OrderKey`], and an [`Actuator`] does the work of one key at most once. So a power cut at any instant loses nothing and
+//! [`OrderKey`](crate::OrderKey), and an [`Actuator`] does the work of one key at most once. So a power cut at any instant loses nothing and
 //! repeats nothing.
 //!
 //! This module does no I/O, reads no clock and spawns nothing.
