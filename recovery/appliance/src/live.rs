@@ -28,6 +28,8 @@ struct Inner {
     seen: HashMap<(EndpointId, bool), u64>,
     progress: HashMap<JobId, Progress>,
     counts: BTreeMap<(&'static str, String), u64>,
+    said: HashMap<String, u64>,
+    failures: HashMap<EndpointId, u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +79,30 @@ impl Live {
     /// The activity of a job ended.
     pub fn forget_progress(&self, job: JobId) {
         self.inner().progress.remove(&job);
+    }
+
+    /// Whether this is the first time within `every` milliseconds that something is said.
+    pub fn first_in(&self, what: &str, at: u64, every: u64) -> bool {
+        let mut inner = self.inner();
+        let first = inner.said.get(what).is_none_or(|before| at.saturating_sub(*before) >= every);
+        if first {
+            inner.said.retain(|_, before| at.saturating_sub(*before) < every);
+            inner.said.insert(what.to_owned(), at);
+        }
+        first
+    }
+
+    /// A quote of a trusted endpoint was not as predicted; how many in a row now.
+    pub fn failed(&self, endpoint: &EndpointId) -> u32 {
+        let mut inner = self.inner();
+        let failures = inner.failures.entry(endpoint.clone()).or_default();
+        *failures += 1;
+        *failures
+    }
+
+    /// A quote was as predicted, or its failure was acted upon.
+    pub fn forget_failures(&self, endpoint: &EndpointId) {
+        self.inner().failures.remove(endpoint);
     }
 
     /// Count something: a family (`attestation`, `refusal`, `trigger`) and a kind within it, of a small closed list.

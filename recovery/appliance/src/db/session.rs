@@ -92,3 +92,18 @@ pub async fn prune(conn: &mut Conn, endpoint: &EndpointId, keep: u32) -> Result<
     .await?;
     Ok(())
 }
+
+/// The TPM's reset counter in the newest accepted quote of the recovery system in a job.
+pub async fn last_reset(conn: &mut Conn, job: JobId) -> Result<Option<u32>, DbError> {
+    let rows = sqlx::query("SELECT record FROM session WHERE job = $1 ORDER BY created DESC")
+        .bind(job.to_string())
+        .fetch_all(conn)
+        .await?;
+    for row in &rows {
+        let record: Record = json(row, "record")?;
+        if record.accepted && record.booted_as == BootedAs::RecoverySystem {
+            return Ok(record.reset_count);
+        }
+    }
+    Ok(None)
+}

@@ -92,22 +92,26 @@ pub async fn issue_enrolment(conn: &mut Conn, job: JobId, secret_hash: &str, at:
     Ok(())
 }
 
+fn enrolment_row(row: &SqliteRow) -> Result<EnrolmentTicket, DbError> {
+    Ok(EnrolmentTicket {
+        job: id(row, "job")?,
+        secret_hash: row.try_get("secret_hash")?,
+        ek_sha256: row.try_get("ek_sha256")?,
+        key_sha256: row.try_get("key_sha256")?,
+        voided: num_opt(row, "voided")?,
+    })
+}
+
 /// The enrolment ticket with this secret's hash.
 pub async fn enrolment(conn: &mut Conn, secret_hash: &str) -> Result<Option<EnrolmentTicket>, DbError> {
-    let row = sqlx::query("SELECT * FROM enrolment_ticket WHERE secret_hash = $1")
-        .bind(secret_hash)
-        .fetch_optional(conn)
-        .await?;
-    row.map(|row| {
-        Ok(EnrolmentTicket {
-            job: id(&row, "job")?,
-            secret_hash: row.try_get("secret_hash")?,
-            ek_sha256: row.try_get("ek_sha256")?,
-            key_sha256: row.try_get("key_sha256")?,
-            voided: num_opt(&row, "voided")?,
-        })
-    })
-    .transpose()
+    let query = sqlx::query("SELECT * FROM enrolment_ticket WHERE secret_hash = $1").bind(secret_hash);
+    query.fetch_optional(conn).await?.as_ref().map(enrolment_row).transpose()
+}
+
+/// The enrolment ticket of a job.
+pub async fn enrolment_of(conn: &mut Conn, job: JobId) -> Result<Option<EnrolmentTicket>, DbError> {
+    let query = sqlx::query("SELECT * FROM enrolment_ticket WHERE job = $1").bind(job.to_string());
+    query.fetch_optional(conn).await?.as_ref().map(enrolment_row).transpose()
 }
 
 /// Bind an enrolment ticket to the EK and TLS key that used it.

@@ -1,0 +1,110 @@
+//! What booting our own recovery system measures, for every way in which it can be reached.
+//!
+//! The boot kit says what its files measure; what this appliance adds (arguments with its address, `grub.cfg`) is added
+//! here, from the very bytes that are served. See [`crate::attest`] for what each loader measures where.
+
+use std::net::Ipv4Addr;
+
+use images::manifest::header::{Measurement, Need};
+use pxe::{Artefacts, BootRequest};
+use recovery_protocol::{
+    kit::{BootKit, Measured},
+    tpm::Sha256,
+};
+
+/// The ways in which the recovery system can have been booted.
+#[derive(Debug, Clone, Default)]
+pub struct Expectations {
+    ways: Vec<Vec<Measurement>>,
+}
+
+impl Expectations {
+    /// From a boot kit, the table that is served, and the addresses and port at which agents reach us.
+    #[must_use]
+    pub fn new(kit: &BootKit, table: &Artefacts, addresses: &[Ipv4Addr], agent_port: u16, kernel_args: &str) -> Self {
+        let mut ways = Vec::new();
+        for address in addresses {
+            let args = format!("gs.appliance={address}:{agent_port} {kernel_args}");
+            let args = args.split_whitespace().collect::<Vec<_>>().join(" ");
+            for (chain, measured) in &kit.chains {
+                let way = if chain == BootKit::SHIM {
+                    by_shim(measured, table, *address, &args)
+                } else {
+                    by_unified_image(kit, measured, &args)
+                };
+                ways.push(way);
+            }
+        }
+        Self { ways }
+    }
+
+    /// Each way, as the verifier wants it.
+    pub fn ways(&self) -> impl Iterator<Item = &[Measurement]> {
+        self.ways.iter().map(Vec::as_slice)
+    }
+}
+
+fn measurement(pcr: u8, digest: Sha256, need: Need, what: impl Into<String>) -> Measurement {
+    Measurement { pcr, digest: *digest.as_bytes(), need, what: what.into() }
+}
+
+/// A digest of the kit; one that cannot be read matches nothing.
+fn digest(measured: &Measured) -> Sha256 {
+    measured.sha256.parse().unwrap_or(Sha256::ZERO)
+}
+
+/// Arguments as the kernel's EFI stub and systemd's stub measure them: UTF-16LE with the final NUL.
+fn load_options(text: &str) -> Sha256 {
+    let bytes: Vec<u8> = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    Sha256::of(&bytes)
+}
+
+/// Firmware or iPXE starts the unified kernel image. iPXE lets the firmware look at it before it starts it (twice in
+/// PCR 4) and passes arguments, led by the file's name; without any, the ones inside count.
+fn by_unified_image(kit: &BootKit, measured: &[Measured], args: &str) -> Vec<Measurement> {
+    let inside = load_options(&kit.command_line);
+    let unified = kit.files.get(BootKit::UKI).and_then(|file| file.authenticode_sha256.clone());
+    let mut way = Vec::new();
+    for m in measured {
+        if m.pcr == 9 && digest(m) == inside {
+            continue;
+        }
+        way.push(measurement(m.pcr, digest(m), Need::Always, m.what.clone()));
+        if m.pcr == 4 && unified.as_deref() == Some(m.sha256.as_str()) {
+            way.push(measurement(4, digest(m), Need::Optional, format!("{} looked at before", m.what)));
+        }
+    }
+    let passed = format!("{} {args}", BootKit::UKI);
+    for text in [kit.command_line.as_str(), passed.as_str(), args] {
+        for pcr in [9, 12] {
+            way.push(measurement(pcr, load_options(text), Need::Optional, format!("kernel arguments `{text}`")));
+        }
+    }
+    way
+}
+
+/// Shim, GRUB, `grub.cfg` as we render it, kernel and initrd by TFTP.
+fn by_shim(measured: &[Measured], table: &Artefacts, address: Ipv4Addr, args: &str) -> Vec<Measurement> {
+    let kernel = |m: &Measured| m.pcr == 4 && m.what.starts_with(BootKit::KERNEL);
+    let mut way: Vec<Measurement> = measured
+        .iter()
+        .map(|m| {
+            let need = if kernel(m) { Need::SecureBoot } else { Need::Always };
+            measurement(m.pcr, digest(m), need, m.what.clone())
+        })
+        .collect();
+    let request = BootRequest {
+        client: pxe::Client::bare([0; 6].into(), None),
+        stage: pxe::Stage::Tftp,
+        interface: address,
+    };
+    if let Some(config) = table.find(b"grub/grub.cfg") {
+        let config = Sha256::of(&config.bytes(&request));
+        way.push(measurement(9, config, Need::Always, "grub.cfg read by GRUB"));
+    }
+    for path in [format!("(tftp,{address})/{}", BootKit::KERNEL), format!("/{}", BootKit::KERNEL)] {
+        let line = format!("{path} {args}");
+        way.push(measurement(8, Sha256::of(line.as_bytes()), Need::Optional, format!("kernel started as `{line}`")));
+    }
+    way
+}

@@ -1,0 +1,270 @@
+//! A hello: which endpoint says it is here, whether there is a reason to talk to it, and a fresh question to its TPM.
+
+use recovery_protocol::{
+    AGENT_PROTOCOL, EndpointId, JobId, MacAddr, Problem,
+    agent::{Base64, BootedAs, Challenge, Firmware, Hello, HelloReply, Inventory, TpmIdentity},
+    job::{HoldReason, JobState, Stage},
+    operator::EndpointState,
+};
+use serde_json::json;
+
+use super::{Agents, golden_system};
+use crate::{
+    attest::{self, AkPublic, EkPublic},
+    db::{
+        self,
+        endpoint::{Endpoint, Pairing, Record},
+        session::{self, Session},
+    },
+    evidence::Fact,
+    jobs::{job::What, journal::JournalTx},
+    keys,
+};
+
+/// Endpoints that were only discovered, at most; more are refused without a record.
+const DISCOVERED_MOST: usize = 256;
+/// Sessions kept for one endpoint.
+const SESSIONS_KEPT: u32 = 16;
+/// Longest text and longest list of an inventory that is kept.
+const INVENTORY_TEXT_MOST: usize = 128;
+const INVENTORY_LIST_MOST: usize = 64;
+
+pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Problem> {
+    if hello.protocol != AGENT_PROTOCOL {
+        let detail = format!("the agent speaks protocol {}, this appliance {AGENT_PROTOCOL}", hello.protocol);
+        let remedy = "build the boot kit again with the agent of this appliance's version";
+        let problem = Problem::new(400, "protocol-unknown", "Another protocol version", detail, remedy);
+        return Err(agents.refuse(problem, None, None).await);
+    }
+    bound(&mut hello.inventory);
+    match hello.booted_as {
+        BootedAs::RecoverySystem => recovery_system(agents, hello).await,
+        BootedAs::GoldenSystem => golden_system::hello(agents, hello).await,
+    }
+}
+
+/// What an agent says of itself is kept and shown: within bounds.
+fn bound(inventory: &mut Inventory) {
+    inventory.macs.truncate(INVENTORY_LIST_MOST);
+    inventory.disks.truncate(INVENTORY_LIST_MOST);
+    let texts = [&mut inventory.vendor, &mut inventory.product, &mut inventory.serial, &mut inventory.uuid];
+    let disks = inventory.disks.iter_mut().flat_map(|disk| [&mut disk.model, &mut disk.transport]);
+    for text in texts.into_iter().chain(disks) {
+        *text = text.chars().filter(|c| !c.is_control()).take(INVENTORY_TEXT_MOST).collect();
+    }
+}
+
+async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem> {
+    let mut tx = agents.0.journal.begin().await?;
+    let Some(mut endpoint) = db::endpoint::by_mac(tx.conn(), &hello.inventory.macs).await? else {
+        return Err(discover(agents, tx, &hello.inventory).await);
+    };
+    endpoint.inventory = Some(hello.inventory.clone());
+    endpoint.seen = Some(tx.at);
+    db::endpoint::put(tx.conn(), &endpoint).await?;
+    let id = endpoint.id.clone();
+    if endpoint.state == EndpointState::Discovered {
+        return Err(agents.refuse_in(tx, not_approved(&id), Some(&id), None).await);
+    }
+    let Some(row) = db::job::open_of(tx.conn(), &id).await? else {
+        return Err(agents.refuse_in(tx, no_ticket(&id, "no recovery of it is under way"), Some(&id), None).await);
+    };
+    let job = row.job.id;
+    let wait = |seconds, why: &str| Ok(HelloReply::Wait { seconds, why: why.to_owned() });
+    match &row.job.state {
+        JobState::Held { reason: HoldReason::PairingNeeded, .. } if hello.tpm.is_none() => {
+            show_code(tx, endpoint, job).await
+        }
+        JobState::Held { reason, .. } => {
+            tx.commit().await?;
+            wait(15, &format!("{} {}", reason.what(), reason.what_now()))
+        }
+        JobState::Working { stage } if *stage < Stage::Ticketed => {
+            tx.commit().await?;
+            wait(2, stage.label())
+        }
+        JobState::Working { stage } if *stage > Stage::ReadBack => {
+            let problem = no_ticket(&id, "its ticket is spent: the disk is restored and boots next");
+            let problem = Problem { code: "boot-ticket-spent".to_owned(), ..problem };
+            Err(agents.refuse_in(tx, problem, Some(&id), Some(job)).await)
+        }
+        JobState::Working { .. } if !agents.0.journal.tickets.holds(job) => {
+            Err(agents.refuse_in(tx, no_ticket(&id, "its ticket is void"), Some(&id), Some(job)).await)
+        }
+        JobState::Working { .. } | JobState::Recovered | JobState::Cancelled { .. } | JobState::Failed { .. } => {
+            match hello.tpm {
+                None => {
+                    tx.event(job, "agent", What::PairingShown).await?;
+                    let endpoint = db::endpoint::get(tx.conn(), &id).await?.unwrap_or(endpoint);
+                    show_code(tx, endpoint, job).await
+                }
+                Some(tpm) => {
+                    tx.event(job, "agent", What::AgentHello).await?;
+                    challenge(agents, tx, &id, Some(job), hello.inventory.firmware, &tpm, Asking::RecoverySystem).await
+                }
+            }
+        }
+    }
+}
+
+/// In what rôle a TPM is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// The recovery system in a job.
+    RecoverySystem,
+    /// The restored system, with its job's enrolment ticket.
+    WithTicket,
+    /// The restored system, from time to time.
+    Again,
+}
+
+/// A fresh question to a TPM, in a new session; commits.
+pub async fn challenge(
+    agents: &Agents,
+    mut tx: JournalTx<'_>,
+    id: &EndpointId,
+    job: Option<JobId>,
+    firmware: Firmware,
+    tpm: &TpmIdentity,
+    asking: Asking,
+) -> Result<HelloReply, Problem> {
+    let secret: [u8; 32] = keys::random()?;
+    let made = EkPublic::parse(&tpm.ek_public.0).and_then(|ek| {
+        let ak = AkPublic::parse(&tpm.ak_public.0)?;
+        Ok((ek.hash(), attest::make_credential(&ek, &ak.name(), &secret)?))
+    });
+    let (ek_hash, credential) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            let problem = tpm_unfit(&error);
+            return Err(agents.refuse_in(tx, problem, Some(id), job).await);
+        }
+    };
+    let (name, nonce) = (keys::secret()?, keys::random::<32>()?.to_vec());
+    let session = Session {
+        hash: keys::secret_hash(&name),
+        endpoint: id.clone(),
+        job,
+        created: tx.at,
+        record: session::Record {
+            booted_as: match asking {
+                Asking::RecoverySystem => BootedAs::RecoverySystem,
+                Asking::WithTicket | Asking::Again => BootedAs::GoldenSystem,
+            },
+            ek_sha256: ek_hash.to_string(),
+            ak_public: tpm.ak_public.clone(),
+            nonce: Some(Base64(nonce.clone())),
+            secret_hash: keys::spki_sha256(&secret),
+            pcrs: attest::QUOTED_PCRS.to_vec(),
+            secure_boot: firmware == Firmware::UefiSecureBoot,
+            accepted: false,
+            reset_count: None,
+            ticket: asking == Asking::WithTicket,
+        },
+    };
+    db::session::put(tx.conn(), &session).await?;
+    db::session::prune(tx.conn(), id, SESSIONS_KEPT).await?;
+    tx.commit().await?;
+    Ok(HelloReply::Challenge(Challenge {
+        session: name,
+        credential: Base64(credential.blob),
+        encrypted_secret: Base64(credential.encrypted_secret),
+        nonce: Base64(nonce),
+        pcrs: session.record.pcrs,
+    }))
+}
+
+async fn show_code(mut tx: JournalTx<'_>, mut endpoint: Endpoint, job: JobId) -> Result<HelloReply, Problem> {
+    let name = keys::secret()?;
+    let session = Session {
+        hash: keys::secret_hash(&name),
+        endpoint: endpoint.id.clone(),
+        job: Some(job),
+        created: tx.at,
+        record: session::Record {
+            booted_as: BootedAs::RecoverySystem,
+            ek_sha256: String::new(),
+            ak_public: Base64::default(),
+            nonce: None,
+            secret_hash: String::new(),
+            pcrs: Vec::new(),
+            secure_boot: false,
+            accepted: false,
+            reset_count: None,
+            ticket: false,
+        },
+    };
+    db::session::put(tx.conn(), &session).await?;
+    db::session::prune(tx.conn(), &endpoint.id, SESSIONS_KEPT).await?;
+    let code = format!("{:06}", u32::from_be_bytes(keys::random()?) % 1_000_000);
+    endpoint.pairing = Some(Pairing { code: code.clone(), session: session.hash, wrong: 0 });
+    db::endpoint::put(tx.conn(), &endpoint).await?;
+    let fact = Fact::new("pairing.shown", "agent", json!({})).about(&endpoint.id).of(Some(job));
+    tx.note(fact).await?;
+    tx.commit().await?;
+    Ok(HelloReply::Pair { session: name, code })
+}
+
+/// Put an unknown endpoint on the list of the discovered ones, and refuse it. Commits.
+pub async fn discover(agents: &Agents, mut tx: JournalTx<'_>, inventory: &Inventory) -> Problem {
+    match try_discover(&mut tx, inventory).await {
+        Ok(id) => {
+            let problem = id.as_ref().map_or_else(nobody, not_approved);
+            agents.refuse_in(tx, problem, id.as_ref(), None).await
+        }
+        Err(problem) => problem,
+    }
+}
+
+async fn try_discover(tx: &mut JournalTx<'_>, inventory: &Inventory) -> Result<Option<EndpointId>, Problem> {
+    let Some(first) = inventory.macs.iter().find(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]) else { return Ok(None) };
+    let all = db::endpoint::all(tx.conn()).await?;
+    if all.iter().filter(|e| e.state == EndpointState::Discovered).count() >= DISCOVERED_MOST {
+        return Ok(None);
+    }
+    let id: EndpointId = format!("seen-{}", hex::encode(first.0)).parse().map_err(|e| {
+        Problem::new(500, "name-impossible", "No name for this endpoint", format!("{e}"), "add it by hand")
+    })?;
+    let macs: Vec<MacAddr> = vec![*first];
+    let endpoint = Endpoint {
+        id: id.clone(),
+        state: EndpointState::Discovered,
+        record: Record { macs, ..Record::default() },
+        inventory: Some(inventory.clone()),
+        ek_sha256: None,
+        baseline: None,
+        pairing: None,
+        refusal: None,
+        seen: Some(tx.at),
+        proven: None,
+        generation: 0,
+    };
+    db::endpoint::put(tx.conn(), &endpoint).await?;
+    let facts = json!({ "macs": inventory.macs, "vendor": inventory.vendor, "product": inventory.product });
+    tx.note(Fact::new("endpoint.discovered", "agent", facts).about(&id)).await?;
+    Ok(Some(id))
+}
+
+fn nobody() -> Problem {
+    let detail = "none of its Ethernet addresses is on record";
+    let remedy = "add it on the appliance (`groundstate endpoint add`), then start it again";
+    Problem::new(403, "endpoint-unknown", "This endpoint is not known here", detail, remedy)
+}
+
+fn not_approved(id: &EndpointId) -> Problem {
+    let detail = format!("it was discovered as {id}; nobody approved it");
+    let remedy = "approve it on the appliance by giving it a name and a blueprint, then start it again";
+    Problem::new(403, "endpoint-unknown", "This endpoint is not known here", detail, remedy)
+}
+
+fn no_ticket(id: &EndpointId, why: &str) -> Problem {
+    let detail = format!("there is no live boot ticket for {id}: {why}");
+    let remedy = "start it from its own disk; order a recovery on the appliance if it needs one";
+    Problem::new(403, "no-boot-ticket", "No boot ticket", detail, remedy)
+}
+
+/// A TPM that cannot be asked.
+pub fn tpm_unfit(error: &attest::IdentityError) -> Problem {
+    let remedy = "use the agent that this appliance serves; if it persists, the TPM is faulty: replace the board";
+    Problem::new(403, "tpm-unfit", "The TPM's keys are not as they must be", error.to_string(), remedy)
+}

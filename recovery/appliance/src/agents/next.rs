@@ -1,0 +1,152 @@
+//! What an agent shall do next, by the state of its job. Only the session that proved itself last gets an order.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use images::{Manifest, Verified, disk::ESP_TYPE};
+use recovery_protocol::{
+    Problem,
+    agent::{Assignment, Base64, BootedAs, DiskSelector, Next, RestoreOrder},
+    job::{HoldReason, JobState, Stage},
+    trust::EnrolmentTicket,
+};
+use serde_json::json;
+
+use super::{Agents, session_unknown};
+use crate::{
+    db::{self, endpoint::Endpoint, job::JobRow, session::Session},
+    evidence::Fact,
+    jobs::{
+        job::What,
+        journal::{JournalError, JournalTx},
+    },
+    tickets,
+};
+
+fn wait(seconds: u32, why: impl Into<String>) -> Assignment {
+    Assignment::Wait { seconds, why: why.into() }
+}
+
+pub async fn take(agents: &Agents, at: SocketAddr, next: Next) -> Result<Assignment, Problem> {
+    let session = agents.session(&next.session).await?;
+    let mut conn = agents.0.journal.db.read().await?;
+    let job = session.job.ok_or_else(session_unknown)?;
+    let row = db::job::get(&mut conn, job).await?.ok_or_else(session_unknown)?;
+    let endpoint = db::endpoint::get(&mut conn, &session.endpoint).await?.ok_or_else(session_unknown)?;
+    drop(conn);
+    if session.record.booted_as == BootedAs::GoldenSystem {
+        return Ok(wait(60, "check in again later"));
+    }
+    if let Some(pairing) = endpoint.pairing.as_ref().filter(|pairing| pairing.session == session.hash) {
+        let why = format!("PAIRING CODE {}: compare it with the console and confirm it there", pairing.code);
+        return Ok(wait(3, why));
+    }
+    if !session.record.accepted {
+        return Err(session_unknown());
+    }
+    agents.0.live.spoke(&session.endpoint, BootedAs::RecoverySystem, agents.0.journal.now());
+    match &row.job.state {
+        JobState::Held { reason, detail, .. } => {
+            let why = format!("{} {detail}. {}", reason.what(), reason.what_now());
+            Ok(Assignment::Stop { why })
+        }
+        JobState::Recovered | JobState::Cancelled { .. } | JobState::Failed { .. } => {
+            Ok(Assignment::Reboot { why: "This recovery is over.".to_owned() })
+        }
+        JobState::Working { stage: Stage::Imaging | Stage::ReadBack } if speaks(&row, &session) => {
+            order(agents, at, &session, row, endpoint).await
+        }
+        JobState::Working { stage } if *stage < Stage::AgentWait => Ok(wait(2, stage.label())),
+        JobState::Working { stage } if *stage <= Stage::ReadBack => Err(session_unknown()),
+        JobState::Working { stage: Stage::Disarming } => Ok(wait(1, Stage::Disarming.label())),
+        JobState::Working { .. } => Ok(Assignment::Reboot { why: "The golden image is on the disk.".to_owned() }),
+    }
+}
+
+fn speaks(row: &JobRow, session: &Session) -> bool {
+    row.job.session.as_deref() == Some(session.hash.as_str())
+}
+
+async fn order(
+    agents: &Agents,
+    at: SocketAddr,
+    session: &Session,
+    row: JobRow,
+    endpoint: Endpoint,
+) -> Result<Assignment, Problem> {
+    let job = row.job.id;
+    let manifest = match agents.0.golden.check(row.job.image).await {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            let what = What::Refused { reason: HoldReason::ImageNotTrusted, detail: error.to_string() };
+            agents.0.journal.event(job, "appliance", what).await?;
+            return Ok(wait(2, "the golden image cannot be used"));
+        }
+    };
+    let mut tx = agents.0.journal.begin().await?;
+    let row = match tx.event(job, "agent", What::OrderAsked { session: session.hash.clone() }).await {
+        Ok(row) => row,
+        Err(JournalError::Refused(_)) => return Ok(wait(1, "the job has just moved on")),
+        Err(error) => return Err(error.into()),
+    };
+    let order = make(agents, &mut tx, at, &row, &endpoint, &manifest).await?;
+    let facts = json!({ "step_seq": order.step_seq, "image": order.image, "disk": order.disk });
+    let mut fact = Fact::new("order.restore", "appliance", facts).about(&endpoint.id).of(Some(job));
+    fact.mode = row.job.mode;
+    tx.note(fact).await?;
+    tx.commit().await?;
+    Ok(Assignment::Restore(Box::new(order)))
+}
+
+async fn make(
+    agents: &Agents,
+    tx: &mut JournalTx<'_>,
+    at: SocketAddr,
+    row: &JobRow,
+    endpoint: &Endpoint,
+    manifest: &Verified<Manifest>,
+) -> Result<RestoreOrder, Problem> {
+    let job = row.job.id;
+    let header = manifest.header();
+    let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
+    let least = blueprint.map_or(0, |blueprint| blueprint.min_disk_bytes);
+    let mut esp_files = BTreeMap::new();
+    if header.table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE) {
+        let now = tx.at;
+        let ticket = EnrolmentTicket {
+            job,
+            endpoint: endpoint.id.to_string(),
+            appliance: at.to_string(),
+            appliance_spki_sha256: agents.0.keys.spki_sha256.clone(),
+            secret: tickets::issue_enrolment(tx.conn(), job, now).await?,
+        };
+        let text = serde_json::to_vec(&ticket).map_err(|e| {
+            let remedy = "look at the appliance's log";
+            Problem::new(500, "ticket-unwritable", "No enrolment ticket could be made", e.to_string(), remedy)
+        })?;
+        esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), Base64(text));
+    }
+    let http = SocketAddr::new(at.ip(), agents.0.http_port);
+    let base = if http.port() == 80 { format!("http://{}", url_host(&http)) } else { format!("http://{http}") };
+    Ok(RestoreOrder {
+        job,
+        step_seq: row.job.step_seq,
+        image: row.job.image,
+        manifest_urls: vec![format!("{base}/v1/manifests/{}", row.job.image)],
+        frames_urls: vec![format!("{base}/v1/frames")],
+        disk: DiskSelector {
+            serial: endpoint.record.disk_serial.clone(),
+            min_size_bytes: header.disk.size.max(least),
+            ..DiskSelector::default()
+        },
+        read_back_all: blueprint.is_some_and(|blueprint| blueprint.read_back_all),
+        esp_files,
+    })
+}
+
+/// The address as it stands in a URL: IPv6 in brackets (RFC 3986 section 3.2.2).
+fn url_host(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    }
+}

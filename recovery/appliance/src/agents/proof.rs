@@ -1,0 +1,210 @@
+//! A proof: does the TPM that we asked hold the keys, is its quote true, is it the TPM on record, did it boot what it
+//! should? In this order; the first miss ends, by its own name.
+//!
+//! | miss | recovery system in a job | restored system in a job | trusted endpoint |
+//! |---|---|---|---|
+//! | nonce spent or old, credential not opened | refused: it may be anybody | refused | refused |
+//! | quote not true | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
+//! | another TPM than on record | held: identity-changed | held: identity-changed | refused |
+//! | not what was predicted | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
+//! | only firmware changed | held: firmware-changed | held: firmware-changed | twice: integrity trigger |
+
+use recovery_protocol::{
+    JobId, Problem,
+    agent::{BootedAs, Proof, ProofReply},
+    job::HoldReason,
+    tpm::{PcrMask, PcrValues, Sha256},
+};
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+
+use super::{Agents, golden_system, session_unknown};
+use crate::{
+    attest::{self, AkPublic, BootExpectation, FirmwareBaseline, QuoteEvidence, Verdict, VerifiedQuote},
+    db::{self, endpoint::Endpoint, session::Session},
+    evidence::Fact,
+    jobs::{
+        job::{self, What},
+        journal::{JournalError, JournalTx},
+    },
+    keys,
+};
+
+/// A question is answered within this time, or asked anew.
+const NONCE_MS: u64 = 300_000;
+
+/// A quote that is true, of a TPM that opened our credential. What it says is still to be judged.
+pub struct Asked {
+    /// The session that proves itself.
+    pub session: Session,
+    /// The attestation key.
+    pub ak: AkPublic,
+    /// The nonce that was answered.
+    pub nonce: Vec<u8>,
+    /// The quote, or why it is not true.
+    pub quote: Result<VerifiedQuote, attest::QuoteError>,
+}
+
+pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> {
+    let mut tx = agents.0.journal.begin().await?;
+    let hash = keys::secret_hash(&proof.session);
+    let mut session = db::session::get(tx.conn(), &hash).await?.ok_or_else(session_unknown)?;
+    let (id, job) = (session.endpoint.clone(), session.job);
+    // Single use: whatever comes of it, this nonce is not answered again.
+    let nonce = session.record.nonce.take();
+    db::session::put(tx.conn(), &session).await?;
+    let Some(nonce) = nonce.filter(|_| tx.at.saturating_sub(session.created) < NONCE_MS) else {
+        let detail = "the question was answered before, or more than five minutes ago";
+        let problem = Problem::new(409, "nonce-spent", "Not a fresh proof", detail, "say hello again");
+        return Err(agents.refuse_in(tx, problem, Some(&id), job).await);
+    };
+    let opened = keys::spki_sha256(&proof.activated.0);
+    if !bool::from(opened.as_bytes().ct_eq(session.record.secret_hash.as_bytes())) {
+        let detail = "the endpoint did not open the credential: its attestation key is not in the TPM that it names";
+        let problem = Problem::new(403, "credential-not-opened", "The TPM did not prove itself", detail, ISOLATE);
+        agents.0.live.count("attestation", "credential");
+        return Err(agents.refuse_in(tx, problem, Some(&id), job).await);
+    }
+    let ak = AkPublic::parse(&session.record.ak_public.0).map_err(|e| super::hello::tpm_unfit(&e))?;
+    let values = pcr_values(&proof)?;
+    let evidence = QuoteEvidence {
+        attest: &proof.quote.0,
+        signature: &proof.signature.0,
+        pcrs: &values,
+        event_log: &proof.event_log.0,
+    };
+    let quote = attest::verify_quote(&ak, &nonce.0, PcrMask::of(&session.record.pcrs), &evidence);
+    let asked = Asked { session, ak, nonce: nonce.0, quote };
+    match asked.session.record.booted_as {
+        BootedAs::RecoverySystem => recovery_system(agents, tx, asked).await,
+        BootedAs::GoldenSystem => golden_system::proof(agents, tx, asked, proof.tls_key).await,
+    }
+}
+
+/// What to tell a person about an endpoint that may not be itself.
+pub const ISOLATE: &str = "do not trust this endpoint: isolate it and look at the appliance's console";
+
+fn pcr_values(proof: &Proof) -> Result<PcrValues, Problem> {
+    let mut values = PcrValues::default();
+    for (index, value) in &proof.pcrs {
+        let bytes: [u8; 32] = value.0.as_slice().try_into().map_err(|_| {
+            let detail = format!("PCR {index} has {} bytes; a SHA-256 PCR has 32", value.0.len());
+            Problem::new(400, "message-unreadable", "The message cannot be read", detail, "use our agent")
+        })?;
+        values.0.insert(*index, Sha256::from(bytes));
+    }
+    Ok(values)
+}
+
+/// Hold a job for what a proof lacked, write the refusal down, and give it back.
+pub async fn hold(
+    agents: &Agents,
+    mut tx: JournalTx<'_>,
+    session: &Session,
+    reason: HoldReason,
+    detail: String,
+) -> Problem {
+    agents.0.live.count("attestation", reason.code());
+    let problem = Problem::new(403, reason.code(), reason.what(), detail.clone(), reason.what_now());
+    if let Some(job) = session.job {
+        match tx.event(job, "agent", What::Refused { reason, detail }).await {
+            // A job that moved on is not held for an old proof.
+            Ok(_) | Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => {}
+            Err(JournalError::Db(error)) => return error.into(),
+        }
+    }
+    agents.refuse_in(tx, problem, Some(&session.endpoint), session.job).await
+}
+
+/// Whether this TPM may speak for the endpoint: it is the pinned one, or none is pinned and no other endpoint has it.
+pub async fn identity(tx: &mut JournalTx<'_>, endpoint: &Endpoint, ek_sha256: &str) -> Result<Option<String>, Problem> {
+    if let Some(pinned) = &endpoint.ek_sha256 {
+        return Ok((pinned != ek_sha256).then(|| format!("the TPM is {ek_sha256}, on record is {pinned}")));
+    }
+    let other = db::endpoint::by_ek(tx.conn(), ek_sha256).await?.filter(|other| other.id != endpoint.id);
+    Ok(other.map(|other| format!("the TPM {ek_sha256} belongs to {}", other.id)))
+}
+
+/// The firmware baseline on record.
+pub fn baseline(endpoint: &Endpoint) -> Option<FirmwareBaseline> {
+    endpoint.baseline.clone().and_then(|value| serde_json::from_value(value).ok())
+}
+
+async fn recovery_system(agents: &Agents, mut tx: JournalTx<'_>, asked: Asked) -> Result<ProofReply, Problem> {
+    let Asked { mut session, quote, .. } = asked;
+    let job = session.job.ok_or_else(session_unknown)?;
+    let mut endpoint = db::endpoint::get(tx.conn(), &session.endpoint).await?.ok_or_else(session_unknown)?;
+    let ek = session.record.ek_sha256.clone();
+    let not_proven = HoldReason::RecoverySystemNotProven;
+    if let Some(detail) = identity(&mut tx, &endpoint, &ek).await? {
+        return Err(hold(agents, tx, &session, HoldReason::IdentityChanged, detail).await);
+    }
+    let quote = match quote {
+        Ok(quote) => quote,
+        Err(error) => return Err(hold(agents, tx, &session, not_proven, chain(&error)).await),
+    };
+    let verdict = judged(agents, &quote, baseline(&endpoint));
+    if !verdict.passed() {
+        let changed = verdict.only_firmware_changed();
+        let reason = if changed { HoldReason::FirmwareChanged } else { not_proven };
+        return Err(hold(agents, tx, &session, reason, verdict.to_string()).await);
+    }
+    session.record.accepted = true;
+    session.record.reset_count = Some(quote.clock().reset_count);
+    db::session::put(tx.conn(), &session).await?;
+    let pinned = endpoint.ek_sha256.is_none();
+    endpoint.ek_sha256 = Some(ek.clone());
+    endpoint.baseline = endpoint.baseline.or_else(|| serde_json::to_value(&verdict.firmware).ok());
+    endpoint.refusal = None;
+    endpoint.seen = Some(tx.at);
+    db::endpoint::put(tx.conn(), &endpoint).await?;
+    note_quote(&mut tx, &session, &quote, &verdict, json!({ "pinned_now": pinned })).await?;
+    let what = What::HardwareProven { session: session.hash.clone(), proof: job::Proof::Quote };
+    tx.event(job, "agent", what).await?;
+    let at = tx.at;
+    tx.commit().await?;
+    agents.0.live.count("attestation", "recovery-system-passed");
+    agents.0.live.spoke(&endpoint.id, BootedAs::RecoverySystem, at);
+    Ok(ProofReply::Accepted { again_in_seconds: 0 })
+}
+
+/// Hold the quote against each way in which our boot kit can have been booted; the best one counts.
+fn judged(agents: &Agents, quote: &VerifiedQuote, firmware: Option<FirmwareBaseline>) -> Verdict {
+    let expected = |measurements| BootExpectation { measurements, firmware: firmware.clone(), ..Default::default() };
+    let verdicts = agents.0.expectations.ways().map(|way| attest::judge(quote, &expected(way.to_vec())));
+    let best = verdicts.min_by_key(|verdict| verdict.findings.len());
+    best.unwrap_or_else(|| attest::judge(quote, &expected(Vec::new())))
+}
+
+/// An accepted quote, in evidence.
+pub async fn note_quote(
+    tx: &mut JournalTx<'_>,
+    session: &Session,
+    quote: &VerifiedQuote,
+    verdict: &Verdict,
+    more: serde_json::Value,
+) -> Result<(), Problem> {
+    let facts = json!({
+        "system": session.record.booted_as, "ek_sha256": session.record.ek_sha256, "pcrs": session.record.pcrs,
+        "reset_count": quote.clock().reset_count, "secure_boot": verdict.secure_boot, "firmware": verdict.firmware,
+        "tpm_firmware_version": quote.firmware_version(), "more": more,
+    });
+    let mode = mode_of(tx, session.job).await?;
+    let mut fact = Fact::new("proof.quote", "agent", facts).about(&session.endpoint).of(session.job);
+    fact.mode = mode;
+    Ok(tx.note(fact).await?)
+}
+
+async fn mode_of(tx: &mut JournalTx<'_>, job: Option<JobId>) -> Result<recovery_protocol::operator::Mode, Problem> {
+    let row = match job {
+        Some(job) => db::job::get(tx.conn(), job).await?,
+        None => None,
+    };
+    Ok(row.map_or(recovery_protocol::operator::Mode::Real, |row| row.job.mode))
+}
+
+/// An error with everything that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,170 @@
+//! What agents report: milestones become events of the job, progress stays in memory.
+
+use std::time::Duration;
+
+use recovery_protocol::{
+    JobId, Problem,
+    agent::{BootedAs, Report, ReportReply, Reported},
+    job::{HoldReason, JobState, Stage},
+};
+use serde_json::json;
+
+use super::{Agents, session_unknown};
+use crate::{
+    db::{self, session::Session},
+    evidence::Fact,
+    jobs::{
+        job::{Refusal, Restored, What},
+        journal::JournalError,
+    },
+};
+
+/// How long the answer to "committed" waits until the boot override is cleared: the endpoint reboots after it.
+const DISARM_MOST: Duration = Duration::from_secs(10);
+/// Longest detail of a refusal, in characters.
+const DETAIL_MOST: usize = 1_000;
+
+pub async fn take(agents: &Agents, report: Report) -> Result<ReportReply, Problem> {
+    let session = agents.session(&report.session).await?;
+    if !session.record.accepted || session.job != Some(report.job) {
+        return Err(session_unknown());
+    }
+    agents.0.live.spoke(&session.endpoint, session.record.booted_as, agents.0.journal.now());
+    match session.record.booted_as {
+        BootedAs::RecoverySystem => recovery_system(agents, &session, report).await,
+        BootedAs::GoldenSystem => golden_system(agents, &session, report).await,
+    }
+}
+
+async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> Result<ReportReply, Problem> {
+    let job = report.job;
+    let milestone = match report.what {
+        Reported::Progress { activity, done_bytes, total_bytes } => {
+            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
+            let moving = matches!(row.job.state, JobState::Working { stage: Stage::Imaging | Stage::ReadBack });
+            if !moving {
+                return Ok(abort(&row.job.state));
+            }
+            if row.job.session.as_deref() != Some(&session.hash) || row.job.step_seq != report.step_seq {
+                return Err(session_unknown());
+            }
+            agents.0.live.progress(job, activity, done_bytes, total_bytes, agents.0.journal.now());
+            agents.0.journal.touch();
+            return Ok(ReportReply::Continue);
+        }
+        Reported::Refused { reason, detail } => return refused(agents, session, job, reason, detail).await,
+        Reported::Enrolled { .. } => return Err(out_of_place()),
+        Reported::Planned { plan, disk } => {
+            let facts = json!({ "plan": plan, "disk": disk });
+            agents.0.journal.note(Fact::new("report.planned", "agent", facts).about(&session.endpoint).of(Some(job))).await?;
+            Restored::Planned(plan)
+        }
+        Reported::Written { stats } => Restored::Written(stats),
+        Reported::Proven { stats } => Restored::Proven(stats),
+        Reported::Committed { stats } => Restored::Committed(stats),
+    };
+    let committed = matches!(milestone, Restored::Committed(_));
+    let what = What::Reported { session: session.hash.clone(), step_seq: report.step_seq, report: milestone };
+    let reply = match agents.0.journal.event(job, "agent", what).await {
+        Ok(_) | Err(JournalError::Refused(Refusal::Repeated)) => ReportReply::Continue,
+        Err(JournalError::Refused(Refusal::Session | Refusal::Order { .. })) => return Err(session_unknown()),
+        Err(JournalError::Refused(_)) => {
+            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
+            abort(&row.job.state)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if committed && reply == ReportReply::Continue {
+        agents.0.live.forget_progress(job);
+        disarmed(agents, job).await?;
+    }
+    Ok(reply)
+}
+
+fn abort(state: &JobState) -> ReportReply {
+    let why = match state {
+        JobState::Held { reason, detail, .. } => format!("{} {detail}", reason.what()),
+        JobState::Cancelled { .. } => "This recovery was stopped.".to_owned(),
+        JobState::Failed { .. } => "This recovery was given up.".to_owned(),
+        JobState::Working { stage } => format!("The job is in the stage “{}”.", stage.label()),
+        JobState::Recovered => "This recovery is over.".to_owned(),
+    };
+    ReportReply::Abort { why }
+}
+
+/// Wait, not for long, until the job left Disarming.
+async fn disarmed(agents: &Agents, job: JobId) -> Result<(), Problem> {
+    let mut changes = agents.0.journal.changes();
+    let left = async {
+        loop {
+            changes.borrow_and_update();
+            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?;
+            if row.is_none_or(|row| row.job.state != (JobState::Working { stage: Stage::Disarming })) {
+                return Ok(());
+            }
+            if changes.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(DISARM_MOST, left).await.unwrap_or(Ok(()))
+}
+
+/// An agent names its own failures; the others are ours to name.
+async fn refused(
+    agents: &Agents,
+    session: &Session,
+    job: JobId,
+    reason: HoldReason,
+    detail: String,
+) -> Result<ReportReply, Problem> {
+    let its_own = [
+        HoldReason::DiskNotFound,
+        HoldReason::DiskAmbiguous,
+        HoldReason::DiskUnfit,
+        HoldReason::ManifestRefused,
+        HoldReason::ChunkCorrupt,
+        HoldReason::DiskFailed,
+        HoldReason::ReadBackFailed,
+        HoldReason::Stalled,
+        HoldReason::EnrolmentFailed,
+    ];
+    let reason = if its_own.contains(&reason) { reason } else { HoldReason::AgentFailed };
+    let detail: String = detail.chars().filter(|c| !c.is_control()).take(DETAIL_MOST).collect();
+    let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
+    let recovery = session.record.booted_as == BootedAs::RecoverySystem;
+    if recovery && row.job.session.as_deref() != Some(&session.hash) {
+        return Ok(ReportReply::Continue);
+    }
+    agents.0.live.count("refusal", reason.code());
+    match agents.0.journal.event(job, "agent", What::Refused { reason, detail }).await {
+        Ok(_) | Err(JournalError::Refused(_)) => Ok(ReportReply::Continue),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn golden_system(agents: &Agents, session: &Session, report: Report) -> Result<ReportReply, Problem> {
+    match report.what {
+        Reported::Enrolled { certificate_serial } => {
+            let serial = certificate_serial.to_ascii_lowercase();
+            match agents.0.journal.event(report.job, "agent", What::Enrolled { serial }).await {
+                Ok(_) | Err(JournalError::Refused(Refusal::Repeated | Refusal::Over)) => Ok(ReportReply::Continue),
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    Err(agents.refuse(problem, Some(&session.endpoint), Some(report.job)).await)
+                }
+            }
+        }
+        Reported::Refused { reason, detail } => refused(agents, session, report.job, reason, detail).await,
+        Reported::Planned { .. }
+        | Reported::Progress { .. }
+        | Reported::Written { .. }
+        | Reported::Proven { .. }
+        | Reported::Committed { .. } => Err(out_of_place()),
+    }
+}
+
+fn out_of_place() -> Problem {
+    let detail = "this report belongs to the other system";
+    Problem::new(400, "report-out-of-place", "The report does not fit", detail, "use the agent that this appliance serves")
+}
