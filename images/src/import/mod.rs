@@ -114,6 +114,12 @@ pub enum ImportError {
         #[source]
         source: io::Error,
     },
+    /// Somebody writes to it.
+    #[error("{path} was changed while it was read; stop what writes to it, then import again", path = path.display())]
+    Changed {
+        /// The raw disk.
+        path: PathBuf,
+    },
     /// Its size is impossible.
     #[error("{path} has {size} bytes; a disk has whole sectors of {sector} bytes and at least 2 MiB. Check that the file is whole and a raw disk image", path = path.display())]
     Size {
@@ -164,8 +170,12 @@ pub fn import_raw(
 ) -> Result<Imported, ImportError> {
     let read_error = |source| ImportError::Read { path: path.to_owned(), offset: 0, source };
     let disk = FileTarget::open_read_only(path, request.sector_size.unwrap_or(512)).map_err(read_error)?;
+    let version = disk.version().map_err(read_error)?;
     let examination = examine(path, &disk, request)?;
     let cut = pipeline::run(path, &disk, &examination.cuts, store, progress)?;
+    if disk.version().map_err(read_error)? != version {
+        return Err(ImportError::Changed { path: path.to_owned() });
+    }
     let header = header(request, &examination, cut.root);
     let manifest = Manifest::build(header, cut.extents)?;
     store.put_manifest(&SignedManifest::unsigned(&manifest))?;

@@ -33,6 +33,16 @@ fn an_imported_disk_reads_back_from_the_store() {
         }
     }
     assert!(joined == raw);
+
+    // The same with holes where the zeros are.
+    let sparse = plant.dir.path().join("sparse.raw");
+    let target = crate::restore::file::FileTarget::create(&sparse, raw.len() as u64, 512).unwrap();
+    for (number, block) in raw.chunks(4096).enumerate().filter(|(_, block)| block.iter().any(|b| *b != 0)) {
+        target.write_at(number as u64 * 4096, block).unwrap();
+    }
+    let again = import_raw(&sparse, &request(), &plant.store, &mut |_| {}).unwrap();
+    assert_eq!(again.manifest.id(), imported.manifest.id());
+
     assert_eq!(imported.manifest.content_root(), Digest::of(&raw));
     assert_eq!(imported.stats.disk_bytes, raw.len() as u64);
     assert!(imported.stats.zero_bytes > 12 * MIB);
@@ -182,4 +192,19 @@ fn progress_ends_at_the_whole_disk() {
     })
     .unwrap();
     assert_eq!(last, 5 * MIB);
+}
+
+#[test]
+fn a_disk_that_changes_while_it_is_read_is_refused() {
+    let plant = Plant::new();
+    let path = plant.dir.path().join("disk.raw");
+    std::fs::write(&path, noise(1, 3 * MIB as usize)).unwrap();
+    let error = import_raw(&path, &request(), &plant.store, &mut |p| {
+        if p.done == MIB {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+    });
+    assert!(matches!(error, Err(ImportError::Changed { .. })));
+    assert!(plant.store.list().unwrap().is_empty());
 }

@@ -5,8 +5,15 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek64};
 
 use super::{AlignedBuf, RestoreTarget};
+
+/// Reads shorter than this are not worth asking for holes.
+const ASK_FOR_HOLES_FROM: u64 = 64 << 10;
 
 /// A file that stands for a disk. Reading back goes through the page cache after a sync: a file has no medium of its own.
 pub struct FileTarget {
@@ -33,6 +40,24 @@ impl FileTarget {
         Self::new(file, sector_size)
     }
 
+    /// Length and time of the last change: equal before and after means that nobody has written in between.
+    pub fn version(&self) -> io::Result<(u64, SystemTime)> {
+        let metadata = self.file.metadata()?;
+        Ok((metadata.len(), metadata.modified()?))
+    }
+
+    /// Whether the file has a hole that covers these bytes. A hole reads as zeros; this only saves the reading.
+    fn is_hole(&self, offset: u64, len: u64) -> bool {
+        if len < ASK_FOR_HOLES_FROM || offset + len > self.size {
+            return false;
+        }
+        match lseek64(&self.file, offset as i64, Whence::SeekData) {
+            Ok(data) => data as u64 >= offset + len,
+            Err(Errno::ENXIO) => true,
+            Err(_) => false,
+        }
+    }
+
     fn new(file: File, sector_size: u32) -> io::Result<Self> {
         let size = file.metadata()?.len();
         Ok(Self { file, size, sector_size })
@@ -49,6 +74,10 @@ impl RestoreTarget for FileTarget {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        if self.is_hole(offset, buf.len() as u64) {
+            buf.fill(0);
+            return Ok(());
+        }
         self.file.read_exact_at(buf, offset)
     }
 
@@ -72,6 +101,6 @@ impl RestoreTarget for FileTarget {
     }
 
     fn reread_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        self.read_at(offset, buf)
     }
 }

@@ -13,6 +13,20 @@
 //! and only a [`crate::Verified`] manifest gets this far. When nothing differs, nothing is written: the same steps run
 //! and do not touch the disk. After a power cut the restore is simply run again: the scan finds what is right already.
 //!
+//! ```compile_fail
+//! // What was not proven cannot be committed.
+//! fn hurry(written: images::restore::Written<'_>) {
+//!     let _ = written.commit_boot_region();
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! // What was not verified cannot be planned.
+//! fn trust(manifest: &images::Manifest, scan: images::restore::Scan) {
+//!     let _ = images::RestorePlan::new(manifest, scan, &Default::default());
+//! }
+//! ```
+//!
 //! Every chunk is hashed before it is written and every extent is hashed after. Nothing here chooses the disk, opens a
 //! connection or reads a clock: the caller brings a [`RestoreTarget`] and a [`ChunkSource`].
 

@@ -444,6 +444,76 @@ fn no_power_cut_leaves_half_an_image_that_boots() {
     assert!(verdicts.iter().all(|count| *count > 0), "{verdicts:?}");
 }
 
+/// The same on a larger disk, where the end of the image lies in the middle of the old disk's partitions.
+#[test]
+fn no_power_cut_on_a_larger_disk_leaves_half_an_image_that_boots() {
+    let plant = Plant::new();
+    let new = raw_disk(12, 4);
+    let image = plant.image(&new);
+    let mut old = raw_disk(11, 5);
+    old[new.len() - 40 * 512..new.len()].copy_from_slice(&noise(1, 40 * 512));
+    let new_payload = MIB as usize..new.len() - 33 * 512;
+    let disk = MemDisk::new(old.clone(), 512);
+    restore(&image, &disk, &plant.store, ReadBack::Written).unwrap();
+    let operations = disk.counts().operations;
+    for cut in 0..=operations {
+        for seed in 0..4 {
+            let faults = Faults { power_cut_at: Some(cut), ..Faults::default() };
+            let disk = MemDisk::with_faults(old.clone(), 512, faults);
+            let _ = restore(&image, &disk, &plant.store, ReadBack::Written);
+            let mut random = noise(cut * 4 + seed, 1 << 16).into_iter().cycle();
+            let left = disk.after_power_cut(|| random.next().unwrap() & 1 == 1);
+            let as_before = payload_of(&left) == payload_of(&old);
+            let whole = left[new_payload.clone()] == new[new_payload.clone()];
+            assert!(!boots(&left) || as_before || whole, "cut at operation {cut} of {operations}");
+        }
+    }
+}
+
+#[test]
+fn parts_that_may_hold_anything_are_left_alone() {
+    let plant = Plant::new();
+    let raw = raw_disk(14, 6);
+    let plain = plant.image(&raw);
+    let mut header = plain.header().clone();
+    let own = crate::manifest::header::HostRegion { offset: 3 * MIB, len: MIB / 2, purpose: "seed".into() };
+    header.host_regions.push(own);
+    // Extents that reach into the region end there; their chunks are made anew.
+    let mut extents: Vec<crate::Extent> = Vec::new();
+    let mut ingest = plant.store.ingest();
+    let mut packer = crate::frames::Packer::new().unwrap();
+    let mut at = 0;
+    for cut in plain
+        .extents()
+        .map(|e| e.end())
+        .chain([3 * MIB, 3 * MIB + MIB / 2])
+        .collect::<std::collections::BTreeSet<_>>()
+    {
+        let plain = &raw[at as usize..cut as usize];
+        let content = match (3 * MIB..3 * MIB + MIB / 2).contains(&at) {
+            true => Content::Any,
+            false if is_zero(plain) => Content::Zero,
+            false => {
+                ingest.append(&packer.pack(ChunkId::of(plain), plain).unwrap()).unwrap();
+                Content::Data(ChunkId::of(plain))
+            }
+        };
+        extents.push(crate::Extent { offset: at, len: cut - at, content });
+        at = cut;
+    }
+    ingest.finish().unwrap();
+    let mut signed = crate::SignedManifest::unsigned(&Manifest::build(header, extents).unwrap());
+    plant.key.sign_image(&mut signed).unwrap();
+    let image = plant.ring.verify(signed).unwrap();
+    let disk = MemDisk::new(vec![0x77; raw.len()], 512);
+    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+    let bytes = bytes_of(&disk);
+    let own = 3 * MIB as usize..3 * MIB as usize + MIB as usize / 2;
+    assert!(bytes[own.clone()].iter().all(|byte| *byte == 0x77));
+    assert!(bytes[..own.start] == raw[..own.start] && bytes[own.end..] == raw[own.end..]);
+    assert_eq!(restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap().written, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

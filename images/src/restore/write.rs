@@ -94,20 +94,24 @@ impl RestoreStats {
 }
 
 /// Zero the boot region: where this image wants it, and where an earlier table may stand on a larger disk.
+///
+/// One step is on the medium before the next begins: first both places where firmware looks for a table, and only
+/// then the end of the image, which on a larger disk lies in the middle of what an earlier table describes.
 pub(super) fn poison(target: &dyn RestoreTarget, manifest: &Manifest) -> Result<(), RestoreError> {
     let disk = &manifest.header().disk;
     let end = target.size();
     let mut ranges = vec![0..disk.head_len, disk.tail_start()..disk.size];
     if end > disk.size {
-        ranges.push((end - disk.tail_len).max(disk.size)..end);
+        ranges.insert(1, (end - disk.tail_len).max(disk.size)..end);
     }
     for range in ranges {
         let len = range.end - range.start;
         // Written, not punched: here the bytes must change, whatever the disk makes of a hint.
         let zeros = AlignedBuf::new(len as usize);
         target.write_at(range.start, &zeros).map_err(RestoreError::disk("write", range.start, len))?;
+        flush(target)?;
     }
-    flush(target)
+    Ok(())
 }
 
 pub(super) fn flush(target: &dyn RestoreTarget) -> Result<(), RestoreError> {
