@@ -151,27 +151,57 @@ impl Event {
         self.kind != EventType::NO_ACTION
     }
 
-    /// The data as readable text for a finding: UTF-8 or UTF-16 as it looks like, control characters and trailing NULs
-    /// gone, at most 120 characters. Hostile text: show it, do not decide by it.
+    /// What the data says, readable, for a finding: the path of a program, the name of a variable, else the text as it
+    /// looks like; no control characters, at most 120 characters. Hostile text: show it, do not decide by it.
     #[must_use]
     pub fn text(&self) -> String {
-        let wide = self.data.len() >= 4
-            && self.data.len().is_multiple_of(2)
-            && self.data[1] == 0
-            && self.data[3] == 0;
-        let text = if wide {
-            let units: Vec<u16> =
-                self.data.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
-            String::from_utf16_lossy(&units)
-        } else {
-            String::from_utf8_lossy(&self.data).into_owned()
+        let text = match self.kind {
+            EventType::BOOT_SERVICES_APPLICATION | EventType::BOOT_SERVICES_DRIVER => image_path(&self.data),
+            EventType::VARIABLE_DRIVER_CONFIG | EventType::VARIABLE_AUTHORITY => {
+                Variable::parse(&self.data).map(|variable| variable.name)
+            }
+            // TCG_PCClientTaggedEvent: identifier, size, then the text.
+            EventType::EVENT_TAG => self.data.get(8..).map(loose_text),
+            _ => None,
         };
+        let text = text.unwrap_or_else(|| loose_text(&self.data));
         text.trim_end_matches('\0')
             .chars()
             .filter(|c| !c.is_control() && *c != '\u{fffd}')
             .take(120)
             .collect()
     }
+}
+
+/// UTF-8, or UTF-16 where every second byte of the beginning is zero.
+fn loose_text(data: &[u8]) -> String {
+    let wide = data.len() >= 4 && data.len().is_multiple_of(2) && data[1] == 0 && data[3] == 0;
+    if wide { utf16(data) } else { String::from_utf8_lossy(data).into_owned() }
+}
+
+fn utf16(bytes: &[u8]) -> String {
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
+    String::from_utf16_lossy(&units)
+}
+
+/// Where a program came from, out of the device path of a `UEFI_IMAGE_LOAD_EVENT` (PFP §10.2.3; UEFI 2.10 §10.3).
+fn image_path(data: &[u8]) -> Option<String> {
+    // ImageLocationInMemory, ImageLengthInMemory, ImageLinkTimeAddress, LengthOfDevicePath: 8 bytes each.
+    let mut rest = data.get(32..)?;
+    let (mut path, mut network) = (String::new(), false);
+    while let [kind, subtype, low, high, ..] = *rest {
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        let node = rest.get(4..length)?;
+        match (kind, subtype) {
+            (4, 4) => path.push_str(utf16(node).trim_end_matches('\0')),
+            (3, 24) => path.push_str(&String::from_utf8_lossy(node)),
+            (3, 11) => network = true,
+            _ => {}
+        }
+        rest = &rest[length..];
+    }
+    let otherwise = if network { "from the network" } else { "from memory" };
+    Some(if path.is_empty() { otherwise.to_owned() } else { path })
 }
 
 /// A UEFI variable as firmware measures it: `UEFI_VARIABLE_DATA` (PFP §10.2.6).
@@ -193,10 +223,9 @@ impl<'a> Variable<'a> {
         let guid = *data.first_chunk()?;
         let (name_units, value_len) = (number(16)?, number(24)?);
         let name_end = 32_usize.checked_add(name_units.checked_mul(2)?)?;
-        let units: Vec<u16> =
-            data.get(32..name_end)?.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
+        let name = utf16(data.get(32..name_end)?);
         let value = data.get(name_end..)?;
-        (value.len() == value_len).then(|| Self { guid, name: String::from_utf16_lossy(&units), value })
+        (value.len() == value_len).then_some(Self { guid, name, value })
     }
 }
 

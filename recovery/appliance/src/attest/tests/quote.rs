@@ -36,6 +36,17 @@ fn logs_of_real_boots_lead_to_what_the_kernel_read_from_the_tpm() {
 }
 
 #[test]
+fn programs_of_real_boots_are_named_for_people() {
+    let names = |boot: &Boot| -> Vec<String> {
+        let programs = boot.0.of_pcr(4).filter(|e| e.kind == EventType::BOOT_SERVICES_APPLICATION);
+        programs.map(recovery_protocol::tpm::Event::text).collect()
+    };
+    let golden = names(&Boot::golden_secure_boot());
+    assert_eq!(golden[..2], [r"\EFI\BOOT\BOOTX64.EFI", r"\EFI\BOOT\grubx64.efi"]);
+    assert_eq!(names(&Boot::recovery_ipxe())[0], "from the network");
+}
+
+#[test]
 fn an_honest_quote_is_believed() {
     let (tpm, boot) = (PaperTpm::new(), Boot::golden_secure_boot());
     let quote = tpm.verified(&boot);

@@ -143,6 +143,32 @@ fn text_of_an_event_is_safe_to_show() {
     assert_eq!(event(12, 0xd, &wide).text(), "recovery.efi");
     assert_eq!(event(8, 0xd, b"a\x1b[2Jb\xff\0").text(), "a[2Jb");
     assert_eq!(event(8, 0xd, &[b'x'; 500]).text().len(), 120);
+    assert_eq!(event(9, 6, b"\xed\x22;\x8f\x04\0\0\0text").text(), "text");
+}
+
+#[test]
+fn a_program_is_named_by_its_path() {
+    let program = 0x8000_0003;
+    let load = |nodes: &[(u8, u8, &[u8])]| {
+        let mut data = vec![0; 32];
+        for (kind, subtype, node) in nodes {
+            data.extend([*kind, *subtype]);
+            data.extend(u16::try_from(node.len() + 4).unwrap().to_le_bytes());
+            data.extend(*node);
+        }
+        data
+    };
+    let path: Vec<u8> = "\\EFI\\BOOT\\BOOTX64.EFI\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let (disk, end) = ((3, 18, &[0; 6][..]), (0x7f, 0xff, &[][..]));
+    assert_eq!(event(4, program, &load(&[disk, (4, 4, &path), end])).text(), r"\EFI\BOOT\BOOTX64.EFI");
+    let mac = (3, 11, &[0; 33][..]);
+    assert_eq!(event(4, program, &load(&[mac, end])).text(), "from the network");
+    let uri = (3, 24, &b"http://10.0.0.1/recovery.efi"[..]);
+    assert_eq!(event(4, program, &load(&[mac, uri, end])).text(), "http://10.0.0.1/recovery.efi");
+    assert_eq!(event(4, program, &load(&[end])).text(), "from memory");
+    let mut looped = load(&[mac, end]);
+    looped[34] = 0;
+    assert!(event(4, program, &looped).text().len() <= 120, "a node without length ends the walk");
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -157,6 +183,9 @@ proptest! {
         let _ = EventLog::parse(&tail);
         let _ = EventLog::parse(&[encode(&[], sha1), tail.clone()].concat());
         let _ = Variable::parse(&tail);
+        for kind in [6, 0xd, 0x8000_0001, 0x8000_0003] {
+            let _ = event(4, kind, &tail).text();
+        }
     }
 
     #[test]
