@@ -4,6 +4,7 @@
 //! This file is a dispatch table and decides nothing.
 
 mod api;
+mod agents;
 mod attest;
 mod boot;
 mod cli;
@@ -11,6 +12,7 @@ mod clock;
 mod config;
 mod console;
 mod control_plane;
+mod daemon;
 mod db;
 mod drills;
 mod enrol;
@@ -18,6 +20,7 @@ mod evidence;
 mod golden;
 mod guard;
 mod hooks;
+mod interfaces;
 mod jobs;
 mod keys;
 mod live;
@@ -25,6 +28,8 @@ mod metrics;
 mod power;
 mod refusals;
 mod service;
+#[cfg(test)]
+mod testing;
 mod tickets;
 mod tls;
 
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Init { config } => init(config.as_deref(), cli.data_dir()),
+        Command::Serve { config } => serve(config.as_deref(), cli.data_dir()),
         _ => cli::run(cli),
     };
     match done {
@@ -53,12 +59,22 @@ fn main() -> ExitCode {
     }
 }
 
+fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault> {
+    match config {
+        Some(path) => Config::load(path).map_err(|error| Fault::of("the configuration cannot be used", &error, "")),
+        None => Ok(Config { data_dir: data_dir.to_owned(), ..Config::default() }),
+    }
+}
+
+/// Run the appliance until it is told to stop.
+fn serve(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
+    daemon::log_to_stderr();
+    daemon::serve(configuration(config, data_dir)?).map_err(|error| Fault::of("the appliance stopped", &error, ""))
+}
+
 /// Make the data directory with its keys. What is there already stays.
 fn init(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
-    let config = match config {
-        Some(path) => Config::load(path).map_err(|error| Fault::of("the configuration cannot be used", &error, ""))?,
-        None => Config { data_dir: data_dir.to_owned(), ..Config::default() },
-    };
+    let config = configuration(config, data_dir)?;
     let keys = Keys::open(&config.data_dir, &[config.site.to_string()], &[])
         .map_err(|error| Fault::of("the data directory cannot be made", &error, ""))?;
     eprintln!("{} is ready; start the appliance with `groundstate serve`", config.data_dir.display());

@@ -114,3 +114,6 @@ async fn unknown_method(State(_): State<People>, request: Request) -> Refusal {
     let detail = format!("{} does not answer {}", request.uri().path(), request.method());
     Refusal(Problem::new(405, "unknown-method", "Not this way", detail, "read the manual's list of calls"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What this appliance vouches for when a drill is planned: kind, place, zone, image of an endpoint.
 //!
 //! The inventory has no zones yet: an endpoint's group stands for its zone, and the groups of endpoints that may be
-//! drilled are the drill zones. A place is virtual when the endpoint's own SMBIOS says that a hypervisor made it, and a
+//! drilled are the drill zones. A kind is the first word of the blueprint's name (`hmi` of `hmi-panel`). A place is virtual when the endpoint's own SMBIOS says that a hypervisor made it, and a
 //! bench otherwise; only an endpoint whose record says drill-safe is ever called either.
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ fn fact(view: &EndpointView, config: &Config, images: &[ImageView]) -> EndpointF
     let class = blueprint.map(|blueprint| blueprint.hardware_class.clone()).unwrap_or_default();
     EndpointFacts {
         target: TargetId::new(view.endpoint.as_str()),
-        kind: view.blueprint.clone(),
+        kind: view.blueprint.split('-').next().unwrap_or_default().to_owned(),
         class: if class.is_empty() { view.blueprint.clone() } else { class },
         zone: view.group.clone(),
         place: place(view),

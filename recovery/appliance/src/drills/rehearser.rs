@@ -42,23 +42,23 @@ impl Rehearser {
     /// Carry runs out until `stop`. What is open then is taken up again at the next start.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut works: Works = FuturesUnordered::new();
-        self.take_up(&works).await;
+        self.take_up(&mut works).await;
         loop {
             let wake = self.runs.values().filter_map(Run::next_wake_ms).min();
             let until_wake = Duration::from_millis(wake.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms())));
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = works.next(), if !works.is_empty() => {}
-                () = tokio::time::sleep(until_wake) => self.tick(&works),
+                () = tokio::time::sleep(until_wake) => self.tick(&mut works),
                 said = self.said.recv() => match said {
-                    Some(said) => self.hear(said, &works),
+                    Some(said) => self.hear(said, &mut works),
                     None => return,
                 },
             }
         }
     }
 
-    async fn take_up(&mut self, works: &Works) {
+    async fn take_up(&mut self, works: &mut Works) {
         let open: Vec<Kept> =
             self.drills.kept().values().filter(|kept| kept.record.state_word() != "planned").cloned().collect();
         for kept in open {
@@ -77,7 +77,7 @@ impl Rehearser {
         }
     }
 
-    fn hear(&mut self, said: Said, works: &Works) {
+    fn hear(&mut self, said: Said, works: &mut Works) {
         match said {
             Said::Begin(run) => {
                 let id = run.record().run.clone();
@@ -95,7 +95,7 @@ impl Rehearser {
         }
     }
 
-    fn tick(&mut self, works: &Works) {
+    fn tick(&mut self, works: &mut Works) {
         let ids: Vec<_> = self.runs.keys().cloned().collect();
         for id in ids {
             self.take(&id, Happened::Tick, works);
@@ -103,7 +103,7 @@ impl Rehearser {
     }
 
     /// One event: step, store, then act. A run that cannot be stored does not act; its limits end it.
-    fn take(&mut self, id: &RunId, what: Happened, works: &Works) {
+    fn take(&mut self, id: &RunId, what: Happened, works: &mut Works) {
         let mut pending = vec![what];
         while let Some(what) = pending.pop() {
             let Some(run) = self.runs.get(id) else { return };
