@@ -24,6 +24,7 @@ pub mod dhcp;
 pub mod event;
 mod gate;
 pub mod http;
+mod ndp;
 mod net;
 pub mod policy;
 pub mod script;

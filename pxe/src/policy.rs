@@ -17,6 +17,8 @@ pub enum Stage {
     Request,
     /// A request to the boot server port 4011 (PXE 2.1 section 2.2.4).
     BootServer,
+    /// An IPv6 router solicitation, answered with "no router" so that iPXE need not wait for one.
+    RouterSolicit,
     /// A TFTP read request.
     Tftp,
     /// An HTTP request for a boot file.

@@ -23,6 +23,7 @@ use crate::event::BootEvents;
 use crate::gate::Gate;
 use crate::http::Handler;
 use crate::http::serve::{HttpPort, listen};
+use crate::ndp::Solicitations;
 use crate::net::UdpPort;
 use crate::policy::BootPolicy;
 use crate::tftp::serve::TftpPort;
@@ -81,6 +82,7 @@ struct Sockets {
     interface: Interface,
     ports: Ports,
     dhcp: Option<DhcpPorts>,
+    solicitations: Option<Solicitations>,
     tftp: UdpPort,
     http: TcpListener,
 }
@@ -152,7 +154,7 @@ impl Server {
         let links = Links { policy: self.policy, events: self.events, whois, journal: self.journal };
         let permits = Arc::new(Semaphore::new(self.config.limits.http_connections));
         let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
-        for Sockets { interface, ports, dhcp, tftp, http } in self.sockets {
+        for Sockets { interface, ports, dhcp, solicitations, tftp, http } in self.sockets {
             let (ours, limits) = (interface.addr, self.config.limits);
             if let Some(sockets) = dhcp {
                 let site = Site { interface: interface.clone(), loaders: self.config.loaders.clone(), ports };
@@ -165,6 +167,10 @@ impl Server {
                     ports.dhcp_client,
                     stop.clone(),
                 ));
+            }
+            if let Some(solicitations) = solicitations {
+                let (policy, stop) = (links.policy.clone(), stop.clone());
+                tasks.spawn(async move { solicitations.run(&*policy, ours, stop).await });
             }
             tasks.spawn(TftpPort { port: tftp, interface, limits, gate: gate.clone() }.run(stop.clone()));
             let (gate, handler, permits) = (gate.clone(), self.handler.clone(), permits.clone());
@@ -193,6 +199,14 @@ fn bind_interface(interface: &Interface, ports: Ports) -> Result<Sockets, BindEr
             boot_server: udp("PXE boot server", ports.boot_server)?,
         }),
     };
+    let solicitations = match interface.dhcp {
+        DhcpMode::Off | DhcpMode::Observe => None,
+        DhcpMode::Proxy | DhcpMode::Full(_) => Solicitations::open(&interface.name)
+            .inspect_err(|error| {
+                tracing::info!(interface = %interface.name, %error, "no IPv6 here; iPXE will wait for a router");
+            })
+            .ok(),
+    };
     let tftp = udp("TFTP", ports.tftp)?;
     let http = listen(interface.addr, ports.http)
         .map_err(|source| BindError::port("HTTP", interface, ports.http, source))?;
@@ -206,7 +220,7 @@ fn bind_interface(interface: &Interface, ports: Ports) -> Result<Sockets, BindEr
         actual.dhcp = bound("DHCP", ports.dhcp, dhcp.dhcp.port())?;
         actual.boot_server = bound("PXE boot server", ports.boot_server, dhcp.boot_server.port())?;
     }
-    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, tftp, http })
+    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, solicitations, tftp, http })
 }
 
 #[cfg(test)]

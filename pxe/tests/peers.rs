@@ -8,7 +8,7 @@
 //! A test runs itself again inside `unshare`, so that it needs no root and cannot disturb the machine's network.
 //! Needs the Debian packages util-linux, iproute2, atftp, tftp-hpa and curl.
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -157,6 +157,44 @@ fn c6_c7_a_client_without_address_is_offered_one_on_its_own_wire() -> Result<()>
     })
 }
 
+#[test]
+fn c11_an_endpoint_with_a_ticket_learns_at_once_that_there_is_no_ipv6_router() -> Result<()> {
+    story("c11_an_endpoint_with_a_ticket_learns_at_once_that_there_is_no_ipv6_router", |plant| {
+        let (packet, more) = plant.on_endpoint(|| {
+            let protocol = Some(socket2::Protocol::ICMPV6);
+            let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::RAW, protocol)?;
+            socket.bind_device(Some(b"eth0"))?;
+            socket.set_multicast_hops_v6(255)?;
+            let socket = UdpSocket::from(socket);
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            let scope = nix::net::if_::if_nametoindex("eth0")?;
+            let routers = SocketAddrV6::new("ff02::2".parse()?, 0, 0, scope);
+            // First a stranger, who gets nothing, then the endpoint.
+            for last in [8, 9] {
+                socket.send_to(&[133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x52, 0x54, 0, 0x77, 0, last], routers)?;
+            }
+            let mut buf = [0; 200];
+            let mut advertisement = || -> Result<Vec<u8>> {
+                loop {
+                    let len = socket.recv(&mut buf).context("no advertisement came")?;
+                    if buf[0] == 134 {
+                        return Ok(buf[..len].to_vec());
+                    }
+                }
+            };
+            let first = advertisement()?;
+            socket.set_nonblocking(true)?;
+            Ok((first, advertisement().is_ok()))
+        })?;
+        ensure!(
+            packet.len() == 16 && packet[5..].iter().all(|b| *b == 0),
+            "no router, no flags, no prefix: {packet:?}"
+        );
+        ensure!(!more, "the stranger was answered too");
+        Ok(())
+    })
+}
+
 /// A UEFI x64 PXE discover with the hardware address of the endpoint's side.
 fn discover() -> Vec<u8> {
     let mut raw = vec![0; 236];
@@ -244,6 +282,9 @@ fn inside(decision: BootDecision, tell: fn(&Plant) -> Result<()>) -> Result<()> 
     ip("link set lo up")?;
     ip("link add boot0 type veth peer name eth0 address 52:54:00:77:00:09")?;
     let to_endpoint = endpoint_side()?;
+    // Link-local addresses of our own, so that no test waits for duplicate address detection.
+    ip("link set boot0 addrgenmode none")?;
+    ip("addr add fe80::1/64 dev boot0 nodad")?;
     ip("addr add 10.77.0.1/24 dev boot0")?;
     ip("addr add 10.77.0.2/24 dev boot0")?;
     ip("link set boot0 up")?;
@@ -283,7 +324,13 @@ fn endpoint_side() -> Result<Sender<Errand>> {
     wired.send(())?;
     let (done, is_done) = channel();
     let wire_up: Errand = Box::new(move || {
-        let up = ["link set lo up", "addr add 10.77.0.9/24 dev eth0", "link set eth0 up"];
+        let up = [
+            "link set lo up",
+            "link set eth0 addrgenmode none",
+            "addr add fe80::9/64 dev eth0 nodad",
+            "addr add 10.77.0.9/24 dev eth0",
+            "link set eth0 up",
+        ];
         drop(done.send(up.into_iter().try_for_each(ip)));
     });
     errands.send(wire_up).ok().context("the endpoint's thread is gone")?;

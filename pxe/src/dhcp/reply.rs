@@ -11,7 +11,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use dhcproto::v4::{DhcpOption, MessageType as Kind};
+use dhcproto::v4::{DhcpOption, MessageType as Kind, OptionCode, UnknownOption};
 
 use crate::client::{Arch, Client, ClientClass};
 use crate::config::{DhcpMode, FullDhcp, Interface, Ports, Unarmed};
@@ -44,14 +44,12 @@ pub enum Content {
     Appliance,
     /// The firmware shall ask port 4011.
     AskBootServer,
-    /// A boot file. `bypass` adds discovery control 8; `class` is the vendor class to echo.
+    /// A boot file.
     File {
         /// Name or URL.
         file: String,
-        /// Vendor class echoed in option 60.
-        class: Option<&'static str>,
-        /// Add option 43 with discovery control 8.
-        bypass: bool,
+        /// What the firmware needs beside it: class echo, discovery control.
+        options: Vec<DhcpOption>,
     },
 }
 
@@ -88,7 +86,7 @@ impl Site {
         let uefi = client.arch.is_some_and(Arch::is_uefi);
         let style = match (client.class, boot.style) {
             (ClientClass::HttpBoot, _) => {
-                return Ok(Content::File { file, class: Some("HTTPClient"), bypass: false });
+                return Ok(Content::File { file, options: vec![class("HTTPClient")] });
             }
             (_, OfferStyle::Bypass) => OfferStyle::Bypass,
             (_, OfferStyle::BootServer) => OfferStyle::BootServer,
@@ -98,7 +96,8 @@ impl Site {
         Ok(match style {
             OfferStyle::BootServer => Content::AskBootServer,
             OfferStyle::Auto | OfferStyle::Bypass => {
-                Content::File { file, class: Some("PXEClient"), bypass: true }
+                let bypass = DhcpOption::VendorExtensions(DISCOVERY_BYPASS.to_vec());
+                Content::File { file, options: vec![class("PXEClient"), bypass] }
             }
         })
     }
@@ -111,36 +110,43 @@ impl Site {
         decision: BootDecision,
     ) -> Result<Content, Refusal> {
         let boot = allowed(client, decision)?;
-        if boot_item(request).is_some_and(|item| item.get(2).is_some_and(|b| b & 0x80 != 0)) {
+        let item = sub_option(request.option(code::VENDOR_INFO).unwrap_or_default(), BOOT_ITEM);
+        if item.as_ref().is_some_and(|item| item.get(2).is_some_and(|layer| layer & 0x80 != 0)) {
             return Err(Refusal::Unsupported("boot integrity services".into()));
         }
         if client.class == ClientClass::HttpBoot {
             return Err(Refusal::NotBoot);
         }
         let file = self.boot_file(client, boot)?;
-        Ok(Content::File { file, class: Some("PXEClient"), bypass: false })
+        let mut options = vec![class("PXEClient")];
+        options.extend(item.map(|item| DhcpOption::VendorExtensions(echo_item(&item))));
+        Ok(Content::File { file, options })
     }
 
     /// What a full DHCP reply says of booting, besides the address.
     pub fn full(&self, full: &FullDhcp, client: &Client, decision: BootDecision) -> Result<Content, Refusal> {
-        let file = |file, class: Option<&'static str>| Ok(Content::File { file, class, bypass: false });
+        let file = |file, options| Ok(Content::File { file, options });
         let server = self.interface.addr;
         match (decision, client.class) {
             (BootDecision::Nothing, _) => Err(Refusal::Muted),
             (_, ClientClass::Agent) => Ok(Content::Appliance),
             (_, ClientClass::Plain) | (BootDecision::AddressOnly, _) => Ok(Content::Plain),
-            (BootDecision::RecoverySystem(boot), class) => {
+            (BootDecision::RecoverySystem(boot), kind) => {
                 // Option 60 = PXEClient without option 43 would send EDK2 to port 4011 (edk2#8149); HTTP Boot on the
-                // other hand needs its class echoed.
-                let class = (class == ClientClass::HttpBoot).then_some("HTTPClient");
-                file(self.boot_file(client, boot)?, class)
+                // other hand needs its class echoed, and iPXE would wait two seconds for a ProxyDHCP offer.
+                let options = match kind {
+                    ClientClass::HttpBoot => vec![class("HTTPClient")],
+                    ClientClass::Ipxe { .. } => vec![no_proxy_follows()],
+                    ClientClass::Pxe | ClientClass::Agent | ClientClass::Plain => Vec::new(),
+                };
+                file(self.boot_file(client, boot)?, options)
             }
-            (BootDecision::LocalDisk, class) => match (full.unarmed, class) {
+            (BootDecision::LocalDisk, kind) => match (full.unarmed, kind) {
                 (Unarmed::Silent, _) => Err(Refusal::NoTicket),
                 (Unarmed::FastRefuse, ClientClass::HttpBoot) => {
-                    file(url(server, self.ports.http, NOT_ARMED), Some("HTTPClient"))
+                    file(url(server, self.ports.http, NOT_ARMED), vec![class("HTTPClient")])
                 }
-                (Unarmed::FastRefuse, _) => file(NOT_ARMED.into(), None),
+                (Unarmed::FastRefuse, _) => file(NOT_ARMED.into(), Vec::new()),
             },
         }
     }
@@ -159,14 +165,8 @@ impl Site {
         }
         match content {
             Content::Plain | Content::Appliance => {}
-            Content::AskBootServer => options.push(DhcpOption::ClassIdentifier(b"PXEClient".to_vec())),
-            Content::File { class, bypass, .. } => {
-                options.extend(class.map(|c| DhcpOption::ClassIdentifier(c.into())));
-                options.extend(bypass.then(|| DhcpOption::VendorExtensions(DISCOVERY_BYPASS.to_vec())));
-                if let (false, Some(item)) = (bypass, boot_item(request)) {
-                    options.push(DhcpOption::VendorExtensions(echo_item(&item)));
-                }
-            }
+            Content::AskBootServer => options.push(class("PXEClient")),
+            Content::File { options: more, .. } => options.extend(more.iter().cloned()),
         }
         let fields = Fields {
             kind,
@@ -204,8 +204,15 @@ fn allowed(client: &Client, decision: BootDecision) -> Result<Boot, Refusal> {
     }
 }
 
-fn boot_item(request: &Request) -> Option<Vec<u8>> {
-    sub_option(request.option(code::VENDOR_INFO)?, BOOT_ITEM)
+/// Option 60.
+fn class(name: &str) -> DhcpOption {
+    DhcpOption::ClassIdentifier(name.into())
+}
+
+/// iPXE's own option 175 with sub-option 176: no ProxyDHCP offer will follow (ipxe `src/include/ipxe/dhcp.h`,
+/// `DHCP_EB_NO_PXEDHCP`).
+fn no_proxy_follows() -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code::IPXE), vec![176, 1, 1]))
 }
 
 fn echo_item(item: &[u8]) -> Vec<u8> {

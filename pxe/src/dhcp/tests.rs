@@ -274,6 +274,18 @@ fn a3_full_mode_echoes_the_class_to_http_boot() {
 }
 
 #[test]
+fn b9_full_mode_spares_ipxe_the_wait_for_a_proxy_offer() {
+    let sub = |message: &Message| match message.opts().get(OptionCode::from(175)) {
+        Some(DhcpOption::Unknown(option)) => Some(option.data().to_vec()),
+        _ => None,
+    };
+    let offer = Desk::full(Chain::Ipxe.into()).on_67(&fixtures::ipxe(7)).expect("offer");
+    assert_eq!(sub(&offer), Some(vec![176, 1, 1]));
+    let beside = Desk::proxy(Chain::Ipxe.into()).on_67(&fixtures::ipxe(7)).expect("offer");
+    assert_eq!(sub(&beside), None);
+}
+
+#[test]
 fn a6_offer_and_ack_carry_the_same_boot_fields() {
     for raw in [fixtures::with_ovmf_pxe as fn(Packet) -> Packet, fixtures::with_ipxe] {
         let mut desk = Desk::full(Chain::Ipxe.into());
