@@ -1,0 +1,386 @@
+//! `groundstate serve`: puts the parts together, binds the ports, runs until told to stop.
+//!
+//! ```text
+//! config ─► keys ─► database, journal ─► images, authority, boot kit ─► ports bound ─► tasks ─► "ready"
+//!                                                                                 SIGTERM ─► stop, drain, leave
+//! ```
+//!
+//! | task | ends |
+//! |---|---|
+//! | runner of jobs | at once; what it was doing is done again after the next start |
+//! | boot layer (DHCP, TFTP, HTTP) | at once |
+//! | people's and endpoints' TLS listeners | drain, for a bounded time |
+//! | confirmations of webhooks, rehearsals | at once; they lie in the database and on disk |
+//!
+//! This is the only place that spawns tasks: one `JoinSet`, one `CancellationToken`. A task that ends by itself or
+//! panics takes the appliance down loudly. Everything is checked before the first port is bound. It must never: decide
+//! anything about a job.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use serde::Serialize;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agents::{Agents, Expectations, Files, Parts},
+    api::{People, gate::Gate},
+    boot::{BootDesk, Kit, KitError},
+    clock::{Clock, SystemClock},
+    config::Config,
+    control_plane::Embedded,
+    db::{Db, DbError},
+    drills::{Drills, Rehearser},
+    enrol,
+    evidence::EvidenceLog,
+    golden::{Golden, GoldenError},
+    hooks::{Confirmations, Hooks},
+    interfaces::{self, InterfaceError},
+    jobs::{journal::Journal, run::Runner},
+    keys::{KeyError, Keys},
+    live::Live,
+    power::Drivers,
+    service::{Inner, Service},
+    tls,
+};
+
+/// Why the appliance does not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// Database.
+    #[error("{}", .0.chain())]
+    Db(#[from] DbError),
+    /// Image store.
+    #[error(transparent)]
+    Golden(#[from] GoldenError),
+    /// Boot kit.
+    #[error(transparent)]
+    Kit(#[from] KitError),
+    /// Interfaces.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// Boot layer.
+    #[error("the network boot cannot start: {0}")]
+    Boot(#[from] pxe::BindError),
+    /// A part of the appliance that keeps files.
+    #[error("{what} cannot be opened: {why}")]
+    Part {
+        /// Which.
+        what: &'static str,
+        /// Its words.
+        why: String,
+    },
+    /// A port.
+    #[error("cannot listen on {address}: {why}; stop the other program, choose another port, or grant CAP_NET_BIND_SERVICE")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// The system's words.
+        why: String,
+    },
+    /// A task ended by itself.
+    #[error("{0} stopped by itself; look at the log above and start the appliance again")]
+    Ended(&'static str),
+}
+
+fn part<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> DaemonError {
+    move |error| DaemonError::Part { what, why: error.to_string() }
+}
+
+/// Where the appliance listens, for whoever started it with free ports: `listening.json` in the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listening {
+    /// Console, REST, webhooks.
+    pub people: SocketAddr,
+    /// Agent API, EST.
+    pub endpoints: SocketAddr,
+    /// Boot files and chunk frames, for each interface.
+    pub http: Vec<SocketAddr>,
+    /// SHA-256 of the TLS key's SPKI: what to pin.
+    pub spki_sha256: String,
+}
+
+/// Structured logs on standard error: JSON lines, or for a terminal plain ones. `RUST_LOG` filters.
+pub fn log_to_stderr() {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call (tests) keeps the first one's.
+    let _ = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };
+}
+
+/// Run the appliance until SIGTERM or SIGINT. Blocking.
+///
+/// # Errors
+/// [`DaemonError`]: what is wrong, before any port is bound; or which task stopped by itself.
+pub fn serve(config: Config) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(part("the task runtime"))?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let appliance = Appliance::open(config).await?;
+        let bound = appliance.bind().await?;
+        tracing::info!(listening = ?bound.listening, "ready");
+        bound.run(stop).await
+    })
+}
+
+/// The parts, open and checked; no port is bound yet.
+struct Appliance {
+    config: Arc<Config>,
+    keys: Arc<Keys>,
+    journal: Arc<Journal>,
+    golden: Golden,
+    live: Arc<Live>,
+    desk: Arc<BootDesk>,
+    service: Service,
+    runner: Runner,
+    authority: Arc<enrol::ca::Authority>,
+    drills: (Drills, Rehearser),
+    hooks: (Hooks, Confirmations),
+    kit: Option<Kit>,
+    interfaces: Vec<pxe::Interface>,
+    frame_bytes: Arc<AtomicU64>,
+}
+
+impl Appliance {
+    async fn open(config: Config) -> Result<Self, DaemonError> {
+        let config = Arc::new(config);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let started_unix_ms = clock.now_unix_ms();
+        let interfaces = interfaces::for_boot(&config)?;
+        let names = [config.site.to_string(), "localhost".to_owned()];
+        let keys = Arc::new(Keys::open(&config.data_dir, &names, &interfaces::addresses()?)?);
+        let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
+        let kit = match config.boot_kit_dir.clone() {
+            Some(dir) => {
+                let read = tokio::task::spawn_blocking(move || Kit::read(&dir)).await;
+                Some(read.map_err(part("the boot kit"))??)
+            }
+            None => None,
+        };
+        let db = Db::open(&config.data_dir.join("groundstate.db")).await?;
+        let evidence = EvidenceLog::new(Arc::clone(&keys));
+        let journal = Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
+        let golden = Golden::open(&config.image_store(), &config.trust_root())?;
+        let live = Arc::new(Live::default());
+        let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock));
+        let runner = Runner::new(
+            Arc::clone(&journal),
+            golden.clone(),
+            Arc::new(Drivers::default()),
+            Arc::new(Embedded::new(db)),
+            Arc::clone(&live),
+        );
+        runner.recall().await?;
+        let frame_bytes = Arc::new(AtomicU64::new(0));
+        let service = Service::new(Inner {
+            journal: Arc::clone(&journal),
+            golden: golden.clone(),
+            keys: Arc::clone(&keys),
+            live: Arc::clone(&live),
+            desk: Arc::clone(&desk),
+            frame_bytes: Arc::clone(&frame_bytes),
+            started_unix_ms,
+        });
+        let authority = enrol::ca::Authority::open(&config.data_dir.join("ca"), config.site.as_str(), started_unix_ms / 1000)
+            .map_err(part("the certificate authority"))?;
+        let drills = Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
+        let authority = Arc::new(authority);
+        Ok(Self { config, keys, journal, golden, live, desk, service, runner, authority, drills, hooks, kit, interfaces, frame_bytes })
+    }
+
+    async fn bind(self) -> Result<Bound, DaemonError> {
+        let listen = self.config.listen;
+        let people = tcp(listen.people_address, listen.people_port).await?;
+        let endpoints = tcp(listen.endpoints_address, listen.endpoints_port).await?;
+        let address = |listener: &TcpListener| listener.local_addr().map_err(part("a listener's address"));
+        let (people_at, endpoints_at) = (address(&people)?, address(&endpoints)?);
+        let (boot, http, expectations) = self.bind_boot(endpoints_at.port())?;
+        let http_port = http.first().map_or(listen.http_port, SocketAddr::port);
+        let listening = Listening {
+            people: people_at,
+            endpoints: endpoints_at,
+            http,
+            spki_sha256: self.keys.spki_sha256.clone(),
+        };
+        write_listening(&self.config.data_dir, &listening)?;
+        let agents = Agents::new(Parts {
+            journal: Arc::clone(&self.journal),
+            golden: self.golden.clone(),
+            live: self.live,
+            keys: Arc::clone(&self.keys),
+            service: self.service.clone(),
+            expectations,
+            http_port,
+        });
+        let gate = Arc::new(Gate::new(&self.keys.operator_token));
+        let (drills, rehearser) = self.drills;
+        let (hooks, confirmations) = self.hooks;
+        let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks)).router();
+        let for_endpoints = agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
+        let tls_config = |root| {
+            tls::server_config(&self.keys.tls_cert_pem, &self.keys.tls_key_pem, root).map_err(part("the TLS key"))
+        };
+        Ok(Bound {
+            people: (people, tls_config(None)?, for_people),
+            endpoints: (endpoints, tls_config(Some(self.authority.root().clone()))?, for_endpoints),
+            boot,
+            runner: self.runner,
+            rehearser,
+            confirmations,
+            service: self.service,
+            journal: self.journal,
+            listening,
+        })
+    }
+
+    /// The boot layer: none without an interface.
+    fn bind_boot(&self, agent_port: u16) -> Result<(Option<pxe::Server>, Vec<SocketAddr>, Expectations), DaemonError> {
+        if self.interfaces.is_empty() {
+            tracing::warn!("no interface is configured: no endpoint can boot from this appliance");
+            return Ok((None, Vec::new(), Expectations::default()));
+        }
+        let listen = self.config.listen;
+        let mut config = pxe::Config::new(self.interfaces.clone());
+        config.ports = pxe::Ports {
+            dhcp: listen.dhcp_port,
+            boot_server: listen.boot_server_port,
+            tftp: listen.tftp_port,
+            http: listen.http_port,
+            ..pxe::Ports::default()
+        };
+        let addresses: Vec<Ipv4Addr> = self.interfaces.iter().map(|interface| interface.addr).collect();
+        let (table, expectations) = match &self.kit {
+            Some(kit) => {
+                let args = &self.config.kernel_args;
+                let table = kit.artefacts(agent_port, listen.http_port, args)?;
+                let expectations = Expectations::new(&kit.contents, &table, &addresses, agent_port, args);
+                (table, expectations)
+            }
+            None => {
+                tracing::warn!("no boot kit is configured: firmware finds nothing to load");
+                config.loaders = pxe::dhcp::loader::Loaders::none();
+                (pxe::Artefacts::new(), Expectations::default())
+            }
+        };
+        let desk = Arc::clone(&self.desk);
+        let files = Files::new(self.golden.clone(), Arc::clone(&self.frame_bytes));
+        let server = pxe::Server::bind(config, table, desk.clone(), desk)?.with_handler(files.handler());
+        let http = server.ports().map(|(addr, ports)| SocketAddr::new(IpAddr::V4(addr), ports.http)).collect();
+        Ok((Some(server), http, expectations))
+    }
+}
+
+async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
+    let address = SocketAddr::new(address, port);
+    TcpListener::bind(address).await.map_err(|e| DaemonError::Bind { address, why: e.to_string() })
+}
+
+fn write_listening(data_dir: &Path, listening: &Listening) -> Result<(), DaemonError> {
+    let path = data_dir.join("listening.json");
+    let fresh = path.with_extension("new");
+    let text = serde_json::to_vec_pretty(listening).map_err(part("listening.json"))?;
+    std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)).map_err(part("listening.json"))
+}
+
+type Listener = (TcpListener, Arc<rustls::ServerConfig>, axum::Router);
+
+/// Every port is bound; nothing runs yet.
+struct Bound {
+    people: Listener,
+    endpoints: Listener,
+    boot: Option<pxe::Server>,
+    runner: Runner,
+    rehearser: Rehearser,
+    confirmations: Confirmations,
+    service: Service,
+    journal: Arc<Journal>,
+    listening: Listening,
+}
+
+impl Bound {
+    async fn run(self, stop: CancellationToken) -> Result<(), DaemonError> {
+        let mut tasks: JoinSet<&'static str> = JoinSet::new();
+        for (name, (listener, config, router)) in
+            [("the people's listener", self.people), ("the endpoints' listener", self.endpoints)]
+        {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                tls::serve(listener, config, router, tls::Limits::default(), stop).await;
+                name
+            });
+        }
+        if let Some(boot) = self.boot {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                if let Err(error) = boot.run(stop).await {
+                    tracing::error!(%error, source = %error.source, "network boot");
+                }
+                "the network boot"
+            });
+        }
+        let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);
+        let (a, b, c) = (stop.clone(), stop.clone(), stop.clone());
+        let service = self.service;
+        tasks.spawn(async move {
+            runner.run(a).await;
+            "the runner of jobs"
+        });
+        tasks.spawn(async move {
+            rehearser.run(b).await;
+            "the runner of drills"
+        });
+        tasks.spawn(async move {
+            confirmations.run(service, c).await;
+            "the confirmation of webhooks"
+        });
+        let ended = until_told(&mut tasks, &stop).await;
+        self.journal.db.close().await;
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+/// Wait for a signal or for a task that ends; then stop the others and wait for them.
+async fn until_told(tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) -> Result<(), DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(part("the signal handler"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(part("the signal handler"))?;
+    let mut result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(ended) = tasks.join_next() => Err(ended_by_itself(ended)),
+    };
+    tracing::info!("stopping");
+    stop.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panic) = ended {
+            result = result.and(Err(ended_by_itself(Err(panic))));
+        }
+    }
+    result
+}
+
+fn ended_by_itself(ended: Result<&'static str, tokio::task::JoinError>) -> DaemonError {
+    match ended {
+        Ok(name) => DaemonError::Ended(name),
+        Err(error) => {
+            tracing::error!(%error, "a task died");
+            DaemonError::Ended("a task")
+        }
+    }
+}
