@@ -13,17 +13,22 @@ use tests::golden::{self, CheckIn, MARK};
 use tests::plant::Plant;
 use tests::qemu::{Firmware, Spec};
 
-use crate::Story;
+use crate::{Length, Needs, Story};
 
 /// Under emulation on a loaded computer; an idle one needs 20 seconds.
 const BOOT: Duration = Duration::from_secs(180);
 
 pub const STORIES: &[Story] = &[
-    ("lab_golden_image_boots_without_secure_boot", boots_without_secure_boot),
-    ("lab_golden_image_boots_with_secure_boot", boots_with_secure_boot),
-    ("lab_armed_boot_tries_the_network_once", armed_boot_tries_the_network_once),
-    ("lab_broken_boot_loader_does_not_boot", broken_boot_loader_does_not_boot),
+    story("lab_golden_image_boots_without_secure_boot", Length::Short, boots_without_secure_boot),
+    story("lab_golden_image_boots_with_secure_boot", Length::Long, boots_with_secure_boot),
+    story("lab_armed_boot_tries_the_network_once", Length::Short, armed_boot_tries_the_network_once),
+    story("lab_broken_boot_loader_does_not_boot", Length::Long, broken_boot_loader_does_not_boot),
+    story("lab_bios_endpoint_tries_the_network", Length::Long, bios_endpoint_tries_the_network),
 ];
+
+const fn story(name: &'static str, length: Length, tell: fn(&Plant) -> Result<()>) -> Story {
+    Story { name, needs: Needs::Marker, length, tell }
+}
 
 fn boots_without_secure_boot(plant: &Plant) -> Result<()> {
     boots(plant, Firmware::Ovmf, "secure_boot=0")
@@ -72,6 +77,15 @@ fn broken_boot_loader_does_not_boot(plant: &Plant) -> Result<()> {
     press.power_on();
     // The disk has nothing to start, so the firmware goes on to the network by itself.
     press.serial().wait_for(0, "Start PXE over IPv4", BOOT)?;
+    Ok(())
+}
+
+fn bios_endpoint_tries_the_network(plant: &Plant) -> Result<()> {
+    let spec = Spec { firmware: Firmware::SeaBios, ..Spec::press(1) };
+    let press = Endpoint::new(plant, spec, &Content::Blank(golden::DISK_LEN))?;
+    press.arm_network();
+    press.power_on();
+    press.serial().wait_for(0, "iPXE", BOOT)?;
     Ok(())
 }
 

@@ -1,76 +1,139 @@
 //! The end-to-end stories: virtual endpoints, real firmware, real binaries.
 //!
-//! `cargo test -p tests --test e2e [WORD…]` runs the stories whose name contains one of the words, all of them without a word. A story takes tens
-//! of seconds, so they run one after another, and only when asked for: `cargo test --workspace` leaves them out (`test = false`).
+//! `cargo test -p tests --test e2e [-- [--all] [WORD…]]` runs the stories whose name contains one of the words; without a word, all but
+//! those that are [`Length::Long`], which `--all` adds. A story takes tens of seconds to minutes, so they run one after another, and only
+//! when asked for: `cargo test --workspace` leaves them out (`test = false`).
 //!
-//! This program runs itself again inside a plant for each story, so that no story can see another's network, processes or leftovers.
+//! ```text
+//!   outside   for each story: a run directory, what it needs (golden image, site) ─► enter a plant ─► verdict
+//!   inside    build the plant ─► tell the story
+//! ```
+//!
+//! Every story has a plant of its own, so that none sees another's network, processes or leftovers.
 
 mod lab;
+mod recovery;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use tests::cache::Cache;
+use tests::golden::{self, CheckIn};
 use tests::plant::{self, Plant};
+use tests::programs::Programs;
+use tests::setup;
+use tests::site::Site;
 
 /// A story: its name says what is true when it passes.
-type Story = (&'static str, fn(&Plant) -> Result<()>);
+#[derive(Clone, Copy)]
+pub struct Story {
+    name: &'static str,
+    needs: Needs,
+    length: Length,
+    tell: fn(&Plant) -> Result<()>,
+}
 
-const STORIES: &[&[Story]] = &[lab::STORIES];
+/// What is made for a story before its plant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// A golden image that says on the console that it is up.
+    Marker,
+    /// A site: appliance, keys, a signed golden image with the agent, a boot kit.
+    Site,
+}
+
+/// When a story is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// Always.
+    Short,
+    /// With `--all`, or by name.
+    Long,
+}
+
+/// Where the site of a run is.
+const SITE: &str = "site";
+
+const CHAPTERS: &[&[Story]] = &[lab::STORIES, recovery::STORIES];
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if plant::is_inside() {
-        return inside(&words);
-    }
-    let mut failed = Vec::new();
-    for (name, _) in stories().filter(|(name, _)| chosen(name, &words)) {
-        let begin = Instant::now();
-        let outcome = outside(name);
-        let took = begin.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => println!("story {name} ... ok ({took:.1} s)"),
-            Err(error) => {
-                println!("story {name} ... FAILED ({took:.1} s)\n  {error:#}");
-                failed.push(name);
-            }
-        }
-    }
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn stories() -> impl Iterator<Item = Story> {
-    STORIES.iter().flat_map(|chapter| chapter.iter().copied())
-}
-
-fn chosen(name: &str, words: &[String]) -> bool {
-    words.is_empty() || words.iter().any(|word| name.contains(word))
-}
-
-fn outside(name: &str) -> Result<()> {
-    let run = tempfile::Builder::new().prefix("groundstate-story-").tempdir()?;
-    let status = plant::enter(&[OsString::from(name)], run.path())?;
-    if status.success() {
-        return Ok(());
-    }
-    // What the run wrote (serial lines, logs, disks) stays for whoever looks into the failure.
-    let kept = run.keep();
-    anyhow::bail!("the story did not end well; its serial lines and logs are in {}", kept.display())
-}
-
-fn inside(words: &[String]) -> ExitCode {
-    let told = || -> Result<()> {
-        let name = words.first().context("no story named")?;
-        let (_, story) =
-            stories().find(|(story, _)| story == name).with_context(|| format!("no story {name:?}"))?;
-        story(&Plant::build()?)
-    };
-    match told() {
-        Ok(()) => ExitCode::SUCCESS,
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let verdict = if plant::is_inside() { inside(&words).map(|()| true) } else { outside(&words) };
+    match verdict {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn stories() -> impl Iterator<Item = &'static Story> {
+    CHAPTERS.iter().flat_map(|chapter| chapter.iter())
+}
+
+fn outside(words: &[String]) -> Result<bool> {
+    let all = words.iter().any(|word| word == "--all");
+    // Cargo hands its own switches on to every test program.
+    let words: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let chosen = |story: &&Story| {
+        let named = words.iter().any(|word| story.name.contains(word.as_str()));
+        named || words.is_empty() && (all || story.length == Length::Short)
+    };
+    let chosen: Vec<&Story> = stories().filter(chosen).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = stories().map(|story| story.name).collect();
+        bail!("no story is called that; there are:\n  {}", names.join("\n  "));
+    }
+    setup::ensure(&[setup::PLANT], false)?;
+    let needs_site = chosen.iter().any(|story| story.needs == Needs::Site);
+    let programs = if needs_site { Some(Programs::build()?) } else { None };
+    let mut good = true;
+    for story in chosen {
+        let begin = Instant::now();
+        let outcome = run(story, programs.as_ref());
+        let took = begin.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => println!("story {} ... ok ({took:.0} s)", story.name),
+            Err(error) => {
+                println!("story {} ... FAILED ({took:.0} s)\n  {error:#}", story.name);
+                good = false;
+            }
+        }
+    }
+    Ok(good)
+}
+
+fn run(story: &Story, programs: Option<&Programs>) -> Result<()> {
+    let run = tempfile::Builder::new().prefix("groundstate-story-").tempdir()?;
+    if let Err(error) = told(story, programs, run.path()) {
+        // What the run wrote (serial lines, logs, disks) stays for whoever looks into the failure.
+        return Err(
+            error.context(format!("serial lines and logs of the story are in {}", run.keep().display()))
+        );
+    }
+    Ok(())
+}
+
+fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
+    let cache = Cache::open()?;
+    match (story.needs, programs) {
+        (Needs::Site, Some(programs)) => {
+            let golden = golden::image(&cache, 1, &CheckIn::Agent(programs.agent.clone()))?;
+            Site::at(&dir.join(SITE), programs).prepare(&golden)?;
+        }
+        _ => drop(golden::image(&cache, 1, &CheckIn::Marker)?),
+    }
+    let status = plant::enter(&[OsString::from(story.name)], dir)?;
+    if status.success() { Ok(()) } else { bail!("it did not end well ({status}); why stands above") }
+}
+
+fn inside(words: &[String]) -> Result<()> {
+    let name = words.first().context("no story named")?;
+    let story = stories().find(|story| story.name == name).with_context(|| format!("no story {name:?}"))?;
+    (story.tell)(&Plant::build()?)
 }

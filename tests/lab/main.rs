@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use tests::cache::Cache;
 use tests::demo::{self, Demo};
 use tests::golden::{self, CheckIn};
+use tests::verify::{self, Verify};
 use tests::{bmc, setup};
 
 /// The virtual plant of Groundstate
@@ -22,6 +23,8 @@ struct Lab {
 enum Do {
     /// Recover a virtual endpoint, break it, and watch it heal
     Demo(Demo),
+    /// Run every test, the way CI does
+    Verify(Verify),
     /// Build the golden test image, or find it in the cache, and print its path
     Golden {
         /// Put this agent in as the check-in service
@@ -60,6 +63,7 @@ fn obey(command: Do) -> Result<ExitCode> {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             return demo::run(&options, &arguments);
         }
+        Do::Verify(options) => return verify::run(&options),
         Do::Golden { agent, release, yes } => {
             setup::ensure(&[setup::PLANT], yes)?;
             let check_in = agent.map_or(CheckIn::Marker, CheckIn::Agent);

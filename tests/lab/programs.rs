@@ -75,13 +75,13 @@ impl Programs {
 }
 
 /// The root of this tree.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or_else(|| here.to_owned(), Path::to_owned)
 }
 
 /// The target directory this program was built into, so that nothing is built twice.
-fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let program = env::current_exe()?;
     let profile = program
         .ancestors()

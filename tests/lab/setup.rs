@@ -50,9 +50,10 @@ pub const PLANT: &[Package] = &[
 /// What tests and benches need on top of [`PLANT`].
 pub const VERIFY: &[Package] = &[
     package("g++", "links the fuzz targets"),
+    package("atftp", "a TFTP peer"),
     package("tftp-hpa", "a TFTP peer"),
-    package("tftpd-hpa", "a TFTP peer"),
-    package("nginx-light", "an HTTP peer"),
+    package("curl", "an HTTP peer"),
+    package("minisign", "a peer for signatures"),
 ];
 
 /// Sees to it that every package in `sets` is installed.

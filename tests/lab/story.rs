@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use thiserror::Error;
 
 /// How often [`until`] asks.
-const ASK_EVERY: Duration = Duration::from_millis(100);
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// What was waited for did not happen in time.
 #[derive(Debug, Error)]

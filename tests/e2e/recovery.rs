@@ -1,0 +1,181 @@
+//! Stories of recovery: an endpoint with nothing on its disk, or the wrong thing, comes back and proves it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use recovery_protocol::job::{JobState, Stage};
+use recovery_protocol::operator::{EndpointState, JobView};
+use tests::bmc::Bmc;
+use tests::endpoint::{Content, Endpoint};
+use tests::fault;
+use tests::golden::DISK_LEN;
+use tests::plant::Plant;
+use tests::programs::Programs;
+use tests::qemu::{Firmware, Spec};
+use tests::site::{Appliance, Site};
+use tests::story;
+
+use crate::{Length, Needs, SITE, Story};
+
+/// Under emulation on a loaded computer; an idle one needs less than two minutes.
+const RECOVERY: Duration = Duration::from_secs(600);
+
+pub const STORIES: &[Story] = &[
+    story("recovery_of_a_blank_disk_then_of_the_same_disk", Length::Short, blank_disk_then_the_same_disk),
+    story("recovery_with_secure_boot", Length::Short, with_secure_boot),
+    story("recovery_survives_the_appliances_death_while_imaging", Length::Long, appliance_dies_while_imaging),
+    story("recovery_survives_a_pulled_cable_while_imaging", Length::Long, cable_pulled_while_imaging),
+    story("recovery_survives_a_power_cut_while_imaging", Length::Long, power_cut_while_imaging),
+    story("recovery_system_starts_on_bios", Length::Long, recovery_system_starts_on_bios),
+];
+
+const fn story(name: &'static str, length: Length, tell: fn(&Plant) -> Result<()>) -> Story {
+    Story { name, needs: Needs::Site, length, tell }
+}
+
+/// An appliance that serves one endpoint.
+struct Scene {
+    appliance: Appliance,
+    press: Endpoint,
+    _bmc: Bmc,
+}
+
+impl Scene {
+    fn set(plant: &Plant, firmware: Firmware) -> Result<Self> {
+        let programs = Programs::built()?;
+        let appliance = Site::at(&plant.dir().join(SITE), &programs).start()?;
+        let spec = Spec { firmware, ..Spec::press(1) };
+        let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN))?;
+        let bmc = Bmc::attach(plant, &press, env!("CARGO_BIN_EXE_lab").as_ref())?;
+        appliance.add(&press, Some(&bmc), false)?;
+        Ok(Self { appliance, press, _bmc: bmc })
+    }
+
+    fn name(&self) -> &str {
+        &self.press.spec().name
+    }
+
+    fn ask(&self) -> Result<()> {
+        self.appliance.site().say(&["recover", self.name(), "--reason", "a story", "--no-wait"]).map(drop)
+    }
+
+    fn job(&self) -> Result<JobView> {
+        self.appliance.newest_job(self.name())?.context("there is no job")
+    }
+
+    /// Waits until the newest job has come at least to `stage`.
+    fn wait_stage(&self, stage: Stage) -> Result<JobView> {
+        self.wait(&format!("the job to reach {stage:?}"), |job| match &job.state {
+            JobState::Working { stage: now } => *now >= stage,
+            JobState::Recovered => true,
+            JobState::Held { .. } | JobState::Cancelled { .. } | JobState::Failed { .. } => false,
+        })
+    }
+
+    fn wait_recovered(&self) -> Result<JobView> {
+        self.wait("the job to be Recovered", |job| job.state == JobState::Recovered)
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&JobView) -> bool) -> Result<JobView> {
+        story::until(what, RECOVERY, || {
+            let job = self.job()?;
+            if done(&job) {
+                return Ok(Some(job));
+            }
+            match &job.state {
+                JobState::Working { .. } => Ok(None),
+                JobState::Held { .. }
+                | JobState::Cancelled { .. }
+                | JobState::Failed { .. }
+                | JobState::Recovered => {
+                    bail!("{:?}: {} {}", job.state, job.what, job.what_now)
+                }
+            }
+        })
+        .with_context(|| {
+            let (serial, log) =
+                (self.press.serial().tail(15).join("\n  "), self.appliance.log().tail(15).join("\n  "));
+            format!("serial line:\n  {serial}\nappliance:\n  {log}\n")
+        })
+    }
+
+    /// The restored system itself said so: a quote and a certificate of its own, since the endpoint was rebooted in `job`.
+    fn ensure_proven(&self, job: &JobView) -> Result<()> {
+        let view = self.appliance.endpoint(self.name())?;
+        ensure!(view.state == EndpointState::Trusted, "{} is {:?}", self.name(), view.state);
+        let waited = job.phases.iter().find(|phase| phase.stage == Stage::OsWait);
+        let rebooted = waited.context("the job never waited for the restored system")?.from_unix_ms;
+        ensure!(view.proven_unix_ms.is_some_and(|at| at >= rebooted), "no quote since the reboot");
+        ensure!(view.certificate_serial.is_some(), "no certificate");
+        self.appliance.site().say(&["evidence", "verify"]).map(drop)
+    }
+}
+
+fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
+    let scene = Scene::set(plant, Firmware::Ovmf)?;
+    scene.ask()?;
+    let first = scene.wait_recovered()?;
+    scene.ensure_proven(&first)?;
+    let plan = first.plan.context("the first job has no plan")?;
+    ensure!(plan.fetch_bytes > 0 && plan.image_bytes == DISK_LEN, "{plan:?}");
+
+    scene.ask()?;
+    let second = scene.wait_recovered()?;
+    ensure!(second.job != first.job, "no second job was made");
+    scene.ensure_proven(&second)?;
+    let wrote =
+        |job: &JobView| job.restore.map(|facts| facts.written_bytes).context("the job has no figures");
+    let (all, changed) = (wrote(&first)?, wrote(&second)?);
+    ensure!(changed * 4 < all, "the second recovery wrote {changed} bytes, the first {all}");
+    Ok(())
+}
+
+fn with_secure_boot(plant: &Plant) -> Result<()> {
+    let scene = Scene::set(plant, Firmware::OvmfSecureBoot)?;
+    scene.ask()?;
+    let job = scene.wait_recovered()?;
+    scene.ensure_proven(&job)
+}
+
+fn appliance_dies_while_imaging(plant: &Plant) -> Result<()> {
+    let mut scene = Scene::set(plant, Firmware::Ovmf)?;
+    scene.ask()?;
+    let before = scene.wait_stage(Stage::Imaging)?;
+    let site = scene.appliance.cut_power()?;
+    scene.appliance = site.start()?;
+    let after = scene.wait_recovered()?;
+    ensure!(after.job == before.job, "the job was not finished but asked for again");
+    scene.ensure_proven(&after)
+}
+
+fn cable_pulled_while_imaging(plant: &Plant) -> Result<()> {
+    let scene = Scene::set(plant, Firmware::Ovmf)?;
+    scene.ask()?;
+    scene.wait_stage(Stage::Imaging)?;
+    fault::cut_link(&scene.press)?;
+    // The agent says on its screen that it waits for the network; only then the cable comes back.
+    scene.press.serial().wait_for(scene.press.serial().mark(), "network", RECOVERY)?;
+    fault::mend_link(&scene.press)?;
+    let job = scene.wait_recovered()?;
+    scene.ensure_proven(&job)
+}
+
+fn power_cut_while_imaging(plant: &Plant) -> Result<()> {
+    let scene = Scene::set(plant, Firmware::Ovmf)?;
+    scene.ask()?;
+    scene.wait_stage(Stage::Imaging)?;
+    scene.press.power_off();
+    // Half an image must not boot: what starts now is the firmware, and nothing from the disk.
+    let from = scene.press.serial().mark();
+    scene.press.power_on();
+    scene.press.serial().wait_for(from, "Start PXE over IPv4", RECOVERY)?;
+    let job = scene.wait_recovered()?;
+    scene.ensure_proven(&job)
+}
+
+fn recovery_system_starts_on_bios(plant: &Plant) -> Result<()> {
+    let scene = Scene::set(plant, Firmware::SeaBios)?;
+    scene.ask()?;
+    // The golden test image boots by UEFI only, so this story ends when the agent has come and proven its TPM.
+    scene.wait_stage(Stage::Proving).map(drop)
+}

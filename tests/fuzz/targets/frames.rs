@@ -1,0 +1,11 @@
+//! A chunk request from an endpoint, and a response from an appliance.
+#![no_main]
+
+use images::frames::{self, FrameError};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(asked) = frames::decode_request(bytes) else { return };
+    assert_eq!(frames::encode_request(&asked), bytes);
+    let _ = frames::read_response::<FrameError>(bytes, &asked, |_| Ok(()));
+});
