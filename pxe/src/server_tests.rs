@@ -40,6 +40,9 @@ fn kit() -> Artefacts {
     for name in ["snponly.efi", "shimx64.efi", "recovery.efi", "undionly.kpxe"] {
         kit.insert(Artefact::fixed(name, program.clone().into(), "abc123").expect("valid"));
     }
+    // More than all socket buffers on the way hold together.
+    static LARGE: [u8; 64 << 20] = [0; 64 << 20];
+    kit.insert(Artefact::fixed("large", Bytes::from_static(&LARGE), "def456").expect("valid"));
     script::install(&mut kit, script::sample(), 80).expect("valid");
     kit
 }
@@ -339,6 +342,12 @@ async fn e17_an_http_transfer_cut_off_early_is_told_from_a_finished_one() {
     let bench = start(armed());
     bench.get("/recovery.efi", "").await;
     bench.event(|e| matches!(e, BootEvent::TransferFinished { bytes: 300_000, .. })).await;
+    let mut stream = TcpStream::connect((LO, bench.ports.http)).await.expect("connected");
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    stream.read_u8().await.expect("an answer begins");
+    drop(stream);
+    let aborted = bench.event(|e| matches!(e, BootEvent::TransferAborted { .. })).await;
+    assert!(matches!(&aborted, BootEvent::TransferAborted { name, .. } if name == "large"), "{aborted:?}");
     bench.end().await;
 }
 
