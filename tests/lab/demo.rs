@@ -60,6 +60,9 @@ pub struct Demo {
     /// Keep the run's directory (disks, logs, serial lines) and say where it is
     #[arg(long)]
     keep: bool,
+    /// Run the programs as they were built last
+    #[arg(long)]
+    no_build: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,7 +100,7 @@ fn outside(demo: &Demo, run: &Path, arguments: &[OsString]) -> Result<bool> {
     setup::ensure(&[setup::PLANT], demo.yes)?;
     let step = |text: &str| eprintln!("· {text}");
     step("building appliance and agent");
-    let programs = Programs::build()?;
+    let programs = if demo.no_build { Programs::built()? } else { Programs::build()? };
     step("golden image (built once, then cached)");
     let golden = golden::image(&Cache::open()?, 1, &CheckIn::Agent(programs.agent.clone()))?;
     step("keys, import, signature, boot kit");

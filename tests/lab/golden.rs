@@ -22,7 +22,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::cache::{self, Cache};
-use crate::tool::{as_root, run};
+use crate::tool::{as_root, run, run_on};
 
 /// The GRUB configuration on the EFI system partition, as mtools names it.
 pub const GRUB_CFG: &str = "::EFI/debian/grub.cfg";
@@ -200,15 +200,15 @@ fn build(work: &Path, tree: &Path, release: u32, check_in: &CheckIn, disk: &Path
         .arg("-C")
         .arg(&root))?;
     configure(&root, release)?;
+    let esp = work.join("esp");
+    move_boot_files(&root, &esp)?;
     match check_in {
         CheckIn::Agent(agent) => {
-            run(as_root(agent).args(["install", "--root"]).arg(&root))
+            run(as_root(agent).arg("install").arg("--root").arg(&root).arg("--esp").arg(&esp))
                 .context("the agent cannot install itself")?;
         }
         CheckIn::Marker => marker(&root)?,
     }
-    let esp = work.join("esp");
-    move_boot_files(&root, &esp)?;
     date(&[&root, &esp])?;
     partition(work, disk)?;
     fill_esp(&esp, disk)?;
@@ -321,10 +321,7 @@ fn partition(work: &Path, disk: &Path) -> Result<()> {
     fs::File::create(disk)?.set_len(DISK_LEN)?;
     let script = work.join("partitions");
     fs::write(&script, PARTITIONS)?;
-    let output = Command::new("sfdisk").arg("--quiet").arg(disk).stdin(fs::File::open(script)?).output()?;
-    if !output.status.success() {
-        bail!("sfdisk: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    run_on(Command::new("sfdisk").arg("--quiet").arg(disk), fs::File::open(script)?)?;
     Ok(())
 }
 
