@@ -2,6 +2,7 @@
 //!
 //! Never passes a command through a shell.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -18,8 +19,20 @@ const LINE_LEN: usize = 160;
 /// # Errors
 /// When the program cannot be started, or leaves with anything but 0; the message carries its last lines of standard error.
 pub fn run(command: &mut Command) -> Result<String> {
+    run_on(command, Stdio::null())
+}
+
+/// As [`run`], with `input` as its standard input.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(command: &mut Command, input: impl Into<Stdio>) -> Result<String> {
     let line = line(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{line}`"))?;
+    let output = command
+        .env("PATH", path())
+        .stdin(input)
+        .output()
+        .with_context(|| format!("cannot start `{line}`"))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = stderr.lines().collect();
@@ -35,7 +48,7 @@ pub fn run(command: &mut Command) -> Result<String> {
 /// When the program cannot be started, or leaves with anything but 0.
 pub fn show(command: &mut Command) -> Result<()> {
     let line = line(command);
-    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
+    let status = command.env("PATH", path()).status().with_context(|| format!("cannot start `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }
@@ -54,6 +67,13 @@ pub fn as_root(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--"]).arg(program);
     command
+}
+
+/// Where programs are looked for: Debian leaves the system's directories out of an ordinary user's path, and `sfdisk` and `mkfs` are there.
+fn path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
 }
 
 /// The command as a person would type it, for messages; a long one only from its beginning.
