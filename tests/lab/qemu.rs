@@ -152,7 +152,8 @@ pub fn arguments(spec: &Spec, wiring: &Wiring, order: BootOrder) -> Vec<OsString
     let secure = spec.firmware == Firmware::OvmfSecureBoot;
     let mut words = Words(Vec::new());
     words.pair("-name", &spec.name);
-    words.pair("-machine", format!("q35,smm={}", if secure { "on" } else { "off" }));
+    // Without graphics SeaBIOS puts its text screen, and that of its boot ROMs, on the serial line.
+    words.pair("-machine", format!("q35,graphics=off,smm={}", if secure { "on" } else { "off" }));
     words.pair("-accel", "tcg,thread=multi");
     words.pair("-cpu", "max");
     words.pair("-m", spec.memory_mib.to_string());
