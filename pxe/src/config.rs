@@ -185,6 +185,8 @@ pub struct Limits {
     pub tftp_block_len: u16,
     /// HTTP connections at once.
     pub http_connections: usize,
+    /// HTTP connections at once from one address; further ones are closed unread.
+    pub http_connections_per_addr: usize,
 }
 
 impl Default for Limits {
@@ -194,6 +196,7 @@ impl Default for Limits {
             tftp_transfers_per_addr: 4,
             tftp_block_len: 1468,
             http_connections: 512,
+            http_connections_per_addr: 64,
         }
     }
 }
@@ -271,7 +274,13 @@ impl Config {
             }
         }
         let limits = &self.limits;
-        if limits.tftp_transfers == 0 || limits.tftp_transfers_per_addr == 0 || limits.http_connections == 0 {
+        let counts = [
+            limits.tftp_transfers,
+            limits.tftp_transfers_per_addr,
+            limits.http_connections,
+            limits.http_connections_per_addr,
+        ];
+        if counts.contains(&0) {
             return Err(ConfigError::Limit("each must be at least 1"));
         }
         if !(512..=1468).contains(&limits.tftp_block_len) {

@@ -63,7 +63,13 @@ impl UdpPort {
 
     /// Waits for a datagram. Cancel-safe: a datagram is either returned or still queued.
     pub(crate) async fn recv(&self, buf: &mut [u8]) -> io::Result<Arrival> {
-        self.socket.async_io(Interest::READABLE, || recv_now(&self.socket, buf)).await
+        loop {
+            match self.socket.async_io(Interest::READABLE, || recv_now(&self.socket, buf)).await {
+                // A datagram without its addresses cannot be answered; it must not end the service either.
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
+                result => return result,
+            }
+        }
     }
 
     /// Sends a datagram from our address `from`, out of the interface bound.

@@ -174,7 +174,8 @@ impl Server {
             }
             tasks.spawn(TftpPort { port: tftp, interface, limits, gate: gate.clone() }.run(stop.clone()));
             let (gate, handler, permits) = (gate.clone(), self.handler.clone(), permits.clone());
-            tasks.spawn(HttpPort { listener: http, gate, handler, permits }.run(stop.clone()));
+            let per_addr_max = limits.http_connections_per_addr;
+            tasks.spawn(HttpPort { listener: http, gate, handler, permits, per_addr_max }.run(stop.clone()));
         }
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -338,6 +338,21 @@ async fn malformed_http_ends_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn one_address_cannot_hold_all_http_connections() {
+    let bench = start(armed());
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(TcpStream::connect((LO, bench.ports.http)).await.expect("connected"));
+    }
+    let mut late = TcpStream::connect((LO, bench.ports.http)).await.expect("connected");
+    let mut buf = [0; 1];
+    assert!(!matches!(late.read(&mut buf).await, Ok(1..)), "closed unread");
+    held.clear();
+    bench.event(|e| matches!(e, BootEvent::Refused { reason: Refusal::Busy(_), .. })).await;
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn e17_an_http_transfer_cut_off_early_is_told_from_a_finished_one() {
     let bench = start(armed());
     bench.get("/recovery.efi", "").await;

@@ -3,10 +3,11 @@
 //! Every connection has a permit, a time limit for its request head and one for unacknowledged bytes, so that a slow or
 //! dead peer cannot hold the port.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -23,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::respond::{file, refuse};
 use super::{Body, Handler, Peer};
 use crate::artefact::fold;
-use crate::event::{BootEvent, Fetcher};
+use crate::event::{BootEvent, Fetcher, Refusal};
 use crate::gate::Gate;
 use crate::policy::Stage;
 
 /// Time for a request's head, also between requests on a kept connection.
-const HEAD_WAIT: Duration = Duration::from_secs(15);
+const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// Time for which a peer may leave sent bytes unacknowledged.
 const STALL_WAIT: Duration = Duration::from_secs(60);
 /// Time to finish what runs when stopping.
@@ -40,6 +41,41 @@ pub(crate) struct HttpPort {
     pub gate: Arc<Gate>,
     pub handler: Option<Handler>,
     pub permits: Arc<Semaphore>,
+    pub per_addr_max: usize,
+}
+
+/// Open connections by address, so that one peer cannot hold all permits.
+#[derive(Default)]
+struct Open(Mutex<HashMap<IpAddr, usize>>);
+
+/// One open connection's place in the count.
+struct Place {
+    open: Arc<Open>,
+    addr: IpAddr,
+}
+
+impl Open {
+    fn take(self: &Arc<Self>, addr: IpAddr, max: usize) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(addr).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Place { open: self.clone(), addr })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.addr) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.addr);
+            }
+        }
+    }
 }
 
 /// Binds an address; a port still in TIME_WAIT after a restart is no hindrance.
@@ -56,6 +92,7 @@ impl HttpPort {
     /// Serves until told to stop, then drains for a few seconds.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut tasks = JoinSet::new();
+        let open = Arc::<Open>::default();
         loop {
             let permit = tokio::select! {
                 () = stop.cancelled() => break,
@@ -66,8 +103,8 @@ impl HttpPort {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, or the peer was gone already: neither may end the service.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -75,10 +112,16 @@ impl HttpPort {
                     continue;
                 }
             };
+            let Some(place) = open.take(from.ip(), self.per_addr_max) else {
+                let (peer, stage) = (Some(from), Stage::Http);
+                let reason = Refusal::Busy(format!("{} connections from there", self.per_addr_max));
+                self.gate.tell(BootEvent::Refused { mac: None, peer, stage, reason });
+                continue;
+            };
             let (gate, handler, stop) = (self.gate.clone(), self.handler.clone(), stop.clone());
             tasks.spawn(async move {
                 connection_task(stream, gate, handler, stop).await;
-                drop(permit);
+                drop((place, permit));
             });
         }
         drop(self.listener);
