@@ -134,7 +134,8 @@ pub async fn read(response: Response<Body>) -> (StatusCode, String) {
     (status, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-fn golden_image(scratch: &Path, store: &Path, trust_root: &Path) {
+/// Image `hmi-panel` 1 in the store, signed by a key of the trust root.
+pub fn golden_image(scratch: &Path, store: &Path, trust_root: &Path) {
     let disk = scratch.join("disk.raw");
     std::fs::write(&disk, vec![7; 4 << 20]).unwrap();
     let store = Store::open(store).unwrap();

@@ -58,6 +58,9 @@ pub struct Journal {
     pub tickets: Arc<Tickets>,
     /// Wakes the runner: there may be an intent.
     pub wake: Notify,
+    /// Where the appliance dies, in tests.
+    #[cfg(test)]
+    pub death: super::simulation::Death,
     limits: Limits,
     evidence: EvidenceLog,
     changes: watch::Sender<u64>,
@@ -98,6 +101,8 @@ impl Journal {
             clock,
             tickets: Arc::new(Tickets::default()),
             wake: Notify::new(),
+            #[cfg(test)]
+            death: super::simulation::Death::default(),
             evidence,
             changes: watch::Sender::new(1),
         };
@@ -261,7 +266,11 @@ impl JournalTx<'_> {
     /// # Errors
     /// [`DbError`]: nothing was written.
     pub async fn commit(self) -> Result<(), DbError> {
+        #[cfg(test)]
+        self.journal.death.before_commit()?;
         self.tx.commit().await.map_err(DbError::from)?;
+        #[cfg(test)]
+        self.journal.death.after_commit()?;
         if self.tickets_changed {
             self.journal.tickets.read(&self.journal.db).await?;
         }

@@ -13,3 +13,5 @@ pub mod journal;
 pub mod limits;
 pub mod machine;
 pub mod run;
+#[cfg(test)]
+pub mod simulation;

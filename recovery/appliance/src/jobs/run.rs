@@ -111,15 +111,24 @@ impl Runner {
     /// [`DbError`].
     #[cfg(test)]
     pub async fn settle(&self) -> Result<(), DbError> {
-        loop {
-            let due = self.due().await?;
-            if due.is_empty() {
-                return Ok(());
-            }
-            for intent in due {
-                self.act(intent).await;
-            }
+        while self.step().await? {}
+        Ok(())
+    }
+
+    /// One round of what is due now.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    #[cfg(test)]
+    pub async fn step(&self) -> Result<bool, DbError> {
+        let due = self.due().await?;
+        let any = !due.is_empty();
+        for intent in due {
+            let result = self.try_act(&intent).await;
+            self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&(intent.job, intent.intent));
+            result?;
         }
+        Ok(any)
     }
 
     /// Time passes for every open job.

@@ -149,11 +149,12 @@ pub async fn decide(
         _ => What::Cancel { by },
     };
     let mut tx = inner.journal.begin().await?;
-    let row = tx.event(job, &actor.name, what).await?;
+    let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
     let reason: String = decision.reason.chars().take(REASON_MOST).collect();
     let mut fact = Fact::new(order, &actor.name, json!({ "reason": reason })).about(&row.job.endpoint).of(Some(job));
     fact.mode = row.job.mode;
     tx.note(fact).await?;
+    tx.event(job, &actor.name, what).await?;
     tx.commit().await?;
     one(inner, job).await
 }

@@ -1,0 +1,453 @@
+//! The journal under crashes: real database on disk, real images, a clock that we move; power and control plane are
+//! stand-ins that remember what was done to them across our deaths. The appliance dies at every write, once just before
+//! the commit and once just after it, and is opened again from what lies on disk; every time the job must end Recovered.
+
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use futures_util::future::BoxFuture;
+use recovery_protocol::{
+    EndpointId, JobId,
+    agent::{PlanFacts, RestoreFacts},
+    job::{HoldReason, JobState, Stage},
+    operator::{EndpointState, Mode, Power},
+};
+use ring::signature::KeyPair as _;
+use tempfile::TempDir;
+
+use super::{
+    job::{Proof, Restored, What},
+    journal::{Journal, JournalError, NewJob, proposal},
+    run::Runner,
+};
+use crate::{
+    clock::Clock,
+    config::Config,
+    control_plane::{ControlPlane, PlaneError, Registration},
+    db::{self, Db, DbError, endpoint},
+    evidence::{self, EvidenceLog},
+    golden::Golden,
+    keys::Keys,
+    live::Live,
+    power::{PowerDriver, PowerError, Powered},
+};
+
+/// When the appliance dies: at the n-th commit from now, before or after it.
+#[derive(Debug)]
+pub struct Death {
+    commits: AtomicI64,
+    after: bool,
+}
+
+impl Default for Death {
+    fn default() -> Self {
+        Self { commits: AtomicI64::new(i64::MAX), after: false }
+    }
+}
+
+impl Death {
+    fn at(commits: i64, after: bool) -> Self {
+        Self { commits: AtomicI64::new(commits), after }
+    }
+
+    pub fn before_commit(&self) -> Result<(), DbError> {
+        let left = self.commits.fetch_sub(1, Ordering::SeqCst);
+        if left < 0 || (left == 0 && !self.after) { Err(dead()) } else { Ok(()) }
+    }
+
+    pub fn after_commit(&self) -> Result<(), DbError> {
+        if self.commits.load(Ordering::SeqCst) < 0 { Err(dead()) } else { Ok(()) }
+    }
+}
+
+fn dead() -> DbError {
+    DbError::Sql(sqlx::Error::WorkerCrashed)
+}
+
+struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now_unix_ms(&self) -> u64 {
+        // Time never stands still between two reads.
+        self.0.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+/// The world outside: it keeps what was done to it, whoever died.
+#[derive(Default)]
+struct World {
+    done: Mutex<Vec<&'static str>>,
+    plane: Mutex<(u64, bool)>,
+    power_fails: AtomicU64,
+    plane_fails: AtomicU64,
+}
+
+impl World {
+    fn note(&self, what: &'static str) {
+        self.done.lock().unwrap().push(what);
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.done.lock().unwrap().iter().filter(|done| **done == what).count()
+    }
+
+    fn fails(counter: &AtomicU64) -> bool {
+        counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+impl PowerDriver for World {
+    fn power_into_network<'a>(&'a self, _: &'a Power) -> BoxFuture<'a, Result<Powered, PowerError>> {
+        Box::pin(async {
+            if Self::fails(&self.power_fails) {
+                return Err(PowerError::Password { path: "none".to_owned() });
+            }
+            self.note("power");
+            Ok(Powered::Confirmed { by: "test" })
+        })
+    }
+
+    fn probe<'a>(&'a self, _: &'a Power) -> BoxFuture<'a, bool> {
+        Box::pin(async { self.count("power") > 0 })
+    }
+
+    fn clear_boot<'a>(&'a self, _: &'a Power) -> BoxFuture<'a, Result<(), PowerError>> {
+        Box::pin(async {
+            self.note("clear");
+            Ok(())
+        })
+    }
+}
+
+impl ControlPlane for World {
+    fn fence<'a>(&'a self, _: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
+        Box::pin(async move {
+            *self.plane.lock().unwrap() = (generation, false);
+            self.note("fence");
+            Ok(())
+        })
+    }
+
+    fn register<'a>(
+        &'a self,
+        _: &'a EndpointId,
+        generation: u64,
+        _: &'a Registration,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
+        Box::pin(async move {
+            if Self::fails(&self.plane_fails) {
+                return Err(PlaneError("uplink cut".to_owned()));
+            }
+            assert_eq!(self.plane.lock().unwrap().0, generation, "registered under the fenced generation");
+            self.note("register");
+            Ok(())
+        })
+    }
+
+    fn release<'a>(&'a self, _: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
+        Box::pin(async move {
+            *self.plane.lock().unwrap() = (generation, true);
+            self.note("release");
+            Ok(())
+        })
+    }
+}
+
+/// What survives a death: the disk, the world, the time.
+struct Site {
+    dir: TempDir,
+    config: Arc<Config>,
+    keys: Arc<Keys>,
+    world: Arc<World>,
+    clock: Arc<TestClock>,
+    job: Mutex<Option<JobId>>,
+}
+
+/// What dies.
+struct Life {
+    journal: Arc<Journal>,
+    runner: Runner,
+    golden: Golden,
+}
+
+/// The golden image, imported and signed once for all lives.
+static GOLDEN: LazyLock<TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    crate::testing::golden_image(dir.path(), &dir.path().join("store"), &dir.path().join("root.json"));
+    dir
+});
+
+fn endpoint_id() -> EndpointId {
+    "press-01".parse().unwrap()
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let images = GOLDEN.path().display();
+        let text = format!(
+            "data_dir = \"state\"\nimage_store_dir = \"{images}/store\"\ntrust_root_file = \"{images}/root.json\"\n\
+             [blueprints.hmi]\nimage = \"hmi-panel\"\n"
+        );
+        let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
+        let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
+        let (world, job) = (Arc::default(), Mutex::default());
+        Self { dir, config, keys, world, clock: Arc::new(TestClock(AtomicU64::new(1_000_000))), job }
+    }
+
+    fn database(&self) -> std::path::PathBuf {
+        self.dir.path().join("state").join("db")
+    }
+
+    async fn open(&self, death: Death) -> Result<Life, DbError> {
+        let db = Db::open(&self.database()).await?;
+        let evidence = EvidenceLog::new(self.keys.clone());
+        let mut journal = Journal::open(db, self.config.clone(), evidence, self.clock.clone()).await?;
+        journal.death = death;
+        let journal = Arc::new(journal);
+        let golden = Golden::open(&self.config.image_store(), &self.config.trust_root()).unwrap();
+        let (power, plane, live) = (self.world.clone(), self.world.clone(), Arc::new(Live::default()));
+        let runner = Runner::new(journal.clone(), golden.clone(), power, plane, live);
+        runner.recall().await?;
+        Ok(Life { journal, runner, golden })
+    }
+
+    /// One life of the appliance: until the job is over, or until it dies. `stop_in`: die when the job enters this stage.
+    async fn live(&self, death: Death, stop_in: Option<Stage>) -> Result<(), DbError> {
+        let life = self.open(death).await?;
+        let lived = self.live_on(&life, stop_in).await;
+        life.journal.db.close().await;
+        lived
+    }
+
+    async fn live_on(&self, life: &Life, stop_in: Option<Stage>) -> Result<(), DbError> {
+        self.order(life).await?;
+        let id = self.job.lock().unwrap().unwrap();
+        for _ in 0..100 {
+            let row = db::job::get(&mut *life.journal.db.read().await?, id).await?.unwrap();
+            match row.job.state {
+                JobState::Recovered => return Ok(()),
+                JobState::Working { stage } => {
+                    if stop_in == Some(stage) {
+                        return Err(dead());
+                    }
+                    let says = agent(stage, row.job.step_seq);
+                    let speaks = !says.is_empty();
+                    for what in says {
+                        answer(life.journal.event(id, "agent", what).await)?;
+                    }
+                    if speaks {
+                        continue;
+                    }
+                }
+                JobState::Held { .. } | JobState::Cancelled { .. } | JobState::Failed { .. } => {
+                    panic!("the job ended up {:?}", row.job.state)
+                }
+            }
+            if stop_in.is_none() {
+                life.runner.settle().await?;
+            } else {
+                life.runner.step().await?;
+            }
+            self.clock.0.fetch_add(500, Ordering::SeqCst);
+        }
+        panic!("the job makes no way");
+    }
+
+    /// Endpoint and job, unless an earlier life wrote them.
+    async fn order(&self, life: &Life) -> Result<(), DbError> {
+        let mut tx = life.journal.begin().await?;
+        if let Some(row) = db::job::list(tx.conn(), None, 1).await?.pop() {
+            *self.job.lock().unwrap() = Some(row.job.id);
+            return Ok(());
+        }
+        let record = endpoint::Record {
+            macs: vec!["52:54:00:00:00:01".parse().unwrap()],
+            blueprint: "hmi".to_owned(),
+            group: "default".to_owned(),
+            ..endpoint::Record::default()
+        };
+        let endpoint = endpoint::Endpoint {
+            id: endpoint_id(),
+            state: EndpointState::Known,
+            record,
+            inventory: None,
+            ek_sha256: None,
+            baseline: None,
+            pairing: None,
+            refusal: None,
+            seen: None,
+            proven: None,
+            generation: 0,
+        };
+        db::endpoint::put(tx.conn(), &endpoint).await?;
+        let choice = life.golden.choose(&self.config.blueprints["hmi"]).await.unwrap();
+        let id = JobId::new(tx.at, [9; 10]);
+        let new = NewJob {
+            proposal: proposal(id, &endpoint, Mode::Real, choice.image, "operator:anna"),
+            group: "default".to_owned(),
+            trigger: "operator".to_owned(),
+            reason: "it does not boot".to_owned(),
+            automatic: false,
+            image_name: choice.name,
+        };
+        tx.propose(new).await?;
+        tx.commit().await?;
+        *self.job.lock().unwrap() = Some(id);
+        Ok(())
+    }
+
+    /// What must be true in the end, however often the appliance died.
+    async fn check(&self) {
+        let db = Db::open(&self.database()).await.unwrap();
+        let mut conn = db.read().await.unwrap();
+        let row = db::job::list(&mut conn, None, 9).await.unwrap();
+        assert_eq!(row.len(), 1, "one order is one job");
+        let row = &row[0];
+        assert_eq!(row.job.state, JobState::Recovered);
+        assert!(row.ended.is_some() && row.job.golden == Some(Proof::Quote));
+        assert_eq!(db::job::intents(&mut conn).await.unwrap(), [], "an intent was forgotten");
+        assert_eq!(db::ticket::live_boot(&mut conn).await.unwrap(), [], "a boot ticket outlived its job");
+        let endpoint = db::endpoint::get(&mut conn, &endpoint_id()).await.unwrap().unwrap();
+        assert_eq!((endpoint.state, endpoint.generation), (EndpointState::Trusted, 1));
+        assert_eq!(*self.world.plane.lock().unwrap(), (1, true));
+        let phases = db::job::phases(&mut conn, row.job.id).await.unwrap();
+        let stages: Vec<Stage> = phases.iter().map(|phase| phase.stage).collect();
+        assert_eq!(stages, Stage::ALL, "each stage once");
+        assert!(phases.iter().all(|phase| phase.to_unix_ms.is_some_and(|to| to >= phase.from_unix_ms)));
+        assert_eq!(self.world.count("power"), 1, "a power cycle was repeated blindly");
+        let lines = evidence::lines(&mut conn, None).await.unwrap();
+        let key = self.keys.evidence.public_key();
+        let seen = recovery_protocol::evidence::verify(lines.iter().map(String::as_str), key.as_ref()).unwrap();
+        assert_eq!(seen.signed_up_to, seen.entries, "the end of a job is signed");
+        drop(conn);
+        db.close().await;
+    }
+}
+
+/// What the endpoint does in each stage; it knows nothing of our deaths and says it again.
+fn agent(stage: Stage, step_seq: u32) -> Vec<What> {
+    let session = || "s".to_owned();
+    let says = |report| What::Reported { session: session(), step_seq, report };
+    match stage {
+        Stage::AgentWait => vec![What::AgentHello],
+        Stage::Proving => vec![What::HardwareProven { session: session(), proof: Proof::Quote }],
+        Stage::Imaging if step_seq == 0 => vec![What::OrderAsked { session: session() }],
+        Stage::Imaging => {
+            vec![says(Restored::Planned(PlanFacts::default())), says(Restored::Written(RestoreFacts::default()))]
+        }
+        Stage::ReadBack => {
+            vec![says(Restored::Proven(RestoreFacts::default())), says(Restored::Committed(RestoreFacts::default()))]
+        }
+        Stage::OsWait => vec![What::GoldenHello],
+        Stage::Verifying => vec![What::GoldenProven { proof: Proof::Quote, enrols: true }],
+        Stage::Enrolling => {
+            vec![What::Certified { serial: "0a".to_owned() }, What::Enrolled { serial: "0a".to_owned() }]
+        }
+        Stage::Proposed
+        | Stage::Admitted
+        | Stage::Approved
+        | Stage::Fenced
+        | Stage::Ticketed
+        | Stage::Powering
+        | Stage::Disarming
+        | Stage::Registering
+        | Stage::Releasing => Vec::new(),
+    }
+}
+
+/// A refusal is an answer; a dead database is death.
+fn answer<T>(result: Result<T, JournalError>) -> Result<(), DbError> {
+    match result {
+        Ok(_) | Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => Ok(()),
+        Err(JournalError::Db(error)) => Err(error),
+    }
+}
+
+#[tokio::test]
+async fn a_death_at_any_write_before_or_after_it_still_ends_recovered() {
+    for after in [false, true] {
+        let mut deaths = 0;
+        loop {
+            let site = Site::new();
+            let died = site.live(Death::at(deaths, after), None).await.is_err();
+            if died {
+                site.live(Death::default(), None).await.unwrap();
+            }
+            site.check().await;
+            if !died {
+                break;
+            }
+            deaths += 1;
+        }
+        assert!(deaths > 20, "only {deaths} writes in a whole recovery: the test does not see them");
+    }
+}
+
+#[tokio::test]
+async fn a_death_in_each_stage_twice_still_ends_recovered() {
+    for stage in Stage::ALL {
+        let site = Site::new();
+        site.live(Death::default(), Some(stage)).await.unwrap_err();
+        // Again, a write later; in the last stage there may be none left.
+        if site.live(Death::at(1, true), None).await.is_err() {
+            site.live(Death::default(), None).await.unwrap();
+        }
+        site.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failing_bmc_and_a_cut_uplink_are_tried_again() {
+    let site = Site::new();
+    site.world.power_fails.store(2, Ordering::SeqCst);
+    site.world.plane_fails.store(5, Ordering::SeqCst);
+    let life = site.open(Death::default()).await.unwrap();
+    site.order(&life).await.unwrap();
+    let id = site.job.lock().unwrap().unwrap();
+    for _ in 0..400 {
+        life.runner.settle().await.unwrap();
+        let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), id).await.unwrap().unwrap();
+        let Some(stage) = row.job.state.stage().filter(|_| !row.job.state.is_over()) else { break };
+        for what in agent(stage, row.job.step_seq) {
+            answer(life.journal.event(id, "agent", what).await).unwrap();
+        }
+        site.clock.0.fetch_add(2_000, Ordering::SeqCst);
+    }
+    life.journal.db.close().await;
+    site.check().await;
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_is_powered_again_then_held_and_its_ticket_is_void() {
+    let site = Site::new();
+    let life = site.open(Death::default()).await.unwrap();
+    site.order(&life).await.unwrap();
+    let id = site.job.lock().unwrap().unwrap();
+    let mut held = None;
+    for _ in 0..20 {
+        life.runner.settle().await.unwrap();
+        let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), id).await.unwrap().unwrap();
+        let mac = "52:54:00:00:00:01".parse().unwrap();
+        match row.job.state {
+            JobState::Working { stage: Stage::AgentWait } => {
+                assert!(life.journal.tickets.find(mac, life.journal.now()).is_some(), "no ticket to boot with");
+                site.clock.0.store(row.job.limit_unix_ms.unwrap() + 1, Ordering::SeqCst);
+                life.runner.tick().await.unwrap();
+            }
+            JobState::Held { reason, .. } => {
+                assert!(life.journal.tickets.find(mac, life.journal.now()).is_none(), "the ticket lives on");
+                held = Some(reason);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(held, Some(HoldReason::AgentSilent));
+    assert_eq!(site.world.count("power"), 2, "it was tried twice");
+    life.journal.db.close().await;
+}
