@@ -89,7 +89,7 @@ pub fn parse(cms: &[u8]) -> Option<Vec<Certificate<'_>>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use proptest::prelude::*;
     use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, SerialNumber};
 
@@ -105,7 +105,7 @@ mod tests {
     }
 
     /// RFC 5652's shape with no signers and no content.
-    fn certs_only(certificates: &[u8]) -> Vec<u8> {
+    pub fn certs_only(certificates: &[u8]) -> Vec<u8> {
         let data = element(tag::OBJECT, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01]);
         let signed = [
             element(tag::INTEGER, &[1]),

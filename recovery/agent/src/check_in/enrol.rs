@@ -64,7 +64,15 @@ fn wrapped(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use rcgen::{CertificateSigningRequestParams, Issuer, KeyPair, SerialNumber};
+    use recovery_protocol::Problem;
+
     use super::*;
+    use crate::client::SpkiPin;
+    use crate::testing::serve_tls;
+    use crate::tpm::swtpm::SwTpm;
 
     #[test]
     fn base64_is_wrapped_as_every_server_takes_it() {
@@ -72,6 +80,49 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= 64) && text.ends_with('\n'));
         let joined: String = text.split_whitespace().collect();
         assert_eq!(STANDARD.decode(joined).unwrap(), [0xff; 100]);
+    }
+
+    /// An EST server that knows one secret and issues what it is asked for.
+    fn est_server() -> (SocketAddr, SpkiPin) {
+        let ca_key = KeyPair::generate().unwrap();
+        let issuer = Issuer::new(CertificateParams::default(), ca_key);
+        serve_tls(move |request| {
+            if request.authorization != format!("Basic {}", STANDARD.encode("press-01:once")) {
+                let problem = Problem::new(401, "unauthenticated", "No", "wrong secret", "check in again");
+                return (401, serde_json::to_vec(&problem).unwrap());
+            }
+            let text: String = String::from_utf8(request.body).unwrap().split_whitespace().collect();
+            let der = STANDARD.decode(text).unwrap();
+            // Reading the request checks its signature: the TPM made it.
+            let mut request = CertificateSigningRequestParams::from_der(&der.into()).unwrap();
+            request.params.serial_number = Some(SerialNumber::from_slice(&[0x0a, 0xbc]));
+            let certificate = request.signed_by(&issuer).unwrap();
+            (200, STANDARD.encode(certs_only::tests::certs_only(certificate.der())).into_bytes())
+        })
+    }
+
+    fn order(password: &str) -> EnrolOrder {
+        EnrolOrder {
+            job: recovery_protocol::JobId::new(1, [1; 10]),
+            path: "/.well-known/est/simpleenroll".to_owned(),
+            user: "press-01".to_owned(),
+            password: password.to_owned(),
+            common_name: "press-01".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_tpm_gets_its_certificate_with_the_right_secret_only() {
+        let machine = SwTpm::start();
+        let mut tpm = machine.tpm();
+        let key = tpm.tls_key(&[7; 32]).unwrap();
+        let (address, pin) = est_server();
+        let appliance = Appliance::new(address, pin).unwrap();
+        let issued = enrol(&appliance, &mut tpm, &key, &order("once")).unwrap();
+        assert_eq!(issued.serial, "0abc");
+        assert!(issued.pem.starts_with("-----BEGIN CERTIFICATE-----\n"));
+        let refused = enrol(&appliance, &mut tpm, &key, &order("twice")).unwrap_err();
+        assert!(refused.to_string().contains("wrong secret"), "{refused}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum TicketError {
 /// # Errors
 /// When it cannot be said whether there is one.
 pub fn read_ticket() -> Result<Option<EnrolmentTicket>, TicketError> {
-    on_esp(MsFlags::MS_RDONLY, |root| ticket_in(root))
+    on_esp(MsFlags::MS_RDONLY, ticket_in)
 }
 
 /// Removes the ticket.
@@ -59,7 +59,10 @@ pub fn read_ticket() -> Result<Option<EnrolmentTicket>, TicketError> {
 pub fn remove_ticket() -> Result<(), TicketError> {
     on_esp(MsFlags::empty(), |root| match fs::remove_file(root.join(EnrolmentTicket::ESP_PATH)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file_error(error)),
-        _ => Ok(nix::unistd::sync()),
+        _ => {
+            nix::unistd::sync();
+            Ok(())
+        }
     })
 }
 

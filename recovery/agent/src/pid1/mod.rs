@@ -11,8 +11,8 @@ pub mod modules;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
@@ -96,27 +96,55 @@ pub fn restart(screen: &Screen) -> ! {
     }
 }
 
-/// Starts loading drivers, in the background and for as long as the system lives, since buses and cables answer late.
-pub fn start_drivers(screen: &Screen) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let base = Path::new("/lib/modules").join(release.trim());
-    let mut loader = match Loader::open(&base) {
-        Ok(loader) => loader,
-        Err(error) => return screen.say(format!("no drivers in {}: {error}", base.display())),
-    };
-    let screen = screen.clone();
-    let started = Instant::now();
-    std::thread::spawn(move || {
-        let say = |line: String| screen.say(line);
-        loader.settle(say);
-        loader.load("efivarfs").into_iter().for_each(say);
-        mount_efivarfs();
-        loop {
-            let (busy, idle) = COLDPLUG;
-            std::thread::sleep(if started.elapsed() < COLDPLUG_BUSY { busy } else { idle });
-            loader.settle(say);
+/// What the driver thread has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Drivers {
+    /// When a device last appeared; `None` until the first pass is over.
+    changed: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Drivers {
+    /// Starts loading drivers, in the background and for as long as the system lives, since buses and cables answer late.
+    ///
+    /// # Errors
+    /// When the recovery system holds no driver index for this kernel.
+    pub fn start(screen: &Screen) -> std::io::Result<Self> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let mut loader = Loader::open(&Path::new("/lib/modules").join(release.trim()))?;
+        let (drivers, screen) = (Self::default(), screen.clone());
+        let started = Instant::now();
+        let changed = drivers.changed.clone();
+        std::thread::spawn(move || {
+            let say = |line: String| screen.say(line);
+            if Path::new("/sys/firmware/efi").exists() {
+                loader.load("efivarfs").into_iter().for_each(say);
+                mount_efivarfs();
+            }
+            loop {
+                let any = loader.settle(say);
+                let mut changed = changed.lock().unwrap_or_else(PoisonError::into_inner);
+                if any || changed.is_none() {
+                    *changed = Some(Instant::now());
+                }
+                drop(changed);
+                let (busy, idle) = COLDPLUG;
+                std::thread::sleep(if started.elapsed() < COLDPLUG_BUSY { busy } else { idle });
+            }
+        });
+        Ok(drivers)
+    }
+
+    /// Waits until no device has appeared for `quiet`, but not longer than `limit`.
+    pub fn wait_quiet(&self, quiet: Duration, limit: Duration) {
+        let until = Instant::now() + limit;
+        let is_quiet = || {
+            let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+            changed.is_some_and(|changed| changed.elapsed() >= quiet)
+        };
+        while !is_quiet() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
         }
-    });
+    }
 }
 
 /// The sign of life that the caretaker watches.

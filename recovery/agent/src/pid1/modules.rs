@@ -150,13 +150,15 @@ impl Loader {
     }
 
     /// Loads a driver for each device under `/sys/devices` that was not seen before, and for those that appear by it; the
-    /// network first, since it waits longest for others. Says each driver.
-    pub fn settle(&mut self, mut say: impl FnMut(String)) {
+    /// network first, since it waits longest for others. Says each driver; returns whether any device was new.
+    pub fn settle(&mut self, mut say: impl FnMut(String)) -> bool {
+        let mut any = false;
         loop {
             let mut fresh = BTreeSet::new();
             collect_modaliases(Path::new("/sys/devices"), 0, &mut fresh);
             fresh.retain(|alias| !self.seen.contains(alias));
-            let Some(urgent) = fresh.iter().map(|alias| urgency(alias)).min() else { return };
+            let Some(urgent) = fresh.iter().map(|alias| urgency(alias)).min() else { return any };
+            any = true;
             for alias in fresh.into_iter().filter(|alias| urgency(alias) == urgent) {
                 let names: Vec<String> =
                     self.modules.matching(&alias).into_iter().map(str::to_owned).collect();

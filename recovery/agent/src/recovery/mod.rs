@@ -31,7 +31,7 @@ use recovery_protocol::trust::RecoveryTrust;
 
 use crate::client::{ApiError, Appliance};
 use crate::kernel_args::KernelArgs;
-use crate::pid1::{self, Pulse};
+use crate::pid1::{self, Drivers, Pulse};
 use crate::screen::Screen;
 use crate::{identity, inventory, net};
 
@@ -39,6 +39,9 @@ use crate::{identity, inventory, net};
 const TRUST_PATH: &str = "/etc/groundstate/trust.json";
 /// Disks are waited for this long before the hello, so that the first inventory is whole.
 const DISKS_WAIT: Duration = Duration::from_secs(4);
+/// Before a disk is chosen no device may have appeared for this long; waited for at most so long.
+const DRIVERS_QUIET: Duration = Duration::from_secs(3);
+const DRIVERS_WAIT: Duration = Duration::from_secs(20);
 /// An endpoint that is refused at the hello for this long reboots: without a ticket its place is its own disk.
 const REFUSED_MAX: Duration = Duration::from_secs(5 * 60);
 /// Pause before an appliance that refused or was silent is asked again: first, and longest.
@@ -110,6 +113,7 @@ struct Recovery<'a> {
     args: KernelArgs,
     trust: RecoveryTrust,
     appliance: Appliance,
+    drivers: Drivers,
 }
 
 /// Recovers; `Ok` says why to reboot.
@@ -120,12 +124,12 @@ fn recover(screen: &Screen, pulse: &Pulse) -> anyhow::Result<String> {
     let trust: RecoveryTrust =
         serde_json::from_slice(&text).with_context(|| format!("reading {TRUST_PATH}"))?;
     screen.say(format!("site {}", trust.site));
-    pid1::start_drivers(screen);
+    let drivers = Drivers::start(screen).context("reading the driver index; build the boot kit again")?;
     let connected = network::connect(screen, pulse, args);
     let address = args.appliance.unwrap_or_else(|| network::appliance_of(&connected));
     let appliance = Appliance::new(address, trust.appliance_spki_sha256.parse()?)?;
     std::thread::spawn(move || net::keep(&connected));
-    let recovery = Recovery { screen, pulse, args, trust, appliance };
+    let recovery = Recovery { screen, pulse, args, trust, appliance, drivers };
     recovery.wait_for_disks();
     loop {
         let session = recovery.introduce()?;
@@ -140,6 +144,7 @@ fn recover(screen: &Screen, pulse: &Pulse) -> anyhow::Result<String> {
 
 impl Recovery<'_> {
     fn wait_for_disks(&self) {
+        self.drivers.wait_quiet(Duration::ZERO, DRIVERS_WAIT);
         let until = Instant::now() + DISKS_WAIT;
         while inventory::disks(Path::new("/sys/block")).is_empty() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(50));
@@ -230,6 +235,8 @@ impl Recovery<'_> {
             order.image.to_string(),
             "Leave the endpoint switched on.",
         );
+        // A disk that appears late could be the one meant, or make the choice ambiguous.
+        self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);
         let reporter = reporter::Reporter::new(&self.appliance, session, order, self.screen, self.pulse);
         let uefi = inventory::read(self.args).firmware != Firmware::Bios;
         match restore::run(order, &self.trust, uefi, &reporter) {

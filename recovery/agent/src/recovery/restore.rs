@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use images::disk::{ESP_TYPE, esp};
+use images::disk::ESP_TYPE;
+use images::disk::esp::{self, EspError};
 use images::manifest::header::AgentVersion;
 use images::restore::{
     EndpointFacts, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan, RestoreStats,
@@ -171,11 +172,18 @@ fn put_esp_files(
     range: Option<std::ops::Range<u64>>,
     files: &BTreeMap<String, Base64>,
 ) -> Result<(), Refusal> {
-    let refused = |detail: String| Refusal::new(HoldReason::DiskFailed, detail);
     for (path, content) in files {
-        let range =
-            range.clone().ok_or_else(|| refused("the EFI system partition has no place".to_owned()))?;
-        esp::put_file(target, range, path, &content.0).map_err(|error| refused(chain(&error)))?;
+        let nowhere = || "the image's EFI system partition overlaps its boot region".to_owned();
+        let range = range.clone().ok_or_else(|| Refusal::new(HoldReason::ManifestRefused, nowhere()))?;
+        esp::put_file(target, range, path, &content.0).map_err(|error| {
+            let reason = match error {
+                EspError::File { .. } | EspError::ReadBack { .. } => HoldReason::DiskFailed,
+                EspError::NotFat(_) | EspError::NotFound { .. } | EspError::TooLong { .. } => {
+                    HoldReason::ManifestRefused
+                }
+            };
+            Refusal::new(reason, chain(&error))
+        })?;
     }
     Ok(())
 }

@@ -36,6 +36,14 @@ pub enum TpmError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// There is one, and it cannot be opened: not the same as having none.
+    #[error("the TPM at {path} cannot be opened; run as root, and end what else holds it")]
+    Unopened {
+        /// Where it is.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The channel failed.
     #[error("the TPM did not answer {command}; power the endpoint off and on")]
     Channel {
@@ -73,7 +81,7 @@ fn advice(code: u32) -> &'static str {
         }
         0x9f => "the credential was made for another TPM or another attestation key",
         0x85 => "the hierarchy is disabled; enable it in the firmware's setup",
-        0x901 | 0x902 | 0x903 => "its memory is full; power the endpoint off and on",
+        0x901..=0x903 => "its memory is full; power the endpoint off and on",
         0x921 => "it is locked out after failed authorizations; clear the TPM in the firmware's setup",
         0x101 => "it is in failure mode; power the endpoint off and on, then have it replaced",
         0x922 | 0x908 | 0x90a | 0x920 | 0x923 => "it stayed busy; try again",

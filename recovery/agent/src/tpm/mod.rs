@@ -14,6 +14,7 @@
 //! It must never: take a key that is not made from the template it asked for, keep a policy session open, or try a
 //! refused command again (only a busy TPM is asked twice).
 
+use std::io;
 use std::path::Path;
 
 use recovery_protocol::tpm::wire::{Reader, Writer};
@@ -26,7 +27,7 @@ mod csr;
 mod transport;
 
 #[cfg(test)]
-mod swtpm;
+pub mod swtpm;
 #[cfg(test)]
 mod tests;
 
@@ -84,11 +85,19 @@ impl Tpm {
     /// Opens [`DEVICE`].
     ///
     /// # Errors
-    /// [`TpmError::Absent`] when the endpoint has none, or the kernel no driver for it.
+    /// [`TpmError::Absent`] when the endpoint has none, or the kernel no driver for it; [`TpmError::Unopened`] when it has
+    /// one: an endpoint with a TPM must not pass for one without.
     pub fn open() -> Result<Self, TpmError> {
-        let device = DeviceFile::open(Path::new(DEVICE));
-        let absent = |source| TpmError::Absent { path: DEVICE.to_owned(), source };
-        Ok(Self::over(Box::new(device.map_err(absent)?)))
+        Self::open_at(Path::new(DEVICE))
+    }
+
+    fn open_at(device: &Path) -> Result<Self, TpmError> {
+        let path = device.display().to_string();
+        match DeviceFile::open(device) {
+            Ok(file) => Ok(Self::over(Box::new(file))),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(TpmError::Absent { path, source }),
+            Err(source) => Err(TpmError::Unopened { path, source }),
+        }
     }
 
     /// A TPM at the end of `transport`.

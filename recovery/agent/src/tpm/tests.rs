@@ -200,10 +200,12 @@ fn a_password_on_the_hierarchy_is_named_and_heals_by_clear() {
 }
 
 #[test]
-fn an_endpoint_without_a_tpm_is_told_so() {
-    let missing = DeviceFile::open(Path::new("/nonexistent/tpmrm0")).unwrap_err();
-    let error = TpmError::Absent { path: DEVICE.to_owned(), source: missing };
-    assert!(error.to_string().contains("firmware's setup"));
+fn no_tpm_and_a_tpm_that_does_not_open_are_two_things() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = Tpm::open_at(&dir.path().join("tpmrm0")).unwrap_err();
+    assert!(matches!(none, TpmError::Absent { .. }) && none.to_string().contains("firmware's setup"));
+    // A directory is there, and cannot be opened for writing.
+    assert!(matches!(Tpm::open_at(dir.path()), Err(TpmError::Unopened { .. })));
 }
 
 #[test]
