@@ -19,6 +19,8 @@ mod hello;
 mod next;
 mod proof;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,0 +1,444 @@
+//! The agent API as an endpoint without a TPM meets it, message by message, and each thing that it must be refused.
+//! What a TPM proves is tested with [`crate::attest`], and on virtual endpoints.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use images::{ImportRequest, Role, SignedTrustRoot, SigningKey, Store, TrustRoot, keys::RoleKeys};
+use recovery_protocol::{
+    Problem,
+    agent::{
+        Assignment, BootedAs, DiskFacts, Firmware, Hello, HelloReply, Inventory, Next, PlanFacts, Report, ReportReply,
+        Reported, RestoreFacts, RestoreOrder,
+    },
+    job::{HoldReason, JobState, Stage},
+    operator::{Decision, EndpointState, EndpointView, JobView, PairRequest},
+    trust::EnrolmentTicket,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use super::{Agents, Expectations, Parts};
+use crate::{
+    boot::BootDesk,
+    clock::SystemClock,
+    config::Config,
+    control_plane::Embedded,
+    db::{self, Db},
+    evidence::EvidenceLog,
+    golden::Golden,
+    jobs::{journal::Journal, run::Runner},
+    keys::Keys,
+    live::Live,
+    power::Drivers,
+    service::{Actor, Inner, Service},
+};
+
+const MAC: &str = "52:54:00:00:00:01";
+
+struct Site {
+    _dir: TempDir,
+    journal: Arc<Journal>,
+    service: Service,
+    runner: Runner,
+    router: Router,
+}
+
+/// CRC-32 (UEFI 2.10 section 5.3.2), bit by bit: it is for one header.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// A disk with an EFI system partition and nothing else.
+fn disk() -> Vec<u8> {
+    const SECTORS: u64 = 4096;
+    let mut disk = vec![0; 512 * SECTORS as usize];
+    disk[450] = 0xee;
+    disk[454..462].copy_from_slice(&[1, 0, 0, 0, 0xff, 0x0f, 0, 0]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut entries = vec![0; 128 * 128];
+    entries[..16].copy_from_slice(&images::disk::ESP_TYPE);
+    entries[16..32].copy_from_slice(&[5; 16]);
+    entries[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    entries[40..48].copy_from_slice(&2047_u64.to_le_bytes());
+    for (at, other, table) in [(1, SECTORS - 1, 2), (SECTORS - 1, 1, SECTORS - 33)] {
+        let mut header = vec![0; 92];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[8..16].copy_from_slice(&[0, 0, 1, 0, 92, 0, 0, 0]);
+        for (place, value) in [(24, at), (32, other), (40, 34), (48, SECTORS - 34), (72, table)] {
+            header[place..place + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        header[56..72].copy_from_slice(&[7; 16]);
+        header[80..92].copy_from_slice(&[128, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0]);
+        header[88..92].copy_from_slice(&crc32(&entries).to_le_bytes());
+        let crc = crc32(&header);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        let (at, table) = (at as usize * 512, table as usize * 512);
+        disk[at..at + 92].copy_from_slice(&header);
+        disk[table..table + entries.len()].copy_from_slice(&entries);
+    }
+    disk[64 * 512..65 * 512].fill(9);
+    disk
+}
+
+fn golden_image(config: &Config, scratch: &std::path::Path) {
+    let raw = scratch.join("disk.raw");
+    std::fs::write(&raw, disk()).unwrap();
+    let store = Store::open(config.image_store()).unwrap();
+    let request = ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
+    let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap();
+    let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let mut signed = store.get_manifest(&imported.manifest.id()).unwrap();
+    signer.sign_image(&mut signed).unwrap();
+    store.put_manifest(&signed).unwrap();
+    let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
+    let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
+    let mut document = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+    document.sign(&root);
+    std::fs::write(config.trust_root(), serde_json::to_vec(&document).unwrap()).unwrap();
+}
+
+impl Site {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "data_dir = \"state\"\n[blueprints.box]\nimage = \"box\"\nenrolment = \"none\"\n";
+        let config = Arc::new(Config::parse(text, &dir.path().join("gs.toml")).unwrap());
+        let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
+        golden_image(&config, dir.path());
+        let db = Db::open(&config.data_dir.join("db")).await.unwrap();
+        let clock = Arc::new(SystemClock);
+        let evidence = EvidenceLog::new(keys.clone());
+        let journal = Arc::new(Journal::open(db.clone(), config.clone(), evidence, clock.clone()).await.unwrap());
+        let golden = Golden::open(&config.image_store(), &config.trust_root()).unwrap();
+        let live = Arc::new(Live::default());
+        let plane = Arc::new(Embedded::new(db));
+        let runner =
+            Runner::new(journal.clone(), golden.clone(), Arc::new(Drivers::default()), plane, live.clone());
+        let service = Service::new(Inner {
+            journal: journal.clone(),
+            golden: golden.clone(),
+            keys: keys.clone(),
+            live: live.clone(),
+            desk: Arc::new(BootDesk::new(journal.tickets.clone(), clock)),
+            frame_bytes: Arc::default(),
+            started_unix_ms: journal.now(),
+        });
+        let router = Agents::new(Parts {
+            journal: journal.clone(),
+            golden,
+            live,
+            keys,
+            service: service.clone(),
+            expectations: Expectations::default(),
+            http_port: 80,
+        })
+        .router();
+        let new = serde_json::json!({ "endpoint": "press-01", "macs": [MAC], "blueprint": "box" });
+        service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
+        Self { _dir: dir, journal, service, runner, router }
+    }
+
+    async fn say<M: Serialize, R: DeserializeOwned>(&self, call: &str, message: &M) -> Result<R, Problem> {
+        let request = Request::post(format!("/agent/v1/{call}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::HOST, "10.0.0.1:8443")
+            .body(Body::from(serde_json::to_vec(message).unwrap()))
+            .unwrap();
+        let (status, text) = crate::testing::read(self.router.clone().oneshot(request).await.unwrap()).await;
+        if status == StatusCode::OK {
+            Ok(serde_json::from_str(&text).unwrap())
+        } else {
+            let problem: Problem = serde_json::from_str(&text).unwrap();
+            assert_eq!(status.as_u16(), problem.status);
+            Err(problem)
+        }
+    }
+
+    async fn hello(&self, hello: &Hello) -> Result<HelloReply, Problem> {
+        self.say("hello", hello).await
+    }
+
+    async fn recover(&self) -> JobView {
+        let job = self.service.recover(&anna(), &"press-01".parse().unwrap(), Default::default()).await.unwrap();
+        self.runner.settle().await.unwrap();
+        self.service.job(job.job).await.unwrap()
+    }
+
+    async fn report(&self, session: &str, order: &RestoreOrder, what: Reported) -> Result<ReportReply, Problem> {
+        let report = Report { session: session.to_owned(), job: order.job, step_seq: order.step_seq, what };
+        self.say("report", &report).await
+    }
+
+    async fn next(&self, session: &str) -> Result<Assignment, Problem> {
+        self.say("next", &Next { session: session.to_owned() }).await
+    }
+
+    /// Hello and pairing: a session that may ask for orders.
+    async fn paired(&self) -> String {
+        let HelloReply::Pair { session, code } = self.hello(&hello(BootedAs::RecoverySystem, None)).await.unwrap()
+        else {
+            panic!("no pairing code")
+        };
+        self.pair(&code).await.unwrap();
+        session
+    }
+
+    async fn pair(&self, code: &str) -> Result<EndpointView, Problem> {
+        let request = PairRequest { code: code.to_owned() };
+        self.service.pair(&anna(), &"press-01".parse().unwrap(), request).await
+    }
+
+    async fn ordered(&self, session: &str) -> RestoreOrder {
+        match self.next(session).await.unwrap() {
+            Assignment::Restore(order) => *order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// From the first order to the reboot; the ticket that lies on the ESP then.
+    async fn restore(&self, session: &str) -> EnrolmentTicket {
+        let order = self.ordered(session).await;
+        let stats = RestoreFacts::default();
+        for what in [
+            Reported::Planned { plan: PlanFacts::default(), disk: disk_facts() },
+            Reported::Written { stats },
+            Reported::Proven { stats },
+        ] {
+            assert_eq!(self.report(session, &order, what).await.unwrap(), ReportReply::Continue);
+        }
+        // The answer waits until the runner has cleared the boot override.
+        let committed = self.report(session, &order, Reported::Committed { stats });
+        let (reply, ()) = tokio::join!(committed, async {
+            let mut changes = self.service.changes();
+            loop {
+                changes.borrow_and_update();
+                self.runner.settle().await.unwrap();
+                if self.stage(&order).await == Some(Stage::OsWait) {
+                    return;
+                }
+                changes.changed().await.unwrap();
+            }
+        });
+        assert_eq!(reply.unwrap(), ReportReply::Continue);
+        serde_json::from_slice(&order.esp_files[EnrolmentTicket::ESP_PATH].0).unwrap()
+    }
+
+    async fn stage(&self, order: &RestoreOrder) -> Option<Stage> {
+        self.service.job(order.job).await.unwrap().state.stage()
+    }
+
+    async fn kinds(&self) -> Vec<String> {
+        let lines = self.service.evidence_lines(None).await.unwrap();
+        let kind = |line: &String| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let entry: serde_json::Value = serde_json::from_str(line.get("text")?.as_str()?).unwrap();
+            Some(entry["kind"].as_str()?.to_owned())
+        };
+        lines.iter().filter_map(kind).collect()
+    }
+}
+
+fn anna() -> Actor {
+    Actor::operator("anna")
+}
+
+fn disk_facts() -> DiskFacts {
+    DiskFacts {
+        wwn: None,
+        serial: Some("S1".into()),
+        model: "test".into(),
+        size_bytes: 1 << 30,
+        sector_bytes: 512,
+        transport: "nvme".into(),
+        rotational: false,
+        removable: false,
+    }
+}
+
+fn hello(booted_as: BootedAs, ticket: Option<&str>) -> Hello {
+    let inventory = Inventory {
+        macs: vec![MAC.parse().unwrap()],
+        vendor: "v".into(),
+        product: "p".into(),
+        serial: String::new(),
+        uuid: String::new(),
+        firmware: Firmware::Bios,
+        memory_bytes: 1 << 30,
+        disks: vec![disk_facts()],
+    };
+    Hello {
+        protocol: recovery_protocol::AGENT_PROTOCOL,
+        agent_version: "0".into(),
+        booted_as,
+        inventory,
+        tpm: None,
+        enrolment_ticket: ticket.map(str::to_owned),
+    }
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+    result.unwrap_err().code
+}
+
+#[tokio::test]
+async fn an_endpoint_without_a_tpm_is_paired_restored_and_recovered() {
+    let site = Site::new().await;
+    let job = site.recover().await;
+    assert_eq!(job.state, JobState::Working { stage: Stage::AgentWait });
+    assert!(site.journal.tickets.find(MAC.parse().unwrap(), site.journal.now()).is_some());
+    assert!(job.what_now.contains("network boot"), "a person is told what to do: {}", job.what_now);
+
+    let session = site.paired().await;
+    let order = site.ordered(&session).await;
+    assert_eq!(order.manifest_urls, [format!("http://10.0.0.1/v1/manifests/{}", order.image)]);
+    assert_eq!((order.disk.min_size_bytes, order.step_seq), (4096 * 512, 1));
+    let ticket = site.restore(&session).await;
+    assert_eq!((ticket.job, ticket.appliance.as_str()), (job.job, "10.0.0.1:8443"));
+    assert!(site.journal.tickets.find(MAC.parse().unwrap(), site.journal.now()).is_none(), "the boot ticket is void");
+
+    let reply = site.hello(&hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await.unwrap();
+    assert!(matches!(reply, HelloReply::Wait { .. }));
+    site.runner.settle().await.unwrap();
+    let job = site.service.job(job.job).await.unwrap();
+    assert_eq!(job.state, JobState::Recovered);
+    assert_eq!(job.restore, Some(RestoreFacts::default()));
+    let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
+    assert_eq!(endpoint.state, EndpointState::Trusted);
+    for kind in ["order.recover", "decision.admitted", "proof.pairing", "order.restore", "report.planned", "transition"] {
+        assert!(site.kinds().await.iter().any(|k| k == kind), "no {kind} in evidence");
+    }
+
+    let again = site.hello(&hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await;
+    assert_eq!(code(again), "ticket-spent");
+}
+
+#[tokio::test]
+async fn an_unknown_endpoint_is_discovered_shown_and_gets_nothing() {
+    let site = Site::new().await;
+    let mut stranger = hello(BootedAs::RecoverySystem, None);
+    stranger.inventory.macs = vec!["02:00:00:00:00:99".parse().unwrap()];
+    assert_eq!(code(site.hello(&stranger).await), "endpoint-unknown");
+    let seen = site.service.endpoint(&"seen-020000000099".parse().unwrap()).await.unwrap();
+    assert_eq!((seen.state, seen.blueprint.as_str()), (EndpointState::Discovered, ""));
+    let order = site.service.recover(&anna(), &seen.endpoint, Default::default()).await;
+    assert_eq!(code(order), "endpoint-not-approved");
+    let new = serde_json::json!({ "endpoint": "press-02", "macs": ["02:00:00:00:00:99"], "blueprint": "box" });
+    let known = site.service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
+    assert_eq!(known.state, EndpointState::Known);
+    assert_eq!(known.inventory.map(|i| i.product).as_deref(), Some("p"), "what was seen is kept");
+    assert_eq!(site.service.endpoints().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_boot_without_and_after_a_ticket_is_refused_by_name_once_in_evidence() {
+    let site = Site::new().await;
+    let recovery = hello(BootedAs::RecoverySystem, None);
+    for _ in 0..3 {
+        assert_eq!(code(site.hello(&recovery).await), "no-boot-ticket");
+    }
+    assert_eq!(site.kinds().await.iter().filter(|kind| *kind == "refusal.agent").count(), 1);
+    site.recover().await;
+    let session = site.paired().await;
+    site.restore(&session).await;
+    assert_eq!(code(site.hello(&recovery).await), "boot-ticket-spent");
+    assert!(matches!(site.next(&session).await, Ok(Assignment::Reboot { .. })));
+}
+
+#[tokio::test]
+async fn spent_foreign_and_missing_enrolment_tickets_are_refused_by_name() {
+    let site = Site::new().await;
+    let job = site.recover().await;
+    let session = site.paired().await;
+    let first = site.restore(&session).await;
+    let golden = |ticket: Option<&str>| hello(BootedAs::GoldenSystem, ticket);
+    assert_eq!(code(site.hello(&golden(Some("made up"))).await), "ticket-foreign");
+    assert_eq!(code(site.hello(&golden(None)).await), "ticket-missing");
+    assert!(matches!(site.service.job(job.job).await.unwrap().state, JobState::Working { stage: Stage::OsWait }));
+    // Past the point of no return: the first stop holds, the second gives up and voids the ticket.
+    for _ in 0..2 {
+        site.service.cancel(&anna(), job.job, Decision::default()).await.unwrap();
+    }
+    assert_eq!(code(site.hello(&golden(Some(&first.secret))).await), "ticket-spent");
+    site.recover().await;
+    let session = site.paired().await;
+    site.restore(&session).await;
+    assert_eq!(code(site.hello(&golden(Some(&first.secret))).await), "ticket-spent", "of an earlier job");
+}
+
+#[tokio::test]
+async fn a_wrong_pairing_code_gives_nothing_and_three_end_it() {
+    let site = Site::new().await;
+    let job = site.recover().await;
+    let HelloReply::Pair { session, code: shown } =
+        site.hello(&hello(BootedAs::RecoverySystem, None)).await.unwrap()
+    else {
+        panic!("no pairing code")
+    };
+    assert!(matches!(site.next(&session).await, Ok(Assignment::Wait { why, .. }) if why.contains(&shown)));
+    let wrong = if shown == "000000" { "000001" } else { "000000" };
+    for _ in 0..3 {
+        assert_eq!(code(site.pair(wrong).await), "pairing-code-wrong");
+    }
+    assert_eq!(code(site.pair(&shown).await), "nothing-to-pair", "the code is void");
+    assert_eq!(code(site.next(&session).await), "session-unknown");
+    let state = site.service.job(job.job).await.unwrap().state;
+    assert!(matches!(state, JobState::Held { reason: HoldReason::PairingNeeded, .. }));
+}
+
+#[tokio::test]
+async fn what_the_agent_refuses_holds_the_job_with_its_words_and_stops_the_agent() {
+    let site = Site::new().await;
+    let job = site.recover().await;
+    let session = site.paired().await;
+    let order = site.ordered(&session).await;
+    let what = Reported::Refused { reason: HoldReason::DiskNotFound, detail: "no disk with serial S9".into() };
+    site.report(&session, &order, what).await.unwrap();
+    let view = site.service.job(job.job).await.unwrap();
+    assert!(matches!(view.state, JobState::Held { reason: HoldReason::DiskNotFound, .. }));
+    assert!(view.what.contains("S9") && !view.what_now.is_empty());
+    assert!(matches!(site.next(&session).await, Ok(Assignment::Stop { why }) if why.contains("S9")));
+    let late = site.report(&session, &order, Reported::Written { stats: RestoreFacts::default() }).await;
+    assert!(matches!(late, Ok(ReportReply::Abort { .. })));
+
+    // A person lets it go on: the agent that waits is asked to introduce itself again, and is not powered off.
+    site.service.resume(&anna(), job.job, Decision::default()).await.unwrap();
+    site.runner.settle().await.unwrap();
+    assert_eq!(code(site.next(&session).await), "session-unknown");
+    let session = site.paired().await;
+    assert_eq!(site.ordered(&session).await.step_seq, 2);
+}
+
+#[tokio::test]
+async fn a_stale_order_and_a_foreign_session_change_nothing() {
+    let site = Site::new().await;
+    site.recover().await;
+    let session = site.paired().await;
+    let stale = site.ordered(&session).await;
+    let order = site.ordered(&session).await;
+    assert_eq!(order.step_seq, stale.step_seq + 1);
+    let stats = RestoreFacts::default();
+    assert_eq!(code(site.report(&session, &stale, Reported::Written { stats }).await), "session-unknown");
+    assert_eq!(code(site.report("made up", &order, Reported::Written { stats }).await), "session-unknown");
+    assert_eq!(site.stage(&order).await, Some(Stage::Imaging));
+    let early = site.report(&session, &order, Reported::Committed { stats }).await;
+    assert!(matches!(early, Ok(ReportReply::Abort { .. })), "committed without a read-back");
+}
+
+#[tokio::test]
+async fn another_protocol_and_malformed_messages_are_refused_by_name() {
+    let site = Site::new().await;
+    let mut other = hello(BootedAs::RecoverySystem, None);
+    other.protocol = 99;
+    assert_eq!(code(site.hello(&other).await), "protocol-unknown");
+    let malformed = site.say::<_, HelloReply>("hello", &serde_json::json!({ "protocol": "x" })).await;
+    assert_eq!(code(malformed), "message-unreadable");
+    let row = db::job::list(&mut *site.journal.db.read().await.unwrap(), None, 1).await.unwrap();
+    assert!(row.is_empty());
+}
