@@ -139,7 +139,8 @@ fn mac_addr(mac: Mac) -> Option<MacAddr> {
 
 impl BootPolicy for BootDesk {
     fn decide(&self, request: &BootRequest) -> BootDecision {
-        let ticket = mac_addr(request.client.mac).and_then(|mac| self.tickets.find(mac, self.clock.now_unix_ms()));
+        let ticket =
+            mac_addr(request.client.mac).and_then(|mac| self.tickets.find(mac, self.clock.now_unix_ms()));
         match ticket {
             None => BootDecision::LocalDisk,
             Some(ticket) => match ticket.chain {
@@ -157,13 +158,19 @@ impl BootEvents for BootDesk {
                 format!("its firmware asks for an address ({secs} s after its network came up)")
             }),
             BootEvent::OfferSent { client, file, .. } => {
-                self.record("offer", Some(client.mac), || format!("was offered {}", file_name(file.as_deref())));
+                self.record("offer", Some(client.mac), || {
+                    format!("was offered {}", file_name(file.as_deref()))
+                });
             }
             BootEvent::AckSent { client, file, .. } => {
-                self.record("ack", Some(client.mac), || format!("was told to load {}", file_name(file.as_deref())));
+                self.record("ack", Some(client.mac), || {
+                    format!("was told to load {}", file_name(file.as_deref()))
+                });
             }
             BootEvent::NakSent { client, wanted } => {
-                self.record("nak", Some(client.mac), || format!("asked to keep {wanted}, which is not its address"));
+                self.record("nak", Some(client.mac), || {
+                    format!("asked to keep {wanted}, which is not its address")
+                });
             }
             BootEvent::TransferStarted { fetcher, name, .. } => {
                 self.record("transfer-started", fetcher.mac, || format!("loads {name}"));
@@ -183,7 +190,9 @@ impl BootEvents for BootDesk {
             }
             BootEvent::ForeignDhcpServer { server, interface, client } => {
                 tracing::warn!(%server, %interface, %client, "another DHCP server answers on this network");
-                self.record("foreign-dhcp", Some(client), || format!("was answered by another DHCP server, {server}"));
+                self.record("foreign-dhcp", Some(client), || {
+                    format!("was answered by another DHCP server, {server}")
+                });
             }
         }
     }

@@ -31,7 +31,9 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {why}; name an existing file with --config, or leave it out")]
+    #[error(
+        "cannot read the configuration {path}: {why}; name an existing file with --config, or leave it out"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -391,7 +393,9 @@ impl Config {
             if group.safety_class > 3 {
                 return Err(Wrong::new(at("safety_class"), "knows classes 0 to 3", "write 0, 1, 2 or 3"));
             }
-            for (key, value) in [("max_concurrent", group.max_concurrent), ("max_per_hour", group.max_per_hour)] {
+            for (key, value) in
+                [("max_concurrent", group.max_concurrent), ("max_per_hour", group.max_per_hour)]
+            {
                 if value == 0 {
                     return Err(Wrong::new(at(key), "is 0, so no recovery could start", "write at least 1"));
                 }
@@ -406,11 +410,19 @@ impl Config {
         for (name, hook) in &self.hooks {
             let at = |key: &str| vec!["hooks".to_owned(), name.clone(), key.to_owned()];
             if name.parse::<EndpointId>().is_err() {
-                return Err(Wrong::new(at("secret_file"), "has a source name that fits no URL", "use a-z, 0-9 and `-`"));
+                return Err(Wrong::new(
+                    at("secret_file"),
+                    "has a source name that fits no URL",
+                    "use a-z, 0-9 and `-`",
+                ));
             }
             if !hook.secret_file.is_file() {
                 let why = format!("names {}, which is no file", hook.secret_file.display());
-                return Err(Wrong::new(at("secret_file"), why, "create it with the source's secret, mode 0600"));
+                return Err(Wrong::new(
+                    at("secret_file"),
+                    why,
+                    "create it with the source's secret, mode 0600",
+                ));
             }
         }
         for (stage, seconds) in &self.stage_limits_s {
@@ -446,7 +458,11 @@ impl Config {
                     return Err(Wrong::new(at("pool"), "is missing, but dhcp is \"full\"", now));
                 }
                 (Dhcp::Off | Dhcp::Proxy, Some(_)) => {
-                    return Err(Wrong::new(at("pool"), "is set, but dhcp is not \"full\"", "remove one of the two"));
+                    return Err(Wrong::new(
+                        at("pool"),
+                        "is set, but dhcp is not \"full\"",
+                        "remove one of the two",
+                    ));
                 }
                 (Dhcp::Full, Some(pool)) if pool.first > pool.last => {
                     return Err(Wrong::new(at("pool"), "ends before it begins", "swap first and last"));
@@ -459,8 +475,16 @@ impl Config {
 
     fn check_ports(&self) -> Result<(), Wrong> {
         let l = &self.listen;
-        let tcp = [("people_port", l.people_port), ("endpoints_port", l.endpoints_port), ("http_port", l.http_port)];
-        let udp = [("dhcp_port", l.dhcp_port), ("boot_server_port", l.boot_server_port), ("tftp_port", l.tftp_port)];
+        let tcp = [
+            ("people_port", l.people_port),
+            ("endpoints_port", l.endpoints_port),
+            ("http_port", l.http_port),
+        ];
+        let udp = [
+            ("dhcp_port", l.dhcp_port),
+            ("boot_server_port", l.boot_server_port),
+            ("tftp_port", l.tftp_port),
+        ];
         for set in [tcp, udp] {
             for (n, (key, port)) in set.iter().enumerate() {
                 if *port != 0 && set[..n].iter().any(|(_, other)| other == port) {
@@ -492,9 +516,13 @@ fn line_of(text: &str, key: &[String]) -> usize {
     let mut at = root.span().start;
     let mut table = Some(root.get_ref());
     for part in key {
-        let Some((name, value)) = table.and_then(|t| t.iter().find(|(name, _)| name.get_ref() == part)) else { break };
+        let Some((name, value)) = table.and_then(|t| t.iter().find(|(name, _)| name.get_ref() == part))
+        else {
+            break;
+        };
         at = name.span().start;
-        table = value.get_ref().as_table().or_else(|| value.get_ref().as_array()?.last()?.get_ref().as_table());
+        table =
+            value.get_ref().as_table().or_else(|| value.get_ref().as_array()?.last()?.get_ref().as_table());
     }
     1 + text.get(..at).map_or(0, |before| before.matches('\n').count())
 }
@@ -525,7 +553,10 @@ mod tests {
     #[test]
     fn a_value_that_cannot_work_is_named_with_file_line_and_remedy() {
         let error = parse("[groups.a]\nmode = \"auto\"\nmax_concurrent = 0\n").unwrap_err().to_string();
-        assert!(error.contains("groundstate.toml, line 3") && error.contains("groups.a.max_concurrent"), "{error}");
+        assert!(
+            error.contains("groundstate.toml, line 3") && error.contains("groups.a.max_concurrent"),
+            "{error}"
+        );
         for bad in [
             "[[interfaces]]\nname = \"eth0\"\ndhcp = \"full\"",
             "[[interfaces]]\nname = \"eth0\"\npool = { first = \"10.0.0.1\", last = \"10.0.0.2\" }",

@@ -33,7 +33,11 @@ pub struct Registration {
 /// A control plane. No call is cancelled half way by us; each may be repeated.
 pub trait ControlPlane: Send + Sync {
     /// The endpoint's old identity is void; it must not be trusted.
-    fn fence<'a>(&'a self, endpoint: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>>;
+    fn fence<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<(), PlaneError>>;
     /// The endpoint is recovered and enrolled; it stays in quarantine until released.
     fn register<'a>(
         &'a self,
@@ -42,7 +46,11 @@ pub trait ControlPlane: Send + Sync {
         registration: &'a Registration,
     ) -> BoxFuture<'a, Result<(), PlaneError>>;
     /// The endpoint's quarantine is lifted.
-    fn release<'a>(&'a self, endpoint: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>>;
+    fn release<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<(), PlaneError>>;
 }
 
 /// The embedded control plane.
@@ -75,7 +83,11 @@ impl Embedded {
 }
 
 impl ControlPlane for Embedded {
-    fn fence<'a>(&'a self, endpoint: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
+    fn fence<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
         Box::pin(self.set(endpoint, generation, false, None))
     }
 
@@ -88,7 +100,11 @@ impl ControlPlane for Embedded {
         Box::pin(self.set(endpoint, generation, false, Some(json!(registration))))
     }
 
-    fn release<'a>(&'a self, endpoint: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
+    fn release<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
         Box::pin(self.set(endpoint, generation, true, None))
     }
 }
@@ -103,8 +119,12 @@ mod tests {
         let db = Db::open(&dir.path().join("db")).await.unwrap();
         let plane = Embedded::new(db.clone());
         let endpoint: EndpointId = "press-01".parse().unwrap();
-        let registration =
-            Registration { image: "i".into(), certificate: Some("0a".into()), ek_sha256: None, job: "j".into() };
+        let registration = Registration {
+            image: "i".into(),
+            certificate: Some("0a".into()),
+            ek_sha256: None,
+            job: "j".into(),
+        };
         plane.fence(&endpoint, 2).await.unwrap();
         plane.register(&endpoint, 2, &registration).await.unwrap();
         plane.release(&endpoint, 2).await.unwrap();

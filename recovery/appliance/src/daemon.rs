@@ -82,7 +82,9 @@ pub enum DaemonError {
         why: String,
     },
     /// A port.
-    #[error("cannot listen on {address}: {why}; stop the other program, choose another port, or grant CAP_NET_BIND_SERVICE")]
+    #[error(
+        "cannot listen on {address}: {why}; stop the other program, choose another port, or grant CAP_NET_BIND_SERVICE"
+    )]
     Bind {
         /// Where.
         address: SocketAddr,
@@ -126,10 +128,8 @@ pub fn log_to_stderr() {
 /// # Errors
 /// [`DaemonError`]: what is wrong, before any port is bound; or which task stopped by itself.
 pub fn serve(config: Config) -> Result<(), DaemonError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(part("the task runtime"))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(part("the task runtime"))?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let appliance = Appliance::open(config).await?;
@@ -175,7 +175,8 @@ impl Appliance {
         };
         let db = Db::open(&config.data_dir.join("groundstate.db")).await?;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
-        let journal = Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
+        let journal =
+            Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
         let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock));
@@ -197,11 +198,31 @@ impl Appliance {
             frame_bytes: Arc::clone(&frame_bytes),
             started_unix_ms,
         });
-        let authority = enrol::ca::Authority::open(&config.data_dir.join("ca"), config.site.as_str(), started_unix_ms / 1000)
-            .map_err(part("the certificate authority"))?;
-        let drills = Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
+        let authority = enrol::ca::Authority::open(
+            &config.data_dir.join("ca"),
+            config.site.as_str(),
+            started_unix_ms / 1000,
+        )
+        .map_err(part("the certificate authority"))?;
+        let drills =
+            Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
         let authority = Arc::new(authority);
-        Ok(Self { config, keys, journal, golden, live, desk, service, runner, authority, drills, hooks, kit, interfaces, frame_bytes })
+        Ok(Self {
+            config,
+            keys,
+            journal,
+            golden,
+            live,
+            desk,
+            service,
+            runner,
+            authority,
+            drills,
+            hooks,
+            kit,
+            interfaces,
+            frame_bytes,
+        })
     }
 
     async fn bind(self) -> Result<Bound, DaemonError> {
@@ -232,9 +253,11 @@ impl Appliance {
         let (drills, rehearser) = self.drills;
         let (hooks, confirmations) = self.hooks;
         let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks)).router();
-        let for_endpoints = agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
+        let for_endpoints =
+            agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
         let tls_config = |root| {
-            tls::server_config(&self.keys.tls_cert_pem, &self.keys.tls_key_pem, root).map_err(part("the TLS key"))
+            tls::server_config(&self.keys.tls_cert_pem, &self.keys.tls_key_pem, root)
+                .map_err(part("the TLS key"))
         };
         Ok(Bound {
             people: (people, tls_config(None)?, for_people),
@@ -250,7 +273,10 @@ impl Appliance {
     }
 
     /// The boot layer: none without an interface.
-    fn bind_boot(&self, agent_port: u16) -> Result<(Option<pxe::Server>, Vec<SocketAddr>, Expectations), DaemonError> {
+    fn bind_boot(
+        &self,
+        agent_port: u16,
+    ) -> Result<(Option<pxe::Server>, Vec<SocketAddr>, Expectations), DaemonError> {
         if self.interfaces.is_empty() {
             tracing::warn!("no interface is configured: no endpoint can boot from this appliance");
             return Ok((None, Vec::new(), Expectations::default()));
@@ -281,7 +307,8 @@ impl Appliance {
         let desk = Arc::clone(&self.desk);
         let files = Files::new(self.golden.clone(), Arc::clone(&self.frame_bytes));
         let server = pxe::Server::bind(config, table, desk.clone(), desk)?.with_handler(files.handler());
-        let http = server.ports().map(|(addr, ports)| SocketAddr::new(IpAddr::V4(addr), ports.http)).collect();
+        let http =
+            server.ports().map(|(addr, ports)| SocketAddr::new(IpAddr::V4(addr), ports.http)).collect();
         Ok((Some(server), http, expectations))
     }
 }

@@ -177,7 +177,9 @@ mod tests {
         let log = EvidenceLog::new(keys.clone());
         let mut tx = db.begin().await.unwrap();
         for n in 0..70 {
-            log.append(&mut tx, n, Fact::new("order.recover", "operator:anna", json!({ "n": n }))).await.unwrap();
+            log.append(&mut tx, n, Fact::new("order.recover", "operator:anna", json!({ "n": n })))
+                .await
+                .unwrap();
         }
         log.checkpoint(&mut tx).await.unwrap();
         log.append(&mut tx, 71, Fact::new("transition", "appliance", json!({}))).await.unwrap();

@@ -22,7 +22,9 @@ pub enum GoldenError {
     #[error("the image store failed: {0}")]
     Store(#[from] StoreError),
     /// No trust root.
-    #[error("the image trust root {path} cannot be used: {why}; place it there, or name it with trust_root_file")]
+    #[error(
+        "the image trust root {path} cannot be used: {why}; place it there, or name it with trust_root_file"
+    )]
     TrustRoot {
         /// The file.
         path: PathBuf,
@@ -75,7 +77,8 @@ impl Golden {
     /// [`GoldenError`].
     pub async fn list(&self) -> Result<Vec<ImageView>, GoldenError> {
         self.blocking(|golden| {
-            let mut views = golden.store.list()?.into_iter().map(|id| golden.view(id)).collect::<Result<Vec<_>, _>>()?;
+            let mut views =
+                golden.store.list()?.into_iter().map(|id| golden.view(id)).collect::<Result<Vec<_>, _>>()?;
             views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
             Ok(views)
         })
@@ -89,7 +92,8 @@ impl Golden {
     /// [`GoldenError::Missing`] where nothing has the name.
     pub async fn choose(&self, blueprint: &Blueprint) -> Result<Choice, GoldenError> {
         let fits = |view: &ImageView| {
-            view.name == blueprint.image && blueprint.version.as_ref().is_none_or(|version| *version == view.version)
+            view.name == blueprint.image
+                && blueprint.version.as_ref().is_none_or(|version| *version == view.version)
         };
         let wanted = || match &blueprint.version {
             Some(version) => format!("{} {version}", blueprint.image),

@@ -135,11 +135,20 @@ async fn crowded(
     let (most, hourly, breaker) =
         (u64::from(group.max_concurrent), u64::from(group.max_per_hour), u64::from(group.breaker_failures));
     Ok(if load.open >= most {
-        Some(format!("{} endpoints of group {name} are in recovery; at most {most} (max_concurrent)", load.open))
+        Some(format!(
+            "{} endpoints of group {name} are in recovery; at most {most} (max_concurrent)",
+            load.open
+        ))
     } else if load.begun >= hourly {
-        Some(format!("{} recoveries in group {name} within an hour; at most {hourly} (max_per_hour)", load.begun))
+        Some(format!(
+            "{} recoveries in group {name} within an hour; at most {hourly} (max_per_hour)",
+            load.begun
+        ))
     } else if breaker > 0 && load.troubled >= breaker {
-        Some(format!("{} recoveries in group {name} failed or were held within an hour (breaker)", load.troubled))
+        Some(format!(
+            "{} recoveries in group {name} failed or were held within an hour (breaker)",
+            load.troubled
+        ))
     } else {
         None
     })
@@ -175,6 +184,9 @@ async fn common_mode(
         all.iter().filter(|e| e.record.group == name && e.id != *endpoint).map(|e| &e.id).collect();
     let failing = 1 + db::trigger::failing(conn, &others, at.saturating_sub(COMMON_MODE_MS)).await?;
     let most = u64::from(group.common_mode);
-    Ok((most > 0 && failing >= most)
-        .then(|| format!("{failing} endpoints of group {name} failed within 15 minutes: suspect a rollout (common_mode)")))
+    Ok((most > 0 && failing >= most).then(|| {
+        format!(
+            "{failing} endpoints of group {name} failed within 15 minutes: suspect a rollout (common_mode)"
+        )
+    }))
 }

@@ -15,7 +15,9 @@ pub enum InterfaceError {
     #[error("the system does not list its network interfaces: {0}")]
     List(nix::Error),
     /// The interface has no IPv4 address, or there is none of that name.
-    #[error("interface `{0}` has no IPv4 address; give it one (`ip addr add …`) or correct [[interfaces]] name")]
+    #[error(
+        "interface `{0}` has no IPv4 address; give it one (`ip addr add …`) or correct [[interfaces]] name"
+    )]
     NoAddress(String),
 }
 
@@ -49,7 +51,8 @@ pub fn for_boot(config: &Config) -> Result<Vec<pxe::Interface>, InterfaceError> 
 
 fn one(wanted: &Interface) -> Result<pxe::Interface, InterfaceError> {
     let found = getifaddrs().map_err(InterfaceError::List)?.find_map(|interface| {
-        let addr: Ipv4Addr = interface.address.filter(|_| interface.interface_name == wanted.name)?.as_sockaddr_in()?.ip();
+        let addr: Ipv4Addr =
+            interface.address.filter(|_| interface.interface_name == wanted.name)?.as_sockaddr_in()?.ip();
         let mask = interface.netmask.and_then(|mask| Some(mask.as_sockaddr_in()?.ip()))?;
         Some((addr, u32::from(mask).count_ones()))
     });

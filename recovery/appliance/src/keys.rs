@@ -48,7 +48,9 @@ pub enum KeyError {
         mode: u32,
     },
     /// A file holds no usable key.
-    #[error("{path} holds no usable key: {why}; restore it from a backup, or remove it to have a new one made")]
+    #[error(
+        "{path} holds no usable key: {why}; restore it from a backup, or remove it to have a new one made"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -78,7 +80,10 @@ pub struct Keys {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("spki_sha256", &self.spki_sha256).field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("spki_sha256", &self.spki_sha256)
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,20 +96,24 @@ impl Keys {
         private_dir(data_dir)?;
         let key_path = data_dir.join("tls.key");
         let tls_key_pem = text_or_make(&key_path, || {
-            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Random)?;
+            let key =
+                rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Random)?;
             Ok(key.serialize_pem())
         })?;
         let damaged = |path: &Path, why: String| KeyError::Damaged { path: path.to_owned(), why };
-        let tls_key = rcgen::KeyPair::from_pem(&tls_key_pem).map_err(|e| damaged(&key_path, e.to_string()))?;
+        let tls_key =
+            rcgen::KeyPair::from_pem(&tls_key_pem).map_err(|e| damaged(&key_path, e.to_string()))?;
         let tls_cert_pem = certificate(&data_dir.join("tls.crt"), &tls_key, names, addresses)?;
         let evidence_path = data_dir.join("evidence.key");
         let evidence_der = bytes_or_make(&evidence_path, || {
-            let document = Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new()).map_err(|_| KeyError::Random)?;
+            let document =
+                Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new()).map_err(|_| KeyError::Random)?;
             Ok(document.as_ref().to_vec())
         })?;
         let evidence =
             Ed25519KeyPair::from_pkcs8(&evidence_der).map_err(|e| damaged(&evidence_path, e.to_string()))?;
-        let operator_token = text_or_make(&Self::token_path(data_dir), || Ok(secret()? + "\n"))?.trim().to_owned();
+        let operator_token =
+            text_or_make(&Self::token_path(data_dir), || Ok(secret()? + "\n"))?.trim().to_owned();
         if operator_token.len() < 32 {
             return Err(damaged(&Self::token_path(data_dir), "the token is too short".to_owned()));
         }

@@ -113,7 +113,12 @@ impl Live {
     /// The counts of a family.
     pub fn counts(&self, family: &str) -> Vec<(String, u64)> {
         let inner = self.inner();
-        inner.counts.iter().filter(|((f, _), _)| *f == family).map(|((_, kind), n)| (kind.clone(), *n)).collect()
+        inner
+            .counts
+            .iter()
+            .filter(|((f, _), _)| *f == family)
+            .map(|((_, kind), n)| (kind.clone(), *n))
+            .collect()
     }
 }
 

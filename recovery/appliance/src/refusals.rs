@@ -29,12 +29,24 @@ impl From<KeyError> for Problem {
 impl From<GoldenError> for Problem {
     fn from(error: GoldenError) -> Self {
         let (status, code, title) = match &error {
-            GoldenError::Missing { .. } => (409, "image-missing", "There is no golden image for this endpoint"),
+            GoldenError::Missing { .. } => {
+                (409, "image-missing", "There is no golden image for this endpoint")
+            }
             GoldenError::Refused(_) => (409, "image-not-trusted", "The golden image is not trusted"),
-            GoldenError::TrustRoot { .. } => (409, "trust-root-missing", "The image trust root cannot be used"),
-            GoldenError::Store(_) | GoldenError::Interrupted => (500, "image-store-failed", "The image store failed"),
+            GoldenError::TrustRoot { .. } => {
+                (409, "trust-root-missing", "The image trust root cannot be used")
+            }
+            GoldenError::Store(_) | GoldenError::Interrupted => {
+                (500, "image-store-failed", "The image store failed")
+            }
         };
-        Self::new(status, code, title, error.to_string(), "look at `groundstate image list`, mend the cause, try again")
+        Self::new(
+            status,
+            code,
+            title,
+            error.to_string(),
+            "look at `groundstate image list`, mend the cause, try again",
+        )
     }
 }
 
@@ -72,5 +84,11 @@ pub fn unknown_job(job: JobId) -> Problem {
 /// No such endpoint.
 pub fn unknown_endpoint(endpoint: &EndpointId) -> Problem {
     let remedy = "look at `groundstate endpoint list`, or add it";
-    Problem::new(404, "unknown-endpoint", "There is no such endpoint", format!("{endpoint} is not on record"), remedy)
+    Problem::new(
+        404,
+        "unknown-endpoint",
+        "There is no such endpoint",
+        format!("{endpoint} is not on record"),
+        remedy,
+    )
 }

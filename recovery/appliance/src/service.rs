@@ -22,7 +22,8 @@ use images::ImageId;
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     operator::{
-        Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest, RecoverRequest, StatusView,
+        Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest, RecoverRequest,
+        StatusView,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -76,12 +77,6 @@ impl Actor {
     #[must_use]
     pub fn trigger(source: &str) -> Self {
         Self { name: format!("trigger:{source}") }
-    }
-
-    /// The appliance itself.
-    #[must_use]
-    pub fn appliance() -> Self {
-        Self { name: "appliance".to_owned() }
     }
 }
 
@@ -329,13 +324,23 @@ impl Service {
     }
 
     /// Start a rehearsal recovery; `drill` is the drill's id.
-    pub async fn propose_drill(&self, actor: &Actor, permit: DrillPermit, drill: &str) -> Result<JobView, Problem> {
+    pub async fn propose_drill(
+        &self,
+        actor: &Actor,
+        permit: DrillPermit,
+        drill: &str,
+    ) -> Result<JobView, Problem> {
         orders::rehearse(&self.0, actor, permit, drill).await
     }
 
     /// Redeem a one-time EST secret for a CSR's public key (SPKI, DER). The same key again is granted again; another
     /// key, a spent, foreign or expired secret: refused, named, in evidence.
-    pub async fn redeem_est(&self, user: &str, password: &str, csr_spki_der: &[u8]) -> Result<EstGrant, Problem> {
+    pub async fn redeem_est(
+        &self,
+        user: &str,
+        password: &str,
+        csr_spki_der: &[u8],
+    ) -> Result<EstGrant, Problem> {
         enrolment::redeem(&self.0, user, password, csr_spki_der).await
     }
 
@@ -394,7 +399,11 @@ impl Service {
         Ok(Figures {
             endpoints: db::endpoint::count_by_state(&mut conn).await?,
             jobs_open: jobs_open.into_iter().collect(),
-            jobs_over: db::job::count_by_state(&mut conn).await?.into_iter().filter(|(s, _)| over(s)).collect(),
+            jobs_over: db::job::count_by_state(&mut conn)
+                .await?
+                .into_iter()
+                .filter(|(s, _)| over(s))
+                .collect(),
             boot_requests: self.0.desk.counts(),
             attestations: self.0.live.counts("attestation"),
             refusals: self.0.live.counts("refusal"),

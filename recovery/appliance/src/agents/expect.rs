@@ -21,7 +21,13 @@ pub struct Expectations {
 impl Expectations {
     /// From a boot kit, the table that is served, and the addresses and port at which agents reach us.
     #[must_use]
-    pub fn new(kit: &BootKit, table: &Artefacts, addresses: &[Ipv4Addr], agent_port: u16, kernel_args: &str) -> Self {
+    pub fn new(
+        kit: &BootKit,
+        table: &Artefacts,
+        addresses: &[Ipv4Addr],
+        agent_port: u16,
+        kernel_args: &str,
+    ) -> Self {
         let mut ways = Vec::new();
         for address in addresses {
             let args = format!("gs.appliance={address}:{agent_port} {kernel_args}");
@@ -77,7 +83,12 @@ fn by_unified_image(kit: &BootKit, measured: &[Measured], args: &str) -> Vec<Mea
     let passed = format!("{} {args}", BootKit::UKI);
     for text in [kit.command_line.as_str(), passed.as_str(), args] {
         for pcr in [9, 12] {
-            way.push(measurement(pcr, load_options(text), Need::Optional, format!("kernel arguments `{text}`")));
+            way.push(measurement(
+                pcr,
+                load_options(text),
+                Need::Optional,
+                format!("kernel arguments `{text}`"),
+            ));
         }
     }
     way
@@ -104,7 +115,12 @@ fn by_shim(measured: &[Measured], table: &Artefacts, address: Ipv4Addr, args: &s
     }
     for path in [format!("(tftp,{address})/{}", BootKit::KERNEL), format!("/{}", BootKit::KERNEL)] {
         let line = format!("{path} {args}");
-        way.push(measurement(8, Sha256::of(line.as_bytes()), Need::Optional, format!("kernel started as `{line}`")));
+        way.push(measurement(
+            8,
+            Sha256::of(line.as_bytes()),
+            Need::Optional,
+            format!("kernel started as `{line}`"),
+        ));
     }
     way
 }

@@ -135,7 +135,11 @@ fn send(
     Ok(())
 }
 
-fn flush(piece: &mut Vec<u8>, sender: &mpsc::Sender<Result<Bytes, BodyError>>, sent_bytes: &AtomicU64) -> bool {
+fn flush(
+    piece: &mut Vec<u8>,
+    sender: &mpsc::Sender<Result<Bytes, BodyError>>,
+    sent_bytes: &AtomicU64,
+) -> bool {
     let bytes = Bytes::from(std::mem::take(piece));
     sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     sender.blocking_send(Ok(bytes)).is_ok()
@@ -148,7 +152,8 @@ fn bytes_answer(body: Body) -> Response<Body> {
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(format!("{text}\n"))).map_err(never).boxed_unsync());
+    let mut response =
+        Response::new(Full::new(Bytes::from(format!("{text}\n"))).map_err(never).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -57,7 +57,8 @@ pub async fn hello(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem>
             return Err(agents.refuse_in(tx, error.into(), id.as_ref(), None).await);
         }
     };
-    let row = db::job::get(tx.conn(), ticket.job).await?.ok_or_else(|| Problem::from(TicketError::Foreign))?;
+    let row =
+        db::job::get(tx.conn(), ticket.job).await?.ok_or_else(|| Problem::from(TicketError::Foreign))?;
     let (id, job) = (row.job.endpoint.clone(), row.job.id);
     if let Err(error) = tickets::usable(&ticket, &ek) {
         // The endpoint itself, before it removed the ticket that it used.
@@ -70,7 +71,8 @@ pub async fn hello(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem>
         }
         return Err(agents.refuse_in(tx, error.into(), Some(&id), Some(job)).await);
     }
-    let mut endpoint = db::endpoint::get(tx.conn(), &id).await?.ok_or_else(|| Problem::from(TicketError::Foreign))?;
+    let mut endpoint =
+        db::endpoint::get(tx.conn(), &id).await?.ok_or_else(|| Problem::from(TicketError::Foreign))?;
     endpoint.inventory = Some(hello.inventory.clone());
     endpoint.seen = Some(tx.at);
     db::endpoint::put(tx.conn(), &endpoint).await?;
@@ -78,7 +80,10 @@ pub async fn hello(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem>
         Ok(_) => {}
         Err(JournalError::Refused(Refusal::Over | Refusal::NotNow(_))) => {
             tx.commit().await?;
-            return Ok(wait(if row.job.state.is_over() { 60 } else { 3 }, "the appliance is not ready for this yet"));
+            return Ok(wait(
+                if row.job.state.is_over() { 60 } else { 3 },
+                "the appliance is not ready for this yet",
+            ));
         }
         Err(error) => return Err(error.into()),
     }
@@ -127,7 +132,12 @@ fn held_or_over<T>(result: Result<T, JournalError>) -> Result<(), Problem> {
 }
 
 /// A check-in without a ticket: an endpoint that was recovered before proves itself again.
-async fn again(agents: &Agents, mut tx: JournalTx<'_>, hello: Hello, ek: &str) -> Result<HelloReply, Problem> {
+async fn again(
+    agents: &Agents,
+    mut tx: JournalTx<'_>,
+    hello: Hello,
+    ek: &str,
+) -> Result<HelloReply, Problem> {
     let every = agents.0.journal.config.attest_every_s;
     let by_ek = if ek.is_empty() { None } else { db::endpoint::by_ek(tx.conn(), ek).await? };
     let found = match by_ek {
@@ -140,7 +150,8 @@ async fn again(agents: &Agents, mut tx: JournalTx<'_>, hello: Hello, ek: &str) -
     let id = endpoint.id.clone();
     if endpoint.ek_sha256.as_deref().is_some_and(|pinned| pinned != ek) {
         let detail = format!("the TPM on record of {id} is another one");
-        let problem = Problem::new(403, "identity-changed", "This is not the endpoint on record", detail, ISOLATE);
+        let problem =
+            Problem::new(403, "identity-changed", "This is not the endpoint on record", detail, ISOLATE);
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }
     endpoint.inventory = Some(hello.inventory.clone());
@@ -149,7 +160,8 @@ async fn again(agents: &Agents, mut tx: JournalTx<'_>, hello: Hello, ek: &str) -
     if let Some(row) = db::job::open_of(tx.conn(), &id).await? {
         let expected = matches!(row.job.state, JobState::Working { stage } if (Stage::OsWait..=Stage::Enrolling).contains(&stage));
         if expected {
-            let detail = "a restored system is expected with the ticket of its restore, and this one shows none";
+            let detail =
+                "a restored system is expected with the ticket of its restore, and this one shows none";
             let remedy = "let it start from the disk that was restored; if it did, recover it again";
             let problem = Problem::new(403, "ticket-missing", "No enrolment ticket", detail, remedy);
             return Err(agents.refuse_in(tx, problem, Some(&id), Some(row.job.id)).await);
@@ -187,7 +199,8 @@ pub async fn proof(
         }
         None => {
             if let Some(detail) = identity {
-                let problem = Problem::new(403, "identity-changed", "Not the endpoint on record", detail, ISOLATE);
+                let problem =
+                    Problem::new(403, "identity-changed", "Not the endpoint on record", detail, ISOLATE);
                 return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), None).await);
             }
             proven_again(agents, tx, asked, endpoint).await
@@ -271,8 +284,15 @@ async fn first(
 }
 
 fn no_key() -> Problem {
-    let detail = "the proof of a restored system brings the TLS key that is to be enrolled, and this one brings none";
-    Problem::new(400, "tls-key-missing", "No key to enrol", detail, "put the agent of this version into the golden image")
+    let detail =
+        "the proof of a restored system brings the TLS key that is to be enrolled, and this one brings none";
+    Problem::new(
+        400,
+        "tls-key-missing",
+        "No key to enrol",
+        detail,
+        "put the agent of this version into the golden image",
+    )
 }
 
 fn key_refused(detail: String) -> Problem {
@@ -343,7 +363,8 @@ async fn proven_again(
         return Ok(ProofReply::Accepted { again_in_seconds: every });
     };
     agents.0.live.count("attestation", HoldReason::GoldenNotProven.code());
-    let problem = Problem::new(403, "golden-not-proven", "Not what the golden image predicts", detail.clone(), ISOLATE);
+    let problem =
+        Problem::new(403, "golden-not-proven", "Not what the golden image predicts", detail.clone(), ISOLATE);
     let problem = agents.refuse_in(tx, problem, Some(&endpoint.id), None).await;
     if agents.0.live.failed(&endpoint.id) >= FAILURES {
         report_integrity(agents, &asked.session, &endpoint, detail).await?;

@@ -67,7 +67,9 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
         return Err(agents.refuse_in(tx, not_approved(&id), Some(&id), None).await);
     }
     let Some(row) = db::job::open_of(tx.conn(), &id).await? else {
-        return Err(agents.refuse_in(tx, no_ticket(&id, "no recovery of it is under way"), Some(&id), None).await);
+        return Err(agents
+            .refuse_in(tx, no_ticket(&id, "no recovery of it is under way"), Some(&id), None)
+            .await);
     };
     let job = row.job.id;
     let wait = |seconds, why: &str| Ok(HelloReply::Wait { seconds, why: why.to_owned() });
@@ -91,19 +93,21 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
         JobState::Working { .. } if !agents.0.journal.tickets.holds(job) => {
             Err(agents.refuse_in(tx, no_ticket(&id, "its ticket is void"), Some(&id), Some(job)).await)
         }
-        JobState::Working { .. } | JobState::Recovered | JobState::Cancelled { .. } | JobState::Failed { .. } => {
-            match hello.tpm {
-                None => {
-                    tx.event(job, "agent", What::PairingShown).await?;
-                    let endpoint = db::endpoint::get(tx.conn(), &id).await?.unwrap_or(endpoint);
-                    show_code(tx, endpoint, job).await
-                }
-                Some(tpm) => {
-                    tx.event(job, "agent", What::AgentHello).await?;
-                    challenge(agents, tx, &id, Some(job), hello.inventory.firmware, &tpm, Asking::RecoverySystem).await
-                }
+        JobState::Working { .. }
+        | JobState::Recovered
+        | JobState::Cancelled { .. }
+        | JobState::Failed { .. } => match hello.tpm {
+            None => {
+                tx.event(job, "agent", What::PairingShown).await?;
+                let endpoint = db::endpoint::get(tx.conn(), &id).await?.unwrap_or(endpoint);
+                show_code(tx, endpoint, job).await
             }
-        }
+            Some(tpm) => {
+                tx.event(job, "agent", What::AgentHello).await?;
+                challenge(agents, tx, &id, Some(job), hello.inventory.firmware, &tpm, Asking::RecoverySystem)
+                    .await
+            }
+        },
     }
 }
 
@@ -217,7 +221,9 @@ pub async fn discover(agents: &Agents, mut tx: JournalTx<'_>, inventory: &Invent
 }
 
 async fn try_discover(tx: &mut JournalTx<'_>, inventory: &Inventory) -> Result<Option<EndpointId>, Problem> {
-    let Some(first) = inventory.macs.iter().find(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]) else { return Ok(None) };
+    let Some(first) = inventory.macs.iter().find(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]) else {
+        return Ok(None);
+    };
     let all = db::endpoint::all(tx.conn()).await?;
     if all.iter().filter(|e| e.state == EndpointState::Discovered).count() >= DISCOVERED_MOST {
         return Ok(None);
@@ -265,6 +271,7 @@ fn no_ticket(id: &EndpointId, why: &str) -> Problem {
 
 /// A TPM that cannot be asked.
 pub fn tpm_unfit(error: &attest::IdentityError) -> Problem {
-    let remedy = "use the agent that this appliance serves; if it persists, the TPM is faulty: replace the board";
+    let remedy =
+        "use the agent that this appliance serves; if it persists, the TPM is faulty: replace the board";
     Problem::new(403, "tpm-unfit", "The TPM's keys are not as they must be", error.to_string(), remedy)
 }

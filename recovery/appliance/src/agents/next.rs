@@ -58,7 +58,9 @@ pub async fn take(agents: &Agents, at: SocketAddr, next: Next) -> Result<Assignm
         JobState::Working { stage } if *stage < Stage::AgentWait => Ok(wait(2, stage.label())),
         JobState::Working { stage } if *stage <= Stage::ReadBack => Err(session_unknown()),
         JobState::Working { stage: Stage::Disarming } => Ok(wait(1, Stage::Disarming.label())),
-        JobState::Working { .. } => Ok(Assignment::Reboot { why: "The golden image is on the disk.".to_owned() }),
+        JobState::Working { .. } => {
+            Ok(Assignment::Reboot { why: "The golden image is on the disk.".to_owned() })
+        }
     }
 }
 
@@ -126,7 +128,8 @@ async fn make(
         esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), Base64(text));
     }
     let http = SocketAddr::new(at.ip(), agents.0.http_port);
-    let base = if http.port() == 80 { format!("http://{}", url_host(&http)) } else { format!("http://{http}") };
+    let base =
+        if http.port() == 80 { format!("http://{}", url_host(&http)) } else { format!("http://{http}") };
     Ok(RestoreOrder {
         job,
         step_seq: row.job.step_seq,

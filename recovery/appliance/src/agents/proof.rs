@@ -60,8 +60,10 @@ pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> 
     };
     let opened = keys::spki_sha256(&proof.activated.0);
     if !bool::from(opened.as_bytes().ct_eq(session.record.secret_hash.as_bytes())) {
-        let detail = "the endpoint did not open the credential: its attestation key is not in the TPM that it names";
-        let problem = Problem::new(403, "credential-not-opened", "The TPM did not prove itself", detail, ISOLATE);
+        let detail =
+            "the endpoint did not open the credential: its attestation key is not in the TPM that it names";
+        let problem =
+            Problem::new(403, "credential-not-opened", "The TPM did not prove itself", detail, ISOLATE);
         agents.0.live.count("attestation", "credential");
         return Err(agents.refuse_in(tx, problem, Some(&id), job).await);
     }
@@ -117,7 +119,11 @@ pub async fn hold(
 }
 
 /// Whether this TPM may speak for the endpoint: it is the pinned one, or none is pinned and no other endpoint has it.
-pub async fn identity(tx: &mut JournalTx<'_>, endpoint: &Endpoint, ek_sha256: &str) -> Result<Option<String>, Problem> {
+pub async fn identity(
+    tx: &mut JournalTx<'_>,
+    endpoint: &Endpoint,
+    ek_sha256: &str,
+) -> Result<Option<String>, Problem> {
     if let Some(pinned) = &endpoint.ek_sha256 {
         return Ok((pinned != ek_sha256).then(|| format!("the TPM is {ek_sha256}, on record is {pinned}")));
     }
@@ -130,7 +136,11 @@ pub fn baseline(endpoint: &Endpoint) -> Option<FirmwareBaseline> {
     endpoint.baseline.clone().and_then(|value| serde_json::from_value(value).ok())
 }
 
-async fn recovery_system(agents: &Agents, mut tx: JournalTx<'_>, asked: Asked) -> Result<ProofReply, Problem> {
+async fn recovery_system(
+    agents: &Agents,
+    mut tx: JournalTx<'_>,
+    asked: Asked,
+) -> Result<ProofReply, Problem> {
     let Asked { mut session, quote, .. } = asked;
     let job = session.job.ok_or_else(session_unknown)?;
     let mut endpoint = db::endpoint::get(tx.conn(), &session.endpoint).await?.ok_or_else(session_unknown)?;
@@ -170,7 +180,8 @@ async fn recovery_system(agents: &Agents, mut tx: JournalTx<'_>, asked: Asked) -
 
 /// Hold the quote against each way in which our boot kit can have been booted; the best one counts.
 fn judged(agents: &Agents, quote: &VerifiedQuote, firmware: Option<FirmwareBaseline>) -> Verdict {
-    let expected = |measurements| BootExpectation { measurements, firmware: firmware.clone(), ..Default::default() };
+    let expected =
+        |measurements| BootExpectation { measurements, firmware: firmware.clone(), ..Default::default() };
     let verdicts = agents.0.expectations.ways().map(|way| attest::judge(quote, &expected(way.to_vec())));
     let best = verdicts.min_by_key(|verdict| verdict.findings.len());
     best.unwrap_or_else(|| attest::judge(quote, &expected(Vec::new())))
@@ -195,7 +206,10 @@ pub async fn note_quote(
     Ok(tx.note(fact).await?)
 }
 
-async fn mode_of(tx: &mut JournalTx<'_>, job: Option<JobId>) -> Result<recovery_protocol::operator::Mode, Problem> {
+async fn mode_of(
+    tx: &mut JournalTx<'_>,
+    job: Option<JobId>,
+) -> Result<recovery_protocol::operator::Mode, Problem> {
     let row = match job {
         Some(job) => db::job::get(tx.conn(), job).await?,
         None => None,

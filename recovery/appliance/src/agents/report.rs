@@ -40,8 +40,11 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
     let job = report.job;
     let milestone = match report.what {
         Reported::Progress { activity, done_bytes, total_bytes } => {
-            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
-            let moving = matches!(row.job.state, JobState::Working { stage: Stage::Imaging | Stage::ReadBack });
+            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
+                .await?
+                .ok_or_else(session_unknown)?;
+            let moving =
+                matches!(row.job.state, JobState::Working { stage: Stage::Imaging | Stage::ReadBack });
             if !moving {
                 return Ok(abort(&row.job.state));
             }
@@ -56,7 +59,11 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Enrolled { .. } => return Err(out_of_place()),
         Reported::Planned { plan, disk } => {
             let facts = json!({ "plan": plan, "disk": disk });
-            agents.0.journal.note(Fact::new("report.planned", "agent", facts).about(&session.endpoint).of(Some(job))).await?;
+            agents
+                .0
+                .journal
+                .note(Fact::new("report.planned", "agent", facts).about(&session.endpoint).of(Some(job)))
+                .await?;
             Restored::Planned(plan)
         }
         Reported::Written { stats } => Restored::Written(stats),
@@ -69,7 +76,9 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Ok(_) | Err(JournalError::Refused(Refusal::Repeated)) => ReportReply::Continue,
         Err(JournalError::Refused(Refusal::Session | Refusal::Order { .. })) => return Err(session_unknown()),
         Err(JournalError::Refused(_)) => {
-            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
+            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
+                .await?
+                .ok_or_else(session_unknown)?;
             abort(&row.job.state)
         }
         Err(error) => return Err(error.into()),
@@ -131,7 +140,8 @@ async fn refused(
     ];
     let reason = if its_own.contains(&reason) { reason } else { HoldReason::AgentFailed };
     let detail: String = detail.chars().filter(|c| !c.is_control()).take(DETAIL_MOST).collect();
-    let row = db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
+    let row =
+        db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
     let recovery = session.record.booted_as == BootedAs::RecoverySystem;
     if recovery && row.job.session.as_deref() != Some(&session.hash) {
         return Ok(ReportReply::Continue);
@@ -148,7 +158,9 @@ async fn golden_system(agents: &Agents, session: &Session, report: Report) -> Re
         Reported::Enrolled { certificate_serial } => {
             let serial = certificate_serial.to_ascii_lowercase();
             match agents.0.journal.event(report.job, "agent", What::Enrolled { serial }).await {
-                Ok(_) | Err(JournalError::Refused(Refusal::Repeated | Refusal::Over)) => Ok(ReportReply::Continue),
+                Ok(_) | Err(JournalError::Refused(Refusal::Repeated | Refusal::Over)) => {
+                    Ok(ReportReply::Continue)
+                }
                 Err(error) => {
                     let problem = Problem::from(error);
                     Err(agents.refuse(problem, Some(&session.endpoint), Some(report.job)).await)
@@ -166,5 +178,11 @@ async fn golden_system(agents: &Agents, session: &Session, report: Report) -> Re
 
 fn out_of_place() -> Problem {
     let detail = "this report belongs to the other system";
-    Problem::new(400, "report-out-of-place", "The report does not fit", detail, "use the agent that this appliance serves")
+    Problem::new(
+        400,
+        "report-out-of-place",
+        "The report does not fit",
+        detail,
+        "use the agent that this appliance serves",
+    )
 }

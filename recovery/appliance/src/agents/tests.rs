@@ -12,8 +12,8 @@ use images::{ImportRequest, Role, SignedTrustRoot, SigningKey, Store, TrustRoot,
 use recovery_protocol::{
     Problem,
     agent::{
-        Assignment, BootedAs, DiskFacts, Firmware, Hello, HelloReply, Inventory, Next, PlanFacts, Report, ReportReply,
-        Reported, RestoreFacts, RestoreOrder,
+        Assignment, BootedAs, DiskFacts, Firmware, Hello, HelloReply, Inventory, Next, PlanFacts, Report,
+        ReportReply, Reported, RestoreFacts, RestoreOrder,
     },
     job::{HoldReason, JobState, Stage},
     operator::{Decision, EndpointState, EndpointView, JobView, PairRequest},
@@ -52,7 +52,10 @@ struct Site {
 /// CRC-32 (UEFI 2.10 section 5.3.2), bit by bit: it is for one header.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+        )
     })
 }
 
@@ -92,7 +95,8 @@ fn golden_image(config: &Config, scratch: &std::path::Path) {
     let raw = scratch.join("disk.raw");
     std::fs::write(&raw, disk()).unwrap();
     let store = Store::open(config.image_store()).unwrap();
-    let request = ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
+    let request =
+        ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
     let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap();
     let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
     let mut signed = store.get_manifest(&imported.manifest.id()).unwrap();
@@ -115,7 +119,8 @@ impl Site {
         let db = Db::open(&config.data_dir.join("db")).await.unwrap();
         let clock = Arc::new(SystemClock);
         let evidence = EvidenceLog::new(keys.clone());
-        let journal = Arc::new(Journal::open(db.clone(), config.clone(), evidence, clock.clone()).await.unwrap());
+        let journal =
+            Arc::new(Journal::open(db.clone(), config.clone(), evidence, clock.clone()).await.unwrap());
         let golden = Golden::open(&config.image_store(), &config.trust_root()).unwrap();
         let live = Arc::new(Live::default());
         let plane = Arc::new(Embedded::new(db));
@@ -166,12 +171,18 @@ impl Site {
     }
 
     async fn recover(&self) -> JobView {
-        let job = self.service.recover(&anna(), &"press-01".parse().unwrap(), Default::default()).await.unwrap();
+        let job =
+            self.service.recover(&anna(), &"press-01".parse().unwrap(), Default::default()).await.unwrap();
         self.runner.settle().await.unwrap();
         self.service.job(job.job).await.unwrap()
     }
 
-    async fn report(&self, session: &str, order: &RestoreOrder, what: Reported) -> Result<ReportReply, Problem> {
+    async fn report(
+        &self,
+        session: &str,
+        order: &RestoreOrder,
+        what: Reported,
+    ) -> Result<ReportReply, Problem> {
         let report = Report { session: session.to_owned(), job: order.job, step_seq: order.step_seq, what };
         self.say("report", &report).await
     }
@@ -182,7 +193,8 @@ impl Site {
 
     /// Hello and pairing: a session that may ask for orders.
     async fn paired(&self) -> String {
-        let HelloReply::Pair { session, code } = self.hello(&hello(BootedAs::RecoverySystem, None)).await.unwrap()
+        let HelloReply::Pair { session, code } =
+            self.hello(&hello(BootedAs::RecoverySystem, None)).await.unwrap()
         else {
             panic!("no pairing code")
         };
@@ -301,7 +313,10 @@ async fn an_endpoint_without_a_tpm_is_paired_restored_and_recovered() {
     assert_eq!((order.disk.min_size_bytes, order.step_seq), (4096 * 512, 1));
     let ticket = site.restore(&session).await;
     assert_eq!((ticket.job, ticket.appliance.as_str()), (job.job, "10.0.0.1:8443"));
-    assert!(site.journal.tickets.find(MAC.parse().unwrap(), site.journal.now()).is_none(), "the boot ticket is void");
+    assert!(
+        site.journal.tickets.find(MAC.parse().unwrap(), site.journal.now()).is_none(),
+        "the boot ticket is void"
+    );
 
     let reply = site.hello(&hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await.unwrap();
     assert!(matches!(reply, HelloReply::Wait { .. }));
@@ -311,7 +326,14 @@ async fn an_endpoint_without_a_tpm_is_paired_restored_and_recovered() {
     assert_eq!(job.restore, Some(RestoreFacts::default()));
     let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
     assert_eq!(endpoint.state, EndpointState::Trusted);
-    for kind in ["order.recover", "decision.admitted", "proof.pairing", "order.restore", "report.planned", "transition"] {
+    for kind in [
+        "order.recover",
+        "decision.admitted",
+        "proof.pairing",
+        "order.restore",
+        "report.planned",
+        "transition",
+    ] {
         assert!(site.kinds().await.iter().any(|k| k == kind), "no {kind} in evidence");
     }
 
@@ -329,7 +351,8 @@ async fn an_unknown_endpoint_is_discovered_shown_and_gets_nothing() {
     assert_eq!((seen.state, seen.blueprint.as_str()), (EndpointState::Discovered, ""));
     let order = site.service.recover(&anna(), &seen.endpoint, Default::default()).await;
     assert_eq!(code(order), "endpoint-not-approved");
-    let new = serde_json::json!({ "endpoint": "press-02", "macs": ["02:00:00:00:00:99"], "blueprint": "box" });
+    let new =
+        serde_json::json!({ "endpoint": "press-02", "macs": ["02:00:00:00:00:99"], "blueprint": "box" });
     let known = site.service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
     assert_eq!(known.state, EndpointState::Known);
     assert_eq!(known.inventory.map(|i| i.product).as_deref(), Some("p"), "what was seen is kept");
@@ -360,7 +383,10 @@ async fn spent_foreign_and_missing_enrolment_tickets_are_refused_by_name() {
     let golden = |ticket: Option<&str>| hello(BootedAs::GoldenSystem, ticket);
     assert_eq!(code(site.hello(&golden(Some("made up"))).await), "ticket-foreign");
     assert_eq!(code(site.hello(&golden(None)).await), "ticket-missing");
-    assert!(matches!(site.service.job(job.job).await.unwrap().state, JobState::Working { stage: Stage::OsWait }));
+    assert!(matches!(
+        site.service.job(job.job).await.unwrap().state,
+        JobState::Working { stage: Stage::OsWait }
+    ));
     // Past the point of no return: the first stop holds, the second gives up and voids the ticket.
     for _ in 0..2 {
         site.service.cancel(&anna(), job.job, Decision::default()).await.unwrap();
@@ -398,7 +424,8 @@ async fn what_the_agent_refuses_holds_the_job_with_its_words_and_stops_the_agent
     let job = site.recover().await;
     let session = site.paired().await;
     let order = site.ordered(&session).await;
-    let what = Reported::Refused { reason: HoldReason::DiskNotFound, detail: "no disk with serial S9".into() };
+    let what =
+        Reported::Refused { reason: HoldReason::DiskNotFound, detail: "no disk with serial S9".into() };
     site.report(&session, &order, what).await.unwrap();
     let view = site.service.job(job.job).await.unwrap();
     assert!(matches!(view.state, JobState::Held { reason: HoldReason::DiskNotFound, .. }));
@@ -439,6 +466,6 @@ async fn another_protocol_and_malformed_messages_are_refused_by_name() {
     assert_eq!(code(site.hello(&other).await), "protocol-unknown");
     let malformed = site.say::<_, HelloReply>("hello", &serde_json::json!({ "protocol": "x" })).await;
     assert_eq!(code(malformed), "message-unreadable");
-    let row = db::job::list(&mut *site.journal.db.read().await.unwrap(), None, 1).await.unwrap();
+    let row = db::job::list(&mut site.journal.db.read().await.unwrap(), None, 1).await.unwrap();
     assert!(row.is_empty());
 }

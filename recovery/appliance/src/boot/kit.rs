@@ -16,7 +16,9 @@ use ring::digest;
 #[derive(Debug, thiserror::Error)]
 pub enum KitError {
     /// A file cannot be read.
-    #[error("cannot read {path}: {why}; build the boot kit (`cargo run -p recovery-agent --bin bootkit`) or correct boot_kit_dir")]
+    #[error(
+        "cannot read {path}: {why}; build the boot kit (`cargo run -p recovery-agent --bin bootkit`) or correct boot_kit_dir"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -81,13 +83,20 @@ impl Kit {
     ///
     /// # Errors
     /// [`KitError::Unfit`].
-    pub fn artefacts(&self, agent_port: u16, http_port: u16, kernel_args: &str) -> Result<Artefacts, KitError> {
+    pub fn artefacts(
+        &self,
+        agent_port: u16,
+        http_port: u16,
+        kernel_args: &str,
+    ) -> Result<Artefacts, KitError> {
         let mut table = Artefacts::new();
         for (name, bytes, sha256) in &self.files {
-            let artefact = Artefact::fixed(name, bytes.clone(), sha256).map_err(|e| KitError::Unfit(e.to_string()))?;
+            let artefact =
+                Artefact::fixed(name, bytes.clone(), sha256).map_err(|e| KitError::Unfit(e.to_string()))?;
             table.insert(artefact);
         }
-        let args = KernelArgs::new(kernel_args.split_whitespace()).map_err(|e| KitError::Unfit(e.to_string()))?;
+        let args =
+            KernelArgs::new(kernel_args.split_whitespace()).map_err(|e| KitError::Unfit(e.to_string()))?;
         let unified = self.contents.files.contains_key(BootKit::UKI).then(|| BootKit::UKI.to_owned());
         let system = RecoverySystem {
             kernel: BootKit::KERNEL.to_owned(),
@@ -133,7 +142,9 @@ mod tests {
         assert!(matches!(Kit::read(dir.path()), Err(KitError::Unreadable { .. })));
         kit(dir.path());
         std::fs::write(dir.path().join("vmlinuz"), b"kernal").unwrap();
-        assert!(matches!(Kit::read(dir.path()), Err(KitError::Damaged { path }) if path.ends_with("vmlinuz")));
+        assert!(
+            matches!(Kit::read(dir.path()), Err(KitError::Damaged { path }) if path.ends_with("vmlinuz"))
+        );
         std::fs::write(dir.path().join("kit.json"), b"{}").unwrap();
         assert!(matches!(Kit::read(dir.path()), Err(KitError::Format { .. })));
     }

@@ -92,17 +92,22 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Endpoint>, DbError> {
 
 /// One endpoint by name.
 pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Endpoint>, DbError> {
-    let row = sqlx::query("SELECT * FROM endpoint WHERE id = $1").bind(endpoint.as_str()).fetch_optional(conn).await?;
+    let row = sqlx::query("SELECT * FROM endpoint WHERE id = $1")
+        .bind(endpoint.as_str())
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(of).transpose()
 }
 
 /// The endpoint that has one of these addresses.
 pub async fn by_mac(conn: &mut Conn, macs: &[MacAddr]) -> Result<Option<Endpoint>, DbError> {
     for mac in macs {
-        let row = sqlx::query("SELECT e.* FROM endpoint e JOIN endpoint_mac m ON m.endpoint = e.id WHERE m.mac = $1")
-            .bind(mac.to_string())
-            .fetch_optional(&mut *conn)
-            .await?;
+        let row = sqlx::query(
+            "SELECT e.* FROM endpoint e JOIN endpoint_mac m ON m.endpoint = e.id WHERE m.mac = $1",
+        )
+        .bind(mac.to_string())
+        .fetch_optional(&mut *conn)
+        .await?;
         if let Some(row) = row {
             return of(&row).map(Some);
         }
@@ -112,7 +117,10 @@ pub async fn by_mac(conn: &mut Conn, macs: &[MacAddr]) -> Result<Option<Endpoint
 
 /// The endpoint whose pinned EK this is.
 pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>, DbError> {
-    let row = sqlx::query("SELECT * FROM endpoint WHERE ek_sha256 = $1").bind(ek_sha256).fetch_optional(conn).await?;
+    let row = sqlx::query("SELECT * FROM endpoint WHERE ek_sha256 = $1")
+        .bind(ek_sha256)
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(of).transpose()
 }
 
@@ -137,7 +145,10 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(sql(e.generation))
     .execute(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(e.id.as_str()).execute(&mut *conn).await?;
+    sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1")
+        .bind(e.id.as_str())
+        .execute(&mut *conn)
+        .await?;
     for mac in &e.record.macs {
         sqlx::query("INSERT INTO endpoint_mac (mac, endpoint) VALUES ($1, $2)")
             .bind(mac.to_string())
@@ -158,7 +169,8 @@ pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbErro
 
 /// How many endpoints are in each state.
 pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
-    let rows =
-        sqlx::query("SELECT state, COUNT(*) AS n FROM endpoint GROUP BY state ORDER BY state").fetch_all(conn).await?;
+    let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM endpoint GROUP BY state ORDER BY state")
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| Ok((row.try_get("state")?, num(row, "n")?))).collect()
 }

@@ -69,17 +69,20 @@ fn state_name(state: &JobState) -> &'static str {
 
 /// One job.
 pub async fn get(conn: &mut Conn, job: JobId) -> Result<Option<JobRow>, DbError> {
-    let row = sqlx::query("SELECT * FROM job WHERE id = $1").bind(job.to_string()).fetch_optional(conn).await?;
+    let row =
+        sqlx::query("SELECT * FROM job WHERE id = $1").bind(job.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(of).transpose()
 }
 
 /// Jobs, newest first, of one endpoint or of all; at most `most`.
 pub async fn list(conn: &mut Conn, endpoint: Option<&EndpointId>, most: u32) -> Result<Vec<JobRow>, DbError> {
-    let rows = sqlx::query("SELECT * FROM job WHERE $1 IS NULL OR endpoint = $1 ORDER BY asked DESC, id DESC LIMIT $2")
-        .bind(endpoint.map(EndpointId::as_str))
-        .bind(i64::from(most))
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM job WHERE $1 IS NULL OR endpoint = $1 ORDER BY asked DESC, id DESC LIMIT $2",
+    )
+    .bind(endpoint.map(EndpointId::as_str))
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(of).collect()
 }
 
@@ -193,13 +196,15 @@ pub async fn intents(conn: &mut Conn) -> Result<Vec<Intent>, DbError> {
 
 /// Write the outcome of an intent.
 pub async fn outcome(conn: &mut Conn, job: JobId, intent: u32, what: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE journal SET outcome = $3, ended = $4 WHERE job = $1 AND intent = $2 AND ended IS NULL")
-        .bind(job.to_string())
-        .bind(i64::from(intent))
-        .bind(what)
-        .bind(sql(at))
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE journal SET outcome = $3, ended = $4 WHERE job = $1 AND intent = $2 AND ended IS NULL",
+    )
+    .bind(job.to_string())
+    .bind(i64::from(intent))
+    .bind(what)
+    .bind(sql(at))
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -215,7 +220,12 @@ pub struct GroupLoad {
 }
 
 /// Count a group's jobs; `but` is not counted. `since`: milliseconds since 1970.
-pub async fn load(conn: &mut Conn, group: &str, but: Option<JobId>, since: u64) -> Result<GroupLoad, DbError> {
+pub async fn load(
+    conn: &mut Conn,
+    group: &str,
+    but: Option<JobId>,
+    since: u64,
+) -> Result<GroupLoad, DbError> {
     let row = sqlx::query(
         "SELECT COALESCE(SUM(open), 0) AS open, \
          COALESCE(SUM(CASE WHEN asked >= $2 THEN 1 ELSE 0 END), 0) AS begun, \
@@ -241,6 +251,8 @@ pub async fn last_recovered(conn: &mut Conn, endpoint: &EndpointId) -> Result<Op
 
 /// How many jobs are in each state.
 pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
-    let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM job GROUP BY state ORDER BY state").fetch_all(conn).await?;
+    let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM job GROUP BY state ORDER BY state")
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| Ok((row.try_get("state")?, num(row, "n")?))).collect()
 }

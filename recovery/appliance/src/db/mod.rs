@@ -22,7 +22,9 @@ use std::{path::Path, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
     Row as _, Sqlite, SqliteConnection, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
 };
 
 pub mod endpoint;
@@ -49,7 +51,9 @@ pub enum DbError {
     #[error("the database failed; check the disk of the data directory for space and errors")]
     Sql(#[from] sqlx::Error),
     /// A row holds what no version of ours writes.
-    #[error("the database holds a `{what}` that cannot be read: {why}; restore the data directory from a backup")]
+    #[error(
+        "the database holds a `{what}` that cannot be read: {why}; restore the data directory from a backup"
+    )]
     Damaged {
         /// Which column or record.
         what: &'static str,
@@ -57,7 +61,9 @@ pub enum DbError {
         why: String,
     },
     /// Written by a newer appliance.
-    #[error("the database was written by a newer appliance (schema {found}, this one knows {known}); install that one")]
+    #[error(
+        "the database was written by a newer appliance (schema {found}, this one knows {known}); install that one"
+    )]
     Newer {
         /// Schema on disk.
         found: i64,

@@ -33,11 +33,16 @@ pub async fn issue_boot(conn: &mut Conn, ticket: &BootTicket, at: u64) -> Result
 
 /// Boot tickets that live.
 pub async fn live_boot(conn: &mut Conn) -> Result<Vec<BootTicket>, DbError> {
-    let rows =
-        sqlx::query("SELECT job, endpoint, expires FROM boot_ticket WHERE voided IS NULL").fetch_all(conn).await?;
+    let rows = sqlx::query("SELECT job, endpoint, expires FROM boot_ticket WHERE voided IS NULL")
+        .fetch_all(conn)
+        .await?;
     rows.iter()
         .map(|row| {
-            Ok(BootTicket { job: id(row, "job")?, endpoint: id(row, "endpoint")?, expires: num(row, "expires")? })
+            Ok(BootTicket {
+                job: id(row, "job")?,
+                endpoint: id(row, "endpoint")?,
+                expires: num(row, "expires")?,
+            })
         })
         .collect()
 }
@@ -115,7 +120,12 @@ pub async fn enrolment_of(conn: &mut Conn, job: JobId) -> Result<Option<Enrolmen
 }
 
 /// Bind an enrolment ticket to the EK and TLS key that used it.
-pub async fn bind_enrolment(conn: &mut Conn, job: JobId, ek_sha256: &str, key_sha256: &str) -> Result<(), DbError> {
+pub async fn bind_enrolment(
+    conn: &mut Conn,
+    job: JobId,
+    ek_sha256: &str,
+    key_sha256: &str,
+) -> Result<(), DbError> {
     sqlx::query("UPDATE enrolment_ticket SET ek_sha256 = $2, key_sha256 = $3 WHERE job = $1")
         .bind(job.to_string())
         .bind(ek_sha256)
@@ -162,8 +172,10 @@ pub async fn issue_est(conn: &mut Conn, secret: &EstSecret) -> Result<(), DbErro
 
 /// The EST secret of a job.
 pub async fn est(conn: &mut Conn, job: JobId) -> Result<Option<EstSecret>, DbError> {
-    let row =
-        sqlx::query("SELECT * FROM est_secret WHERE job = $1").bind(job.to_string()).fetch_optional(conn).await?;
+    let row = sqlx::query("SELECT * FROM est_secret WHERE job = $1")
+        .bind(job.to_string())
+        .fetch_optional(conn)
+        .await?;
     row.map(|row| {
         Ok(EstSecret {
             job: id(&row, "job")?,
@@ -238,12 +250,17 @@ pub async fn put_certificate(conn: &mut Conn, c: &Certificate) -> Result<(), DbE
 
 /// A certificate by serial number.
 pub async fn certificate(conn: &mut Conn, serial: &str) -> Result<Option<Certificate>, DbError> {
-    let row = sqlx::query("SELECT * FROM certificate WHERE serial = $1").bind(serial).fetch_optional(conn).await?;
+    let row =
+        sqlx::query("SELECT * FROM certificate WHERE serial = $1").bind(serial).fetch_optional(conn).await?;
     row.as_ref().map(certificate_of).transpose()
 }
 
 /// The certificate that a key got in a job, if it is not revoked.
-pub async fn certificate_for(conn: &mut Conn, job: JobId, key_sha256: &str) -> Result<Option<Certificate>, DbError> {
+pub async fn certificate_for(
+    conn: &mut Conn,
+    job: JobId,
+    key_sha256: &str,
+) -> Result<Option<Certificate>, DbError> {
     let row = sqlx::query(
         "SELECT * FROM certificate WHERE job = $1 AND key_sha256 = $2 AND revoked IS NULL ORDER BY issued DESC LIMIT 1",
     )
@@ -267,8 +284,9 @@ pub async fn serial_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<
 
 /// Certificates that were revoked, oldest first.
 pub async fn revoked(conn: &mut Conn) -> Result<Vec<Certificate>, DbError> {
-    let rows =
-        sqlx::query("SELECT * FROM certificate WHERE revoked IS NOT NULL ORDER BY revoked").fetch_all(conn).await?;
+    let rows = sqlx::query("SELECT * FROM certificate WHERE revoked IS NOT NULL ORDER BY revoked")
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(certificate_of).collect()
 }
 

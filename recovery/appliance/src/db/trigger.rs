@@ -57,10 +57,12 @@ pub async fn put(conn: &mut Conn, d: &Delivery<'_>) -> Result<(), DbError> {
 
 /// How many endpoints of a group reported a failed integrity check since `since` (milliseconds since 1970).
 pub async fn failing(conn: &mut Conn, members: &[&EndpointId], since: u64) -> Result<u64, DbError> {
-    let rows = sqlx::query("SELECT DISTINCT endpoint FROM trigger_seen WHERE class = 'integrity' AND received >= $1")
-        .bind(sql(since))
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT DISTINCT endpoint FROM trigger_seen WHERE class = 'integrity' AND received >= $1",
+    )
+    .bind(sql(since))
+    .fetch_all(conn)
+    .await?;
     let mut failing = 0;
     for row in &rows {
         let endpoint: &str = row.try_get("endpoint")?;

@@ -291,7 +291,13 @@ impl JournalTx<'_> {
         self.note(fact).await
     }
 
-    async fn note_event(&mut self, actor: &str, before: &Job, after: &Job, what: &What) -> Result<(), DbError> {
+    async fn note_event(
+        &mut self,
+        actor: &str,
+        before: &Job,
+        after: &Job,
+        what: &What,
+    ) -> Result<(), DbError> {
         let kind = if before.state == after.state { "job.event" } else { "transition" };
         let facts = if before.state == after.state {
             json!({ "state": after.state, "event": what })
@@ -318,7 +324,8 @@ impl JournalTx<'_> {
                 Effect::VoidEnrolment => db::ticket::void_enrolment(&mut self.tx, job.id, self.at).await?,
                 Effect::RevokeCertificates => {
                     let revoked = db::ticket::revoke(&mut self.tx, &job.endpoint, self.at).await?;
-                    self.note_job("identity.revoked", "appliance", job, json!({ "certificates": revoked })).await?;
+                    self.note_job("identity.revoked", "appliance", job, json!({ "certificates": revoked }))
+                        .await?;
                     if let Some(endpoint) = &mut endpoint {
                         endpoint.generation += 1;
                     }
@@ -328,11 +335,13 @@ impl JournalTx<'_> {
                     if let Some(endpoint) = &mut endpoint {
                         endpoint.baseline = None;
                     }
-                    self.note_job("identity.forgotten", "appliance", job, json!({ "ek_sha256": ek_sha256 })).await?;
+                    self.note_job("identity.forgotten", "appliance", job, json!({ "ek_sha256": ek_sha256 }))
+                        .await?;
                 }
                 Effect::ForgetBaseline => {
                     let baseline = endpoint.as_mut().and_then(|e| e.baseline.take());
-                    self.note_job("baseline.forgotten", "appliance", job, json!({ "baseline": baseline })).await?;
+                    self.note_job("baseline.forgotten", "appliance", job, json!({ "baseline": baseline }))
+                        .await?;
                 }
                 Effect::Mark(state) => {
                     if let Some(endpoint) = &mut endpoint {

@@ -566,7 +566,8 @@ mod tests {
     }
 
     fn go(job: &mut Job, what: What) -> Vec<Effect> {
-        let (next, effects) = on(job, what.clone()).unwrap_or_else(|e| panic!("{what:?} in {:?}: {e}", job.state));
+        let (next, effects) =
+            on(job, what.clone()).unwrap_or_else(|e| panic!("{what:?} in {:?}: {e}", job.state));
         *job = next;
         effects
     }
@@ -681,7 +682,8 @@ mod tests {
                 assert_eq!(job.state, JobState::Cancelled { stage });
             } else {
                 assert_eq!(job.state, JobState::Cancelled { stage });
-                let back = if stage < Stage::Approved { EndpointState::Trusted } else { EndpointState::Known };
+                let back =
+                    if stage < Stage::Approved { EndpointState::Trusted } else { EndpointState::Known };
                 assert!(effects.contains(&Effect::Mark(back)), "{stage:?}: {effects:?}");
             }
         }
@@ -813,7 +815,9 @@ mod tests {
     fn a_late_restored_system_goes_on_by_itself() {
         let mut job = job_in(Stage::OsWait);
         let at_unix_ms = job.limit_unix_ms.unwrap() + 1;
-        job = step(&job, JobEvent { at_unix_ms, what: What::Tick { seen_unix_ms: 0 } }, &Limits::default()).unwrap().0;
+        job = step(&job, JobEvent { at_unix_ms, what: What::Tick { seen_unix_ms: 0 } }, &Limits::default())
+            .unwrap()
+            .0;
         assert!(matches!(job.state, JobState::Held { reason: HoldReason::OsSilent, .. }));
         go(&mut job, What::GoldenHello);
         assert_eq!(job.state, JobState::Working { stage: Stage::Verifying });
@@ -833,11 +837,11 @@ mod tests {
     }
 
     fn event_for(job: &Job, pick: u8, salt: u8) -> What {
-        let session = if salt % 4 == 0 { "t" } else { "s" }.to_owned();
-        let intent = if salt % 5 == 0 { job.intent.wrapping_sub(1) } else { job.intent };
-        let step_seq = if salt % 7 == 0 { job.step_seq + 1 } else { job.step_seq };
+        let session = if salt.is_multiple_of(4) { "t" } else { "s" }.to_owned();
+        let intent = if salt.is_multiple_of(5) { job.intent.wrapping_sub(1) } else { job.intent };
+        let step_seq = if salt.is_multiple_of(7) { job.step_seq + 1 } else { job.step_seq };
         let reason = HoldReason::ALL[usize::from(salt) % HoldReason::ALL.len()];
-        let by = if salt % 2 == 0 { "operator:anna" } else { "operator:bert" }.to_owned();
+        let by = if salt.is_multiple_of(2) { "operator:anna" } else { "operator:bert" }.to_owned();
         let facts = RestoreFacts::default();
         let reported = |report| What::Reported { session: session.clone(), step_seq, report };
         let detail = String::new();
@@ -845,7 +849,10 @@ mod tests {
             0 => What::Tick { seen_unix_ms: 0 },
             1 => What::Restarted,
             2 => What::Admission { intent, verdict: Admission::Approved { by } },
-            3 => What::Admission { intent, verdict: Admission::NeedsApproval { second_person: salt % 2 == 0 } },
+            3 => What::Admission {
+                intent,
+                verdict: Admission::NeedsApproval { second_person: salt.is_multiple_of(2) },
+            },
             4 => What::Admission { intent, verdict: Admission::Refused { rule: by } },
             5..=9 => What::Done { intent, outcome: Outcome::Done },
             10 => What::Done { intent, outcome: Outcome::Failed { reason, detail } },
@@ -859,12 +866,24 @@ mod tests {
             18 => reported(Restored::Proven(facts)),
             19 => reported(Restored::Committed(facts)),
             20 => What::GoldenHello,
-            21 => What::GoldenProven { proof: Proof::Quote, enrols: salt % 2 == 0 },
+            21 => What::GoldenProven { proof: Proof::Quote, enrols: salt.is_multiple_of(2) },
             22 => What::Certified { serial: "0a".to_owned() },
-            23 => What::Enrolled { serial: if salt % 3 == 0 { "0b" } else { "0a" }.to_owned() },
+            23 => What::Enrolled { serial: if salt.is_multiple_of(3) { "0b" } else { "0a" }.to_owned() },
             24 if salt < 40 => What::Refused { reason, detail },
-            24 | 25 => if salt % 2 == 0 { What::Approve { by } } else { What::Resume { by } },
-            _ => if salt < 16 { What::Cancel { by } } else { What::Resume { by } },
+            24 | 25 => {
+                if salt.is_multiple_of(2) {
+                    What::Approve { by }
+                } else {
+                    What::Resume { by }
+                }
+            }
+            _ => {
+                if salt < 16 {
+                    What::Cancel { by }
+                } else {
+                    What::Resume { by }
+                }
+            }
         }
     }
 

@@ -89,7 +89,9 @@ impl Runner {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             match self.due().await {
-                Ok(due) => acts.extend(due.into_iter().map(|intent| Box::pin(self.act(intent)) as BoxFuture<'_, ()>)),
+                Ok(due) => {
+                    acts.extend(due.into_iter().map(|intent| Box::pin(self.act(intent)) as BoxFuture<'_, ()>))
+                }
                 Err(error) => tracing::error!(error = error.chain(), "cannot read the journal"),
             }
             tokio::select! {
@@ -173,16 +175,24 @@ impl Runner {
             return match tx.admit(job, number).await {
                 Ok(_) => tx.commit().await,
                 Err(JournalError::Db(error)) => Err(error),
-                Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => self.close(intent, &Outcome::Done).await,
+                Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => {
+                    self.close(intent, &Outcome::Done).await
+                }
             };
         }
         let outcome = match endpoint {
             // A duty whose stage was left is not done any more; clearing the boot override always is.
             _ if row.job.intent != number && intent.duty != Duty::ClearBoot => Outcome::Done,
             Some(endpoint) => self.perform(intent, &row, &endpoint).await,
-            None => failed(HoldReason::ApplianceFailed, format!("endpoint {} is not on record", row.job.endpoint)),
+            None => {
+                failed(HoldReason::ApplianceFailed, format!("endpoint {} is not on record", row.job.endpoint))
+            }
         };
-        match self.journal.event(job, "appliance", What::Done { intent: number, outcome: outcome.clone() }).await {
+        match self
+            .journal
+            .event(job, "appliance", What::Done { intent: number, outcome: outcome.clone() })
+            .await
+        {
             Ok(_) => Ok(()),
             Err(JournalError::Db(error)) => Err(error),
             Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => self.close(intent, &outcome).await,
@@ -205,7 +215,8 @@ impl Runner {
             Duty::Publish => match self.journal.tickets.read(&self.journal.db).await {
                 Ok(()) if self.journal.tickets.holds(row.job.id) => Outcome::Done,
                 Ok(()) => {
-                    let detail = "the endpoint has no Ethernet address on record, so no boot ticket can select it";
+                    let detail =
+                        "the endpoint has no Ethernet address on record, so no boot ticket can select it";
                     failed(HoldReason::ApplianceFailed, detail.to_owned())
                 }
                 Err(error) => failed(HoldReason::ApplianceFailed, error.chain()),

@@ -2,11 +2,9 @@
 //! stand-ins that remember what was done to them across our deaths. The appliance dies at every write, once just before
 //! the commit and once just after it, and is opened again from what lies on disk; every time the job must end Recovered.
 
-use std::{
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, LazyLock, Mutex,
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 use futures_util::future::BoxFuture;
@@ -322,7 +320,8 @@ impl Site {
         assert_eq!(self.world.count("power"), 1, "a power cycle was repeated blindly");
         let lines = evidence::lines(&mut conn, None).await.unwrap();
         let key = self.keys.evidence.public_key();
-        let seen = recovery_protocol::evidence::verify(lines.iter().map(String::as_str), key.as_ref()).unwrap();
+        let seen =
+            recovery_protocol::evidence::verify(lines.iter().map(String::as_str), key.as_ref()).unwrap();
         assert_eq!(seen.signed_up_to, seen.entries, "the end of a job is signed");
         drop(conn);
         db.close().await;
@@ -338,10 +337,16 @@ fn agent(stage: Stage, step_seq: u32) -> Vec<What> {
         Stage::Proving => vec![What::HardwareProven { session: session(), proof: Proof::Quote }],
         Stage::Imaging if step_seq == 0 => vec![What::OrderAsked { session: session() }],
         Stage::Imaging => {
-            vec![says(Restored::Planned(PlanFacts::default())), says(Restored::Written(RestoreFacts::default()))]
+            vec![
+                says(Restored::Planned(PlanFacts::default())),
+                says(Restored::Written(RestoreFacts::default())),
+            ]
         }
         Stage::ReadBack => {
-            vec![says(Restored::Proven(RestoreFacts::default())), says(Restored::Committed(RestoreFacts::default()))]
+            vec![
+                says(Restored::Proven(RestoreFacts::default())),
+                says(Restored::Committed(RestoreFacts::default())),
+            ]
         }
         Stage::OsWait => vec![What::GoldenHello],
         Stage::Verifying => vec![What::GoldenProven { proof: Proof::Quote, enrols: true }],
@@ -411,7 +416,7 @@ async fn a_failing_bmc_and_a_cut_uplink_are_tried_again() {
     let id = site.job.lock().unwrap().unwrap();
     for _ in 0..400 {
         life.runner.settle().await.unwrap();
-        let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), id).await.unwrap().unwrap();
+        let row = db::job::get(&mut life.journal.db.read().await.unwrap(), id).await.unwrap().unwrap();
         let Some(stage) = row.job.state.stage().filter(|_| !row.job.state.is_over()) else { break };
         for what in agent(stage, row.job.step_seq) {
             answer(life.journal.event(id, "agent", what).await).unwrap();
@@ -431,11 +436,14 @@ async fn a_silent_endpoint_is_powered_again_then_held_and_its_ticket_is_void() {
     let mut held = None;
     for _ in 0..20 {
         life.runner.settle().await.unwrap();
-        let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), id).await.unwrap().unwrap();
+        let row = db::job::get(&mut life.journal.db.read().await.unwrap(), id).await.unwrap().unwrap();
         let mac = "52:54:00:00:00:01".parse().unwrap();
         match row.job.state {
             JobState::Working { stage: Stage::AgentWait } => {
-                assert!(life.journal.tickets.find(mac, life.journal.now()).is_some(), "no ticket to boot with");
+                assert!(
+                    life.journal.tickets.find(mac, life.journal.now()).is_some(),
+                    "no ticket to boot with"
+                );
                 site.clock.0.store(row.job.limit_unix_ms.unwrap() + 1, Ordering::SeqCst);
                 life.runner.tick().await.unwrap();
             }

@@ -63,7 +63,11 @@ impl Ipmi {
         if !read.contains("Force PXE") {
             set?;
             let found = boot_device(&read);
-            return Err(PowerError::Unconfirmed { host: bmc.host.to_owned(), what: "boot from the network", found });
+            return Err(PowerError::Unconfirmed {
+                host: bmc.host.to_owned(),
+                what: "boot from the network",
+                found,
+            });
         }
         self.run(bmc, "power on", &["chassis", "power", "on"]).await?;
         self.confirm(bmc, "power on", "on").await
@@ -82,7 +86,11 @@ impl Ipmi {
         if read.contains("Force PXE") {
             set?;
             let found = boot_device(&read);
-            return Err(PowerError::Unconfirmed { host: bmc.host.to_owned(), what: "clear the boot override", found });
+            return Err(PowerError::Unconfirmed {
+                host: bmc.host.to_owned(),
+                what: "clear the boot override",
+                found,
+            });
         }
         Ok(())
     }
@@ -116,10 +124,23 @@ impl Ipmi {
         let failed = |why: String| PowerError::Bmc { host: bmc.host.to_owned(), what, why };
         let port = bmc.port.to_string();
         let mut tool = Command::new(&self.tool);
-        tool.args(["-I", "lanplus", "-C", "3", "-H", bmc.host, "-p", &port, "-U", bmc.user, "-f", bmc.password_file])
-            .args(command)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        tool.args([
+            "-I",
+            "lanplus",
+            "-C",
+            "3",
+            "-H",
+            bmc.host,
+            "-p",
+            &port,
+            "-U",
+            bmc.user,
+            "-f",
+            bmc.password_file,
+        ])
+        .args(command)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
         let output = match timeout(COMMAND_MAX, tool.output()).await {
             Err(_) => return Err(failed(format!("no answer within {} s", COMMAND_MAX.as_secs()))),
             Ok(Err(e)) => return Err(PowerError::Tool { tool: TOOL, why: e.to_string() }),

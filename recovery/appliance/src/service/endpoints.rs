@@ -53,7 +53,9 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
             drop(tx);
             return one(inner, &id).await;
         }
-        return Err(conflict(format!("{id} is on record with other addresses, blueprint, group, disk or power")));
+        return Err(conflict(format!(
+            "{id} is on record with other addresses, blueprint, group, disk or power"
+        )));
     }
     let mut inventory = known.and_then(|known| known.inventory);
     for mac in &record.macs {
@@ -116,12 +118,23 @@ fn checked(inner: &Inner, new: NewEndpoint) -> Result<Record, Problem> {
     })
 }
 
-pub async fn pair(inner: &Inner, actor: &Actor, id: &EndpointId, code: &str) -> Result<EndpointView, Problem> {
+pub async fn pair(
+    inner: &Inner,
+    actor: &Actor,
+    id: &EndpointId,
+    code: &str,
+) -> Result<EndpointView, Problem> {
     let mut tx = inner.journal.begin().await?;
     let mut endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
     let nothing = || {
         let remedy = "look at the endpoint's screen: it shows a code when it needs one";
-        Problem::new(409, "nothing-to-pair", "This endpoint shows no pairing code", format!("{id} waits for none"), remedy)
+        Problem::new(
+            409,
+            "nothing-to-pair",
+            "This endpoint shows no pairing code",
+            format!("{id} waits for none"),
+            remedy,
+        )
     };
     let mut pairing = endpoint.pairing.take().ok_or_else(nothing)?;
     let job = db::job::open_of(tx.conn(), id).await?.ok_or_else(nothing)?.job.id;
@@ -136,7 +149,13 @@ pub async fn pair(inner: &Inner, actor: &Actor, id: &EndpointId, code: &str) -> 
         tx.commit().await?;
         let remedy = "compare again; after three wrong codes the endpoint must be started again";
         let detail = format!("the endpoint shows another code; {left} tries are left");
-        return Err(Problem::new(409, "pairing-code-wrong", "This is not the code on its screen", detail, remedy));
+        return Err(Problem::new(
+            409,
+            "pairing-code-wrong",
+            "This is not the code on its screen",
+            detail,
+            remedy,
+        ));
     }
     accept(&mut tx, actor, id, job, &pairing.session).await?;
     tx.commit().await?;
@@ -152,7 +171,13 @@ async fn accept(
 ) -> Result<(), Problem> {
     let mut session = db::session::get(tx.conn(), session_hash).await?.ok_or_else(|| {
         let remedy = "start the endpoint again from the network";
-        Problem::new(409, "session-over", "The endpoint's session is over", "it said hello again since", remedy)
+        Problem::new(
+            409,
+            "session-over",
+            "The endpoint's session is over",
+            "it said hello again since",
+            remedy,
+        )
     })?;
     session.record.accepted = true;
     db::session::put(tx.conn(), &session).await?;

@@ -50,7 +50,13 @@ pub async fn issued(inner: &Inner, job: JobId, serial: &str, der: &[u8]) -> Resu
         .map(|(_, certificate)| keys::spki_sha256(certificate.public_key().raw))
         .map_err(|e| {
             let remedy = "look at the appliance's log";
-            Problem::new(500, "certificate-unreadable", "The certificate cannot be recorded", e.to_string(), remedy)
+            Problem::new(
+                500,
+                "certificate-unreadable",
+                "The certificate cannot be recorded",
+                e.to_string(),
+                remedy,
+            )
         })?;
     let mut tx = inner.journal.begin().await?;
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;

@@ -91,7 +91,8 @@ pub async fn recover(
     request: RecoverRequest,
 ) -> Result<JobView, Problem> {
     let reason = request.reason;
-    let asked = Asked { actor, trigger: "operator".to_owned(), reason: &reason, mode: Mode::Real, automatic: false };
+    let asked =
+        Asked { actor, trigger: "operator".to_owned(), reason: &reason, mode: Mode::Real, automatic: false };
     order(inner, endpoint, asked).await
 }
 
@@ -106,9 +107,15 @@ pub async fn drill_permit(inner: &Inner, endpoint: &EndpointId) -> Result<DrillP
     Ok(DrillPermit { endpoint: found.id })
 }
 
-pub async fn rehearse(inner: &Inner, actor: &Actor, permit: DrillPermit, drill: &str) -> Result<JobView, Problem> {
+pub async fn rehearse(
+    inner: &Inner,
+    actor: &Actor,
+    permit: DrillPermit,
+    drill: &str,
+) -> Result<JobView, Problem> {
     let reason = format!("drill {drill}");
-    let asked = Asked { actor, trigger: "drill".to_owned(), reason: &reason, mode: Mode::Drill, automatic: false };
+    let asked =
+        Asked { actor, trigger: "drill".to_owned(), reason: &reason, mode: Mode::Drill, automatic: false };
     order(inner, &permit.endpoint, asked).await
 }
 
@@ -118,7 +125,13 @@ async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobVi
     if endpoint.state == EndpointState::Discovered {
         let remedy = "approve it first: add it with its blueprint";
         let detail = format!("{id} was only discovered; nobody put it on record");
-        return Err(Problem::new(409, "endpoint-not-approved", "This endpoint is not approved", detail, remedy));
+        return Err(Problem::new(
+            409,
+            "endpoint-not-approved",
+            "This endpoint is not approved",
+            detail,
+            remedy,
+        ));
     }
     if let Some(open) = db::job::open_of(&mut *inner.journal.db.read().await?, id).await? {
         return one(inner, open.job.id).await;
@@ -151,7 +164,8 @@ pub async fn decide(
     let mut tx = inner.journal.begin().await?;
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
     let reason: String = decision.reason.chars().take(REASON_MOST).collect();
-    let mut fact = Fact::new(order, &actor.name, json!({ "reason": reason })).about(&row.job.endpoint).of(Some(job));
+    let mut fact =
+        Fact::new(order, &actor.name, json!({ "reason": reason })).about(&row.job.endpoint).of(Some(job));
     fact.mode = row.job.mode;
     tx.note(fact).await?;
     tx.event(job, &actor.name, what).await?;

@@ -89,7 +89,8 @@ pub async fn take(inner: &Inner, trigger: Trigger) -> Result<TriggerOutcome, Pro
         "confirmed": trigger.confirmed, "reason": trigger.reason, "raw_sha256": keys::spki_sha256(&trigger.raw),
         "decision": decision,
     });
-    tx.note(Fact::new("decision.trigger", &actor.name, facts).about(&trigger.endpoint).of(decision.job())).await?;
+    tx.note(Fact::new("decision.trigger", &actor.name, facts).about(&trigger.endpoint).of(decision.job()))
+        .await?;
     tx.commit().await?;
     inner.live.count("trigger", decision.kind());
     Ok(TriggerOutcome { first: true, decision })
@@ -112,7 +113,10 @@ async fn decide(
     let since = tx.at.saturating_sub(HOUR_MS);
     let rate = db::trigger::rate(tx.conn(), &trigger.source, since).await?;
     if rate >= RATE_MOST {
-        return observed(format!("source {} sent {rate} triggers within an hour; at most {RATE_MOST}", trigger.source));
+        return observed(format!(
+            "source {} sent {rate} triggers within an hour; at most {RATE_MOST}",
+            trigger.source
+        ));
     }
     let (at, config) = (tx.at, inner.journal.config.clone());
     match guard::consider(tx.conn(), &config, &endpoint, trigger.class, trigger.confirmed, at).await? {

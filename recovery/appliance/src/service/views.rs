@@ -90,7 +90,8 @@ fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (Strin
 }
 
 fn held(reason: HoldReason, detail: &str) -> (String, String) {
-    let what = if detail.is_empty() { reason.what().to_owned() } else { format!("{} {detail}", reason.what()) };
+    let what =
+        if detail.is_empty() { reason.what().to_owned() } else { format!("{} {detail}", reason.what()) };
     (what, reason.what_now().to_owned())
 }
 
