@@ -1,7 +1,7 @@
 //! The end-to-end stories: virtual endpoints, real firmware, real binaries.
 //!
-//! `cargo test -p tests --test e2e [-- [--all] [WORD…]]` runs the stories whose name contains one of the words; without a word, all but
-//! those that are [`Length::Long`], which `--all` adds. A story takes tens of seconds to minutes, so they run one after another, and only
+//! `cargo test -p tests --test e2e [-- [--all] [--no-build] [WORD…]]` runs the stories whose name contains one of the words; without a word, all but
+//! those that are [`Length::Long`], which `--all` adds. `--no-build` runs the programs as they were built last. A story takes tens of seconds to minutes, so they run one after another, and only
 //! when asked for: `cargo test --workspace` leaves them out (`test = false`).
 //!
 //! ```text
@@ -77,7 +77,8 @@ fn stories() -> impl Iterator<Item = &'static Story> {
 }
 
 fn outside(words: &[String]) -> Result<bool> {
-    let all = words.iter().any(|word| word == "--all");
+    let switch = |name: &str| words.iter().any(|word| word == name);
+    let (all, no_build) = (switch("--all"), switch("--no-build"));
     // Cargo hands its own switches on to every test program.
     let words: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let chosen = |story: &&Story| {
@@ -91,7 +92,8 @@ fn outside(words: &[String]) -> Result<bool> {
     }
     setup::ensure(&[setup::PLANT], false)?;
     let needs_site = chosen.iter().any(|story| story.needs == Needs::Site);
-    let programs = if needs_site { Some(Programs::build()?) } else { None };
+    let make = if no_build { Programs::built } else { Programs::build };
+    let programs = needs_site.then(make).transpose()?;
     let mut good = true;
     for story in chosen {
         let begin = Instant::now();

@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn ask(&self) -> Result<()> {
-        self.appliance.site().say(&["recover", self.name(), "--reason", "a story", "--no-wait"]).map(drop)
+        self.appliance.site().say(&["recover", self.name(), "--reason", "a story"]).map(drop)
     }
 
     fn job(&self) -> Result<JobView> {
