@@ -118,8 +118,8 @@ pub fn connect(
     while Instant::now() < until {
         match send(&socket, interface, &message) {
             Ok(()) => on_first_packet(),
-            // The carrier is not there yet.
-            Err(NetError::Socket { source, .. }) if source.kind() == io::ErrorKind::NetworkDown => {}
+            // The link is not quite there yet.
+            Err(NetError::Socket { source, .. }) if is_transient(&source) => {}
             Err(other) => return Err(other),
         }
         match listen(&socket, &mut exchange, (Instant::now() + repeat).min(until)) {
@@ -136,6 +136,10 @@ pub fn connect(
         }
     }
     Err(NetError::Silent { interface: interface.name.clone(), seconds: patience.as_secs() })
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable)
 }
 
 fn set(interface: &Interface, lease: Lease) -> Result<Connected, NetError> {

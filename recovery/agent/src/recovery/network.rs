@@ -20,9 +20,9 @@ pub fn connect(screen: &Screen, pulse: &Pulse, args: KernelArgs) -> Connected {
     loop {
         let interfaces = net::interfaces(args.boot_mac);
         for interface in &interfaces {
-            if !up.contains(interface) {
+            // A card that is only just being registered says no; it is asked again in the next round.
+            if !up.contains(interface) && net::bring_up(interface).is_ok() {
                 up.push(interface.clone());
-                net::bring_up(interface).unwrap_or_else(|error| screen.say(error.to_string()));
             }
         }
         let blind = started.elapsed() > LINK_WAIT;
