@@ -136,6 +136,8 @@ impl fmt::Display for Offence {
 struct Source<'a> {
     path: &'a str,
     text: &'a str,
+    /// Compiled for tests only.
+    tests_only: bool,
 }
 
 impl Source<'_> {
@@ -160,10 +162,8 @@ impl Source<'_> {
     }
 
     fn is_test(&self) -> bool {
-        self.path.starts_with("tests/")
-            || self.path.contains("/tests/")
-            || self.path.ends_with("/tests.rs")
-            || self.path.ends_with("_tests.rs")
+        let named = self.path.contains("/tests/") || self.path.ends_with("_tests.rs");
+        self.tests_only || named || self.path.starts_with("tests/")
     }
 
     fn within(&self, dir: &str) -> bool {
@@ -181,6 +181,28 @@ impl Source<'_> {
             .map(|(number, _)| self.offence(rule, number, why))
             .collect()
     }
+}
+
+/// The modules that `text` declares for tests only, as paths without `.rs`.
+fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let (dir, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let dir = match file {
+        "mod.rs" | "lib.rs" | "main.rs" => dir.to_owned(),
+        file => format!("{dir}/{}", file.trim_end_matches(".rs")),
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let declared = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]").filter_map(|pair| {
+        let name = pair[1].strip_suffix(';')?.rsplit(' ').next()?;
+        pair[1].contains("mod ").then(|| format!("{dir}/{name}"))
+    });
+    declared.collect()
+}
+
+/// Whether the file at `path` belongs to one of `modules` or lies below it.
+fn belongs(path: &str, modules: &[String]) -> bool {
+    modules.iter().any(|module| {
+        path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    })
 }
 
 /// A line without its comment. A `//` inside a text literal cuts too much, never too little for these rules.
@@ -420,10 +442,18 @@ fn the_tree_keeps_the_house_rules() {
         found.extend(manifest_offences(&manifest, &text, package, may));
         let mut files = Vec::new();
         rust_files(&root.join(dir), &mut files);
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            let path = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-            found.extend(source_offences(&Source { path: &path, text: &text }));
+        let texts: Vec<(String, String)> = files
+            .iter()
+            .map(|file| {
+                (
+                    file.strip_prefix(&root).unwrap().to_string_lossy().into_owned(),
+                    fs::read_to_string(file).unwrap(),
+                )
+            })
+            .collect();
+        let for_tests: Vec<String> = texts.iter().flat_map(|(path, text)| test_modules(path, text)).collect();
+        for (path, text) in &texts {
+            found.extend(source_offences(&Source { path, text, tests_only: belongs(path, &for_tests) }));
         }
     }
     for entry in fs::read_dir(&root).unwrap().map(Result::unwrap) {
@@ -451,12 +481,30 @@ fn every_exception_is_about_a_file_that_exists() {
     }
 }
 
+#[cfg(test)]
 mod the_rules_bite {
     use super::*;
 
+    #[test]
+    fn a_module_declared_for_tests_is_judged_as_tests() {
+        let parent = "//! A.\n#[cfg(test)]\npub(crate) mod simulation;\nmod machine;\n";
+        let modules = test_modules("a/src/jobs/mod.rs", parent);
+        assert_eq!(modules, ["a/src/jobs/simulation"]);
+        assert!(
+            belongs("a/src/jobs/simulation.rs", &modules)
+                && belongs("a/src/jobs/simulation/disk.rs", &modules)
+        );
+        assert!(
+            !belongs("a/src/jobs/machine.rs", &modules) && !belongs("a/src/jobs/simulation_of.rs", &modules)
+        );
+        assert_eq!(test_modules("a/src/jobs.rs", parent), ["a/src/jobs/simulation"]);
+    }
+
     fn rules(path: &str, text: &str) -> Vec<Rule> {
-        let mut rules: Vec<Rule> =
-            source_offences(&Source { path, text }).into_iter().map(|offence| offence.rule).collect();
+        let mut rules: Vec<Rule> = source_offences(&Source { path, text, tests_only: false })
+            .into_iter()
+            .map(|offence| offence.rule)
+            .collect();
         rules.dedup();
         rules
     }
