@@ -25,8 +25,8 @@ function duration(ms) {
 function moment(ms) {
   const at = new Date(ms);
   const today = at.toDateString() === new Date().toDateString();
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  return today ? `at ${time}` : `on ${at.toLocaleDateString()} at ${time}`;
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  return today ? time : `${at.toLocaleDateString()} ${time}`;
 }
 
 function readClock() {

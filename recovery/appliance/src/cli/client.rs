@@ -153,7 +153,8 @@ impl Client {
         let late = || limit.is_some_and(|limit| begun.elapsed() > limit);
         let path = format!("/api/v1/jobs/{job}/events");
         loop {
-            match self.stream(&path) {
+            let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1)));
+            match self.stream(&path, left.unwrap_or(SILENCE_MAX).min(SILENCE_MAX)) {
                 Ok(lines) => {
                     for line in lines {
                         let Ok(line) = line else { break };
@@ -178,9 +179,9 @@ impl Client {
         }
     }
 
-    fn stream(&self, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>>, Fault> {
+    fn stream(&self, path: &str, silence: Duration) -> Result<impl Iterator<Item = std::io::Result<String>>, Fault> {
         let request = self.request(Method::GET, path, Vec::new(), &[("accept", "text/event-stream")])?;
-        let request = self.agent.configure_request(request).timeout_per_read(Some(SILENCE_MAX)).build();
+        let request = self.agent.configure_request(request).timeout_per_read(Some(silence)).build();
         let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
         let response = self.accept(response)?;
         Ok(BufReader::new(response.into_body().into_reader()).lines())

@@ -138,11 +138,13 @@ pub fn images(views: &[ImageView]) -> String {
             view.version.clone(),
             view.epoch.to_string(),
             bytes(view.disk_bytes),
-            if view.trusted { "trusted".to_owned() } else { format!("not trusted: {}", view.why_not) },
+            if view.trusted { "trusted" } else { "not trusted" }.to_owned(),
             view.image.to_string(),
         ]
     };
-    table(&["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "IMAGE"], &views.iter().map(row).collect::<Vec<_>>())
+    let head = ["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "IMAGE"];
+    let why = views.iter().filter(|view| !view.trusted).map(|view| format!("\n{} {}: {}", view.name, view.version, view.why_not));
+    table(&head, &views.iter().map(row).collect::<Vec<_>>()) + &why.collect::<String>()
 }
 
 /// `groundstate drill run`, when it is over.

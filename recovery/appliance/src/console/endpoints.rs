@@ -56,7 +56,10 @@ fn row(view: &EndpointView, now_ms: u64) -> Markup {
     let name = view.endpoint.as_str();
     html! {
         a class={ "row " (tone.class()) } id={ "row-" (name) } href={ "/endpoints/" (name) } {
-            span class="row-name" { (name) }
+            span class="row-name" {
+                (name)
+                span class="small" { (view.blueprint) @if view.drill_safe { " · may be drilled" } }
+            }
             (badge(tone, word))
             span class="row-what" { (sentence_for(view, now_ms)) }
         }
@@ -72,12 +75,10 @@ fn sentence_for(view: &EndpointView, now_ms: u64) -> Markup {
             (EndpointState::Suspect, _) => { "Its integrity is in doubt. Open it and decide." }
             (EndpointState::Discovered, _) => { "Seen on the network, not on record. It gets nothing." }
             (EndpointState::Trusted, _) => {
-                @if let Some(at) = view.proven_unix_ms { "Proved itself " (moment(at)) "." } @else { "Enrolled." }
+                @if let Some(at) = view.proven_unix_ms { "Last proved itself at " (moment(at)) "." } @else { "Enrolled." }
             }
             _ => { "On record, not enrolled." }
         }
-        @if !view.blueprint.is_empty() { span class="small" { " " (view.blueprint) } }
-        @if view.drill_safe { span class="small" { " · may be drilled" } }
     }
 }
 

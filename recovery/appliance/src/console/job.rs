@@ -103,7 +103,10 @@ fn stretches(job: &JobView, now_ms: u64) -> Markup {
                     (tone.shape())
                     span class="stretch-name" { (stretch.name) }
                     span class="stretch-said" { (said) }
-                    span class="stretch-time" { @if spent > 0 { (duration(spent)) } }
+                    span class="stretch-time" {
+                        @if class == "now" { (since(now_ms.saturating_sub(spent), now_ms)) }
+                        @else if spent > 0 { (duration(spent)) }
+                    }
                 }
             }
         }
@@ -231,11 +234,25 @@ fn evidence_list(lines: &[String]) -> Markup {
                     li value=(entry.seq) {
                         span class="small" { (moment(entry.at_unix_ms)) " · " (entry.actor) }
                         strong { (entry.kind) }
-                        @if !entry.facts.is_empty() { code class="long" { (serde_json::Value::Object(entry.facts.clone()).to_string()) } }
+                        @for (name, value) in facts(entry) { span class="small long" { (name) " " code { (value) } } }
                     }
                 }
             }
             p class="small" { "Check the whole log with " code { "groundstate evidence verify" } "." }
         }
     }
+}
+
+/// The facts of an entry as names and short values; a transition as the two stages.
+fn facts(entry: &Entry) -> Vec<(String, String)> {
+    let stage = |name: &str| {
+        let state = entry.facts.get(name)?;
+        let word = state.get("stage").or_else(|| state.get("is"))?.as_str()?;
+        Some(if state.get("is")? == "held" { format!("{word} (held)") } else { word.to_owned() })
+    };
+    if let (Some(from), Some(to)) = (stage("from"), stage("to")) {
+        return vec![(String::new(), format!("{from} → {to}"))];
+    }
+    let short = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    entry.facts.iter().map(|(name, value)| (name.replace('_', " "), short(value))).collect()
 }

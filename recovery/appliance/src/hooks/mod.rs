@@ -215,3 +215,6 @@ async fn take(people: &People, source: &Source, trigger: Trigger) -> Result<Stat
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! A source and the appliance: what is believed, what is asked back, what starts nothing.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Query, State},
+    http::{Request, StatusCode},
+    routing::get,
+};
+use recovery_protocol::job::{JobState, Stage};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    signature::tests::{OTHER, SECRET, headers, sign},
+    unix_seconds,
+};
+use crate::testing::{Bench, read};
+
+const BODY: &str = r#"{"type":"endpoint.attestation.failed","data":{"endpoint":"press-01","detail":"PCR 4 differs"}}"#;
+
+/// A source that answers questions from a list, then fails them.
+async fn source(answers: Vec<Value>) -> String {
+    async fn answer(
+        State(answers): State<Arc<Mutex<VecDeque<Value>>>>,
+        Query(asked): Query<std::collections::BTreeMap<String, String>>,
+    ) -> Result<String, StatusCode> {
+        assert_eq!(asked["endpoint"], "press-01");
+        answers.lock().unwrap().pop_front().map(|answer| answer.to_string()).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+    let router = Router::new().route("/verdict", get(answer)).with_state(Arc::new(Mutex::new(answers.into())));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/verdict")
+}
+
+/// An appliance whose group `line` may recover by itself, with the source `verifier`.
+async fn bench(confirm_url: Option<&str>) -> (Bench, tempfile::TempDir) {
+    let secrets = tempfile::tempdir().unwrap();
+    let file = secrets.path().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let confirm = confirm_url.map(|url| format!("confirm_url = \"{url}\"\n")).unwrap_or_default();
+    let more = format!(
+        "[groups.line]\nmode = \"auto\"\n[hooks.verifier]\nsecret_file = {file:?}\nendpoints = [\"press-01\"]\n{confirm}"
+    );
+    let bench = Bench::new(&more).await;
+    for (at, endpoint) in ["press-01", "press-02"].into_iter().enumerate() {
+        bench.add(endpoint, &format!("52:54:00:12:34:0{at}"), json!({ "group": "line" })).await;
+    }
+    (bench, secrets)
+}
+
+async fn post(bench: &Bench, path: &str, id: &str, at: u64, secret: &str, body: &str) -> (StatusCode, Value) {
+    let mut request = Request::post(path).body(Body::from(body.to_owned())).unwrap();
+    *request.headers_mut() = headers(id, at, &sign(secret, id, at, body.as_bytes()));
+    let (status, text) = read(bench.send(request).await).await;
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// Let the appliance ask back until evidence shows `kind`, or it asked everything there was.
+async fn settle(bench: &mut Bench, kind: &str) -> Vec<String> {
+    let stop = CancellationToken::new();
+    let confirmations = bench.confirmations.take().unwrap();
+    let running = tokio::spawn(confirmations.run(bench.service.clone(), stop.clone()));
+    let mut changes = bench.service.changes();
+    let seen = loop {
+        let seen = bench.evidence(None).await;
+        if seen.iter().any(|seen| seen == kind) {
+            break seen;
+        }
+        changes.changed().await.unwrap();
+    };
+    stop.cancel();
+    running.await.unwrap();
+    seen
+}
+
+async fn jobs(bench: &Bench) -> usize {
+    bench.service.jobs(None).await.unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmed_failure_starts_one_recovery() {
+    let url = source(vec![json!({ "endpoint": "press-01", "status": "fail" })]).await;
+    let (mut bench, _secrets) = bench(Some(&url)).await;
+    let now = unix_seconds();
+    let (status, _) = post(&bench, "/hooks/v1/verifier", "m1", now, SECRET, BODY).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(jobs(&bench).await, 0, "nothing starts on a hint alone");
+    // The same delivery again is answered the same and done once.
+    let (status, _) = post(&bench, "/hooks/v1/verifier", "m1", now, SECRET, BODY).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    settle(&mut bench, "order.recover").await;
+    let all = bench.service.jobs(None).await.unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!((all[0].trigger.as_str(), all[0].reason.as_str()), ("webhook:verifier", "PCR 4 differs"));
+    assert_eq!(all[0].state, JobState::Working { stage: Stage::Proposed });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_source_takes_back_starts_nothing() {
+    let url = source(vec![json!({ "endpoint": "press-01", "status": "pass" })]).await;
+    let (mut bench, _secrets) = bench(Some(&url)).await;
+    post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
+    settle(&mut bench, "trigger.withdrawn").await;
+    assert_eq!(jobs(&bench).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_about_another_endpoint_confirms_nothing() {
+    let other = json!({ "endpoint": "press-02", "status": "fail" });
+    let url = source(vec![other.clone(), other.clone(), other]).await;
+    let (mut bench, _secrets) = bench(Some(&url)).await;
+    post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
+    settle(&mut bench, "trigger.unconfirmed").await;
+    assert_eq!(jobs(&bench).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_cannot_be_asked_confirms_nothing() {
+    let (mut bench, _secrets) = bench(None).await;
+    post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
+    settle(&mut bench, "trigger.unconfirmed").await;
+    assert_eq!(jobs(&bench).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_wrong_webhook_is_refused_by_name_and_stored_nowhere() {
+    let (bench, _secrets) = bench(None).await;
+    let now = unix_seconds();
+    let other = BODY.replace("press-01", "press-02");
+    for (path, at, secret, body, status, code) in [
+        ("/hooks/v1/nobody", now, SECRET, BODY, 404, "unknown-source"),
+        ("/hooks/v1/verifier", now, OTHER, BODY, 401, "webhook-refused"),
+        ("/hooks/v1/verifier", now - 301, SECRET, BODY, 401, "webhook-refused"),
+        ("/hooks/v1/verifier", now, SECRET, "{}", 400, "bad-webhook"),
+        ("/hooks/v1/verifier", now, SECRET, "not json", 400, "bad-webhook"),
+        ("/hooks/v1/verifier", now, SECRET, &other, 403, "endpoint-out-of-scope"),
+    ] {
+        let (seen, problem) = post(&bench, path, "m1", at, secret, body).await;
+        assert_eq!((seen.as_u16(), problem["code"].as_str()), (status, Some(code)), "{problem}");
+    }
+    let evidence = bench.evidence(None).await;
+    assert!(!evidence.iter().any(|kind| kind == "decision.trigger"));
+    // A stranger cannot fill the log: one entry a minute and source.
+    assert_eq!(evidence.iter().filter(|kind| *kind == "refusal.webhook").count(), 1);
+}
