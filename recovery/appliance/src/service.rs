@@ -34,6 +34,8 @@ use crate::{boot::BootDesk, db, evidence, golden::Golden, jobs::journal::Journal
 mod endpoints;
 mod enrolment;
 mod orders;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod views;
 
@@ -143,14 +145,6 @@ pub enum TriggerDecision {
 #[derive(Debug, PartialEq, Eq)]
 pub struct DrillPermit {
     endpoint: EndpointId,
-}
-
-impl DrillPermit {
-    /// The endpoint it is for.
-    #[must_use]
-    pub fn endpoint(&self) -> &EndpointId {
-        &self.endpoint
-    }
 }
 
 /// What a one-time EST secret entitles to.
