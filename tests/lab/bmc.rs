@@ -152,10 +152,11 @@ pub fn hook(socket: &Path, words: &[String]) -> Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    match answer.strip_prefix("error ") {
-        Some(reason) => bail!("{reason}"),
-        None => Ok(print!("{answer}")),
+    if let Some(reason) = answer.strip_prefix("error ") {
+        bail!("{reason}");
     }
+    print!("{answer}");
+    Ok(())
 }
 
 fn answer(stream: UnixStream, button: &Button, log: &Log) {

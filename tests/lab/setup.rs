@@ -71,7 +71,8 @@ pub fn ensure(sets: &[&[Package]], yes: bool) -> Result<()> {
         let _ = writeln!(list, "  {:<24} {}", package.name, package.why);
     }
     eprintln!("These Debian packages are missing:\n{list}");
-    if !(yes || ci()) && !agreed(&missing)? {
+    let agreed = yes || ci() || ask(&missing)?;
+    if !agreed {
         bail!("nothing was installed. {}", by_hand(&missing));
     }
     install(&missing)
@@ -100,7 +101,7 @@ fn installed(listing: &str) -> Vec<String> {
     listing.lines().filter_map(|line| line.strip_prefix("ii ")).map(|name| name.trim().to_owned()).collect()
 }
 
-fn agreed(missing: &[&Package]) -> Result<bool> {
+fn ask(missing: &[&Package]) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("nobody can be asked here: run again with --yes. {}", by_hand(missing));
     }

@@ -135,7 +135,8 @@ impl Bench {
 }
 
 fn format(bench: &Bench) -> Result<String> {
-    bench.show(&["fmt", "--all", "--", "--check"])
+    bench.show(&["fmt", "--all", "--", "--check"])?;
+    bench.show(&["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--", "--check"])
 }
 
 fn lints(bench: &Bench) -> Result<String> {
