@@ -21,7 +21,7 @@ mod uki;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
 /// Build the recovery system and its boot files
@@ -61,14 +61,17 @@ struct Build {
     /// Consoles for the UKI's command line, in the kernel's form; the last one is `/dev/console`
     #[arg(long, default_values = ["tty0", "ttyS0,115200n8"])]
     console: Vec<String>,
-    /// Directory that keeps downloaded packages
-    #[arg(long, default_value = "/var/cache/groundstate/packages", env = "GROUNDSTATE_PACKAGE_CACHE")]
-    cache: PathBuf,
+    /// Directory that keeps downloaded packages [default: ~/.cache/groundstate/packages]
+    #[arg(long, env = "GROUNDSTATE_PACKAGE_CACHE")]
+    cache: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let Command::Build(build) = Cli::parse().command;
-    let packages = packages::Packages::new(&build.cache);
+    let home =
+        || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/groundstate/packages"));
+    let cache = build.cache.or_else(home).context("there is no HOME; name a directory with --cache")?;
+    let packages = packages::Packages::new(&cache);
     let kernel = match build.kernel_dir {
         Some(dir) => dir,
         None => packages.unpacked(&packages::kernel_package(&build.kernel_package)?)?,

@@ -44,7 +44,8 @@ impl Packages {
         fs::create_dir_all(&work).with_context(|| format!("creating {}", work.display()))?;
         run(Command::new("apt-get")
             .args(["download", "-q", &format!("{package}={version}")])
-            .current_dir(&work))?;
+            .current_dir(&work))
+        .with_context(|| format!("downloading {package}; run `apt-get update` if its lists are old"))?;
         let archive = fs::read_dir(&work)?
             .flatten()
             .map(|entry| entry.path())

@@ -5,6 +5,7 @@
 //! | PID 1 (`/init`) | the recovery system |
 //! | `groundstate-agent check-in [--once]` | the check-in service of the restored system |
 //! | `groundstate-agent install --root DIR --esp DIR` | puts itself into a golden image being built |
+//! | `groundstate-agent plan --trust FILE --manifest FILE --disk FILE` | prints what a restore would do |
 //! | `groundstate-agent --version` | prints its version |
 
 mod check_in;
@@ -16,6 +17,7 @@ mod inventory;
 mod kernel_args;
 mod net;
 mod pid1;
+mod plan;
 mod recovery;
 mod screen;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: groundstate-agent check-in [--once]
        groundstate-agent install --root DIR --esp DIR
+       groundstate-agent plan --trust FILE --manifest FILE --disk FILE
        groundstate-agent --version
 As process 1 it is the recovery system.";
 
@@ -46,6 +49,10 @@ fn main() -> ExitCode {
         }
         ["check-in"] => finish(check_in::run(false)),
         ["check-in", "--once"] => finish(check_in::run(true)),
+        ["plan", "--trust", trust, "--manifest", manifest, "--disk", disk] => {
+            let plan = plan::plan(trust.as_ref(), manifest.as_ref(), disk.as_ref());
+            finish(plan.map(|plan| println!("{plan}")))
+        }
         ["install", "--root", root, "--esp", esp] => {
             finish(install::install("/proc/self/exe".as_ref(), root.as_ref(), esp.as_ref()))
         }

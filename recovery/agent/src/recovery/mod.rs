@@ -86,6 +86,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// A session with the appliance, proven by a TPM or, with a pairing code, by a person.
+struct Session {
+    id: String,
+    /// Stays on the screen until a person has compared it.
+    pairing_code: Option<String>,
+}
+
 /// Runs as PID 1; ends in a reboot.
 pub fn run() -> ! {
     let said = pid1::mount_all();
@@ -152,7 +159,7 @@ impl Recovery<'_> {
     }
 
     /// Says hello and proves itself until there is a session. Fails when refused for too long.
-    fn introduce(&self) -> anyhow::Result<String> {
+    fn introduce(&self) -> anyhow::Result<Session> {
         let refused_until = Instant::now() + REFUSED_MAX;
         loop {
             let problem = match self.try_introduce() {
@@ -168,7 +175,7 @@ impl Recovery<'_> {
     }
 
     /// One hello and one proof.
-    fn try_introduce(&self) -> Result<String, Box<Problem>> {
+    fn try_introduce(&self) -> Result<Session, Box<Problem>> {
         loop {
             let mut tpm = identity::open_tpm().map_err(|error| tpm_problem(&error))?;
             let identity = tpm.as_mut().map(identity::of).transpose().map_err(|error| tpm_problem(&error))?;
@@ -182,11 +189,9 @@ impl Recovery<'_> {
             };
             self.screen.say(format!("hello to the appliance at {}", self.appliance.address()));
             match self.patiently(|| self.appliance.hello(&hello))? {
-                HelloReply::Wait { seconds, why } => self.wait(seconds, why),
+                HelloReply::Wait { seconds, why } => self.wait(seconds, why, None),
                 HelloReply::Pair { session, code } => {
-                    let next = "Compare this code with the one in the console and confirm it there.";
-                    self.screen.show(format!("PAIRING CODE  {code}"), "This endpoint has no TPM.", next);
-                    return Ok(session);
+                    return Ok(Session { id: session, pairing_code: Some(code) });
                 }
                 HelloReply::Challenge(challenge) => {
                     let Some(tpm) = tpm.as_mut() else {
@@ -198,18 +203,18 @@ impl Recovery<'_> {
         }
     }
 
-    fn prove(&self, tpm: &mut crate::tpm::Tpm, challenge: &Challenge) -> Result<String, Box<Problem>> {
+    fn prove(&self, tpm: &mut crate::tpm::Tpm, challenge: &Challenge) -> Result<Session, Box<Problem>> {
         let proof = identity::prove(tpm, challenge, None).map_err(|error| tpm_problem(&error))?;
         self.patiently(|| self.appliance.proof(&proof))?;
         self.screen.show("This endpoint has proven itself.", "", "");
-        Ok(challenge.session.clone())
+        Ok(Session { id: challenge.session.clone(), pairing_code: None })
     }
 
     /// Does what it is told until told to reboot, or until the session is not known any more.
-    fn obey(&self, session: &str) -> Result<String, Box<Problem>> {
+    fn obey(&self, session: &Session) -> Result<String, Box<Problem>> {
         loop {
-            match self.patiently(|| self.appliance.next(session))? {
-                Assignment::Wait { seconds, why } => self.wait(seconds, why),
+            match self.patiently(|| self.appliance.next(&session.id))? {
+                Assignment::Wait { seconds, why } => self.wait(seconds, why, session.pairing_code.as_deref()),
                 Assignment::Stop { why } => {
                     self.screen.show(
                         "A person decides how to go on.",
@@ -220,7 +225,7 @@ impl Recovery<'_> {
                 }
                 Assignment::Reboot { why } => return Ok(why),
                 Assignment::Restore(order) => {
-                    if let Some(done) = self.restore(session, &order)? {
+                    if let Some(done) = self.restore(&session.id, &order)? {
                         return Ok(done);
                     }
                 }
@@ -268,8 +273,12 @@ impl Recovery<'_> {
         self.patiently(|| self.appliance.report(&report)).map(drop)
     }
 
-    fn wait(&self, seconds: u32, why: String) {
-        self.screen.show("Waiting for the appliance.", why, "");
+    fn wait(&self, seconds: u32, why: String, pairing_code: Option<&str>) {
+        let compare = "Compare this code with the one in the appliance's console and confirm it there.";
+        match pairing_code {
+            Some(code) => self.screen.show(format!("PAIRING CODE  {code}"), why, compare),
+            None => self.screen.show("Waiting for the appliance.", why, ""),
+        }
         self.wait_quietly(seconds);
     }
 

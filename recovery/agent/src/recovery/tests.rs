@@ -11,8 +11,11 @@ use images::{
     import_raw,
 };
 use recovery_protocol::JobId;
-use recovery_protocol::agent::{DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder};
+use recovery_protocol::agent::{
+    Base64, DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder,
+};
 use recovery_protocol::job::HoldReason;
+use recovery_protocol::trust::RecoveryTrust;
 
 use super::reporter::Reporter;
 use super::{Stop, restore};
@@ -25,7 +28,7 @@ const MIB: usize = 1 << 20;
 
 /// A signed image in a store, and what an endpoint of its plant would trust.
 struct Plant {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     store: Arc<Store>,
     keys: KeyRing,
     image: ImageId,
@@ -67,7 +70,7 @@ impl Plant {
         let mut signed = store.get_manifest(&image).unwrap();
         key.sign_image(&mut signed).unwrap();
         store.put_manifest(&signed).unwrap();
-        Self { _dir: dir, store: Arc::new(store), keys: key_ring(&root, &key), image, raw }
+        Self { dir, store: Arc::new(store), keys: key_ring(&root, &key), image, raw }
     }
 
     fn manifest_bytes(&self) -> Vec<u8> {
@@ -232,9 +235,7 @@ fn a_disk_too_small_is_refused_untouched() {
 fn an_image_without_an_esp_cannot_take_files_and_is_refused_untouched() {
     let plant = Plant::new();
     let mut order = plant.order(vec![plant.frames(|_| {})]);
-    order
-        .esp_files
-        .insert("EFI/groundstate/ticket.json".to_owned(), recovery_protocol::agent::Base64(vec![1]));
+    order.esp_files.insert("EFI/groundstate/ticket.json".to_owned(), Base64(vec![1]));
     let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
     assert_eq!(reason(run(&plant, &order, &disk, go_on).0), HoldReason::ManifestRefused);
     assert_eq!(disk.counts().operations, 0);
@@ -262,4 +263,26 @@ fn manifests_are_believed_by_our_keys_name_and_epoch_only() {
     for cut in [0, 10, bytes.len() / 2, bytes.len() - 1] {
         assert_eq!(verify(&bytes[..cut], &order, &plant.keys, 0), refused, "cut at {cut}");
     }
+}
+
+#[test]
+fn a_plan_can_be_printed_without_touching_the_disk() {
+    let plant = Plant::new();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = plant.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let trust = RecoveryTrust {
+        site: "lab".to_owned(),
+        appliance_spki_sha256: "00".repeat(32),
+        image_trust_root: Base64(serde_json::to_vec(plant.keys.root()).unwrap()),
+        min_image_epoch: 0,
+    };
+    let trust = file("trust.json", &serde_json::to_vec(&trust).unwrap());
+    let manifest = file("manifest", &plant.manifest_bytes());
+    let (same, other) = (file("same.raw", &plant.raw), file("other.raw", &vec![0xa5; plant.raw.len()]));
+    assert!(crate::plan::plan(&trust, &manifest, &same).unwrap().contains("nothing will be written"));
+    assert!(crate::plan::plan(&trust, &manifest, &other).unwrap().contains("fetch"));
+    assert!(std::fs::read(&other).unwrap().iter().all(|byte| *byte == 0xa5));
 }
