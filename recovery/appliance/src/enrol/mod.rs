@@ -12,3 +12,6 @@
 pub mod ca;
 pub mod cms;
 pub mod est;
+
+#[cfg(test)]
+mod tests;
