@@ -137,3 +137,9 @@ CREATE TABLE evidence_checkpoint (
     hash        TEXT NOT NULL,
     signature   TEXT NOT NULL
 );
+
+CREATE TABLE lease (
+    address     TEXT PRIMARY KEY,
+    mac         TEXT NOT NULL,
+    until       BIGINT NOT NULL
+);

@@ -11,6 +11,7 @@
 //! It must never: issue or void a ticket (the job machine does), or answer for an endpoint that has none.
 
 mod kit;
+pub mod leases;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -33,7 +33,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agents::{Agents, Expectations, Files, Parts},
     api::{People, gate::Gate},
-    boot::{BootDesk, Kit, KitError},
+    boot::{
+        BootDesk, Kit, KitError,
+        leases::{self, LeaseWriter},
+    },
     clock::{Clock, SystemClock},
     config::Config,
     control_plane::Embedded,
@@ -231,7 +234,9 @@ impl Appliance {
         let endpoints = tcp(listen.endpoints_address, listen.endpoints_port).await?;
         let address = |listener: &TcpListener| listener.local_addr().map_err(part("a listener's address"));
         let (people_at, endpoints_at) = (address(&people)?, address(&endpoints)?);
-        let (boot, http, expectations) = self.bind_boot(endpoints_at.port())?;
+        let (leases, lease_writer) =
+            leases::open(self.journal.db.clone(), Arc::clone(&self.journal.clock)).await?;
+        let (boot, http, expectations) = self.bind_boot(endpoints_at.port(), Arc::new(leases))?;
         let http_port = http.first().map_or(listen.http_port, SocketAddr::port);
         let listening = Listening {
             people: people_at,
@@ -266,6 +271,7 @@ impl Appliance {
             runner: self.runner,
             rehearser,
             confirmations,
+            lease_writer,
             service: self.service,
             journal: self.journal,
             listening,
@@ -276,6 +282,7 @@ impl Appliance {
     fn bind_boot(
         &self,
         agent_port: u16,
+        leases: Arc<leases::Leases>,
     ) -> Result<(Option<pxe::Server>, Vec<SocketAddr>, Expectations), DaemonError> {
         if self.interfaces.is_empty() {
             tracing::warn!("no interface is configured: no endpoint can boot from this appliance");
@@ -306,7 +313,9 @@ impl Appliance {
         };
         let desk = Arc::clone(&self.desk);
         let files = Files::new(self.golden.clone(), Arc::clone(&self.frame_bytes));
-        let server = pxe::Server::bind(config, table, desk.clone(), desk)?.with_handler(files.handler());
+        let server = pxe::Server::bind(config, table, desk.clone(), desk)?
+            .with_handler(files.handler())
+            .with_leases(leases);
         let http =
             server.ports().map(|(addr, ports)| SocketAddr::new(IpAddr::V4(addr), ports.http)).collect();
         Ok((Some(server), http, expectations))
@@ -335,6 +344,7 @@ struct Bound {
     runner: Runner,
     rehearser: Rehearser,
     confirmations: Confirmations,
+    lease_writer: LeaseWriter,
     service: Service,
     journal: Arc<Journal>,
     listening: Listening,
@@ -362,7 +372,8 @@ impl Bound {
             });
         }
         let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);
-        let (a, b, c) = (stop.clone(), stop.clone(), stop.clone());
+        let (a, b, c, d) = (stop.clone(), stop.clone(), stop.clone(), stop.clone());
+        let lease_writer = self.lease_writer;
         let service = self.service;
         tasks.spawn(async move {
             runner.run(a).await;
@@ -376,6 +387,10 @@ impl Bound {
             confirmations.run(service, c).await;
             "the confirmation of webhooks"
         });
+        tasks.spawn(async move {
+            lease_writer.run(d).await;
+            "the writer of leases"
+        });
         let ended = until_told(&mut tasks, &stop).await;
         self.journal.db.close().await;
         tracing::info!("stopped");
@@ -388,8 +403,10 @@ async fn until_told(tasks: &mut JoinSet<&'static str>, stop: &CancellationToken)
     let mut terminate = signal(SignalKind::terminate()).map_err(part("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(part("the signal handler"))?;
     let mut result = tokio::select! {
+        biased;
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+        () = stop.cancelled() => Ok(()),
         Some(ended) = tasks.join_next() => Err(ended_by_itself(ended)),
     };
     tracing::info!("stopping");
@@ -409,5 +426,51 @@ fn ended_by_itself(ended: Result<&'static str, tokio::task::JoinError>) -> Daemo
             tracing::error!(%error, "a task died");
             DaemonError::Ended("a task")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn config(dir: &Path, more: &str) -> Config {
+        let text = format!(
+            "data_dir = \"state\"\n[listen]\npeople_address = \"127.0.0.1\"\npeople_port = 0\n\
+             endpoints_address = \"127.0.0.1\"\nendpoints_port = 0\nhttp_port = 0\n{more}"
+        );
+        Config::parse(&text, &dir.join("groundstate.toml")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_starts_within_a_second_says_where_it_listens_and_stops_when_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = Instant::now();
+        let bound = Appliance::open(config(dir.path(), "")).await.unwrap().bind().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        let listening = std::fs::read_to_string(dir.path().join("state/listening.json")).unwrap();
+        assert!(listening.contains(&bound.listening.people.to_string()));
+        let people = bound.listening.people;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(bound.run(stop.clone()));
+        tokio::net::TcpStream::connect(people).await.unwrap();
+        stop.cancel();
+        // A task that ended because it was told to is no failure of its own.
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_and_a_boot_kit_that_is_missing_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut first = config(dir.path(), "");
+        first.listen.people_port = taken.local_addr().unwrap().port();
+        let refused = Appliance::open(first).await.unwrap().bind().await;
+        assert!(matches!(refused.map(drop), Err(DaemonError::Bind { .. })));
+        let mut second = config(dir.path(), "");
+        second.boot_kit_dir = Some(dir.path().join("none"));
+        assert!(matches!(Appliance::open(second).await.map(drop), Err(DaemonError::Kit(_))));
     }
 }

@@ -28,6 +28,7 @@ struct Inner {
     seen: HashMap<(EndpointId, bool), u64>,
     progress: HashMap<JobId, Progress>,
     counts: BTreeMap<(&'static str, String), u64>,
+    /// What was said, and when it may be said again.
     said: HashMap<String, u64>,
     failures: HashMap<EndpointId, u32>,
 }
@@ -84,10 +85,10 @@ impl Live {
     /// Whether this is the first time within `every` milliseconds that something is said.
     pub fn first_in(&self, what: &str, at: u64, every: u64) -> bool {
         let mut inner = self.inner();
-        let first = inner.said.get(what).is_none_or(|before| at.saturating_sub(*before) >= every);
+        let first = inner.said.get(what).is_none_or(|again| at >= *again);
         if first {
-            inner.said.retain(|_, before| at.saturating_sub(*before) < every);
-            inner.said.insert(what.to_owned(), at);
+            inner.said.retain(|_, again| at < *again);
+            inner.said.insert(what.to_owned(), at.saturating_add(every));
         }
         first
     }
@@ -125,6 +126,14 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_said_is_said_again_only_after_its_time() {
+        let live = Live::default();
+        assert!(live.first_in("a", 0, 100) && live.first_in("b", 0, 10));
+        assert!(!live.first_in("a", 50, 100) && live.first_in("b", 50, 10));
+        assert!(live.first_in("a", 100, 100));
+    }
 
     #[test]
     fn the_rate_is_smoothed_and_starts_anew_with_each_activity() {

@@ -23,6 +23,7 @@ use crate::{
     attest::{self, BootExpectation, CertifiedTlsKey, Verdict, VerifiedQuote},
     config::Enrolment,
     db::{self, endpoint::Endpoint, session::Session, ticket::EnrolmentTicket},
+    evidence::Fact,
     jobs::{
         job::{self, Refusal, What},
         journal::{JournalError, JournalTx},
@@ -32,6 +33,8 @@ use crate::{
     tickets::{self, TicketError},
 };
 
+/// A trusted endpoint's accepted quotes are written down at most once in this time.
+const PROVEN_EVERY_MS: u64 = 3_600_000;
 /// Failed quotes in a row that make a trigger: a single one may be a reboot in the middle.
 const FAILURES: u32 = 2;
 
@@ -356,6 +359,10 @@ async fn proven_again(
         endpoint.refusal = None;
         db::endpoint::put(tx.conn(), &endpoint).await?;
         let at = tx.at;
+        if agents.0.live.first_in(&format!("{}/proven", endpoint.id), at, PROVEN_EVERY_MS) {
+            let facts = json!({ "image": image, "again": true, "written_at_most_every_ms": PROVEN_EVERY_MS });
+            tx.note(Fact::new("proof.quote", "agent", facts).about(&endpoint.id)).await?;
+        }
         tx.commit().await?;
         agents.0.live.count("attestation", "golden-passed");
         agents.0.live.forget_failures(&endpoint.id);

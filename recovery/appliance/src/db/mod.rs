@@ -14,6 +14,7 @@
 //! | [`trigger`] | trigger_seen |
 //! | [`plane`] | plane (the embedded control plane) |
 //! | [`log`] | evidence, evidence_checkpoint |
+//! | [`lease`] | lease |
 //!
 //! It must never: decide anything, or read a clock.
 
@@ -29,6 +30,7 @@ use sqlx::{
 
 pub mod endpoint;
 pub mod job;
+pub mod lease;
 pub mod log;
 pub mod plane;
 pub mod session;

@@ -130,7 +130,13 @@ impl Journal {
     /// # Errors
     /// [`DbError`].
     pub async fn begin(&self) -> Result<JournalTx<'_>, DbError> {
-        Ok(JournalTx { tx: self.db.begin().await?, at: self.now(), journal: self, tickets_changed: false })
+        Ok(JournalTx {
+            tx: self.db.begin().await?,
+            at: self.now(),
+            journal: self,
+            tickets_changed: false,
+            moved: Vec::new(),
+        })
     }
 
     /// One event in a transaction of its own.
@@ -162,6 +168,8 @@ pub struct JournalTx<'a> {
     /// The transaction's time, milliseconds since 1970.
     pub at: u64,
     tickets_changed: bool,
+    /// Transitions to be logged once they are true.
+    moved: Vec<Job>,
 }
 
 impl JournalTx<'_> {
@@ -219,12 +227,11 @@ impl JournalTx<'_> {
             row.ended = Some(self.at);
         }
         db::job::put(&mut self.tx, &row).await?;
-        if row.job.state != before.state || row.job.entered_unix_ms != before.entered_unix_ms {
+        if row.job.state != before.state {
             let working = matches!(row.job.state, recovery_protocol::job::JobState::Working { .. });
             let stage = row.job.state.stage().filter(|_| working);
-            if row.job.state != before.state {
-                db::job::turn_phase(&mut self.tx, id, stage, self.at).await?;
-            }
+            db::job::turn_phase(&mut self.tx, id, stage, self.at).await?;
+            self.moved.push(row.job.clone());
         }
         if let What::Done { intent, .. } | What::Admission { intent, .. } = &what {
             db::job::outcome(&mut self.tx, id, *intent, &outcome_text(&what), self.at).await?;
@@ -271,6 +278,9 @@ impl JournalTx<'_> {
         self.tx.commit().await.map_err(DbError::from)?;
         #[cfg(test)]
         self.journal.death.after_commit()?;
+        for job in self.moved {
+            tracing::info!(job = %job.id, endpoint = %job.endpoint, state = %state_text(&job), "job");
+        }
         if self.tickets_changed {
             self.journal.tickets.read(&self.journal.db).await?;
         }
@@ -368,6 +378,10 @@ impl JournalTx<'_> {
         }
         db::endpoint::put(&mut self.tx, &endpoint).await
     }
+}
+
+fn state_text(job: &Job) -> String {
+    serde_json::to_string(&job.state).unwrap_or_default()
 }
 
 fn outcome_text(what: &What) -> String {
