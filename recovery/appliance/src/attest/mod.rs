@@ -31,11 +31,9 @@ mod credential;
 mod policy;
 mod quote;
 
-pub use credential::{AkPublic, Credential, EkPublic, IdentityError, make_credential};
-pub use policy::{BootExpectation, Finding, FirmwareBaseline, Verdict, judge};
-pub use quote::{
-    CertifiedTlsKey, CertifyError, QuoteError, QuoteEvidence, VerifiedQuote, verify_certify, verify_quote,
-};
+pub use credential::{AkPublic, EkPublic, IdentityError, make_credential};
+pub use policy::{BootExpectation, FirmwareBaseline, Verdict, judge};
+pub use quote::{CertifiedTlsKey, QuoteError, QuoteEvidence, VerifiedQuote, verify_certify, verify_quote};
 
 /// The PCRs that a challenge asks for, of the SHA-256 bank.
 pub const QUOTED_PCRS: [u8; 8] = [0, 2, 4, 7, 8, 9, 11, 12];

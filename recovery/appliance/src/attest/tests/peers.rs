@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use recovery_protocol::tpm::wire::{Reader, Writer};
 use recovery_protocol::tpm::{PcrMask, PcrValues};
 
+use super::super::quote::CertifyError;
 use super::super::*;
 use super::paper::{Boot, NONCE};
 

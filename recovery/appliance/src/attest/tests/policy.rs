@@ -2,6 +2,7 @@ use images::manifest::header::Need;
 use proptest::prelude::*;
 use recovery_protocol::tpm::{EventType, PcrMask, Sha256};
 
+use super::super::policy::Finding;
 use super::super::*;
 use super::paper::{Boot, NONCE, PaperTpm, event, file_digest, golden, measurement, recovery};
 

@@ -4,6 +4,7 @@ use recovery_protocol::tpm::{
     Attested, ClockInfo, CodecError, EccPublic, EventType, PcrMask, PcrValues, Sha256,
 };
 
+use super::super::quote::CertifyError;
 use super::super::*;
 use super::paper::{Boot, NONCE, PaperTpm, event};
 
