@@ -152,6 +152,15 @@ pub fn show(place: &Place, data_dir: &Path, image: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Restore an image onto a file.
+pub fn restore(place: &Place, data_dir: &Path, wanted: &super::restore::Restore, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let ring = ring(&place.trust_root(data_dir))?;
+    let id = find(&store, &wanted.image)?;
+    let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
+    super::restore::restore(&store, &ring, signed, &wanted.to, wanted.plan, json, &bar("restoring"))
+}
+
 /// Verify signatures and every chunk of one image, or of all.
 pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;

@@ -11,6 +11,7 @@ mod fault;
 mod follow;
 mod image;
 mod pinned;
+mod restore;
 mod show;
 
 use std::{path::PathBuf, time::Duration};
@@ -236,6 +237,8 @@ pub enum ImageVerb {
         /// Id, name or name:version
         image: String,
     },
+    /// Restore an image onto a file
+    Restore(restore::Restore),
     /// Verify signatures and every chunk
     Verify {
         /// Id, name or name:version
@@ -538,6 +541,7 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         }
         ImageVerb::List => image::list(place, data_dir, json),
         ImageVerb::Show { image } => image::show(place, data_dir, &image),
+        ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, json),
         ImageVerb::Verify { image, .. } => image::verify(place, data_dir, image.as_deref()),
         ImageVerb::Key(KeyVerb::New { role, name, out, unprotected, passphrase_file }) => {
             let role = match role {
