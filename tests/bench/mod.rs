@@ -6,18 +6,20 @@
 //! It must never: compare across runs, hide a figure, or turn one into a test.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::plant::Plant;
 
 pub mod demo;
 pub mod restore;
 pub mod serve;
 
 /// One line of `cargo measure`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// What was measured, `group/what`, with the unit of `ours` and `peer` as its last word.
     pub name: String,
@@ -32,7 +34,7 @@ pub struct Figure {
     /// The ratio that must not be exceeded.
     pub bound: f64,
     /// `ok` or `short`.
-    pub verdict: &'static str,
+    pub verdict: String,
 }
 
 impl Figure {
@@ -41,26 +43,45 @@ impl Figure {
     pub fn at_most(name: &str, ours: f64, peer: f64, against: &str, bound: f64) -> Self {
         let ratio = if peer > 0.0 { ours / peer } else { f64::INFINITY };
         let verdict = if ratio <= bound { "ok" } else { "short" };
-        Self { name: name.to_owned(), ours, peer, against: against.to_owned(), ratio, bound, verdict }
+        Self {
+            name: name.to_owned(),
+            ours,
+            peer,
+            against: against.to_owned(),
+            ratio,
+            bound,
+            verdict: verdict.to_owned(),
+        }
     }
 }
 
 /// Where the programs under measurement are.
 pub struct Programs {
-    /// `groundstate`, release build.
-    pub appliance: PathBuf,
-    /// `groundstate-agent`, static build.
-    pub agent: PathBuf,
+    /// The programs that ship.
+    pub programs: crate::programs::Programs,
     /// pxe's example server, release build.
     pub boot_server: PathBuf,
 }
 
+/// What runs a bench.
+#[derive(Debug, Clone, Copy)]
+pub enum Runs {
+    /// Inside a plant of its own.
+    Inside(fn(&Programs, &Plant) -> Result<Vec<Figure>>),
+    /// Outside, with a directory of its own; it makes its own plant.
+    Outside(fn(&Programs, &Path) -> Result<Vec<Figure>>),
+}
+
 /// A bench: its name on the command line, and what runs it.
-pub type Bench = (&'static str, fn(&Programs) -> Result<Vec<Figure>>);
+pub type Bench = (&'static str, Runs);
 
 /// Every bench.
-pub const BENCHES: &[Bench] =
-    &[("tftp", serve::tftp), ("http", serve::http), ("restore", restore::restore), ("demo", demo::demo)];
+pub const BENCHES: &[Bench] = &[
+    ("tftp", Runs::Inside(serve::tftp)),
+    ("http", Runs::Inside(serve::http)),
+    ("restore", Runs::Inside(restore::restore)),
+    ("demo", Runs::Outside(demo::demo)),
+];
 
 /// The benches that `names` ask for; all when it is empty.
 ///
@@ -99,7 +120,7 @@ pub fn table(figures: &[Figure]) -> String {
     text
 }
 
-/// CPU time that a process and its threads have used so far (user and system), from `/proc/<pid>/stat` (proc(5)).
+/// CPU time that a process, its threads and its ended children have used so far (user and system), from `/proc/<pid>/stat` (proc(5)).
 ///
 /// # Errors
 /// When the process is gone.
@@ -111,7 +132,11 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) else {
         bail!("/proc/<pid>/stat is shorter than proc(5) says");
     };
-    let ticks = user.parse::<u64>()? + system.parse::<u64>()?;
+    let children = fields.get(13..15).context("/proc/<pid>/stat is shorter than proc(5) says")?;
+    let mut ticks = user.parse::<u64>()? + system.parse::<u64>()?;
+    for child in children {
+        ticks += child.parse::<u64>()?;
+    }
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
     Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
 }
@@ -123,7 +148,8 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
 pub fn resident_bytes(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} is gone: look at its output above"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS in /proc/<pid>/status")?;
+    let line =
+        status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS in /proc/<pid>/status")?;
     let kib: u64 = line.split_whitespace().nth(1).context("VmRSS has no number")?.parse()?;
     Ok(kib * 1024)
 }

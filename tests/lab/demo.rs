@@ -9,7 +9,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -21,6 +21,7 @@ use indicatif::MultiProgress;
 use recovery_protocol::job::{JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
 
+use crate::bench::{self, demo::Seen};
 use crate::bmc::Bmc;
 use crate::cache::Cache;
 use crate::endpoint::{Content, Endpoint};
@@ -32,7 +33,7 @@ use crate::qemu::{Firmware, Spec};
 use crate::setup;
 use crate::show::{self, Show};
 use crate::site::{Appliance, Site};
-use crate::story;
+use crate::story::{self, Log};
 use crate::verifier::Verifier;
 
 /// A recovery under emulation on a loaded computer; an idle one needs less than two minutes.
@@ -63,6 +64,9 @@ pub struct Demo {
     /// Run the programs as they were built last
     #[arg(long)]
     no_build: bool,
+    /// Leave what was measured in this file
+    #[arg(long, hide = true)]
+    figures: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,7 +120,9 @@ fn inside(demo: &Demo) -> Result<()> {
     let begin = Instant::now();
     let appliance = Arc::new(Site::at(&plant.dir().join("site"), &programs).start()?);
     let port = plant.forward_console(SocketAddrV4::new(APPLIANCE, 443))?;
-    println!("  appliance ready in {:.2} s", begin.elapsed().as_secs_f64());
+    let ready_s = begin.elapsed().as_secs_f64();
+    let idle_bytes = bench::resident_bytes(appliance.pid())?;
+    println!("  appliance ready in {ready_s:.2} s, {} resident", indicatif::HumanBytes(idle_bytes));
     println!("  console: {}", console_link(&appliance, port)?);
 
     let bars = MultiProgress::new();
@@ -130,6 +136,7 @@ fn inside(demo: &Demo) -> Result<()> {
         presses.push((Arc::new(endpoint), bmc, Show::new(&bars, &Spec::press(number).name)));
     }
     let (how, once) = (demo.how, demo.once);
+    let serial = presses[0].0.serial().clone();
     let players: Vec<_> = presses
         .into_iter()
         .map(|(endpoint, bmc, mut show)| {
@@ -153,6 +160,19 @@ fn inside(demo: &Demo) -> Result<()> {
     let last = jobs.last().context("no job was run")?;
     println!("evidence of the last job:\n{}", evidence(&appliance, last)?);
     println!("{}", appliance.site().say(&["evidence", "verify"])?.trim_end());
+    if let Some(file) = &demo.figures {
+        let (ours_ms, all_ms) = show::shares(last);
+        let seen = Seen {
+            ready_s,
+            idle_bytes,
+            all_ms,
+            ours_ms,
+            agent_bytes: last.restore.map_or(0, |done| done.memory_peak_bytes),
+            first_packet_s: first_packet_s(&serial)?,
+            demo_s: begin.elapsed().as_secs_f64(),
+        };
+        std::fs::write(file, serde_json::to_string(&seen)?)?;
+    }
     Ok(())
 }
 
@@ -259,6 +279,16 @@ fn console_link(appliance: &Appliance, port: u16) -> Result<String> {
     let link = appliance.site().say(&["console-link"])?;
     let path = link.trim().splitn(4, '/').nth(3).unwrap_or_default().to_owned();
     Ok(format!("https://127.0.0.1:{port}/{path}"))
+}
+
+/// Seconds from kernel start to the first packet, as the recovery system says on the serial line.
+fn first_packet_s(serial: &Log) -> Result<f64> {
+    let line = serial.wait_for(0, "first packet ", Duration::ZERO)?.text;
+    let number = line.split("first packet ").nth(1).and_then(|rest| rest.split(' ').next());
+    number
+        .context("the recovery system names no number")?
+        .parse()
+        .context("the recovery system names a number")
 }
 
 /// The evidence entries of a job, one line each.

@@ -15,6 +15,8 @@
 //!
 //! The lab speaks to real binaries over real sockets. It never imports the appliance or the agent, and never fakes a step of theirs.
 
+#[path = "../bench/mod.rs"]
+pub mod bench;
 pub mod bmc;
 pub mod cache;
 pub mod demo;
@@ -22,6 +24,7 @@ pub mod endpoint;
 pub mod fault;
 pub mod golden;
 pub mod licences;
+pub mod measure;
 pub mod plant;
 pub mod programs;
 pub mod qemu;

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use tests::cache::Cache;
 use tests::demo::{self, Demo};
 use tests::golden::{self, CheckIn};
+use tests::measure::{self, Measure};
 use tests::verify::{self, Verify};
 use tests::{bmc, setup};
 
@@ -23,6 +24,8 @@ struct Lab {
 enum Do {
     /// Recover a virtual endpoint, break it, and watch it heal
     Demo(Demo),
+    /// Measure beside peers and limits
+    Measure(Measure),
     /// Run every test, the way CI does
     Verify(Verify),
     /// Build the golden test image, or find it in the cache, and print its path
@@ -63,6 +66,7 @@ fn obey(command: Do) -> Result<ExitCode> {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             return demo::run(&options, &arguments);
         }
+        Do::Measure(options) => return measure::run(&options),
         Do::Verify(options) => return verify::run(&options),
         Do::Golden { agent, release, yes } => {
             setup::ensure(&[setup::PLANT], yes)?;

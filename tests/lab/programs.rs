@@ -35,7 +35,7 @@ impl Programs {
     pub fn build() -> Result<Self> {
         let target = target_dir()?;
         let build = |words: &[&str]| -> Command {
-            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+            let mut cargo = Command::new(cargo());
             cargo.current_dir(root()).arg("build").args(words).arg("--target-dir").arg(&target);
             cargo
         };
@@ -72,6 +72,11 @@ impl Programs {
             lab: target.join(if cfg!(debug_assertions) { "debug/lab" } else { "release/lab" }),
         })
     }
+}
+
+/// The cargo that started this program, or the one on the path.
+pub(crate) fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
 }
 
 /// The root of this tree.

@@ -52,6 +52,16 @@ impl Site {
     /// # Errors
     /// When one of the commands fails; the message repeats what it said.
     pub fn prepare(&self, golden: &Path) -> Result<()> {
+        self.prepare_image(golden)?;
+        self.say(&["trust", "export", "--site", "lab", "--out", &self.path("trust.json")])?;
+        self.build_boot_kit()
+    }
+
+    /// Makes keys, imports and signs `golden`; no boot kit.
+    ///
+    /// # Errors
+    /// When one of the commands fails; the message repeats what it said.
+    pub fn prepare_image(&self, golden: &Path) -> Result<()> {
         fs::create_dir_all(self.dir.join("keys"))?;
         self.write_config("")?;
         self.say(&["init"])?;
@@ -72,9 +82,7 @@ impl Site {
         }
         let (one, two, signer) = (self.key("root-1"), self.key("root-2"), self.key("release"));
         self.say(&["image", "root", "new", "--root", &one, "--root", &two, "--signer", &signer])?;
-        self.import(golden, 1)?;
-        self.say(&["trust", "export", "--site", "lab", "--out", &self.path("trust.json")])?;
-        self.build_boot_kit()
+        self.import(golden, 1)
     }
 
     /// Imports `golden` as this version of the image and signs it.

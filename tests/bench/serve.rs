@@ -1,0 +1,174 @@
+//! TFTP and HTTP: our boot server against Debian's tftpd-hpa and nginx, the same file, the same client, the same network stack.
+//!
+//! Everything runs inside a plant of its own. CPU is the server's, with its children; wall is the client's.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Figure, Programs, cpu_time, median};
+use crate::plant::{APPLIANCE, BRIDGE, Plant};
+use crate::story;
+
+const RUNS: usize = 5;
+const TFTP_LEN: usize = 24 << 20;
+const HTTP_LEN: usize = 256 << 20;
+const HTTP_CLIENTS: usize = 4;
+const START_LIMIT: Duration = Duration::from_secs(10);
+const PEER_TFTP_PORT: u16 = 6969;
+const PEER_HTTP_PORT: u16 = 8080;
+
+/// A server under measurement, ended when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What one way of serving cost: seconds of CPU and of wall.
+struct Cost {
+    cpu: f64,
+    wall: f64,
+}
+
+/// TFTP at block size 1468 without windows: what firmware, client for client, gets from either server.
+///
+/// # Errors
+/// When a server or client cannot be run.
+pub fn tftp(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
+    let dir = data(plant, "tftp", TFTP_LEN)?;
+    let ours = {
+        let server = ours(programs, &dir)?;
+        runs(&server, || get(&[&format!("tftp://{APPLIANCE}/file.bin"), "--tftp-blksize", "1468"], TFTP_LEN))?
+    };
+    let peer = {
+        let server = start(
+            Command::new("/usr/sbin/in.tftpd")
+                .args(["-L", "-u", "root", "-a", &format!("{APPLIANCE}:{PEER_TFTP_PORT}"), "-s"])
+                .arg(&dir),
+        )?;
+        let url = format!("tftp://{APPLIANCE}:{PEER_TFTP_PORT}/file.bin");
+        runs(&server, || get(&[&url, "--tftp-blksize", "1468"], TFTP_LEN))?
+    };
+    Ok(figures("tftp", &ours, &peer, "tftpd-hpa", TFTP_LEN))
+}
+
+/// HTTP: one file to four clients at once.
+///
+/// # Errors
+/// When a server or client cannot be run.
+pub fn http(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
+    let dir = data(plant, "http", HTTP_LEN)?;
+    let many = |url: String| {
+        move || -> Result<()> {
+            let clients: Vec<_> = (0..HTTP_CLIENTS)
+                .map(|_| {
+                    let url = url.clone();
+                    std::thread::spawn(move || get(&[&url], HTTP_LEN))
+                })
+                .collect();
+            clients
+                .into_iter()
+                .try_for_each(|client| client.join().map_err(|_| anyhow::anyhow!("a client ended badly"))?)
+        }
+    };
+    let ours = {
+        let server = ours(programs, &dir)?;
+        runs(&server, many(format!("http://{APPLIANCE}/file.bin")))?
+    };
+    let config = dir.with_extension("nginx.conf");
+    std::fs::write(
+        &config,
+        format!(
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
+             events {{}}\n\
+             http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
+             uwsgi_temp_path {0}; scgi_temp_path {0};\n\
+             server {{ listen {APPLIANCE}:{PEER_HTTP_PORT}; root {1}; }} }}\n",
+            plant.dir().display(),
+            dir.display()
+        ),
+    )?;
+    let peer = {
+        let server = start(Command::new("nginx").arg("-c").arg(&config))?;
+        runs(&server, many(format!("http://{APPLIANCE}:{PEER_HTTP_PORT}/file.bin")))?
+    };
+    Ok(figures("http", &ours, &peer, "nginx with sendfile", HTTP_LEN * HTTP_CLIENTS))
+}
+
+fn figures(group: &str, ours: &Cost, peer: &Cost, against: &str, bytes: usize) -> Vec<Figure> {
+    let gib = bytes as f64 / f64::from(1 << 30);
+    vec![
+        Figure::at_most(&format!("{group}/cpu s per GiB"), ours.cpu / gib, peer.cpu / gib, against, 1.1),
+        Figure::at_most(&format!("{group}/wall s per GiB"), ours.wall / gib, peer.wall / gib, against, 1.0),
+    ]
+}
+
+/// A directory with `file.bin` of incompressible bytes.
+fn data(plant: &Plant, name: &str, len: usize) -> Result<std::path::PathBuf> {
+    let dir = plant.dir().join(name);
+    std::fs::create_dir_all(&dir)?;
+    let mut file = File::create(dir.join("file.bin"))?;
+    let mut word = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut block = Vec::with_capacity(1 << 20);
+    while block.len() < 1 << 20 {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        block.extend_from_slice(&word.to_le_bytes());
+    }
+    for _ in 0..len >> 20 {
+        file.write_all(&block)?;
+    }
+    Ok(dir)
+}
+
+fn ours(programs: &Programs, dir: &Path) -> Result<Server> {
+    start(
+        Command::new(&programs.boot_server)
+            .args([BRIDGE, &format!("{APPLIANCE}/24"), "observe", "ipxe"])
+            .arg(dir),
+    )
+}
+
+fn start(command: &mut Command) -> Result<Server> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    Ok(Server(child))
+}
+
+fn runs(server: &Server, fetch: impl Fn() -> Result<()>) -> Result<Cost> {
+    story::until("the server to answer", START_LIMIT, || Ok(fetch().ok()))?;
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let (begin, before) = (Instant::now(), cpu_time(server.0.id())?);
+        fetch()?;
+        wall.push(begin.elapsed().as_secs_f64());
+        cpu.push((cpu_time(server.0.id())?.saturating_sub(before)).as_secs_f64());
+    }
+    Ok(Cost { cpu: median(cpu), wall: median(wall) })
+}
+
+fn get(words: &[&str], len: usize) -> Result<()> {
+    let said = crate::tool::run(
+        Command::new("curl")
+            .args(["--silent", "--fail", "--output", "/dev/null", "--write-out", "%{size_download}"])
+            .args(words),
+    )?;
+    if said.trim() != len.to_string() {
+        bail!("curl got {said} of {len} bytes from {}", words.join(" "));
+    }
+    Ok(())
+}

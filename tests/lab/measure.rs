@@ -1,0 +1,94 @@
+//! `cargo measure`: runs the benches and prints one line a figure. A figure that falls short fails nothing.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::bench::{self, Figure, Runs};
+use crate::plant::{self, Plant};
+use crate::programs::{self, Programs};
+use crate::{setup, tool};
+
+/// What to measure
+#[derive(Debug, Clone, Args)]
+pub struct Measure {
+    /// Benches; all without a name
+    names: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    yes: bool,
+    /// Where the part inside the plant leaves its figures
+    #[arg(long, hide = true)]
+    to: Option<PathBuf>,
+}
+
+/// Runs the chosen benches.
+///
+/// # Errors
+/// When a program under measurement, or its peer, fails.
+pub fn run(measure: &Measure) -> Result<ExitCode> {
+    let chosen = bench::choose(&measure.names)?;
+    if plant::is_inside() {
+        let to =
+            measure.to.as_deref().context("the part inside the plant has nowhere to leave its figures")?;
+        let (programs, plant) = (under_measurement(Programs::built()?)?, Plant::build()?);
+        let mut figures = Vec::new();
+        for (_, runs) in chosen {
+            if let Runs::Inside(bench) = runs {
+                figures.extend(bench(&programs, &plant)?);
+            }
+        }
+        fs::write(to, serde_json::to_string(&figures)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    setup::ensure(&[setup::PLANT, setup::VERIFY], measure.yes)?;
+    let programs = under_measurement(Programs::build()?)?;
+    let mut figures = Vec::new();
+    for (name, runs) in chosen {
+        eprintln!("· {name}");
+        let dir = tempfile::Builder::new().prefix("groundstate-measure-").tempdir()?;
+        figures.extend(match runs {
+            Runs::Outside(bench) => bench(&programs, dir.path())?,
+            Runs::Inside(_) => inside(name, dir.path())?,
+        });
+    }
+    if measure.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        print!("{}", bench::table(&figures));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inside(name: &str, dir: &Path) -> Result<Vec<Figure>> {
+    let file = dir.join("figures.json");
+    let words: [OsString; 4] = ["measure".into(), name.into(), "--to".into(), file.clone().into()];
+    let status = plant::enter(&words, dir)?;
+    if !status.success() {
+        bail!("the bench `{name}` failed; what it said stands above");
+    }
+    Ok(serde_json::from_str(&fs::read_to_string(&file)?)?)
+}
+
+/// The programs that ship, and pxe's example server beside them.
+fn under_measurement(programs: Programs) -> Result<bench::Programs> {
+    let dir = programs.appliance.parent().context("a program lies in a directory")?;
+    let boot_server = dir.join("examples/serve");
+    if !plant::is_inside() {
+        let target = dir.parent().context("a profile directory lies in a target directory")?;
+        tool::show(
+            Command::new(programs::cargo())
+                .current_dir(programs::root())
+                .args(["build", "--quiet", "--release", "-p", "pxe", "--example", "serve", "--target-dir"])
+                .arg(target),
+        )?;
+    }
+    Ok(bench::Programs { programs, boot_server })
+}
