@@ -11,6 +11,7 @@
 //!
 //! Every story has a plant of its own, so that none sees another's network, processes or leftovers.
 
+mod drill;
 mod lab;
 mod recovery;
 
@@ -57,7 +58,7 @@ enum Length {
 /// Where the site of a run is.
 const SITE: &str = "site";
 
-const CHAPTERS: &[&[Story]] = &[lab::STORIES, recovery::STORIES];
+const CHAPTERS: &[&[Story]] = &[lab::STORIES, recovery::STORIES, drill::STORIES];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
