@@ -132,10 +132,12 @@ pool = {{ first = "10.77.0.50", last = "10.77.0.149" }}
 mode = "auto"
 cool_down_s = 0
 max_per_hour = 100
+drill_zone = true
 
 [blueprints.{IMAGE}]
 image = "{IMAGE}"
 rto_s = 300
+place = "virtual"
 
 [hooks.{VERIFIER}]
 secret_file = "{dir}/keys/{VERIFIER}.secret"

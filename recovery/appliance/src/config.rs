@@ -249,6 +249,8 @@ pub struct Group {
     pub breaker_failures: u32,
     /// Endpoints of the group whose integrity failed within 15 minutes that mean "not an attack but a rollout".
     pub common_mode: u32,
+    /// Its endpoints may be drilled, if their records and their blueprint say so too.
+    pub drill_zone: bool,
 }
 
 impl Default for Group {
@@ -261,6 +263,7 @@ impl Default for Group {
             safety_class: 0,
             breaker_failures: 3,
             common_mode: 3,
+            drill_zone: false,
         }
     }
 }
@@ -289,6 +292,22 @@ pub struct Blueprint {
     /// Read back everything, or only what was written.
     #[serde(default)]
     pub read_back_all: bool,
+    /// Where endpoints of this kind stand: what an operator declares, never what an endpoint says of itself.
+    #[serde(default)]
+    pub place: Place,
+}
+
+/// Where endpoints of a blueprint stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// On the line: never drilled.
+    #[default]
+    Production,
+    /// On a bench or a spare.
+    Bench,
+    /// A virtual machine for rehearsal.
+    Virtual,
 }
 
 fn default_rto() -> u32 {

@@ -1,8 +1,8 @@
 //! What this appliance vouches for when a drill is planned: kind, place, zone, image of an endpoint.
 //!
-//! The inventory has no zones yet: an endpoint's group stands for its zone, and the groups of endpoints that may be
-//! drilled are the drill zones. A kind is the first word of the blueprint's name (`hmi` of `hmi-panel`). A place is virtual when the endpoint's own SMBIOS says that a hypervisor made it, and a
-//! bench otherwise; only an endpoint whose record says drill-safe is ever called either.
+//! Three words must agree before a drill may write: the endpoint's record says drill-safe, its group is a drill zone, and
+//! its blueprint is declared to stand on a bench or in a virtual machine. Each is set by an operator; nothing that an
+//! endpoint says of itself counts. A kind is the first word of the blueprint's name (`hmi` of `hmi-panel`).
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use recovery_protocol::{
 };
 use runbooks::{DrillScope, EndpointFacts, Place, TargetId, target::DRILL_SAFE};
 
-use crate::{config::Config, service::Service};
-
-/// SMBIOS manufacturers and products of virtual machines (DSP0134 type 1).
-const HYPERVISORS: [&str; 6] = ["qemu", "kvm", "vmware", "virtualbox", "xen", "bochs"];
+use crate::{
+    config::{Config, Place as Declared},
+    service::Service,
+};
 
 /// Facts of the named endpoints, and where a drill may write.
 ///
@@ -31,7 +31,8 @@ pub async fn of(
     for endpoint in endpoints {
         facts.push(fact(&service.endpoint(endpoint).await?, config, &images));
     }
-    let zones = service.endpoints().await?.into_iter().filter(|view| view.drill_safe).map(|view| view.group).collect();
+    let zones =
+        config.groups.iter().filter(|(_, group)| group.drill_zone).map(|(name, _)| name.clone()).collect();
     Ok((facts, DrillScope { zones }))
 }
 
@@ -44,24 +45,28 @@ fn fact(view: &EndpointView, config: &Config, images: &[ImageView]) -> EndpointF
         kind: view.blueprint.split('-').next().unwrap_or_default().to_owned(),
         class: if class.is_empty() { view.blueprint.clone() } else { class },
         zone: view.group.clone(),
-        place: place(view),
+        place: place(view, config),
         labels,
         essential_function: config.group(&view.group).safety_class >= 3,
         image: golden_image(view, config, images).map(|image| image.image.to_string()).unwrap_or_default(),
     }
 }
 
-fn place(view: &EndpointView) -> Place {
-    if !view.drill_safe {
-        return Place::Production;
+fn place(view: &EndpointView, config: &Config) -> Place {
+    let declared = config.blueprints.get(&view.blueprint).map(|blueprint| blueprint.place);
+    match declared.filter(|_| view.drill_safe).unwrap_or_default() {
+        Declared::Production => Place::Production,
+        Declared::Bench => Place::Bench,
+        Declared::Virtual => Place::Virtual,
     }
-    let made_of = view.inventory.as_ref().map(|inventory| format!("{} {}", inventory.vendor, inventory.product));
-    let made_of = made_of.unwrap_or_default().to_lowercase();
-    if HYPERVISORS.iter().any(|name| made_of.contains(name)) { Place::Virtual } else { Place::Bench }
 }
 
 /// The golden image that the endpoint's blueprint means now: the named version, or the one with the highest epoch.
-pub fn golden_image<'a>(view: &EndpointView, config: &Config, images: &'a [ImageView]) -> Option<&'a ImageView> {
+pub fn golden_image<'a>(
+    view: &EndpointView,
+    config: &Config,
+    images: &'a [ImageView],
+) -> Option<&'a ImageView> {
     let blueprint = config.blueprints.get(&view.blueprint)?;
     images
         .iter()
