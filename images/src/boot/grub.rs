@@ -15,6 +15,8 @@ pub struct Entry {
     pub arguments: Vec<String>,
     /// Paths of the initial RAM disks as written.
     pub initrds: Vec<String>,
+    /// Started by `linuxefi`: GRUB leaves the firmware running and the kernel takes over the event log itself.
+    pub by_firmware: bool,
 }
 
 impl Entry {
@@ -40,9 +42,11 @@ pub fn first_entry(config: &str) -> Option<Entry> {
     for line in config.lines() {
         let mut words = words(line).into_iter();
         match (words.next().as_deref(), &mut entry) {
-            (Some("linux" | "linuxefi"), None) => {
+            (Some(command @ ("linux" | "linuxefi")), None) => {
+                let by_firmware = command == "linuxefi";
                 let kernel = words.next()?;
-                entry = Some(Entry { kernel, arguments: words.collect(), initrds: Vec::new() });
+                let (arguments, initrds) = (words.collect(), Vec::new());
+                entry = Some(Entry { kernel, arguments, initrds, by_firmware });
             }
             (Some("initrd" | "initrdefi"), Some(entry)) => {
                 entry.initrds = words.collect();
@@ -118,7 +122,8 @@ mod tests {
             entry.measured_command_line(),
             "/vmlinuz root=LABEL=root ro \"quiet splash\" console=ttyS0,115200"
         );
-        assert!(!entry.has_variables());
+        assert!(!entry.has_variables() && !entry.by_firmware);
+        assert!(first_entry("linuxefi /vmlinuz").unwrap().by_firmware);
     }
 
     #[test]

@@ -15,4 +15,5 @@ pub mod pe;
 mod predict;
 
 pub use pe::{PeError, authenticode_sha256};
+pub(crate) use predict::AGENT_MARK;
 pub use predict::{Prediction, predict};

@@ -16,7 +16,7 @@ const NEXT_LOADER: &str = "EFI/BOOT/grubx64.efi";
 const CONFIGS: [&str; 4] =
     ["EFI/BOOT/grub.cfg", "EFI/debian/grub.cfg", "boot/grub/grub.cfg", "grub/grub.cfg"];
 /// The agent as a check-in service writes this when it is installed into an image.
-const AGENT_MARK: &str = "EFI/groundstate/agent.json";
+pub(crate) const AGENT_MARK: &str = "EFI/groundstate/agent.json";
 
 /// What an EFI system partition will boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +66,9 @@ impl Prediction {
         let Some(entry) = entry.filter(|entry| !entry.has_variables()) else {
             return self.warnings.push(Warning::BootConfigurationUnclear { path: uefi_path(path) });
         };
+        if !entry.by_firmware {
+            self.warnings.push(Warning::NoEventLog { path: uefi_path(path) });
+        }
         let line = entry.measured_command_line();
         self.add(8, sha256(line.as_bytes()), Need::Always, format!("kernel_cmdline: {line}"));
         // With Secure Boot on, GRUB hands the kernel to shim, which measures it as a program; without, only as a file.

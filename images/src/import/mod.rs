@@ -84,6 +84,14 @@ pub enum Warning {
         /// The configuration.
         path: String,
     },
+    /// GRUB ends the firmware's services itself, and the kernel gets no event log.
+    #[error(
+        "{path} starts the kernel by `linux`; without Secure Boot Debian's GRUB then hands over no event log, so the boot cannot be verified. Write `linuxefi` and `initrdefi` instead"
+    )]
+    NoEventLog {
+        /// The configuration.
+        path: String,
+    },
     /// A file that GRUB reads is not on the EFI system partition.
     #[error("{path} is not on the EFI system partition; it cannot be verified at boot")]
     BootFileElsewhere {

@@ -7,7 +7,7 @@ use crate::testing::{LINUX_TYPE, MIB, Plant, bootable_disk, gpt_disk, noise, req
 use crate::{Content, boot};
 
 fn grub_files() -> Vec<(&'static str, Vec<u8>)> {
-    let config = "menuentry x {\n linux /vmlinuz root=LABEL=root quiet\n initrd /initrd.img\n}\n";
+    let config = "menuentry x {\n linuxefi /vmlinuz root=LABEL=root quiet\n initrdefi /initrd.img\n}\n";
     vec![
         ("EFI/BOOT/BOOTX64.EFI", program(b"shim", b"signed!!")),
         ("EFI/BOOT/grubx64.efi", program(b"grub", b"signed!!")),
@@ -112,6 +112,9 @@ fn what_a_person_should_know_is_said() {
     assert_eq!(without("grub.cfg"), [Warning::NoBootConfiguration]);
     assert_eq!(without("initrd.img"), [Warning::BootFileElsewhere { path: "/initrd.img".into() }]);
     assert_eq!(without("grubx64.efi"), []);
+    let mut plain = grub_files();
+    plain[2].1 = b"linux /vmlinuz root=LABEL=root quiet\ninitrd /initrd.img\n".to_vec();
+    assert_eq!(warnings(&plain), [Warning::NoEventLog { path: r"\EFI\debian\grub.cfg".into() }]);
 
     let raw = gpt_disk(8 * MIB, 512, &[(LINUX_TYPE, 2048, 4095)]);
     assert_eq!(Plant::new().import_with(&raw, &request()).warnings, [Warning::NoEsp]);
