@@ -34,7 +34,7 @@ pub(crate) fn header(size: u64) -> Header {
                 type_guid: [1; 16],
                 unique_guid: [2; 16],
                 first_lba: 2048,
-                last_lba: 4095,
+                last_lba: size / 512 - 34,
                 attributes: 0,
                 name: "ESP".into(),
                 filesystem: "vfat".into(),

@@ -1,6 +1,6 @@
 //! Rules that a header obeys beyond its encoding, so that nobody after the decoder has to ask again.
 
-use super::header::{Header, Scheme};
+use super::header::{Header, Policy, Scheme};
 use super::page::CHUNK_LEN_MAX;
 use super::{ManifestError, codec};
 
@@ -68,6 +68,15 @@ fn partitions(
     let mut ranges: Vec<_> = table.partitions.iter().map(|p| (p.first_lba, p.last_lba)).collect();
     ranges.sort_unstable();
     rule(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "partitions do not overlap")?;
+    if table.scheme == Scheme::Gpt {
+        let (first, last) = table.usable;
+        rule(first <= last && last < sectors, "the usable sectors lie on the disk")?;
+        let inside = ranges.iter().all(|range| range.0 >= first && range.1 <= last);
+        rule(inside, "partitions lie in the usable sectors")?;
+    }
+    let end = ranges.last().map(|range| range.1);
+    let mut growing = table.partitions.iter().filter(|p| p.policy == Policy::Grow);
+    rule(growing.all(|p| Some(p.last_lba) == end), "only the last partition on the disk grows")?;
     let indexes = table.partitions.windows(2).all(|pair| pair[0].index < pair[1].index);
     rule(indexes, "partitions stand in the order of their table")
 }

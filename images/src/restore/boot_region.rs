@@ -45,7 +45,7 @@ impl Place {
         let usable_end = header.table.usable.1 + (disk_size.saturating_sub(disk.size)) / sector;
         let grown = grow.map(|p| {
             let per_mib = (1 << 20) / sector;
-            (p.index, ((usable_end + 1) / per_mib * per_mib - 1).max(p.last_lba))
+            (p.index, ((usable_end + 1) / per_mib * per_mib).saturating_sub(1).max(p.last_lba))
         });
         let layout = |disk_size, last_lba| Layout { sector: disk.sector_size, disk_size, last_lba };
         let end = if moved { disk_size } else { disk.size };
