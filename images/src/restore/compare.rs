@@ -242,8 +242,11 @@ fn dirty_blocks(extent: &Extent, held: &[u8]) -> Vec<Range<u64>> {
 
 /// Whether all bytes are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // In blocks that the compiler turns into wide instructions, with an early way out.
-    let mut blocks = bytes.chunks_exact(256);
-    blocks.all(|block| block.iter().fold(0, |any, byte| any | byte) == 0)
-        && blocks.remainder().iter().all(|byte| *byte == 0)
+    // In words that the compiler turns into wide instructions, with an early way out after each block of 256 bytes. Words
+    // and not bytes, so that a build without optimization is not twenty times slower.
+    let (blocks, rest) = bytes.as_chunks::<256>();
+    blocks.iter().all(|block| {
+        let (words, _) = block.as_chunks::<16>();
+        words.iter().fold(0, |any, word| any | u128::from_ne_bytes(*word)) == 0
+    }) && rest.iter().all(|byte| *byte == 0)
 }

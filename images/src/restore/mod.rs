@@ -4,14 +4,14 @@
 //!   Verified<Manifest> ─scan─► Scan ─► RestorePlan ─poison─► Poisoned ─write─► Written ─read_back─► Proven ─commit─► Restored
 //!                      reads only      printable    │        all but the        every byte        │  boot region last,
 //!                                                   │        boot region        read again        │  read back, flushed
-//!                            first MiB and backup GPT                    the caller may put files
-//!                            zeroed and flushed: the                     on the EFI system partition
-//!                            disk does not boot now
+//!                            first MiB and backup GPT                    the caller may place a file
+//!                            zeroed, flushed, read back:                 of the endpoint: a step of the proof
+//!                            the disk does not boot now
 //! ```
 //!
 //! Each step takes the one before by value, so the order cannot be changed: only [`Proven`] can write the boot region,
 //! and only a [`crate::Verified`] manifest gets this far. When nothing differs, nothing is written: the same steps run
-//! and do not touch the disk. After a power cut the restore is simply run again: the scan finds what is right already.
+//! and do not touch the disk, unless a file has to be placed: then it is poisoned first. After a power cut the restore is simply run again: the scan finds what is right already.
 //!
 //! ```compile_fail
 //! // What was not proven cannot be committed.
@@ -35,6 +35,7 @@ mod buffer;
 mod compare;
 pub mod file;
 pub mod mem;
+mod place;
 mod plan;
 mod prove;
 mod scan;
@@ -42,6 +43,7 @@ mod write;
 
 pub use buffer::AlignedBuf;
 pub(crate) use compare::is_zero;
+pub use place::EndpointFile;
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
 pub use prove::{Proven, ReadBack, Restored};
 pub use scan::{Scan, scan};
@@ -51,6 +53,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::disk::GptError;
+use crate::disk::esp::EspError;
 use crate::frames::{Frame, FrameError};
 use crate::{ChunkId, Store, StoreError};
 
@@ -236,6 +239,28 @@ pub enum RestoreError {
     /// The partition table cannot be moved to this disk's size.
     #[error("the image's partition table cannot be moved to this disk's size")]
     Table(#[source] GptError),
+    /// There is no place for a file of the endpoint.
+    #[error(
+        "the image has no EFI system partition outside of its boot region, so {path} cannot be placed; build the image with one"
+    )]
+    NoEsp {
+        /// The file.
+        path: &'static str,
+    },
+    /// A file of the endpoint cannot be placed.
+    #[error("the endpoint's own file cannot be placed on the image's EFI system partition")]
+    Place(#[source] EspError),
+    /// Placing a file would need most of the EFI system partition in memory.
+    #[error(
+        "the EFI system partition's directories are spread too far to place a file; build the image anew"
+    )]
+    EspTooScattered,
+    /// What was proven reads otherwise, beside the file that was placed or before it was.
+    #[error("the disk does not hold at byte {offset} any more what was proven to be there; replace the disk")]
+    Spoiled {
+        /// First byte of the extent.
+        offset: u64,
+    },
     /// No decoder could be made.
     #[error("cannot start the decoder")]
     Decoder(#[source] io::Error),

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::boot_region::{self, BootBytes, Place};
 use super::compare::{Differences, Through, compare};
+use super::place::{EndpointFile, Overlay};
 use super::write::{Job, flush, poison};
 use super::{AlignedBuf, Phase, ProgressEvent, RestoreError, RestoreStats, RestoreTarget, Written};
-use crate::disk::ESP_TYPE;
+use crate::disk::{ESP_TYPE, esp};
 use crate::{Content, Extent, ImageId, Manifest};
 
 /// A write may touch this many bytes beside its extent, to complete a sector.
@@ -25,6 +26,8 @@ pub enum ReadBack {
 /// Every byte but the boot region is on the medium, and was read from there.
 pub struct Proven<'a> {
     written: Written<'a>,
+    /// What was placed, and what was read for it.
+    overlay: Option<Overlay<'a>>,
 }
 
 /// The disk holds the image and boots.
@@ -56,8 +59,8 @@ impl<'a> Written<'a> {
         };
         let found = self.compare(&touched)?;
         self.stats.read_back += found.compared - found.bytes;
-        let Some(offset) = found.first else { return Ok(Proven { written: self }) };
-        if self.plan.is_clean() {
+        let Some(offset) = found.first else { return Ok(Proven { written: self, overlay: None }) };
+        if !self.poisoned {
             // Nothing was poisoned, so nothing may be written.
             return Err(RestoreError::Unstable { offset });
         }
@@ -67,7 +70,7 @@ impl<'a> Written<'a> {
             return Err(RestoreError::ReadBack { offset, bytes: again.bytes });
         }
         self.stats.read_back += found.bytes;
-        Ok(Proven { written: self })
+        Ok(Proven { written: self, overlay: None })
     }
 
     fn compare(&self, touched: &[Range<u64>]) -> Result<Differences, RestoreError> {
@@ -90,6 +93,8 @@ impl<'a> Written<'a> {
             source: self.source,
             total: found.bytes,
             progress: self.progress,
+            // A disk that says yes to punching and does nothing gets zeros that are written.
+            punch: false,
         };
         let done = job.run(wrong, &found.dirty)?;
         self.stats.add(done);
@@ -99,13 +104,29 @@ impl<'a> Written<'a> {
 }
 
 impl Proven<'_> {
-    /// The disk, to put files of the endpoint on it before it boots, such as an enrolment ticket. The next scan will
-    /// see those blocks as differing. The boot region must not be written.
-    pub fn target(&self) -> &dyn RestoreTarget {
-        self.written.target
+    /// Put a file of the endpoint on the EFI system partition, such as its enrolment ticket. Files of the image cannot be
+    /// replaced or changed: what the file's blocks held beside it is read again from the medium. A disk that held the
+    /// image already is poisoned first. The next scan will see those blocks as differing.
+    ///
+    /// # Errors
+    /// The proof is gone with any of them; once writing has begun the disk does not boot.
+    pub fn place(mut self, file: EndpointFile, bytes: &[u8]) -> Result<Self, RestoreError> {
+        let path = file.path();
+        let range = self.esp().ok_or(RestoreError::NoEsp { path })?;
+        let Written { plan, target, poisoned, stats, .. } = &mut self.written;
+        let overlay = self.overlay.take().unwrap_or_else(|| Overlay::new(*target, plan.manifest, &range));
+        esp::put_file(&overlay, range, path, bytes)
+            .map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))?;
+        if !*poisoned {
+            poison(*target, plan.manifest)?;
+            *poisoned = true;
+        }
+        stats.written += overlay.write_out()?;
+        self.overlay = Some(overlay);
+        Ok(self)
     }
 
-    /// Where the EFI system partition lies, as [`crate::disk::esp::put_file`] wants it.
+    /// Where the EFI system partition lies, in bytes of the disk; none if it overlaps the boot region.
     pub fn esp(&self) -> Option<Range<u64>> {
         let header = self.written.plan.manifest.header();
         let sector = u64::from(header.disk.sector_size);
@@ -121,9 +142,9 @@ impl Proven<'_> {
 
     /// Write the boot region, flush, and read it back: from here on the disk boots.
     pub fn commit_boot_region(self) -> Result<Restored, RestoreError> {
-        let Written { plan, target, progress, mut boot, mut stats, .. } = self.written;
+        let Written { plan, target, progress, mut boot, poisoned, mut stats, .. } = self.written;
         let image = plan.manifest.id();
-        if plan.is_clean() {
+        if !poisoned {
             return Ok(Restored { image, stats });
         }
         let place = plan.place();

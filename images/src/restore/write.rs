@@ -5,12 +5,13 @@
 //! sector is completed from the disk under one lock; no other write ever touches such a sector.
 
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::boot_region::{self, BootBytes};
-use super::compare::Through;
+use super::compare::{Through, is_zero};
 use super::plan::From;
 use super::{
     AlignedBuf, ChunkSource, Phase, Progress, ProgressEvent, RestoreError, RestorePlan, RestoreStats,
@@ -25,6 +26,8 @@ const BATCH_LEN: u64 = 4 << 20;
 const BATCH_CHUNKS: usize = 256;
 /// Ranges are made zero in steps of this many bytes, so that progress shows.
 const ZERO_STEP: u64 = 256 << 20;
+/// Where zeros are written and not punched, this many bytes at once.
+const ZEROS_LEN: u64 = 1 << 20;
 
 /// A disk that does not boot, ready to be written. With nothing to do it is as it was.
 pub struct Poisoned<'a> {
@@ -40,6 +43,8 @@ pub struct Written<'a> {
     pub(super) source: &'a dyn ChunkSource,
     pub(super) progress: &'a Progress<'a>,
     pub(super) boot: BootBytes,
+    /// The disk does not boot, so it may be written.
+    pub(super) poisoned: bool,
     pub(super) stats: RestoreStats,
 }
 
@@ -73,13 +78,15 @@ impl<'a> Poisoned<'a> {
         };
         if !self.plan.scan.differences.is_empty() {
             let total = self.plan.scan.differences.bytes;
-            let job = Job { plan: &self.plan, target: self.target, source, total, progress };
+            let (plan, target) = (&self.plan, self.target);
+            let job = Job { plan, target, source, total, progress, punch: true };
             let done = job.run(self.plan.wrong(), &self.plan.scan.differences.dirty)?;
             self.stats.add(done);
             flush(self.target)?;
         }
         let Self { plan, target, stats } = self;
-        Ok(Written { plan, target, source, progress, boot, stats })
+        let poisoned = !plan.is_clean();
+        Ok(Written { plan, target, source, progress, boot, poisoned, stats })
     }
 }
 
@@ -95,7 +102,7 @@ impl RestoreStats {
 
 /// Zero the boot region: where this image wants it, and where an earlier table may stand on a larger disk.
 ///
-/// One step is on the medium before the next begins: first both places where firmware looks for a table, and only
+/// One step is on the medium, and was read from there, before the next begins: all that follows rests on it. First both places where firmware looks for a table, and only
 /// then the end of the image, which on a larger disk lies in the middle of what an earlier table describes.
 pub(super) fn poison(target: &dyn RestoreTarget, manifest: &Manifest) -> Result<(), RestoreError> {
     let disk = &manifest.header().disk;
@@ -108,8 +115,20 @@ pub(super) fn poison(target: &dyn RestoreTarget, manifest: &Manifest) -> Result<
         let len = range.end - range.start;
         // Written, not punched: here the bytes must change, whatever the disk makes of a hint.
         let zeros = AlignedBuf::new(len as usize);
-        target.write_at(range.start, &zeros).map_err(RestoreError::disk("write", range.start, len))?;
-        flush(target)?;
+        let mut held = AlignedBuf::new(len as usize);
+        let mut poisoned = false;
+        for _attempt in 0..2 {
+            target.write_at(range.start, &zeros).map_err(RestoreError::disk("write", range.start, len))?;
+            flush(target)?;
+            Through::Medium.read(target, range.start, &mut held)?;
+            poisoned = is_zero(&held);
+            if poisoned {
+                break;
+            }
+        }
+        if !poisoned {
+            return Err(RestoreError::ReadBack { offset: range.start, bytes: len });
+        }
     }
     Ok(())
 }
@@ -189,6 +208,8 @@ pub(super) struct Job<'j> {
     pub source: &'j dyn ChunkSource,
     pub total: u64,
     pub progress: &'j Progress<'j>,
+    /// Let the disk make zeros itself; else write them.
+    pub punch: bool,
 }
 
 enum Task {
@@ -262,6 +283,14 @@ fn steps(ranges: &[Range<u64>]) -> impl Iterator<Item = Range<u64>> + Send + '_ 
     ranges.iter().flat_map(|range| {
         let range = range.clone();
         range.clone().step_by(ZERO_STEP as usize).map(move |start| start..(start + ZERO_STEP).min(range.end))
+    })
+}
+
+fn write_zeros(target: &dyn RestoreTarget, range: &Range<u64>) -> io::Result<()> {
+    let zeros = AlignedBuf::new((range.end - range.start).min(ZEROS_LEN) as usize);
+    range.clone().step_by(ZEROS_LEN as usize).try_for_each(|start| {
+        let len = (range.end - start).min(ZEROS_LEN) as usize;
+        target.write_at(start, &zeros[..len])
     })
 }
 
@@ -361,7 +390,11 @@ impl<'j> Worker<'j> {
         }
         self.merge(range.start, &zeros(body.start - range.start))?;
         let len = body.end - body.start;
-        self.job.target.zero(body.clone()).map_err(RestoreError::disk("zero", body.start, len))?;
+        match self.job.punch {
+            true => self.job.target.zero(body.clone()),
+            false => write_zeros(self.job.target, &body),
+        }
+        .map_err(RestoreError::disk("zero", body.start, len))?;
         self.stats.zeroed += len;
         self.merge(body.end, &zeros(end - body.end))
     }
