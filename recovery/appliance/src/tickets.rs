@@ -179,3 +179,75 @@ pub async fn redeem_est(
     let issued = db::ticket::certificate_for(conn, job, key_sha256).await?;
     Ok((row, issued))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+
+    async fn db() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("db")).await.unwrap();
+        (dir, db)
+    }
+
+    /// A job that the tickets can refer to.
+    async fn job(conn: &mut Conn) -> JobId {
+        let id = JobId::new(1, [3; 10]);
+        sqlx::query(
+            "INSERT INTO job (id, endpoint, group_name, open, state, trigger, reason, automatic, image_name, asked, \
+             machine) VALUES ($1, 'press-01', 'g', 1, 'working', 'operator', '', 0, 'i', 0, '{}')",
+        )
+        .bind(id.to_string())
+        .execute(conn)
+        .await
+        .unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn an_enrolment_ticket_is_bound_to_the_first_tpm_and_key() {
+        let (_dir, db) = db().await;
+        let mut tx = db.begin().await.unwrap();
+        let job = job(&mut tx).await;
+        let shown = issue_enrolment(&mut tx, job, 0).await.unwrap();
+        assert!(matches!(enrolment(&mut tx, "made up").await, Err(TicketError::Foreign)));
+        let fresh = enrolment(&mut tx, &shown).await.unwrap();
+        assert!(!format!("{fresh:?}").contains(&shown), "only a hash is kept");
+        bind(&mut tx, &fresh, "ek", "key").await.unwrap();
+        let used = enrolment(&mut tx, &shown).await.unwrap();
+        bind(&mut tx, &used, "ek", "key").await.expect("the same again: a lost answer strands nobody");
+        assert!(matches!(bind(&mut tx, &used, "other", "key").await, Err(TicketError::OtherTpm)));
+        assert!(matches!(bind(&mut tx, &used, "ek", "other").await, Err(TicketError::OtherKey)));
+        db::ticket::void_enrolment(&mut tx, job, 1).await.unwrap();
+        let void = enrolment(&mut tx, &shown).await.unwrap();
+        assert!(matches!(usable(&void, "ek"), Err(TicketError::Spent)));
+        issue_enrolment(&mut tx, job, 2).await.unwrap();
+        let replaced = enrolment(&mut tx, &shown).await;
+        assert!(matches!(replaced, Err(TicketError::Foreign)), "replaced by a later order");
+    }
+
+    #[tokio::test]
+    async fn an_est_secret_is_for_one_key_for_ten_minutes_and_for_its_job() {
+        let (_dir, db) = db().await;
+        let mut tx = db.begin().await.unwrap();
+        let job = job(&mut tx).await;
+        let endpoint = "press-01".parse().unwrap();
+        let password = issue_est(&mut tx, job, &endpoint, "key", 0).await.unwrap();
+        let user = job.to_string();
+        let wrong = redeem_est(&mut tx, &user, "made up", "key", 1).await;
+        assert!(matches!(wrong, Err(TicketError::EstWrong)));
+        let nobody = redeem_est(&mut tx, "nobody", &password, "key", 1).await;
+        assert!(matches!(nobody, Err(TicketError::EstWrong)));
+        let foreign = redeem_est(&mut tx, &user, &password, "other", 1).await;
+        assert!(matches!(foreign, Err(TicketError::EstKey)));
+        for at in [1, EST_SECRET_MS - 1] {
+            redeem_est(&mut tx, &user, &password, "key", at).await.expect("the same key is granted again");
+        }
+        let late = redeem_est(&mut tx, &user, &password, "key", EST_SECRET_MS).await;
+        assert!(matches!(late, Err(TicketError::EstExpired)));
+        db::ticket::void(&mut tx, job, 2).await.unwrap();
+        let void = redeem_est(&mut tx, &user, &password, "key", 3).await;
+        assert!(matches!(void, Err(TicketError::EstExpired)));
+    }
+}

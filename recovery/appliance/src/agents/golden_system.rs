@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{
     Agents,
-    hello::{Asking, challenge, discover},
+    hello::{Asking, challenge, discover, tpm_hidden},
     proof::{self, Asked, ISOLATE},
 };
 use crate::{
@@ -106,6 +106,9 @@ async fn without_tpm(
     endpoint: &Endpoint,
     job: JobId,
 ) -> Result<HelloReply, Problem> {
+    if endpoint.ek_sha256.is_some() {
+        return Err(agents.refuse_in(tx, tpm_hidden(&endpoint.id), Some(&endpoint.id), Some(job)).await);
+    }
     if enrolment(agents, endpoint) == Enrolment::Est {
         let detail = format!(
             "{} has no TPM, but its blueprint {} enrols by EST; give it a blueprint with enrolment = \"none\"",

@@ -14,6 +14,7 @@ use crate::{
     db::{
         self,
         endpoint::{Endpoint, Pairing, Record},
+        job::JobRow,
         session::{self, Session},
     },
     evidence::Fact,
@@ -71,7 +72,22 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
             .refuse_in(tx, no_ticket(&id, "no recovery of it is under way"), Some(&id), None)
             .await);
     };
-    let job = row.job.id;
+    // Nobody talks us out of a proof by hiding the TPM.
+    if hello.tpm.is_none() && endpoint.ek_sha256.is_some() {
+        return Err(agents.refuse_in(tx, tpm_hidden(&id), Some(&id), Some(row.job.id)).await);
+    }
+    in_job(agents, tx, hello, endpoint, row).await
+}
+
+/// A recovery system of an endpoint with an open job.
+async fn in_job(
+    agents: &Agents,
+    mut tx: JournalTx<'_>,
+    hello: Hello,
+    endpoint: Endpoint,
+    row: JobRow,
+) -> Result<HelloReply, Problem> {
+    let (id, job) = (endpoint.id.clone(), row.job.id);
     let wait = |seconds, why: &str| Ok(HelloReply::Wait { seconds, why: why.to_owned() });
     match &row.job.state {
         JobState::Held { reason: HoldReason::PairingNeeded, .. } if hello.tpm.is_none() => {
@@ -267,6 +283,13 @@ fn no_ticket(id: &EndpointId, why: &str) -> Problem {
     let detail = format!("there is no live boot ticket for {id}: {why}");
     let remedy = "start it from its own disk; order a recovery on the appliance if it needs one";
     Problem::new(403, "no-boot-ticket", "No boot ticket", detail, remedy)
+}
+
+/// An endpoint that proved itself by its TPM before shows none now.
+pub fn tpm_hidden(id: &EndpointId) -> Problem {
+    let detail = format!("{id} has a TPM on record, and this system shows none");
+    let remedy = "switch the TPM on in the firmware; if the board was replaced, add the endpoint anew";
+    Problem::new(403, "tpm-missing", "The TPM is missing", detail, remedy)
 }
 
 /// A TPM that cannot be asked.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use images::{Manifest, Verified, disk::ESP_TYPE};
 use recovery_protocol::{
-    Problem,
-    agent::{Assignment, Base64, BootedAs, DiskSelector, Next, RestoreOrder},
+    JobId, Problem,
+    agent::{Assignment, Base64, BootedAs, DiskFacts, DiskSelector, Next, RestoreOrder},
     job::{HoldReason, JobState, Stage},
     trust::EnrolmentTicket,
 };
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Agents, session_unknown};
 use crate::{
-    db::{self, endpoint::Endpoint, job::JobRow, session::Session},
+    db::{self, DbError, endpoint::Endpoint, job::JobRow, session::Session},
     evidence::Fact,
     jobs::{
         job::What,
@@ -84,12 +84,21 @@ async fn order(
             return Ok(wait(2, "the golden image cannot be used"));
         }
     };
+    let serial = match disk_of(&endpoint) {
+        Ok(serial) => serial,
+        Err(detail) => {
+            let what = What::Refused { reason: HoldReason::DiskAmbiguous, detail };
+            agents.0.journal.event(job, "appliance", what).await?;
+            return Ok(wait(2, "it is not certain which disk is meant"));
+        }
+    };
     let mut tx = agents.0.journal.begin().await?;
     let row = match tx.event(job, "agent", What::OrderAsked { session: session.hash.clone() }).await {
         Ok(row) => row,
         Err(JournalError::Refused(_)) => return Ok(wait(1, "the job has just moved on")),
         Err(error) => return Err(error.into()),
     };
+    let endpoint = pin_disk(&mut tx, endpoint, job, serial).await?;
     let order = make(agents, &mut tx, at, &row, &endpoint, &manifest).await?;
     let facts = json!({ "step_seq": order.step_seq, "image": order.image, "disk": order.disk });
     let mut fact = Fact::new("order.restore", "appliance", facts).about(&endpoint.id).of(Some(job));
@@ -97,6 +106,47 @@ async fn order(
     tx.note(fact).await?;
     tx.commit().await?;
     Ok(Assignment::Restore(Box::new(order)))
+}
+
+/// The serial number of the endpoint's disk: as on record, else that of its only fixed disk. An order never says "the
+/// only disk that is large enough": when the system disk is dead, that is somebody's data.
+fn disk_of(endpoint: &Endpoint) -> Result<String, String> {
+    if let Some(serial) = &endpoint.record.disk_serial {
+        return Ok(serial.clone());
+    }
+    let disks = endpoint.inventory.as_ref().map_or(&[][..], |inventory| &inventory.disks);
+    let fixed: Vec<_> = disks.iter().filter(|disk| !disk.removable && disk.transport != "usb").collect();
+    match fixed.as_slice() {
+        [DiskFacts { serial: Some(serial), .. }] => Ok(serial.clone()),
+        _ => {
+            let shown = fixed.iter().map(|disk| {
+                let (serial, gigabytes) =
+                    (disk.serial.as_deref().unwrap_or("none"), disk.size_bytes / 1_000_000_000);
+                format!("{} {gigabytes} GB, serial {serial}", disk.transport)
+            });
+            let shown = shown.collect::<Vec<_>>().join("; ");
+            Err(format!(
+                "no disk is on record for this endpoint, and it has {} fixed ones: {shown}",
+                fixed.len()
+            ))
+        }
+    }
+}
+
+/// Put the disk on record when it is not: from the first order on, only this one is ever written.
+async fn pin_disk(
+    tx: &mut JournalTx<'_>,
+    mut endpoint: Endpoint,
+    job: JobId,
+    serial: String,
+) -> Result<Endpoint, DbError> {
+    if endpoint.record.disk_serial.is_none() {
+        let fact = Fact::new("endpoint.disk-pinned", "appliance", json!({ "serial": serial }));
+        tx.note(fact.about(&endpoint.id).of(Some(job))).await?;
+        endpoint.record.disk_serial = Some(serial);
+        db::endpoint::put(tx.conn(), &endpoint).await?;
+    }
+    Ok(endpoint)
 }
 
 async fn make(

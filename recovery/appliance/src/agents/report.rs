@@ -38,6 +38,7 @@ pub async fn take(agents: &Agents, report: Report) -> Result<ReportReply, Proble
 
 async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> Result<ReportReply, Problem> {
     let job = report.job;
+    let mut planned = None;
     let milestone = match report.what {
         Reported::Progress { activity, done_bytes, total_bytes } => {
             let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
@@ -58,12 +59,7 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Refused { reason, detail } => return refused(agents, session, job, reason, detail).await,
         Reported::Enrolled { .. } => return Err(out_of_place()),
         Reported::Planned { plan, disk } => {
-            let facts = json!({ "plan": plan, "disk": disk });
-            agents
-                .0
-                .journal
-                .note(Fact::new("report.planned", "agent", facts).about(&session.endpoint).of(Some(job)))
-                .await?;
+            planned = Some(json!({ "plan": plan, "disk": disk }));
             Restored::Planned(plan)
         }
         Reported::Written { stats } => Restored::Written(stats),
@@ -83,6 +79,10 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         }
         Err(error) => return Err(error.into()),
     };
+    if let Some(facts) = planned.filter(|_| reply == ReportReply::Continue) {
+        let fact = Fact::new("report.planned", "agent", facts).about(&session.endpoint).of(Some(job));
+        agents.0.journal.note(fact).await?;
+    }
     if committed && reply == ReportReply::Continue {
         agents.0.live.forget_progress(job);
         disarmed(agents, job).await?;

@@ -469,3 +469,45 @@ async fn another_protocol_and_malformed_messages_are_refused_by_name() {
     let row = db::job::list(&mut site.journal.db.read().await.unwrap(), None, 1).await.unwrap();
     assert!(row.is_empty());
 }
+
+#[tokio::test]
+async fn every_order_names_its_disk_and_only_that_one_is_meant_from_then_on() {
+    let site = Site::new().await;
+    site.recover().await;
+    let session = site.paired().await;
+    let first = site.ordered(&session).await.disk;
+    assert_eq!(first.serial, disk_facts().serial);
+    assert!(site.kinds().await.contains(&"endpoint.disk-pinned".to_owned()));
+}
+
+#[tokio::test]
+async fn two_fixed_disks_and_none_on_record_are_held() {
+    let site = Site::new().await;
+    let job = site.recover().await;
+    let mut two = hello(BootedAs::RecoverySystem, None);
+    let other = DiskFacts { serial: Some("HISTORIAN".to_owned()), ..disk_facts() };
+    two.inventory.disks = vec![disk_facts(), other];
+    let HelloReply::Pair { session, code } = site.hello(&two).await.unwrap() else {
+        panic!("no pairing code")
+    };
+    site.pair(&code).await.unwrap();
+    assert!(matches!(site.next(&session).await.unwrap(), Assignment::Wait { .. }));
+    match site.service.job(job.job).await.unwrap().state {
+        JobState::Held { reason: HoldReason::DiskAmbiguous, detail, .. } => {
+            assert!(detail.contains("HISTORIAN"))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_tpm_on_record_cannot_hide_it() {
+    let site = Site::new().await;
+    let mut tx = site.journal.begin().await.unwrap();
+    let mut endpoint = db::endpoint::get(tx.conn(), &"press-01".parse().unwrap()).await.unwrap().unwrap();
+    endpoint.ek_sha256 = Some("00".repeat(32));
+    db::endpoint::put(tx.conn(), &endpoint).await.unwrap();
+    tx.commit().await.unwrap();
+    site.recover().await;
+    assert_eq!(code(site.hello(&hello(BootedAs::RecoverySystem, None)).await), "tpm-missing");
+}

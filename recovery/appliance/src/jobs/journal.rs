@@ -125,6 +125,12 @@ impl Journal {
         self.changes.send_modify(|n| *n += 1);
     }
 
+    /// Whether time alone would change the job now: asked before a transaction is begun for it.
+    pub fn is_late(&self, job: &Job, seen_unix_ms: u64) -> bool {
+        let event = JobEvent { at_unix_ms: self.now(), what: What::Tick { seen_unix_ms } };
+        machine::step(job, event, &self.limits).is_ok()
+    }
+
     /// Begin a transaction. Dropped without [`JournalTx::commit`], nothing happened.
     ///
     /// # Errors

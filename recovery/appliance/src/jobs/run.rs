@@ -141,6 +141,9 @@ impl Runner {
         let rows = db::job::open(&mut *self.journal.db.read().await?).await?;
         for row in rows {
             let seen_unix_ms = self.live.recovery_system_seen(&row.job.endpoint);
+            if !self.journal.is_late(&row.job, seen_unix_ms) {
+                continue;
+            }
             settle(self.journal.event(row.job.id, "appliance", What::Tick { seen_unix_ms }).await.map(drop))?;
         }
         Ok(())
