@@ -59,9 +59,11 @@ fn drill_ends_in_a_report(plant: &Plant) -> Result<()> {
     site.say(&["evidence", "verify"])?;
     let site = appliance.stop()?;
     let database = format!("{}/groundstate.db", site.path("data"));
-    tool::run(Command::new("sqlite3").arg(&database).arg(
-        "UPDATE evidence SET text = replace(text, 'transition', 'Transition') WHERE seq = 5;",
-    ))?;
+    tool::run(
+        Command::new("sqlite3")
+            .arg(&database)
+            .arg("UPDATE evidence SET text = replace(text, 'transition', 'Transition') WHERE seq = 5;"),
+    )?;
     let appliance = site.start()?;
     let found = site.say(&["evidence", "verify"]);
     let found = format!("{:#}", found.err().context("a changed log was taken for a good one")?);

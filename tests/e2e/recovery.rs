@@ -1,6 +1,6 @@
 //! Stories of recovery: an endpoint with nothing on its disk, or the wrong thing, comes back and proves it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::job::{JobState, Stage};
@@ -19,6 +19,9 @@ use crate::{Length, Needs, SITE, Story};
 
 /// Under emulation on a loaded computer; an idle one needs less than two minutes.
 const RECOVERY: Duration = Duration::from_secs(600);
+
+/// How long a pulled cable stays pulled.
+const SILENCE_MS: u64 = 15_000;
 
 pub const STORIES: &[Story] = &[
     story("recovery_of_a_blank_disk_then_of_the_same_disk", Length::Short, blank_disk_then_the_same_disk),
@@ -153,11 +156,19 @@ fn cable_pulled_while_imaging(plant: &Plant) -> Result<()> {
     scene.ask()?;
     scene.wait_stage(Stage::Imaging)?;
     fault::cut_link(&scene.press)?;
-    // The agent says on its screen that it waits for the network; only then the cable comes back.
-    scene.press.serial().wait_for(scene.press.serial().mark(), "network", RECOVERY)?;
+    // Longer than any single time-out of the agent, so that it must ask again and not just wait.
+    story::until("the appliance to hear nothing for a while", RECOVERY, || {
+        let seen =
+            scene.appliance.endpoint(scene.name())?.seen_unix_ms.context("the endpoint was never seen")?;
+        Ok((unix_ms()? > seen + SILENCE_MS).then_some(()))
+    })?;
     fault::mend_link(&scene.press)?;
     let job = scene.wait_recovered()?;
     scene.ensure_proven(&job)
+}
+
+fn unix_ms() -> Result<u64> {
+    Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }
 
 fn power_cut_while_imaging(plant: &Plant) -> Result<()> {
