@@ -3,8 +3,8 @@
 //! `groundstate serve` is the daemon; every other verb is a client like any other: it speaks REST, or works on a store.
 //! This file is a dispatch table and decides nothing.
 
-mod api;
 mod agents;
+mod api;
 mod attest;
 mod boot;
 mod cli;
@@ -61,7 +61,9 @@ fn main() -> ExitCode {
 
 fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault> {
     match config {
-        Some(path) => Config::load(path).map_err(|error| Fault::of("the configuration cannot be used", &error, "")),
+        Some(path) => {
+            Config::load(path).map_err(|error| Fault::of("the configuration cannot be used", &error, ""))
+        }
         None => Ok(Config { data_dir: data_dir.to_owned(), ..Config::default() }),
     }
 }
@@ -69,7 +71,8 @@ fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault
 /// Run the appliance until it is told to stop.
 fn serve(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
     daemon::log_to_stderr();
-    daemon::serve(configuration(config, data_dir)?).map_err(|error| Fault::of("the appliance stopped", &error, ""))
+    daemon::serve(configuration(config, data_dir)?)
+        .map_err(|error| Fault::of("the appliance stopped", &error, ""))
 }
 
 /// Make the data directory with its keys. What is there already stays.

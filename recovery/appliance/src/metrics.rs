@@ -61,17 +61,20 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// Count each request by route pattern (never by path: a stranger could make up as many as he likes).
-pub async fn count(
-    State(metrics): State<std::sync::Arc<Metrics>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn count(State(metrics): State<std::sync::Arc<Metrics>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
-    let method = if request.method().as_str().len() > 7 { "(other)" } else { request.method().as_str() }.to_owned();
+    let method =
+        if request.method().as_str().len() > 7 { "(other)" } else { request.method().as_str() }.to_owned();
     let begun = Instant::now();
     let response = next.run(request).await;
-    metrics.durations.get_or_create(&RouteLabel { route: route.clone() }).observe(begun.elapsed().as_secs_f64());
-    metrics.requests.get_or_create(&RequestLabels { route, method, status: response.status().as_u16() }).inc();
+    metrics
+        .durations
+        .get_or_create(&RouteLabel { route: route.clone() })
+        .observe(begun.elapsed().as_secs_f64());
+    metrics
+        .requests
+        .get_or_create(&RequestLabels { route, method, status: response.status().as_u16() })
+        .inc();
     response
 }
 
@@ -81,9 +84,18 @@ async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
     let mut registry = Registry::with_prefix("groundstate");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "What runs", build);
-    registry.register("http_requests", "Requests of people, scripts and webhooks", people.metrics.requests.clone());
+    registry.register(
+        "http_requests",
+        "Requests of people, scripts and webhooks",
+        people.metrics.requests.clone(),
+    );
     let durations = people.metrics.durations.clone();
-    registry.register_with_unit("http_request_duration", "Time to the answer's head", Unit::Seconds, durations);
+    registry.register_with_unit(
+        "http_request_duration",
+        "Time to the answer's head",
+        Unit::Seconds,
+        durations,
+    );
     gauge(&mut registry, "up_seconds", "Seconds since the start", status.up_seconds);
     gauge(&mut registry, "jobs_held", "Jobs that wait for a person", status.jobs_held);
     if let Some(bytes) = resident_bytes() {
@@ -92,7 +104,13 @@ async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
     register_figures(&mut registry, figures);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| {
-        Refusal(Problem::new(500, "metrics-failed", "Metrics could not be written", error.to_string(), "look at the log"))
+        Refusal(Problem::new(
+            500,
+            "metrics-failed",
+            "Metrics could not be written",
+            error.to_string(),
+            "look at the log",
+        ))
     })?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())

@@ -8,10 +8,7 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use http_body_util::BodyExt as _;
-use images::{
-    ImportRequest, Role, SignedTrustRoot, SigningKey, Store, TrustRoot,
-    keys::RoleKeys,
-};
+use images::{ImportRequest, Role, SignedTrustRoot, SigningKey, Store, TrustRoot, keys::RoleKeys};
 use recovery_protocol::{JobId, operator::JobView};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -58,7 +55,8 @@ impl Bench {
         let db = Db::open(&state.join("state.db")).await.unwrap();
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let clock = Arc::new(SystemClock);
-        let journal = Arc::new(Journal::open(db, Arc::clone(&config), evidence, clock.clone()).await.unwrap());
+        let journal =
+            Arc::new(Journal::open(db, Arc::clone(&config), evidence, clock.clone()).await.unwrap());
         let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock));
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
@@ -93,7 +91,12 @@ impl Bench {
     }
 
     /// Ask as the operator; body is JSON.
-    pub async fn ask(&self, method: &str, path: &str, body: serde_json::Value) -> (StatusCode, serde_json::Value) {
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: serde_json::Value,
+    ) -> (StatusCode, serde_json::Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -139,7 +142,8 @@ pub fn golden_image(scratch: &Path, store: &Path, trust_root: &Path) {
     let disk = scratch.join("disk.raw");
     std::fs::write(&disk, vec![7; 4 << 20]).unwrap();
     let store = Store::open(store).unwrap();
-    let request = ImportRequest { name: "hmi-panel".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
+    let request =
+        ImportRequest { name: "hmi-panel".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
     let imported = images::import_raw(&disk, &request, &store, &mut |_| {}).unwrap();
     let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
     let mut signed = store.get_manifest(&imported.manifest.id()).unwrap();

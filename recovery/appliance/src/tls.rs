@@ -71,13 +71,19 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Key and certificate do not fit, or rustls does not know their kind.
-    #[error("the appliance's TLS key and certificate cannot be used; run `groundstate init` in an empty data directory")]
+    #[error(
+        "the appliance's TLS key and certificate cannot be used; run `groundstate init` in an empty data directory"
+    )]
     Config(#[source] rustls::Error),
     /// A file holds no PEM of the right kind.
-    #[error("the appliance's TLS key or certificate is not PEM; restore `tls.key`, remove `tls.crt` and start again")]
+    #[error(
+        "the appliance's TLS key or certificate is not PEM; restore `tls.key`, remove `tls.crt` and start again"
+    )]
     Pem(#[source] rustls::pki_types::pem::Error),
     /// The root for client certificates cannot be used.
-    #[error("the enrolment root cannot be used to verify endpoints; restore the data directory's `ca` folder")]
+    #[error(
+        "the enrolment root cannot be used to verify endpoints; restore the data directory's `ca` folder"
+    )]
     ClientRoot(#[source] VerifierBuilderError),
 }
 
@@ -91,8 +97,9 @@ pub fn server_config(
     key_pem: &str,
     client_root: Option<CertificateDer<'static>>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(certificates_pem.as_bytes()).collect::<Result<_, _>>().map_err(TlsError::Pem)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(certificates_pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(TlsError::Pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(TlsError::Pem)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -193,7 +200,11 @@ async fn connection(
         Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let peer = Peer { address, certificate: certificate.map(|der| der.clone().into_owned()), stopping: stop.clone() };
+    let peer = Peer {
+        address,
+        certificate: certificate.map(|der| der.clone().into_owned()),
+        stopping: stop.clone(),
+    };
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
@@ -244,7 +255,11 @@ pub mod tests {
     }
 
     impl TestListener {
-        pub async fn start(router: Router, limits: Limits, client_root: Option<CertificateDer<'static>>) -> Self {
+        pub async fn start(
+            router: Router,
+            limits: Limits,
+            client_root: Option<CertificateDer<'static>>,
+        ) -> Self {
             let pair = rcgen::KeyPair::generate().unwrap();
             let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
             params.distinguished_name.push(rcgen::DnType::CommonName, "127.0.0.1");
@@ -258,14 +273,18 @@ pub mod tests {
             Self { address, certificate, stop, served }
         }
 
-        pub fn connect(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> (ClientConnection, StdStream) {
+        pub fn connect(
+            &self,
+            versions: &[&'static rustls::SupportedProtocolVersion],
+        ) -> (ClientConnection, StdStream) {
             let mut roots = RootCertStore::empty();
             roots.add(self.certificate.clone()).unwrap();
-            let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(versions)
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+            let config =
+                ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                    .with_protocol_versions(versions)
+                    .unwrap()
+                    .with_root_certificates(roots)
+                    .with_no_client_auth();
             let name = "127.0.0.1".try_into().unwrap();
             let stream = StdStream::connect(self.address).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -273,7 +292,11 @@ pub mod tests {
         }
 
         /// Send one request in full, read until the appliance closes.
-        pub async fn speak(&self, versions: &'static [&'static rustls::SupportedProtocolVersion], request: &str) -> String {
+        pub async fn speak(
+            &self,
+            versions: &'static [&'static rustls::SupportedProtocolVersion],
+            request: &str,
+        ) -> String {
             let (mut tls, mut stream) = self.connect(versions);
             let request = request.to_owned();
             tokio::task::spawn_blocking(move || {
@@ -291,17 +314,23 @@ pub mod tests {
     const ASK: &str = "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
     fn hello() -> Router {
-        Router::new().route("/hello", get(|peer: axum::Extension<Peer>| async move { peer.address.ip().to_string() }))
+        Router::new()
+            .route("/hello", get(|peer: axum::Extension<Peer>| async move { peer.address.ip().to_string() }))
     }
 
     fn short() -> Limits {
-        Limits { handshake: Duration::from_millis(200), head: Duration::from_millis(200), ..Limits::default() }
+        Limits {
+            handshake: Duration::from_millis(200),
+            head: Duration::from_millis(200),
+            ..Limits::default()
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn both_tls_versions_are_served_and_the_peer_is_known() {
         let listener = TestListener::start(hello(), Limits::default(), None).await;
-        static VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+        static VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
+            [&rustls::version::TLS12, &rustls::version::TLS13];
         for version in VERSIONS.chunks(1) {
             let answer = listener.speak(version, ASK).await;
             assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
@@ -314,7 +343,9 @@ pub mod tests {
         let mut silent = StdStream::connect(listener.address).unwrap();
         silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let ended = tokio::task::spawn_blocking(move || silent.read(&mut [0; 16])).await.unwrap();
-        assert!(matches!(ended, Ok(0)) || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+        assert!(
+            matches!(ended, Ok(0)) || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -333,7 +364,8 @@ pub mod tests {
             go.notified().await;
             "finished"
         });
-        let listener = TestListener::start(Router::new().route("/hello", slow), Limits::default(), None).await;
+        let listener =
+            TestListener::start(Router::new().route("/hello", slow), Limits::default(), None).await;
         let (mut tls, mut stream) = listener.connect(rustls::ALL_VERSIONS);
         let asked = tokio::task::spawn_blocking(move || {
             let mut stream = Stream::new(&mut tls, &mut stream);
@@ -382,6 +414,9 @@ pub mod tests {
             String::from_utf8(text).unwrap()
         });
         let text = first_record.await.unwrap();
-        assert!(text.starts_with("HTTP/1.1 200") && text.contains("\r\n\r\n") && text.ends_with("127.0.0.1"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200") && text.contains("\r\n\r\n") && text.ends_with("127.0.0.1"),
+            "{text}"
+        );
     }
 }

@@ -16,6 +16,8 @@
 //! | `GET /api/v1/drills` | → [`DrillView`] list, newest first |
 //! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
 //! | `GET /api/v1/drills/{drill}`, `…/report` | → [`DrillView`], HTML |
+//! | `POST /api/v1/drills/{drill}/answer` | [`DrillAnswer`] → [`DrillView`] |
+//! | `POST /api/v1/drills/{drill}/abort` | [`Decision`] → [`DrillView`] |
 //! | `POST /api/v1/console-links` | → [`ConsoleLink`] |
 //!
 //! Every call but `/livez` and `/readyz` carries `Authorization: Bearer <token>` or the console's session cookie.
@@ -324,10 +326,31 @@ pub struct DrillStepView {
     pub step: String,
     /// The endpoint, for steps per target.
     pub endpoint: Option<EndpointId>,
-    /// `pending`, `running`, `passed`, `failed`, `skipped`.
+    /// `pending`, `running`, `waiting_person`, `passed`, `failed`, `skipped`.
     pub state: String,
-    /// What happened, one sentence.
+    /// What happened, one sentence; of a step that waits for a person, what they are asked.
     pub what: String,
+}
+
+/// A person's answer to a step of a drill that waits for one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillAnswer {
+    /// The step's id in the runbook.
+    pub step: String,
+    /// The endpoint, for steps per target.
+    #[serde(default)]
+    pub endpoint: Option<EndpointId>,
+    /// Who answers; goes into evidence and the report.
+    pub person: String,
+    /// In which role.
+    #[serde(default)]
+    pub role: String,
+    /// Approved or done; else denied or not possible.
+    pub yes: bool,
+    /// In their words.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// A link that opens the console once.

@@ -18,16 +18,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_json = media_type.is_none_or(|text| text.split(';').next().unwrap_or_default().trim() == "application/json");
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| too_long(rejection.status()))?;
+        let is_json = media_type
+            .is_none_or(|text| text.split(';').next().unwrap_or_default().trim() == "application/json");
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| too_long(rejection.status()))?;
         if !is_json && !bytes.is_empty() {
             let remedy = "send `Content-Type: application/json`";
-            return Err(Refusal(Problem::new(415, "not-json", "The body is not JSON", "its content type is another", remedy)));
+            return Err(Refusal(Problem::new(
+                415,
+                "not-json",
+                "The body is not JSON",
+                "its content type is another",
+                remedy,
+            )));
         }
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| Refusal::bad_request("bad-json", error.to_string(), "correct the body and send it again"))
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            Refusal::bad_request("bad-json", error.to_string(), "correct the body and send it again")
+        })
     }
 }
 
@@ -35,7 +43,13 @@ fn too_long(status: StatusCode) -> Refusal {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let remedy = "send less than 256 KiB";
-            Refusal(Problem::new(413, "body-too-long", "The body is too long", "more than 256 KiB came", remedy))
+            Refusal(Problem::new(
+                413,
+                "body-too-long",
+                "The body is too long",
+                "more than 256 KiB came",
+                remedy,
+            ))
         }
         _ => Refusal::bad_request("bad-body", "the body could not be read", "send it again"),
     }

@@ -82,7 +82,8 @@ async fn job_events(
     let follower = Follower { service: people.service, changes, stopping: stopping(peer), job, sent: None };
     let events = stream::unfold(follower, |follower| async {
         let (view, follower) = follower.next().await?;
-        let event = Event::default().json_data(&view).unwrap_or_else(|_| Event::default().comment("unreadable"));
+        let event =
+            Event::default().json_data(&view).unwrap_or_else(|_| Event::default().comment("unreadable"));
         Some((Ok(event), follower))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))

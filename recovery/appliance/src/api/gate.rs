@@ -97,7 +97,8 @@ impl Gate {
     pub fn sign_in(&self, secret: &str, from: IpAddr) -> Result<String, Problem> {
         let now = Instant::now();
         let offered = hash(secret.trim());
-        let code = self.inside().links.remove(&offered).is_some_and(|made| now.duration_since(made) < LINK_AGE);
+        let code =
+            self.inside().links.remove(&offered).is_some_and(|made| now.duration_since(made) < LINK_AGE);
         if !code && !self.is_token(&offered) {
             return Err(self.failed(
                 from,
@@ -114,7 +115,8 @@ impl Gate {
         let mut inside = self.inside();
         inside.sessions.retain(|_, session| session.lives(now));
         if inside.sessions.len() >= SESSIONS_MAX {
-            let oldest = inside.sessions.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash);
+            let oldest =
+                inside.sessions.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash);
             oldest.map(|hash| inside.sessions.remove(&hash));
         }
         inside.sessions.insert(hash(&cookie), Session { opened: now, used: now });
@@ -141,12 +143,18 @@ impl Gate {
                 {
                     Ok(Actor::operator("token"))
                 }
-                _ => Err(self.failed(from, Refusal::unauthenticated("the bearer token is not the operator's").0)),
+                _ => {
+                    Err(self
+                        .failed(from, Refusal::unauthenticated("the bearer token is not the operator's").0))
+                }
             };
         }
         let session = cookie(headers).is_some_and(|cookie| self.touch(&hash(cookie)));
         if !session {
-            return Err(Refusal::unauthenticated("the request carries neither a bearer token nor a live session").0);
+            return Err(Refusal::unauthenticated(
+                "the request carries neither a bearer token nor a live session",
+            )
+            .0);
         }
         if method.is_safe() || same_origin(headers) {
             return Ok(Actor::operator("console"));
@@ -221,7 +229,8 @@ pub fn address(peer: Option<&Peer>) -> IpAddr {
 }
 
 fn wants_page(request: &Request) -> bool {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept =
+        request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     request.method() == Method::GET && accept.contains("text/html")
 }
 
@@ -257,7 +266,13 @@ fn hash(secret: &str) -> Hash {
 /// No random bytes: nothing secret can be made.
 #[must_use]
 pub fn random_failed(error: &KeyError) -> Problem {
-    Problem::new(500, "no-random", "The appliance cannot make a secret", error.to_string(), "restart the appliance")
+    Problem::new(
+        500,
+        "no-random",
+        "The appliance cannot make a secret",
+        error.to_string(),
+        "restart the appliance",
+    )
 }
 
 #[cfg(test)]
@@ -313,7 +328,9 @@ mod tests {
             gate.admit(&Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM)
         };
         assert!(ask("https://appliance:443").is_ok());
-        for foreign in ["https://evil.example", "http://appliance:443", "null", "https://appliance:443.evil.example"] {
+        for foreign in
+            ["https://evil.example", "http://appliance:443", "null", "https://appliance:443.evil.example"]
+        {
             assert_eq!(code(ask(foreign)), "foreign-origin", "{foreign}");
         }
         let without = with_cookie(&cookie, &[(header::HOST, "appliance:443")]);

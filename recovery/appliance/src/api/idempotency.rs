@@ -57,7 +57,13 @@ impl Answered {
             }
             return entry.job.map(Err).ok_or_else(|| {
                 let remedy = "wait for the first answer";
-                Problem::new(409, "order-in-flight", "The order is being taken", "its first copy has no answer yet", remedy)
+                Problem::new(
+                    409,
+                    "order-in-flight",
+                    "The order is being taken",
+                    "its first copy has no answer yet",
+                    remedy,
+                )
             });
         }
         if entries.len() >= KEYS_MAX {

@@ -72,7 +72,8 @@ impl People {
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_method)
             .layer(middleware::from_fn_with_state(self.clone(), gate::layer));
-        let open = open_routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+        let open =
+            open_routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
         open.merge(closed)
             .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
             .layer(middleware::from_fn(deadline))
@@ -107,7 +108,13 @@ async fn deadline(request: Request, next: Next) -> Response {
 
 async fn unknown_route(request: Request) -> Refusal {
     let detail = format!("there is nothing at {}", request.uri().path());
-    Refusal(Problem::new(404, "unknown-route", "No such page or call", detail, "start at `/` or read the manual's list of calls"))
+    Refusal(Problem::new(
+        404,
+        "unknown-route",
+        "No such page or call",
+        detail,
+        "start at `/` or read the manual's list of calls",
+    ))
 }
 
 async fn unknown_method(State(_): State<People>, request: Request) -> Refusal {

@@ -8,8 +8,8 @@ use axum::{
     routing::{get, post},
 };
 use recovery_protocol::operator::{
-    ConsoleLink, Decision, DrillView, EndpointView, EvidenceKey, ImageView, JobView, NewDrill, NewEndpoint, PairRequest,
-    RecoverRequest, StatusView,
+    ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey, ImageView, JobView, NewDrill,
+    NewEndpoint, PairRequest, RecoverRequest, StatusView,
 };
 use serde::Deserialize;
 
@@ -37,6 +37,8 @@ pub fn routes() -> Vec<Route> {
         ("/api/v1/drills", get(drills).post(start_drill)),
         ("/api/v1/drills/{drill}", get(drill)),
         ("/api/v1/drills/{drill}/report", get(drill_report)),
+        ("/api/v1/drills/{drill}/answer", post(drill_answer)),
+        ("/api/v1/drills/{drill}/abort", post(drill_abort)),
         ("/api/v1/console-links", post(console_link)),
     ]
 }
@@ -168,6 +170,24 @@ async fn start_drill(
 
 async fn drill(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {
     Ok(Json(people.drills.view(&drill)?))
+}
+
+async fn drill_answer(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Body(answer): Body<DrillAnswer>,
+) -> Answer<DrillView> {
+    Ok(Json(people.drills.answer(&actor, &drill, answer).await?))
+}
+
+async fn drill_abort(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Body(decision): Body<Decision>,
+) -> Answer<DrillView> {
+    Ok(Json(people.drills.abort(&actor, &drill, decision).await?))
 }
 
 /// The report is a page of its own with its styles inside and no script: it must look the same when saved to a file.

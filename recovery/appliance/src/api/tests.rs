@@ -59,7 +59,8 @@ async fn an_endpoint_is_added_recovered_once_and_seen() {
     let new = json!({ "endpoint": "press-01", "macs": [MAC], "blueprint": "hmi" });
     let (status, body) = bench.ask("POST", "/api/v1/endpoints", new).await;
     assert_eq!(status, StatusCode::OK, "{body}");
-    let (status, first) = bench.ask("POST", "/api/v1/endpoints/press-01/recover", json!({ "reason": "dark" })).await;
+    let (status, first) =
+        bench.ask("POST", "/api/v1/endpoints/press-01/recover", json!({ "reason": "dark" })).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{first}");
     let (_, second) = bench.ask("POST", "/api/v1/endpoints/press-01/recover", json!(null)).await;
     assert_eq!(first["job"], second["job"]);
@@ -108,9 +109,21 @@ async fn each_wrong_request_is_a_problem_with_its_own_code() {
         ("GET", "/api/v1/nothing", json!(null), 404, "unknown-route"),
         ("DELETE", "/api/v1/jobs", json!(null), 405, "unknown-method"),
         ("POST", add, json!({ "endpoint": "press-02" }), 400, "bad-json"),
-        ("POST", add, json!({ "endpoint": "p", "macs": [], "blueprint": "hmi", "colour": 1 }), 400, "bad-json"),
+        (
+            "POST",
+            add,
+            json!({ "endpoint": "p", "macs": [], "blueprint": "hmi", "colour": 1 }),
+            400,
+            "bad-json",
+        ),
         ("POST", "/api/v1/endpoints/press-01/recover", json!({ "why": "x" }), 400, "bad-json"),
-        ("POST", "/api/v1/drills", json!({ "runbook": "none", "endpoints": ["press-01"] }), 404, "unknown-runbook"),
+        (
+            "POST",
+            "/api/v1/drills",
+            json!({ "runbook": "none", "endpoints": ["press-01"] }),
+            404,
+            "unknown-runbook",
+        ),
         (
             "POST",
             "/api/v1/drills",
@@ -120,7 +133,11 @@ async fn each_wrong_request_is_a_problem_with_its_own_code() {
         ),
     ] {
         let (seen, problem) = bench.ask(method, path, body).await;
-        assert_eq!((seen.as_u16(), problem["code"].as_str()), (status, Some(code)), "{method} {path}: {problem}");
+        assert_eq!(
+            (seen.as_u16(), problem["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path}: {problem}"
+        );
         assert!(!problem["remedy"].as_str().unwrap().is_empty(), "{path}");
     }
     let long = Request::post("/api/v1/endpoints")
@@ -149,7 +166,8 @@ async fn job_events_carry_the_whole_job_and_end_with_it() {
     let text = String::from_utf8(first.to_vec()).unwrap();
     let view: JobView = serde_json::from_str(text.trim().strip_prefix("data:").unwrap()).unwrap();
     assert_eq!(view.job, job);
-    let (status, _) = bench.ask("POST", &format!("/api/v1/jobs/{job}/cancel"), json!({ "reason": "no" })).await;
+    let (status, _) =
+        bench.ask("POST", &format!("/api/v1/jobs/{job}/cancel"), json!({ "reason": "no" })).await;
     assert_eq!(status, StatusCode::OK);
     let rest = body.collect().await.unwrap().to_bytes();
     let last = String::from_utf8(rest.to_vec()).unwrap();

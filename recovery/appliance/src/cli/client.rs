@@ -33,7 +33,13 @@ const ABSENCE_MAX: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Reach {
     /// Address of the appliance
-    #[arg(long, global = true, env = "GROUNDSTATE_URL", default_value = "https://127.0.0.1:443", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "GROUNDSTATE_URL",
+        default_value = "https://127.0.0.1:443",
+        value_name = "URL"
+    )]
     pub url: String,
     /// Pin of the appliance's key (SHA-256 of its SPKI, hex); default: from the data directory
     #[arg(long, global = true, env = "GROUNDSTATE_PIN", value_name = "HEX")]
@@ -42,7 +48,13 @@ pub struct Reach {
     #[arg(long, global = true, env = "GROUNDSTATE_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// The appliance's data directory, on the appliance itself
-    #[arg(long, global = true, env = "GROUNDSTATE_DATA_DIR", default_value = "/var/lib/groundstate", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "GROUNDSTATE_DATA_DIR",
+        default_value = "/var/lib/groundstate",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
 }
 
@@ -61,15 +73,28 @@ impl Reach {
     pub fn pin(&self) -> Result<String, Fault> {
         if let Some(pin) = &self.pin {
             let fits = pin.len() == 64 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let wrong = || Fault::new(Code::Usage, "the pin is not 64 hex digits", "", "copy it from `groundstate status` on the appliance");
+            let wrong = || {
+                Fault::new(
+                    Code::Usage,
+                    "the pin is not 64 hex digits",
+                    "",
+                    "copy it from `groundstate status` on the appliance",
+                )
+            };
             return if fits { Ok(pin.to_ascii_lowercase()) } else { Err(wrong()) };
         }
         let path = self.data_dir.join("tls.crt");
-        let pem = read(&path, "the appliance's certificate", "run this on the appliance, or set GROUNDSTATE_PIN")?;
+        let pem =
+            read(&path, "the appliance's certificate", "run this on the appliance, or set GROUNDSTATE_PIN")?;
         let der = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, pem)| pem.contents);
         der.and_then(|der| pin_of(&der)).ok_or_else(|| {
             let why = format!("{} holds no certificate", path.display());
-            Fault::new(Code::Failed, "the appliance's pin cannot be read", why, "restart the appliance to have it made again")
+            Fault::new(
+                Code::Failed,
+                "the appliance's pin cannot be read",
+                why,
+                "restart the appliance to have it made again",
+            )
         })
     }
 
@@ -111,7 +136,12 @@ impl Client {
     /// As [`Client::get`].
     pub fn get_text(&self, path: &str) -> Result<String, Fault> {
         let mut response = self.send(Method::GET, path, Vec::new(), &[])?;
-        response.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(|error| self.absent(&error))
+        response
+            .body_mut()
+            .with_config()
+            .limit(u64::MAX)
+            .read_to_string()
+            .map_err(|error| self.absent(&error))
     }
 
     /// `POST` a JSON value and read the answer.
@@ -132,7 +162,8 @@ impl Client {
         body: &impl Serialize,
         headers: &[(&str, &str)],
     ) -> Result<T, Fault> {
-        let body = serde_json::to_vec(body).map_err(|error| Fault::of("the order cannot be written", &error, ""))?;
+        let body =
+            serde_json::to_vec(body).map_err(|error| Fault::of("the order cannot be written", &error, ""))?;
         let mut response = self.send(Method::POST, path, body, headers)?;
         self.json(&mut response)
     }
@@ -159,17 +190,21 @@ impl Client {
                     for line in lines {
                         let Ok(line) = line else { break };
                         heard = Instant::now();
-                        if let Some(view) = line.strip_prefix("data:").and_then(|json| serde_json::from_str(json).ok()) {
-                            if !seen(&view) || view.state.is_over() {
-                                return Ok(view);
-                            }
+                        let view: Option<JobView> =
+                            line.strip_prefix("data:").and_then(|json| serde_json::from_str(json).ok());
+                        if let Some(view) = view
+                            && (!seen(&view) || view.state.is_over())
+                        {
+                            return Ok(view);
                         }
                         if late() {
                             return Err(timed_out(job));
                         }
                     }
                 }
-                Err(fault) if fault.code != Code::Unavailable || heard.elapsed() > ABSENCE_MAX => return Err(fault),
+                Err(fault) if fault.code != Code::Unavailable || heard.elapsed() > ABSENCE_MAX => {
+                    return Err(fault);
+                }
                 Err(_) => {}
             }
             if late() {
@@ -179,7 +214,11 @@ impl Client {
         }
     }
 
-    fn stream(&self, path: &str, silence: Duration) -> Result<impl Iterator<Item = std::io::Result<String>>, Fault> {
+    fn stream(
+        &self,
+        path: &str,
+        silence: Duration,
+    ) -> Result<impl Iterator<Item = std::io::Result<String>>, Fault> {
         let request = self.request(Method::GET, path, Vec::new(), &[("accept", "text/event-stream")])?;
         let request = self.agent.configure_request(request).timeout_per_read(Some(silence)).build();
         let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
@@ -205,11 +244,22 @@ impl Client {
             request = request.header(*name, *value);
         }
         request.body(body).map_err(|error| {
-            Fault::new(Code::Usage, format!("`{}` cannot be asked", self.url), error.to_string(), "write the address as https://host:port")
+            Fault::new(
+                Code::Usage,
+                format!("`{}` cannot be asked", self.url),
+                error.to_string(),
+                "write the address as https://host:port",
+            )
         })
     }
 
-    fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<Response<ureq::Body>, Fault> {
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<Response<ureq::Body>, Fault> {
         let request = self.request(method, path, body, headers)?;
         let request = self.agent.configure_request(request).timeout_global(Some(TIMEOUT)).build();
         let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
@@ -229,7 +279,12 @@ impl Client {
     }
 
     fn json<T: DeserializeOwned>(&self, response: &mut Response<ureq::Body>) -> Result<T, Fault> {
-        let text = response.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(|error| self.absent(&error))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(u64::MAX)
+            .read_to_vec()
+            .map_err(|error| self.absent(&error))?;
         serde_json::from_slice(&text).map_err(|error| {
             let now = "use the command line of the appliance's own version";
             Fault::new(Code::Failed, "the appliance's answer cannot be understood", error.to_string(), now)
@@ -239,7 +294,8 @@ impl Client {
     fn absent(&self, error: &ureq::Error) -> Fault {
         let why = error.to_string();
         if why.contains("another key answers") {
-            let now = "do not go on: somebody else answers at this address, or the appliance's key was replaced";
+            let now =
+                "do not go on: somebody else answers at this address, or the appliance's key was replaced";
             return Fault::new(Code::Integrity, format!("{} is not your appliance", self.url), why, now);
         }
         let now = "check that `groundstate serve` runs and that --url is right";
@@ -254,7 +310,12 @@ fn timed_out(job: JobId) -> Fault {
 
 fn read(path: &Path, what: &str, now: &str) -> Result<String, Fault> {
     fs::read_to_string(path).map_err(|error| {
-        Fault::new(Code::Forbidden, format!("{what} cannot be read"), format!("{}: {error}", path.display()), now)
+        Fault::new(
+            Code::Forbidden,
+            format!("{what} cannot be read"),
+            format!("{}: {error}", path.display()),
+            now,
+        )
     })
 }
 

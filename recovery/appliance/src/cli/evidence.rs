@@ -22,7 +22,9 @@ pub fn export(client: &Client, out: Option<&Path>) -> Result<(), Fault> {
         None => print!("{text}"),
     }
     eprintln!("evidence key {}", key.ed25519);
-    eprintln!("keep the key apart from the export: `groundstate evidence verify --file … --key …` checks one with the other");
+    eprintln!(
+        "keep the key apart from the export: `groundstate evidence verify --file … --key …` checks one with the other"
+    );
     Ok(())
 }
 
@@ -35,18 +37,30 @@ pub fn verify_appliance(client: &Client) -> Result<(), Fault> {
 /// Check an export against a key that was kept apart.
 pub fn verify_file(path: &Path, key: &str) -> Result<(), Fault> {
     let text = fs::read_to_string(path).map_err(|error| {
-        Fault::new(Code::NotFound, format!("{} cannot be read", path.display()), error.to_string(), "name an export")
+        Fault::new(
+            Code::NotFound,
+            format!("{} cannot be read", path.display()),
+            error.to_string(),
+            "name an export",
+        )
     })?;
     check(&text, key)
 }
 
 fn check(text: &str, key: &str) -> Result<(), Fault> {
     let bytes = hex::decode(key).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
-        Fault::new(Code::Usage, "this is no evidence key", "", "give the 64 hex digits that `groundstate evidence export` showed")
+        Fault::new(
+            Code::Usage,
+            "this is no evidence key",
+            "",
+            "give the 64 hex digits that `groundstate evidence export` showed",
+        )
     })?;
     match verify(text.lines(), &bytes) {
         Ok(Verified { entries, checkpoints, signed_up_to }) => {
-            println!("good: {entries} entries, {checkpoints} signed checkpoints, signed up to entry {signed_up_to}");
+            println!(
+                "good: {entries} entries, {checkpoints} signed checkpoints, signed up to entry {signed_up_to}"
+            );
             if signed_up_to < entries {
                 eprintln!("the last {} entries are chained and not signed yet", entries - signed_up_to);
             }
@@ -57,7 +71,8 @@ fn check(text: &str, key: &str) -> Result<(), Fault> {
 }
 
 fn found(tampered: &Tampered) -> Fault {
-    let now = "keep this log as it is, export again from the appliance and compare; treat what follows as unproven";
+    let now =
+        "keep this log as it is, export again from the appliance and compare; treat what follows as unproven";
     Fault::new(Code::Integrity, "the evidence log was tampered with or damaged", tampered.to_string(), now)
 }
 

@@ -47,7 +47,12 @@ impl Look {
 ///
 /// # Errors
 /// When it did not end recovered: 8 when it is held, 1 when it failed or was cancelled, 6 when time ran out.
-pub fn to_the_end(client: &Client, job: JobView, look: Look, limit: Option<Duration>) -> Result<JobView, Fault> {
+pub fn to_the_end(
+    client: &Client,
+    job: JobView,
+    look: Look,
+    limit: Option<Duration>,
+) -> Result<JobView, Fault> {
     let mut screen = Screen::new(look);
     screen.show(&job);
     if job.state.is_over() {
@@ -133,7 +138,9 @@ impl Screen {
         });
         match view.progress {
             Some(progress) => {
-                bar.set_style(style("  {spinner}     {msg:<38} {bytes:>10} of {total_bytes:<10} {prefix:>12}  {wide_bar}"));
+                bar.set_style(style(
+                    "  {spinner}     {msg:<38} {bytes:>10} of {total_bytes:<10} {prefix:>12}  {wide_bar}",
+                ));
                 bar.set_length(progress.total_bytes);
                 bar.set_position(progress.done_bytes);
                 bar.set_prefix(format!("{}/s", indicatif::BinaryBytes(progress.rate)));
@@ -170,5 +177,7 @@ impl Screen {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }

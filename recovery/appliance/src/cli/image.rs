@@ -10,8 +10,8 @@ use std::{
 };
 
 use images::{
-    ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, Store, StoreError,
-    TrustRoot,
+    ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, Store,
+    StoreError, TrustRoot,
     keys::{PublicKeyFile, RoleKeys},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -92,7 +92,8 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
-    let imported = imported.map_err(|error| Fault::of("the disk was not imported", &error, "mend the cause and import again"))?;
+    let imported = imported
+        .map_err(|error| Fault::of("the disk was not imported", &error, "mend the cause and import again"))?;
     for warning in &imported.warnings {
         eprintln!("warning: {warning}");
     }
@@ -105,22 +106,39 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         show::bytes(stats.data_bytes),
         show::bytes(stats.new_stored_bytes),
     );
-    if json { println!("{}", serde_json::json!({ "image": id.to_string(), "stats": stats })) } else { println!("{id}") }
+    if json {
+        println!("{}", serde_json::json!({ "image": id.to_string(), "stats": stats }))
+    } else {
+        println!("{id}")
+    }
     Ok(())
 }
 
 /// Sign an image with a key file.
-pub fn sign(place: &Place, data_dir: &Path, image: &str, key: &Path, passphrase: Option<&Path>) -> Result<(), Fault> {
+pub fn sign(
+    place: &Place,
+    data_dir: &Path,
+    image: &str,
+    key: &Path,
+    passphrase: Option<&Path>,
+) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let id = find(&store, image)?;
     let file = key_file(key)?;
     if file.role != Role::Image {
         let why = format!("{} is a {} key", key.display(), file.role);
-        return Err(Fault::new(Code::Usage, "this key signs no images", why, "give a key made with `--role image`"));
+        return Err(Fault::new(
+            Code::Usage,
+            "this key signs no images",
+            why,
+            "give a key made with `--role image`",
+        ));
     }
     let signing = unlock(&file, key, passphrase)?;
     let mut signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
-    signing.sign_image(&mut signed).map_err(|error| Fault::of("the image was not signed", &error, "import it again"))?;
+    signing
+        .sign_image(&mut signed)
+        .map_err(|error| Fault::of("the image was not signed", &error, "import it again"))?;
     store.put_manifest(&signed).map_err(|error| store_fault(&error))?;
     eprintln!("signed {id} with `{}`", file.name);
     if let Ok(ring) = ring(&place.trust_root(data_dir)) {
@@ -136,7 +154,11 @@ pub fn sign(place: &Place, data_dir: &Path, image: &str, key: &Path, passphrase:
 pub fn list(place: &Place, data_dir: &Path, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let views = views(&store, ring(&place.trust_root(data_dir)).ok().as_ref())?;
-    if json { println!("{}", serde_json::json!(views)) } else { println!("{}", show::images(&views)) }
+    if json {
+        println!("{}", serde_json::json!(views))
+    } else {
+        println!("{}", show::images(&views))
+    }
     Ok(())
 }
 
@@ -153,7 +175,12 @@ pub fn show(place: &Place, data_dir: &Path, image: &str) -> Result<(), Fault> {
 }
 
 /// Restore an image onto a file.
-pub fn restore(place: &Place, data_dir: &Path, wanted: &super::restore::Restore, json: bool) -> Result<(), Fault> {
+pub fn restore(
+    place: &Place,
+    data_dir: &Path,
+    wanted: &super::restore::Restore,
+    json: bool,
+) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let ring = ring(&place.trust_root(data_dir))?;
     let id = find(&store, &wanted.image)?;
@@ -197,11 +224,22 @@ fn verify_one(store: &Store, ring: &KeyRing, id: ImageId) -> Result<String, Stri
     });
     bar.finish_and_clear();
     let read = read.map_err(|error| chain(&error))?;
-    Ok(format!("{} signature(s), {} chunks, {}", verified.signers().len(), read.chunks, show::bytes(read.raw_bytes)))
+    Ok(format!(
+        "{} signature(s), {} chunks, {}",
+        verified.signers().len(),
+        read.chunks,
+        show::bytes(read.raw_bytes)
+    ))
 }
 
 /// Make a key file.
-pub fn key_new(role: Role, name: &str, out: &Path, unprotected: bool, passphrase: Option<&Path>) -> Result<(), Fault> {
+pub fn key_new(
+    role: Role,
+    name: &str,
+    out: &Path,
+    unprotected: bool,
+    passphrase: Option<&Path>,
+) -> Result<(), Fault> {
     let failed = |error: &dyn std::error::Error| Fault::of("no key was made", error, "try again");
     let key = SigningKey::generate().map_err(|error| failed(&error))?;
     let file = if unprotected {
@@ -210,7 +248,12 @@ pub fn key_new(role: Role, name: &str, out: &Path, unprotected: bool, passphrase
     } else {
         let passphrase = secret("Passphrase for the new key: ", passphrase)?;
         if passphrase.chars().count() < 8 {
-            return Err(Fault::new(Code::Usage, "the passphrase is too short", "", "use at least 8 characters"));
+            return Err(Fault::new(
+                Code::Usage,
+                "the passphrase is too short",
+                "",
+                "use at least 8 characters",
+            ));
         }
         KeyFile::seal(&key, role, name, &passphrase).map_err(|error| failed(&error))?
     };
@@ -244,8 +287,14 @@ pub struct RootNew {
 }
 
 /// Make the first trust root, signed with every root key whose secret half is here.
-pub fn root_new(place: &Place, data_dir: &Path, new: &RootNew, passphrase: Option<&Path>) -> Result<(), Fault> {
-    let publics = |files: &[PathBuf]| files.iter().map(|file| public_key(file)).collect::<Result<Vec<_>, _>>();
+pub fn root_new(
+    place: &Place,
+    data_dir: &Path,
+    new: &RootNew,
+    passphrase: Option<&Path>,
+) -> Result<(), Fault> {
+    let publics =
+        |files: &[PathBuf]| files.iter().map(|file| public_key(file)).collect::<Result<Vec<_>, _>>();
     let (roots, signers) = (publics(&new.roots)?, publics(&new.signers)?);
     let half = u16::try_from(roots.len() / 2 + 1).unwrap_or(u16::MAX);
     let threshold = new.threshold.unwrap_or(half);
@@ -254,7 +303,8 @@ pub fn root_new(place: &Place, data_dir: &Path, new: &RootNew, passphrase: Optio
         (Role::Image, RoleKeys { threshold: new.signer_threshold, keys: signers }),
     ];
     let root = TrustRoot { version: 1, epoch_floor: new.epoch_floor, roles: roles.into() };
-    root.check().map_err(|error| Fault::of("this cannot be a trust root", &error, "correct keys and thresholds"))?;
+    root.check()
+        .map_err(|error| Fault::of("this cannot be a trust root", &error, "correct keys and thresholds"))?;
     let mut signed = SignedTrustRoot::unsigned(root);
     for path in &new.roots {
         if let Ok(file) = key_file(path) {
@@ -296,16 +346,27 @@ fn say_root(signed: &SignedTrustRoot, path: &Path) {
 pub fn read_root(path: &Path) -> Result<SignedTrustRoot, Fault> {
     let text = fs::read(path).map_err(|error| {
         let now = "make one with `groundstate image root new`, or name it with --trust-root";
-        Fault::new(Code::NotFound, "there is no image trust root", format!("{}: {error}", path.display()), now)
+        Fault::new(
+            Code::NotFound,
+            "there is no image trust root",
+            format!("{}: {error}", path.display()),
+            now,
+        )
     })?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Fault::of(&format!("{} is no trust root", path.display()), &error, "give the right file"))
+    serde_json::from_slice(&text).map_err(|error| {
+        Fault::of(&format!("{} is no trust root", path.display()), &error, "give the right file")
+    })
 }
 
 fn ring(path: &Path) -> Result<KeyRing, Fault> {
     KeyRing::pin(read_root(path)?).map_err(|error| {
         let why = error.to_string();
-        Fault::new(Code::Integrity, "the image trust root cannot be trusted", why, "have it signed: `groundstate image root sign`")
+        Fault::new(
+            Code::Integrity,
+            "the image trust root cannot be trusted",
+            why,
+            "have it signed: `groundstate image root sign`",
+        )
     })
 }
 
@@ -338,7 +399,8 @@ fn find(store: &Store, wanted: &str) -> Result<ImageId, Fault> {
     if let Ok(id) = wanted.parse() {
         return Ok(id);
     }
-    let (name, version) = wanted.split_once(':').map_or((wanted, None), |(name, version)| (name, Some(version)));
+    let (name, version) =
+        wanted.split_once(':').map_or((wanted, None), |(name, version)| (name, Some(version)));
     let fits = |view: &ImageView| view.name == name && version.is_none_or(|version| view.version == version);
     let found = views(store, None)?.into_iter().filter(fits).max_by_key(|view| view.epoch);
     found.map(|view| view.image).ok_or_else(|| {
@@ -357,7 +419,8 @@ fn store_fault(error: &StoreError) -> Fault {
 
 fn key_file(path: &Path) -> Result<KeyFile, Fault> {
     let text = fs::read_to_string(path).map_err(|error| file_fault(path, &error))?;
-    KeyFile::from_json(&text).map_err(|error| Fault::of(&format!("{} gives no key", path.display()), &error, ""))
+    KeyFile::from_json(&text)
+        .map_err(|error| Fault::of(&format!("{} gives no key", path.display()), &error, ""))
 }
 
 fn public_key(path: &Path) -> Result<PublicKey, Fault> {
@@ -366,7 +429,11 @@ fn public_key(path: &Path) -> Result<PublicKey, Fault> {
     }
     let text = fs::read(path).map_err(|error| file_fault(path, &error))?;
     serde_json::from_slice::<PublicKeyFile>(&text).map(|file| file.public).map_err(|error| {
-        Fault::of(&format!("{} is neither a key file nor its public half", path.display()), &error, "give the right file")
+        Fault::of(
+            &format!("{} is neither a key file nor its public half", path.display()),
+            &error,
+            "give the right file",
+        )
     })
 }
 
@@ -390,7 +457,10 @@ fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
     }
     let mut text = String::new();
     if !stdin().is_terminal() {
-        stdin().take(4096).read_to_string(&mut text).map_err(|error| file_fault(Path::new("stdin"), &error))?;
+        stdin()
+            .take(4096)
+            .read_to_string(&mut text)
+            .map_err(|error| file_fault(Path::new("stdin"), &error))?;
         return Ok(first_line(text));
     }
     eprint!("{prompt}");
@@ -404,7 +474,9 @@ fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
 }
 
 fn pretty(signed: &SignedTrustRoot) -> Result<String, Fault> {
-    serde_json::to_string_pretty(signed).map(|text| text + "\n").map_err(|error| Fault::of("it cannot be written", &error, ""))
+    serde_json::to_string_pretty(signed)
+        .map(|text| text + "\n")
+        .map_err(|error| Fault::of("it cannot be written", &error, ""))
 }
 
 /// Write a file that was not there before.
@@ -413,11 +485,16 @@ pub fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Fault> {
         fs::create_dir_all(parent).map_err(|error| file_fault(parent, &error))?;
     }
     let file = fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path);
-    file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all())).map_err(|error| file_fault(path, &error))
+    file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .map_err(|error| file_fault(path, &error))
 }
 
 fn file_fault(path: &Path, error: &std::io::Error) -> Fault {
-    let now = if error.kind() == std::io::ErrorKind::AlreadyExists { "choose another file: it is not overwritten" } else { "check the path" };
+    let now = if error.kind() == std::io::ErrorKind::AlreadyExists {
+        "choose another file: it is not overwritten"
+    } else {
+        "check the path"
+    };
     Fault::new(Code::Failed, format!("{} cannot be used", path.display()), error.to_string(), now)
 }
 
@@ -432,6 +509,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn bar(doing: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:<12} {bytes:>10} of {total_bytes:<10} {binary_bytes_per_sec:>12}  {wide_bar}");
-    ProgressBar::new(0).with_message(doing).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+    let style = ProgressStyle::with_template(
+        "{msg:<12} {bytes:>10} of {total_bytes:<10} {binary_bytes_per_sec:>12}  {wide_bar}",
+    );
+    ProgressBar::new(0)
+        .with_message(doing)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }

@@ -106,13 +106,15 @@ impl<In: Transport> Connector<In> for PinnedConnector {
         }
         // The name is not verified; it only fills SNI.
         let host = details.uri.host().unwrap_or("appliance").trim_matches(['[', ']']);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::Tls("the address names no host"))?;
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| Error::Tls("the address names no host"))?;
         let tls = ClientConnection::new(Arc::clone(&self.config), name)?;
         let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         socket.set_timeout(details.timeout);
         let mut stream = StreamOwned { conn: tls, sock: socket };
         stream.conn.complete_io(&mut stream.sock)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        let buffers =
+            LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(PinnedTransport { buffers, stream }))
     }
 }

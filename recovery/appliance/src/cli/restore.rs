@@ -43,19 +43,29 @@ pub fn restore(
     bar: &ProgressBar,
 ) -> Result<(), Fault> {
     let untrusted = |error: &dyn std::error::Error| {
-        Fault::new(Code::Integrity, "the image is not trusted", error.to_string(), "sign it: `groundstate image sign`")
+        Fault::new(
+            Code::Integrity,
+            "the image is not trusted",
+            error.to_string(),
+            "sign it: `groundstate image sign`",
+        )
     };
     let verified = ring.verify(signed).map_err(|error| untrusted(&error))?;
     let header = verified.header();
     let (size, sector) = (header.disk.size, header.disk.sector_size);
-    let target = if to.exists() { FileTarget::open(to, sector) } else { FileTarget::create(to, size, sector) };
-    let target = target.map_err(|error| Fault::of("the file cannot be written", &error, "name another with --to"))?;
-    let facts = EndpointFacts { arch: header.identity.arch.clone(), hardware_class: None, uefi: None, agent: None };
+    let target =
+        if to.exists() { FileTarget::open(to, sector) } else { FileTarget::create(to, size, sector) };
+    let target =
+        target.map_err(|error| Fault::of("the file cannot be written", &error, "name another with --to"))?;
+    let facts =
+        EndpointFacts { arch: header.identity.arch.clone(), hardware_class: None, uefi: None, agent: None };
     let progress = |event: images::restore::ProgressEvent| {
         bar.set_length(event.total);
         bar.set_position(event.done);
     };
-    let failed = |error: RestoreError| Fault::of("the image was not restored", &error, "mend the cause; running it again goes on");
+    let failed = |error: RestoreError| {
+        Fault::of("the image was not restored", &error, "mend the cause; running it again goes on")
+    };
     let scan = scan(&verified, &target, &progress).map_err(failed)?;
     let plan = RestorePlan::new(&verified, scan, &facts).map_err(|error| failed(error.into()))?;
     if plan_only {
@@ -63,7 +73,8 @@ pub fn restore(
         println!("{:#?}", plan.summary());
         return Ok(());
     }
-    let written = plan.poison(&target).and_then(|poisoned| poisoned.write(store, &progress)).map_err(failed)?;
+    let written =
+        plan.poison(&target).and_then(|poisoned| poisoned.write(store, &progress)).map_err(failed)?;
     let proven = written.read_back(ReadBack::Everything).map_err(failed)?;
     let stats = proven.commit_boot_region().map_err(failed)?.stats();
     bar.finish_and_clear();

@@ -16,7 +16,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: &[String]| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned()
     };
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
@@ -50,7 +51,10 @@ pub fn endpoints(views: &[EndpointView]) -> String {
             view.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         ]
     };
-    table(&["ENDPOINT", "STATE", "BLUEPRINT", "GROUP", "PROVEN", "MAC"], &views.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["ENDPOINT", "STATE", "BLUEPRINT", "GROUP", "PROVEN", "MAC"],
+        &views.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// `groundstate endpoint show`.
@@ -88,10 +92,15 @@ pub fn jobs(views: &[JobView]) -> String {
             job_state(view),
             view.trigger.clone(),
             moment(view.asked_unix_ms),
-            view.over_unix_ms.map(|over| duration(over.saturating_sub(view.asked_unix_ms))).unwrap_or_default(),
+            view.over_unix_ms
+                .map(|over| duration(over.saturating_sub(view.asked_unix_ms)))
+                .unwrap_or_default(),
         ]
     };
-    table(&["JOB", "ENDPOINT", "STATE", "TRIGGER", "ASKED", "TOOK"], &views.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["JOB", "ENDPOINT", "STATE", "TRIGGER", "ASKED", "TOOK"],
+        &views.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// `groundstate job show`: what, what now, and each phase with its time.
@@ -122,7 +131,11 @@ pub fn job(view: &JobView) -> String {
     }
     let row = |phase: &recovery_protocol::operator::PhaseView| {
         let took = phase.to_unix_ms.map(|to| duration(to.saturating_sub(phase.from_unix_ms)));
-        vec![moment(phase.from_unix_ms), phase.stage.label().to_owned(), took.unwrap_or_else(|| "now".to_owned())]
+        vec![
+            moment(phase.from_unix_ms),
+            phase.stage.label().to_owned(),
+            took.unwrap_or_else(|| "now".to_owned()),
+        ]
     };
     text.push_str("\n\n");
     text.push_str(&table(&["FROM", "PHASE", "TOOK"], &view.phases.iter().map(row).collect::<Vec<_>>()));
@@ -143,7 +156,10 @@ pub fn images(views: &[ImageView]) -> String {
         ]
     };
     let head = ["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "IMAGE"];
-    let why = views.iter().filter(|view| !view.trusted).map(|view| format!("\n{} {}: {}", view.name, view.version, view.why_not));
+    let why = views
+        .iter()
+        .filter(|view| !view.trusted)
+        .map(|view| format!("\n{} {}: {}", view.name, view.version, view.why_not));
     table(&head, &views.iter().map(row).collect::<Vec<_>>()) + &why.collect::<String>()
 }
 
@@ -154,7 +170,8 @@ pub fn drill(view: &DrillView) -> String {
         let endpoint = step.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
         vec![step.step.clone(), endpoint, step.state.clone(), step.what.clone()]
     };
-    let steps = table(&["STEP", "ENDPOINT", "STATE", "WHAT"], &view.steps.iter().map(row).collect::<Vec<_>>());
+    let steps =
+        table(&["STEP", "ENDPOINT", "STATE", "WHAT"], &view.steps.iter().map(row).collect::<Vec<_>>());
     format!("drill     {}\nrunbook   {}\nstate     {}\n\n{steps}", view.drill, view.runbook, view.state)
 }
 
@@ -201,7 +218,8 @@ pub fn bytes(count: u64) -> String {
 /// A moment in UTC.
 #[must_use]
 pub fn moment(unix_ms: u64) -> String {
-    let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    let at =
+        i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 

@@ -1,7 +1,7 @@
 //! Drills: the list, the form that starts one, one drill's steps and its report.
 
 use maud::{Markup, html};
-use recovery_protocol::operator::{DrillView, EndpointView};
+use recovery_protocol::operator::{DrillStepView, DrillView, EndpointView};
 
 use super::words::{Tone, badge};
 
@@ -59,6 +59,7 @@ pub fn content(drill: &DrillView, now_ms: u64) -> Markup {
                             "passed" => ("done", Tone::Good),
                             "failed" => ("stopped", Tone::Bad),
                             "running" => ("now", Tone::Busy),
+                            "waiting_person" => ("stopped", Tone::Attention),
                             _ => ("ahead", Tone::Quiet),
                         };
                         li class=(class) {
@@ -67,11 +68,12 @@ pub fn content(drill: &DrillView, now_ms: u64) -> Markup {
                                 (step.step) @if let Some(endpoint) = &step.endpoint { " · " (endpoint) }
                                 @if !step.what.is_empty() { span class="small block" { (step.what) } }
                             }
-                            span class="stretch-said" { (step.state) }
+                            span class="stretch-said" { (step.state.replace('_', " ")) }
                         }
                     }
                 }
             }
+            @for step in drill.steps.iter().filter(|step| step.state == "waiting_person") { (question(drill, step)) }
             @if !drill.jobs.is_empty() {
                 section class="card" {
                     h2 { "Recoveries of this drill" }
@@ -79,6 +81,30 @@ pub fn content(drill: &DrillView, now_ms: u64) -> Markup {
                 }
             }
             p { a class="button" href={ "/api/v1/drills/" (drill.drill) "/report" } { "Open the report" } }
+        }
+    }
+}
+
+/// What a person is asked, and the form for their answer.
+fn question(drill: &DrillView, step: &DrillStepView) -> Markup {
+    html! {
+        section class="card attention" {
+            h2 { (step.step) @if let Some(endpoint) = &step.endpoint { " · " (endpoint) } }
+            p { (step.what) }
+            form method="post" action={ "/drills/" (drill.drill) "/answer" } {
+                input type="hidden" name="step" value=(step.step);
+                input type="hidden" name="endpoint" value=(step.endpoint.as_ref().map(ToString::to_string).unwrap_or_default());
+                label for="person" { "Your name" }
+                input id="person" name="person" required maxlength="80" autocomplete="name";
+                label for="role" { "Your role in this drill" }
+                input id="role" name="role" maxlength="80" autocomplete="off";
+                label for="note" { "Note (goes into the report, may stay empty)" }
+                input id="note" name="note" maxlength="200" autocomplete="off";
+                div class="actions" {
+                    button class="primary" name="yes" value="true" { "Yes" }
+                    button name="yes" value="false" { "No" }
+                }
+            }
         }
     }
 }

@@ -37,7 +37,8 @@ pub fn content(view: &EndpointView, now_ms: u64) -> Markup {
 }
 
 fn what_it_is(view: &EndpointView) -> String {
-    let made_of = view.inventory.as_ref().map(|inventory| format!("{} {}", inventory.vendor, inventory.product));
+    let made_of =
+        view.inventory.as_ref().map(|inventory| format!("{} {}", inventory.vendor, inventory.product));
     [Some(view.blueprint.clone()), Some(view.group.clone()), made_of]
         .into_iter()
         .flatten()
@@ -49,7 +50,10 @@ fn what_it_is(view: &EndpointView) -> String {
 
 fn working(view: &EndpointView, job: &JobView, now_ms: u64) -> Markup {
     let pairing = view.pairing_code.as_deref().filter(|_| {
-        matches!(job.state, JobState::Held { reason: HoldReason::PairingNeeded, .. } | JobState::Working { .. })
+        matches!(
+            job.state,
+            JobState::Held { reason: HoldReason::PairingNeeded, .. } | JobState::Working { .. }
+        )
     });
     html! {
         @if job.mode == Mode::Drill { p class="drill-tape" { "DRILL" } }
@@ -96,7 +100,9 @@ fn last_job(job: &JobView) -> Markup {
 /// Why an endpoint cannot be recovered now; `None`: it can.
 fn why_not(view: &EndpointView) -> Option<&'static str> {
     if view.state == EndpointState::Discovered || view.blueprint.is_empty() {
-        return Some("It is not on record. Put it on record with `groundstate endpoint add`; then it can be recovered.");
+        return Some(
+            "It is not on record. Put it on record with `groundstate endpoint add`; then it can be recovered.",
+        );
     }
     None
 }
@@ -129,9 +135,11 @@ fn recover_card(view: &EndpointView) -> Markup {
 }
 
 fn usual_time(view: &EndpointView) -> Markup {
-    let took = view.job.as_ref().filter(|job| job.state == JobState::Recovered).and_then(|job| {
-        job.over_unix_ms.map(|over| over.saturating_sub(job.asked_unix_ms))
-    });
+    let took = view
+        .job
+        .as_ref()
+        .filter(|job| job.state == JobState::Recovered)
+        .and_then(|job| job.over_unix_ms.map(|over| over.saturating_sub(job.asked_unix_ms)));
     html! { @if let Some(took) = took { p { "Last time it took " (duration(took)) "." } } }
 }
 

@@ -124,7 +124,10 @@ pub fn decisions(job: &JobView) -> Markup {
         }
     };
     let approves = |reason: &HoldReason| {
-        matches!(reason, HoldReason::AwaitingApproval | HoldReason::IdentityChanged | HoldReason::FirmwareChanged)
+        matches!(
+            reason,
+            HoldReason::AwaitingApproval | HoldReason::IdentityChanged | HoldReason::FirmwareChanged
+        )
     };
     html! {
         @match &job.state {

@@ -57,7 +57,13 @@ pub async fn sign_in(
         people.gate.sign_in(&given.secret, from)
     } else {
         let detail = "the form was not sent from this console";
-        Err(Problem::new(403, "foreign-origin", "This request comes from another site", detail, "open the console itself"))
+        Err(Problem::new(
+            403,
+            "foreign-origin",
+            "This request comes from another site",
+            detail,
+            "open the console itself",
+        ))
     };
     match opened {
         Ok(cookie) => {
@@ -85,7 +91,8 @@ fn local(next: &str) -> &str {
 }
 
 fn page(content: &Markup) -> Markup {
-    Page { site: "Groundstate", title: "Sign in", tab: Tab::None, live: None, content: content.clone() }.render()
+    Page { site: "Groundstate", title: "Sign in", tab: Tab::None, live: None, content: content.clone() }
+        .render()
 }
 
 fn form(code: &str, next: &str, refused: Option<&Problem>) -> Markup {
@@ -120,7 +127,15 @@ mod tests {
     #[test]
     fn a_login_leads_nowhere_else() {
         assert_eq!(local("/endpoints/press-01"), "/endpoints/press-01");
-        for foreign in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/login", "javascript:x", "/a\r\nb"] {
+        for foreign in [
+            "",
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/login",
+            "javascript:x",
+            "/a\r\nb",
+        ] {
             assert_eq!(local(foreign), "/", "{foreign}");
         }
     }

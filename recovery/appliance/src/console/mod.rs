@@ -30,7 +30,7 @@ use axum::{
 use maud::Markup;
 use recovery_protocol::{
     Problem,
-    operator::{Decision, NewDrill, PairRequest, RecoverRequest},
+    operator::{Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest},
 };
 use serde::Deserialize;
 
@@ -45,10 +45,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 
 /// Open routes: the door, and the files that every page needs (they hold nothing of this site).
 pub fn open_routes() -> Vec<Route> {
-    vec![
-        ("/login", get(login::door).post(login::sign_in)),
-        ("/assets/{file}", get(asset)),
-    ]
+    vec![("/login", get(login::door).post(login::sign_in)), ("/assets/{file}", get(asset))]
 }
 
 /// Routes behind the gate.
@@ -64,6 +61,7 @@ pub fn routes() -> Vec<Route> {
         ("/jobs/{job}/cancel", post(cancel)),
         ("/drills", get(drill_list).post(start_drill)),
         ("/drills/{drill}", get(drill_page)),
+        ("/drills/{drill}/answer", post(answer_drill)),
         ("/logout", post(login::sign_out)),
     ]
 }
@@ -87,7 +85,8 @@ impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let content = problem_card(&self.0);
-        let page = Page { site: "Groundstate", title: &self.0.title, tab: Tab::Endpoints, live: None, content };
+        let page =
+            Page { site: "Groundstate", title: &self.0.title, tab: Tab::Endpoints, live: None, content };
         respond(status, page.render())
     }
 }
@@ -115,7 +114,14 @@ struct Part {
 
 impl Part {
     /// The content alone when asked for, else the whole page.
-    async fn of(&self, people: &People, tab: Tab, title: &str, path: &str, content: Markup) -> Result<Response, Failed> {
+    async fn of(
+        &self,
+        people: &People,
+        tab: Tab,
+        title: &str,
+        path: &str,
+        content: Markup,
+    ) -> Result<Response, Failed> {
         if self.part.as_deref() == Some("live") {
             return Ok(respond(StatusCode::OK, content));
         }
@@ -260,6 +266,28 @@ async fn start_drill(
     let new = NewDrill { runbook: form.runbook, endpoints: vec![endpoint_id(&form.endpoint)?] };
     let drill = people.drills.start(&actor, new).await?;
     Ok(Redirect::to(&format!("/drills/{}", drill.drill)))
+}
+
+#[derive(Deserialize)]
+struct AnswerForm {
+    step: String,
+    endpoint: String,
+    person: String,
+    role: String,
+    note: String,
+    yes: bool,
+}
+
+async fn answer_drill(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Form(form): Form<AnswerForm>,
+) -> Result<Redirect, Failed> {
+    let AnswerForm { step, endpoint, person, role, note, yes } = form;
+    let endpoint = if endpoint.is_empty() { None } else { Some(endpoint_id(&endpoint)?) };
+    people.drills.answer(&actor, &drill, DrillAnswer { step, endpoint, person, role, yes, note }).await?;
+    Ok(Redirect::to(&format!("/drills/{drill}")))
 }
 
 async fn drill_page(

@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn no_page_needs_an_exception_from_the_content_policy() {
         let content = html! { p { "<script>alert(1)</script>" } };
-        let page = Page { site: "plant", title: "t", tab: Tab::Endpoints, live: Some("/?part=live"), content };
+        let page =
+            Page { site: "plant", title: "t", tab: Tab::Endpoints, live: Some("/?part=live"), content };
         let text = page.render().into_string();
         assert!(!text.contains("style=") && !text.contains("onclick") && !text.contains("<style"));
         assert_eq!(text.matches("<script").count(), 1);

@@ -184,7 +184,8 @@ pub fn bytes(count: u64) -> String {
 /// A moment: UTC in the page, the reader's own clock once the script ran.
 #[must_use]
 pub fn moment(unix_ms: u64) -> Markup {
-    let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    let at =
+        i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
     let text = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) data-moment=(unix_ms) { (text) } }
 }
@@ -218,7 +219,13 @@ mod tests {
         ] {
             assert_eq!(bytes(count), text);
         }
-        for (ms, text) in [(0, "0.0 s"), (4_250, "4.2 s"), (59_999, "59 s"), (185_000, "3 min 05 s"), (7_800_000, "2 h 10 min")] {
+        for (ms, text) in [
+            (0, "0.0 s"),
+            (4_250, "4.2 s"),
+            (59_999, "59 s"),
+            (185_000, "3 min 05 s"),
+            (7_800_000, "2 h 10 min"),
+        ] {
             assert_eq!(duration(ms), text);
         }
     }

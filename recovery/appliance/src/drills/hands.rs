@@ -55,7 +55,9 @@ pub async fn work(drills: Drills, order: Order<Drill>, say: mpsc::Sender<Said>) 
     let what = match order.work {
         Work::Check { set, targets } => check(&drills, &key, &set, &targets).await,
         Work::Reimage { permit } => reimage(&drills, permit, &say).await,
-        Work::Verify { target, image, attest } => verify(&drills, &key, target.as_str(), &image, attest).await,
+        Work::Verify { target, image, attest } => {
+            verify(&drills, &key, target.as_str(), &image, attest).await
+        }
         // Nothing is printed ahead: the report is made whenever it is asked for, from the record and the evidence.
         Work::Report { .. } => passed(&key, "the report can be read from now on", Vec::new()),
         // People answer in their own time; the run waits for them and not for us.
@@ -64,7 +66,12 @@ pub async fn work(drills: Drills, order: Order<Drill>, say: mpsc::Sender<Said>) 
     let _ = say.send(Said::Happened(key.run.clone(), what)).await;
 }
 
-async fn check(drills: &Drills, key: &OrderKey, set: &[CheckItem], targets: &[runbooks::TargetId]) -> Happened {
+async fn check(
+    drills: &Drills,
+    key: &OrderKey,
+    set: &[CheckItem],
+    targets: &[runbooks::TargetId],
+) -> Happened {
     let mut checks = Vec::new();
     for item in set {
         match check_one(drills, *item, targets).await {
@@ -88,7 +95,11 @@ async fn check(drills: &Drills, key: &OrderKey, set: &[CheckItem], targets: &[ru
     }
 }
 
-async fn check_one(drills: &Drills, item: CheckItem, targets: &[runbooks::TargetId]) -> Result<Vec<CheckResult>, Problem> {
+async fn check_one(
+    drills: &Drills,
+    item: CheckItem,
+    targets: &[runbooks::TargetId],
+) -> Result<Vec<CheckResult>, Problem> {
     let service = &drills.0.service;
     let result = |what: String, expected: &str, seen: String, passed| CheckResult {
         check: format!("{}{what}", item.word()),
@@ -98,8 +109,14 @@ async fn check_one(drills: &Drills, item: CheckItem, targets: &[runbooks::Target
     };
     if item == CheckItem::StoreFree {
         let ready = service.ready().await;
-        let seen = ready.as_ref().err().map_or_else(|| "they can".to_owned(), |problem| problem.detail.clone());
-        return Ok(vec![result(String::new(), "database and evidence log can be written", seen, ready.is_ok())]);
+        let seen =
+            ready.as_ref().err().map_or_else(|| "they can".to_owned(), |problem| problem.detail.clone());
+        return Ok(vec![result(
+            String::new(),
+            "database and evidence log can be written",
+            seen,
+            ready.is_ok(),
+        )]);
     }
     if item == CheckItem::ControlPlane {
         let seen = "the embedded control plane is part of this appliance".to_owned();
@@ -115,7 +132,8 @@ async fn check_one(drills: &Drills, item: CheckItem, targets: &[runbooks::Target
         found.push(match item {
             CheckItem::ImageVerified => {
                 let image = golden_image(&view, &drills.0.config, &images);
-                let seen = image.map_or_else(|| "none".to_owned(), |image| format!("{} {}", image.name, image.version));
+                let seen = image
+                    .map_or_else(|| "none".to_owned(), |image| format!("{} {}", image.name, image.version));
                 result(at, "a golden image that our keys trust", seen, image.is_some())
             }
             CheckItem::NoOpenTickets => {
@@ -123,7 +141,8 @@ async fn check_one(drills: &Drills, item: CheckItem, targets: &[runbooks::Target
                 result(at, "no live boot ticket", seen, open.is_none())
             }
             CheckItem::EndpointIdle | CheckItem::StoreFree | CheckItem::ControlPlane => {
-                let seen = open.map_or_else(|| "no open job".to_owned(), |job| format!("job {} is open", job.job));
+                let seen =
+                    open.map_or_else(|| "no open job".to_owned(), |job| format!("job {} is open", job.job));
                 result(at, "no open job", seen, open.is_none())
             }
         });
@@ -151,7 +170,8 @@ async fn propose(drills: &Drills, permit: &WritePermit<Drill>) -> Result<JobView
         let remedy = "plan a new drill";
         Problem::new(409, "drill-refused", "This drill cannot go on", why, remedy)
     };
-    let endpoint: EndpointId = permit.target().as_str().parse().map_err(|_| wrong("no such endpoint".to_owned()))?;
+    let endpoint: EndpointId =
+        permit.target().as_str().parse().map_err(|_| wrong("no such endpoint".to_owned()))?;
     let view = drills.0.service.endpoint(&endpoint).await?;
     let images = drills.0.service.images().await?;
     let image = golden_image(&view, &drills.0.config, &images).map(|image| image.image.to_string());
@@ -176,23 +196,35 @@ async fn follow(drills: &Drills, key: &OrderKey, job: JobId, say: &mpsc::Sender<
         match &view.state {
             JobState::Recovered => return passed(key, format!("recovered by job {job}"), Vec::new()),
             JobState::Cancelled { .. } => {
-                return ended(key, "cancelled", "A person cancelled the recovery.", "Ask them why, then run the drill again.");
+                return ended(
+                    key,
+                    "cancelled",
+                    "A person cancelled the recovery.",
+                    "Ask them why, then run the drill again.",
+                );
             }
             JobState::Failed { reason, .. } => return ended(key, reason.code(), &view.what, &view.what_now),
             JobState::Held { reason, .. } if !held => {
                 held = true;
                 let (what, what_now) = (view.what.clone(), view.what_now.clone());
                 let why = Failure { code: reason.code().to_owned(), what, what_now };
-                let _ = say.send(Said::Happened(key.run.clone(), Happened::Held { key: key.clone(), why })).await;
+                let _ =
+                    say.send(Said::Happened(key.run.clone(), Happened::Held { key: key.clone(), why })).await;
             }
             JobState::Working { .. } if held => {
                 held = false;
-                let _ = say.send(Said::Happened(key.run.clone(), Happened::Resumed { key: key.clone() })).await;
+                let _ =
+                    say.send(Said::Happened(key.run.clone(), Happened::Resumed { key: key.clone() })).await;
             }
             JobState::Working { .. } | JobState::Held { .. } => {}
         }
         if changes.changed().await.is_err() {
-            return ended(key, "appliance-stops", "The appliance stops.", "It goes on when the appliance starts again.");
+            return ended(
+                key,
+                "appliance-stops",
+                "The appliance stops.",
+                "It goes on when the appliance starts again.",
+            );
         }
     }
 }
@@ -224,7 +256,12 @@ fn verified(key: &OrderKey, view: &EndpointView, image: &str, attest: Attest) ->
     let without_tpm = attest == Attest::IfPossible && view.ek_sha256.is_none();
     let checks = vec![
         check("restored-image", image, restored.clone(), restored == image),
-        check("quote", quote_expected, if quoted { "accepted" } else { "none" }.to_owned(), quoted || without_tpm),
+        check(
+            "quote",
+            quote_expected,
+            if quoted { "accepted" } else { "none" }.to_owned(),
+            quoted || without_tpm,
+        ),
         check(
             "trusted",
             "trusted",
@@ -248,7 +285,12 @@ fn passed(key: &OrderKey, what: impl Into<String>, checks: Vec<CheckResult>) -> 
 }
 
 fn failed(key: &OrderKey, problem: &Problem) -> Happened {
-    ended(key, &problem.code, &format!("{}: {}.", problem.title, problem.detail), &format!("{}.", problem.remedy))
+    ended(
+        key,
+        &problem.code,
+        &format!("{}: {}.", problem.title, problem.detail),
+        &format!("{}.", problem.remedy),
+    )
 }
 
 fn ended(key: &OrderKey, code: &str, what: &str, what_now: &str) -> Happened {

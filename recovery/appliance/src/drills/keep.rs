@@ -37,7 +37,9 @@ pub fn read_all(directory: &Path) -> Result<BTreeMap<RunId, Kept>, KeepError> {
         let read = fs::read(&path).map_err(failed)?;
         match serde_json::from_slice::<Kept>(&read) {
             Ok(kept) => drop(all.insert(kept.record.run.clone(), kept)),
-            Err(error) => tracing::error!(path = %path.display(), %error, "this is no record of a drill; left aside"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "this is no record of a drill; left aside")
+            }
         }
     }
     Ok(all)
@@ -52,7 +54,8 @@ pub fn write(directory: &Path, kept: &Kept) -> Result<(), KeepError> {
     let fresh = path.with_extension("new");
     let replace = || {
         let text = serde_json::to_vec(kept).map_err(io::Error::other)?;
-        let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&fresh, &path)?;

@@ -27,15 +27,16 @@ use std::{
 
 use recovery_protocol::{
     JobId, Problem,
-    operator::{DrillStepView, DrillView, NewDrill},
+    operator::{Decision, DrillAnswer, DrillStepView, DrillView, NewDrill},
 };
 use runbooks::{
-    Ask, DrillSafe, OrderKey, Run, RunId, RunRecord, Target,
-    run::{Task, TaskState},
+    Ask, DrillSafe, Happened, OrderKey, Run, RunId, RunRecord, Target,
+    run::{Task, TaskState, Waiting},
+    runbook::Uses,
     target::Drill,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::rehearser::Rehearser;
 use self::rehearser::Said;
@@ -117,10 +118,11 @@ impl Drills {
     /// # Errors
     /// 404 `unknown-runbook` or `unknown-endpoint`; 409 `not-drill-safe` or `drill-refused` with the planner's reason.
     pub async fn start(&self, actor: &Actor, new: NewDrill) -> Result<DrillView, Problem> {
-        let shipped = runbooks::library().iter().find(|shipped| shipped.name == new.runbook).ok_or_else(|| {
-            let remedy = format!("choose one of: {}", self.runbooks().join(", "));
-            Problem::new(404, "unknown-runbook", "No such runbook", format!("`{}`", new.runbook), remedy)
-        })?;
+        let shipped =
+            runbooks::library().iter().find(|shipped| shipped.name == new.runbook).ok_or_else(|| {
+                let remedy = format!("choose one of: {}", self.runbooks().join(", "));
+                Problem::new(404, "unknown-runbook", "No such runbook", format!("`{}`", new.runbook), remedy)
+            })?;
         let refused = |why: String| {
             let remedy = "choose another runbook or endpoint; a drill needs endpoints that may be drilled";
             Problem::new(409, "drill-refused", "This drill cannot be planned", why, remedy)
@@ -131,7 +133,13 @@ impl Drills {
         for fact in facts {
             let safe = DrillSafe::resolve(fact, &scope).map_err(|error| {
                 let remedy = "put a bench, spare-disk or virtual endpoint on record with `--drill-safe`";
-                Problem::new(409, "not-drill-safe", "This endpoint may not be drilled", error.to_string(), remedy)
+                Problem::new(
+                    409,
+                    "not-drill-safe",
+                    "This endpoint may not be drilled",
+                    error.to_string(),
+                    remedy,
+                )
             })?;
             targets.push(safe.into());
         }
@@ -146,6 +154,67 @@ impl Drills {
         let facts = serde_json::json!({ "drill": answer.drill, "runbook": answer.runbook, "binding": kept.record.binding });
         self.0.service.note("order.drill", actor, None, None, facts).await?;
         Ok(answer)
+    }
+
+    /// A person's answer to a step that waits for one.
+    ///
+    /// # Errors
+    /// 404 `unknown-drill`; 409 `drill-answer-refused` with the run's reason (wrong role, own request, nothing waits).
+    pub async fn answer(
+        &self,
+        actor: &Actor,
+        drill: &str,
+        answer: DrillAnswer,
+    ) -> Result<DrillView, Problem> {
+        let DrillAnswer { step, endpoint, person, role, yes, note } = answer;
+        let record = self.find(drill)?.record;
+        let asked = |task: &&Task| {
+            task.step.as_str() == step
+                && task.target.as_ref().map(runbooks::TargetId::as_str)
+                    == endpoint.as_ref().map(|e| e.as_str())
+        };
+        let task = record
+            .tasks
+            .iter()
+            .find(asked)
+            .ok_or_else(|| answer_refused(&format!("there is no step `{step}`")))?;
+        let key = record.key_of(task);
+        let facts = serde_json::json!({
+            "drill": drill, "step": step, "endpoint": endpoint, "person": person, "role": role, "yes": yes, "note": note,
+        });
+        let what = match task.state {
+            TaskState::Working { waiting: Waiting::Approval, .. } => {
+                let binding = record.binding.clone();
+                Happened::Decided { key, person, role, approves: yes, binding, reason: note }
+            }
+            _ => Happened::Answered { key, person, done: yes, note },
+        };
+        self.tell(&record.run, what).await?;
+        self.0.service.note("decision.drill", actor, endpoint.as_ref(), None, facts).await?;
+        self.view(drill)
+    }
+
+    /// Stop a drill. Its last steps still run.
+    ///
+    /// # Errors
+    /// As [`Drills::answer`].
+    pub async fn abort(&self, actor: &Actor, drill: &str, decision: Decision) -> Result<DrillView, Problem> {
+        let run = self.find(drill)?.record.run;
+        let facts = serde_json::json!({ "drill": drill, "reason": decision.reason });
+        self.tell(&run, Happened::Abort { person: actor.name.clone(), reason: decision.reason }).await?;
+        self.0.service.note("order.drill-abort", actor, None, None, facts).await?;
+        self.view(drill)
+    }
+
+    async fn tell(&self, run: &RunId, what: Happened) -> Result<(), Problem> {
+        let (reply, replied) = oneshot::channel();
+        let gone = |_| answer_refused("the appliance stops");
+        self.0
+            .queue
+            .send(Said::Person(run.clone(), what, reply))
+            .await
+            .map_err(|_| answer_refused("the appliance stops"))?;
+        replied.await.map_err(gone)?.map_err(|why| answer_refused(&why))
     }
 
     fn find(&self, drill: &str) -> Result<Kept, Problem> {
@@ -174,7 +243,7 @@ impl Drills {
 fn view(kept: &Kept) -> DrillView {
     let record = &kept.record;
     let steps = record.tasks.iter().map(|task| {
-        let (state, what) = step_words(task);
+        let (state, what) = step_words(record, task);
         let endpoint = task.target.as_ref().and_then(|target| target.as_str().parse().ok());
         DrillStepView { step: task.step.to_string(), endpoint, state: state.to_owned(), what }
     });
@@ -190,10 +259,36 @@ fn view(kept: &Kept) -> DrillView {
     }
 }
 
-fn step_words(task: &Task) -> (&'static str, String) {
+fn answer_refused(why: &str) -> Problem {
+    let remedy = "look at the drill's steps: answer what is asked, in a role that may";
+    Problem::new(409, "drill-answer-refused", "The run did not take this answer", why, remedy)
+}
+
+/// What a person is asked by a step.
+fn question(record: &RunRecord, task: &Task) -> String {
+    match record.step_of(task).map(|step| &step.uses) {
+        Some(Uses::Approve(approval)) if approval.roles.is_empty() => {
+            format!("{} must approve.", approval.min)
+        }
+        Some(Uses::Approve(approval)) => {
+            format!("{} of {} must approve.", approval.min, approval.roles.join(", "))
+        }
+        Some(Uses::Manual { text, checklist }) if checklist.is_empty() => text.clone(),
+        Some(Uses::Manual { text, checklist }) => format!("{text} {}.", checklist.join("; ")),
+        Some(Uses::Notify { to, text }) => format!("{to}: {text}"),
+        _ => String::new(),
+    }
+}
+
+fn step_words(record: &RunRecord, task: &Task) -> (&'static str, String) {
     match &task.state {
         TaskState::Pending => ("pending", String::new()),
-        TaskState::Working { held: Some(why), .. } => ("running", format!("held: {} {}", why.what, why.what_now)),
+        TaskState::Working { waiting: Waiting::Approval | Waiting::Answer, .. } => {
+            ("waiting_person", question(record, task))
+        }
+        TaskState::Working { held: Some(why), .. } => {
+            ("running", format!("held: {} {}", why.what, why.what_now))
+        }
         TaskState::Working { .. } => ("running", String::new()),
         TaskState::Passed { what, .. } => ("passed", what.clone()),
         TaskState::Failed { why, .. } => ("failed", format!("{} {}", why.what, why.what_now)),
@@ -201,7 +296,11 @@ fn step_words(task: &Task) -> (&'static str, String) {
     }
 }
 
-fn resume(kept: &Kept, facts: Vec<runbooks::EndpointFacts>, scope: &runbooks::DrillScope) -> Option<Run<Drill>> {
+fn resume(
+    kept: &Kept,
+    facts: Vec<runbooks::EndpointFacts>,
+    scope: &runbooks::DrillScope,
+) -> Option<Run<Drill>> {
     match Run::<Drill>::resume(kept.record.clone(), facts, scope) {
         Ok(run) => Some(run),
         Err(error) => {
@@ -215,3 +314,6 @@ fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

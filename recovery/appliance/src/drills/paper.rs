@@ -48,7 +48,13 @@ fn observation(target: TargetId, view: &JobView) -> Observation {
     let timings = view.phases.iter().map(|passed| {
         let (phase, actor) = phase(passed.stage);
         let to_ms = passed.to_unix_ms.unwrap_or(end);
-        PhaseTiming { phase, label: passed.stage.label().to_owned(), from_ms: passed.from_unix_ms, to_ms, actor }
+        PhaseTiming {
+            phase,
+            label: passed.stage.label().to_owned(),
+            from_ms: passed.from_unix_ms,
+            to_ms,
+            actor,
+        }
     });
     Observation {
         target,
@@ -83,7 +89,7 @@ fn phase(stage: Stage) -> (Phase, Actor) {
 fn stretch(view: &JobView, lines: &[String]) -> Option<EvidenceRef> {
     let mut entries = lines.iter().filter_map(|line| entry(line));
     let (first, first_hash) = entries.next()?;
-    let (last, hash) = entries.last().unwrap_or((first, first_hash));
+    let (last, hash) = entries.next_back().unwrap_or((first, first_hash));
     let what = format!("recovery of {} by job {}", view.endpoint, view.job);
     Some(EvidenceRef { what, seq_first: first, seq_last: last, hash })
 }

@@ -2,17 +2,19 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::{
-    StreamExt as _,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use recovery_protocol::JobId;
-use runbooks::{Happened, OrderKey, Run, RunEvent, RunId, step, target::Drill};
-use tokio::sync::mpsc;
+use runbooks::{
+    Happened, OrderKey, Run, RunEvent, RunId,
+    run::{Moment, Stage},
+    step,
+    target::Drill,
+};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Drills, Kept, facts, hands, hands::Hands, now_ms, resume};
+use crate::service::Actor;
 
 /// What reaches the rehearser.
 pub enum Said {
@@ -20,6 +22,8 @@ pub enum Said {
     Begin(Box<Run<Drill>>),
     /// Something happened in a run.
     Happened(RunId, Happened),
+    /// A person said something to a run, and waits for what it makes of it.
+    Person(RunId, Happened, oneshot::Sender<Result<(), String>>),
     /// An order made a job.
     Ordered(OrderKey, JobId),
 }
@@ -45,7 +49,8 @@ impl Rehearser {
         self.take_up(&mut works).await;
         loop {
             let wake = self.runs.values().filter_map(Run::next_wake_ms).min();
-            let until_wake = Duration::from_millis(wake.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms())));
+            let until_wake =
+                Duration::from_millis(wake.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms())));
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = works.next(), if !works.is_empty() => {}
@@ -59,12 +64,8 @@ impl Rehearser {
     }
 
     async fn take_up(&mut self, works: &mut Works) {
-        let open: Vec<Kept> =
-            self.drills.kept().values().filter(|kept| kept.record.state_word() != "planned").cloned().collect();
+        let open: Vec<Kept> = self.drills.kept().values().filter(|kept| !is_over(kept)).cloned().collect();
         for kept in open {
-            if matches!(kept.record.stage, runbooks::run::Stage::Over { .. }) {
-                continue;
-            }
             let named: Vec<_> =
                 kept.record.targets.iter().filter_map(|frozen| frozen.target.as_str().parse().ok()).collect();
             let (facts, scope) =
@@ -73,7 +74,11 @@ impl Rehearser {
             for order in run.outstanding() {
                 works.push(self.work(order));
             }
-            self.runs.insert(kept.record.run.clone(), run);
+            let id = kept.record.run.clone();
+            self.runs.insert(id.clone(), run);
+            if kept.record.stage == Stage::Planned {
+                drop(self.take(&id, Happened::Begin, works));
+            }
         }
     }
 
@@ -82,9 +87,10 @@ impl Rehearser {
             Said::Begin(run) => {
                 let id = run.record().run.clone();
                 self.runs.insert(id.clone(), *run);
-                self.take(&id, Happened::Begin, works);
+                drop(self.take(&id, Happened::Begin, works));
             }
-            Said::Happened(id, what) => self.take(&id, what, works),
+            Said::Happened(id, what) => drop(self.take(&id, what, works)),
+            Said::Person(id, what, reply) => drop(reply.send(self.take(&id, what, works))),
             Said::Ordered(key, job) => {
                 let kept = self.drills.kept().get(&key.run).cloned();
                 if let Some(mut kept) = kept {
@@ -98,27 +104,30 @@ impl Rehearser {
     fn tick(&mut self, works: &mut Works) {
         let ids: Vec<_> = self.runs.keys().cloned().collect();
         for id in ids {
-            self.take(&id, Happened::Tick, works);
+            drop(self.take(&id, Happened::Tick, works));
         }
     }
 
     /// One event: step, store, then act. A run that cannot be stored does not act; its limits end it.
-    fn take(&mut self, id: &RunId, what: Happened, works: &mut Works) {
+    ///
+    /// # Errors
+    /// Why the run did not take the event, for whoever brought it.
+    fn take(&mut self, id: &RunId, what: Happened, works: &mut Works) -> Result<(), String> {
         let mut pending = vec![what];
         while let Some(what) = pending.pop() {
-            let Some(run) = self.runs.get(id) else { return };
+            let Some(run) = self.runs.get(id) else { return Err("the drill is over".to_owned()) };
             let (next, effects) = match step(run, RunEvent::new(now_ms(), what)) {
                 Ok(stepped) => stepped,
                 Err(refusal) => {
                     tracing::debug!(run = %id, %refusal, "an event did not fit its run");
-                    continue;
+                    return Err(refusal.to_string());
                 }
             };
             let jobs = self.drills.kept().get(id).map(|kept| kept.jobs.clone()).unwrap_or_default();
             let kept = Kept { record: next.record().clone(), jobs };
-            if self.drills.store(&kept).is_err() {
-                return;
-            }
+            self.drills.store(&kept).map_err(|problem| problem.detail)?;
+            let new = next.record().history.get(run.record().history.len()..).unwrap_or_default().to_vec();
+            works.push(Box::pin(write_down(self.drills.clone(), id.clone(), new)));
             let over = next.is_over();
             self.runs.insert(id.clone(), next);
             pending.extend(effects.into_iter().filter_map(|effect| effect.carry_out(&self.hands)));
@@ -133,10 +142,28 @@ impl Rehearser {
                 self.runs.remove(id);
             }
         }
+        Ok(())
     }
 
     fn work(&self, order: runbooks::Order<Drill>) -> BoxFuture<'static, ()> {
         Box::pin(hands::work(self.drills.clone(), order, self.drills.0.queue.clone()))
+    }
+}
+
+fn is_over(kept: &Kept) -> bool {
+    matches!(kept.record.stage, Stage::Over { .. })
+}
+
+/// What happened in a run, into evidence; open pages are woken by it.
+async fn write_down(drills: Drills, id: RunId, moments: Vec<Moment>) {
+    for Moment { step, target, what, .. } in moments {
+        let endpoint = target.and_then(|target| target.as_str().parse().ok());
+        let facts = serde_json::json!({ "drill": id, "step": step, "what": what });
+        let actor = Actor { name: format!("trigger:drill:{id}") };
+        let noted = drills.0.service.note("drill.step", &actor, endpoint.as_ref(), None, facts).await;
+        if let Err(error) = noted {
+            tracing::error!(run = %id, %error, "a step of a drill could not be put into evidence");
+        }
     }
 }
 

@@ -21,9 +21,10 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints,
-    RevocationReason, RevokedCertParams, SanType, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    NameConstraints, RevocationReason, RevokedCertParams, SanType, SerialNumber, SubjectPublicKeyInfo,
+    date_time_ymd,
 };
 use recovery_protocol::EndpointId;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -62,7 +63,9 @@ pub enum CaError {
         why: String,
     },
     /// The request is not a usable PKCS#10 CSR.
-    #[error("the certificate request cannot be used: {why}; send a PKCS#10 request with an ECDSA P-256 or P-384 key")]
+    #[error(
+        "the certificate request cannot be used: {why}; send a PKCS#10 request with an ECDSA P-256 or P-384 key"
+    )]
     Csr {
         /// What is wrong.
         why: String,
@@ -94,7 +97,8 @@ impl Request {
         if der.len() > CSR_LEN_MAX {
             return Err(wrong("it is longer than 16 KiB"));
         }
-        let (rest, csr) = X509CertificationRequest::from_der(der).map_err(|_| wrong("it is not PKCS#10 DER"))?;
+        let (rest, csr) =
+            X509CertificationRequest::from_der(der).map_err(|_| wrong("it is not PKCS#10 DER"))?;
         if !rest.is_empty() {
             return Err(wrong("bytes follow it"));
         }
@@ -158,12 +162,14 @@ impl Authority {
         if !key_file.exists() && !certificate_file.exists() {
             found(directory, &key_file, &certificate_file, site, now)?;
         }
-        let damaged = |why: &dyn std::fmt::Display| CaError::Damaged { path: directory.into(), why: why.to_string() };
+        let damaged =
+            |why: &dyn std::fmt::Display| CaError::Damaged { path: directory.into(), why: why.to_string() };
         let pem = fs::read_to_string(&key_file).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
         let der = fs::read(&certificate_file).map_err(|e| damaged(&format_args!("root.crt: {e}")))?;
         let key = KeyPair::from_pem(&pem).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
         let certificate = CertificateDer::from(der);
-        let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|e| damaged(&format_args!("root.crt: {e}")))?;
+        let (_, parsed) =
+            X509Certificate::from_der(&certificate).map_err(|e| damaged(&format_args!("root.crt: {e}")))?;
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
             return Err(damaged(&"root.key does not belong to root.crt"));
         }
@@ -195,7 +201,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, endpoint.as_str());
-        let urn = self.urn(endpoint).try_into().map_err(|_| CaError::Sign("the site's name is not ASCII".to_owned()))?;
+        let urn = self
+            .urn(endpoint)
+            .try_into()
+            .map_err(|_| CaError::Sign("the site's name is not ASCII".to_owned()))?;
         params.subject_alt_names = vec![SanType::URI(urn)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -244,13 +253,20 @@ impl Authority {
         let valid = parsed.validity();
         let now = i64::try_from(now).ok()?;
         let in_time = valid.not_before.timestamp() <= now && now <= valid.not_after.timestamp();
-        let ours = parsed.verify_signature(Some(X509Certificate::from_der(&self.certificate).ok()?.1.public_key()));
+        let ours =
+            parsed.verify_signature(Some(X509Certificate::from_der(&self.certificate).ok()?.1.public_key()));
         let spki = parsed.public_key().raw.to_vec();
         (in_time && ours.is_ok()).then_some(Holder { endpoint, serial, spki })
     }
 }
 
-fn found(directory: &Path, key_file: &Path, certificate_file: &Path, site: &str, now: u64) -> Result<(), CaError> {
+fn found(
+    directory: &Path,
+    key_file: &Path,
+    certificate_file: &Path,
+    site: &str,
+    now: u64,
+) -> Result<(), CaError> {
     let key = KeyPair::generate()?;
     let epoch = date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
@@ -372,8 +388,9 @@ mod tests {
         let (data, authority) = authority();
         let (_, root) = X509Certificate::from_der(authority.root()).unwrap();
         assert_eq!(root.basic_constraints().unwrap().unwrap().value.path_len_constraint, Some(0));
-        let critical_constraints =
-            |e: &&x509_parser::extensions::X509Extension<'_>| matches!(e.parsed_extension(), ParsedExtension::NameConstraints(_));
+        let critical_constraints = |e: &&x509_parser::extensions::X509Extension<'_>| {
+            matches!(e.parsed_extension(), ParsedExtension::NameConstraints(_))
+        };
         assert!(root.extensions().iter().find(critical_constraints).unwrap().critical);
         let mode = fs::metadata(data.path().join("ca/root.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

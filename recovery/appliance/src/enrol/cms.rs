@@ -15,14 +15,9 @@ pub fn certs_only<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> Vec<u
     // `certificates` is a SET OF: DER wants its members in order of their encodings (X.690 §11.6).
     sorted.sort_unstable();
     let empty_set = value(SET, &[]);
-    let signed_data = [
-        VERSION_1,
-        &empty_set,
-        &value(SEQUENCE, DATA),
-        &value(CONTEXT_0, &sorted.concat()),
-        &empty_set,
-    ]
-    .concat();
+    let signed_data =
+        [VERSION_1, &empty_set, &value(SEQUENCE, DATA), &value(CONTEXT_0, &sorted.concat()), &empty_set]
+            .concat();
     value(SEQUENCE, &[SIGNED_DATA, &value(CONTEXT_0, &value(SEQUENCE, &signed_data))].concat())
 }
 

@@ -10,7 +10,8 @@
 //! Beside it `GET /pki/crl` (DER, RFC 5280 §5). Renewal with another key is refused: the old key lives in the TPM, and a
 //! signature of it says nothing about where the new one lives. A new key needs a new proof.
 //!
-//! Base64 goes out in lines of 64 and comes in with any: strongSwan sends none, libest refuses that, both are in use.
+//! Base64 goes out in one line, as RFC 8951 §3 has it, and comes in with any line breaks: strongSwan's decoder takes a
+//! line break for a digit, older clients wrap at 64 or 76 columns.
 
 use std::{
     sync::Arc,
@@ -36,8 +37,9 @@ use crate::{api::Refusal, service::Service, tls::Peer};
 
 /// `SEQUENCE { SEQUENCE { ecPublicKey, SET { prime256v1 } }, ecdsa-with-SHA256 }` (RFC 7030 §4.5.2, RFC 5480 §2.1.1).
 const CSR_ATTRIBUTES: &[u8] = &[
-    0x30, 0x21, 0x30, 0x15, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x31, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48,
-    0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
+    0x30, 0x21, 0x30, 0x15, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x31, 0x0a, 0x06, 0x08,
+    0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03,
+    0x02,
 ];
 const BODY_LEN_MAX: usize = 32 * 1024;
 
@@ -128,7 +130,8 @@ async fn simple_reenroll(
         let detail = "the connection shows no certificate of this site that is on record and valid";
         refused("certificate-refused", detail, "recover the endpoint, or enrol it again after a check-in")
     };
-    let holder = peer.certificate.and_then(|der| est.authority.endpoint_of(&der, now())).ok_or_else(unknown)?;
+    let holder =
+        peer.certificate.and_then(|der| est.authority.endpoint_of(&der, now())).ok_or_else(unknown)?;
     let on_record = est.service.certificate(&holder.serial).await?.ok_or_else(unknown)?;
     if on_record.revoked_unix_ms.is_some() || on_record.endpoint != holder.endpoint {
         return Err(unknown().into());
@@ -141,7 +144,12 @@ async fn simple_reenroll(
     let request = certificate_request(&headers, &body)?;
     if request.spki() != holder.spki {
         let detail = "the request is for another key than the certificate's";
-        return Err(refused("rekey-refused", detail, "renew with the same key; a new key is proven by a check-in").into());
+        return Err(refused(
+            "rekey-refused",
+            detail,
+            "renew with the same key; a new key is proven by a check-in",
+        )
+        .into());
     }
     let certificate = issue(&est, &request, &holder.endpoint, on_record.job).await?;
     Ok(certificates("application/pkcs7-mime; smime-type=certs-only", &[&certificate]))
@@ -155,14 +163,22 @@ async fn issue(est: &Est, request: &Request, endpoint: &EndpointId, job: JobId) 
 }
 
 fn certificate_request(headers: &HeaderMap, body: &[u8]) -> Result<Request, Problem> {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/pkcs10") {
         let detail = format!("its content type is `{media_type}`");
         let remedy = "send `Content-Type: application/pkcs10` with base64 of the DER request";
-        return Err(Problem::new(415, "not-a-certificate-request", "Not a certificate request", detail, remedy));
+        return Err(Problem::new(
+            415,
+            "not-a-certificate-request",
+            "Not a certificate request",
+            detail,
+            remedy,
+        ));
     }
     let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let der = STANDARD.decode(text).map_err(|_| problem(CaError::Csr { why: "it is not base64".to_owned() }))?;
+    let der =
+        STANDARD.decode(text).map_err(|_| problem(CaError::Csr { why: "it is not base64".to_owned() }))?;
     Request::from_der(&der).map_err(problem)
 }
 
@@ -206,18 +222,13 @@ fn certificates(media_type: &'static str, der: &[&[u8]]) -> Response {
 }
 
 fn in_base64(media_type: &'static str, der: &[u8]) -> Response {
-    let text = STANDARD.encode(der);
-    let mut lines = String::with_capacity(text.len() + text.len() / 64 + 1);
-    for line in text.as_bytes().chunks(64) {
-        lines.extend(line.iter().map(|byte| char::from(*byte)));
-        lines.push('\n');
-    }
     let headers = [(header::CONTENT_TYPE, media_type), (CONTENT_TRANSFER_ENCODING, "base64")];
-    (StatusCode::OK, headers, lines).into_response()
+    (StatusCode::OK, headers, STANDARD.encode(der)).into_response()
 }
 
 /// RFC 7030 §4.1.3 wants it, RFC 8951 §3 has clients ignore it; older clients need it.
-const CONTENT_TRANSFER_ENCODING: header::HeaderName = header::HeaderName::from_static("content-transfer-encoding");
+const CONTENT_TRANSFER_ENCODING: header::HeaderName =
+    header::HeaderName::from_static("content-transfer-encoding");
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -128,9 +128,17 @@ async fn ask_patiently(agent: &Agent, url: &str, endpoint: &EndpointId) -> Resul
 }
 
 fn ask(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Status, String> {
-    let mut response =
-        agent.get(url).query("endpoint", endpoint.as_str()).call().map_err(|error| format!("no answer: {error}"))?;
-    let text = response.body_mut().with_config().limit(ANSWER_LEN_MAX).read_to_vec().map_err(|error| error.to_string())?;
+    let mut response = agent
+        .get(url)
+        .query("endpoint", endpoint.as_str())
+        .call()
+        .map_err(|error| format!("no answer: {error}"))?;
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(ANSWER_LEN_MAX)
+        .read_to_vec()
+        .map_err(|error| error.to_string())?;
     let answer: Answer =
         serde_json::from_slice(&text).map_err(|error| format!("the answer cannot be understood: {error}"))?;
     if answer.endpoint == *endpoint {
@@ -143,7 +151,9 @@ fn ask(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Status, String
 fn agent() -> Agent {
     let roots: Vec<Certificate<'static>> = std::fs::read(SYSTEM_ROOTS)
         .map(|pem| {
-            let certificate = |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
+            let certificate = |item| {
+                if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None }
+            };
             parse_pem(&pem).filter_map(certificate).collect()
         })
         .unwrap_or_default();
@@ -151,6 +161,7 @@ fn agent() -> Agent {
         .root_certs(RootCerts::Specific(Arc::new(roots)))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build();
-    let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(0).tls_config(tls).build();
+    let config =
+        Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(0).tls_config(tls).build();
     Agent::new_with_config(config)
 }

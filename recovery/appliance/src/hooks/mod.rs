@@ -53,7 +53,9 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     /// A secret file cannot be read.
-    #[error("the secret of webhook source `{source_name}` cannot be read from {path}; create it or correct `secret_file`")]
+    #[error(
+        "the secret of webhook source `{source_name}` cannot be read from {path}; create it or correct `secret_file`"
+    )]
     Unreadable {
         /// The source.
         source_name: String,
@@ -64,7 +66,9 @@ pub enum HookError {
         source: io::Error,
     },
     /// A secret file holds no usable secret.
-    #[error("the secret of webhook source `{source_name}` in {path} cannot be used: {why}; write one `whsec_<base64>` a line")]
+    #[error(
+        "the secret of webhook source `{source_name}` in {path} cannot be used: {why}; write one `whsec_<base64>` a line"
+    )]
     Secret {
         /// The source.
         source_name: String,
@@ -102,7 +106,8 @@ impl Hooks {
                 path: path.clone(),
                 source,
             })?;
-            let secrets = Secrets::parse(&text).map_err(|why| HookError::Secret { source_name, path, why })?;
+            let secrets =
+                Secrets::parse(&text).map_err(|why| HookError::Secret { source_name, path, why })?;
             sources.insert(name.clone(), Source { secrets, hook: hook.clone() });
         }
         let (queue, pending) = mpsc::channel(QUEUE_LEN);
@@ -123,7 +128,9 @@ impl Hooks {
         };
         if !recently {
             let facts = json!({ "code": problem.code, "detail": problem.detail });
-            if let Err(error) = service.note("refusal.webhook", &Actor::trigger(source), None, None, facts).await {
+            if let Err(error) =
+                service.note("refusal.webhook", &Actor::trigger(source), None, None, facts).await
+            {
                 tracing::error!(%error, "a refused webhook could not be put into evidence");
             }
         }
@@ -158,7 +165,13 @@ async fn receive(
     let hooks = &people.hooks;
     let Some(source) = hooks.sources.get(&name) else {
         let remedy = "configure it under [hooks], or correct the sender's URL";
-        return Err(Refusal(Problem::new(404, "unknown-source", "No such webhook source", format!("`{name}`"), remedy)));
+        return Err(Refusal(Problem::new(
+            404,
+            "unknown-source",
+            "No such webhook source",
+            format!("`{name}`"),
+            remedy,
+        )));
     };
     match read(source, &name, &headers, &body) {
         Ok(trigger) => take(&people, source, trigger).await.map_err(Refusal),
@@ -173,11 +186,21 @@ async fn receive(
 fn read(source: &Source, name: &str, headers: &HeaderMap, body: &[u8]) -> Result<Trigger, Problem> {
     let signed = source.secrets.check(headers, body, unix_seconds()).map_err(|why| {
         let remedy = match why {
-            Unsigned::Header(_) => "send webhook-id, webhook-timestamp and webhook-signature (Standard Webhooks)",
-            Unsigned::Stale(_) => "set the sender's and the appliance's clocks; an old message is sent anew, signed anew",
+            Unsigned::Header(_) => {
+                "send webhook-id, webhook-timestamp and webhook-signature (Standard Webhooks)"
+            }
+            Unsigned::Stale(_) => {
+                "set the sender's and the appliance's clocks; an old message is sent anew, signed anew"
+            }
             Unsigned::Wrong => "give sender and appliance the same secret",
         };
-        Problem::new(401, "webhook-refused", "The webhook's signature was not accepted", why.to_string(), remedy)
+        Problem::new(
+            401,
+            "webhook-refused",
+            "The webhook's signature was not accepted",
+            why.to_string(),
+            remedy,
+        )
     })?;
     let message: Message = serde_json::from_slice(body).map_err(|error| {
         let remedy = r#"send {"type": "endpoint.attestation.failed", "data": {"endpoint": "<name>"}}"#;
@@ -203,7 +226,13 @@ fn read(source: &Source, name: &str, headers: &HeaderMap, body: &[u8]) -> Result
 async fn take(people: &People, source: &Source, trigger: Trigger) -> Result<StatusCode, Problem> {
     let place = people.hooks.queue.try_reserve().map_err(|_| {
         let remedy = "send it again in a minute; look at the appliance's log when it stays so";
-        Problem::new(503, "hooks-busy", "Too many webhooks wait", "the queue of confirmations is full", remedy)
+        Problem::new(
+            503,
+            "hooks-busy",
+            "Too many webhooks wait",
+            "the queue of confirmations is full",
+            remedy,
+        )
     })?;
     let outcome = people.service.trigger(trigger.clone()).await?;
     if outcome.first && trigger.class == TriggerClass::Integrity {

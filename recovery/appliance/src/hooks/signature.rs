@@ -136,10 +136,14 @@ pub mod tests {
     }
 
     pub fn headers(id: &str, timestamp: u64, signature: &str) -> HeaderMap {
-        [("webhook-id", id.to_owned()), ("webhook-timestamp", timestamp.to_string()), ("webhook-signature", signature.into())]
-            .into_iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap()))
-            .collect()
+        [
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp.to_string()),
+            ("webhook-signature", signature.into()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap()))
+        .collect()
     }
 
     fn check(headers: &HeaderMap, body: &[u8], now: u64) -> Result<String, Unsigned> {
@@ -150,8 +154,11 @@ pub mod tests {
     fn the_specification_s_own_example_verifies() {
         // Standard Webhooks, libraries' shared test vector.
         let secrets = Secrets::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let headers =
-            headers("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let headers = headers(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        );
         let signed = secrets.check(&headers, br#"{"test": 2432232314}"#, 1_614_265_330).unwrap();
         assert_eq!(signed.id, "msg_p5jXN8AQM9LWM0D4loKWxJek");
     }

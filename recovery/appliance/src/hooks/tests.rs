@@ -22,7 +22,8 @@ use super::{
 };
 use crate::testing::{Bench, read};
 
-const BODY: &str = r#"{"type":"endpoint.attestation.failed","data":{"endpoint":"press-01","detail":"PCR 4 differs"}}"#;
+const BODY: &str =
+    r#"{"type":"endpoint.attestation.failed","data":{"endpoint":"press-01","detail":"PCR 4 differs"}}"#;
 
 /// A source that answers questions from a list, then fails them.
 async fn source(answers: Vec<Value>) -> String {
@@ -31,9 +32,15 @@ async fn source(answers: Vec<Value>) -> String {
         Query(asked): Query<std::collections::BTreeMap<String, String>>,
     ) -> Result<String, StatusCode> {
         assert_eq!(asked["endpoint"], "press-01");
-        answers.lock().unwrap().pop_front().map(|answer| answer.to_string()).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+        answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .map(|answer| answer.to_string())
+            .ok_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
-    let router = Router::new().route("/verdict", get(answer)).with_state(Arc::new(Mutex::new(answers.into())));
+    let router =
+        Router::new().route("/verdict", get(answer)).with_state(Arc::new(Mutex::new(answers.into())));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });

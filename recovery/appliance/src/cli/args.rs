@@ -1,0 +1,453 @@
+//! What can be typed: nouns, verbs, flags, and their help. Parsing does nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use recovery_protocol::{
+    EndpointId, JobId, MacAddr,
+    operator::{Chain, NewEndpoint, Power},
+};
+
+use super::{
+    client::Reach,
+    fault::{Code, Fault},
+    image, restore,
+};
+
+/// Recover endpoints to a known-good state, and prove it
+#[derive(Debug, Parser)]
+#[command(name = "groundstate", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the data directory with its keys
+    Init {
+        /// Configuration file
+        #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run the appliance
+    Serve {
+        /// Configuration file
+        #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Look at the appliance
+    Status,
+    /// Print a link that opens the console once
+    ConsoleLink,
+    /// Bring an endpoint back to its golden image
+    Recover(Recover),
+    /// Endpoints on record
+    #[command(subcommand)]
+    Endpoint(EndpointVerb),
+    /// Recovery jobs
+    #[command(subcommand)]
+    Job(JobVerb),
+    /// Golden images and signers' keys, in a store directory
+    Image {
+        #[command(flatten)]
+        place: image::Place,
+        #[command(subcommand)]
+        verb: ImageVerb,
+    },
+    /// What the recovery system must trust
+    #[command(subcommand)]
+    Trust(TrustVerb),
+    /// Rehearsals
+    #[command(subcommand)]
+    Drill(DrillVerb),
+    /// The evidence log
+    #[command(subcommand)]
+    Evidence(EvidenceVerb),
+}
+
+/// What to recover.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The endpoint
+    pub(super) endpoint: EndpointId,
+    /// Why; goes into evidence
+    #[arg(long, default_value = "")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+/// Whether to wait.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// Follow it to its end
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// With --wait: give up after so many seconds (exit 6); the job goes on
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+}
+
+/// What to do with endpoints.
+#[derive(Debug, Subcommand)]
+pub enum EndpointVerb {
+    /// Put an endpoint on record, or approve a discovered one
+    Add(Add),
+    /// List endpoints
+    List,
+    /// Show one endpoint
+    Show {
+        /// The endpoint
+        endpoint: EndpointId,
+    },
+    /// Confirm the code on an endpoint's screen
+    Pair {
+        /// The endpoint
+        endpoint: EndpointId,
+        /// The six digits on its screen
+        code: String,
+    },
+}
+
+/// An endpoint to add.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Its name
+    pub(super) endpoint: EndpointId,
+    /// Ethernet address; give it several times
+    #[arg(long = "mac", required = true)]
+    pub(super) macs: Vec<MacAddr>,
+    /// Blueprint from the configuration
+    #[arg(long)]
+    pub(super) blueprint: String,
+    /// Group whose guard rails apply
+    #[arg(long, default_value = "default")]
+    pub(super) group: String,
+    /// Boot chain: `shim` where Secure Boot is on
+    #[arg(long, value_enum, default_value_t = ChainWord::Auto)]
+    pub(super) chain: ChainWord,
+    /// Serial number of its disk, where more than one could be meant
+    #[arg(long)]
+    pub(super) disk_serial: Option<String>,
+    /// It may be the target of a drill
+    #[arg(long)]
+    pub(super) drill_safe: bool,
+    /// BMC that switches it on and off: host, or host:port (IPMI 2.0)
+    #[arg(long, requires_all = ["ipmi_user", "ipmi_password_file"])]
+    pub(super) ipmi: Option<String>,
+    /// User of the BMC
+    #[arg(long)]
+    pub(super) ipmi_user: Option<String>,
+    /// File on the appliance with the BMC's password
+    #[arg(long)]
+    pub(super) ipmi_password_file: Option<String>,
+}
+
+/// A boot chain.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ChainWord {
+    /// By architecture
+    Auto,
+    /// Secure Boot
+    Shim,
+}
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobVerb {
+    /// List jobs, newest first
+    List {
+        /// Of this endpoint only
+        #[arg(long)]
+        endpoint: Option<EndpointId>,
+    },
+    /// Show one job
+    Show {
+        /// The job
+        job: JobId,
+        #[command(flatten)]
+        wait: WaitFlag,
+    },
+    /// Approve what a held job asks for
+    Approve(Decide),
+    /// Let a held job go on
+    Resume(Decide),
+    /// Stop a job
+    Cancel(Decide),
+}
+
+/// Whether to wait.
+#[derive(Debug, Args)]
+pub struct WaitFlag {
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+/// A decision on a job.
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// The job
+    pub(super) job: JobId,
+    /// Why; goes into evidence
+    #[arg(long, default_value = "")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Import a raw disk
+    Import(image::Import),
+    /// Sign an image
+    Sign {
+        /// Id, name or name:version
+        image: String,
+        /// Signer's key file
+        #[arg(long)]
+        key: PathBuf,
+        /// File with the key's passphrase; default: asked for
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// List images
+    List,
+    /// Show an image's header
+    Show {
+        /// Id, name or name:version
+        image: String,
+    },
+    /// Restore an image onto a file
+    Restore(restore::Restore),
+    /// Verify signatures and every chunk
+    Verify {
+        /// Id, name or name:version
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        image: Option<String>,
+        /// Every image
+        #[arg(long)]
+        all: bool,
+    },
+    /// Signers' keys
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// The trust root: which keys have which role
+    #[command(subcommand)]
+    Root(RootVerb),
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Make a key
+    New {
+        /// What it signs
+        #[arg(long, value_enum)]
+        role: RoleWord,
+        /// Whose it is
+        #[arg(long)]
+        name: String,
+        /// File to write
+        #[arg(long)]
+        out: PathBuf,
+        /// Without a passphrase; for tests only
+        #[arg(long)]
+        unprotected: bool,
+        /// File with the passphrase; default: asked for
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+}
+
+/// What a key signs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RoleWord {
+    /// Trust roots
+    Root,
+    /// Golden images
+    Image,
+}
+
+/// What to do with the trust root.
+#[derive(Debug, Subcommand)]
+pub enum RootVerb {
+    /// Make the first trust root
+    New {
+        #[command(flatten)]
+        new: image::RootNew,
+        /// File with the keys' passphrase; default: asked for
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Add a root key's signature
+    Sign {
+        /// The trust root
+        file: PathBuf,
+        /// Root key file
+        #[arg(long)]
+        key: PathBuf,
+        /// File with the key's passphrase; default: asked for
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Show the trust root
+    Show {
+        /// The trust root; default: the one in use
+        file: Option<PathBuf>,
+    },
+}
+
+/// What to do with trust.
+#[derive(Debug, Subcommand)]
+pub enum TrustVerb {
+    /// Write trust.json for the boot kit: the appliance's pin and the image trust root
+    Export {
+        /// File to write
+        #[arg(long)]
+        out: PathBuf,
+        /// The site's name, for the endpoint's screen
+        #[arg(long, default_value = "groundstate")]
+        site: String,
+        /// Image trust root; default: `trust-root.json` in the data directory
+        #[arg(long, env = "GROUNDSTATE_TRUST_ROOT", value_name = "FILE")]
+        trust_root: Option<PathBuf>,
+        /// Lowest image epoch that the recovery system accepts
+        #[arg(long, default_value_t = 0)]
+        min_image_epoch: u64,
+    },
+}
+
+/// What to do with drills.
+#[derive(Debug, Subcommand)]
+pub enum DrillVerb {
+    /// Run a runbook on drill-safe endpoints
+    Run {
+        /// Name of the runbook
+        runbook: String,
+        /// Target; give it several times
+        #[arg(long = "endpoint", required = true)]
+        endpoints: Vec<EndpointId>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List drills
+    List,
+    /// Show one drill
+    Show {
+        /// The drill
+        drill: String,
+    },
+    /// Answer a step that waits for a person
+    Answer {
+        /// The drill
+        drill: String,
+        /// The step, as `drill show` names it
+        #[arg(long)]
+        step: String,
+        /// The endpoint, for steps per target
+        #[arg(long)]
+        endpoint: Option<EndpointId>,
+        /// Your name; goes into the report
+        #[arg(long)]
+        person: String,
+        /// Your role in this drill
+        #[arg(long, default_value = "")]
+        role: String,
+        /// Deny, or say that it cannot be done
+        #[arg(long)]
+        no: bool,
+        /// In your words
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Stop a drill; its last steps still run
+    Abort {
+        /// The drill
+        drill: String,
+        /// Why; goes into evidence
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Write a drill's report
+    Report {
+        /// The drill
+        drill: String,
+        /// HTML file to write
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// What to do with evidence.
+#[derive(Debug, Subcommand)]
+pub enum EvidenceVerb {
+    /// Check the log: the appliance's, or an export
+    Verify {
+        /// An export
+        #[arg(long, requires = "key")]
+        file: Option<PathBuf>,
+        /// The evidence key that was kept apart (64 hex digits)
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Export the whole log
+    Export {
+        /// File to write; default: stdout
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+impl Cli {
+    /// The data directory that was named.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.reach.data_dir
+    }
+}
+
+impl Add {
+    /// As REST takes it.
+    ///
+    /// # Errors
+    /// Usage, when the BMC's address is none.
+    pub(super) fn into_new(self) -> Result<NewEndpoint, Fault> {
+        let power = match (self.ipmi, self.ipmi_user, self.ipmi_password_file) {
+            (Some(address), Some(user), Some(password_file)) => {
+                let (host, port) = address.rsplit_once(':').unwrap_or((&address, "623"));
+                let port = port.parse().map_err(|_| {
+                    Fault::new(
+                        Code::Usage,
+                        format!("`{address}` is no BMC address"),
+                        "",
+                        "write host or host:port",
+                    )
+                })?;
+                Power::Ipmi { host: host.to_owned(), port, user, password_file }
+            }
+            _ => Power::Person,
+        };
+        Ok(NewEndpoint {
+            endpoint: self.endpoint,
+            macs: self.macs,
+            blueprint: self.blueprint,
+            group: self.group,
+            chain: match self.chain {
+                ChainWord::Auto => Chain::Auto,
+                ChainWord::Shim => Chain::Shim,
+            },
+            disk_serial: self.disk_serial,
+            drill_safe: self.drill_safe,
+            power,
+        })
+    }
+}

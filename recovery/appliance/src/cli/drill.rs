@@ -1,0 +1,108 @@
+//! `groundstate drill …`: start a rehearsal, follow it, answer what it asks, fetch its report.
+
+use std::time::Duration;
+
+use recovery_protocol::{
+    job::JobState,
+    operator::{Decision, DrillAnswer, DrillView, JobView, NewDrill},
+};
+
+use super::{
+    args::{DrillVerb, Wait},
+    client::Client,
+    fault::{Code, Fault},
+    follow::{self, Look},
+    image, print, show,
+};
+
+/// Carry out a verb.
+///
+/// # Errors
+/// What the appliance refuses; failed when a drill that was waited for did not succeed.
+pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
+    match verb {
+        DrillVerb::List => {
+            let views: Vec<DrillView> = client.get("/api/v1/drills")?;
+            print(json, &views, |views| views.iter().map(show::drill).collect::<Vec<_>>().join("\n\n"))
+        }
+        DrillVerb::Show { drill } => {
+            let view: DrillView = client.get(&format!("/api/v1/drills/{drill}"))?;
+            print(json, &view, show::drill)
+        }
+        DrillVerb::Answer { drill, step, endpoint, person, role, no, note } => {
+            let answer = DrillAnswer { step, endpoint, person, role, yes: !no, note };
+            let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/answer"), &answer)?;
+            print(json, &view, show::drill)
+        }
+        DrillVerb::Abort { drill, reason } => {
+            let view: DrillView =
+                client.post(&format!("/api/v1/drills/{drill}/abort"), &Decision { reason })?;
+            print(json, &view, show::drill)
+        }
+        DrillVerb::Report { drill, out } => {
+            let html = client.get_text(&format!("/api/v1/drills/{drill}/report"))?;
+            image::write_new(&out, 0o644, html.as_bytes())?;
+            eprintln!("wrote {}", out.display());
+            Ok(())
+        }
+        DrillVerb::Run { runbook, endpoints, wait } => {
+            let view: DrillView = client.post("/api/v1/drills", &NewDrill { runbook, endpoints })?;
+            let view = if wait.wait { to_the_end(client, view, &wait, json)? } else { view };
+            print(json, &view, show::drill)?;
+            match view.state.as_str() {
+                "failed" | "partly" | "aborted" => {
+                    let now = format!(
+                        "read its report: `groundstate drill report {} --out report.html`",
+                        view.drill
+                    );
+                    Err(Fault::new(Code::Failed, format!("the drill ended {}", view.state), "", now))
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// Follow a drill by its steps; while one of its recoveries runs, that is shown.
+fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, json: bool) -> Result<DrillView, Fault> {
+    let begun = std::time::Instant::now();
+    let look = Look::choose(json);
+    let mut said = std::collections::BTreeSet::new();
+    loop {
+        for step in view
+            .steps
+            .iter()
+            .filter(|step| !matches!(step.state.as_str(), "pending" | "running" | "waiting_person"))
+        {
+            let endpoint = step.endpoint.as_ref().map(|endpoint| format!(" {endpoint}")).unwrap_or_default();
+            if said.insert(format!("{}{endpoint}", step.step)) && !json {
+                eprintln!("{:<8}{}{endpoint}: {}", step.state, step.step, step.what);
+            }
+        }
+        if !matches!(view.state.as_str(), "running" | "waiting_person") {
+            return Ok(view);
+        }
+        for step in view.steps.iter().filter(|step| step.state == "waiting_person") {
+            if said.insert(format!("? {}", step.step)) && !json {
+                eprintln!("waits   {}: {} (`groundstate drill answer {}`)", step.step, step.what, view.drill);
+            }
+        }
+        if wait.timeout.is_some_and(|limit| begun.elapsed().as_secs() > limit) {
+            return Err(Fault::new(
+                Code::TimedOut,
+                "the drill is not over in time",
+                "",
+                "it goes on by itself",
+            ));
+        }
+        if let Some(job) = view.jobs.last() {
+            let job: JobView = client.get(&format!("/api/v1/jobs/{job}"))?;
+            if matches!(job.state, JobState::Working { .. }) {
+                // A held or failed recovery is the drill's to judge, not ours.
+                let _ = follow::to_the_end(client, job, look, wait.timeout.map(Duration::from_secs));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        view = client.get(&format!("/api/v1/drills/{}", view.drill))?;
+    }
+}

@@ -1,0 +1,127 @@
+//! Drills against a real service: who must answer, one job per order, also across a restart, and the report.
+
+use axum::http::StatusCode;
+use recovery_protocol::operator::DrillView;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{Drills, Rehearser};
+use crate::testing::Bench;
+
+const PATH: &str = "/api/v1/drills";
+
+async fn bench() -> Bench {
+    let bench = Bench::new("").await;
+    bench.add("bench-01", "52:54:00:12:34:56", json!({ "drill_safe": true })).await;
+    bench
+}
+
+fn run(rehearser: Rehearser) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    (stop.clone(), tokio::spawn(rehearser.run(stop)))
+}
+
+async fn start(bench: &Bench) -> DrillView {
+    let new = json!({ "runbook": "quarterly-hmi-drill", "endpoints": ["bench-01"] });
+    let (status, view) = bench.ask("POST", PATH, new).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{view}");
+    serde_json::from_value(view).unwrap()
+}
+
+/// The drill once `want` holds of it.
+async fn until(bench: &Bench, drill: &str, want: impl Fn(&DrillView) -> bool) -> DrillView {
+    let mut changes = bench.service.changes();
+    loop {
+        let (_, view) = bench.ask("GET", &format!("{PATH}/{drill}"), Value::Null).await;
+        let view: DrillView = serde_json::from_value(view).unwrap();
+        if want(&view) {
+            return view;
+        }
+        changes.changed().await.unwrap();
+    }
+}
+
+fn step<'a>(view: &'a DrillView, step: &str) -> &'a str {
+    view.steps.iter().find(|seen| seen.step == step).map_or("", |seen| seen.state.as_str())
+}
+
+fn yes(person: &str, role: &str) -> Value {
+    json!({ "step": "go", "person": person, "role": role, "yes": true })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    let drill = start(&bench).await.drill;
+    until(&bench, &drill, |view| step(view, "go") == "waiting_person").await;
+    let answer = format!("{PATH}/{drill}/answer");
+    for (wrong, why) in [
+        (yes("ada", "visitor"), "role"),
+        (yes("operator:token", "drill-lead"), "cannot approve"),
+        (json!({ "step": "none", "person": "ada", "yes": true }), "no step"),
+    ] {
+        let (status, problem) = bench.ask("POST", &answer, wrong).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
+    }
+    let (status, _) = bench.ask("POST", &answer, yes("ada", "drill-lead")).await;
+    assert_eq!(status, StatusCode::OK);
+    until(&bench, &drill, |view| !view.jobs.is_empty()).await;
+
+    stop.cancel();
+    running.await.unwrap();
+    let (again, rehearser) = Drills::open(bench.service.clone(), bench.journal.config.clone()).unwrap();
+    assert_eq!(again.list().len(), 1);
+    let (stop, running) = run(rehearser);
+    let job = bench.service.jobs(None).await.unwrap();
+    assert_eq!((job.len(), job[0].trigger.as_str()), (1, "drill"));
+    let (status, _) = bench.ask("POST", &format!("/api/v1/jobs/{}/cancel", job[0].job), Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut changes = bench.service.changes();
+    let view = loop {
+        let view = again.view(&drill).unwrap();
+        if view.state == "failed" {
+            break view;
+        }
+        changes.changed().await.unwrap();
+    };
+    assert_eq!(view.jobs, [job[0].job]);
+    assert_eq!(
+        (step(&view, "ready"), step(&view, "image"), step(&view, "paper")),
+        ("passed", "failed", "passed")
+    );
+    let report = again.report(&drill).await.unwrap();
+    assert!(report.contains("DRILL") && report.contains("bench-01") && !report.contains("<script"));
+    assert_eq!(bench.service.jobs(None).await.unwrap().len(), 1);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_never_names_an_endpoint_that_works_for_the_plant() {
+    let bench = bench().await;
+    bench.add("press-01", "52:54:00:12:34:57", json!({})).await;
+    for endpoints in [json!(["press-01"]), json!(["bench-01", "press-01"])] {
+        let new = json!({ "runbook": "quarterly-hmi-drill", "endpoints": endpoints });
+        let (status, problem) = bench.ask("POST", PATH, new).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("not-drill-safe")), "{problem}");
+    }
+    let none = json!({ "runbook": "quarterly-hmi-drill", "endpoints": [] });
+    assert_eq!(bench.ask("POST", PATH, none).await.1["code"], "drill-refused");
+    assert!(bench.service.jobs(None).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_stops_a_drill() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    let drill = start(&bench).await.drill;
+    until(&bench, &drill, |view| step(view, "go") == "waiting_person").await;
+    let abort = format!("{PATH}/{drill}/abort");
+    assert_eq!(bench.ask("POST", &abort, json!({ "reason": "shift ends" })).await.0, StatusCode::OK);
+    until(&bench, &drill, |view| view.state == "aborted").await;
+    assert_eq!(bench.ask("POST", &abort, Value::Null).await.0, StatusCode::CONFLICT);
+    stop.cancel();
+    running.await.unwrap();
+}
