@@ -84,25 +84,49 @@ impl Runner {
 
     /// Run until told to stop. What is being done then is done again after the next start.
     pub async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.carry_out() => {}
+            () = self.let_time_pass() => {}
+        }
+    }
+
+    /// Acts on what is due, for ever. Whatever awaits here is polled together with the acts: an act that waits, unpolled,
+    /// with a connection in its hand would starve the very query that we wait for.
+    async fn carry_out(&self) {
         let mut acts: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(TICK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            match self.due().await {
+            let mut asking = std::pin::pin!(self.due());
+            let due = loop {
+                tokio::select! {
+                    due = &mut asking => break due,
+                    Some(()) = acts.next(), if !acts.is_empty() => {}
+                }
+            };
+            match due {
                 Ok(due) => {
                     acts.extend(due.into_iter().map(|intent| Box::pin(self.act(intent)) as BoxFuture<'_, ()>))
                 }
                 Err(error) => tracing::error!(error = error.chain(), "cannot read the journal"),
             }
             tokio::select! {
-                () = stop.cancelled() => return,
                 () = self.journal.wake.notified() => {}
                 Some(()) = acts.next(), if !acts.is_empty() => {}
-                _ = tick.tick() => {
-                    if let Err(error) = self.tick().await {
-                        tracing::error!(error = error.chain(), "cannot let time pass for jobs");
-                    }
-                }
+                _ = look.tick() => {}
+            }
+        }
+    }
+
+    /// Lets time pass for jobs, for ever.
+    async fn let_time_pass(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.tick().await {
+                tracing::error!(error = error.chain(), "cannot let time pass for jobs");
             }
         }
     }
