@@ -11,8 +11,12 @@ use crate::testing::Bench;
 const PATH: &str = "/api/v1/drills";
 
 async fn bench() -> Bench {
-    let bench = Bench::new("").await;
-    bench.add("bench-01", "52:54:00:12:34:56", json!({ "drill_safe": true })).await;
+    let bench = Bench::new(
+        "[blueprints.hmi-bench]\nimage = \"hmi-panel\"\nplace = \"bench\"\n[groups.bench]\ndrill_zone = true\n",
+    )
+    .await;
+    let words = json!({ "drill_safe": true, "blueprint": "hmi-bench", "group": "bench" });
+    bench.add("bench-01", "52:54:00:12:34:56", words).await;
     bench
 }
 
@@ -102,7 +106,13 @@ async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
 async fn a_drill_never_names_an_endpoint_that_works_for_the_plant() {
     let bench = bench().await;
     bench.add("press-01", "52:54:00:12:34:57", json!({})).await;
-    for endpoints in [json!(["press-01"]), json!(["bench-01", "press-01"])] {
+    // Each of the three words missing is enough: on record as drill-safe, a place that may be drilled, a drill zone.
+    bench.add("a", "52:54:00:12:34:58", json!({ "drill_safe": true, "group": "bench" })).await;
+    bench.add("b", "52:54:00:12:34:59", json!({ "drill_safe": true, "blueprint": "hmi-bench" })).await;
+    bench.add("c", "52:54:00:12:34:60", json!({ "blueprint": "hmi-bench", "group": "bench" })).await;
+    for endpoints in
+        [json!(["press-01"]), json!(["bench-01", "press-01"]), json!(["a"]), json!(["b"]), json!(["c"])]
+    {
         let new = json!({ "runbook": "quarterly-hmi-drill", "endpoints": endpoints });
         let (status, problem) = bench.ask("POST", PATH, new).await;
         assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("not-drill-safe")), "{problem}");
