@@ -8,7 +8,7 @@ use super::{AlignedBuf, Phase, Progress, ProgressEvent, RestoreError, RestoreTar
 use crate::{ChunkId, Content, Extent};
 
 /// Read in pieces of at most this many bytes.
-const PIECE_LEN: u64 = 4 << 20;
+const PIECE_LEN: u64 = 1 << 20;
 /// Zero extents are compared, and made zero, in blocks of this many bytes.
 const ZERO_BLOCK: u64 = 64 << 10;
 const THREADS: usize = 2;
