@@ -11,7 +11,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -35,6 +35,8 @@ use crate::{
 
 /// Time passes for jobs this often.
 const TICK: Duration = Duration::from_secs(1);
+/// A clock that is off by this much between two ticks was set.
+const JUMP_MS: u64 = 30_000;
 /// A recovery system that spoke this recently is there: it need not be powered.
 const THERE_MS: u64 = 30_000;
 
@@ -67,19 +69,12 @@ impl Runner {
     /// # Errors
     /// [`DbError`].
     pub async fn recall(&self) -> Result<(), DbError> {
-        let mut conn = self.journal.db.read().await?;
-        let jobs = db::job::open(&mut conn).await?;
-        let intents = db::job::intents(&mut conn).await?;
-        drop(conn);
+        let intents = db::job::intents(&mut *self.journal.db.read().await?).await?;
         self.inherited
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(intents.iter().map(|intent| (intent.job, intent.intent)));
-        for row in jobs {
-            tracing::info!(job = %row.job.id, endpoint = %row.job.endpoint, state = ?row.job.state, "job taken up again");
-            settle(self.journal.event(row.job.id, "appliance", What::Restarted).await.map(drop))?;
-        }
-        Ok(())
+        self.give_grace().await
     }
 
     /// Run until told to stop. What is being done then is done again after the next start.
@@ -123,12 +118,39 @@ impl Runner {
     async fn let_time_pass(&self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pace = (Instant::now(), self.journal.now());
         loop {
             tick.tick().await;
+            self.mind_the_clock(&mut pace).await;
             if let Err(error) = self.tick().await {
                 tracing::error!(error = error.chain(), "cannot let time pass for jobs");
             }
         }
+    }
+
+    /// When the wall clock is set forward, limits must not fall for that: open jobs get grace, as after a restart.
+    async fn mind_the_clock(&self, pace: &mut (Instant, u64)) {
+        let passed = u64::try_from(pace.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (expected, now) = (pace.1.saturating_add(passed), self.journal.now());
+        *pace = (Instant::now(), now);
+        let off_ms = now.abs_diff(expected);
+        if off_ms < JUMP_MS {
+            return;
+        }
+        tracing::warn!(off_ms, forward = now > expected, "the clock was set");
+        let facts = json!({ "expected_unix_ms": expected, "found_unix_ms": now });
+        let noted = self.journal.note(Fact::new("clock.set", "appliance", facts)).await;
+        if let Err(error) = noted.and(self.give_grace().await) {
+            tracing::error!(error = error.chain(), "the clock was set, and jobs got no grace for it");
+        }
+    }
+
+    async fn give_grace(&self) -> Result<(), DbError> {
+        let jobs = db::job::open(&mut *self.journal.db.read().await?).await?;
+        for row in jobs {
+            settle(self.journal.event(row.job.id, "appliance", What::Restarted).await.map(drop))?;
+        }
+        Ok(())
     }
 
     /// Everything that is due now, and what follows from it at once. For tests and for a caller that drives by itself.

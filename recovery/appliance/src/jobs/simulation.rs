@@ -189,7 +189,7 @@ impl Site {
         let images = GOLDEN.path().display();
         let text = format!(
             "data_dir = \"state\"\nimage_store_dir = \"{images}/store\"\ntrust_root_file = \"{images}/root.json\"\n\
-             [blueprints.hmi]\nimage = \"hmi-panel\"\n"
+             [blueprints.hmi]\nimage = \"hmi-panel\"\n[groups.default]\nmax_concurrent = 100\n"
         );
         let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
@@ -258,19 +258,24 @@ impl Site {
 
     /// Endpoint and job, unless an earlier life wrote them.
     async fn order(&self, life: &Life) -> Result<(), DbError> {
-        let mut tx = life.journal.begin().await?;
-        if let Some(row) = db::job::list(tx.conn(), None, 1).await?.pop() {
-            *self.job.lock().unwrap() = Some(row.job.id);
-            return Ok(());
-        }
+        let written = db::job::list(&mut *life.journal.db.read().await?, None, 1).await?.pop();
+        let id = match written {
+            Some(row) => row.job.id,
+            None => self.order_for(life, &endpoint_id(), 1).await?,
+        };
+        *self.job.lock().unwrap() = Some(id);
+        Ok(())
+    }
+
+    async fn order_for(&self, life: &Life, id: &EndpointId, n: u8) -> Result<JobId, DbError> {
         let record = endpoint::Record {
-            macs: vec!["52:54:00:00:00:01".parse().unwrap()],
+            macs: vec![recovery_protocol::MacAddr([0x52, 0x54, 0, 0, 0, n])],
             blueprint: "hmi".to_owned(),
             group: "default".to_owned(),
             ..endpoint::Record::default()
         };
         let endpoint = endpoint::Endpoint {
-            id: endpoint_id(),
+            id: id.clone(),
             state: EndpointState::Known,
             record,
             inventory: None,
@@ -282,11 +287,12 @@ impl Site {
             proven: None,
             generation: 0,
         };
-        db::endpoint::put(tx.conn(), &endpoint).await?;
         let choice = life.golden.choose(&self.config.blueprints["hmi"]).await.unwrap();
-        let id = JobId::new(tx.at, [9; 10]);
+        let mut tx = life.journal.begin().await?;
+        db::endpoint::put(tx.conn(), &endpoint).await?;
+        let job = JobId::new(tx.at, [n; 10]);
         let new = NewJob {
-            proposal: proposal(id, &endpoint, Mode::Real, choice.image, "operator:anna"),
+            proposal: proposal(job, &endpoint, Mode::Real, choice.image, "operator:anna"),
             group: "default".to_owned(),
             trigger: "operator".to_owned(),
             reason: "it does not boot".to_owned(),
@@ -295,8 +301,7 @@ impl Site {
         };
         tx.propose(new).await?;
         tx.commit().await?;
-        *self.job.lock().unwrap() = Some(id);
-        Ok(())
+        Ok(job)
     }
 
     /// What must be true in the end, however often the appliance died.
@@ -457,5 +462,32 @@ async fn a_silent_endpoint_is_powered_again_then_held_and_its_ticket_is_void() {
     }
     assert_eq!(held, Some(HoldReason::AgentSilent));
     assert_eq!(site.world.count("power"), 2, "it was tried twice");
+    life.journal.db.close().await;
+}
+
+#[tokio::test]
+async fn many_jobs_at_once_starve_nobody() {
+    let site = Site::new();
+    let life = site.open(Death::default()).await.unwrap();
+    for n in 1..=24 {
+        site.order_for(&life, &format!("press-{n:02}").parse().unwrap(), n).await.unwrap();
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    let all_wait = async {
+        let mut changes = life.journal.changes();
+        loop {
+            changes.borrow_and_update();
+            let open = db::job::open(&mut *life.journal.db.read().await.unwrap()).await.unwrap();
+            if open.iter().all(|row| row.job.state == JobState::Working { stage: Stage::AgentWait }) {
+                return open.len();
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    let waiting = tokio::select! {
+        () = life.runner.run(stop.clone()) => unreachable!("nobody told it to stop"),
+        waiting = tokio::time::timeout(std::time::Duration::from_secs(60), all_wait) => waiting,
+    };
+    assert_eq!(waiting, Ok(24), "the runner stands still");
     life.journal.db.close().await;
 }

@@ -133,7 +133,9 @@ async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobVi
             remedy,
         ));
     }
-    if let Some(open) = db::job::open_of(&mut *inner.journal.db.read().await?, id).await? {
+    // Bound first: a connection held while another is awaited could starve everybody.
+    let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
+    if let Some(open) = open {
         return one(inner, open.job.id).await;
     }
     let choice = choose(inner, &endpoint).await?;
