@@ -50,6 +50,11 @@ impl Restored {
 }
 
 impl<'a> Written<'a> {
+    /// What was done so far.
+    pub fn stats(&self) -> RestoreStats {
+        self.stats
+    }
+
     /// Read back from the medium. What is wrong is written once more; what is wrong then fails the disk.
     pub fn read_back(mut self, how: ReadBack) -> Result<Proven<'a>, RestoreError> {
         let whole = 0..self.plan.manifest.header().disk.size;

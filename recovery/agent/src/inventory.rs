@@ -22,6 +22,24 @@ pub struct Disk {
     pub holders: Vec<String>,
 }
 
+#[cfg(test)]
+impl Disk {
+    /// A disk of which nothing is known but its node.
+    pub fn of_node(node: PathBuf) -> Self {
+        let facts = DiskFacts {
+            wwn: None,
+            serial: None,
+            model: String::new(),
+            size_bytes: 4096,
+            sector_bytes: 512,
+            transport: "scsi".to_owned(),
+            rotational: false,
+            removable: false,
+        };
+        Self { facts, node, holders: Vec::new() }
+    }
+}
+
 /// Reads the whole inventory.
 pub fn read(args: KernelArgs) -> Inventory {
     let dmi = |name: &str| text(&Path::new("/sys/class/dmi/id").join(name)).unwrap_or_default();
@@ -73,6 +91,13 @@ pub fn disks(block: &Path) -> Vec<Disk> {
         .collect();
     names.sort();
     names.iter().filter_map(|name| disk(&block.join(name), name)).collect()
+}
+
+/// The disk behind a device number (`st_rdev`), whatever its name is now.
+pub fn disk_by_number(number: u64) -> Option<Disk> {
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let dir = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    disk(&dir, dir.file_name()?.to_str()?)
 }
 
 fn disk(dir: &Path, name: &str) -> Option<Disk> {

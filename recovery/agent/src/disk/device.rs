@@ -6,13 +6,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use images::restore::{AlignedBuf, RestoreTarget};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
+
+use crate::inventory::{self, Disk};
 
 /// Zeros written at once where the device cannot make them itself.
 const ZEROS_LEN: usize = 1 << 20;
@@ -27,6 +29,12 @@ pub enum DeviceError {
         path: PathBuf,
         /// The kernel's word; `EBUSY`: something else holds it.
         source: io::Error,
+    },
+    /// What was opened is not what was chosen: the kernel gave the node to another disk in between.
+    #[error("{path} is not the disk that was chosen any more")]
+    Changed {
+        /// Its node.
+        path: PathBuf,
     },
     /// Something else than a block device.
     #[error("{path} is not a block device")]
@@ -47,20 +55,27 @@ pub struct BlockDevice {
 }
 
 impl BlockDevice {
-    /// Opens `path` exclusively; `sector_size` is the disk's logical sector in bytes.
+    /// Opens `disk` exclusively, and makes sure that what was opened is what was chosen: the open handle holds the device,
+    /// so its facts are read once more by its number and not by its name.
     ///
     /// # Errors
-    /// When it is held by something else, or no disk.
-    pub fn open(path: &Path, sector_size: u32) -> Result<Self, DeviceError> {
-        let failed = |source| DeviceError::Open { path: path.to_owned(), source };
+    /// When it is held by something else, no disk, or another disk by now.
+    pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
+        let path = &disk.node;
+        let failed = |source| DeviceError::Open { path: path.clone(), source };
         let flags = libc::O_DIRECT | libc::O_EXCL | libc::O_CLOEXEC;
         let mut file =
             OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.file_type().is_block_device() {
-            return Err(DeviceError::NotADisk { path: path.to_owned() });
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.file_type().is_block_device() {
+            return Err(DeviceError::NotADisk { path: path.clone() });
         }
         let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Self { file, size, sector_size, writes_zeros: AtomicBool::new(false) })
+        let opened = inventory::disk_by_number(metadata.rdev());
+        if opened.is_none_or(|opened| opened.facts != disk.facts) || size != disk.facts.size_bytes {
+            return Err(DeviceError::Changed { path: path.clone() });
+        }
+        Ok(Self { file, size, sector_size: disk.facts.sector_bytes, writes_zeros: AtomicBool::new(false) })
     }
 
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
@@ -122,13 +137,11 @@ mod tests {
     #[test]
     fn a_file_is_not_a_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("disk.raw");
-        std::fs::write(&path, [0; 4096]).unwrap();
-        let error = BlockDevice::open(&path, 512).unwrap_err();
-        assert!(matches!(error, DeviceError::NotADisk { .. } | DeviceError::Open { .. }), "{error}");
-        assert!(matches!(
-            BlockDevice::open(Path::new("/dev/null"), 512),
-            Err(DeviceError::NotADisk { .. } | DeviceError::Open { .. })
-        ));
+        let node = dir.path().join("disk.raw");
+        std::fs::write(&node, [0; 4096]).unwrap();
+        for node in [node, "/dev/null".into(), dir.path().join("missing")] {
+            let error = BlockDevice::open(&Disk::of_node(node)).unwrap_err();
+            assert!(matches!(error, DeviceError::NotADisk { .. } | DeviceError::Open { .. }), "{error}");
+        }
     }
 }

@@ -1,5 +1,7 @@
-//! Which disk is meant: by WWN or serial number; where neither is on record, by size and transport, and only if that
-//! leaves one. A kernel name decides nothing; a removable disk is never a target.
+//! Which disk is meant: the one whose WWN, serial number, or both the order names; size and transport can only rule it out.
+//!
+//! An order that names no disk is refused, even where only one is there: the usual reason for a recovery is a dead system
+//! disk, and the only one left is then somebody's data. A kernel name decides nothing; a removable disk is never a target.
 
 use std::fmt::Write as _;
 
@@ -16,6 +18,12 @@ pub enum SelectError {
     None {
         /// What was asked for.
         wanted: String,
+        /// What is there.
+        found: String,
+    },
+    /// The order names none.
+    #[error("the order names no disk by serial or WWN; found: {found}")]
+    Unnamed {
         /// What is there.
         found: String,
     },
@@ -42,7 +50,7 @@ impl SelectError {
     pub fn reason(&self) -> HoldReason {
         match self {
             Self::None { .. } => HoldReason::DiskNotFound,
-            Self::Several { .. } => HoldReason::DiskAmbiguous,
+            Self::Several { .. } | Self::Unnamed { .. } => HoldReason::DiskAmbiguous,
             Self::InUse { .. } => HoldReason::DiskFailed,
         }
     }
@@ -51,8 +59,11 @@ impl SelectError {
 /// Chooses the one disk that `selector` means.
 ///
 /// # Errors
-/// None, several, or one that something else holds.
+/// No name, no match, several, or one that something else holds.
 pub fn select<'a>(selector: &DiskSelector, disks: &'a [Disk]) -> Result<&'a Disk, SelectError> {
+    if selector.wwn.is_none() && selector.serial.is_none() {
+        return Err(SelectError::Unnamed { found: describe(disks) });
+    }
     let mut fitting = disks.iter().filter(|disk| fits(selector, &disk.facts));
     let (wanted, found) = (describe_selector(selector), describe(disks));
     match (fitting.next(), fitting.next()) {
@@ -70,28 +81,25 @@ fn fits(selector: &DiskSelector, facts: &DiskFacts) -> bool {
         None => true,
         Some(wanted) => is.as_ref().is_some_and(|is| is.trim().eq_ignore_ascii_case(wanted.trim())),
     };
-    let named = selector.wwn.is_some() || selector.serial.is_some();
     let sized = facts.size_bytes >= selector.min_size_bytes
-        && selector.max_size_bytes.is_none_or(|max| facts.size_bytes <= max)
-        && selector.transport.as_ref().is_none_or(|transport| *transport == facts.transport)
-        // A stick left in a port is no target unless it was named.
-        && facts.transport != "usb";
+        && selector.max_size_bytes.is_none_or(|max| facts.size_bytes <= max);
+    let attached = selector.transport.as_ref().is_none_or(|transport| *transport == facts.transport);
     !facts.removable
         && same(&selector.wwn, &facts.wwn)
         && same(&selector.serial, &facts.serial)
-        && (named || sized)
+        && sized
+        && attached
 }
 
 fn describe_selector(selector: &DiskSelector) -> String {
     let mut parts = Vec::new();
     parts.extend(selector.wwn.as_ref().map(|wwn| format!("WWN {wwn}")));
     parts.extend(selector.serial.as_ref().map(|serial| format!("serial {serial}")));
-    if parts.is_empty() {
+    if selector.min_size_bytes > 0 {
         parts.push(format!("at least {}", size(selector.min_size_bytes)));
-        parts.extend(selector.max_size_bytes.map(|max| format!("at most {}", size(max))));
-        parts.extend(selector.transport.as_ref().map(|transport| format!("on {transport}")));
-        parts.push("and fixed".to_owned());
     }
+    parts.extend(selector.max_size_bytes.map(|max| format!("at most {}", size(max))));
+    parts.extend(selector.transport.as_ref().map(|transport| format!("on {transport}")));
     parts.join(", ")
 }
 
@@ -138,10 +146,6 @@ mod tests {
         Disk { facts, node: format!("/dev/{serial}").into(), holders: Vec::new() }
     }
 
-    fn by_size(min: u64, max: Option<u64>) -> DiskSelector {
-        DiskSelector { min_size_bytes: min, max_size_bytes: max, ..DiskSelector::default() }
-    }
-
     fn by_serial(serial: &str) -> DiskSelector {
         DiskSelector { serial: Some(serial.to_owned()), ..DiskSelector::default() }
     }
@@ -150,20 +154,22 @@ mod tests {
     fn exactly_one_fixed_disk_is_chosen_or_none() {
         let disks =
             [disk("A1", 250, "nvme", false), disk("B2", 500, "ata", false), disk("C3", 250, "usb", true)];
+        let named = |serial: &str, change: fn(&mut DiskSelector)| {
+            let mut selector = by_serial(serial);
+            change(&mut selector);
+            selector
+        };
         let table = [
             (by_serial("a1 "), Ok("A1")),
             (by_serial("Z9"), Err(HoldReason::DiskNotFound)),
             (by_serial("C3"), Err(HoldReason::DiskNotFound)),
-            (DiskSelector { wwn: Some("eui.B2".to_owned()), ..by_serial("B2") }, Ok("B2")),
-            (
-                DiskSelector { wwn: Some("eui.B2".to_owned()), ..by_serial("A1") },
-                Err(HoldReason::DiskNotFound),
-            ),
-            (by_size(0, None), Err(HoldReason::DiskAmbiguous)),
-            (by_size(400_000_000_000, None), Ok("B2")),
-            (by_size(0, Some(300_000_000_000)), Ok("A1")),
-            (by_size(900_000_000_000, None), Err(HoldReason::DiskNotFound)),
-            (DiskSelector { transport: Some("nvme".to_owned()), ..by_size(0, None) }, Ok("A1")),
+            (named("B2", |s| s.wwn = Some("eui.B2".to_owned())), Ok("B2")),
+            (named("A1", |s| s.wwn = Some("eui.B2".to_owned())), Err(HoldReason::DiskNotFound)),
+            (named("A1", |s| s.min_size_bytes = 250_000_000_000), Ok("A1")),
+            (named("A1", |s| s.min_size_bytes = 250_000_000_001), Err(HoldReason::DiskNotFound)),
+            (named("A1", |s| s.max_size_bytes = Some(1)), Err(HoldReason::DiskNotFound)),
+            (named("A1", |s| s.transport = Some("nvme".to_owned())), Ok("A1")),
+            (named("A1", |s| s.transport = Some("ata".to_owned())), Err(HoldReason::DiskNotFound)),
         ];
         for (selector, expected) in table {
             let chosen = select(&selector, &disks);
@@ -171,6 +177,15 @@ mod tests {
                 chosen.map(|disk| disk.facts.serial.clone().unwrap()).map_err(|error| error.reason());
             assert_eq!(chosen, expected.map(str::to_owned), "{selector:?}");
         }
+    }
+
+    #[test]
+    fn a_dead_system_disk_does_not_make_the_data_disk_the_target() {
+        let unnamed = DiskSelector { min_size_bytes: 100_000_000_000, ..DiskSelector::default() };
+        let left = [disk("HISTORIAN", 4_000, "ata", false)];
+        let refused = select(&unnamed, &left).unwrap_err();
+        assert_eq!(refused.reason(), HoldReason::DiskAmbiguous);
+        assert!(refused.to_string().contains("HISTORIAN"), "a person sees what is there: {refused}");
     }
 
     #[test]

@@ -8,23 +8,19 @@
 //! Until `Continue` nothing is written. It must never take a key, an image or a disk on the appliance's word alone: keys
 //! come from inside the recovery system, the image's name is its digest, the disk is chosen by what it says of itself.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use images::disk::ESP_TYPE;
-use images::disk::esp::{self, EspError};
 use images::manifest::header::AgentVersion;
 use images::restore::{
-    EndpointFacts, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan, RestoreStats,
-    RestoreTarget, SourceError, scan,
+    EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
+    RestoreStats, RestoreTarget, SourceError, scan,
 };
 use images::{FrameError, KeyRing, Manifest, SignedManifest, SignedTrustRoot, Verified};
-use recovery_protocol::agent::{
-    Activity, Base64, DiskFacts, PlanFacts, Reported, RestoreFacts, RestoreOrder,
-};
+use recovery_protocol::agent::{Activity, DiskFacts, PlanFacts, Reported, RestoreFacts, RestoreOrder};
 use recovery_protocol::job::HoldReason;
-use recovery_protocol::trust::RecoveryTrust;
+use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
 use super::source::{HttpSource, plain_http};
@@ -36,6 +32,10 @@ use crate::inventory::{self, Disk};
 const MANIFEST_LEN_MAX: u64 = 96 << 20;
 /// How long a disk that is not there yet is waited for; staggered spin-up takes its time.
 const DISK_WAIT: Duration = Duration::from_secs(20);
+/// The one file of an order that is placed on the disk.
+const TICKET: EndpointFile = EndpointFile::new(EnrolmentTicket::ESP_PATH);
+/// Longest enrolment ticket.
+const TICKET_LEN_MAX: usize = 4096;
 /// How often manifest sources are asked in turn.
 const MANIFEST_ROUNDS: u32 = 5;
 
@@ -51,8 +51,10 @@ pub fn run(
 ) -> Result<(), Stop> {
     let manifest = fetch_manifest(order, trust)?;
     let disk = wait_for_disk(order)?;
-    let target = BlockDevice::open(&disk.node, disk.facts.sector_bytes).map_err(|error| match error {
-        DeviceError::Open { .. } => Refusal::new(HoldReason::DiskFailed, chain(&error)),
+    let target = BlockDevice::open(&disk).map_err(|error| match error {
+        DeviceError::Open { .. } | DeviceError::Changed { .. } => {
+            Refusal::new(HoldReason::DiskFailed, chain(&error))
+        }
         DeviceError::NotADisk { .. } => Refusal::new(HoldReason::DiskNotFound, chain(&error)),
     })?;
     restore(order, &manifest, &target, &disk.facts, uefi, reporter)
@@ -134,11 +136,7 @@ pub(super) fn restore(
     uefi: bool,
     reporter: &Reporter<'_>,
 ) -> Result<(), Stop> {
-    let has_esp = manifest.header().table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE);
-    if !order.esp_files.is_empty() && !has_esp {
-        let detail = "the image has no EFI system partition, so the way home cannot be placed on it";
-        return Err(Refusal::new(HoldReason::ManifestRefused, detail.to_owned()).into());
-    }
+    check_files(order, manifest)?;
     let progress = |event: ProgressEvent| {
         if let Some(activity) = activity(event.phase) {
             reporter.progress(activity, event.done, event.total);
@@ -157,33 +155,37 @@ pub(super) fn restore(
     reporter.milestone(Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.clone() })?;
 
     let written = reporter.during(|| plan.poison(target)?.write(&source, progress)).map_err(failed)?;
-    reporter.milestone(Reported::Written { stats: written_facts(RestoreStats::default()) })?;
+    reporter.milestone(Reported::Written { stats: written_facts(written.stats()) })?;
     let how = if order.read_back_all { ReadBack::Everything } else { ReadBack::Written };
     let proven = reporter.during(|| written.read_back(how)).map_err(failed)?;
     reporter.milestone(Reported::Proven { stats: written_facts(proven.stats()) })?;
 
-    put_esp_files(proven.target(), proven.esp(), &order.esp_files)?;
+    let proven = match order.esp_files.get(TICKET.path()) {
+        Some(ticket) => proven.place(TICKET, &ticket.0).map_err(failed)?,
+        None => proven,
+    };
     let restored = proven.commit_boot_region().map_err(failed)?;
     reporter.milestone(Reported::Committed { stats: written_facts(restored.stats()) })
 }
 
-fn put_esp_files(
-    target: &dyn RestoreTarget,
-    range: Option<std::ops::Range<u64>>,
-    files: &BTreeMap<String, Base64>,
-) -> Result<(), Refusal> {
-    for (path, content) in files {
-        let nowhere = || "the image's EFI system partition overlaps its boot region".to_owned();
-        let range = range.clone().ok_or_else(|| Refusal::new(HoldReason::ManifestRefused, nowhere()))?;
-        esp::put_file(target, range, path, &content.0).map_err(|error| {
-            let reason = match error {
-                EspError::File { .. } | EspError::ReadBack { .. } => HoldReason::DiskFailed,
-                EspError::NotFat(_) | EspError::NotFound { .. } | EspError::TooLong { .. } => {
-                    HoldReason::ManifestRefused
-                }
-            };
-            Refusal::new(reason, chain(&error))
-        })?;
+/// The only file that an order may place is the way home of its own job. Anything else could be a loader that no image key
+/// signed; it is refused before a byte is written.
+fn check_files(order: &RestoreOrder, manifest: &Manifest) -> Result<(), Refusal> {
+    let refused = |detail: String| Err(Refusal::new(HoldReason::ManifestRefused, detail));
+    for (path, content) in &order.esp_files {
+        if path != EnrolmentTicket::ESP_PATH {
+            return refused(format!("the order places `{path}`, which only a signed image may hold"));
+        }
+        let ticket = serde_json::from_slice::<EnrolmentTicket>(&content.0);
+        if content.0.len() > TICKET_LEN_MAX || !ticket.is_ok_and(|ticket| ticket.job == order.job) {
+            return refused("the enrolment ticket in the order is not one of this job".to_owned());
+        }
+    }
+    let has_esp = manifest.header().table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE);
+    if !order.esp_files.is_empty() && !has_esp {
+        return refused(
+            "the image has no EFI system partition, so the way home cannot be placed on it".to_owned(),
+        );
     }
     Ok(())
 }
@@ -246,7 +248,10 @@ impl From<&RestoreError> for Refusal {
                 | Plan::Firmware { .. },
             )
             | RestoreError::Table(_) => HoldReason::DiskUnfit,
-            RestoreError::Refused(_) => HoldReason::ManifestRefused,
+            RestoreError::Refused(_)
+            | RestoreError::NoEsp { .. }
+            | RestoreError::Place(_)
+            | RestoreError::EspTooScattered => HoldReason::ManifestRefused,
             RestoreError::Disk { .. } | RestoreError::OtherDisk { .. } => HoldReason::DiskFailed,
             RestoreError::Source(SourceError::Unreachable { .. }) => HoldReason::Stalled,
             RestoreError::Source(SourceError::Refused { source: FrameError::BadResponse, .. }) => {
@@ -255,7 +260,9 @@ impl From<&RestoreError> for Refusal {
             RestoreError::Source(SourceError::Refused { .. })
             | RestoreError::NotDelivered { .. }
             | RestoreError::ChunkLength { .. } => HoldReason::ChunkCorrupt,
-            RestoreError::ReadBack { .. } | RestoreError::Unstable { .. } => HoldReason::ReadBackFailed,
+            RestoreError::ReadBack { .. } | RestoreError::Unstable { .. } | RestoreError::Spoiled { .. } => {
+                HoldReason::ReadBackFailed
+            }
             RestoreError::Decoder(_) => HoldReason::AgentFailed,
         };
         Self::new(reason, chain(error))

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use images::disk::ESP_TYPE;
+use images::disk::esp::{self, Esp};
 use images::frames::{RESPONSE_MAGIC, decode_request, encode_absent, encode_prefix};
 use images::keys::{Role, RoleKeys};
 use images::restore::mem::MemDisk;
@@ -15,7 +17,7 @@ use recovery_protocol::agent::{
     Base64, DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
-use recovery_protocol::trust::RecoveryTrust;
+use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
 use super::{Stop, restore};
@@ -57,11 +59,16 @@ fn noise(len: usize) -> Vec<u8> {
 
 impl Plant {
     fn new() -> Self {
+        let mut raw = noise(6 * MIB);
+        raw[3 * MIB..4 * MIB].fill(0);
+        Self::with(raw)
+    }
+
+    /// With this disk as its image.
+    fn with(raw: Vec<u8>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("store")).unwrap();
         let (root, key) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-        let mut raw = noise(6 * MIB);
-        raw[3 * MIB..4 * MIB].fill(0);
         let path = dir.path().join("disk.raw");
         std::fs::write(&path, &raw).unwrap();
         let request =
@@ -110,6 +117,40 @@ impl Plant {
             esp_files: BTreeMap::new(),
         }
     }
+}
+
+/// A disk with a GPT (UEFI specification 2.10, section 5.3) and an EFI system partition from 1 to 4 MiB that holds a loader.
+fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
+    let (mut disk, sectors) = (vec![0; size], size as u64 / 512);
+    (disk[450], disk[454]) = (0xee, 1);
+    disk[458..462].copy_from_slice(&((sectors - 1) as u32).to_le_bytes());
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut entries = vec![0; 128 * 128];
+    entries[..16].copy_from_slice(&ESP_TYPE);
+    entries[16..32].fill(1);
+    entries[32..40].copy_from_slice(&2048_u64.to_le_bytes());
+    entries[40..48].copy_from_slice(&8191_u64.to_le_bytes());
+    let crc = crc32fast::hash(&entries);
+    for (my, other, array) in [(1, sectors - 1, 2), (sectors - 1, 1, sectors - 33)] {
+        let mut header = vec![0; 92];
+        header[..8].copy_from_slice(b"EFI PART");
+        (header[10], header[12], header[80], header[84]) = (1, 92, 128, 128);
+        for (at, value) in [(24, my), (32, other), (40, 34), (48, sectors - 34), (72, array)] {
+            header[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
+        }
+        header[56..72].fill(0xd1);
+        header[88..92].copy_from_slice(&crc.to_le_bytes());
+        let header_crc = crc32fast::hash(&header);
+        header[16..20].copy_from_slice(&header_crc.to_le_bytes());
+        disk[my as usize * 512..][..92].copy_from_slice(&header);
+        disk[array as usize * 512..][..entries.len()].copy_from_slice(&entries);
+    }
+    let mut volume = std::io::Cursor::new(vec![0; 3 * MIB]);
+    fatfs::format_volume(&mut volume, fatfs::FormatVolumeOptions::new()).unwrap();
+    disk[MIB..4 * MIB].copy_from_slice(volume.get_ref());
+    let disk = MemDisk::new(disk, 512);
+    esp::put_file(&disk, MIB as u64..4 * MIB as u64, "EFI/BOOT/BOOTX64.EFI", loader).unwrap();
+    disk.into_bytes()
 }
 
 fn disk_facts(size: usize) -> DiskFacts {
@@ -231,14 +272,61 @@ fn a_disk_too_small_is_refused_untouched() {
     assert_eq!(disk.counts().operations, 0);
 }
 
+/// The way home of `job`, as an order carries it.
+fn ticket(job: JobId) -> Base64 {
+    let ticket = EnrolmentTicket {
+        job,
+        endpoint: "press-01".to_owned(),
+        appliance: "10.0.0.1:8443".to_owned(),
+        appliance_spki_sha256: "00".repeat(32),
+        secret: "once".to_owned(),
+    };
+    Base64(serde_json::to_vec(&ticket).unwrap())
+}
+
 #[test]
-fn an_image_without_an_esp_cannot_take_files_and_is_refused_untouched() {
+fn an_image_without_an_esp_cannot_take_a_ticket_and_is_refused_untouched() {
     let plant = Plant::new();
     let mut order = plant.order(vec![plant.frames(|_| {})]);
-    order.esp_files.insert("EFI/groundstate/ticket.json".to_owned(), Base64(vec![1]));
+    order.esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), ticket(order.job));
     let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
     assert_eq!(reason(run(&plant, &order, &disk, go_on).0), HoldReason::ManifestRefused);
     assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
+fn an_appliance_that_was_taken_over_places_nothing_but_the_ticket_of_its_job() {
+    let plant = Plant::with(with_esp(6 * MIB, &noise(100_000)));
+    let job = plant.order(Vec::new()).job;
+    let evil = Base64(b"MZ what no image key signed".to_vec());
+    let long = Base64(vec![b' '; 5000]);
+    for (path, content) in [
+        ("EFI/BOOT/BOOTX64.EFI", evil.clone()),
+        ("efi/groundstate/../boot/bootx64.efi", ticket(job)),
+        (EnrolmentTicket::ESP_PATH, evil),
+        (EnrolmentTicket::ESP_PATH, ticket(JobId::new(2, [2; 10]))),
+        (EnrolmentTicket::ESP_PATH, long),
+    ] {
+        let mut order = plant.order(vec![plant.frames(|_| {})]);
+        order.esp_files.insert(path.to_owned(), content);
+        let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+        assert_eq!(reason(run(&plant, &order, &disk, go_on).0), HoldReason::ManifestRefused, "{path}");
+        assert_eq!(disk.counts().operations, 0, "{path}");
+    }
+}
+
+#[test]
+fn the_ticket_of_the_job_lies_on_the_esp_of_a_disk_that_boots() {
+    let plant = Plant::with(with_esp(6 * MIB, &noise(100_000)));
+    let mut order = plant.order(vec![plant.frames(|_| {})]);
+    order.esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), ticket(order.job));
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    assert_eq!(run(&plant, &order, &disk, go_on).0, Ok(()));
+    let esp = Esp::open(&disk, MIB as u64..4 * MIB as u64).unwrap();
+    assert_eq!(esp.read(EnrolmentTicket::ESP_PATH).unwrap(), ticket(order.job).0);
+    assert_eq!(esp.read("EFI/BOOT/BOOTX64.EFI").unwrap(), noise(100_000));
+    drop(esp);
+    assert_eq!(&disk.into_bytes()[512..520], b"EFI PART");
 }
 
 #[test]

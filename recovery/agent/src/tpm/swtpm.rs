@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use recovery_protocol::tpm::wire::Writer;
@@ -30,6 +31,9 @@ impl SwTpm {
 
     /// Starts one on the state of an earlier one.
     pub fn start_from(state: tempfile::TempDir) -> Self {
+        // Two starts at once could be given the same free ports and take each other's answer for their own.
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..5 {
             let ports = free_ports();
             let mut process = Command::new("swtpm")
@@ -63,7 +67,16 @@ impl SwTpm {
 
     /// A fresh connection to it.
     pub fn tpm(&self) -> Tpm {
-        Tpm::over(Box::new(Tcp(TcpStream::connect(("127.0.0.1", self.ports[0])).unwrap())))
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            // It listens for control a moment before it listens for commands.
+            match TcpStream::connect(("127.0.0.1", self.ports[0])) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() < until => {
+                    std::thread::yield_now();
+                }
+                connected => return Tpm::over(Box::new(Tcp(connected.unwrap()))),
+            }
+        }
     }
 
     /// What tpm2-tools call a TCTI: how to reach it.
