@@ -21,7 +21,7 @@ const BOOT: Duration = Duration::from_secs(180);
 pub const STORIES: &[Story] = &[
     story("lab_golden_image_boots_without_secure_boot", Length::Short, boots_without_secure_boot),
     story("lab_golden_image_boots_with_secure_boot", Length::Long, boots_with_secure_boot),
-    story("lab_armed_boot_tries_the_network_once", Length::Short, armed_boot_tries_the_network_once),
+    story("lab_armed_boot_tries_the_network_once", Length::Long, armed_boot_tries_the_network_once),
     story("lab_broken_boot_loader_does_not_boot", Length::Long, broken_boot_loader_does_not_boot),
     story("lab_bios_endpoint_tries_the_network", Length::Long, bios_endpoint_tries_the_network),
 ];
