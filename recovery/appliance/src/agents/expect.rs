@@ -44,6 +44,12 @@ impl Expectations {
         Self { ways }
     }
 
+    /// One way, as a test knows it.
+    #[cfg(test)]
+    pub fn one(way: Vec<Measurement>) -> Self {
+        Self { ways: vec![way] }
+    }
+
     /// Each way, as the verifier wants it.
     pub fn ways(&self) -> impl Iterator<Item = &[Measurement]> {
         self.ways.iter().map(Vec::as_slice)

@@ -1,5 +1,7 @@
-//! The agent API as an endpoint without a TPM meets it, message by message, and each thing that it must be refused.
-//! What a TPM proves is tested with [`crate::attest`], and on virtual endpoints.
+//! The agent API as an endpoint without a TPM meets it, message by message, and each thing that it must be refused. With
+//! a TPM: [`with_tpm`].
+
+mod with_tpm;
 
 use std::sync::Arc;
 
@@ -8,7 +10,10 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
-use images::{ImportRequest, Role, SignedTrustRoot, SigningKey, Store, TrustRoot, keys::RoleKeys};
+use images::{
+    Header, ImportRequest, Manifest, Role, SignedManifest, SignedTrustRoot, SigningKey, Store, TrustRoot,
+    keys::RoleKeys, manifest::header::Measurement,
+};
 use recovery_protocol::{
     Problem,
     agent::{
@@ -91,15 +96,17 @@ fn disk() -> Vec<u8> {
     disk
 }
 
-fn golden_image(config: &Config, scratch: &std::path::Path) {
+fn golden_image(config: &Config, scratch: &std::path::Path, measurements: Vec<Measurement>) {
     let raw = scratch.join("disk.raw");
     std::fs::write(&raw, disk()).unwrap();
     let store = Store::open(config.image_store()).unwrap();
     let request =
         ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
-    let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap();
+    let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap().manifest;
+    let header = Header { measurements, ..imported.header().clone() };
+    let manifest = Manifest::build(header, imported.extents()).unwrap();
     let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    let mut signed = store.get_manifest(&imported.manifest.id()).unwrap();
+    let mut signed = SignedManifest::unsigned(&manifest);
     signer.sign_image(&mut signed).unwrap();
     store.put_manifest(&signed).unwrap();
     let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
@@ -110,12 +117,18 @@ fn golden_image(config: &Config, scratch: &std::path::Path) {
 }
 
 impl Site {
+    /// An appliance with one endpoint without a TPM.
     async fn new() -> Self {
+        Self::of("enrolment = \"none\"\n", Vec::new(), Expectations::default()).await
+    }
+
+    /// `more` belongs to the blueprint; the image and the recovery system measure what is said.
+    async fn of(more: &str, measurements: Vec<Measurement>, expectations: Expectations) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let text = "data_dir = \"state\"\n[blueprints.box]\nimage = \"box\"\nenrolment = \"none\"\n";
-        let config = Arc::new(Config::parse(text, &dir.path().join("gs.toml")).unwrap());
+        let text = format!("data_dir = \"state\"\n[blueprints.box]\nimage = \"box\"\n{more}");
+        let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
-        golden_image(&config, dir.path());
+        golden_image(&config, dir.path(), measurements);
         let db = Db::open(&config.data_dir.join("db")).await.unwrap();
         let clock = Arc::new(SystemClock);
         let evidence = EvidenceLog::new(keys.clone());
@@ -141,7 +154,7 @@ impl Site {
             live,
             keys,
             service: service.clone(),
-            expectations: Expectations::default(),
+            expectations,
             http_port: 80,
         })
         .router();

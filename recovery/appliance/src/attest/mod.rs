@@ -39,4 +39,4 @@ pub use quote::{CertifiedTlsKey, QuoteError, QuoteEvidence, VerifiedQuote, verif
 pub const QUOTED_PCRS: [u8; 8] = [0, 2, 4, 7, 8, 9, 11, 12];
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

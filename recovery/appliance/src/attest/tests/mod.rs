@@ -1,6 +1,6 @@
 //! The verifier against logs of real boots, a TPM on paper that can lie, and a TPM in software that cannot.
 
-mod paper;
+pub mod paper;
 mod peers;
 mod policy;
 mod quote;

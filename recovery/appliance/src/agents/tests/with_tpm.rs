@@ -1,0 +1,299 @@
+//! The agent API with a TPM on paper: it signs the logs of real boots, and lies where a test says so. It cannot open our
+//! credentials, so a test tells it the secret by the back door; that a real TPM opens them is tested with the agent.
+
+use recovery_protocol::{
+    agent::{Base64, CertifiedKey, Challenge, EnrolOrder, Proof, ProofReply, TpmIdentity},
+    tpm::{ALG_SHA256, Attest, Attested, ClockInfo, EccPublic, Point, Sha256},
+};
+
+use super::*;
+use crate::attest::tests::paper::{self, Boot, PaperTpm};
+
+const SECRET: &[u8] = b"what the TPM found inside";
+const AUTO: &str = "[groups.default]\nmode = \"auto\"\ncool_down_s = 0\n";
+
+/// An endpoint's TPM: two keys, and how often it was reset.
+struct Tpm {
+    paper: PaperTpm,
+    ek: EccPublic,
+    resets: u32,
+}
+
+impl Tpm {
+    fn new() -> Self {
+        let ek = EccPublic { unique: PaperTpm::new().ak.unique, ..EccPublic::ek_template() };
+        Self { paper: PaperTpm::new(), ek, resets: 7 }
+    }
+
+    fn identity(&self) -> TpmIdentity {
+        TpmIdentity {
+            ek_public: Base64(self.ek.to_bytes()),
+            ek_certificate: None,
+            ak_public: Base64(self.paper.ak.to_bytes()),
+        }
+    }
+
+    fn hello(&self, booted_as: BootedAs, ticket: Option<&str>) -> Hello {
+        Hello { tpm: Some(self.identity()), ..hello(booted_as, ticket) }
+    }
+
+    fn signed(&self, challenge: &Challenge, boot: &Boot, attested: Option<Attested>) -> (Base64, Base64) {
+        let honest = self.paper.attest(boot);
+        let attest = Attest {
+            extra_data: challenge.nonce.0.clone(),
+            clock: ClockInfo { reset_count: self.resets, ..honest.clock },
+            attested: attested.unwrap_or_else(|| honest.attested.clone()),
+            ..honest
+        };
+        let bytes = attest.to_bytes();
+        let signature = self.paper.sign(&bytes);
+        (Base64(bytes), Base64(signature))
+    }
+
+    fn proof(&self, challenge: &Challenge, boot: &Boot, tls: Option<&rcgen::KeyPair>) -> Proof {
+        let (quote, signature) = self.signed(challenge, boot, None);
+        Proof {
+            session: challenge.session.clone(),
+            activated: Base64(SECRET.to_vec()),
+            quote,
+            signature,
+            event_log: Base64(boot.encode()),
+            pcrs: boot
+                .values()
+                .0
+                .iter()
+                .map(|(pcr, value)| (*pcr, Base64(value.as_bytes().to_vec())))
+                .collect(),
+            tls_key: tls.map(|key| self.certified(challenge, boot, key)),
+        }
+    }
+
+    /// The AK's word that this key lies in its TPM (TPM 2.0 Part 1 section 16.5 for the qualified name).
+    fn certified(&self, challenge: &Challenge, boot: &Boot, key: &rcgen::KeyPair) -> CertifiedKey {
+        let unique = Point::from_uncompressed(key.public_key_raw()).unwrap();
+        let public = EccPublic { unique, ..EccPublic::tls_template(&[0; 32]) };
+        let name = public.name().to_vec();
+        let hash = Sha256::of_parts(&[&0x4000_000b_u32.to_be_bytes(), &name]);
+        let qualified_name = [&ALG_SHA256.to_be_bytes()[..], hash.as_bytes()].concat();
+        let (attest, signature) =
+            self.signed(challenge, boot, Some(Attested::Certify { name, qualified_name }));
+        CertifiedKey { public: Base64(public.to_bytes()), attest, signature }
+    }
+}
+
+fn tls_key() -> rcgen::KeyPair {
+    rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+impl Site {
+    async fn with_tpm(more: &str) -> Self {
+        let recovery = Expectations::one(paper::recovery().measurements);
+        Self::of(more, paper::golden().measurements, recovery).await
+    }
+
+    /// Hello; the challenge, with its secret replaced by one that the paper TPM knows.
+    async fn challenged(&self, hello: &Hello) -> Challenge {
+        let HelloReply::Challenge(challenge) = self.hello(hello).await.unwrap() else {
+            panic!("no challenge")
+        };
+        let mut tx = self.journal.begin().await.unwrap();
+        let hash = crate::keys::secret_hash(&challenge.session);
+        let mut session = db::session::get(tx.conn(), &hash).await.unwrap().unwrap();
+        session.record.secret_hash = crate::keys::spki_sha256(SECRET);
+        db::session::put(tx.conn(), &session).await.unwrap();
+        tx.commit().await.unwrap();
+        challenge
+    }
+
+    async fn prove(&self, proof: &Proof) -> Result<ProofReply, Problem> {
+        self.say("proof", proof).await
+    }
+
+    /// The recovery system proves itself; its session.
+    async fn proven(&self, tpm: &Tpm, boot: &Boot) -> Result<String, Problem> {
+        let challenge = self.challenged(&tpm.hello(BootedAs::RecoverySystem, None)).await;
+        self.prove(&tpm.proof(&challenge, boot, None)).await.map(|_| challenge.session)
+    }
+
+    /// The restored system proves itself with its ticket and a key.
+    async fn golden(
+        &self,
+        tpm: &Tpm,
+        ticket: &str,
+        boot: &Boot,
+        tls: &rcgen::KeyPair,
+    ) -> Result<(String, EnrolOrder), Problem> {
+        let challenge = self.challenged(&tpm.hello(BootedAs::GoldenSystem, Some(ticket))).await;
+        match self.prove(&tpm.proof(&challenge, boot, Some(tls))).await? {
+            ProofReply::Enrol(order) => Ok((challenge.session, order)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// EST, as the door in `enrol/` does it, and the report.
+    async fn enrolled(&self, session: &str, order: &EnrolOrder, tls: &rcgen::KeyPair) {
+        let spki = rcgen::PublicKeyData::subject_public_key_info(tls);
+        let grant = self.service.redeem_est(&order.user, &order.password, &spki).await.unwrap();
+        assert_eq!((grant.endpoint.as_str(), grant.issued), ("press-01", None));
+        let certificate =
+            rcgen::CertificateParams::new(vec!["press-01".to_owned()]).unwrap().self_signed(tls).unwrap();
+        self.service.certificate_issued(order.job, "0a0b", certificate.der()).await.unwrap();
+        let again = self.service.redeem_est(&order.user, &order.password, &spki).await.unwrap();
+        assert_eq!(
+            again.issued.as_deref(),
+            Some(&certificate.der()[..]),
+            "a lost answer gets the same certificate"
+        );
+        let what = Reported::Enrolled { certificate_serial: "0A0B".into() };
+        let report = Report { session: session.to_owned(), job: order.job, step_seq: 0, what };
+        let reply: ReportReply = self.say("report", &report).await.unwrap();
+        assert_eq!(reply, ReportReply::Continue);
+        self.runner.settle().await.unwrap();
+    }
+
+    /// A whole recovery.
+    async fn recovered(&self, tpm: &mut Tpm) -> JobView {
+        let job = self.recover().await;
+        let session = self.proven(tpm, &Boot::recovery_ipxe()).await.unwrap();
+        let ticket = self.restore(&session).await;
+        tpm.resets += 1;
+        let tls = tls_key();
+        let (session, order) = self.golden(tpm, &ticket.secret, &Boot::golden_plain(), &tls).await.unwrap();
+        self.enrolled(&session, &order, &tls).await;
+        self.service.job(job.job).await.unwrap()
+    }
+
+    async fn held_for(&self, reason: HoldReason) -> bool {
+        let jobs = self.service.jobs(None).await.unwrap();
+        matches!(&jobs[0].state, JobState::Held { reason: found, .. } if *found == reason)
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_tpm_is_pinned_restored_proven_and_enrolled() {
+    let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
+    let job = site.recovered(&mut tpm).await;
+    assert_eq!(job.state, JobState::Recovered);
+    let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
+    assert_eq!(endpoint.state, EndpointState::Trusted);
+    assert_eq!(endpoint.certificate_serial.as_deref(), Some("0a0b"));
+    assert_eq!(endpoint.ek_sha256, Some(tpm.ek.spki_sha256().to_string()));
+    assert!(endpoint.proven_unix_ms.is_some());
+    let kinds = site.kinds().await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "proof.quote").count(), 2);
+
+    // A second recovery revokes the first identity.
+    site.recover().await;
+    assert_eq!(site.service.revoked_certificates().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_trusted_endpoint_that_fails_its_quote_twice_is_recovered_where_the_group_says_so() {
+    let (site, mut tpm) = (Site::with_tpm(AUTO).await, Tpm::new());
+    site.recovered(&mut tpm).await;
+    let good = Boot::golden_plain();
+    let challenge = site.challenged(&tpm.hello(BootedAs::GoldenSystem, None)).await;
+    let reply = site.prove(&tpm.proof(&challenge, &good, None)).await.unwrap();
+    assert!(matches!(reply, ProofReply::Accepted { again_in_seconds } if again_in_seconds > 0));
+
+    let mut bad = Boot::golden_plain();
+    let at = bad.find(8, "kernel_cmdline");
+    bad.0.events[at] = paper::event(8, bad.0.events[at].kind, b"kernel_cmdline: /vmlinuz init=/bin/sh");
+    for failures in 1..=2 {
+        assert_eq!(
+            site.service.jobs(None).await.unwrap().len(),
+            1,
+            "one failure may be a reboot in the middle"
+        );
+        let challenge = site.challenged(&tpm.hello(BootedAs::GoldenSystem, None)).await;
+        assert_eq!(
+            code(site.prove(&tpm.proof(&challenge, &bad, None)).await),
+            "golden-not-proven",
+            "{failures}"
+        );
+    }
+    let jobs = site.service.jobs(None).await.unwrap();
+    assert_eq!((jobs.len(), jobs[0].trigger.as_str()), (2, "attestation"));
+}
+
+#[tokio::test]
+async fn another_boot_than_ours_is_not_proven_and_gets_no_order() {
+    let (site, tpm) = (Site::with_tpm("").await, Tpm::new());
+    site.recover().await;
+    let refused = site.proven(&tpm, &Boot::golden_plain()).await;
+    assert_eq!(code(refused), "recovery-system-not-proven");
+    assert!(site.held_for(HoldReason::RecoverySystemNotProven).await);
+    let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
+    assert_eq!(endpoint.ek_sha256, None, "nothing is pinned by a failed proof");
+}
+
+#[tokio::test]
+async fn another_tpm_holds_the_job_until_a_person_approves_it() {
+    let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
+    site.recovered(&mut tpm).await;
+    let job = site.recover().await;
+    let board = Tpm::new();
+    assert_eq!(code(site.proven(&board, &Boot::recovery_ipxe()).await), "identity-changed");
+    assert!(site.held_for(HoldReason::IdentityChanged).await);
+    site.service.approve(&anna(), job.job, Decision::default()).await.unwrap();
+    site.runner.settle().await.unwrap();
+    site.proven(&board, &Boot::recovery_ipxe()).await.unwrap();
+    let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
+    assert_eq!(endpoint.ek_sha256, Some(board.ek.spki_sha256().to_string()));
+}
+
+#[tokio::test]
+async fn a_replayed_proof_and_an_unopened_credential_prove_nothing_and_hold_nothing() {
+    let (site, tpm) = (Site::with_tpm("").await, Tpm::new());
+    let job = site.recover().await;
+    let challenge = site.challenged(&tpm.hello(BootedAs::RecoverySystem, None)).await;
+    let mut guessed = tpm.proof(&challenge, &Boot::recovery_ipxe(), None);
+    guessed.activated = Base64(vec![0; 32]);
+    assert_eq!(code(site.prove(&guessed).await), "credential-not-opened");
+    let right = tpm.proof(&challenge, &Boot::recovery_ipxe(), None);
+    assert_eq!(code(site.prove(&right).await), "nonce-spent", "one answer for one question");
+    let state = site.service.job(job.job).await.unwrap().state;
+    assert_eq!(state, JobState::Working { stage: Stage::Proving });
+    assert_eq!(code(site.next(&challenge.session).await), "session-unknown");
+}
+
+#[tokio::test]
+async fn a_restored_system_that_was_not_rebooted_or_measures_otherwise_is_not_proven() {
+    for (boot, reboot) in [(Boot::golden_plain(), false), (Boot::recovery_ipxe(), true)] {
+        let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
+        site.recover().await;
+        let session = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+        let ticket = site.restore(&session).await;
+        tpm.resets += u32::from(reboot);
+        let refused = site.golden(&tpm, &ticket.secret, &boot, &tls_key()).await;
+        assert_eq!(code(refused), "golden-not-proven");
+        assert!(site.held_for(HoldReason::GoldenNotProven).await);
+        // A security hold voids the ticket: the disk must be written again.
+        let again = site.hello(&tpm.hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await;
+        assert_eq!(code(again), "ticket-spent");
+    }
+}
+
+#[tokio::test]
+async fn a_copied_ticket_is_refused_and_calls_a_person() {
+    let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
+    site.recover().await;
+    let session = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+    let ticket = site.restore(&session).await;
+    tpm.resets += 1;
+    let tls = tls_key();
+    let (_, first) = site.golden(&tpm, &ticket.secret, &Boot::golden_plain(), &tls).await.unwrap();
+    // The answer was lost; the same endpoint with the same key asks again, and the first secret is replaced.
+    let (_, second) = site.golden(&tpm, &ticket.secret, &Boot::golden_plain(), &tls).await.unwrap();
+    let spki = rcgen::PublicKeyData::subject_public_key_info(&tls);
+    assert_eq!(code(site.service.redeem_est(&first.user, &first.password, &spki).await), "est-secret-wrong");
+    let other = rcgen::PublicKeyData::subject_public_key_info(&tls_key());
+    assert_eq!(
+        code(site.service.redeem_est(&second.user, &second.password, &other).await),
+        "est-key-foreign"
+    );
+    let thief = Tpm::new();
+    let refused = site.hello(&thief.hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await;
+    assert_eq!(code(refused), "ticket-copied");
+    assert!(site.held_for(HoldReason::TicketRefused).await);
+}
