@@ -9,8 +9,9 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -153,7 +154,41 @@ fn licences(bench: &Bench) -> Result<String> {
 }
 
 fn package_tests(bench: &Bench) -> Result<String> {
-    bench.show(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"])
+    let mut cargo = bench.cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(child.stdout.take().context("cargo test has no output")?).lines() {
+        let line = line?;
+        println!("{line}");
+        counts.add(&line);
+    }
+    let status = child.wait()?;
+    if !status.success() || counts.failed > 0 {
+        bail!("{} tests passed, {} failed; what they said stands above", counts.passed, counts.failed);
+    }
+    Ok(format!("{} tests passed, {} failed", counts.passed, counts.failed))
+}
+
+/// What the lines `test result: ok. 12 passed; 0 failed; …` add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+impl Counts {
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let Ok(number) = pair[0].parse::<u64>() else { continue };
+            match pair[1] {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Builds what ships and checks that the agent is one static file of the promised size.
@@ -261,6 +296,15 @@ fn documentation(bench: &Bench) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn test_results_add_up() {
+        let mut counts = Counts::default();
+        counts.add("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out");
+        counts.add("test result: FAILED. 1 passed; 2 failed; 0 ignored");
+        counts.add("something passed; else");
+        assert_eq!(counts, Counts { passed: 13, failed: 2 });
+    }
 
     #[test]
     fn the_summary_names_what_failed_and_for_how_long_it_ran() {
