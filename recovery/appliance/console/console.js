@@ -42,14 +42,20 @@ function tick() {
 
 // ---- live content ----
 
+// What somebody is writing is never swept away.
+function busy() {
+  const touched = (field) => field === document.activeElement || (field.type !== "hidden" && field.value !== field.defaultValue);
+  return holding || [...main.querySelectorAll("input, textarea")].some(touched) || document.activeElement?.tagName === "SELECT";
+}
+
 async function refresh() {
-  if (holding) { due = true; return; }
+  if (busy()) { due = true; return; }
   due = false;
   const answer = await fetch(main.dataset.live, { headers: { accept: "text/html" }, redirect: "manual", cache: "no-store" });
   if (answer.type === "opaqueredirect") { location.reload(); return; }
   if (!answer.ok) throw new Error(String(answer.status));
   const next = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-  if (holding) { due = true; return; }
+  if (busy()) { due = true; return; }
   const said = (root) => root.querySelector(".what")?.textContent ?? "";
   const before = said(main);
   const focused = document.activeElement?.id;
@@ -66,7 +72,7 @@ async function refresh() {
 function connected(yes) {
   document.body.classList.toggle("is-lost", !yes);
   lost.hidden = yes;
-  if (!yes) lost.querySelector("[data-lost-at]").textContent = new Date(fresh).toLocaleTimeString();
+  if (!yes) lost.querySelector("[data-lost-at]").textContent = moment(fresh);
   for (const button of main.querySelectorAll("form button")) {
     if (!yes && !button.disabled) { button.disabled = true; button.dataset.offline = ""; }
     if (yes && "offline" in button.dataset) { button.disabled = false; delete button.dataset.offline; }
@@ -82,8 +88,9 @@ function follow() {
   };
   const events = new EventSource("/changes");
   events.onmessage = soon;
-  events.onopen = soon;
+  events.onopen = () => { connected(true); soon(); };
   events.onerror = () => connected(false);
+  main.addEventListener("focusout", () => { if (due) soon(); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
 }
 

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault> {
     match config {
         Some(path) => {
-            Config::load(path).map_err(|error| Fault::of("the configuration cannot be used", &error, ""))
+            Config::load(path).map_err(|error| Fault::usage("the configuration cannot be used", &error))
         }
         None => Ok(Config { data_dir: data_dir.to_owned(), ..Config::default() }),
     }

@@ -54,6 +54,11 @@ impl Fault {
         Self::new(Code::Failed, what, why, now)
     }
 
+    /// A wrong configuration or command line; the message says what to write instead.
+    pub fn usage(what: &str, error: &dyn std::error::Error) -> Self {
+        Self { code: Code::Usage, ..Self::of(what, error, "") }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {

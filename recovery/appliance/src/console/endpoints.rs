@@ -5,7 +5,10 @@ use std::cmp::Reverse;
 use maud::{Markup, html};
 use recovery_protocol::operator::{EndpointState, EndpointView};
 
-use super::words::{Tone, badge, endpoint_state, moment, since};
+use super::{
+    page::sentence,
+    words::{Tone, badge, endpoint_state, moment, since},
+};
 
 /// The content of the list.
 #[must_use]
@@ -70,8 +73,8 @@ fn sentence_for(view: &EndpointView, now_ms: u64) -> Markup {
     let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
     html! {
         @match (view.state, open_job) {
-            (EndpointState::Held, Some(job)) => { (job.what) " " (job.what_now) }
-            (EndpointState::Recovering, Some(job)) => { (job.what) " " (since(job.asked_unix_ms, now_ms)) " since it was asked for." }
+            (EndpointState::Held, Some(job)) => { (sentence(&job.what)) " " (sentence(&job.what_now)) }
+            (EndpointState::Recovering, Some(job)) => { (sentence(&job.what)) " " (since(job.asked_unix_ms, now_ms)) " since it was asked for." }
             (EndpointState::Suspect, _) => { "Its integrity is in doubt. Open it and decide." }
             (EndpointState::Discovered, _) => { "Seen on the network, not on record. It gets nothing." }
             (EndpointState::Trusted, _) => {

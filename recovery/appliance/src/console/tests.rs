@@ -1,0 +1,182 @@
+//! The console as a browser without a script sees it: the door, the question before an order, what each state says.
+
+use axum::{
+    body::Body,
+    http::{Request, Response, StatusCode, header},
+};
+use recovery_protocol::{
+    agent::Activity,
+    job::{HoldReason, JobState, Stage},
+    operator::{EndpointView, JobView, Mode, PhaseView, ProgressView},
+};
+use serde_json::json;
+
+use super::{endpoint, endpoints, job};
+use crate::testing::{Bench, read};
+
+const HOST: &str = "appliance:8444";
+
+struct Reader {
+    bench: Bench,
+    cookie: String,
+}
+
+impl Reader {
+    async fn signed_in() -> Self {
+        let bench = Bench::new("").await;
+        bench.add("press-01", "52:54:00:12:34:56", json!({})).await;
+        let (_, link) = bench.ask("POST", "/api/v1/console-links", json!(null)).await;
+        let code = link["path"].as_str().unwrap().split_once("code=").unwrap().1.to_owned();
+        let mut reader = Self { bench, cookie: String::new() };
+        let (status, page) = read(reader.get(link["path"].as_str().unwrap()).await).await;
+        assert!(status == StatusCode::OK && page.contains(&code), "opening a link shows the button");
+        let response =
+            reader.post("/login", &format!("secret={code}&next=%2Fendpoints%2Fpress-01"), HOST).await;
+        assert_eq!(response.headers()[header::LOCATION], "/endpoints/press-01");
+        let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+        for wanted in ["__Host-groundstate=", "; Path=/", "; Secure", "; HttpOnly", "; SameSite=Strict"] {
+            assert!(cookie.contains(wanted), "{cookie}");
+        }
+        reader.cookie = cookie.split(';').next().unwrap().to_owned();
+        let again = reader.post("/login", &format!("secret={code}"), HOST).await;
+        assert_eq!(again.status(), StatusCode::UNAUTHORIZED, "a link opens once");
+        reader
+    }
+
+    async fn get(&self, path: &str) -> Response<Body> {
+        let request = Request::get(path)
+            .header(header::HOST, HOST)
+            .header(header::ACCEPT, "text/html")
+            .header(header::COOKIE, &self.cookie);
+        self.bench.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, form: &str, origin: &str) -> Response<Body> {
+        let request = Request::post(path)
+            .header(header::HOST, HOST)
+            .header(header::ORIGIN, format!("https://{origin}"))
+            .header(header::COOKIE, &self.cookie)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.bench.send(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+
+    async fn jobs(&self) -> Vec<JobView> {
+        self.bench.service.jobs(None).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_led_to_the_door_and_back() {
+    let bench = Bench::new("").await;
+    let request = Request::get("/endpoints/press-01").header(header::ACCEPT, "text/html");
+    let response = bench.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers()[header::LOCATION], "/login?next=/endpoints/press-01");
+}
+
+#[tokio::test]
+async fn an_order_without_a_script_is_asked_once_more_and_from_our_pages_only() {
+    let reader = Reader::signed_in().await;
+    let path = "/endpoints/press-01/recover";
+    let (status, page) = read(reader.post(path, "confirm=", HOST).await).await;
+    assert!(status == StatusCode::OK && page.contains("Recover press-01?") && page.contains("value=\"yes\""));
+    assert_eq!(reader.post(path, "confirm=yes", "evil.example").await.status(), StatusCode::FORBIDDEN);
+    assert!(reader.jobs().await.is_empty());
+    let response = reader.post(path, "confirm=yes&reason=dark", HOST).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let jobs = reader.jobs().await;
+    assert_eq!((jobs.len(), jobs[0].reason.as_str()), (1, "dark"));
+    let cancel = format!("/jobs/{}/cancel", jobs[0].job);
+    let (_, page) = read(reader.post(&cancel, "", HOST).await).await;
+    assert!(page.contains("Its disk is untouched so far"));
+    assert!(!reader.jobs().await[0].state.is_over());
+    reader.post(&cancel, "confirm=yes", HOST).await;
+    assert!(reader.jobs().await[0].state.is_over());
+}
+
+#[tokio::test]
+async fn every_page_is_whole_uncached_and_needs_no_exception() {
+    let reader = Reader::signed_in().await;
+    let job = reader.bench.recover("press-01").await.job;
+    for path in [
+        "/",
+        "/endpoints/press-01",
+        &format!("/jobs/{job}"),
+        "/drills",
+        "/login",
+        "/endpoints/none",
+        "/jobs/x",
+    ] {
+        let response = reader.get(path).await;
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        // With `no-referrer`, browsers send `Origin: null` with our own forms.
+        assert_eq!(response.headers()[header::REFERRER_POLICY], "same-origin");
+        let (_, page) = read(response).await;
+        assert!(
+            page.starts_with("<!DOCTYPE html>") && !page.contains(" style=") && !page.contains("://"),
+            "{path}"
+        );
+    }
+    let (_, part) = read(reader.get("/endpoints/press-01?part=live").await).await;
+    assert!(part.starts_with("<div") && part.contains("press-01"));
+    for asset in ["console.css", "console.js", "mark.svg"] {
+        assert_eq!(reader.get(&format!("/assets/{asset}")).await.status(), StatusCode::OK);
+    }
+    assert_eq!(reader.get("/assets/../Cargo.toml").await.status(), StatusCode::NOT_FOUND);
+}
+
+async fn views() -> (EndpointView, JobView) {
+    let bench = Bench::new("").await;
+    bench.add("press-01", "52:54:00:12:34:56", json!({})).await;
+    let job = bench.recover("press-01").await;
+    (bench.service.endpoint(&"press-01".parse().unwrap()).await.unwrap(), job)
+}
+
+#[tokio::test]
+async fn whatever_holds_a_job_the_page_says_what_now() {
+    let (mut view, mut held) = views().await;
+    for reason in HoldReason::ALL {
+        let (what, what_now) = (reason.what().to_owned(), reason.what_now().to_owned());
+        let state =
+            JobState::Held { stage: Stage::Imaging, reason: *reason, detail: "<b>PCR 4</b>".to_owned() };
+        held = JobView { state, what, what_now, ..held };
+        view.pairing_code = (*reason == HoldReason::PairingNeeded).then(|| "123456".to_owned());
+        view.job = Some(held.clone());
+        let page = endpoint::content(&view, held.asked_unix_ms + 60_000).into_string();
+        for wanted in [reason.code(), "What now:", "&lt;b&gt;PCR 4", "action=\"/jobs/"] {
+            assert!(page.contains(wanted), "{}: {wanted}\n{page}", reason.code());
+        }
+        assert_eq!(page.contains("123456"), *reason == HoldReason::PairingNeeded);
+        let list = endpoints::list(std::slice::from_ref(&view), held.asked_unix_ms).into_string();
+        assert!(!list.contains("<form"), "no order can be given from a list");
+    }
+}
+
+#[tokio::test]
+async fn progress_is_bytes_and_stretches_and_a_drill_is_marked() {
+    let (_, view) = views().await;
+    let from = view.asked_unix_ms;
+    let phases = vec![
+        PhaseView { stage: Stage::Proposed, from_unix_ms: from, to_unix_ms: Some(from + 1_500) },
+        PhaseView { stage: Stage::Imaging, from_unix_ms: from + 1_500, to_unix_ms: None },
+    ];
+    let progress = ProgressView {
+        activity: Activity::Writing,
+        done_bytes: 512 << 20,
+        total_bytes: 2 << 30,
+        rate: 90 << 20,
+    };
+    let state = JobState::Working { stage: Stage::Imaging };
+    let view = JobView { phases, progress: Some(progress), state, mode: Mode::Drill, ..view };
+    let page = job::content(&view, &[], from + 10_000).into_string();
+    for wanted in ["512 MiB of 2.0 GiB", "90 MiB/s", "max=\"2147483648\"", "1.5 s", "8.5 s", "DRILL", "Stop"]
+    {
+        assert!(page.contains(wanted), "{wanted}\n{page}");
+    }
+    let over =
+        JobView { over_unix_ms: Some(from + 9_000), progress: None, state: JobState::Recovered, ..view };
+    let page = job::content(&over, &[], from + 99_000).into_string();
+    assert!(page.contains("Recovered") && page.contains("9.0 s") && !page.contains("<form"), "{page}");
+}
