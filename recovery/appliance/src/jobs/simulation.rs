@@ -477,7 +477,7 @@ async fn many_jobs_at_once_starve_nobody() {
         let mut changes = life.journal.changes();
         loop {
             changes.borrow_and_update();
-            let open = db::job::open(&mut *life.journal.db.read().await.unwrap()).await.unwrap();
+            let open = db::job::open(&mut life.journal.db.read().await.unwrap()).await.unwrap();
             if open.iter().all(|row| row.job.state == JobState::Working { stage: Stage::AgentWait }) {
                 return open.len();
             }

@@ -1,3 +1,5 @@
+//! The policy against real boots, and against each way of changing one.
+
 use images::manifest::header::Need;
 use proptest::prelude::*;
 use recovery_protocol::tpm::{EventType, PcrMask, Sha256};

@@ -1,3 +1,5 @@
+//! Quotes and certifications: honest ones, and each lie by its own name.
+
 use recovery_protocol::tpm::event_log::LogError;
 use recovery_protocol::tpm::pcr::Selection;
 use recovery_protocol::tpm::{
