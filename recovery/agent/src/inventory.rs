@@ -210,6 +210,17 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_is_the_same_by_its_name_and_by_its_number() {
+        use std::os::unix::fs::MetadataExt as _;
+        for disk in disks(Path::new("/sys/block")) {
+            if let Ok(metadata) = fs::metadata(&disk.node) {
+                assert_eq!(disk_by_number(metadata.rdev()), Some(disk));
+            }
+        }
+        assert_eq!(disk_by_number(u64::MAX), None);
+    }
+
+    #[test]
     fn firmware_mode_is_read_from_the_variable() {
         let root = tempfile::tempdir().unwrap();
         let efi = root.path().join("efi");
