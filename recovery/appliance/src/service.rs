@@ -233,8 +233,9 @@ impl Service {
         endpoints::one(&self.0, endpoint).await
     }
 
-    /// Put an endpoint on record, or approve a discovered one. The same facts again change nothing; other facts under
-    /// the same name, or a MAC address that another endpoint has: 409 `endpoint-conflict`.
+    /// Put an endpoint on record, or approve a discovered one. The same facts again change nothing, but another disk's
+    /// serial number replaces the one on record; other facts under the same name, or a MAC address that another endpoint
+    /// has: 409 `endpoint-conflict`.
     pub async fn add_endpoint(&self, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
         endpoints::add(&self.0, actor, new).await
     }

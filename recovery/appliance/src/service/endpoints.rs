@@ -49,13 +49,23 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
     if let Some(known) = &known
         && known.state != EndpointState::Discovered
     {
-        if known.record == record {
-            drop(tx);
-            return one(inner, &id).await;
+        let disk_serial = record.disk_serial.clone().or_else(|| known.record.disk_serial.clone());
+        if known.record != (Record { disk_serial: known.record.disk_serial.clone(), ..record.clone() }) {
+            return Err(conflict(format!(
+                "{id} is on record with other addresses, blueprint, group, chain or power"
+            )));
         }
-        return Err(conflict(format!(
-            "{id} is on record with other addresses, blueprint, group, disk or power"
-        )));
+        // A disk was replaced: the one fact that a person may change by saying it again.
+        if disk_serial != known.record.disk_serial {
+            let facts = json!({ "disk_serial": disk_serial, "before": known.record.disk_serial });
+            let endpoint = Endpoint { record: Record { disk_serial, ..record }, ..known.clone() };
+            db::endpoint::put(tx.conn(), &endpoint).await?;
+            tx.note(Fact::new("order.disk", &actor.name, facts).about(&id)).await?;
+            tx.commit().await?;
+        } else {
+            drop(tx);
+        }
+        return one(inner, &id).await;
     }
     let mut inventory = known.and_then(|known| known.inventory);
     for mac in &record.macs {

@@ -189,3 +189,26 @@ async fn an_order_is_not_doubled_and_an_image_that_is_missing_is_named() {
     let missing = bench.service.recover(&Actor::operator("a"), &id(9), Default::default()).await.unwrap_err();
     assert_eq!(missing.code, "image-missing");
 }
+
+#[tokio::test]
+async fn the_same_facts_change_nothing_another_disk_is_taken_and_other_facts_conflict() {
+    let (bench, _) = bench("").await;
+    let anna = Actor::operator("anna");
+    let add = |more: serde_json::Value| {
+        let mut new = json!({
+            "endpoint": "press-01", "macs": ["52:54:00:00:00:01"], "blueprint": "hmi", "group": "line",
+        });
+        new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bench.service.add_endpoint(&anna, serde_json::from_value(new).unwrap())
+    };
+    add(json!({})).await.unwrap();
+    assert_eq!(add(json!({ "drill_safe": true })).await.unwrap_err().code, "endpoint-conflict");
+    assert_eq!(add(json!({ "macs": ["52:54:00:00:00:02"] })).await.unwrap_err().code, "endpoint-conflict");
+    add(json!({ "disk_serial": "S1" })).await.unwrap();
+    add(json!({})).await.expect("a disk that was pinned since is no other fact");
+    add(json!({ "disk_serial": "S2" })).await.unwrap();
+    let mut conn = bench.journal.db.read().await.unwrap();
+    let endpoint = db::endpoint::get(&mut conn, &id(1)).await.unwrap().unwrap();
+    assert_eq!(endpoint.record.disk_serial.as_deref(), Some("S2"));
+    assert_eq!(bench.evidence(None).await.iter().filter(|kind| *kind == "order.disk").count(), 2);
+}
