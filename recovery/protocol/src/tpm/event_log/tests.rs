@@ -1,3 +1,5 @@
+//! Event logs under random input: what is written is read again, and rubbish is refused by name.
+
 use proptest::prelude::*;
 
 use super::*;
