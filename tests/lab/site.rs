@@ -131,6 +131,7 @@ pool = {{ first = "10.77.0.50", last = "10.77.0.149" }}
 [groups.line]
 mode = "auto"
 cool_down_s = 0
+max_concurrent = 8
 max_per_hour = 100
 drill_zone = true
 
