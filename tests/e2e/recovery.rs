@@ -59,7 +59,7 @@ impl Scene {
     }
 
     fn ask(&self) -> Result<()> {
-        self.appliance.site().say(&["recover", self.name(), "--reason", "a story"]).map(drop)
+        self.appliance.site().say(&["recover", self.name(), "--reason", "a story", "--no-wait"]).map(drop)
     }
 
     fn job(&self) -> Result<JobView> {

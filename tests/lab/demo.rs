@@ -186,7 +186,7 @@ fn play(
     once: bool,
 ) -> Result<Vec<JobView>> {
     let name = endpoint.spec().name.as_str();
-    appliance.site().say(&["recover", name, "--reason", "first recovery of the demo"])?;
+    appliance.site().say(&["recover", name, "--reason", "first recovery of the demo", "--no-wait"])?;
     let first = follow(appliance, endpoint, show, None)?;
     checked_in(appliance, name, &first)?;
     if once {

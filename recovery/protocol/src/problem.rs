@@ -32,6 +32,12 @@ impl Problem {
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { status, code: code.to_owned(), title: title.into(), detail: detail.into(), remedy: remedy.into() }
+        Self {
+            status,
+            code: code.to_owned(),
+            title: title.into(),
+            detail: detail.into(),
+            remedy: remedy.into(),
+        }
     }
 }

@@ -81,8 +81,12 @@ pub struct Recover {
     /// Why; goes into evidence
     #[arg(long, default_value = "")]
     pub(super) reason: String,
-    #[command(flatten)]
-    pub(super) wait: Wait,
+    /// Ask for it and leave; without this it is followed to its end
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// Give up following after so many seconds (exit 6); the job goes on
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
+    pub(super) timeout: Option<u64>,
 }
 
 /// Whether to wait.

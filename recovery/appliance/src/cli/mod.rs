@@ -91,7 +91,8 @@ fn recover(client: &Client, recover: Recover, json: bool) -> Result<(), Fault> {
     let path = format!("/api/v1/endpoints/{}/recover", recover.endpoint);
     let request = RecoverRequest { reason: recover.reason };
     let job: JobView = client.post_with(&path, &request, &[("idempotency-key", &key)])?;
-    follow_or_print(client, job, &recover.wait, json)
+    let wait = Wait { wait: !recover.no_wait, timeout: recover.timeout };
+    follow_or_print(client, job, &wait, json)
 }
 
 fn crate_random() -> Result<[u8; 16], Fault> {
