@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use recovery_protocol::job::{JobState, Stage};
+use recovery_protocol::job::{HoldReason, JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
 use tests::bmc::Bmc;
 use tests::endpoint::{Content, Endpoint};
@@ -29,6 +29,7 @@ pub const STORIES: &[Story] = &[
     story("recovery_survives_the_appliances_death_while_imaging", Length::Long, appliance_dies_while_imaging),
     story("recovery_survives_a_pulled_cable_while_imaging", Length::Long, cable_pulled_while_imaging),
     story("recovery_survives_a_power_cut_while_imaging", Length::Long, power_cut_while_imaging),
+    story("recovery_holds_an_endpoint_with_another_tpm", Length::Long, another_tpm_is_held),
     story("recovery_system_starts_on_bios", Length::Long, recovery_system_starts_on_bios),
 ];
 
@@ -81,6 +82,9 @@ impl Scene {
 
     fn wait(&self, what: &str, done: impl Fn(&JobView) -> bool) -> Result<JobView> {
         story::until(what, RECOVERY, || {
+            if let Some(fault) = self.press.fault() {
+                bail!("{} could not start: {fault}", self.name());
+            }
             let job = self.job()?;
             if done(&job) {
                 return Ok(Some(job));
@@ -182,6 +186,23 @@ fn power_cut_while_imaging(plant: &Plant) -> Result<()> {
     scene.press.serial().wait_for(from, "Start PXE over IPv4", RECOVERY)?;
     let job = scene.wait_recovered()?;
     scene.ensure_proven(&job)
+}
+
+fn another_tpm_is_held(plant: &Plant) -> Result<()> {
+    let scene = Scene::set(plant, Firmware::Ovmf)?;
+    scene.ask()?;
+    scene.wait_recovered()?;
+    scene.press.power_off();
+    scene.press.replace_board()?;
+    scene.ask()?;
+    let is_held =
+        |job: &JobView| matches!(&job.state, JobState::Held { reason: HoldReason::IdentityChanged, .. });
+    let job = scene.wait("the job to be held, as the TPM is another", is_held)?;
+    ensure!(job.restore.is_none() && !job.what_now.is_empty(), "{job:?}");
+    // Whoever brings a board to the network gets nothing written and nothing enrolled.
+    let reached_imaging = job.phases.iter().any(|phase| phase.stage >= Stage::Imaging);
+    ensure!(!reached_imaging, "the job went past the point of no return");
+    Ok(())
 }
 
 fn recovery_system_starts_on_bios(plant: &Plant) -> Result<()> {

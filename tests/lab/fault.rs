@@ -3,8 +3,7 @@
 //! Each fault does to the real thing what reality does: pulls the cable, kills the process, writes rubbish to the disk. Faults of the disk
 //! need the endpoint to be off, as a disk under a running system has two writers otherwise.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -73,16 +72,5 @@ pub fn break_disk(endpoint: &Endpoint, how: Break) -> Result<()> {
             )?;
         }
     }
-    Ok(())
-}
-
-/// Writes rubbish over `length` bytes at `offset`: a failing or half-written disk.
-///
-/// # Errors
-/// When the disk cannot be written.
-pub fn scribble(endpoint: &Endpoint, offset: u64, length: usize) -> Result<()> {
-    let mut file: File = OpenOptions::new().write(true).open(endpoint.disk())?;
-    file.seek(SeekFrom::Start(offset))?;
-    file.write_all(&vec![0xA5; length])?;
     Ok(())
 }
