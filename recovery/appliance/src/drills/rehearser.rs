@@ -94,8 +94,13 @@ impl Rehearser {
             Said::Ordered(key, job) => {
                 let kept = self.drills.kept().get(&key.run).cloned();
                 if let Some(mut kept) = kept {
+                    let (step, target, what) =
+                        (Some(key.step.clone()), key.target.clone(), format!("job {job}"));
+                    let moment = Moment { at_ms: now_ms(), step, target, what };
+                    let id = key.run.clone();
                     kept.jobs.push((key, job));
                     let _ = self.drills.store(&kept);
+                    works.push(Box::pin(write_down(self.drills.clone(), id, vec![moment])));
                 }
             }
         }
@@ -164,6 +169,15 @@ async fn write_down(drills: Drills, id: RunId, moments: Vec<Moment>) {
         if let Err(error) = noted {
             tracing::error!(run = %id, %error, "a step of a drill could not be put into evidence");
         }
+    }
+}
+
+/// Which job an order made, into evidence; whoever looks at the drill is woken after its record names the job.
+async fn write_down_job(drills: Drills, job: JobId, said: serde_json::Value) {
+    let actor = Actor { name: "appliance".to_owned() };
+    let noted = drills.0.service.note("drill.job", &actor, None, Some(job), said).await;
+    if let Err(error) = noted {
+        tracing::error!(%job, %error, "a drill's job could not be put into evidence");
     }
 }
 
