@@ -172,15 +172,6 @@ async fn write_down(drills: Drills, id: RunId, moments: Vec<Moment>) {
     }
 }
 
-/// Which job an order made, into evidence; whoever looks at the drill is woken after its record names the job.
-async fn write_down_job(drills: Drills, job: JobId, said: serde_json::Value) {
-    let actor = Actor { name: "appliance".to_owned() };
-    let noted = drills.0.service.note("drill.job", &actor, None, Some(job), said).await;
-    if let Err(error) = noted {
-        tracing::error!(%job, %error, "a drill's job could not be put into evidence");
-    }
-}
-
 impl Drills {
     /// The job that an order made before.
     pub(super) fn job_of(&self, key: &OrderKey) -> Option<JobId> {
