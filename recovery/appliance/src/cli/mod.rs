@@ -241,8 +241,8 @@ mod tests {
     fn the_commands_of_the_manual_parse() {
         for line in [
             "serve --config /etc/groundstate/groundstate.toml",
-            "recover press-01 --wait --timeout 600",
-            "recover press-01 --reason broken --json",
+            "recover press-01 --timeout 600",
+            "recover press-01 --reason broken --no-wait --json",
             "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --drill-safe",
             "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --ipmi 10.0.0.9:623 --ipmi-user a --ipmi-password-file /f",
             "image import disk.raw --name hmi-panel --version 1",
