@@ -48,7 +48,7 @@ pub fn run(measure: &Measure) -> Result<ExitCode> {
         fs::write(to, serde_json::to_string(&figures)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure(&[setup::PLANT, setup::VERIFY], measure.yes)?;
+    setup::ensure(&[setup::PLANT, setup::MEASURE], measure.yes)?;
     let programs = under_measurement(Programs::build()?)?;
     let mut figures = Vec::new();
     for (name, runs) in chosen {

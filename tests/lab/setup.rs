@@ -44,16 +44,27 @@ pub const PLANT: &[Package] = &[
     package("zstd", "packs the recovery system"),
     package("cpio", "unpacks it again in tests"),
     package("binutils", "assembles the kernel image (objcopy)"),
+    package("curl", "sends the verifier's webhook; an HTTP peer"),
     package("ca-certificates", "lets apt and cargo fetch over HTTPS"),
 ];
 
-/// What tests and benches need on top of [`PLANT`].
+/// What tests need on top of [`PLANT`].
 pub const VERIFY: &[Package] = &[
     package("g++", "links the fuzz targets"),
     package("atftp", "a TFTP peer"),
     package("tftp-hpa", "a TFTP peer"),
-    package("curl", "an HTTP peer"),
     package("minisign", "a peer for signatures"),
+    package("openssl", "a peer for certificates"),
+    package("strongswan-pki", "an EST peer"),
+    package("tpm2-tools", "a TPM peer"),
+    package("sqlite3", "tampers with an evidence log"),
+];
+
+/// The peers of the benches, on top of [`PLANT`].
+pub const MEASURE: &[Package] = &[
+    package("tftpd-hpa", "the TFTP server to compare with"),
+    package("nginx-light", "the HTTP server to compare with"),
+    package("casync", "the restore to compare with"),
 ];
 
 /// Sees to it that every package in `sets` is installed.
