@@ -56,6 +56,8 @@ pub const VERIFY: &[Package] = &[
     package("minisign", "a peer for signatures"),
     package("openssl", "a peer for certificates"),
     package("strongswan-pki", "an EST peer"),
+    package("libcharon-extra-plugins", "its HTTP fetcher"),
+    package("libstrongswan-standard-plugins", "its cryptography"),
     package("tpm2-tools", "a TPM peer"),
     package("sqlite3", "tampers with an evidence log"),
 ];
