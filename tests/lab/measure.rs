@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -84,7 +84,7 @@ fn under_measurement(programs: Programs) -> Result<bench::Programs> {
     if !plant::is_inside() {
         let target = dir.parent().context("a profile directory lies in a target directory")?;
         tool::show(
-            Command::new(programs::cargo())
+            programs::fresh_cargo()
                 .current_dir(programs::root())
                 .args(["build", "--quiet", "--release", "-p", "pxe", "--example", "serve", "--target-dir"])
                 .arg(target),

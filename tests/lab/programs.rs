@@ -35,7 +35,7 @@ impl Programs {
     pub fn build() -> Result<Self> {
         let target = target_dir()?;
         let build = |words: &[&str]| -> Command {
-            let mut cargo = Command::new(cargo());
+            let mut cargo = fresh_cargo();
             cargo.current_dir(root()).arg("build").args(words).arg("--target-dir").arg(&target);
             cargo
         };
@@ -72,6 +72,20 @@ impl Programs {
             lab: target.join(if cfg!(debug_assertions) { "debug/lab" } else { "release/lab" }),
         })
     }
+}
+
+/// Cargo without what an outer cargo told this program about its own package: build scripts that watch such variables would
+/// otherwise build everything again whenever it is started another way.
+pub(crate) fn fresh_cargo() -> Command {
+    let mut command = Command::new(cargo());
+    let about_us =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| name.starts_with(p));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(about_us) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// The cargo that started this program, or the one on the path.

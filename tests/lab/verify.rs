@@ -124,7 +124,7 @@ fn summary(results: &[(&str, Result<String>, Duration)]) -> String {
 impl Bench {
     /// Cargo with these words, in the tree and its target directory, on this terminal.
     fn cargo(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.cargo);
+        let mut command = programs::fresh_cargo();
         command.current_dir(&self.root).args(words).env("CARGO_TARGET_DIR", &self.target);
         command
     }
