@@ -25,7 +25,8 @@ pub struct Live {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seen: HashMap<(EndpointId, bool), u64>,
+    /// When the recovery system of an endpoint spoke last.
+    recovering: HashMap<EndpointId, u64>,
     progress: HashMap<JobId, Progress>,
     counts: BTreeMap<(&'static str, String), u64>,
     /// What was said, and when it may be said again.
@@ -45,14 +46,19 @@ impl Live {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An accepted session of this endpoint spoke.
+    /// An accepted session of this endpoint spoke. When its golden system did, its recovery system runs no more.
     pub fn spoke(&self, endpoint: &EndpointId, booted_as: BootedAs, at: u64) {
-        self.inner().seen.insert((endpoint.clone(), booted_as == BootedAs::RecoverySystem), at);
+        let mut inner = self.inner();
+        match booted_as {
+            BootedAs::RecoverySystem => inner.recovering.insert(endpoint.clone(), at),
+            BootedAs::GoldenSystem => inner.recovering.remove(endpoint),
+        };
     }
 
-    /// When an accepted session of this endpoint's recovery system spoke last; 0: not since the start.
+    /// When an accepted session of this endpoint's recovery system spoke last; 0: not since the start, or not since its
+    /// golden system spoke.
     pub fn recovery_system_seen(&self, endpoint: &EndpointId) -> u64 {
-        self.inner().seen.get(&(endpoint.clone(), true)).copied().unwrap_or_default()
+        self.inner().recovering.get(endpoint).copied().unwrap_or_default()
     }
 
     /// Progress of a job's running activity.
@@ -126,6 +132,17 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_golden_system_that_speaks_ends_its_recovery_system() {
+        let live = Live::default();
+        let (press, other): (EndpointId, EndpointId) = ("press-01".parse().unwrap(), "press-02".parse().unwrap());
+        live.spoke(&press, BootedAs::RecoverySystem, 1_000);
+        live.spoke(&other, BootedAs::RecoverySystem, 1_500);
+        assert_eq!(live.recovery_system_seen(&press), 1_000);
+        live.spoke(&press, BootedAs::GoldenSystem, 2_000);
+        assert_eq!((live.recovery_system_seen(&press), live.recovery_system_seen(&other)), (0, 1_500));
+    }
 
     #[test]
     fn what_was_said_is_said_again_only_after_its_time() {
