@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn a_golden_system_that_speaks_ends_its_recovery_system() {
         let live = Live::default();
-        let (press, other): (EndpointId, EndpointId) = ("press-01".parse().unwrap(), "press-02".parse().unwrap());
+        let (press, other): (EndpointId, EndpointId) =
+            ("press-01".parse().unwrap(), "press-02".parse().unwrap());
         live.spoke(&press, BootedAs::RecoverySystem, 1_000);
         live.spoke(&other, BootedAs::RecoverySystem, 1_500);
         assert_eq!(live.recovery_system_seen(&press), 1_000);
