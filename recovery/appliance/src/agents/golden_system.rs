@@ -280,6 +280,7 @@ async fn first(
     proof::note_quote(&mut tx, &session, &quote, &verdict, json!({ "image": row.job.image })).await?;
     tx.event(job, "agent", What::GoldenProven { proof: job::Proof::Quote, enrols }).await?;
     agents.0.live.count("attestation", "golden-passed");
+    agents.0.live.spoke(&endpoint.id, BootedAs::GoldenSystem, tx.at);
     match key {
         Some(key) => enrol(agents, tx, &session, &endpoint.id, job, &key).await,
         None => {
