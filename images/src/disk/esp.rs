@@ -106,6 +106,21 @@ pub fn put_file(
     }
 }
 
+/// Fewest clusters of FAT32: the number of clusters, not a label, tells the kinds of FAT apart (Microsoft, "FAT: General
+/// Overview of On-Disk Format" 1.03, page 14). mkfs.fat makes smaller ones when told to, and firmware reads them.
+const FAT32_CLUSTERS_MIN: u32 = 65_525;
+
+/// How many clusters a FAT32 has by its first sector, if they are too few for one.
+pub fn small_fat32(first: &[u8; 512]) -> Option<u32> {
+    let u16_at = |at: usize| u32::from(u16::from_le_bytes([first[at], first[at + 1]]));
+    let u32_at = |at: usize| u32::from_le_bytes([first[at], first[at + 1], first[at + 2], first[at + 3]]);
+    let is_fat32 = first[510..] == [0x55, 0xaa] && u16_at(22) == 0 && u16_at(17) == 0;
+    let (in_cluster, reserved, tables) = (u32::from(first[13]), u16_at(14), u32::from(first[16]));
+    let data = u32_at(32).checked_sub(reserved.checked_add(tables.checked_mul(u32_at(36))?)?)?;
+    let clusters = data.checked_div(in_cluster)?;
+    (is_fat32 && clusters < FAT32_CLUSTERS_MIN).then_some(clusters)
+}
+
 fn options() -> fatfs::FsOptions {
     fatfs::FsOptions::new().update_accessed_date(false)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{ImportError, ImportRequest, Warning, check_size};
 use crate::boot::predict;
-use crate::disk::esp::Esp;
+use crate::disk::esp::{self, Esp};
 use crate::disk::{ESP_TYPE, Gpt, gpt, mbr};
 use crate::manifest::header::{Boot, Disk, Measurement, Partition, PartitionTable, Policy, Scheme};
 use crate::restore::RestoreTarget;
@@ -151,8 +151,11 @@ fn boot(
         return (boot, Vec::new());
     };
     let sector = u64::from(facts.sector_size);
-    let Ok(esp) = Esp::open(disk, esp.first_lba * sector..(esp.last_lba + 1) * sector) else {
-        warnings.push(Warning::EspUnreadable);
+    let range = esp.first_lba * sector..(esp.last_lba + 1) * sector;
+    let Ok(esp) = Esp::open(disk, range.clone()) else {
+        let mut first = [0; 512];
+        let small = disk.read_at(range.start, &mut first).ok().and_then(|()| esp::small_fat32(&first));
+        warnings.push(small.map_or(Warning::EspUnreadable, |clusters| Warning::EspFat32Small { clusters }));
         return (boot, Vec::new());
     };
     let prediction = predict(&esp);

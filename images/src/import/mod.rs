@@ -61,12 +61,20 @@ pub enum Warning {
     NoPartitionTable,
     /// There is no EFI system partition.
     #[error(
-        "the image has no EFI system partition; it does not boot by UEFI, and its boot cannot be verified"
+        "the image has no EFI system partition; it does not boot by UEFI, its boot cannot be verified, and no endpoint is recovered with it, since there is no place for the ticket by which the restored system checks in. Add one (FAT, 1 MiB is enough) when building the image"
     )]
     NoEsp,
     /// The EFI system partition cannot be read.
     #[error("the image's EFI system partition cannot be read; its boot cannot be verified")]
     EspUnreadable,
+    /// Its file system calls itself FAT32 and is too small for one.
+    #[error(
+        "the image's EFI system partition is FAT32 with {clusters} clusters, and FAT32 has at least 65,525 (by fewer, readers take it for FAT16): it cannot be read here, so its boot cannot be verified and a restore ends without a way home. Make the partition larger, or format it with `mkfs.fat -F 16`"
+    )]
+    EspFat32Small {
+        /// How many it has.
+        clusters: u32,
+    },
     /// No agent will check in after a restore.
     #[error(
         "the image has no groundstate check-in service, so a recovery cannot end by itself; run `groundstate-agent install --root DIR` when building it"

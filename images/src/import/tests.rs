@@ -127,6 +127,19 @@ fn what_a_person_should_know_is_said() {
     );
 }
 
+/// What `mkfs.fat -F 32` writes on 3 MiB: 6,144 sectors, 32 reserved, two tables of 48, clusters of one sector.
+#[test]
+fn a_fat32_too_small_to_be_one_is_named() {
+    let mut raw = bootable_disk(8 * MIB, &grub_files());
+    let first = &mut raw[MIB as usize..MIB as usize + 512];
+    first[11..24].copy_from_slice(&[0, 2, 1, 32, 0, 2, 0, 0, 0, 0, 0xf8, 0, 0]);
+    first[32..36].copy_from_slice(&6144_u32.to_le_bytes());
+    first[36..40].copy_from_slice(&48_u32.to_le_bytes());
+    let warnings = Plant::new().import_with(&raw, &request()).warnings;
+    assert_eq!(warnings, [Warning::EspFat32Small { clusters: 6016 }]);
+    assert!(warnings[0].to_string().contains("mkfs.fat -F 16"), "{}", warnings[0]);
+}
+
 #[test]
 fn disks_with_sectors_of_4096_bytes_are_told_from_their_table() {
     let raw = gpt_disk(16 * MIB, 4096, &[(LINUX_TYPE, 256, 1023)]);
