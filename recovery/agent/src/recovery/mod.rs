@@ -37,6 +37,8 @@ use crate::{identity, inventory, net};
 
 /// Where the boot kit's builder puts whom to trust.
 const TRUST_PATH: &str = "/etc/groundstate/trust.json";
+/// What a person does while an image is restored.
+const LEAVE_ON: &str = "Leave the endpoint switched on.";
 /// Disks are waited for this long before the hello, so that the first inventory is whole.
 const DISKS_WAIT: Duration = Duration::from_secs(4);
 /// Before a disk is chosen no device may have appeared for this long; waited for at most so long.
@@ -236,9 +238,9 @@ impl Recovery<'_> {
     /// One restore; `None`: ask for the next assignment.
     fn restore(&self, session: &str, order: &RestoreOrder) -> Result<Option<String>, Box<Problem>> {
         self.screen.show(
-            "A golden image is to be restored.",
-            order.image.to_string(),
-            "Leave the endpoint switched on.",
+            "The appliance ordered a golden image; its signatures are being checked.",
+            format!("Image {}.", order.image),
+            LEAVE_ON,
         );
         // A disk that appears late could be the one meant, or make the choice ambiguous.
         self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);

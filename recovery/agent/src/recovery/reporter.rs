@@ -55,6 +55,11 @@ impl<'a> Reporter<'a> {
         Report { session, job, step_seq: self.order.step_seq, what }
     }
 
+    /// Says on the screen what is going on.
+    pub fn show(&self, now: String, why: String) {
+        self.screen.show(now, why, super::LEAVE_ON);
+    }
+
     /// Notes how far the work is; returns at once.
     pub fn progress(&self, activity: Activity, done_bytes: u64, total_bytes: u64) {
         self.pulse.beat();

@@ -50,6 +50,8 @@ pub fn run(
     reporter: &Reporter<'_>,
 ) -> Result<(), Stop> {
     let manifest = fetch_manifest(order, trust)?;
+    let (now, why) = headline(&manifest);
+    reporter.show(now, why);
     let disk = wait_for_disk(order)?;
     let target = BlockDevice::open(&disk).map_err(|error| match error {
         DeviceError::Open { .. } | DeviceError::Changed { .. } => {
@@ -58,6 +60,13 @@ pub fn run(
         DeviceError::NotADisk { .. } => Refusal::new(HoldReason::DiskNotFound, chain(&error)),
     })?;
     restore(order, &manifest, &target, &disk.facts, uefi, reporter)
+}
+
+/// What is restored, in the words of the manifest: said only once our keys have said yes to it.
+pub(super) fn headline(manifest: &Verified<Manifest>) -> (String, String) {
+    let identity = &manifest.header().identity;
+    let now = format!("Restoring the golden image {} {}.", identity.name, identity.version);
+    (now, "Its signatures are those that this recovery system trusts.".to_owned())
 }
 
 /// Fetches, names and verifies the manifest with the keys of this recovery system.

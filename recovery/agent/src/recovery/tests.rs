@@ -374,3 +374,13 @@ fn a_plan_can_be_printed_without_touching_the_disk() {
     assert!(crate::plan::plan(&trust, &manifest, &other).unwrap().contains("fetch"));
     assert!(std::fs::read(&other).unwrap().iter().all(|byte| *byte == 0xa5));
 }
+
+#[test]
+fn the_screen_names_the_image_once_our_keys_have_verified_it() {
+    let plant = Plant::new();
+    let order = plant.order(Vec::new());
+    let manifest = restore::verify_manifest(&plant.manifest_bytes(), &order, &plant.keys, 0).unwrap();
+    let (now, why) = restore::headline(&manifest);
+    assert_eq!(now, "Restoring the golden image hmi 1.");
+    assert!(why.contains("signatures") && !why.contains(&plant.image.to_string()), "{why}");
+}
