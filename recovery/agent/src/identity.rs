@@ -25,10 +25,11 @@ pub fn open_tpm() -> Result<Option<Tpm>, TpmError> {
 /// # Errors
 /// As the TPM gives them.
 pub fn of(tpm: &mut Tpm) -> Result<TpmIdentity, TpmError> {
-    let (ek, ak) = (tpm.ek()?, tpm.ak()?);
+    let (ek, ak, maker) = (tpm.ek()?, tpm.ak()?, tpm.ek_certificate()?);
     Ok(TpmIdentity {
         ek_public: Base64(ek.public.to_bytes()),
-        ek_certificate: None,
+        ek_certificate: maker.certificate.map(Base64),
+        ek_certificate_chain: Base64(maker.chain),
         ak_public: Base64(ak.public.to_bytes()),
     })
 }

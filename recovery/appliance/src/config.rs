@@ -78,6 +78,8 @@ pub struct Config {
     pub image_store_dir: Option<PathBuf>,
     /// The image trust root: whose signatures make a golden image. Default: `trust-root.json` in the data directory.
     pub trust_root_file: Option<PathBuf>,
+    /// Certificates of TPM makers whose EK certificates count: PEM or DER files in this directory. None: no maker does.
+    pub tpm_roots_dir: Option<PathBuf>,
     /// Addresses and ports.
     pub listen: Listen,
     /// Interfaces on which firmware is answered.
@@ -105,6 +107,7 @@ impl Default for Config {
             boot_kit_dir: None,
             image_store_dir: None,
             trust_root_file: None,
+            tpm_roots_dir: None,
             listen: Listen::default(),
             interfaces: Vec::new(),
             groups: BTreeMap::from([("default".to_owned(), Group::default())]),
@@ -283,6 +286,12 @@ pub struct Blueprint {
     /// How the restored system gets an identity.
     #[serde(default)]
     pub enrolment: Enrolment,
+    /// Secure Boot must be on, as the TPM's quote tells it, in the recovery system and in the restored one.
+    #[serde(default)]
+    pub secure_boot: bool,
+    /// What a TPM that is not on record must show before it is believed.
+    #[serde(default)]
+    pub ek_certificate: EkCertificatePolicy,
     /// Recovery time objective in seconds.
     #[serde(default = "default_rto")]
     pub rto_s: u32,
@@ -312,6 +321,17 @@ pub enum Place {
 
 fn default_rto() -> u32 {
     1800
+}
+
+/// What a TPM that is not on record must show before it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EkCertificatePolicy {
+    /// A certificate that leads to a root in `tpm_roots_dir`; without one the job is held.
+    Required,
+    /// Nothing: the person who approved the recovery vouches for it. What the certificate says is in evidence.
+    #[default]
+    Recorded,
 }
 
 /// How the restored system gets an identity that it can prove.
@@ -397,7 +417,12 @@ impl Config {
 
     fn resolve(&mut self, base: &Path) {
         let hooks = self.hooks.values_mut().map(|hook| &mut hook.secret_file);
-        let own = [&mut self.boot_kit_dir, &mut self.image_store_dir, &mut self.trust_root_file];
+        let own = [
+            &mut self.boot_kit_dir,
+            &mut self.image_store_dir,
+            &mut self.trust_root_file,
+            &mut self.tpm_roots_dir,
+        ];
         let paths = own.into_iter().flatten().chain(hooks).chain([&mut self.data_dir]);
         for path in paths {
             *path = base.join(&*path);

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agents::{Agents, Expectations, Files, Parts},
     api::{People, gate::Gate},
+    attest::MakerRoots,
     boot::{
         BootDesk, Kit, KitError,
         leases::{self, LeaseWriter},
@@ -50,6 +51,7 @@ use crate::{
     jobs::{journal::Journal, run::Runner},
     keys::{KeyError, Keys},
     live::Live,
+    maker_roots::{self, MakerRootsError},
     power::Drivers,
     service::{Inner, Service},
     tls,
@@ -70,6 +72,9 @@ pub enum DaemonError {
     /// Boot kit.
     #[error(transparent)]
     Kit(#[from] KitError),
+    /// Roots of TPM makers.
+    #[error(transparent)]
+    MakerRoots(#[from] MakerRootsError),
     /// Interfaces.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
@@ -156,6 +161,7 @@ struct Appliance {
     drills: (Drills, Rehearser),
     hooks: (Hooks, Confirmations),
     kit: Option<Kit>,
+    maker_roots: MakerRoots,
     interfaces: Vec<pxe::Interface>,
     frame_bytes: Arc<AtomicU64>,
 }
@@ -176,6 +182,7 @@ impl Appliance {
             }
             None => None,
         };
+        let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
         let db = Db::open(&config.data_dir.join("groundstate.db")).await?;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let journal =
@@ -223,6 +230,7 @@ impl Appliance {
             drills,
             hooks,
             kit,
+            maker_roots,
             interfaces,
             frame_bytes,
         })
@@ -251,6 +259,7 @@ impl Appliance {
             live: self.live,
             keys: Arc::clone(&self.keys),
             service: self.service.clone(),
+            maker_roots: self.maker_roots,
             expectations,
             http_port,
         });

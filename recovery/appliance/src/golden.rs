@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use images::{ImageId, KeyRing, Manifest, SignedTrustRoot, Store, StoreError, Verified};
+use images::{ImageId, KeyRing, Manifest, SignedTrustRoot, Store, StoreError, Verified, disk::ESP_TYPE};
 use recovery_protocol::operator::ImageView;
 
 use crate::config::Blueprint;
@@ -39,6 +39,15 @@ pub enum GoldenError {
     Missing {
         /// Name, and version where one is asked for.
         wanted: String,
+    },
+    /// There is no place on it for the enrolment ticket, so the restored system could not check in.
+    #[error(
+        "{image} has no EFI system partition, and the ticket by which the restored system checks in is placed there; \
+         add one to the image (also where it boots by BIOS: FAT, 1 MiB is enough) and import it again"
+    )]
+    NoWayHome {
+        /// Name and version.
+        image: String,
     },
     /// The reading task died.
     #[error("reading the image store was interrupted; try again")]
@@ -89,7 +98,8 @@ impl Golden {
     /// epoch. If none is trusted, the newest: the job then stops at its check, with the reason.
     ///
     /// # Errors
-    /// [`GoldenError::Missing`] where nothing has the name.
+    /// [`GoldenError::Missing`] where nothing has the name, [`GoldenError::NoWayHome`] before anything is begun that could
+    /// not end.
     pub async fn choose(&self, blueprint: &Blueprint) -> Result<Choice, GoldenError> {
         let fits = |view: &ImageView| {
             view.name == blueprint.image
@@ -101,7 +111,20 @@ impl Golden {
         };
         let best = self.list().await?.into_iter().filter(fits).max_by_key(|view| (view.trusted, view.epoch));
         let best = best.ok_or_else(|| GoldenError::Missing { wanted: wanted() })?;
-        Ok(Choice { image: best.image, name: format!("{} {}", best.name, best.version) })
+        let choice = Choice { image: best.image, name: format!("{} {}", best.name, best.version) };
+        if self.has_esp(best.image).await? {
+            Ok(choice)
+        } else {
+            Err(GoldenError::NoWayHome { image: choice.name })
+        }
+    }
+
+    async fn has_esp(&self, image: ImageId) -> Result<bool, GoldenError> {
+        self.blocking(move |golden| {
+            let manifest = golden.store.get_manifest(&image)?.parse().map_err(StoreError::from)?;
+            Ok(manifest.header().table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE))
+        })
+        .await
     }
 
     /// An image's manifest, if the key ring trusts it.

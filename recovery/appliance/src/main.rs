@@ -24,6 +24,7 @@ mod interfaces;
 mod jobs;
 mod keys;
 mod live;
+mod maker_roots;
 mod metrics;
 mod power;
 mod refusals;

@@ -32,6 +32,9 @@ impl From<GoldenError> for Problem {
             GoldenError::Missing { .. } => {
                 (409, "image-missing", "There is no golden image for this endpoint")
             }
+            GoldenError::NoWayHome { .. } => {
+                (409, "image-without-esp", "A recovery with this golden image could not end")
+            }
             GoldenError::Refused(_) => (409, "image-not-trusted", "The golden image is not trusted"),
             GoldenError::TrustRoot { .. } => {
                 (409, "trust-root-missing", "The image trust root cannot be used")

@@ -137,14 +137,61 @@ pub async fn read(response: Response<Body>) -> (StatusCode, String) {
     (status, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
+/// CRC-32 (UEFI 2.10 section 5.3.2), bit by bit: it is for one header.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+        )
+    })
+}
+
+/// A disk with an EFI system partition and nothing else.
+pub fn disk() -> Vec<u8> {
+    const SECTORS: u64 = 4096;
+    let mut disk = vec![0; 512 * SECTORS as usize];
+    disk[450] = 0xee;
+    disk[454..462].copy_from_slice(&[1, 0, 0, 0, 0xff, 0x0f, 0, 0]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut entries = vec![0; 128 * 128];
+    entries[..16].copy_from_slice(&images::disk::ESP_TYPE);
+    entries[16..32].copy_from_slice(&[5; 16]);
+    entries[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    entries[40..48].copy_from_slice(&2047_u64.to_le_bytes());
+    for (at, other, table) in [(1, SECTORS - 1, 2), (SECTORS - 1, 1, SECTORS - 33)] {
+        let mut header = vec![0; 92];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[8..16].copy_from_slice(&[0, 0, 1, 0, 92, 0, 0, 0]);
+        for (place, value) in [(24, at), (32, other), (40, 34), (48, SECTORS - 34), (72, table)] {
+            header[place..place + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        header[56..72].copy_from_slice(&[7; 16]);
+        header[80..92].copy_from_slice(&[128, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0]);
+        header[88..92].copy_from_slice(&crc32(&entries).to_le_bytes());
+        let crc = crc32(&header);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        let (at, table) = (at as usize * 512, table as usize * 512);
+        disk[at..at + 92].copy_from_slice(&header);
+        disk[table..table + entries.len()].copy_from_slice(&entries);
+    }
+    disk[64 * 512..65 * 512].fill(9);
+    disk
+}
+
 /// Image `hmi-panel` 1 in the store, signed by a key of the trust root.
 pub fn golden_image(scratch: &Path, store: &Path, trust_root: &Path) {
-    let disk = scratch.join("disk.raw");
-    std::fs::write(&disk, vec![7; 4 << 20]).unwrap();
+    signed_image(&disk(), "hmi-panel", scratch, store, trust_root);
+}
+
+/// This disk as image `name` 1 in the store, signed by a key of a new trust root.
+pub fn signed_image(disk: &[u8], name: &str, scratch: &Path, store: &Path, trust_root: &Path) {
+    let raw = scratch.join("disk.raw");
+    std::fs::write(&raw, disk).unwrap();
     let store = Store::open(store).unwrap();
     let request =
-        ImportRequest { name: "hmi-panel".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
-    let imported = images::import_raw(&disk, &request, &store, &mut |_| {}).unwrap();
+        ImportRequest { name: name.into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
+    let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap();
     let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
     let mut signed = store.get_manifest(&imported.manifest.id()).unwrap();
     signer.sign_image(&mut signed).unwrap();

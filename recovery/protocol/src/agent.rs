@@ -136,8 +136,11 @@ pub struct DiskFacts {
 pub struct TpmIdentity {
     /// `TPMT_PUBLIC` of the endorsement key (TPM 2.0 Part 2 §12.2.4).
     pub ek_public: Base64,
-    /// EK certificate (DER) where the TPM holds one.
+    /// The maker's certificate for this key (X.509, DER), where the TPM holds one: a claim, judged by the appliance.
     pub ek_certificate: Option<Base64>,
+    /// Certificates of its issuers that the TPM holds (DER, one after the other); empty where it holds none.
+    #[serde(default)]
+    pub ek_certificate_chain: Base64,
     /// `TPMT_PUBLIC` of the attestation key.
     pub ak_public: Base64,
 }

@@ -191,10 +191,14 @@ hold_reasons! {
     PairingNeeded, "pairing-needed", "This endpoint has no TPM to prove itself with.", "Compare the code on its screen with the console and confirm it.";
     /// The TPM is not the one on record.
     IdentityChanged, "identity-changed", "The endpoint's TPM is not the one on record.", "If the board was replaced, approve the new identity; if not, isolate the endpoint.";
+    /// The TPM is not on record, and its maker's word is required.
+    EkNotCertified, "ek-not-certified", "This TPM is not on record, and no maker that the appliance knows vouches for it.", "Put the root certificate of the TPM's maker into tpm_roots_dir, start the appliance again and resume; if the TPM has no certificate, write ek_certificate = \"recorded\" in the blueprint.";
     /// The recovery system's quote does not match what we serve.
     RecoverySystemNotProven, "recovery-system-not-proven", "The quote of the recovery system does not match what the appliance serves.", "Do not trust this endpoint's network: check for a foreign boot server, then resume.";
     /// Firmware measurements changed since the baseline.
     FirmwareChanged, "firmware-changed", "The endpoint's firmware measurements changed since they were recorded.", "If the firmware was updated on purpose, approve the new baseline; if not, replace the board.";
+    /// Secure Boot is off and the blueprint wants it on.
+    SecureBootOff, "secure-boot-off", "Secure Boot is off, and this endpoint's blueprint wants it on.", "Switch Secure Boot on in the firmware's setup, then resume; or write secure_boot = false in the blueprint.";
     /// No disk fits the selector.
     DiskNotFound, "disk-not-found", "No disk of the endpoint matches the disk on record.", "Check the disk and its cable, or name the new disk's serial for this endpoint, then resume.";
     /// More than one disk fits the selector.

@@ -82,6 +82,8 @@ pub struct EndpointView {
     pub macs: Vec<MacAddr>,
     /// SHA-256 of the EK's SPKI (lower-case hex) once pinned.
     pub ek_sha256: Option<String>,
+    /// What its TPM's maker said of this key when it last proved itself in a recovery; `None` until then.
+    pub ek_certificate: Option<EkCertificate>,
     /// May be the target of a drill.
     pub drill_safe: bool,
     /// What it said of itself last.
@@ -96,6 +98,75 @@ pub struct EndpointView {
     pub certificate_serial: Option<String>,
     /// The newest job, if any.
     pub job: Option<JobView>,
+}
+
+/// What the maker's certificate of an endorsement key tells. Only the first makes a TPM known before it was ever seen; with
+/// any other the key is believed because a person approved the first recovery, which is a weaker proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum EkCertificate {
+    /// It is for this key, and leads to a root that this appliance was given.
+    Verified {
+        /// The root's name: subject of its certificate.
+        root: String,
+        /// What the certificate says of the TPM.
+        tpm: TpmModel,
+    },
+    /// It is for this key, but leads to no root that this appliance was given: anybody could have made it.
+    RootUnknown {
+        /// Who is said to have issued it.
+        issuer: String,
+        /// What it says of the TPM.
+        tpm: TpmModel,
+    },
+    /// There is one, and it cannot be read.
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The TPM holds none for this key.
+    Absent,
+}
+
+impl EkCertificate {
+    /// Whether a maker that this appliance knows vouches for the key.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        matches!(self, Self::Verified { .. })
+    }
+}
+
+impl std::fmt::Display for EkCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Verified { root, tpm } => write!(f, "{tpm}, verified by {root}"),
+            Self::RootUnknown { issuer, tpm } => {
+                write!(f, "{tpm}, issued by {issuer}, whose root is unknown here")
+            }
+            Self::Unreadable { why } => write!(f, "unreadable: {why}"),
+            Self::Absent => f.write_str("absent"),
+        }
+    }
+}
+
+/// A TPM as its EK certificate describes it (TCG EK Credential Profile 2.5, section 3.2.9).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TpmModel {
+    /// The maker's four letters from the TCG's registry, such as `IFX`; as it stands there if it is something else.
+    pub manufacturer: String,
+    /// Its model.
+    pub model: String,
+    /// Its firmware when it was made.
+    pub version: String,
+}
+
+impl std::fmt::Display for TpmModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [&self.manufacturer, &self.model, &self.version].map(String::as_str);
+        let named: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        f.write_str(if named.is_empty() { "unnamed TPM" } else { "TPM " })?;
+        f.write_str(&named.join(" "))
+    }
 }
 
 /// Put an endpoint on record. Adding a name that exists with other facts is a conflict.

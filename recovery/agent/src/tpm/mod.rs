@@ -24,6 +24,7 @@ use recovery_protocol::tpm::{
 
 mod command;
 mod csr;
+mod nv;
 mod transport;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use transport::{DeviceFile, Transport};
 /// The resource-managed TPM of Linux.
 pub const DEVICE: &str = "/dev/tpmrm0";
 
+const RH_OWNER: u32 = 0x4000_0001;
 const RH_NULL: u32 = 0x4000_0007;
 const RH_ENDORSEMENT: u32 = 0x4000_000b;
 const ST_HASHCHECK: u16 = 0x8024;

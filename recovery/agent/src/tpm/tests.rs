@@ -8,6 +8,7 @@ use recovery_protocol::tpm::attest::ClockInfo;
 use recovery_protocol::tpm::public::TLS_ATTRIBUTES;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
+use super::nv::EkCertificate;
 use super::swtpm::SwTpm;
 use super::*;
 
@@ -221,4 +222,42 @@ fn tpm2_tools_see_the_same_keys() {
     let arguments = ["-T", &tcti, "-c", &context, "-G", "ecc", "-u", &pem, "-f", "der"];
     tpm2("tpm2_createek", &arguments).unwrap();
     assert_eq!(fs::read(pem).unwrap(), ek.spki_der(), "EK by TCG template L-2");
+}
+
+/// Puts `content` at an index, as the maker of a TPM does.
+fn put_into_nv(board: &SwTpm, index: &str, content: &[u8], attributes: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("content").display().to_string();
+    fs::write(&file, content).unwrap();
+    let (tcti, size) = (board.tcti(), content.len().to_string());
+    let attributes = format!("ppwrite|no_da|platformcreate|{attributes}");
+    tpm2("tpm2_nvdefine", &["-T", &tcti, "-C", "p", "-s", &size, "-a", &attributes, index]).unwrap();
+    tpm2("tpm2_nvwrite", &["-T", &tcti, "-C", "p", "-i", &file, index]).unwrap();
+}
+
+#[test]
+fn the_makers_certificates_are_read_whole_and_in_order() {
+    let board = SwTpm::start();
+    assert_eq!(board.tpm().ek_certificate().unwrap(), EkCertificate::default());
+    // Longer than one block, and not a multiple of it.
+    let certificate: Vec<u8> = (0..1_500_u32).map(|n| n as u8).collect();
+    put_into_nv(&board, "0x01c00101", b"second", "ppread|ownerread");
+    put_into_nv(&board, "0x01c00100", b"first, ", "authread");
+    put_into_nv(&board, "0x01c00002", b"of the RSA key: not ours", "authread");
+    assert_eq!(board.tpm().ek_certificate().unwrap(), EkCertificate::default(), "a chain alone is nothing");
+    put_into_nv(&board, "0x01c0000a", &certificate, "ppread|ownerread|authread");
+    let read = board.tpm().ek_certificate().unwrap();
+    assert_eq!(read.certificate.as_deref(), Some(&certificate[..]));
+    assert_eq!(read.chain, b"first, second");
+    // The TPM still proves itself, and a template of its own makes the certificate another key's.
+    board.tpm().quote(&[1; 32], PcrMask::of(&PCRS)).unwrap();
+    put_into_nv(&board, "0x01c0000c", b"a template", "authread");
+    assert_eq!(board.tpm().ek_certificate().unwrap(), EkCertificate::default());
+}
+
+#[test]
+fn a_certificate_that_nobody_may_read_is_left_out() {
+    let board = SwTpm::start();
+    put_into_nv(&board, "0x01c0000a", b"for the platform's eyes", "ppread");
+    assert_eq!(board.tpm().ek_certificate().unwrap(), EkCertificate::default());
 }

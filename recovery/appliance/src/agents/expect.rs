@@ -2,6 +2,10 @@
 //!
 //! The boot kit says what its files measure; what this appliance adds (arguments with its address, `grub.cfg`) is added
 //! here, from the very bytes that are served. See [`crate::attest`] for what each loader measures where.
+//!
+//! An endpoint that asks the network first and then starts its disk shows our network boot program before the disk's
+//! loader, where that program had been started and found no ticket. That one program, by the digest in the boot kit and
+//! in front of all others, may stand in a golden system's quote; any other loader is a finding.
 
 use std::net::Ipv4Addr;
 
@@ -16,6 +20,7 @@ use recovery_protocol::{
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
     ways: Vec<Vec<Measurement>>,
+    handed_back: Vec<Measurement>,
 }
 
 impl Expectations {
@@ -41,19 +46,42 @@ impl Expectations {
                 ways.push(way);
             }
         }
-        Self { ways }
+        Self { ways, handed_back: handed_back(kit) }
     }
 
     /// One way, as a test knows it.
     #[cfg(test)]
     pub fn one(way: Vec<Measurement>) -> Self {
-        Self { ways: vec![way] }
+        Self { ways: vec![way], handed_back: Vec::new() }
+    }
+
+    /// With a network boot program that may hand the boot back, as a test knows it.
+    #[cfg(test)]
+    pub fn with_handed_back(self, program: Measurement) -> Self {
+        Self { handed_back: vec![program], ..self }
+    }
+
+    /// What a golden system's boot must have measured: the image's predictions, and in front of them what a network boot
+    /// of ours may leave that ended at the disk.
+    #[must_use]
+    pub fn golden(&self, predicted: &[Measurement]) -> Vec<Measurement> {
+        // An image that predicts nothing proves nothing: our own program must not fill that void.
+        if predicted.is_empty() { Vec::new() } else { [&self.handed_back[..], predicted].concat() }
     }
 
     /// Each way, as the verifier wants it.
     pub fn ways(&self) -> impl Iterator<Item = &[Measurement]> {
         self.ways.iter().map(Vec::as_slice)
     }
+}
+
+/// Our network boot program for UEFI: iPXE ends with `exit` where its script is refused, and the firmware goes on to its
+/// next boot option. Shim, GRUB and the unified kernel image never hand a boot back.
+fn handed_back(kit: &BootKit) -> Vec<Measurement> {
+    let program = kit.files.get(BootKit::IPXE_EFI).and_then(|file| file.authenticode_sha256.as_ref());
+    let digest = program.and_then(|digest| digest.parse::<Sha256>().ok());
+    let what = format!("{} handed the boot back", BootKit::IPXE_EFI);
+    digest.map(|digest| measurement(4, digest, Need::Optional, what)).into_iter().collect()
 }
 
 fn measurement(pcr: u8, digest: Sha256, need: Need, what: impl Into<String>) -> Measurement {

@@ -91,10 +91,7 @@ pub async fn hello(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem>
         Err(error) => return Err(error.into()),
     }
     match &hello.tpm {
-        Some(tpm) => {
-            let firmware = hello.inventory.firmware;
-            challenge(agents, tx, &id, Some(job), firmware, tpm, Asking::WithTicket).await
-        }
+        Some(tpm) => challenge(agents, tx, &id, Some(job), hello.inventory, tpm, Asking::WithTicket).await,
         None => without_tpm(agents, tx, &endpoint, job).await,
     }
 }
@@ -125,8 +122,7 @@ async fn without_tpm(
 }
 
 fn enrolment(agents: &Agents, endpoint: &Endpoint) -> Enrolment {
-    let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
-    blueprint.map(|blueprint| blueprint.enrolment).unwrap_or_default()
+    proof::blueprint(agents, endpoint).map(|blueprint| blueprint.enrolment).unwrap_or_default()
 }
 
 /// A job that is over or held already stays so.
@@ -176,9 +172,7 @@ async fn again(
         return Ok(wait(every.min(30), "a recovery of this endpoint is under way"));
     }
     match (&hello.tpm, &endpoint.ek_sha256) {
-        (Some(tpm), Some(_)) => {
-            challenge(agents, tx, &id, None, hello.inventory.firmware, tpm, Asking::Again).await
-        }
+        (Some(tpm), Some(_)) => challenge(agents, tx, &id, None, hello.inventory, tpm, Asking::Again).await,
         (None, _) | (_, None) => {
             tx.commit().await?;
             Ok(wait(every, "nothing is on record to prove against"))
@@ -224,9 +218,9 @@ async fn judged(
 ) -> Result<Verdict, Problem> {
     let manifest = agents.0.golden.check(image).await?;
     let expected = BootExpectation {
-        measurements: manifest.header().measurements.clone(),
+        measurements: agents.0.expectations.golden(&manifest.header().measurements),
         firmware: proof::baseline(endpoint),
-        require_secure_boot: false,
+        require_secure_boot: proof::blueprint(agents, endpoint).is_some_and(|b| b.secure_boot),
         reset_since,
     };
     Ok(attest::judge(quote, &expected))
@@ -250,10 +244,14 @@ async fn first(
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(super::session_unknown)?;
     let reset_since = db::session::last_reset(tx.conn(), job).await?;
     let verdict = judged(agents, &quote, row.job.image, &endpoint, reset_since).await?;
+    // One is right; more is a boot that nobody here saw.
+    let resets = reset_since.map(|before| quote.clock().reset_count.saturating_sub(before));
     if !verdict.passed() {
-        let changed = verdict.only_firmware_changed();
-        let reason = if changed { HoldReason::FirmwareChanged } else { not_proven };
+        let reason = proof::reason(&verdict, not_proven);
         return Err(proof::hold(agents, tx, &session, reason, verdict.to_string()).await);
+    }
+    if let Some(detail) = proof::not_vouched_for(agents, &endpoint, &session) {
+        return Err(proof::hold(agents, tx, &session, HoldReason::EkNotCertified, detail).await);
     }
     session.record.accepted = true;
     session.record.reset_count = Some(quote.clock().reset_count);
@@ -261,7 +259,7 @@ async fn first(
     endpoint.refusal = None;
     endpoint.proven = Some(tx.at);
     endpoint.seen = Some(tx.at);
-    endpoint.ek_sha256 = Some(session.record.ek_sha256.clone());
+    proof::pin(&mut endpoint, &session);
     db::endpoint::put(tx.conn(), &endpoint).await?;
     let enrols = enrolment(agents, &endpoint) == Enrolment::Est;
     let key = match (enrols, tls_key) {
@@ -277,7 +275,8 @@ async fn first(
             }
         }
     };
-    proof::note_quote(&mut tx, &session, &quote, &verdict, json!({ "image": row.job.image })).await?;
+    let more = json!({ "image": row.job.image, "resets_since_recovery_system": resets });
+    proof::note_quote(&mut tx, &session, &quote, &verdict, more).await?;
     tx.event(job, "agent", What::GoldenProven { proof: job::Proof::Quote, enrols }).await?;
     agents.0.live.count("attestation", "golden-passed");
     agents.0.live.spoke(&endpoint.id, BootedAs::GoldenSystem, tx.at);

@@ -91,7 +91,7 @@ async fn in_job(
     let wait = |seconds, why: &str| Ok(HelloReply::Wait { seconds, why: why.to_owned() });
     match &row.job.state {
         JobState::Held { reason: HoldReason::PairingNeeded, .. } if hello.tpm.is_none() => {
-            show_code(tx, endpoint, job).await
+            show_code(tx, endpoint, job, hello.inventory).await
         }
         JobState::Held { reason, .. } => {
             tx.commit().await?;
@@ -116,12 +116,11 @@ async fn in_job(
             None => {
                 tx.event(job, "agent", What::PairingShown).await?;
                 let endpoint = db::endpoint::get(tx.conn(), &id).await?.unwrap_or(endpoint);
-                show_code(tx, endpoint, job).await
+                show_code(tx, endpoint, job, hello.inventory).await
             }
             Some(tpm) => {
                 tx.event(job, "agent", What::AgentHello).await?;
-                challenge(agents, tx, &id, Some(job), hello.inventory.firmware, &tpm, Asking::RecoverySystem)
-                    .await
+                challenge(agents, tx, &id, Some(job), hello.inventory, &tpm, Asking::RecoverySystem).await
             }
         },
     }
@@ -144,19 +143,29 @@ pub async fn challenge(
     mut tx: JournalTx<'_>,
     id: &EndpointId,
     job: Option<JobId>,
-    firmware: Firmware,
+    inventory: Inventory,
     tpm: &TpmIdentity,
     asking: Asking,
 ) -> Result<HelloReply, Problem> {
     let secret: [u8; 32] = keys::random()?;
     let made = EkPublic::parse(&tpm.ek_public.0).and_then(|ek| {
         let ak = AkPublic::parse(&tpm.ak_public.0)?;
-        Ok((ek.hash(), attest::make_credential(&ek, &ak.name(), &secret)?))
+        let credential = attest::make_credential(&ek, &ak.name(), &secret)?;
+        Ok((ek, credential))
     });
-    let (ek_hash, credential) = match made {
+    let (ek, credential) = match made {
         Ok(made) => made,
         Err(error) => {
             let problem = tpm_unfit(&error);
+            return Err(agents.refuse_in(tx, problem, Some(id), job).await);
+        }
+    };
+    let certificate = tpm.ek_certificate.as_ref().map(|certificate| certificate.0.as_slice());
+    let chain = &tpm.ek_certificate_chain.0;
+    let maker = match attest::maker_of(&ek, certificate, chain, &agents.0.maker_roots) {
+        Ok(maker) => maker,
+        Err(error) => {
+            let problem = certificate_foreign(&error);
             return Err(agents.refuse_in(tx, problem, Some(id), job).await);
         }
     };
@@ -171,15 +180,17 @@ pub async fn challenge(
                 Asking::RecoverySystem => BootedAs::RecoverySystem,
                 Asking::WithTicket | Asking::Again => BootedAs::GoldenSystem,
             },
-            ek_sha256: ek_hash.to_string(),
+            ek_sha256: ek.hash().to_string(),
             ak_public: tpm.ak_public.clone(),
             nonce: Some(Base64(nonce.clone())),
             secret_hash: keys::spki_sha256(&secret),
             pcrs: attest::QUOTED_PCRS.to_vec(),
-            secure_boot: firmware == Firmware::UefiSecureBoot,
+            secure_boot: inventory.firmware == Firmware::UefiSecureBoot,
             accepted: false,
             reset_count: None,
             ticket: asking == Asking::WithTicket,
+            disks: inventory.disks,
+            ek_certificate: Some(maker),
         },
     };
     db::session::put(tx.conn(), &session).await?;
@@ -194,7 +205,12 @@ pub async fn challenge(
     }))
 }
 
-async fn show_code(mut tx: JournalTx<'_>, mut endpoint: Endpoint, job: JobId) -> Result<HelloReply, Problem> {
+async fn show_code(
+    mut tx: JournalTx<'_>,
+    mut endpoint: Endpoint,
+    job: JobId,
+    inventory: Inventory,
+) -> Result<HelloReply, Problem> {
     let name = keys::secret()?;
     let session = Session {
         hash: keys::secret_hash(&name),
@@ -212,6 +228,8 @@ async fn show_code(mut tx: JournalTx<'_>, mut endpoint: Endpoint, job: JobId) ->
             accepted: false,
             reset_count: None,
             ticket: false,
+            disks: inventory.disks,
+            ek_certificate: None,
         },
     };
     db::session::put(tx.conn(), &session).await?;
@@ -254,6 +272,7 @@ async fn try_discover(tx: &mut JournalTx<'_>, inventory: &Inventory) -> Result<O
         record: Record { macs, ..Record::default() },
         inventory: Some(inventory.clone()),
         ek_sha256: None,
+        ek_certificate: None,
         baseline: None,
         pairing: None,
         refusal: None,
@@ -290,6 +309,18 @@ pub fn tpm_hidden(id: &EndpointId) -> Problem {
     let detail = format!("{id} has a TPM on record, and this system shows none");
     let remedy = "switch the TPM on in the firmware; if the board was replaced, add the endpoint anew";
     Problem::new(403, "tpm-missing", "The TPM is missing", detail, remedy)
+}
+
+/// A TPM that shows the certificate of another.
+fn certificate_foreign(error: &attest::MakerError) -> Problem {
+    let remedy = "do not trust this endpoint: isolate it, and have its board replaced";
+    Problem::new(
+        403,
+        "ek-certificate-foreign",
+        "The certificate is not this TPM's",
+        error.to_string(),
+        remedy,
+    )
 }
 
 /// A TPM that cannot be asked.

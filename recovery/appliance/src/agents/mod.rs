@@ -41,6 +41,7 @@ pub use files::Files;
 
 use crate::{
     api::Refusal,
+    attest::MakerRoots,
     db::{self, DbError, session::Session},
     evidence::Fact,
     golden::Golden,
@@ -71,6 +72,8 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// For triggers of our own.
     pub service: Service,
+    /// Whose EK certificates count.
+    pub maker_roots: MakerRoots,
     /// What booting the recovery system measures.
     pub expectations: Expectations,
     /// Port of the plain HTTP listener: manifests and frames.

@@ -84,7 +84,7 @@ async fn order(
             return Ok(wait(2, "the golden image cannot be used"));
         }
     };
-    let serial = match disk_of(&endpoint) {
+    let serial = match disk_of(&endpoint, session) {
         Ok(serial) => serial,
         Err(detail) => {
             let what = What::Refused { reason: HoldReason::DiskAmbiguous, detail };
@@ -108,14 +108,15 @@ async fn order(
     Ok(Assignment::Restore(Box::new(order)))
 }
 
-/// The serial number of the endpoint's disk: as on record, else that of its only fixed disk. An order never says "the
-/// only disk that is large enough": when the system disk is dead, that is somebody's data.
-fn disk_of(endpoint: &Endpoint) -> Result<String, String> {
+/// The serial number of the endpoint's disk: as on record, else that of the only fixed disk that the proven session named.
+/// The endpoint's inventory is no source: any hello writes it. An order never says "the only disk that is large enough":
+/// when the system disk is dead, that is somebody's data.
+fn disk_of(endpoint: &Endpoint, session: &Session) -> Result<String, String> {
     if let Some(serial) = &endpoint.record.disk_serial {
         return Ok(serial.clone());
     }
-    let disks = endpoint.inventory.as_ref().map_or(&[][..], |inventory| &inventory.disks);
-    let fixed: Vec<_> = disks.iter().filter(|disk| !disk.removable && disk.transport != "usb").collect();
+    let fixed: Vec<_> =
+        session.record.disks.iter().filter(|disk| !disk.removable && disk.transport != "usb").collect();
     match fixed.as_slice() {
         [DiskFacts { serial: Some(serial), .. }] => Ok(serial.clone()),
         _ => {

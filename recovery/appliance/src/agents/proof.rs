@@ -7,12 +7,16 @@
 //! | quote not true | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
 //! | another TPM than on record | held: identity-changed | held: identity-changed | refused |
 //! | not what was predicted | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
+//! | EK certificate of another key | refused at the hello | refused at the hello | refused at the hello |
+//! | TPM not on record, no maker known vouches for it, and the blueprint wants one | held: ek-not-certified | held: ek-not-certified | – |
+//! | Secure Boot off where the blueprint wants it | held: secure-boot-off | held: secure-boot-off | twice: integrity trigger |
 //! | only firmware changed | held: firmware-changed | held: firmware-changed | twice: integrity trigger |
 
 use recovery_protocol::{
     JobId, Problem,
     agent::{BootedAs, Proof, ProofReply},
     job::HoldReason,
+    operator::EkCertificate,
     tpm::{PcrMask, PcrValues, Sha256},
 };
 use serde_json::json;
@@ -21,6 +25,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Agents, golden_system, session_unknown};
 use crate::{
     attest::{self, AkPublic, BootExpectation, FirmwareBaseline, QuoteEvidence, Verdict, VerifiedQuote},
+    config::{Blueprint, EkCertificatePolicy},
     db::{self, endpoint::Endpoint, session::Session},
     evidence::Fact,
     jobs::{
@@ -131,6 +136,50 @@ pub async fn identity(
     Ok(other.map(|other| format!("the TPM {ek_sha256} belongs to {}", other.id)))
 }
 
+/// What holds a job after this verdict: what a person can mend in the firmware's setup has names of its own.
+pub fn reason(verdict: &Verdict, otherwise: HoldReason) -> HoldReason {
+    if verdict.only_secure_boot_off() {
+        HoldReason::SecureBootOff
+    } else if verdict.only_firmware_changed() {
+        HoldReason::FirmwareChanged
+    } else {
+        otherwise
+    }
+}
+
+/// The endpoint's blueprint, while it is configured.
+pub fn blueprint<'a>(agents: &'a Agents, endpoint: &Endpoint) -> Option<&'a Blueprint> {
+    agents.0.journal.config.blueprints.get(&endpoint.record.blueprint)
+}
+
+/// Why a TPM that is not on record is not believed: its blueprint wants its maker's word, and it has none that counts.
+pub fn not_vouched_for(agents: &Agents, endpoint: &Endpoint, session: &Session) -> Option<String> {
+    let required =
+        blueprint(agents, endpoint).map(|b| b.ek_certificate) == Some(EkCertificatePolicy::Required);
+    let certificate = session.record.ek_certificate.as_ref();
+    if !required || endpoint.ek_sha256.is_some() || certificate.is_some_and(EkCertificate::is_verified) {
+        return None;
+    }
+    let said = certificate.unwrap_or(&EkCertificate::Absent);
+    let roots = agents.0.maker_roots.len();
+    Some(format!("EK certificate: {said}; {roots} certificates of makers are configured here"))
+}
+
+/// Put the session's TPM on record; says whether it is there for the first time.
+pub fn pin(endpoint: &mut Endpoint, session: &Session) -> bool {
+    let first = endpoint.ek_sha256.replace(session.record.ek_sha256.clone()).is_none();
+    endpoint.ek_certificate.clone_from(&session.record.ek_certificate);
+    first
+}
+
+/// On what the belief in an endpoint's TPM rests, as evidence says it.
+fn rests_on(session: &Session) -> &'static str {
+    match &session.record.ek_certificate {
+        Some(EkCertificate::Verified { .. }) => "its maker's certificate",
+        Some(_) | None => "the first approved recovery: weaker, no known maker vouches for this TPM",
+    }
+}
+
 /// The firmware baseline on record.
 pub fn baseline(endpoint: &Endpoint) -> Option<FirmwareBaseline> {
     endpoint.baseline.clone().and_then(|value| serde_json::from_value(value).ok())
@@ -153,17 +202,17 @@ async fn recovery_system(
         Ok(quote) => quote,
         Err(error) => return Err(hold(agents, tx, &session, not_proven, chain(&error)).await),
     };
-    let verdict = judged(agents, &quote, baseline(&endpoint));
+    let verdict = judged(agents, &quote, &endpoint);
     if !verdict.passed() {
-        let changed = verdict.only_firmware_changed();
-        let reason = if changed { HoldReason::FirmwareChanged } else { not_proven };
-        return Err(hold(agents, tx, &session, reason, verdict.to_string()).await);
+        return Err(hold(agents, tx, &session, reason(&verdict, not_proven), verdict.to_string()).await);
+    }
+    if let Some(detail) = not_vouched_for(agents, &endpoint, &session) {
+        return Err(hold(agents, tx, &session, HoldReason::EkNotCertified, detail).await);
     }
     session.record.accepted = true;
     session.record.reset_count = Some(quote.clock().reset_count);
     db::session::put(tx.conn(), &session).await?;
-    let pinned = endpoint.ek_sha256.is_none();
-    endpoint.ek_sha256 = Some(ek.clone());
+    let pinned = pin(&mut endpoint, &session);
     endpoint.baseline = endpoint.baseline.or_else(|| serde_json::to_value(&verdict.firmware).ok());
     endpoint.refusal = None;
     endpoint.seen = Some(tx.at);
@@ -179,9 +228,13 @@ async fn recovery_system(
 }
 
 /// Hold the quote against each way in which our boot kit can have been booted; the best one counts.
-fn judged(agents: &Agents, quote: &VerifiedQuote, firmware: Option<FirmwareBaseline>) -> Verdict {
-    let expected =
-        |measurements| BootExpectation { measurements, firmware: firmware.clone(), ..Default::default() };
+fn judged(agents: &Agents, quote: &VerifiedQuote, endpoint: &Endpoint) -> Verdict {
+    let expected = |measurements| BootExpectation {
+        measurements,
+        firmware: baseline(endpoint),
+        require_secure_boot: blueprint(agents, endpoint).is_some_and(|b| b.secure_boot),
+        reset_since: None,
+    };
     let verdicts = agents.0.expectations.ways().map(|way| attest::judge(quote, &expected(way.to_vec())));
     let best = verdicts.min_by_key(|verdict| verdict.findings.len());
     best.unwrap_or_else(|| attest::judge(quote, &expected(Vec::new())))
@@ -198,7 +251,8 @@ pub async fn note_quote(
     let facts = json!({
         "system": session.record.booted_as, "ek_sha256": session.record.ek_sha256, "pcrs": session.record.pcrs,
         "reset_count": quote.clock().reset_count, "secure_boot": verdict.secure_boot, "firmware": verdict.firmware,
-        "tpm_firmware_version": quote.firmware_version(), "more": more,
+        "tpm_firmware_version": quote.firmware_version(), "ek_certificate": session.record.ek_certificate,
+        "identity_rests_on": rests_on(session), "more": more,
     });
     let mode = mode_of(tx, session.job).await?;
     let mut fact = Fact::new("proof.quote", "agent", facts).about(&session.endpoint).of(session.job);

@@ -54,51 +54,9 @@ struct Site {
     router: Router,
 }
 
-/// CRC-32 (UEFI 2.10 section 5.3.2), bit by bit: it is for one header.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(
-            crc ^ u32::from(*byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
-        )
-    })
-}
-
-/// A disk with an EFI system partition and nothing else.
-fn disk() -> Vec<u8> {
-    const SECTORS: u64 = 4096;
-    let mut disk = vec![0; 512 * SECTORS as usize];
-    disk[450] = 0xee;
-    disk[454..462].copy_from_slice(&[1, 0, 0, 0, 0xff, 0x0f, 0, 0]);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    let mut entries = vec![0; 128 * 128];
-    entries[..16].copy_from_slice(&images::disk::ESP_TYPE);
-    entries[16..32].copy_from_slice(&[5; 16]);
-    entries[32..40].copy_from_slice(&64_u64.to_le_bytes());
-    entries[40..48].copy_from_slice(&2047_u64.to_le_bytes());
-    for (at, other, table) in [(1, SECTORS - 1, 2), (SECTORS - 1, 1, SECTORS - 33)] {
-        let mut header = vec![0; 92];
-        header[..8].copy_from_slice(b"EFI PART");
-        header[8..16].copy_from_slice(&[0, 0, 1, 0, 92, 0, 0, 0]);
-        for (place, value) in [(24, at), (32, other), (40, 34), (48, SECTORS - 34), (72, table)] {
-            header[place..place + 8].copy_from_slice(&value.to_le_bytes());
-        }
-        header[56..72].copy_from_slice(&[7; 16]);
-        header[80..92].copy_from_slice(&[128, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0]);
-        header[88..92].copy_from_slice(&crc32(&entries).to_le_bytes());
-        let crc = crc32(&header);
-        header[16..20].copy_from_slice(&crc.to_le_bytes());
-        let (at, table) = (at as usize * 512, table as usize * 512);
-        disk[at..at + 92].copy_from_slice(&header);
-        disk[table..table + entries.len()].copy_from_slice(&entries);
-    }
-    disk[64 * 512..65 * 512].fill(9);
-    disk
-}
-
 fn golden_image(config: &Config, scratch: &std::path::Path, measurements: Vec<Measurement>) {
     let raw = scratch.join("disk.raw");
-    std::fs::write(&raw, disk()).unwrap();
+    std::fs::write(&raw, crate::testing::disk()).unwrap();
     let store = Store::open(config.image_store()).unwrap();
     let request =
         ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
@@ -124,8 +82,18 @@ impl Site {
 
     /// `more` belongs to the blueprint; the image and the recovery system measure what is said.
     async fn of(more: &str, measurements: Vec<Measurement>, expectations: Expectations) -> Self {
+        Self::configured("", more, measurements, expectations).await
+    }
+
+    /// As [`Site::of`]; `top` stands before all tables of the configuration.
+    async fn configured(
+        top: &str,
+        more: &str,
+        measurements: Vec<Measurement>,
+        expectations: Expectations,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!("data_dir = \"state\"\n[blueprints.box]\nimage = \"box\"\n{more}");
+        let text = format!("data_dir = \"state\"\n{top}[blueprints.box]\nimage = \"box\"\n{more}");
         let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
         golden_image(&config, dir.path(), measurements);
@@ -155,6 +123,7 @@ impl Site {
             keys,
             service: service.clone(),
             expectations,
+            maker_roots: crate::maker_roots::read(config.tpm_roots_dir.as_deref()).unwrap(),
             http_port: 80,
         })
         .router();
@@ -523,4 +492,17 @@ async fn an_endpoint_with_a_tpm_on_record_cannot_hide_it() {
     tx.commit().await.unwrap();
     site.recover().await;
     assert_eq!(code(site.hello(&hello(BootedAs::RecoverySystem, None)).await), "tpm-missing");
+}
+
+#[tokio::test]
+async fn a_hello_after_the_proof_names_no_disk() {
+    let site = Site::new().await;
+    site.recover().await;
+    let session = site.paired().await;
+    let mut liar = hello(BootedAs::GoldenSystem, None);
+    liar.inventory.disks = vec![DiskFacts { serial: Some("HISTORIAN".to_owned()), ..disk_facts() }];
+    assert!(matches!(site.hello(&liar).await, Ok(HelloReply::Wait { .. })));
+    let shown = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap().inventory.unwrap();
+    assert_eq!(shown.disks[0].serial.as_deref(), Some("HISTORIAN"), "the claim is shown");
+    assert_eq!(site.ordered(&session).await.disk.serial, disk_facts().serial, "and decides nothing");
 }

@@ -72,6 +72,11 @@ impl EkPublic {
     pub fn hash(&self) -> Sha256 {
         self.0.spki_sha256()
     }
+
+    /// The key as `SubjectPublicKeyInfo`, DER: what its maker's certificate must be for.
+    pub fn spki_der(&self) -> Vec<u8> {
+        self.0.spki_der()
+    }
 }
 
 /// The attestation key of a TPM: restricted, so that it signs only what the TPM itself says.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! hello  ─► EkPublic, AkPublic ─► make_credential ─► challenge
+//!        └─► EK certificate ─► maker_of ─► who vouches for this TPM
 //! proof  ─► activated secret equal ─► verify_quote ─► VerifiedQuote ─► judge ─► Verdict
 //!                                 └─► verify_certify ─► CertifiedTlsKey (the key that may be enrolled)
 //! ```
@@ -28,10 +29,12 @@
 //! It must never decide by an event's type or data alone: they are not part of what the TPM signs.
 
 mod credential;
+mod maker;
 mod policy;
 mod quote;
 
 pub use credential::{AkPublic, EkPublic, IdentityError, make_credential};
+pub use maker::{MakerError, MakerRoots, RootError, maker_of};
 pub use policy::{BootExpectation, FirmwareBaseline, Verdict, judge};
 pub use quote::{CertifiedTlsKey, QuoteError, QuoteEvidence, VerifiedQuote, verify_certify, verify_quote};
 

@@ -165,6 +165,15 @@ impl Verdict {
         let firmware = |finding: &Finding| matches!(finding, Finding::FirmwareChanged { .. });
         !self.passed() && self.findings.iter().all(firmware)
     }
+
+    /// Whether Secure Boot is off where it must be on, and nothing else is wrong but what follows from that: PCR 7 is then
+    /// another one than on record. A person switches it on; no reimage does.
+    pub fn only_secure_boot_off(&self) -> bool {
+        let follows = |finding: &Finding| {
+            matches!(finding, Finding::SecureBootOff | Finding::FirmwareChanged { pcr: 7, .. })
+        };
+        self.findings.contains(&Finding::SecureBootOff) && self.findings.iter().all(follows)
+    }
 }
 
 impl std::fmt::Display for Verdict {

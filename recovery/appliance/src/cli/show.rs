@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use recovery_protocol::{
     job::JobState,
-    operator::{DrillView, EndpointState, EndpointView, ImageView, JobView, StatusView},
+    operator::{DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, StatusView},
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last one is not padded.
@@ -67,6 +67,12 @@ pub fn endpoint(view: &EndpointView) -> String {
         }
     };
     add("TPM EK", view.ek_sha256.clone());
+    if view.ek_sha256.is_some() {
+        let said = view.ek_certificate.as_ref().unwrap_or(&EkCertificate::Absent);
+        let weaker =
+            if said.is_verified() { "" } else { " (believed since its first approved recovery: weaker)" };
+        add("TPM maker", Some(format!("certificate {said}{weaker}")));
+    }
     add("certificate", view.certificate_serial.clone());
     add("pairing code", view.pairing_code.clone());
     add("drills", view.drill_safe.then(|| "may be drilled".to_owned()));

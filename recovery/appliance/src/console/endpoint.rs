@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use recovery_protocol::{
     agent::Firmware,
     job::{HoldReason, JobState},
-    operator::{EndpointState, EndpointView, JobView, Mode},
+    operator::{EkCertificate, EndpointState, EndpointView, JobView, Mode},
 };
 
 use super::{
@@ -164,6 +164,17 @@ pub fn confirm(view: &EndpointView) -> Markup {
     }
 }
 
+/// Who vouches for the TPM, and what it means when nobody does.
+fn maker(certificate: Option<&EkCertificate>) -> String {
+    let said = certificate.unwrap_or(&EkCertificate::Absent);
+    match said.is_verified() {
+        true => said.to_string(),
+        false => format!(
+            "certificate {said}. The TPM is believed since its first approved recovery: a weaker proof than its maker's."
+        ),
+    }
+}
+
 fn facts(view: &EndpointView) -> Markup {
     html! {
         details class="card facts" id="facts" {
@@ -172,6 +183,9 @@ fn facts(view: &EndpointView) -> Markup {
                 dt { "Ethernet" } dd { @for mac in &view.macs { code { (mac) } " " } }
                 dt { "TPM" } dd {
                     @match &view.ek_sha256 { Some(ek) => { code class="long" { (ek) } } None => { "none on record" } }
+                }
+                @if view.ek_sha256.is_some() {
+                    dt { "TPM's maker" } dd { (maker(view.ek_certificate.as_ref())) }
                 }
                 dt { "Certificate" } dd {
                     @match &view.certificate_serial { Some(serial) => { code class="long" { (serial) } } None => { "not enrolled" } }

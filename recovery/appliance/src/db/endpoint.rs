@@ -3,7 +3,7 @@
 use recovery_protocol::{
     EndpointId, MacAddr,
     agent::Inventory,
-    operator::{Chain, EndpointState, Power},
+    operator::{Chain, EkCertificate, EndpointState, Power},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, sqlite::SqliteRow};
@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub inventory: Option<Inventory>,
     /// Pinned EK: SHA-256 of its SPKI, lower-case hex.
     pub ek_sha256: Option<String>,
+    /// What the maker's certificate of that key told at its last accepted proof.
+    pub ek_certificate: Option<EkCertificate>,
     /// Firmware measurements on record: JSON of the verifier's own form.
     pub baseline: Option<serde_json::Value>,
     /// The pairing it shows, while a person must confirm it.
@@ -75,6 +77,7 @@ fn of(row: &SqliteRow) -> Result<Endpoint, DbError> {
         record: json(row, "record")?,
         inventory: json_opt(row, "inventory")?,
         ek_sha256: row.try_get("ek_sha256")?,
+        ek_certificate: json_opt(row, "ek_certificate")?,
         baseline: json_opt(row, "baseline")?,
         pairing: json_opt(row, "pairing")?,
         refusal: row.try_get("refusal")?,
@@ -128,9 +131,9 @@ pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>,
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
-         generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO UPDATE SET \
+         generation, ek_certificate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
-         seen = $9, proven = $10, generation = $11",
+         seen = $9, proven = $10, generation = $11, ek_certificate = $12",
     )
     .bind(e.id.as_str())
     .bind(name("state", &e.state)?)
@@ -143,6 +146,7 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(e.seen.map(sql))
     .bind(e.proven.map(sql))
     .bind(sql(e.generation))
+    .bind(e.ek_certificate.as_ref().map(|c| text("ek_certificate", c)).transpose()?)
     .execute(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1")

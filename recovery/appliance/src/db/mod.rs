@@ -44,7 +44,10 @@ pub type Conn = SqliteConnection;
 pub type Tx = Transaction<'static, Sqlite>;
 
 /// Numbered migrations, in order; a shipped one is never changed.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001_first.sql")),
+    (2, include_str!("../../migrations/0002_ek_certificate.sql")),
+];
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]

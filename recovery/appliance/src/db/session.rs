@@ -2,7 +2,8 @@
 
 use recovery_protocol::{
     EndpointId, JobId,
-    agent::{Base64, BootedAs},
+    agent::{Base64, BootedAs, DiskFacts},
+    operator::EkCertificate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,12 @@ pub struct Record {
     pub reset_count: Option<u32>,
     /// Restored system: it showed its job's enrolment ticket.
     pub ticket: bool,
+    /// The disks that the endpoint named when this session began: its own word once it is accepted, a claim until then.
+    #[serde(default)]
+    pub disks: Vec<DiskFacts>,
+    /// What the maker's certificate of the EK told when this session began.
+    #[serde(default)]
+    pub ek_certificate: Option<EkCertificate>,
 }
 
 /// One session by the hash of its name.

@@ -350,6 +350,7 @@ impl JournalTx<'_> {
                     let ek_sha256 = endpoint.as_mut().and_then(|e| e.ek_sha256.take());
                     if let Some(endpoint) = &mut endpoint {
                         endpoint.baseline = None;
+                        endpoint.ek_certificate = None;
                     }
                     self.note_job("identity.forgotten", "appliance", job, json!({ "ek_sha256": ek_sha256 }))
                         .await?;

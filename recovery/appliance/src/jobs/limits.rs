@@ -103,8 +103,10 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::AgentFailed
         | HoldReason::ApplianceFailed => RetryClass::Semantic,
         HoldReason::IdentityChanged
+        | HoldReason::EkNotCertified
         | HoldReason::RecoverySystemNotProven
         | HoldReason::FirmwareChanged
+        | HoldReason::SecureBootOff
         | HoldReason::ManifestRefused
         | HoldReason::ChunkCorrupt
         | HoldReason::GoldenNotProven

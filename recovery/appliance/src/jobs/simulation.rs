@@ -280,6 +280,7 @@ impl Site {
             record,
             inventory: None,
             ek_sha256: None,
+            ek_certificate: None,
             baseline: None,
             pairing: None,
             refusal: None,

@@ -82,6 +82,7 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
         record,
         inventory,
         ek_sha256: None,
+        ek_certificate: None,
         baseline: None,
         pairing: None,
         refusal: None,

@@ -212,3 +212,18 @@ async fn the_same_facts_change_nothing_another_disk_is_taken_and_other_facts_con
     assert_eq!(endpoint.record.disk_serial.as_deref(), Some("S2"));
     assert_eq!(bench.evidence(None).await.iter().filter(|kind| *kind == "order.disk").count(), 2);
 }
+
+#[tokio::test]
+async fn an_image_on_which_no_ticket_can_be_placed_is_refused_before_a_job_begins() {
+    let (bench, _) = bench("mode = \"auto\"").await;
+    let config = &bench.journal.config;
+    // A disk that boots by BIOS, at most: no partition table, no EFI system partition.
+    let (scratch, bios) = (bench.data.path(), vec![7; 4 << 20]);
+    crate::testing::signed_image(&bios, "hmi-panel", scratch, &config.image_store(), &config.trust_root());
+    let refused = bench.service.recover(&Actor::operator("anna"), &id(1), Default::default()).await;
+    let problem = refused.unwrap_err();
+    assert_eq!(problem.code, "image-without-esp");
+    assert!(problem.detail.contains("add one to the image"), "{}", problem.detail);
+    assert!(observed(&integrity(&bench, 2, "a").await, "no EFI system partition"));
+    assert_eq!(bench.service.jobs(None).await.unwrap(), []);
+}

@@ -30,6 +30,7 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         group: endpoint.record.group,
         macs: endpoint.record.macs,
         ek_sha256: endpoint.ek_sha256,
+        ek_certificate: endpoint.ek_certificate,
         drill_safe: endpoint.record.drill_safe,
         inventory: endpoint.inventory,
         pairing_code: endpoint.pairing.map(|pairing| pairing.code),

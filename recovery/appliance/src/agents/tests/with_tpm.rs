@@ -1,13 +1,17 @@
 //! The agent API with a TPM on paper: it signs the logs of real boots, and lies where a test says so. It cannot open our
 //! credentials, so a test tells it the secret by the back door; that a real TPM opens them is tested with the agent.
 
+use images::manifest::header::Need;
 use recovery_protocol::{
     agent::{Base64, CertifiedKey, Challenge, EnrolOrder, Proof, ProofReply, TpmIdentity},
-    tpm::{ALG_SHA256, Attest, Attested, ClockInfo, EccPublic, Point, Sha256},
+    tpm::{ALG_SHA256, Attest, Attested, ClockInfo, EccPublic, EventType, Point, Sha256},
 };
 
 use super::*;
-use crate::attest::tests::paper::{self, Boot, PaperTpm};
+use crate::attest::tests::{
+    maker::Maker,
+    paper::{self, Boot, PaperTpm},
+};
 
 const SECRET: &[u8] = b"what the TPM found inside";
 const AUTO: &str = "[groups.default]\nmode = \"auto\"\ncool_down_s = 0\n";
@@ -16,19 +20,21 @@ const AUTO: &str = "[groups.default]\nmode = \"auto\"\ncool_down_s = 0\n";
 struct Tpm {
     paper: PaperTpm,
     ek: EccPublic,
+    certificate: Option<Vec<u8>>,
     resets: u32,
 }
 
 impl Tpm {
     fn new() -> Self {
         let ek = EccPublic { unique: PaperTpm::new().ak.unique, ..EccPublic::ek_template() };
-        Self { paper: PaperTpm::new(), ek, resets: 7 }
+        Self { paper: PaperTpm::new(), ek, certificate: None, resets: 7 }
     }
 
     fn identity(&self) -> TpmIdentity {
         TpmIdentity {
             ek_public: Base64(self.ek.to_bytes()),
-            ek_certificate: None,
+            ek_certificate: self.certificate.clone().map(Base64),
+            ek_certificate_chain: Base64::default(),
             ak_public: Base64(self.paper.ak.to_bytes()),
         }
     }
@@ -87,8 +93,11 @@ fn tls_key() -> rcgen::KeyPair {
 
 impl Site {
     async fn with_tpm(more: &str) -> Self {
-        let recovery = Expectations::one(paper::recovery().measurements);
-        Self::of(more, paper::golden().measurements, recovery).await
+        let recovery = Expectations::one(paper::recovery().measurements)
+            .with_handed_back(paper::measurement(4, "snponly", Need::Optional));
+        // The image knows nothing of the network boot programs of whoever restores it.
+        let golden = paper::golden().measurements.into_iter().filter(|m| m.need != Need::Optional);
+        Self::of(more, golden.collect(), recovery).await
     }
 
     /// Hello; the challenge, with its secret replaced by one that the paper TPM knows.
@@ -181,6 +190,7 @@ async fn an_endpoint_with_a_tpm_is_pinned_restored_proven_and_enrolled() {
     assert!(endpoint.proven_unix_ms.is_some());
     let kinds = site.kinds().await;
     assert_eq!(kinds.iter().filter(|kind| *kind == "proof.quote").count(), 2);
+    assert_eq!(site.facts_of("proof.quote").await[1]["more"]["resets_since_recovery_system"], 1);
 
     // A second recovery revokes the first identity.
     site.recover().await;
@@ -296,4 +306,143 @@ async fn a_copied_ticket_is_refused_and_calls_a_person() {
     let refused = site.hello(&thief.hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await;
     assert_eq!(code(refused), "ticket-copied");
     assert!(site.held_for(HoldReason::TicketRefused).await);
+}
+
+/// The restored system after a network boot that loaded `program` and handed the boot back to the firmware.
+fn network_first(program: Sha256) -> Boot {
+    let mut boot = Boot::golden_plain();
+    let disk = boot.program(0);
+    let calling = boot.0.events[boot.find(4, "Calling")].clone();
+    let mut loaded = paper::event(4, EventType::BOOT_SERVICES_APPLICATION, b"a network boot program");
+    loaded.digest = program;
+    let back = paper::event(4, EventType::EFI_ACTION, b"Returning from EFI Application from Boot Option");
+    boot.0.events.splice(disk..disk, [loaded, back, calling]);
+    boot
+}
+
+#[tokio::test]
+async fn a_boot_that_asked_the_network_first_shows_our_program_and_no_other() {
+    for (program, proven) in [(paper::file_digest("snponly"), true), (Sha256::of(b"another loader"), false)] {
+        let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
+        site.recover().await;
+        let session = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+        let ticket = site.restore(&session).await;
+        tpm.resets += 1;
+        let reply = site.golden(&tpm, &ticket.secret, &network_first(program), &tls_key()).await;
+        match proven {
+            true => assert!(reply.is_ok(), "{reply:?}"),
+            false => {
+                let problem = reply.unwrap_err();
+                assert_eq!(problem.code, "golden-not-proven");
+                assert!(problem.detail.contains("not predicted"), "{}", problem.detail);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_predicts_nothing_is_not_proven_by_our_own_program() {
+    let ours = paper::measurement(4, "snponly", Need::Optional);
+    let recovery = Expectations::one(paper::recovery().measurements).with_handed_back(ours);
+    let (site, mut tpm) = (Site::of("", Vec::new(), recovery).await, Tpm::new());
+    site.recover().await;
+    let session = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+    let ticket = site.restore(&session).await;
+    tpm.resets += 1;
+    let problem = site.golden(&tpm, &ticket.secret, &Boot::golden_plain(), &tls_key()).await.unwrap_err();
+    assert!(problem.detail.contains("nothing is predicted"), "{}", problem.detail);
+}
+
+#[tokio::test]
+async fn a_blueprint_that_wants_secure_boot_gets_it_or_a_named_hold() {
+    let (site, tpm) = (Site::with_tpm("secure_boot = true\n").await, Tpm::new());
+    site.recover().await;
+    let problem = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap_err();
+    assert_eq!(problem.code, "secure-boot-off");
+    assert!(problem.remedy.contains("firmware's setup"), "{}", problem.remedy);
+    assert!(site.held_for(HoldReason::SecureBootOff).await);
+    let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
+    assert_eq!(endpoint.ek_sha256, None, "held before anything was pinned or written");
+}
+
+impl Site {
+    /// With one maker of TPMs whose word counts.
+    async fn with_maker(maker: &Maker, policy: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("maker.pem"), maker.pem()).unwrap();
+        let top = format!("tpm_roots_dir = \"{}\"\n", dir.path().display());
+        let recovery = Expectations::one(paper::recovery().measurements);
+        Self::configured(&top, policy, paper::golden().measurements, recovery).await
+    }
+
+    async fn press(&self) -> EndpointView {
+        self.service.endpoint(&"press-01".parse().unwrap()).await.unwrap()
+    }
+
+    async fn facts_of(&self, kind: &str) -> Vec<serde_json::Value> {
+        let lines = self.service.evidence_lines(None).await.unwrap();
+        let entry = |line: &String| -> Option<serde_json::Value> {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            Some(serde_json::from_str(line.get("text")?.as_str()?).unwrap())
+        };
+        lines.iter().filter_map(entry).filter(|e| e["kind"] == kind).map(|e| e["facts"].clone()).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_the_maker_says_of_a_tpm_is_shown_and_in_evidence() {
+    let (maker, stranger) = (Maker::new("Maker Root"), Maker::new("Nobody"));
+    for (by, is, rests_on) in [
+        (Some(&maker), "verified", "its maker's certificate"),
+        (Some(&stranger), "root_unknown", "first approved recovery: weaker"),
+        (None, "absent", "first approved recovery: weaker"),
+    ] {
+        let (site, mut tpm) = (Site::with_maker(&maker, "").await, Tpm::new());
+        tpm.certificate = by.map(|maker| maker.vouch(&tpm.ek));
+        site.recover().await;
+        site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+        let said = site.press().await.ek_certificate.unwrap();
+        assert_eq!(serde_json::to_value(&said).unwrap()["is"], is);
+        let facts = site.facts_of("proof.quote").await;
+        assert_eq!(facts[0]["ek_certificate"]["is"], is);
+        assert!(facts[0]["identity_rests_on"].as_str().unwrap().contains(rests_on), "{facts:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_a_maker_is_required_an_unknown_tpm_without_one_is_held() {
+    let (maker, stranger) = (Maker::new("Maker Root"), Maker::new("Nobody"));
+    let required = "ek_certificate = \"required\"\n";
+    for by in [Some(&stranger), None] {
+        let (site, mut tpm) = (Site::with_maker(&maker, required).await, Tpm::new());
+        tpm.certificate = by.map(|maker| maker.vouch(&tpm.ek));
+        let job = site.recover().await;
+        let problem = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap_err();
+        assert_eq!(problem.code, "ek-not-certified");
+        assert!(problem.remedy.contains("tpm_roots_dir"), "{}", problem.remedy);
+        assert!(site.held_for(HoldReason::EkNotCertified).await);
+        assert_eq!(site.press().await.ek_sha256, None, "nothing is pinned");
+        // Resumed with its maker's word, it goes on; and once it is on record, the record counts.
+        site.service.resume(&anna(), job.job, Decision::default()).await.unwrap();
+        site.runner.settle().await.unwrap();
+        tpm.certificate = Some(maker.vouch(&tpm.ek));
+        site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+        assert!(site.press().await.ek_certificate.unwrap().is_verified());
+        tpm.certificate = None;
+        site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_of_another_tpm_is_refused_and_holds_nothing() {
+    let maker = Maker::new("Maker Root");
+    let (site, mut tpm) = (Site::with_maker(&maker, "").await, Tpm::new());
+    tpm.certificate = Some(maker.vouch(&Tpm::new().ek));
+    let job = site.recover().await;
+    let refused = site.hello(&tpm.hello(BootedAs::RecoverySystem, None)).await;
+    assert_eq!(code(refused), "ek-certificate-foreign");
+    // A hello is anybody's: the refusal is written down, the job waits on.
+    let state = site.service.job(job.job).await.unwrap().state;
+    assert!(matches!(state, JobState::Working { .. }), "{state:?}");
+    assert_eq!(site.facts_of("refusal.agent").await[0]["code"], "ek-certificate-foreign");
 }

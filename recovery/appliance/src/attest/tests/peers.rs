@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use recovery_protocol::operator::{EkCertificate, TpmModel};
 use recovery_protocol::tpm::wire::{Reader, Writer};
 use recovery_protocol::tpm::{PcrMask, PcrValues};
 
@@ -226,4 +227,79 @@ fn a_certification_by_tpm2_tools_verifies_for_its_key_only() {
     assert!(matches!(refused, Err(CertifyError::Attributes { .. })), "an AK is no TLS key");
     let foreign = SwTpm::start().primary("tls", "");
     assert_eq!(verify_certify(&ak, &constant, &foreign, &attest, &signature), Err(CertifyError::OtherKey));
+}
+
+/// A maker of TPMs that is not ours: swtpm's, which issues from an authority below its root.
+struct SwtpmMaker(tempfile::TempDir);
+
+impl SwtpmMaker {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let config = format!(
+            "statedir = {}\nsigningkey = {}\nissuercert = {}\ncertserial = {}\n",
+            at(""),
+            at("key.pem"),
+            at("issuer.pem"),
+            at("serial")
+        );
+        fs::write(at("config"), config).unwrap();
+        fs::write(at("options"), "--platform-manufacturer A --platform-version 1 --platform-model B\n")
+            .unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// An EK certificate, as `swtpm_setup --create-ek-cert` has it made.
+    fn vouch(&self, ek: &EkPublic) -> Vec<u8> {
+        let point = hex::encode(&ek.spki_der()[27..]);
+        let (x, y) = point.split_at(64);
+        let run = Command::new("swtpm_localca")
+            .args(["--type", "ek", "--tpm2", "--vmid", "press-01", "--ek"])
+            .arg(format!("x={x},y={y},id=secp256r1"))
+            .args(["--tpm-spec-family", "2.0", "--tpm-spec-level", "0", "--tpm-spec-revision", "164"])
+            .args([
+                "--tpm-manufacturer",
+                "id:49465800",
+                "--tpm-model",
+                "swtpm",
+                "--tpm-version",
+                "id:20191023",
+            ])
+            .args(["--configfile", &self.path("config").display().to_string()])
+            .args(["--optsfile", &self.path("options").display().to_string()])
+            .args(["--dir", &self.0.path().display().to_string()])
+            .output()
+            .expect("swtpm-tools are installed");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        fs::read(self.path("ek.cert")).unwrap()
+    }
+}
+
+#[test]
+fn swtpms_own_maker_vouches_for_its_tpm_by_root_issuer_and_key() {
+    let (tpm, maker) = (SwTpm::start(), SwtpmMaker::new());
+    let ek = tpm.ek();
+    let certificate = maker.vouch(&ek);
+    let (root, issuer) = (
+        fs::read(maker.path("swtpm-localca-rootca-cert.pem")).unwrap(),
+        fs::read(maker.path("issuer.pem")).unwrap(),
+    );
+    let chain = x509_parser::pem::parse_x509_pem(&issuer).unwrap().1.contents;
+    let mut roots = MakerRoots::default();
+    assert_eq!(roots.add(&root), Ok(1));
+    let model = TpmModel { manufacturer: "IFX".into(), model: "swtpm".into(), version: "id:20191023".into() };
+    let by = |chain: &[u8], roots: &MakerRoots| maker_of(&ek, Some(&certificate), chain, roots).unwrap();
+    let verified = EkCertificate::Verified { root: "CN=swtpm-localca-rootca".into(), tpm: model.clone() };
+    assert_eq!(by(&chain, &roots), verified);
+    let unknown = EkCertificate::RootUnknown { issuer: "CN=swtpm-localca".into(), tpm: model };
+    assert_eq!(by(&[], &roots), unknown, "the issuer between them is missing");
+    assert_eq!(by(&chain, &MakerRoots::default()), unknown);
+    assert_eq!(roots.add(&issuer), Ok(1));
+    assert!(by(&[], &roots).is_verified(), "or trusted itself");
+    let other = SwTpm::start().ek();
+    assert!(matches!(maker_of(&other, Some(&certificate), &chain, &roots), Err(MakerError::OtherKey { .. })));
 }

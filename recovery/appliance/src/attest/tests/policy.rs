@@ -158,7 +158,21 @@ fn another_command_line_is_told_whatever_its_label() {
 fn secure_boot_is_what_firmware_measured_and_no_more() {
     let required = BootExpectation { require_secure_boot: true, ..golden() };
     assert!(verdict(&Boot::golden_secure_boot(), &required).passed());
-    assert_eq!(kinds(&verdict(&Boot::golden_plain(), &required).findings), ["off"]);
+    let off = verdict(&Boot::golden_plain(), &required);
+    assert_eq!(kinds(&off.findings), ["off"]);
+    assert!(off.only_secure_boot_off() && !off.only_firmware_changed());
+    // Switched off since the baseline was recorded: still that, and nothing graver may hide behind it.
+    let mut recorded = off.firmware.clone();
+    recorded.pcr7_config = verdict(&Boot::golden_secure_boot(), &golden()).firmware.pcr7_config;
+    let since = |firmware| BootExpectation { firmware: Some(firmware), ..required.clone() };
+    let off = verdict(&Boot::golden_plain(), &since(recorded.clone()));
+    assert_eq!(kinds(&off.findings), ["off", "firmware"]);
+    assert!(off.only_secure_boot_off() && !off.only_firmware_changed());
+    recorded.pcr0 = Sha256::ZERO;
+    assert!(!verdict(&Boot::golden_plain(), &since(recorded)).only_secure_boot_off());
+    let mut extra = Boot::golden_plain();
+    extra.0.events.push(event(9, EventType::IPL, b"/evil.img"));
+    assert!(!verdict(&extra, &required).only_secure_boot_off());
 
     let on = Boot::golden_secure_boot();
     let variable = on.0.events[on.find(7, "")].clone();
