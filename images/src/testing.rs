@@ -131,3 +131,12 @@ pub(crate) fn bytes_of(target: &dyn RestoreTarget) -> Vec<u8> {
     target.read_at(0, &mut bytes).unwrap();
     bytes
 }
+
+/// A peer program or file of Debian's is not here. In CI that is a failure; elsewhere the test says loudly what it leaves out.
+pub fn not_looked_at(peer: &str, package: &str) {
+    use std::io::Write as _;
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    assert!(!ci, "{peer} is not here, and in CI nothing is left out: apt-get install {package}");
+    // Not by `eprintln`, which the test runner keeps to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "\nNOT LOOKED AT: {peer} is not here (apt-get install {package})");
+}

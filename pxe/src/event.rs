@@ -228,6 +228,46 @@ pub enum Refusal {
     OffLink,
 }
 
+impl Refusal {
+    /// Its stable name, for counters and the evidence log.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::NoTicket => "no-ticket",
+            Refusal::Muted => "muted",
+            Refusal::Observing => "observing",
+            Refusal::UnknownClient => "unknown-client",
+            Refusal::NoLoader(_) => "no-loader",
+            Refusal::NotBoot => "not-boot",
+            Refusal::OtherServer => "other-server",
+            Refusal::MessageType(_) => "message-type",
+            Refusal::PoolEmpty => "pool-empty",
+            Refusal::NotLeased => "not-leased",
+            Refusal::Encode(_) => "not-encodable",
+            Refusal::NotFound(_) => "not-found",
+            Refusal::Unsupported(_) => "unsupported",
+            Refusal::Busy(_) => "busy",
+            Refusal::OffLink => "off-link",
+        }
+    }
+
+    /// Whether a healthy network is full of it: other people's DHCP, and files that loaders only try.
+    #[must_use]
+    pub fn is_ordinary(&self) -> bool {
+        matches!(
+            self,
+            Refusal::Muted
+                | Refusal::Observing
+                | Refusal::NotBoot
+                | Refusal::OtherServer
+                | Refusal::MessageType(_)
+                | Refusal::NotLeased
+                | Refusal::NotFound(_)
+        )
+    }
+}
+
 /// Shortens and cleans text that came from outside, for events and logs.
 pub(crate) fn clean(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(&raw[..raw.len().min(128)]);

@@ -25,6 +25,19 @@ pub enum Stage {
     Http,
 }
 
+impl Stage {
+    /// The protocol that it belongs to, as counters and the evidence log name it.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Stage::Discover | Stage::Request | Stage::BootServer => "dhcp",
+            Stage::RouterSolicit => "ndp",
+            Stage::Tftp => "tftp",
+            Stage::Http => "http",
+        }
+    }
+}
+
 /// One question to the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootRequest {

@@ -14,6 +14,7 @@ use crate::artefact::Artefact;
 use crate::client::Mac;
 use crate::dhcp::loader::Loaders;
 use crate::event::{Abort, BootEvent, Refusal};
+use crate::policy::Stage;
 use crate::policy::{BootDecision, BootRequest, Chain};
 use crate::script;
 
@@ -331,6 +332,19 @@ async fn malformed_http_ends_the_connection_and_nothing_else() {
             raw.is_empty() || raw.starts_with(b"HTTP/1.1 4") || raw.starts_with(b"HTTP/1.1 505"),
             "{bad:?}"
         );
+    }
+    let told = |bench: &Bench| {
+        let events = bench.events.lock().expect("lock");
+        let malformed = |e: &&BootEvent| {
+            matches!(
+                e,
+                BootEvent::Refused { stage: Stage::Http, peer: Some(_), reason: Refusal::Malformed(_), .. }
+            )
+        };
+        events.iter().filter(malformed).count()
+    };
+    while told(&bench) < 4 {
+        tokio::task::yield_now().await;
     }
     let (head, _) = bench.get("/recovery.efi", "").await;
     assert!(head.starts_with("HTTP/1.1 200 "));

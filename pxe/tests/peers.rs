@@ -8,11 +8,12 @@
 //! A test runs itself again inside `unshare`, so that it needs no root and cannot disturb the machine's network.
 //! Needs the Debian packages util-linux, iproute2, atftp, tftp-hpa and curl.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use pxe::config::FullDhcp;
@@ -191,6 +192,56 @@ fn c11_an_endpoint_with_a_ticket_learns_at_once_that_there_is_no_ipv6_router() -
             "no router, no flags, no prefix: {packet:?}"
         );
         ensure!(!more, "the stranger was answered too");
+        Ok(())
+    })
+}
+
+#[test]
+fn malformed_packets_of_every_protocol_are_told_by_name_and_hurt_nobody() -> Result<()> {
+    story("malformed_packets_of_every_protocol_are_told_by_name_and_hurt_nobody", |plant| {
+        plant.on_endpoint(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            for bad in [&b""[..], &[1, 1, 6, 0], &[0xff; 300], &discover()[..239]] {
+                socket.send_to(bad, (US, 67))?;
+            }
+            for bad in [&b""[..], b"\0\x09", b"\0\x01name", &[0; 513], b"\0\x02up\0octet\0"] {
+                socket.send_to(bad, (US, 69))?;
+            }
+            for bad in [&b"\x16\x03\x01\x02\0\x01\0\r\n\r\n"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
+                let mut stream = std::net::TcpStream::connect((US, 80))?;
+                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+                stream.write_all(bad)?;
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            Ok(())
+        })?;
+        let told = |stage: &str, code: &str| {
+            let refused = |event: &&BootEvent| {
+                matches!(event, BootEvent::Refused { stage: at, reason, peer: Some(_), .. }
+                    if at.protocol() == stage && reason.code() == code)
+            };
+            plant.events().iter().filter(refused).count()
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        let wanted = [
+            ("dhcp", "malformed", 4),
+            ("tftp", "malformed", 4),
+            ("tftp", "unsupported", 1),
+            ("http", "malformed", 3),
+        ];
+        for (stage, code, count) in wanted {
+            while told(stage, code) < count && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            ensure!(
+                told(stage, code) == count,
+                "{stage} {code}: {}: {:#?}",
+                told(stage, code),
+                plant.events()
+            );
+        }
+        plant.endpoint("curl", ["-sSf", "-o", "got", "http://10.77.0.1/recovery.efi"])?;
+        ensure!(plant.fetched("got")? == program());
         Ok(())
     })
 }

@@ -14,6 +14,7 @@
 mod drill;
 mod lab;
 mod recovery;
+mod refusals;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -58,7 +59,7 @@ enum Length {
 /// Where the site of a run is.
 const SITE: &str = "site";
 
-const CHAPTERS: &[&[Story]] = &[lab::STORIES, recovery::STORIES, drill::STORIES];
+const CHAPTERS: &[&[Story]] = &[lab::STORIES, recovery::STORIES, refusals::STORIES, drill::STORIES];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -293,19 +293,11 @@ fn first_packet_s(serial: &Log) -> Result<f64> {
 
 /// The evidence entries of a job, one line each.
 fn evidence(appliance: &Appliance, job: &JobView) -> Result<String> {
-    use recovery_protocol::evidence::{Entry, Line};
-    let text = appliance.site().say(&["evidence", "export"])?;
     let mut lines = Vec::new();
-    for line in text.lines() {
-        if let Line::Entry { text, .. } = serde_json::from_str(line)? {
-            let entry: Entry = serde_json::from_str(&text)?;
-            if entry.job != Some(job.job) {
-                continue;
-            }
-            let facts = serde_json::to_string(&entry.facts)?;
-            let facts: String = facts.chars().take(100).collect();
-            lines.push(format!("  {:>4} {:<28} {:<18} {facts}", entry.seq, entry.kind, entry.actor));
-        }
+    for entry in appliance.evidence()?.iter().filter(|entry| entry.job == Some(job.job)) {
+        let facts = serde_json::to_string(&entry.facts)?;
+        let facts: String = facts.chars().take(100).collect();
+        lines.push(format!("  {:>4} {:<28} {:<18} {facts}", entry.seq, entry.kind, entry.actor));
     }
     Ok(lines.join("\n"))
 }

@@ -12,6 +12,7 @@
 //! fresh variables. The endpoint knows nothing of the appliance.
 
 use std::fs;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ use crate::swtpm::Tpm;
 
 /// Seconds that QEMU may take to connect its monitor. It does so before the firmware runs; a loaded computer needs a few seconds.
 const MONITOR_LIMIT_S: i64 = 30;
+/// Bytes of each further disk.
+const MORE_DISK_LEN: u64 = 64 << 20;
 
 /// What is on a new endpoint's disk.
 #[derive(Debug, Clone)]
@@ -91,6 +94,9 @@ impl Endpoint {
             tap: plant.tap()?,
         };
         write_disk(&wiring.disk, content)?;
+        for file in wiring.more_disks(&spec) {
+            write_disk(&file, &Content::Blank(MORE_DISK_LEN))?;
+        }
         let shared = Shared {
             tpm: Tpm::make(dir.join("tpm"))?,
             serial: Log::new(dir.join("serial.log"))?,
@@ -119,6 +125,25 @@ impl Endpoint {
     #[must_use]
     pub fn disk(&self) -> &Path {
         &self.shared.wiring.disk
+    }
+
+    /// SHA-256 over every byte of all its disks: equal as long as nobody wrote.
+    ///
+    /// # Errors
+    /// When a disk cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut buffer = vec![0; 1 << 20];
+        for path in [self.disk().to_owned()].into_iter().chain(self.shared.wiring.more_disks(self.spec())) {
+            let mut file = fs::File::open(&path)?;
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => break,
+                    length => context.update(&buffer[..length]),
+                }
+            }
+        }
+        Ok(hex::encode(context.finish()))
     }
 
     /// The plant's end of its network cable.

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::plant::APPLIANCE;
+
 /// What the board runs before the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Firmware {
@@ -78,6 +80,10 @@ pub struct Spec {
     pub firmware: Firmware,
     /// How its disk is attached.
     pub bus: DiskBus,
+    /// Serial numbers of more disks, blank and on SATA.
+    pub more_disks: Vec<String>,
+    /// The boot kit whose recovery system it starts without any network boot, as from a recovery stick.
+    pub stick: Option<PathBuf>,
     /// Its network adapter.
     pub nic: Nic,
     /// Memory in MiB.
@@ -98,6 +104,8 @@ impl Spec {
             name: format!("press-{number:02}"),
             firmware: Firmware::Ovmf,
             bus: DiskBus::Nvme,
+            more_disks: Vec::new(),
+            stick: None,
             nic: Nic::Virtio,
             memory_mib: 1024,
             cpus: 2,
@@ -146,6 +154,13 @@ pub struct Wiring {
     pub tap: String,
 }
 
+impl Wiring {
+    /// The files of the further disks, in order.
+    pub fn more_disks(&self, spec: &Spec) -> impl Iterator<Item = PathBuf> {
+        (1..=spec.more_disks.len()).map(|at| self.disk.with_file_name(format!("disk-{at}.raw")))
+    }
+}
+
 /// QEMU's arguments for this board. The serial line is standard output; the process connects to `wiring.monitor`.
 #[must_use]
 pub fn arguments(spec: &Spec, wiring: &Wiring, order: BootOrder) -> Vec<OsString> {
@@ -181,6 +196,11 @@ pub fn arguments(spec: &Spec, wiring: &Wiring, order: BootOrder) -> Vec<OsString
     words.pair("-device", "tpm-tis,tpmdev=tpm0");
     disk(&mut words, spec, wiring, order);
     network(&mut words, spec, wiring, order);
+    if let Some(kit) = &spec.stick {
+        words.pair("-kernel", kit.join("vmlinuz"));
+        words.pair("-initrd", kit.join("initrd.img"));
+        words.pair("-append", format!("console=ttyS0,115200 gs.appliance={APPLIANCE}:8443 panic=60"));
+    }
     words.0
 }
 
@@ -213,6 +233,12 @@ fn disk(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {
         DiskBus::Virtio => {
             words.pair("-device", format!("virtio-blk-pci,drive=disk,bootindex={index},serial={serial}"));
         }
+    }
+    // Port 0 is the first disk's, where that is on SATA.
+    for (at, (serial, file)) in (1..).zip(spec.more_disks.iter().zip(wiring.more_disks(spec))) {
+        let drive = format!("if=none,id=disk{at},format=raw,cache=unsafe,file={}", file.display());
+        words.pair("-drive", drive);
+        words.pair("-device", format!("ide-hd,drive=disk{at},bus=ide.{at},serial={serial}"));
     }
 }
 
@@ -361,6 +387,14 @@ mod tests {
         let line = line(&spec, BootOrder::DiskFirst);
         assert!(line.contains("smm=on") && line.contains("property=secure,value=on"), "{line}");
         assert!(spec.firmware.flash().unwrap().1.ends_with("OVMF_VARS_4M.ms.fd"));
+    }
+
+    #[test]
+    fn twins_have_one_serial_number_and_files_of_their_own() {
+        let spec = Spec { more_disks: vec!["TWIN".to_owned(), "TWIN".to_owned()], ..Spec::press(1) };
+        let line = line(&spec, BootOrder::DiskFirst);
+        assert_eq!(line.matches("serial=TWIN").count(), 2, "{line}");
+        assert!(line.contains("file=/lab/disk-1.raw") && line.contains("file=/lab/disk-2.raw"), "{line}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use recovery_protocol::evidence::{Entry, Line};
 use recovery_protocol::operator::{EndpointView, JobView};
 use serde::de::DeserializeOwned;
 
@@ -223,6 +224,17 @@ confirm_url = "http://127.0.0.1:{port}/confirm"
     }
 }
 
+/// What stands on record of an endpoint beside its name, its address and its power.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Record<'a> {
+    /// It may be drilled.
+    pub drill_safe: bool,
+    /// Another blueprint than that of [`IMAGE`].
+    pub blueprint: Option<&'a str>,
+    /// The serial number of its disk.
+    pub disk_serial: Option<&'a str>,
+}
+
 /// A running appliance.
 #[derive(Debug)]
 pub struct Appliance {
@@ -255,10 +267,22 @@ impl Appliance {
     /// # Errors
     /// When the appliance refuses it.
     pub fn add(&self, endpoint: &Endpoint, power: Option<&Bmc>, drill_safe: bool) -> Result<()> {
+        self.put(endpoint, power, &Record { drill_safe, ..Record::default() })
+    }
+
+    /// Puts an endpoint and its BMC on record; said again, it may name another disk.
+    ///
+    /// # Errors
+    /// When the appliance refuses it.
+    pub fn put(&self, endpoint: &Endpoint, power: Option<&Bmc>, record: &Record<'_>) -> Result<()> {
         let spec = endpoint.spec();
         let mac = spec.mac_text();
+        let blueprint = record.blueprint.unwrap_or(IMAGE);
         let mut words =
-            vec!["endpoint", "add", &spec.name, "--mac", &mac, "--blueprint", IMAGE, "--group", "line"];
+            vec!["endpoint", "add", &spec.name, "--mac", &mac, "--blueprint", blueprint, "--group", "line"];
+        if let Some(serial) = record.disk_serial {
+            words.extend(["--disk-serial", serial]);
+        }
         let (host, password_file);
         if let Some(bmc) = power {
             host = bmc.address().to_string();
@@ -270,10 +294,24 @@ impl Appliance {
         if spec.firmware == Firmware::OvmfSecureBoot {
             words.extend(["--chain", "shim"]);
         }
-        if drill_safe {
+        if record.drill_safe {
             words.push("--drill-safe");
         }
         self.site.say(&words).map(drop)
+    }
+
+    /// The evidence log, oldest entry first.
+    ///
+    /// # Errors
+    /// When it cannot be exported or read.
+    pub fn evidence(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for line in self.site.say(&["evidence", "export"])?.lines() {
+            if let Line::Entry { text, .. } = serde_json::from_str(line)? {
+                entries.push(serde_json::from_str(&text)?);
+            }
+        }
+        Ok(entries)
     }
 
     /// One endpoint as the appliance sees it.

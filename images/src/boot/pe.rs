@@ -195,10 +195,16 @@ pub(crate) mod tests {
 
     #[test]
     fn signed_loaders_carry_the_digest_that_we_compute() {
-        // Debian's shim-signed and grub-efi-amd64-signed, where installed: the signature holds the digest it is about.
-        let paths =
-            ["/usr/lib/shim/shimx64.efi.signed", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"];
-        for file in paths.iter().filter_map(|path| std::fs::read(path).ok()) {
+        // The signature holds the digest it is about.
+        let loaders = [
+            ("/usr/lib/shim/shimx64.efi.signed", "shim-signed"),
+            ("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed", "grub-efi-amd64-signed"),
+        ];
+        for (path, package) in loaders {
+            let Ok(file) = std::fs::read(path) else {
+                crate::testing::not_looked_at(path, package);
+                continue;
+            };
             let digest = authenticode_sha256(&file).unwrap();
             let signatures = &file[file.len() - Layout::parse(&file).unwrap().certificates_len..];
             assert!(signatures.windows(32).any(|window| window == digest));

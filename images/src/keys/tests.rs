@@ -243,7 +243,7 @@ fn statements_do_not_roll_back_or_replay() {
 
 #[test]
 fn minisign_accepts_an_exported_signature() {
-    // The peer is Debian's `minisign`; without it the format is still checked against its specification below.
+    // The peer is Debian's `minisign`; the format is checked against its specification in any case.
     let key = SigningKey::generate().unwrap();
     let mut signed = image();
     key.sign_image(&mut signed).unwrap();
@@ -267,7 +267,12 @@ fn minisign_accepts_an_exported_signature() {
             .status()
             .map(|s| s.success())
     };
-    let Ok(accepted) = run() else { return };
+    let accepted = match run() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return crate::testing::not_looked_at("minisign", "minisign");
+        }
+        other => other.unwrap(),
+    };
     assert!(accepted);
     let mut altered = signed.header.clone();
     altered[40] ^= 1;

@@ -3,6 +3,7 @@
 //! The layout is in `images/DESIGN.md`, section "Signed manifest file". Signatures stand beside the header, not in
 //! it: people sign in turn, and the name of the image never changes by it.
 
+use super::header::Header;
 use super::{Manifest, ManifestError, codec, page};
 use crate::ImageId;
 use crate::wire::{Reader, Writer};
@@ -59,6 +60,11 @@ impl SignedManifest {
     /// The content, for tools that show or sign it. Nothing says that it may be trusted.
     pub fn parse(&self) -> Result<Manifest, ManifestError> {
         Manifest::from_parts(self.header.clone(), self.pages.clone())
+    }
+
+    /// The header alone, for lists: it may be whole where a page is not.
+    pub fn parse_header(&self) -> Result<Header, ManifestError> {
+        codec::decode(&self.header)
     }
 
     /// The file.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::respond::{file, refuse};
 use super::{Body, Handler, Peer};
 use crate::artefact::fold;
+use crate::client::Mac;
 use crate::event::{BootEvent, Fetcher, Refusal};
 use crate::gate::Gate;
 use crate::policy::Stage;
@@ -120,7 +121,7 @@ impl HttpPort {
             };
             let (gate, handler, stop) = (self.gate.clone(), self.handler.clone(), stop.clone());
             tasks.spawn(async move {
-                connection_task(stream, gate, handler, stop).await;
+                connection_task(stream, from, gate, handler, stop).await;
                 drop((place, permit));
             });
         }
@@ -135,11 +136,17 @@ impl HttpPort {
 
 async fn connection_task(
     stream: TcpStream,
+    from: SocketAddr,
     gate: Arc<Gate>,
     handler: Option<Handler>,
     stop: CancellationToken,
 ) {
-    if let Err(error) = connection(stream, gate, handler, stop).await {
+    if let Err(error) = connection(stream, gate.clone(), handler, stop).await {
+        if let Some(wrong) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+            let mac = mac_of(&gate, from);
+            let reason = Refusal::Malformed(wrong.to_string());
+            gate.tell(BootEvent::Refused { mac, peer: Some(from), stage: Stage::Http, reason });
+        }
         // Firmware hangs up with a reset as a rule; what it means for a file is told by the file's own event.
         tracing::debug!(error = %error, "connection ended");
     }
@@ -201,11 +208,16 @@ fn boot_file(gate: &Arc<Gate>, name: &str, request: &Request<Incoming>, peer: Pe
         }
         Err(reason) => {
             let response = refuse(StatusCode::FORBIDDEN, &reason.to_string());
-            let mac = gate.whois.lookup(from).map(|c| c.mac);
+            let mac = mac_of(gate, peer.remote);
             gate.tell(BootEvent::Refused { mac, peer: Some(peer.remote), stage: Stage::Http, reason });
             response
         }
     }
+}
+
+fn mac_of(gate: &Gate, peer: SocketAddr) -> Option<Mac> {
+    let IpAddr::V4(from) = peer.ip() else { return None };
+    gate.whois.lookup(from).map(|client| client.mac)
 }
 
 /// Decodes `%xx`; a malformed escape stays as it is and so matches no name.

@@ -16,7 +16,8 @@ const UNIT: &str = "usr/lib/systemd/system/groundstate-agent.service";
 const WANTED: &str = "etc/systemd/system/multi-user.target.wants/groundstate-agent.service";
 const NOTE: &str = "EFI/groundstate/agent.json";
 
-/// The network may come late; the agent waits for it itself.
+/// The network may come late; the agent waits for it itself. What it says of a refusal stands on the console, too: whoever is
+/// in front of the endpoint must be able to read it.
 const UNIT_TEXT: &str = "\
 [Unit]
 Description=Groundstate check-in: prove what booted, enrol
@@ -26,6 +27,7 @@ After=network.target local-fs.target
 [Service]
 Type=exec
 ExecStart=/usr/lib/groundstate/groundstate-agent check-in
+StandardError=journal+console
 Restart=always
 RestartSec=10
 StateDirectory=groundstate
@@ -94,7 +96,7 @@ mod tests {
         assert_eq!(fs::metadata(root.join(PROGRAM)).unwrap().permissions().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(root.join(WANTED)).unwrap(), Path::new("/").join(UNIT));
         let unit = fs::read_to_string(root.join(UNIT)).unwrap();
-        assert!(unit.contains(&format!("ExecStart=/{PROGRAM} check-in")));
+        assert!(unit.contains(&format!("ExecStart=/{PROGRAM} check-in\nStandardError=journal+console\n")));
         let note: serde_json::Value = serde_json::from_slice(&fs::read(esp.join(NOTE)).unwrap()).unwrap();
         assert_eq!(note["digest"], Digest::of(b"program").to_string());
     }

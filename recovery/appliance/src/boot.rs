@@ -6,17 +6,18 @@
 //!
 //! A firmware's address selects a ticket and proves nothing. Without a live ticket the answer is "local disk": that
 //! alone keeps a recovered endpoint from being recovered in a loop. What the boot layer reports is kept as the last
-//! sign of life of an endpoint's boot, counted, and logged.
+//! sign of life of an endpoint's boot, counted, and logged; what it refused is shown and goes into evidence ([`refused`]).
 //!
 //! It must never: issue or void a ticket (the job machine does), or answer for an endpoint that has none.
 
 mod kit;
 pub mod leases;
+pub mod refused;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -25,6 +26,7 @@ use pxe::{BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Mac};
 use recovery_protocol::{EndpointId, JobId, MacAddr, operator::Chain};
 
 pub use kit::{Kit, KitError};
+use refused::Refused;
 
 use crate::{
     clock::Clock,
@@ -91,6 +93,7 @@ pub struct BootDesk {
     clock: Arc<dyn Clock>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     seen: Mutex<HashMap<EndpointId, Seen>>,
+    refused: Mutex<Refused>,
     /// Bytes of boot files sent.
     pub sent_bytes: AtomicU64,
 }
@@ -107,8 +110,13 @@ pub struct Seen {
 impl BootDesk {
     /// A desk over these tickets.
     pub fn new(tickets: Arc<Tickets>, clock: Arc<dyn Clock>) -> Self {
-        let (counts, seen) = (Mutex::default(), Mutex::default());
-        Self { tickets, clock, counts, seen, sent_bytes: AtomicU64::new(0) }
+        let (counts, seen, refused) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { tickets, clock, counts, seen, refused, sent_bytes: AtomicU64::new(0) }
+    }
+
+    /// What was refused since the start.
+    pub fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last thing that an endpoint's firmware did, since the appliance started.
@@ -127,6 +135,7 @@ impl BootDesk {
         let at = self.clock.now_unix_ms();
         let Some(ticket) = mac.and_then(mac_addr).and_then(|mac| self.tickets.find(mac, at)) else { return };
         let what = what();
+        mac.and_then(mac_addr).into_iter().for_each(|mac| self.refused().forget(mac));
         tracing::info!(endpoint = %ticket.endpoint, job = %ticket.job, kind, what, "boot");
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(ticket.endpoint, Seen { at, what });
@@ -187,6 +196,8 @@ impl BootEvents for BootDesk {
             }
             BootEvent::Refused { mac, reason, peer, stage } => {
                 tracing::debug!(?mac, ?peer, ?stage, %reason, "boot request refused");
+                let at = self.clock.now_unix_ms();
+                self.refused().note(stage, &reason, mac.and_then(mac_addr), peer, at);
                 self.record("refused", mac, || format!("was refused: {reason}"));
             }
             BootEvent::ForeignDhcpServer { server, interface, client } => {

@@ -37,6 +37,7 @@ use crate::{
     boot::{
         BootDesk, Kit, KitError,
         leases::{self, LeaseWriter},
+        refused,
     },
     clock::{Clock, SystemClock},
     config::Config,
@@ -53,6 +54,7 @@ use crate::{
     live::Live,
     maker_roots::{self, MakerRootsError},
     power::Drivers,
+    refused_start,
     service::{Inner, Service},
     tls,
 };
@@ -187,6 +189,7 @@ impl Appliance {
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let journal =
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
+        refused_start::write_down(&config.data_dir, &journal).await?;
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
         let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock));
@@ -281,6 +284,7 @@ impl Appliance {
             rehearser,
             confirmations,
             lease_writer,
+            refusal_writer: refused::Writer::new(self.desk, Arc::clone(&self.journal)),
             service: self.service,
             journal: self.journal,
             listening,
@@ -321,7 +325,7 @@ impl Appliance {
             }
         };
         let desk = Arc::clone(&self.desk);
-        let files = Files::new(self.golden.clone(), Arc::clone(&self.frame_bytes));
+        let files = Files::new(self.golden.clone(), Arc::clone(&self.frame_bytes), desk.clone());
         let server = pxe::Server::bind(config, table, desk.clone(), desk)?
             .with_handler(files.handler())
             .with_leases(leases);
@@ -354,6 +358,7 @@ struct Bound {
     rehearser: Rehearser,
     confirmations: Confirmations,
     lease_writer: LeaseWriter,
+    refusal_writer: refused::Writer,
     service: Service,
     journal: Arc<Journal>,
     listening: Listening,
@@ -382,7 +387,8 @@ impl Bound {
         }
         let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);
         let (a, b, c, d) = (stop.clone(), stop.clone(), stop.clone(), stop.clone());
-        let lease_writer = self.lease_writer;
+        let e = stop.clone();
+        let (lease_writer, refusal_writer) = (self.lease_writer, self.refusal_writer);
         let service = self.service;
         tasks.spawn(async move {
             runner.run(a).await;
@@ -399,6 +405,10 @@ impl Bound {
         tasks.spawn(async move {
             lease_writer.run(d).await;
             "the writer of leases"
+        });
+        tasks.spawn(async move {
+            refusal_writer.run(e).await;
+            "the writer of refusals"
         });
         let ended = until_told(&mut tasks, &stop).await;
         self.journal.db.close().await;

@@ -10,8 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use images::{ImageId, KeyRing, Manifest, SignedTrustRoot, Store, StoreError, Verified, disk::ESP_TYPE};
-use recovery_protocol::operator::ImageView;
+use images::{
+    ImageId, KeyRing, Manifest, SignedTrustRoot, Store, StoreError, Verified, VerifyError, disk::ESP_TYPE,
+};
+use recovery_protocol::{job::HoldReason, operator::ImageView};
 
 use crate::config::Blueprint;
 
@@ -32,8 +34,8 @@ pub enum GoldenError {
         why: String,
     },
     /// The key ring refuses it.
-    #[error("{0}")]
-    Refused(#[from] images::VerifyError),
+    #[error("{}", with_cause(.0))]
+    Refused(#[from] VerifyError),
     /// Nothing of that name.
     #[error("no golden image `{wanted}` is in the store; import one with `groundstate image import`")]
     Missing {
@@ -49,9 +51,42 @@ pub enum GoldenError {
         /// Name and version.
         image: String,
     },
+    /// Nothing of that name, but something that cannot be read any more: it may be the one.
+    #[error("no golden image `{wanted}` can be read, and the store holds a damaged manifest: {why}")]
+    Damaged {
+        /// Name, and version where one is asked for.
+        wanted: String,
+        /// Which one, and how.
+        why: String,
+    },
     /// The reading task died.
     #[error("reading the image store was interrupted; try again")]
     Interrupted,
+}
+
+/// A refusal with what caused it, in one line.
+fn with_cause(error: &VerifyError) -> String {
+    match error {
+        VerifyError::Manifest { source, .. } => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}
+
+impl GoldenError {
+    /// Its place in the closed list.
+    #[must_use]
+    pub fn reason(&self) -> HoldReason {
+        match self {
+            Self::Refused(error) => error.into(),
+            Self::Store(StoreError::DamagedManifest { .. } | StoreError::Manifest(_))
+            | Self::Damaged { .. } => HoldReason::ManifestAltered,
+            Self::Store(_)
+            | Self::TrustRoot { .. }
+            | Self::Missing { .. }
+            | Self::NoWayHome { .. }
+            | Self::Interrupted => HoldReason::ImageNotTrusted,
+        }
+    }
 }
 
 /// The golden images of this appliance. Cheap to clone.
@@ -80,14 +115,14 @@ impl Golden {
         Ok(Self { store: Arc::new(Store::open(store)?), trust_root: trust_root.to_owned() })
     }
 
-    /// Every image with what the key ring says of it, by name and epoch.
+    /// Every image with what the key ring says of it, by name and epoch. One that was altered is there, too, and says so:
+    /// it takes no other image with it.
     ///
     /// # Errors
     /// [`GoldenError`].
     pub async fn list(&self) -> Result<Vec<ImageView>, GoldenError> {
         self.blocking(|golden| {
-            let mut views =
-                golden.store.list()?.into_iter().map(|id| golden.view(id)).collect::<Result<Vec<_>, _>>()?;
+            let mut views = golden.store.list()?.into_iter().map(|id| golden.view(id)).collect::<Vec<_>>();
             views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
             Ok(views)
         })
@@ -98,8 +133,8 @@ impl Golden {
     /// epoch. If none is trusted, the newest: the job then stops at its check, with the reason.
     ///
     /// # Errors
-    /// [`GoldenError::Missing`] where nothing has the name, [`GoldenError::NoWayHome`] before anything is begun that could
-    /// not end.
+    /// [`GoldenError::Missing`] where nothing has the name; [`GoldenError::Damaged`] where what had it may be unreadable;
+    /// [`GoldenError::NoWayHome`] before anything is begun that could not end.
     pub async fn choose(&self, blueprint: &Blueprint) -> Result<Choice, GoldenError> {
         let fits = |view: &ImageView| {
             view.name == blueprint.image
@@ -109,8 +144,13 @@ impl Golden {
             Some(version) => format!("{} {version}", blueprint.image),
             None => blueprint.image.clone(),
         };
-        let best = self.list().await?.into_iter().filter(fits).max_by_key(|view| (view.trusted, view.epoch));
-        let best = best.ok_or_else(|| GoldenError::Missing { wanted: wanted() })?;
+        let all = self.list().await?;
+        let damaged = all.iter().find(|view| view.name.is_empty()).map(|view| view.why_not.clone());
+        let best = all.into_iter().filter(fits).max_by_key(|view| (view.trusted, view.epoch));
+        let best = best.ok_or_else(|| match damaged {
+            Some(why) => GoldenError::Damaged { wanted: wanted(), why },
+            None => GoldenError::Missing { wanted: wanted() },
+        })?;
         let choice = Choice { image: best.image, name: format!("{} {}", best.name, best.version) };
         if self.has_esp(best.image).await? {
             Ok(choice)
@@ -121,8 +161,8 @@ impl Golden {
 
     async fn has_esp(&self, image: ImageId) -> Result<bool, GoldenError> {
         self.blocking(move |golden| {
-            let manifest = golden.store.get_manifest(&image)?.parse().map_err(StoreError::from)?;
-            Ok(manifest.header().table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE))
+            let header = golden.store.get_manifest(&image)?.parse_header().map_err(StoreError::from)?;
+            Ok(header.table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE))
         })
         .await
     }
@@ -150,20 +190,13 @@ impl Golden {
         KeyRing::pin(root).map_err(|e| wrong(e.to_string()))
     }
 
-    fn view(&self, image: ImageId) -> Result<ImageView, GoldenError> {
-        let signed = self.store.get_manifest(&image)?;
-        let manifest = signed.parse().map_err(StoreError::from)?;
-        let verdict = self.ring().and_then(|ring| Ok(ring.verify(signed)?));
-        let identity = &manifest.header().identity;
-        Ok(ImageView {
-            image,
-            name: identity.name.clone(),
-            version: identity.version.clone(),
-            epoch: identity.epoch,
-            disk_bytes: manifest.header().disk.size,
-            trusted: verdict.is_ok(),
-            why_not: verdict.err().map(|e| e.to_string()).unwrap_or_default(),
-        })
+    fn view(&self, image: ImageId) -> ImageView {
+        let signed = self.store.get_manifest(&image);
+        // The header may be whole where the pages are not: then the image has its name still.
+        let header = signed.as_ref().ok().and_then(|signed| signed.parse_header().ok());
+        let verdict =
+            signed.map_err(GoldenError::from).and_then(|signed| Ok(self.ring()?.verify(signed)?)).map(drop);
+        ImageView::new(image, header.as_ref(), verdict.err().map(|error| error.to_string()))
     }
 
     async fn blocking<T: Send + 'static>(
@@ -172,5 +205,94 @@ impl Golden {
     ) -> Result<T, GoldenError> {
         let golden = self.clone();
         tokio::task::spawn_blocking(move || work(&golden)).await.map_err(|_| GoldenError::Interrupted)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use images::{ImportRequest, Role, SigningKey, TrustRoot, keys::RoleKeys};
+
+    use super::*;
+    use crate::testing::golden_image;
+
+    /// A store with the signed image `hmi-panel`, and one more of this name, which nobody signed.
+    fn store(dir: &Path, name: &str) -> (Golden, ImageId) {
+        let (store, root) = (dir.join("store"), dir.join("root.json"));
+        golden_image(dir, &store, &root);
+        let request =
+            ImportRequest { name: name.into(), version: "1".into(), epoch: 9, ..ImportRequest::default() };
+        let golden = Golden::open(&store, &root).unwrap();
+        let disk = dir.join("other.raw");
+        fs::write(&disk, crate::testing::disk()).unwrap();
+        let image = images::import_raw(&disk, &request, &golden.store, &mut |_| {}).unwrap().manifest.id();
+        (golden, image)
+    }
+
+    /// Changes one byte of the image's file, counted from its end.
+    fn alter(dir: &Path, image: ImageId, from_end: usize) {
+        let path = dir.join("store/manifests").join(format!("{image}.gsi"));
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() - from_end;
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+
+    async fn reason(golden: &Golden, image: ImageId) -> HoldReason {
+        golden.check(image).await.map(drop).unwrap_err().reason()
+    }
+
+    fn blueprint(image: &str) -> Blueprint {
+        toml::from_str(&format!("image = \"{image}\"")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn unsigned_foreign_and_altered_images_have_names_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (golden, image) = store(dir.path(), "panel");
+        assert_eq!(reason(&golden, image).await, HoldReason::ManifestUnsigned);
+        let mut signed = golden.store.get_manifest(&image).unwrap();
+        SigningKey::generate().unwrap().sign_image(&mut signed).unwrap();
+        golden.store.put_manifest(&signed).unwrap();
+        assert_eq!(reason(&golden, image).await, HoldReason::ManifestForeign);
+
+        let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        signer.sign_image(&mut signed).unwrap();
+        golden.store.put_manifest(&signed).unwrap();
+        let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
+        let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
+        let mut document = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+        document.sign(&root);
+        fs::write(dir.path().join("root.json"), serde_json::to_vec(&document).unwrap()).unwrap();
+        golden.check(image).await.unwrap();
+        alter(dir.path(), image, 1);
+        assert_eq!(reason(&golden, image).await, HoldReason::ManifestAltered);
+    }
+
+    #[tokio::test]
+    async fn an_altered_image_is_listed_as_such_and_takes_no_other_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (golden, image) = store(dir.path(), "panel");
+        alter(dir.path(), image, 1);
+        let listed = golden.list().await.unwrap();
+        assert_eq!(listed.len(), 2);
+        assert!(listed.iter().any(|view| view.name == "hmi-panel" && view.trusted));
+        assert!(listed.iter().any(|view| view.name == "panel" && !view.trusted), "a page: it has its name");
+        assert_eq!(
+            golden.choose(&blueprint("panel")).await.unwrap().image,
+            image,
+            "the job says what is wrong"
+        );
+
+        let header_at =
+            fs::read(dir.path().join("store/manifests").join(format!("{image}.gsi"))).unwrap().len() - 20;
+        alter(dir.path(), image, header_at);
+        let listed = golden.list().await.unwrap();
+        assert!(listed.iter().any(|view| view.name.is_empty() && view.why_not.contains("damaged")));
+        golden.choose(&blueprint("hmi-panel")).await.unwrap();
+        let refused = golden.choose(&blueprint("panel")).await.unwrap_err();
+        assert_eq!(refused.reason(), HoldReason::ManifestAltered);
+        assert!(refused.to_string().contains("panel"), "{refused}");
     }
 }

@@ -28,6 +28,7 @@ mod maker_roots;
 mod metrics;
 mod power;
 mod refusals;
+mod refused_start;
 mod service;
 #[cfg(test)]
 mod testing;
@@ -72,6 +73,11 @@ fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault
 /// Run the appliance until it is told to stop.
 fn serve(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
     daemon::log_to_stderr();
+    if let Some(path) = config
+        && let Err(error) = Config::load(path)
+    {
+        refused_start::keep(path, data_dir, &error.to_string());
+    }
     daemon::serve(configuration(config, data_dir)?)
         .map_err(|error| Fault::of("the appliance stopped", &error, ""))
 }

@@ -121,6 +121,13 @@ fn register_figures(registry: &mut Registry, figures: Figures) {
     gauges(registry, "jobs_open", "Recovery jobs that are not over", "stage", figures.jobs_open);
     counters(registry, "jobs", "Recovery jobs that are over", "result", figures.jobs_over);
     counters(registry, "boot_requests", "Boot requests answered", "answer", figures.boot_requests);
+    counters(
+        registry,
+        "boot_refusals",
+        "Asked of the boot layer and not given",
+        "code",
+        figures.boot_refusals,
+    );
     counters(registry, "attestations", "Quotes judged", "verdict", figures.attestations);
     counters(registry, "refusals", "Refusals", "code", figures.refusals);
     counters(registry, "triggers", "Triggers decided", "decision", figures.triggers);

@@ -35,21 +35,20 @@ impl From<GoldenError> for Problem {
             GoldenError::NoWayHome { .. } => {
                 (409, "image-without-esp", "A recovery with this golden image could not end")
             }
-            GoldenError::Refused(_) => (409, "image-not-trusted", "The golden image is not trusted"),
             GoldenError::TrustRoot { .. } => {
                 (409, "trust-root-missing", "The image trust root cannot be used")
+            }
+            GoldenError::Refused(_) | GoldenError::Damaged { .. } => {
+                let reason = error.reason();
+                let now = reason.what_now();
+                return Self::new(409, reason.code(), reason.what(), error.to_string(), now);
             }
             GoldenError::Store(_) | GoldenError::Interrupted => {
                 (500, "image-store-failed", "The image store failed")
             }
         };
-        Self::new(
-            status,
-            code,
-            title,
-            error.to_string(),
-            "look at `groundstate image list`, mend the cause, try again",
-        )
+        let remedy = "look at `groundstate image list`, mend the cause, try again";
+        Self::new(status, code, title, error.to_string(), remedy)
     }
 }
 

@@ -39,6 +39,8 @@ mod tests;
 mod triggers;
 mod views;
 
+pub use endpoints::discovered;
+
 /// The appliance's functions. Cheap to clone; all clones are one service.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
@@ -188,6 +190,8 @@ pub struct Figures {
     pub jobs_over: Vec<(String, u64)>,
     /// What the boot layer did since the start, by kind.
     pub boot_requests: Vec<(String, u64)>,
+    /// What the boot layer refused since the start, by kind.
+    pub boot_refusals: Vec<(String, u64)>,
     /// Attestations by verdict.
     pub attestations: Vec<(String, u64)>,
     /// Refusals by problem code.
@@ -220,6 +224,7 @@ impl Service {
             endpoints: endpoints.iter().map(|(_, n)| n).sum(),
             jobs_working: jobs_in("working"),
             jobs_held: jobs_in("held"),
+            refusals: self.0.desk.refused().views(),
         })
     }
 
@@ -390,6 +395,8 @@ impl Service {
                 *jobs_open.entry(views::stage_name(stage)).or_default() += 1;
             }
         }
+        // A lock is not held across an await.
+        let boot_refusals = self.0.desk.refused().counts();
         let over = |state: &String| !["working", "held"].contains(&state.as_str());
         Ok(Figures {
             endpoints: db::endpoint::count_by_state(&mut conn).await?,
@@ -400,6 +407,7 @@ impl Service {
                 .filter(|(s, _)| over(s))
                 .collect(),
             boot_requests: self.0.desk.counts(),
+            boot_refusals,
             attestations: self.0.live.counts("attestation"),
             refusals: self.0.live.counts("refusal"),
             triggers: self.0.live.counts("trigger"),

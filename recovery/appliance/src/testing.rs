@@ -34,6 +34,7 @@ pub struct Bench {
     pub data: TempDir,
     pub service: Service,
     pub journal: Arc<Journal>,
+    pub desk: Arc<BootDesk>,
     pub token: String,
     pub router: Router,
     pub rehearser: Option<Rehearser>,
@@ -63,7 +64,7 @@ impl Bench {
             golden: Golden::open(&config.image_store(), &config.trust_root()).unwrap(),
             keys: Arc::clone(&keys),
             live: Arc::new(Live::default()),
-            desk,
+            desk: Arc::clone(&desk),
             frame_bytes: Arc::default(),
             started_unix_ms: journal.now(),
         });
@@ -75,6 +76,7 @@ impl Bench {
             data,
             service,
             journal,
+            desk,
             token: keys.operator_token.clone(),
             router,
             rehearser: Some(rehearser),
@@ -201,4 +203,13 @@ pub fn signed_image(disk: &[u8], name: &str, scratch: &Path, store: &Path, trust
     let mut document = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
     document.sign(&root);
     std::fs::write(trust_root, serde_json::to_vec(&document).unwrap()).unwrap();
+}
+
+/// A peer program or file of Debian's is not here. In CI that is a failure; elsewhere the test says loudly what it leaves out.
+pub fn not_looked_at(peer: &str, package: &str) {
+    use std::io::Write as _;
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    assert!(!ci, "{peer} is not here, and in CI nothing is left out: apt-get install {package}");
+    // Not by `eprintln`, which the test runner keeps to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "\nNOT LOOKED AT: {peer} is not here (apt-get install {package})");
 }

@@ -7,6 +7,7 @@
 //!   any ─► Held(reason) ─► resume | Cancelled | Failed(reason)
 //! ```
 
+use images::VerifyError;
 use serde::{Deserialize, Serialize};
 
 /// One working state of a recovery job, in the order in which a job passes them.
@@ -176,6 +177,17 @@ macro_rules! hold_reasons {
     };
 }
 
+impl From<&VerifyError> for HoldReason {
+    fn from(error: &VerifyError) -> Self {
+        match error {
+            VerifyError::Unsigned { .. } | VerifyError::UnderThreshold { .. } => Self::ManifestUnsigned,
+            VerifyError::UnknownSigner { .. } => Self::ManifestForeign,
+            VerifyError::WrongSignature { .. } | VerifyError::Manifest { .. } => Self::ManifestAltered,
+            VerifyError::BelowFloor { .. } => Self::ManifestRefused,
+        }
+    }
+}
+
 hold_reasons! {
     /// A guard rail said no.
     GuardRail, "guard-rail", "A guard rail stopped this recovery.", "Read which rule, wait or change it, then resume the job.";
@@ -205,8 +217,14 @@ hold_reasons! {
     DiskAmbiguous, "disk-ambiguous", "More than one disk matches.", "Name one disk by serial or WWN for this endpoint, then resume.";
     /// The image does not fit the disk.
     DiskUnfit, "disk-unfit", "The golden image does not fit the disk.", "Fit a disk of the right size and sector size, or choose another image.";
-    /// The agent could not verify the manifest.
-    ManifestRefused, "manifest-refused", "The endpoint refused the golden image's manifest.", "Verify the image (`groundstate image verify`) and its signatures; the disk was not touched.";
+    /// Nobody signed the manifest, or too few did.
+    ManifestUnsigned, "manifest-unsigned", "The golden image is not signed, or by too few of its signers.", "Have it signed (`groundstate image sign`), then resume; the disk was not touched.";
+    /// Signed, but by nobody whom we trust.
+    ManifestForeign, "manifest-foreign", "The golden image is signed by nobody whom this site trusts.", "Have a trusted signer look at it and sign it; if nobody here made this image, treat the appliance as taken over. The disk was not touched.";
+    /// The bytes are not those that were signed.
+    ManifestAltered, "manifest-altered", "The golden image's manifest was altered after it was signed.", "Import the image again from where it was made, sign it, then resume; the disk was not touched.";
+    /// The manifest or the order is one that the endpoint does not take.
+    ManifestRefused, "manifest-refused", "The endpoint refused the golden image's manifest.", "Read the detail: choose an image that it takes, then resume; the disk was not touched.";
     /// A chunk's bytes are not what its id says.
     ChunkCorrupt, "chunk-corrupt", "A chunk arrived whose bytes do not match its digest.", "Run `groundstate image verify --all` on the appliance; repair the store, then resume.";
     /// Reading or writing the disk failed.

@@ -22,7 +22,7 @@
 //!
 //! Every call but `/livez` and `/readyz` carries `Authorization: Bearer <token>` or the console's session cookie.
 
-use images::ImageId;
+use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
 pub use crate::problem::Problem;
@@ -47,6 +47,24 @@ pub struct StatusView {
     pub jobs_working: u64,
     /// Jobs that wait for a person.
     pub jobs_held: u64,
+    /// What the boot layer was asked and did not give since the start, by kind.
+    #[serde(default)]
+    pub refusals: Vec<RefusalView>,
+}
+
+/// One kind of refusal on the boot network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalView {
+    /// Stable name, such as `dhcp-malformed`.
+    pub code: String,
+    /// How often since the start.
+    pub count: u64,
+    /// When it happened last, milliseconds since 1970.
+    pub last_unix_ms: u64,
+    /// Who it was, as far as they say of themselves: Ethernet address, IP address.
+    pub from: String,
+    /// Why, with the values at hand.
+    pub why: String,
 }
 
 /// Whether an endpoint is trusted; changed only by jobs and by people, never by the endpoint.
@@ -96,6 +114,9 @@ pub struct EndpointView {
     pub proven_unix_ms: Option<u64>,
     /// Serial number of its certificate (lower-case hex), once enrolled.
     pub certificate_serial: Option<String>,
+    /// Why it was refused last, with the refusal's code, until it proves itself.
+    #[serde(default)]
+    pub refusal: Option<String>,
     /// The newest job, if any.
     pub job: Option<JobView>,
 }
@@ -344,7 +365,7 @@ pub struct ProgressView {
 pub struct ImageView {
     /// The manifest's digest.
     pub image: ImageId,
-    /// Its name.
+    /// Its name; empty when its manifest cannot be read any more.
     pub name: String,
     /// Its version.
     pub version: String,
@@ -356,6 +377,23 @@ pub struct ImageView {
     pub trusted: bool,
     /// Why not, when not.
     pub why_not: String,
+}
+
+impl ImageView {
+    /// An image as its header tells (`None`: unreadable), and why it is not trusted, if it is not.
+    #[must_use]
+    pub fn new(image: ImageId, header: Option<&Header>, why_not: Option<String>) -> Self {
+        let identity = header.map(|header| &header.identity);
+        Self {
+            image,
+            name: identity.map(|identity| identity.name.clone()).unwrap_or_default(),
+            version: identity.map(|identity| identity.version.clone()).unwrap_or_default(),
+            epoch: identity.map_or(0, |identity| identity.epoch),
+            disk_bytes: header.map_or(0, |header| header.disk.size),
+            trusted: why_not.is_none(),
+            why_not: why_not.unwrap_or_default(),
+        }
+    }
 }
 
 /// The public half of the appliance's evidence key.

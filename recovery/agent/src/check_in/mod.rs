@@ -59,7 +59,10 @@ pub fn run(once: bool) -> Result<()> {
             }
             Err(error) if once => return Err(error),
             Err(error) => {
-                screen.say(format!("not checked in: {error:#}; next try in {} s", pause.as_secs()));
+                screen.say(format!(
+                    "GROUNDSTATE: not checked in: {error:#}; next try in {} s",
+                    pause.as_secs()
+                ));
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(PAUSE.1);
             }
@@ -132,7 +135,8 @@ fn prove(
     let proof = identity::prove(tpm, challenge, key.as_ref().filter(|_| ticket.is_some()))?;
     let again = match (appliance.proof(&proof)?, enrolment.as_mut(), &key) {
         (ProofReply::Accepted { again_in_seconds }, ..) => {
-            screen.say(format!("proven; next check-in in {again_in_seconds} s"));
+            // For the journal alone: said again and again, and no person needs it.
+            println!("proven; next check-in in {again_in_seconds} s");
             again_in_seconds
         }
         (ProofReply::Enrol(order), Some(enrolment), Some(key)) => {

@@ -1,4 +1,4 @@
-//! Which disk is meant: the one whose WWN, serial number, or both the order names; size and transport can only rule it out.
+//! Which disk is meant: the one whose WWN, serial number, or both the order names; size and transport can only make it unfit.
 //!
 //! An order that names no disk is refused, even where only one is there: the usual reason for a recovery is a dead system
 //! disk, and the only one left is then somebody's data. A kernel name decides nothing; a removable disk is never a target.
@@ -35,6 +35,14 @@ pub enum SelectError {
         /// What is there.
         found: String,
     },
+    /// The one that is meant is of another size or attached otherwise.
+    #[error("the disk {disk} is not {wanted}")]
+    Unfit {
+        /// Which disk.
+        disk: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// The one that fits is in use.
     #[error("the disk {disk} is in use by {by}")]
     InUse {
@@ -51,6 +59,7 @@ impl SelectError {
         match self {
             Self::None { .. } => HoldReason::DiskNotFound,
             Self::Several { .. } | Self::Unnamed { .. } => HoldReason::DiskAmbiguous,
+            Self::Unfit { .. } => HoldReason::DiskUnfit,
             Self::InUse { .. } => HoldReason::DiskFailed,
         }
     }
@@ -59,16 +68,20 @@ impl SelectError {
 /// Chooses the one disk that `selector` means.
 ///
 /// # Errors
-/// No name, no match, several, or one that something else holds.
+/// No name, no match, several, one that does not fit, or one that something else holds.
 pub fn select<'a>(selector: &DiskSelector, disks: &'a [Disk]) -> Result<&'a Disk, SelectError> {
     if selector.wwn.is_none() && selector.serial.is_none() {
         return Err(SelectError::Unnamed { found: describe(disks) });
     }
-    let mut fitting = disks.iter().filter(|disk| fits(selector, &disk.facts));
-    let (wanted, found) = (describe_selector(selector), describe(disks));
-    match (fitting.next(), fitting.next()) {
+    let mut meant = disks.iter().filter(|disk| is_named(selector, &disk.facts));
+    let (wanted, found) = (describe_name(selector), describe(disks));
+    match (meant.next(), meant.next()) {
         (None, _) => Err(SelectError::None { wanted, found }),
         (Some(_), Some(_)) => Err(SelectError::Several { wanted, found }),
+        (Some(disk), None) if !fits(selector, &disk.facts) => {
+            let wanted = describe_limits(selector);
+            Err(SelectError::Unfit { disk: describe_one(&disk.facts), wanted })
+        }
         (Some(disk), None) if !disk.holders.is_empty() => {
             Err(SelectError::InUse { disk: describe_one(&disk.facts), by: disk.holders.join(", ") })
         }
@@ -76,25 +89,28 @@ pub fn select<'a>(selector: &DiskSelector, disks: &'a [Disk]) -> Result<&'a Disk
     }
 }
 
-fn fits(selector: &DiskSelector, facts: &DiskFacts) -> bool {
+fn is_named(selector: &DiskSelector, facts: &DiskFacts) -> bool {
     let same = |wanted: &Option<String>, is: &Option<String>| match wanted {
         None => true,
         Some(wanted) => is.as_ref().is_some_and(|is| is.trim().eq_ignore_ascii_case(wanted.trim())),
     };
-    let sized = facts.size_bytes >= selector.min_size_bytes
-        && selector.max_size_bytes.is_none_or(|max| facts.size_bytes <= max);
-    let attached = selector.transport.as_ref().is_none_or(|transport| *transport == facts.transport);
-    !facts.removable
-        && same(&selector.wwn, &facts.wwn)
-        && same(&selector.serial, &facts.serial)
-        && sized
-        && attached
+    !facts.removable && same(&selector.wwn, &facts.wwn) && same(&selector.serial, &facts.serial)
 }
 
-fn describe_selector(selector: &DiskSelector) -> String {
+fn fits(selector: &DiskSelector, facts: &DiskFacts) -> bool {
+    let sized = facts.size_bytes >= selector.min_size_bytes
+        && selector.max_size_bytes.is_none_or(|max| facts.size_bytes <= max);
+    sized && selector.transport.as_ref().is_none_or(|transport| *transport == facts.transport)
+}
+
+fn describe_name(selector: &DiskSelector) -> String {
+    let wwn = selector.wwn.iter().map(|wwn| format!("WWN {wwn}"));
+    let serial = selector.serial.iter().map(|serial| format!("serial {serial}"));
+    wwn.chain(serial).collect::<Vec<_>>().join(", ")
+}
+
+fn describe_limits(selector: &DiskSelector) -> String {
     let mut parts = Vec::new();
-    parts.extend(selector.wwn.as_ref().map(|wwn| format!("WWN {wwn}")));
-    parts.extend(selector.serial.as_ref().map(|serial| format!("serial {serial}")));
     if selector.min_size_bytes > 0 {
         parts.push(format!("at least {}", size(selector.min_size_bytes)));
     }
@@ -166,10 +182,10 @@ mod tests {
             (named("B2", |s| s.wwn = Some("eui.B2".to_owned())), Ok("B2")),
             (named("A1", |s| s.wwn = Some("eui.B2".to_owned())), Err(HoldReason::DiskNotFound)),
             (named("A1", |s| s.min_size_bytes = 250_000_000_000), Ok("A1")),
-            (named("A1", |s| s.min_size_bytes = 250_000_000_001), Err(HoldReason::DiskNotFound)),
-            (named("A1", |s| s.max_size_bytes = Some(1)), Err(HoldReason::DiskNotFound)),
+            (named("A1", |s| s.min_size_bytes = 250_000_000_001), Err(HoldReason::DiskUnfit)),
+            (named("A1", |s| s.max_size_bytes = Some(1)), Err(HoldReason::DiskUnfit)),
             (named("A1", |s| s.transport = Some("nvme".to_owned())), Ok("A1")),
-            (named("A1", |s| s.transport = Some("ata".to_owned())), Err(HoldReason::DiskNotFound)),
+            (named("A1", |s| s.transport = Some("ata".to_owned())), Err(HoldReason::DiskUnfit)),
         ];
         for (selector, expected) in table {
             let chosen = select(&selector, &disks);
@@ -199,6 +215,15 @@ mod tests {
         let text = select(&by_serial("Z9"), &[disk("C3", 32, "usb", true)]).unwrap_err().to_string();
         assert_eq!(text, "no disk is serial Z9; found: 32.0 GB usb serial C3 WWN eui.C3 (removable)");
         assert!(select(&by_serial("Z9"), &[]).unwrap_err().to_string().ends_with("found: no disk at all"));
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_says_so_and_not_that_it_is_missing() {
+        let selector = DiskSelector { min_size_bytes: 64_000_000_000, ..by_serial("A1") };
+        let refused = select(&selector, &[disk("A1", 32, "nvme", false)]).unwrap_err();
+        assert_eq!(refused.reason(), HoldReason::DiskUnfit);
+        let text = refused.to_string();
+        assert_eq!(text, "the disk 32.0 GB nvme serial A1 WWN eui.A1 is not at least 64.0 GB");
     }
 
     #[test]

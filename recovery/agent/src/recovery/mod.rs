@@ -88,6 +88,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// What happened, with the name under which the appliance keeps it: what a person at the screen can tell one at the console.
+fn named(what: &str, code: &str) -> String {
+    format!("{what} [{code}]")
+}
+
 /// A session with the appliance, proven by a TPM or, with a pairing code, by a person.
 struct Session {
     id: String,
@@ -145,7 +150,8 @@ fn recover(screen: &Screen, pulse: &Pulse) -> anyhow::Result<String> {
         match recovery.obey(&session) {
             Ok(why) => return Ok(why),
             Err(problem) => {
-                screen.show(&problem.title, &problem.detail, "The agent introduces itself again.")
+                let what = named(&problem.title, &problem.code);
+                screen.show(what, &problem.detail, "The agent introduces itself again.")
             }
         }
     }
@@ -168,7 +174,7 @@ impl Recovery<'_> {
                 Ok(session) => return Ok(session),
                 Err(problem) => problem,
             };
-            self.screen.show(&problem.title, &problem.detail, &problem.remedy);
+            self.screen.show(named(&problem.title, &problem.code), &problem.detail, &problem.remedy);
             if Instant::now() > refused_until {
                 return Err((*problem).into());
             }
@@ -269,7 +275,7 @@ impl Recovery<'_> {
     /// Says a refusal on the screen and to the appliance, in the same words.
     fn refuse(&self, session: &str, order: &RestoreOrder, refusal: Refusal) -> Result<(), Box<Problem>> {
         let Refusal { reason, detail } = refusal;
-        self.screen.show(reason.what(), &detail, reason.what_now());
+        self.screen.show(named(reason.what(), reason.code()), &detail, reason.what_now());
         let what = Reported::Refused { reason, detail };
         let report = Report { session: session.to_owned(), job: order.job, step_seq: order.step_seq, what };
         self.patiently(|| self.appliance.report(&report)).map(drop)

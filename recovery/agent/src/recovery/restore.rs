@@ -87,18 +87,18 @@ pub(super) fn verify_manifest(
     keys: &KeyRing,
     min_epoch: u64,
 ) -> Result<Verified<Manifest>, Refusal> {
-    let untrusted = |detail: String| Refusal::new(HoldReason::ManifestRefused, detail);
-    let signed = SignedManifest::decode(bytes).map_err(|error| untrusted(chain(&error)))?;
+    let altered = |detail: String| Refusal::new(HoldReason::ManifestAltered, detail);
+    let signed = SignedManifest::decode(bytes).map_err(|error| altered(chain(&error)))?;
     if signed.id() != order.image {
-        return Err(untrusted(format!("image {} was ordered, {} was sent", order.image, signed.id())));
+        return Err(altered(format!("image {} was ordered, {} was sent", order.image, signed.id())));
     }
-    let manifest = keys.verify(signed).map_err(|error| untrusted(chain(&error)))?;
+    let manifest =
+        keys.verify(signed).map_err(|error| Refusal::new(HoldReason::from(&error), chain(&error)))?;
     let epoch = manifest.header().identity.epoch;
     if epoch < min_epoch {
-        return Err(untrusted(format!(
-            "image {} has epoch {epoch}, this recovery system wants {min_epoch}",
-            order.image
-        )));
+        let detail =
+            format!("image {} has epoch {epoch}, this recovery system wants {min_epoch}", order.image);
+        return Err(Refusal::new(HoldReason::ManifestRefused, detail));
     }
     Ok(manifest)
 }

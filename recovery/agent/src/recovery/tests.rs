@@ -338,19 +338,23 @@ fn manifests_are_believed_by_our_keys_name_and_epoch_only() {
         restore::verify_manifest(bytes, order, keys, epoch).map(drop).map_err(|refusal| refusal.reason)
     };
     assert_eq!(verify(&bytes, &order, &plant.keys, 5), Ok(()));
-    let refused = Err(HoldReason::ManifestRefused);
-    assert_eq!(verify(&bytes, &order, &plant.keys, 6), refused, "older than this recovery system wants");
+    use HoldReason::{ManifestAltered, ManifestForeign, ManifestRefused, ManifestUnsigned};
+    assert_eq!(verify(&bytes, &order, &plant.keys, 6), Err(ManifestRefused), "older than wanted here");
     let (root, foreign) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    assert_eq!(verify(&bytes, &order, &key_ring(&root, &foreign), 0), refused, "signed by others");
+    let others = key_ring(&root, &foreign);
+    assert_eq!(verify(&bytes, &order, &others, 0), Err(ManifestForeign), "signed by others");
     let mut unsigned: SignedManifest = plant.store.get_manifest(&plant.image).unwrap();
     unsigned.signatures.clear();
-    assert_eq!(verify(&unsigned.encode(), &order, &plant.keys, 0), refused, "not signed");
+    assert_eq!(verify(&unsigned.encode(), &order, &plant.keys, 0), Err(ManifestUnsigned), "not signed");
     let mut other = order.clone();
     other.image = ImageId::of_header(b"another");
-    assert_eq!(verify(&bytes, &other, &plant.keys, 0), refused, "another image than ordered");
+    assert_eq!(verify(&bytes, &other, &plant.keys, 0), Err(ManifestAltered), "another image than ordered");
     for cut in [0, 10, bytes.len() / 2, bytes.len() - 1] {
-        assert_eq!(verify(&bytes[..cut], &order, &plant.keys, 0), refused, "cut at {cut}");
+        assert_eq!(verify(&bytes[..cut], &order, &plant.keys, 0), Err(ManifestAltered), "cut at {cut}");
     }
+    let mut page = plant.store.get_manifest(&plant.image).unwrap();
+    page.pages[0][0] ^= 1;
+    assert_eq!(verify(&page.encode(), &order, &plant.keys, 0), Err(ManifestAltered), "a byte of a page");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Manifests and chunk frames over plain HTTP, mounted behind the boot files: `GET /v1/manifests/<image>`,
-//! `POST /v1/frames`. Integrity is by digest and signature, which the endpoint verifies; nothing here is secret.
+//! `POST /v1/frames`. Integrity is by digest and signature, which the endpoint verifies; nothing here is secret. What cannot
+//! be read is refused, and told to the boot layer's listener like any other malformed packet.
 //!
 //! Chunks are read on threads that may block, a few requests at once, each a few frames ahead of its reader. It must
 //! never: read a path that a client named.
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +22,10 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use images::{ChunkId, Store, StoreError, frames};
-use pxe::http::{Body, BodyError, Handler};
+use pxe::{
+    BootEvent, BootEvents, Refusal, Stage,
+    http::{Body, BodyError, Handler},
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
@@ -39,40 +44,48 @@ pub struct Files {
     golden: Golden,
     permits: Arc<Semaphore>,
     sent_bytes: Arc<AtomicU64>,
+    events: Arc<dyn BootEvents>,
 }
 
 impl Files {
-    /// Over the golden images; `sent_bytes` counts frames as sent.
+    /// Over the golden images; `sent_bytes` counts frames as sent, `events` hears what was refused.
     #[must_use]
-    pub fn new(golden: Golden, sent_bytes: Arc<AtomicU64>) -> Self {
-        Self { golden, permits: Arc::new(Semaphore::new(AT_ONCE)), sent_bytes }
+    pub fn new(golden: Golden, sent_bytes: Arc<AtomicU64>, events: Arc<dyn BootEvents>) -> Self {
+        Self { golden, permits: Arc::new(Semaphore::new(AT_ONCE)), sent_bytes, events }
     }
 
     /// As the boot layer mounts it.
     #[must_use]
     pub fn handler(self) -> Handler {
-        Arc::new(move |request, _peer| {
+        Arc::new(move |request, peer| {
             let files = self.clone();
-            Box::pin(async move { files.answer(request).await })
+            Box::pin(async move { files.answer(request, peer.remote).await })
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Refuse what cannot be read.
+    fn malformed(&self, from: SocketAddr, why: &str) -> Response<Body> {
+        let reason = Refusal::Malformed(why.to_owned());
+        self.events.event(BootEvent::Refused { mac: None, peer: Some(from), stage: Stage::Http, reason });
+        text(StatusCode::BAD_REQUEST, why)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
         let path = request.uri().path();
         if request.method() == Method::GET
             && let Some(name) = path.strip_prefix("/v1/manifests/")
         {
-            return self.manifest(name).await;
+            return self.manifest(name, from).await;
         }
         if request.method() == Method::POST && path == "/v1/frames" {
-            return self.frames(request.into_body()).await;
+            return self.frames(request.into_body(), from).await;
         }
         text(StatusCode::NOT_FOUND, "there is nothing here")
     }
 
-    async fn manifest(&self, name: &str) -> Response<Body> {
+    async fn manifest(&self, name: &str, from: SocketAddr) -> Response<Body> {
         let Ok(image) = name.parse() else {
-            return text(StatusCode::BAD_REQUEST, "an image's name is 64 lower-case hexadecimal digits");
+            return self.malformed(from, "an image's name is 64 lower-case hexadecimal digits");
         };
         match self.golden.manifest(image).await {
             Ok(bytes) => bytes_answer(Full::new(Bytes::from(bytes)).map_err(never).boxed_unsync()),
@@ -83,13 +96,13 @@ impl Files {
         }
     }
 
-    async fn frames(&self, body: Incoming) -> Response<Body> {
+    async fn frames(&self, body: Incoming, from: SocketAddr) -> Response<Body> {
         let Ok(body) = Limited::new(body, frames::REQUEST_LEN_MAX).collect().await else {
             return text(StatusCode::PAYLOAD_TOO_LARGE, "ask for at most 1024 chunks at once");
         };
         let ids = match frames::decode_request(&body.to_bytes()) {
             Ok(ids) => ids,
-            Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(error) => return self.malformed(from, &error.to_string()),
         };
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let mut busy = text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once");
@@ -125,6 +138,11 @@ fn send(
                 piece.extend_from_slice(&frame.bytes);
             }
             Err(StoreError::MissingChunk { .. }) => piece.extend_from_slice(&frames::encode_absent(*id)),
+            // Asking again brings no better bytes: said at once, so that the endpoint stops or asks another source.
+            Err(error @ StoreError::DamagedChunk { .. }) => {
+                tracing::error!(%error, "a chunk was not sent");
+                piece.extend_from_slice(&frames::encode_absent(*id));
+            }
             Err(error) => return Err(error),
         }
         if piece.len() >= PIECE_LEN && !flush(&mut piece, sender, sent_bytes) {
@@ -161,4 +179,44 @@ fn text(status: StatusCode, text: &str) -> Response<Body> {
 
 fn never(never: Infallible) -> BodyError {
     match never {}
+}
+
+#[cfg(test)]
+mod tests {
+    use images::frames::{FrameError, read_response};
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_that_rotted_in_its_pack_is_said_at_once_and_the_others_are_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::testing::golden_image(dir.path(), &dir.path().join("store"), &dir.path().join("root.json"));
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let image = store.list().unwrap()[0];
+        let ids: Vec<ChunkId> = store.get_manifest(&image).unwrap().parse().unwrap().chunk_ids().collect();
+        let ask = || {
+            let (sender, mut receiver) = mpsc::channel(64);
+            send(&store, &ids, &sender, &AtomicU64::new(0)).unwrap();
+            let mut answer = Vec::new();
+            while let Ok(piece) = receiver.try_recv() {
+                answer.extend_from_slice(&piece.unwrap());
+            }
+            read_response(answer.as_slice(), &ids, |_| Ok::<(), FrameError>(()))
+        };
+        ask().unwrap();
+        let pack = walk(&dir.path().join("store/packs")).unwrap();
+        let mut bytes = std::fs::read(&pack).unwrap();
+        // Behind the pack's own head: the first frame.
+        bytes[12] ^= 1;
+        std::fs::write(&pack, bytes).unwrap();
+        assert!(matches!(ask(), Err(FrameError::Absent { .. })));
+    }
+
+    /// The first file below a directory.
+    fn walk(dir: &std::path::Path) -> Option<std::path::PathBuf> {
+        std::fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
+            let path = entry.path();
+            if path.is_dir() { walk(&path) } else { Some(path) }
+        })
+    }
 }

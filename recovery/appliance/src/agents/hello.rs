@@ -1,7 +1,7 @@
 //! A hello: which endpoint says it is here, whether there is a reason to talk to it, and a fresh question to its TPM.
 
 use recovery_protocol::{
-    AGENT_PROTOCOL, EndpointId, JobId, MacAddr, Problem,
+    AGENT_PROTOCOL, EndpointId, JobId, Problem,
     agent::{Base64, BootedAs, Challenge, Firmware, Hello, HelloReply, Inventory, TpmIdentity},
     job::{HoldReason, JobState, Stage},
     operator::EndpointState,
@@ -13,17 +13,15 @@ use crate::{
     attest::{self, AkPublic, EkPublic},
     db::{
         self,
-        endpoint::{Endpoint, Pairing, Record},
+        endpoint::{Endpoint, Pairing},
         job::JobRow,
         session::{self, Session},
     },
     evidence::Fact,
     jobs::{job::What, journal::JournalTx},
-    keys,
+    keys, service,
 };
 
-/// Endpoints that were only discovered, at most; more are refused without a record.
-const DISCOVERED_MOST: usize = 256;
 /// Sessions kept for one endpoint.
 const SESSIONS_KEPT: u32 = 16;
 /// Longest text and longest list of an inventory that is kept.
@@ -245,45 +243,13 @@ async fn show_code(
 
 /// Put an unknown endpoint on the list of the discovered ones, and refuse it. Commits.
 pub async fn discover(agents: &Agents, mut tx: JournalTx<'_>, inventory: &Inventory) -> Problem {
-    match try_discover(&mut tx, inventory).await {
+    match service::discovered(&mut tx, &inventory.macs, Some(inventory.clone()), "agent").await {
         Ok(id) => {
             let problem = id.as_ref().map_or_else(nobody, not_approved);
             agents.refuse_in(tx, problem, id.as_ref(), None).await
         }
         Err(problem) => problem,
     }
-}
-
-async fn try_discover(tx: &mut JournalTx<'_>, inventory: &Inventory) -> Result<Option<EndpointId>, Problem> {
-    let Some(first) = inventory.macs.iter().find(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]) else {
-        return Ok(None);
-    };
-    let all = db::endpoint::all(tx.conn()).await?;
-    if all.iter().filter(|e| e.state == EndpointState::Discovered).count() >= DISCOVERED_MOST {
-        return Ok(None);
-    }
-    let id: EndpointId = format!("seen-{}", hex::encode(first.0)).parse().map_err(|e| {
-        Problem::new(500, "name-impossible", "No name for this endpoint", format!("{e}"), "add it by hand")
-    })?;
-    let macs: Vec<MacAddr> = vec![*first];
-    let endpoint = Endpoint {
-        id: id.clone(),
-        state: EndpointState::Discovered,
-        record: Record { macs, ..Record::default() },
-        inventory: Some(inventory.clone()),
-        ek_sha256: None,
-        ek_certificate: None,
-        baseline: None,
-        pairing: None,
-        refusal: None,
-        seen: Some(tx.at),
-        proven: None,
-        generation: 0,
-    };
-    db::endpoint::put(tx.conn(), &endpoint).await?;
-    let facts = json!({ "macs": inventory.macs, "vendor": inventory.vendor, "product": inventory.product });
-    tx.note(Fact::new("endpoint.discovered", "agent", facts).about(&id)).await?;
-    Ok(Some(id))
 }
 
 fn nobody() -> Problem {

@@ -160,11 +160,19 @@ fn session_unknown() -> Problem {
     Problem::new(401, "session-unknown", "The session is over", detail, "say hello again")
 }
 
-fn message<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    body.map(|Json(message)| message).map_err(|rejection| {
-        let remedy = "use the agent that this appliance serves";
-        Problem::new(400, "message-unreadable", "The message cannot be read", rejection.body_text(), remedy)
-    })
+/// Longest words about a message that cannot be read: they may repeat it.
+const UNREADABLE_MOST: usize = 200;
+
+async fn message<T>(agents: &Agents, body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    let rejection = match body {
+        Ok(Json(message)) => return Ok(message),
+        Err(rejection) => rejection,
+    };
+    let detail: String =
+        rejection.body_text().chars().filter(|c| !c.is_control()).take(UNREADABLE_MOST).collect();
+    let remedy = "use the agent that this appliance serves";
+    let problem = Problem::new(400, "message-unreadable", "The message cannot be read", detail, remedy);
+    Err(agents.refuse(problem, None, None).await)
 }
 
 /// The address by which the agent reached us: what it can reach again.
@@ -181,14 +189,14 @@ async fn take_hello(
     State(agents): State<Agents>,
     body: Result<Json<Hello>, JsonRejection>,
 ) -> Result<Json<HelloReply>, Refusal> {
-    Ok(Json(hello::take(&agents, message(body)?).await?))
+    Ok(Json(hello::take(&agents, message(&agents, body).await?).await?))
 }
 
 async fn take_proof(
     State(agents): State<Agents>,
     body: Result<Json<Proof>, JsonRejection>,
 ) -> Result<Json<ProofReply>, Refusal> {
-    Ok(Json(proof::take(&agents, message(body)?).await?))
+    Ok(Json(proof::take(&agents, message(&agents, body).await?).await?))
 }
 
 async fn take_next(
@@ -197,12 +205,12 @@ async fn take_next(
     body: Result<Json<Next>, JsonRejection>,
 ) -> Result<Json<Assignment>, Refusal> {
     let at = reached_at(&headers)?;
-    Ok(Json(next::take(&agents, at, message(body)?).await?))
+    Ok(Json(next::take(&agents, at, message(&agents, body).await?).await?))
 }
 
 async fn take_report(
     State(agents): State<Agents>,
     body: Result<Json<Report>, JsonRejection>,
 ) -> Result<Json<ReportReply>, Refusal> {
-    Ok(Json(report::take(&agents, message(body)?).await?))
+    Ok(Json(report::take(&agents, message(&agents, body).await?).await?))
 }

@@ -79,7 +79,7 @@ async fn order(
     let manifest = match agents.0.golden.check(row.job.image).await {
         Ok(manifest) => manifest,
         Err(error) => {
-            let what = What::Refused { reason: HoldReason::ImageNotTrusted, detail: error.to_string() };
+            let what = What::Refused { reason: error.reason(), detail: error.to_string() };
             agents.0.journal.event(job, "appliance", what).await?;
             return Ok(wait(2, "the golden image cannot be used"));
         }

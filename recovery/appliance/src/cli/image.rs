@@ -373,22 +373,15 @@ fn ring(path: &Path) -> Result<KeyRing, Fault> {
 fn views(store: &Store, ring: Option<&KeyRing>) -> Result<Vec<ImageView>, Fault> {
     let mut views = Vec::new();
     for id in store.list().map_err(|error| store_fault(&error))? {
-        let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
-        let manifest = signed.parse().map_err(|error| store_fault(&StoreError::from(error)))?;
-        let why_not = match ring {
-            Some(ring) => ring.verify(signed).err().map(|error| error.to_string()),
-            None => Some("there is no image trust root".to_owned()),
+        // One that was altered is in the list and says so: it takes no other image with it.
+        let signed = store.get_manifest(&id);
+        let header = signed.as_ref().ok().and_then(|signed| signed.parse_header().ok());
+        let why_not = match (signed, ring) {
+            (Err(error), _) => Some(error.to_string()),
+            (Ok(signed), Some(ring)) => ring.verify(signed).err().map(|error| error.to_string()),
+            (Ok(_), None) => Some("there is no image trust root".to_owned()),
         };
-        let identity = &manifest.header().identity;
-        views.push(ImageView {
-            image: id,
-            name: identity.name.clone(),
-            version: identity.version.clone(),
-            epoch: identity.epoch,
-            disk_bytes: manifest.header().disk.size,
-            trusted: why_not.is_none(),
-            why_not: why_not.unwrap_or_default(),
-        });
+        views.push(ImageView::new(id, header.as_ref(), why_not));
     }
     views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
     Ok(views)

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use recovery_protocol::{
     job::JobState,
-    operator::{DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, StatusView},
+    operator::{
+        DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, RefusalView, StatusView,
+    },
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last one is not padded.
@@ -27,7 +29,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 /// `groundstate status`.
 #[must_use]
 pub fn status(view: &StatusView, pin: &str) -> String {
-    format!(
+    let refused = view.refusals.iter().map(|refusal| {
+        let RefusalView { code, count, last_unix_ms, from, why } = refusal;
+        format!("\nrefused     {code} {count} times, last {} from {from}: {why}", moment(*last_unix_ms))
+    });
+    let status = format!(
         "site        {}\nversion     {}\nup          {}\nendpoints   {}\njobs        {} working, {} held\npin         {pin}",
         view.site,
         view.version,
@@ -35,7 +41,8 @@ pub fn status(view: &StatusView, pin: &str) -> String {
         view.endpoints,
         view.jobs_working,
         view.jobs_held,
-    )
+    );
+    status + &refused.collect::<String>()
 }
 
 /// `groundstate endpoint list`.
@@ -74,6 +81,7 @@ pub fn endpoint(view: &EndpointView) -> String {
         add("TPM maker", Some(format!("certificate {said}{weaker}")));
     }
     add("certificate", view.certificate_serial.clone());
+    add("refused", view.refusal.clone());
     add("pairing code", view.pairing_code.clone());
     add("drills", view.drill_safe.then(|| "may be drilled".to_owned()));
     add("hardware", view.inventory.as_ref().map(|i| format!("{} {} {}", i.vendor, i.product, i.serial)));
@@ -153,7 +161,7 @@ pub fn job(view: &JobView) -> String {
 pub fn images(views: &[ImageView]) -> String {
     let row = |view: &ImageView| {
         vec![
-            view.name.clone(),
+            if view.name.is_empty() { "(damaged)".to_owned() } else { view.name.clone() },
             view.version.clone(),
             view.epoch.to_string(),
             bytes(view.disk_bytes),

@@ -26,6 +26,7 @@ pub fn content(view: &EndpointView, now_ms: u64) -> Markup {
             p class="crumb" { a href="/" { "Endpoints" } }
             div class="title" { h1 { (view.endpoint) } (badge(tone, word)) }
             p class="subtitle" { (what_it_is(view)) }
+            @if let Some(refusal) = &view.refusal { (refused(refusal)) }
             @if let Some(job) = open_job { (working(view, job, now_ms)) }
             @else {
                 @if let Some(job) = &view.job { (last_job(job)) }
@@ -61,6 +62,17 @@ fn working(view: &EndpointView, job: &JobView, now_ms: u64) -> Markup {
         (story(job, now_ms))
         (decisions(job))
         p { a class="quiet-link" href={ "/jobs/" (job.job) } { "All of this job, with its evidence" } }
+    }
+}
+
+/// What it, or whoever speaks in its name, was not given.
+fn refused(why: &str) -> Markup {
+    html! {
+        section class="card attention" id="refused" {
+            h2 { "It was refused" }
+            p { (sentence(why)) }
+            p class="small" { "This stands here until it proves itself. The evidence log has each refusal with its time." }
+        }
     }
 }
 

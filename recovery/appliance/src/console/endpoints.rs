@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use maud::{Markup, html};
-use recovery_protocol::operator::{EndpointState, EndpointView};
+use recovery_protocol::operator::{EndpointState, EndpointView, RefusalView};
 
 use super::{
     page::sentence,
@@ -12,7 +12,7 @@ use super::{
 
 /// The content of the list.
 #[must_use]
-pub fn list(endpoints: &[EndpointView], now_ms: u64) -> Markup {
+pub fn list(endpoints: &[EndpointView], refusals: &[RefusalView], now_ms: u64) -> Markup {
     let mut sorted: Vec<_> = endpoints.iter().collect();
     sorted.sort_by_key(|view| (urgency(view.state), Reverse(view.seen_unix_ms), view.endpoint.clone()));
     html! {
@@ -21,6 +21,7 @@ pub fn list(endpoints: &[EndpointView], now_ms: u64) -> Markup {
             (summary(endpoints))
             @if endpoints.is_empty() { (nothing_yet()) }
             @else { ul class="rows" { @for view in sorted { li { (row(view, now_ms)) } } } }
+            @if !refusals.is_empty() { (refused(refusals)) }
         }
     }
 }
@@ -81,6 +82,24 @@ fn sentence_for(view: &EndpointView, now_ms: u64) -> Markup {
                 @if let Some(at) = view.proven_unix_ms { "Last proved itself at " (moment(at)) "." } @else { "Enrolled." }
             }
             _ => { "On record, not enrolled." }
+        }
+    }
+}
+
+/// What was asked on the boot network and not given: a person may have a cable to pull.
+fn refused(refusals: &[RefusalView]) -> Markup {
+    html! {
+        details class="card facts" id="refusals" {
+            summary { "Refused on the boot network" }
+            dl {
+                @for refusal in refusals {
+                    dt { code { (refusal.code) } }
+                    dd {
+                        (refusal.count) " times, last at " (moment(refusal.last_unix_ms)) " from " (refusal.from) ". "
+                        (sentence(&refusal.why))
+                    }
+                }
+            }
         }
     }
 }

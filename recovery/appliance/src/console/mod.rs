@@ -147,7 +147,11 @@ impl Order {
 }
 
 async fn endpoint_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
-    let content = endpoints::list(&people.service.endpoints().await?, now_ms());
+    let content = endpoints::list(
+        &people.service.endpoints().await?,
+        &people.service.status().await?.refusals,
+        now_ms(),
+    );
     part.of(&people, Tab::Endpoints, "Endpoints", "/", content).await
 }
 

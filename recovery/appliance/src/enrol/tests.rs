@@ -218,10 +218,8 @@ async fn renewal_is_for_the_same_key_of_a_trusted_endpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strongswan_enrols_and_renews() {
-    let installed = |path: &str| Path::new(path).is_file();
-    if !installed("/usr/bin/pki") {
-        eprintln!("not looked at: strongSwan's client is not here (apt-get install strongswan-pki)");
-        return;
+    if !Path::new("/usr/bin/pki").is_file() {
+        return crate::testing::not_looked_at("strongSwan's client", "strongswan-pki");
     }
     let site = Site::new().await;
     let secret = site.secret("press").await;

@@ -91,6 +91,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         HoldReason::GuardRail
         | HoldReason::AwaitingApproval
         | HoldReason::ImageNotTrusted
+        | HoldReason::ManifestUnsigned
         | HoldReason::PairingNeeded
         | HoldReason::DiskNotFound
         | HoldReason::DiskAmbiguous
@@ -107,6 +108,8 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::RecoverySystemNotProven
         | HoldReason::FirmwareChanged
         | HoldReason::SecureBootOff
+        | HoldReason::ManifestForeign
+        | HoldReason::ManifestAltered
         | HoldReason::ManifestRefused
         | HoldReason::ChunkCorrupt
         | HoldReason::GoldenNotProven
@@ -138,9 +141,13 @@ mod tests {
 
     #[test]
     fn a_bad_digest_is_never_retried() {
-        for reason in
-            [HoldReason::ChunkCorrupt, HoldReason::GoldenNotProven, HoldReason::RecoverySystemNotProven]
-        {
+        for reason in [
+            HoldReason::ManifestForeign,
+            HoldReason::ManifestAltered,
+            HoldReason::ChunkCorrupt,
+            HoldReason::GoldenNotProven,
+            HoldReason::RecoverySystemNotProven,
+        ] {
             assert_eq!(class(reason), RetryClass::Security);
         }
     }

@@ -259,7 +259,7 @@ impl Runner {
             Duty::Admit | Duty::Onward => Outcome::Done,
             Duty::CheckImage => match self.golden.check(row.job.image).await {
                 Ok(_) => Outcome::Done,
-                Err(error) => failed(HoldReason::ImageNotTrusted, error.to_string()),
+                Err(error) => failed(error.reason(), error.to_string()),
             },
             Duty::Publish => match self.journal.tickets.read(&self.journal.db).await {
                 Ok(()) if self.journal.tickets.holds(row.job.id) => Outcome::Done,

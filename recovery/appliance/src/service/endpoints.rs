@@ -1,7 +1,8 @@
 //! Endpoints: on record, discovered, paired.
 
 use recovery_protocol::{
-    EndpointId, Problem,
+    EndpointId, MacAddr, Problem,
+    agent::Inventory,
     operator::{EndpointState, EndpointView, NewEndpoint},
 };
 use serde_json::json;
@@ -21,6 +22,47 @@ use crate::{
 
 /// Wrong pairing codes that void a pairing.
 const PAIRING_TRIES: u32 = 3;
+
+/// Endpoints that were only discovered, at most; more get no record.
+const DISCOVERED_MOST: usize = 256;
+
+/// Put a stranger on the list of the discovered ones, where there is room: shown, given nothing. `None`: it has no address of
+/// its own, or the list is full.
+pub async fn discovered(
+    tx: &mut JournalTx<'_>,
+    macs: &[MacAddr],
+    inventory: Option<Inventory>,
+    actor: &str,
+) -> Result<Option<EndpointId>, Problem> {
+    let Some(first) = macs.iter().find(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]) else { return Ok(None) };
+    let all = db::endpoint::all(tx.conn()).await?;
+    if all.iter().filter(|e| e.state == EndpointState::Discovered).count() >= DISCOVERED_MOST {
+        return Ok(None);
+    }
+    let id: EndpointId = format!("seen-{}", hex::encode(first.0)).parse().map_err(|e| {
+        Problem::new(500, "name-impossible", "No name for this endpoint", format!("{e}"), "add it by hand")
+    })?;
+    let (vendor, product) = inventory.as_ref().map(|i| (&i.vendor, &i.product)).unzip();
+    let facts = json!({ "macs": macs, "vendor": vendor, "product": product });
+    let fact = Fact::new("endpoint.discovered", actor, facts).about(&id);
+    let endpoint = Endpoint {
+        id: id.clone(),
+        state: EndpointState::Discovered,
+        record: Record { macs: vec![*first], ..Record::default() },
+        inventory,
+        ek_sha256: None,
+        ek_certificate: None,
+        baseline: None,
+        pairing: None,
+        refusal: None,
+        seen: Some(tx.at),
+        proven: None,
+        generation: 0,
+    };
+    db::endpoint::put(tx.conn(), &endpoint).await?;
+    tx.note(fact).await?;
+    Ok(Some(id))
+}
 
 pub async fn list(inner: &Inner) -> Result<Vec<EndpointView>, Problem> {
     let mut conn = inner.journal.db.read().await?;

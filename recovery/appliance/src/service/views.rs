@@ -10,6 +10,10 @@ use recovery_protocol::{
 use super::Inner;
 use crate::db::{self, Conn, endpoint::Endpoint, job::JobRow};
 
+/// What is said of an endpoint whose firmware asked to boot and had no ticket.
+const TURNED_AWAY: &str = "its firmware asked to boot from the network and was sent to its own disk: there is no live boot \
+                           ticket for it (no-boot-ticket)";
+
 /// A stage's name in JSON.
 pub fn stage_name(stage: Stage) -> String {
     serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
@@ -23,6 +27,11 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         Some(row) => Some(job(inner, conn, row).await?),
         None => None,
     };
+    let refusal = endpoint.refusal.or_else(|| {
+        let at = inner.desk.refused().turned_away(&endpoint.record.macs)?;
+        // Whoever proved itself since has nothing left to explain.
+        endpoint.proven.is_none_or(|proven| proven < at).then(|| TURNED_AWAY.to_owned())
+    });
     Ok(EndpointView {
         endpoint: endpoint.id,
         state: endpoint.state,
@@ -37,6 +46,7 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         seen_unix_ms: endpoint.seen,
         proven_unix_ms: endpoint.proven,
         certificate_serial,
+        refusal,
         job: newest,
     })
 }
