@@ -176,7 +176,7 @@ impl Appliance {
         let interfaces = interfaces::for_boot(&config)?;
         let names = [config.site.to_string(), "localhost".to_owned()];
         let keys = Arc::new(Keys::open(&config.data_dir, &names, &interfaces::addresses()?)?);
-        let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
+        let mut hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = match config.boot_kit_dir.clone() {
             Some(dir) => {
                 let read = tokio::task::spawn_blocking(move || Kit::read(&dir)).await;
@@ -211,6 +211,7 @@ impl Appliance {
             frame_bytes: Arc::clone(&frame_bytes),
             started_unix_ms,
         });
+        hooks.0.recall(&service, &mut hooks.1).await.map_err(part("the record of webhooks"))?;
         let authority = enrol::ca::Authority::open(
             &config.data_dir.join("ca"),
             config.site.as_str(),

@@ -29,7 +29,15 @@ use recovery_protocol::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{boot::BootDesk, db, evidence, golden::Golden, jobs::journal::Journal, keys::Keys, live::Live};
+use crate::{
+    boot::BootDesk,
+    db::{self, trigger::Unsettled},
+    evidence,
+    golden::Golden,
+    jobs::journal::Journal,
+    keys::Keys,
+    live::Live,
+};
 
 mod endpoints;
 mod enrolment;
@@ -316,6 +324,19 @@ impl Service {
     /// Take a trigger: store, dedupe by (source, delivery key), decide by the group's mode and the guard rails.
     pub async fn trigger(&self, trigger: Trigger) -> Result<TriggerOutcome, Problem> {
         triggers::take(&self.0, trigger).await
+    }
+
+    /// Triggers that were stored and whose sources are still to be asked back, oldest first: what a stop left over.
+    pub async fn unsettled_triggers(&self) -> Result<Vec<Unsettled>, Problem> {
+        Ok(db::trigger::unsettled(&mut *self.0.journal.db.read().await?).await?)
+    }
+
+    /// The source of this delivery was asked back, and what it said is in evidence.
+    pub async fn settle_trigger(&self, source: &str, delivery: &str) -> Result<(), Problem> {
+        let mut tx = self.0.journal.begin().await?;
+        let at = tx.at;
+        db::trigger::settle(tx.conn(), source, delivery, at).await?;
+        Ok(tx.commit().await?)
     }
 
     /// A permit to rehearse on this endpoint; not drill-safe: 409 `not-drill-safe`.

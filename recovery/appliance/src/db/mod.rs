@@ -47,6 +47,7 @@ pub type Tx = Transaction<'static, Sqlite>;
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_first.sql")),
     (2, include_str!("../../migrations/0002_ek_certificate.sql")),
+    (3, include_str!("../../migrations/0003_trigger_settled.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -55,6 +55,53 @@ pub async fn put(conn: &mut Conn, d: &Delivery<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
+/// A delivery whose source is still to be asked back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Who reported.
+    pub source: String,
+    /// The delivery's key.
+    pub delivery: String,
+    /// The message as received.
+    pub raw: Vec<u8>,
+}
+
+/// Failed integrity checks that were stored and neither confirmed nor given up, oldest first.
+pub async fn unsettled(conn: &mut Conn) -> Result<Vec<Unsettled>, DbError> {
+    let rows = sqlx::query(
+        "SELECT source, delivery, raw FROM trigger_seen \
+         WHERE settled IS NULL AND class = 'integrity' AND confirmed = 0 ORDER BY received, delivery",
+    )
+    .fetch_all(conn)
+    .await?;
+    let of = |row: &sqlx::sqlite::SqliteRow| {
+        Ok(Unsettled {
+            source: row.try_get("source")?,
+            delivery: row.try_get("delivery")?,
+            raw: row.try_get("raw")?,
+        })
+    };
+    rows.iter().map(of).collect()
+}
+
+/// The source was asked back: it is not asked again.
+pub async fn settle(conn: &mut Conn, source: &str, delivery: &str, at: u64) -> Result<(), DbError> {
+    sqlx::query("UPDATE trigger_seen SET settled = $3 WHERE source = $1 AND delivery = $2")
+        .bind(source)
+        .bind(delivery)
+        .bind(sql(at))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// As if the appliance had died before it wrote down that it had asked.
+#[cfg(test)]
+pub async fn unsettle_all(conn: &mut Conn) -> Result<(), DbError> {
+    sqlx::query("UPDATE trigger_seen SET settled = NULL").execute(conn).await?;
+    Ok(())
+}
+
 /// How many endpoints of a group reported a failed integrity check since `since` (milliseconds since 1970).
 pub async fn failing(conn: &mut Conn, members: &[&EndpointId], since: u64) -> Result<u64, DbError> {
     let rows = sqlx::query(

@@ -1,7 +1,8 @@
 //! Asking a source back: only what it says again, when asked, counts as confirmed.
 //!
 //! Up to eight questions run at once, each tried three times within about 20 seconds. A source without `confirm_url`,
-//! one that stays silent and one that answers about another endpoint confirm nothing; evidence says which it was.
+//! one that stays silent and one that answers about another endpoint confirm nothing; evidence says which it was. What was
+//! not asked before a stop or a crash is asked after the next start.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,8 +36,9 @@ pub struct Pending {
     pub confirm_url: Option<String>,
 }
 
-/// The receiving end of the queue.
+/// The receiving end of the queue, and what a stop left over.
 pub struct Confirmations {
+    left: Vec<Pending>,
     pending: mpsc::Receiver<Pending>,
 }
 
@@ -56,13 +58,19 @@ enum Status {
 
 impl Confirmations {
     pub(super) fn new(pending: mpsc::Receiver<Pending>) -> Self {
-        Self { pending }
+        Self { left: Vec::new(), pending }
     }
 
-    /// Ask back until `stop`. Cancel-safe: what was not asked stays stored as unconfirmed and starts nothing.
+    /// Take up what was stored and not asked back before: it goes first.
+    pub(super) fn recall(&mut self, left: Vec<Pending>) {
+        self.left = left;
+    }
+
+    /// Ask back until `stop`. Cancel-safe: what was not asked stays stored, starts nothing, and is asked after the next start.
     pub async fn run(self, service: Service, stop: CancellationToken) {
         let agent = agent();
-        let all = ReceiverStream::new(self.pending).for_each_concurrent(AT_ONCE, |pending| {
+        let all = futures_util::stream::iter(self.left).chain(ReceiverStream::new(self.pending));
+        let all = all.for_each_concurrent(AT_ONCE, |pending| {
             let (agent, service) = (agent.clone(), service.clone());
             async move { settle(&agent, &service, pending).await }
         });
@@ -106,7 +114,12 @@ async fn settle(agent: &Agent, service: &Service, pending: Pending) {
             service.note("trigger.unconfirmed", &actor, Some(&endpoint), None, facts(&why)).await
         }
     };
-    if let Err(error) = noted {
+    // Last of all: a crash before this asks once more, and a delivery that was confirmed starts nothing twice.
+    let settled = match noted {
+        Ok(()) => service.settle_trigger(&source, &trigger.delivery_key).await,
+        Err(problem) => Err(problem),
+    };
+    if let Err(error) = settled {
         tracing::error!(%endpoint, source, %error, "the outcome of a confirmation could not be recorded");
     }
 }

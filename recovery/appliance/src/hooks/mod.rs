@@ -114,6 +114,35 @@ impl Hooks {
         Ok((Self { sources, queue, noted: Mutex::default() }, Confirmations::new(pending)))
     }
 
+    /// Hand over what was stored before the last stop and never asked back. A source that is not configured any more cannot
+    /// be asked: its word ends as unconfirmed. Says how many there are.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn recall(
+        &self,
+        service: &Service,
+        confirmations: &mut Confirmations,
+    ) -> Result<usize, Problem> {
+        let left: Vec<Pending> = service
+            .unsettled_triggers()
+            .await?
+            .into_iter()
+            .filter_map(|unsettled| {
+                let confirm_url =
+                    self.sources.get(&unsettled.source).and_then(|s| s.hook.confirm_url.clone());
+                let trigger = understood(&unsettled.source, &unsettled.delivery, &unsettled.raw).ok()?;
+                Some(Pending { trigger, confirm_url })
+            })
+            .collect();
+        let count = left.len();
+        if count > 0 {
+            tracing::info!(count, "webhooks whose sources are still to be asked back");
+        }
+        confirmations.recall(left);
+        Ok(count)
+    }
+
     async fn note_refusal(&self, service: &Service, source: &str, problem: &Problem) {
         tracing::warn!(source, code = problem.code, detail = problem.detail, "webhook refused");
         let now = Instant::now();
@@ -202,23 +231,30 @@ fn read(source: &Source, name: &str, headers: &HeaderMap, body: &[u8]) -> Result
             remedy,
         )
     })?;
+    let trigger = understood(name, signed.id, body)?;
+    let endpoint = &trigger.endpoint;
+    if !source.hook.covers(endpoint) {
+        let detail = format!("source `{name}` may not speak about {endpoint}");
+        let remedy = "add the endpoint to the source's `endpoints`, or mend the sender";
+        return Err(Problem::new(403, "endpoint-out-of-scope", "Not this source's endpoint", detail, remedy));
+    }
+    Ok(trigger)
+}
+
+/// What a message says; whether its source may say it is settled before.
+fn understood(source: &str, delivery: &str, body: &[u8]) -> Result<Trigger, Problem> {
     let message: Message = serde_json::from_slice(body).map_err(|error| {
         let remedy = r#"send {"type": "endpoint.attestation.failed", "data": {"endpoint": "<name>"}}"#;
         Problem::new(400, "bad-webhook", "The webhook cannot be understood", error.to_string(), remedy)
     })?;
     let endpoint = message.data.endpoint;
-    if !source.hook.covers(&endpoint) {
-        let detail = format!("source `{name}` may not speak about {endpoint}");
-        let remedy = "add the endpoint to the source's `endpoints`, or mend the sender";
-        return Err(Problem::new(403, "endpoint-out-of-scope", "Not this source's endpoint", detail, remedy));
-    }
     let class = match message.kind.as_str() {
         "endpoint.attestation.failed" => TriggerClass::Integrity,
         "endpoint.unreachable" => TriggerClass::Unreachable,
         _ => TriggerClass::Alert,
     };
     let reason = if message.data.detail.is_empty() { message.kind } else { message.data.detail };
-    let (source, delivery_key) = (name.to_owned(), signed.id.to_owned());
+    let (source, delivery_key) = (source.to_owned(), delivery.to_owned());
     Ok(Trigger { source, delivery_key, endpoint, class, reason, raw: body.to_vec(), confirmed: false })
 }
 

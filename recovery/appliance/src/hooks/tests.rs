@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Hooks,
     signature::tests::{OTHER, SECRET, headers, sign},
     unix_seconds,
 };
@@ -157,4 +158,54 @@ async fn each_wrong_webhook_is_refused_by_name_and_stored_nowhere() {
     assert!(!evidence.iter().any(|kind| kind == "decision.trigger"));
     // A stranger cannot fill the log: one entry a minute and source.
     assert_eq!(evidence.iter().filter(|kind| *kind == "refusal.webhook").count(), 1);
+}
+
+/// Start anew on the same database: what it takes up, and the appliance asking back until nothing is left.
+async fn start_again(
+    bench: &mut Bench,
+    hooks: &std::collections::BTreeMap<String, crate::config::Hook>,
+) -> usize {
+    let (hooks, mut confirmations) = Hooks::open(hooks).unwrap();
+    let left = hooks.recall(&bench.service, &mut confirmations).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(confirmations.run(bench.service.clone(), stop.clone()));
+    let mut changes = bench.service.changes();
+    while !bench.service.unsettled_triggers().await.unwrap().is_empty() {
+        changes.changed().await.unwrap();
+    }
+    stop.cancel();
+    running.await.unwrap();
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_asked_before_a_stop_is_asked_after_the_next_start_and_once() {
+    let fail = json!({ "endpoint": "press-01", "status": "fail" });
+    let url = source(vec![fail.clone(), fail]).await;
+    let (mut bench, _secrets) = bench(Some(&url)).await;
+    let hooks = bench.journal.config.hooks.clone();
+    post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
+    // The appliance stops here: its queue is gone with it.
+    drop(bench.confirmations.take());
+    assert_eq!(start_again(&mut bench, &hooks).await, 1);
+    assert_eq!(jobs(&bench).await, 1);
+    assert_eq!(start_again(&mut bench, &hooks).await, 0, "asked once, it is settled");
+
+    // A crash after the recovery was started and before that was written down: asked again, and nothing starts twice.
+    let job = bench.service.jobs(None).await.unwrap()[0].job;
+    bench.service.cancel(&crate::service::Actor::operator("anna"), job, Default::default()).await.unwrap();
+    let mut tx = bench.journal.begin().await.unwrap();
+    crate::db::trigger::unsettle_all(tx.conn()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(start_again(&mut bench, &hooks).await, 1);
+    assert_eq!(jobs(&bench).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_gone_after_the_start_confirms_nothing() {
+    let (mut bench, _secrets) = bench(Some("http://127.0.0.1:1/verdict")).await;
+    post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
+    assert_eq!(start_again(&mut bench, &Default::default()).await, 1);
+    assert!(bench.evidence(None).await.contains(&"trigger.unconfirmed".to_owned()));
+    assert_eq!(jobs(&bench).await, 0);
 }
