@@ -29,6 +29,7 @@ pub fn of(tpm: &mut Tpm) -> Result<TpmIdentity, TpmError> {
     Ok(TpmIdentity {
         ek_public: Base64(ek.public.to_bytes()),
         ek_certificate: maker.certificate.map(Base64),
+        rsa_ek_public: maker.rsa.map(|rsa| Base64(rsa.to_bytes())),
         ek_certificate_chain: Base64(maker.chain),
         ak_public: Base64(ak.public.to_bytes()),
     })
@@ -40,6 +41,10 @@ pub fn of(tpm: &mut Tpm) -> Result<TpmIdentity, TpmError> {
 /// As the TPM gives them; a credential for another TPM is refused by it.
 pub fn prove(tpm: &mut Tpm, challenge: &Challenge, tls_key: Option<&Key>) -> Result<Proof, TpmError> {
     let activated = tpm.activate(&challenge.credential.0, &challenge.encrypted_secret.0)?;
+    let activated_rsa = match &challenge.rsa {
+        Some(rsa) => Some(tpm.activate_rsa(&rsa.credential.0, &rsa.encrypted_secret.0)?),
+        None => None,
+    };
     let quote = tpm.quote(&challenge.nonce.0, PcrMask::of(&challenge.pcrs))?;
     let certify = |key: &Key| -> Result<CertifiedKey, TpmError> {
         let certification = tpm.certify(key, &challenge.nonce.0)?;
@@ -55,6 +60,7 @@ pub fn prove(tpm: &mut Tpm, challenge: &Challenge, tls_key: Option<&Key>) -> Res
     Ok(Proof {
         session: challenge.session.clone(),
         activated: Base64(activated),
+        activated_rsa: activated_rsa.map(Base64),
         quote: Base64(quote.attest),
         signature: Base64(quote.signature),
         // Firmware that keeps no log gives no file; the appliance decides what that means.

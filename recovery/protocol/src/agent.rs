@@ -136,8 +136,12 @@ pub struct DiskFacts {
 pub struct TpmIdentity {
     /// `TPMT_PUBLIC` of the endorsement key (TPM 2.0 Part 2 §12.2.4).
     pub ek_public: Base64,
-    /// The maker's certificate for this key (X.509, DER), where the TPM holds one: a claim, judged by the appliance.
+    /// The maker's certificate (X.509, DER), where the TPM holds one: a claim, judged by the appliance. It is for the RSA key
+    /// where one is presented, else for the endorsement key above.
     pub ek_certificate: Option<Base64>,
+    /// `TPMT_PUBLIC` of the RSA endorsement key, where the maker certified that one alone.
+    #[serde(default)]
+    pub rsa_ek_public: Option<Base64>,
     /// Certificates of its issuers that the TPM holds (DER, one after the other); empty where it holds none.
     #[serde(default)]
     pub ek_certificate_chain: Base64,
@@ -176,10 +180,22 @@ pub struct Challenge {
     pub credential: Base64,
     /// `TPM2B_ENCRYPTED_SECRET` contents.
     pub encrypted_secret: Base64,
+    /// The same with another secret for the RSA endorsement key, where the hello presented one.
+    #[serde(default)]
+    pub rsa: Option<RsaCredential>,
     /// 32 bytes, single use; the quote's `extraData`.
     pub nonce: Base64,
     /// PCR indices of the SHA-256 bank to quote.
     pub pcrs: Vec<u8>,
+}
+
+/// A credential that only the TPM with the presented RSA endorsement key opens, and only beside the same AK.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RsaCredential {
+    /// `TPM2B_ID_OBJECT` contents.
+    pub credential: Base64,
+    /// `TPM2B_ENCRYPTED_SECRET` contents.
+    pub encrypted_secret: Base64,
 }
 
 /// `POST /agent/v1/proof`.
@@ -189,6 +205,9 @@ pub struct Proof {
     pub session: String,
     /// What `TPM2_ActivateCredential` returned.
     pub activated: Base64,
+    /// The same for [`Challenge::rsa`].
+    #[serde(default)]
+    pub activated_rsa: Option<Base64>,
     /// `TPMS_ATTEST` of the quote.
     pub quote: Base64,
     /// `TPMT_SIGNATURE` over it.

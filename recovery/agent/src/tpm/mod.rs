@@ -19,7 +19,7 @@ use std::path::Path;
 
 use recovery_protocol::tpm::wire::{Reader, Writer};
 use recovery_protocol::tpm::{
-    ALG_NULL, ALG_SHA256, Attest, Attested, EccPublic, PcrMask, PcrValues, Sha256, Signature,
+    ALG_NULL, ALG_SHA256, Attest, Attested, EccPublic, PcrMask, PcrValues, RsaEkPublic, Sha256, Signature,
 };
 
 mod command;
@@ -43,6 +43,8 @@ pub const DEVICE: &str = "/dev/tpmrm0";
 const RH_OWNER: u32 = 0x4000_0001;
 const RH_NULL: u32 = 0x4000_0007;
 const RH_ENDORSEMENT: u32 = 0x4000_000b;
+/// Where makers leave the RSA EK (TCG TPM v2.0 Provisioning Guidance, section 7.8).
+const RSA_EK_PERSISTENT: u32 = 0x8101_0001;
 const ST_HASHCHECK: u16 = 0x8024;
 /// Digests in one `TPML_DIGEST` (Part 2 §10.9.5).
 const PCRS_AT_ONCE: usize = 8;
@@ -158,11 +160,24 @@ impl Tpm {
     /// # Errors
     /// [`TpmError::Refused`] when it was made for another TPM or another key.
     pub fn activate(&mut self, credential: &[u8], secret: &[u8]) -> Result<Vec<u8>, TpmError> {
-        let (ek, ak) = (self.ek()?, self.ak()?);
+        let ek = self.ek()?.handle;
+        self.activate_with(ek, credential, secret)
+    }
+
+    /// As [`Tpm::activate`], of the TPM that holds the RSA EK.
+    ///
+    /// # Errors
+    /// As [`Tpm::activate`].
+    pub fn activate_rsa(&mut self, credential: &[u8], secret: &[u8]) -> Result<Vec<u8>, TpmError> {
+        self.with_rsa_ek(|tpm, handle, _| tpm.activate_with(handle, credential, secret))
+    }
+
+    fn activate_with(&mut self, ek: u32, credential: &[u8], secret: &[u8]) -> Result<Vec<u8>, TpmError> {
+        let ak = self.ak()?;
         let session = self.endorsement_session()?;
         let reply = Call::new("ActivateCredential", 0x147)
             .handle_with_password(ak.handle)
-            .handle_with_policy(ek.handle, session)
+            .handle_with_policy(ek, session)
             .parameters(Writer::new().tpm2b(credential).tpm2b(secret))
             .send(&mut *self.transport);
         // A policy session left open takes one of very few slots, so it goes before the outcome counts.
@@ -248,8 +263,18 @@ impl Tpm {
     }
 
     fn create_primary(&mut self, what: &'static str, template: &EccPublic) -> Result<Key, TpmError> {
+        let (handle, public) = self.create(&template.to_bytes())?;
+        let public = EccPublic::parse(&public)?;
+        if !public.is_made_from(template) {
+            return Err(TpmError::ForeignKey(what));
+        }
+        Ok(Key { handle, public })
+    }
+
+    /// Makes a primary of the endorsement hierarchy; its handle and its `TPMT_PUBLIC`.
+    fn create(&mut self, template: &[u8]) -> Result<(u32, Vec<u8>), TpmError> {
         // TPM2B_SENSITIVE_CREATE with empty auth and data; no outsideInfo; no creationPCR.
-        let parameters = Writer::new().tpm2b(&[0; 4]).tpm2b(&template.to_bytes()).tpm2b(&[]).u32(0);
+        let parameters = Writer::new().tpm2b(&[0; 4]).tpm2b(template).tpm2b(&[]).u32(0);
         let reply = Call::new("CreatePrimary", 0x131)
             .handle_with_password(RH_ENDORSEMENT)
             .parameters(parameters)
@@ -257,11 +282,37 @@ impl Tpm {
             .send(&mut *self.transport)?;
         self.loaded.push(reply.handle);
         let mut r = Reader::new("TPM2_CreatePrimary", &reply.parameters);
-        let public = EccPublic::parse(r.tpm2b("outPublic", 512)?)?;
-        if !public.is_made_from(template) {
-            return Err(TpmError::ForeignKey(what));
+        Ok((reply.handle, r.tpm2b("outPublic", 512)?.to_vec()))
+    }
+
+    /// The RSA endorsement key while `work` runs: the one that the maker left in the TPM, else made anew, which takes a slow
+    /// TPM seconds, and unloaded after, since a TPM holds few keys at a time.
+    fn with_rsa_ek<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, u32, RsaEkPublic) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
+        if let Some(public) = self.persistent_rsa_ek()? {
+            return work(self, RSA_EK_PERSISTENT, public);
         }
-        Ok(Key { handle: reply.handle, public })
+        let (handle, public) = self.create(&RsaEkPublic::template().to_bytes())?;
+        let outcome =
+            RsaEkPublic::parse(&public).map_err(Into::into).and_then(|public| work(self, handle, public));
+        self.loaded.retain(|loaded| *loaded != handle);
+        self.flush(handle)?;
+        outcome
+    }
+
+    fn persistent_rsa_ek(&mut self) -> Result<Option<RsaEkPublic>, TpmError> {
+        let call = Call::new("ReadPublic", 0x173).handle(RSA_EK_PERSISTENT);
+        match call.send(&mut *self.transport) {
+            Ok(reply) => {
+                let mut r = Reader::new("TPM2_ReadPublic", &reply.parameters);
+                // Another key there is no reason to stop: ours can be made.
+                Ok(RsaEkPublic::parse(r.tpm2b("outPublic", 512)?).ok())
+            }
+            Err(TpmError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// A policy session in which `PolicySecret(endorsement)` holds: what an EK of the TCG templates wants.

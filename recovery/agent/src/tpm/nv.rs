@@ -2,13 +2,17 @@
 //!
 //! | index | what | source |
 //! |---|---|---|
-//! | `0x01C0000A` | certificate of the ECC P-256 EK, DER | TCG EK Credential Profile 2.5, section 2.2.1.4 |
-//! | `0x01C0000B`, `0x01C0000C` | nonce and template of an EK that is not made from the default template | as above |
+//! | `0x01C0000A`, `0x01C00002` | certificate of the ECC P-256 EK, of the RSA-2048 EK, DER | TCG EK Credential Profile 2.5, section 2.2.1.4 |
+//! | each and the next two | nonce and template of an EK that is not made from the default template | as above |
 //! | `0x01C00100` to `0x01C001FF` | certificates of the issuers, DER, one after the other | section 2.2.1.5.2 |
+//!
+//! The P-256 key's certificate is preferred, since that key is the endpoint's identity. With the RSA key's alone the TPM
+//! proves that it holds that key, too.
 //!
 //! A certificate is a claim; the appliance judges it. It must never keep an endpoint from proving itself: what cannot be
 //! read is left out, and the appliance says what that means.
 
+use recovery_protocol::tpm::RsaEkPublic;
 use recovery_protocol::tpm::wire::{Reader, Writer};
 
 use super::command::{Call, TpmError};
@@ -17,8 +21,7 @@ use super::{RH_OWNER, Tpm};
 /// Handles of NV indices begin here, for the TCG's own.
 const NV_FIRST: u32 = 0x01c0_0000;
 const EK_CERTIFICATE: u32 = 0x01c0_000a;
-/// With one of these the certificate is of another key than ours.
-const EK_OTHER_TEMPLATE: std::ops::RangeInclusive<u32> = 0x01c0_000b..=0x01c0_000c;
+const RSA_EK_CERTIFICATE: u32 = 0x01c0_0002;
 const CHAIN: std::ops::RangeInclusive<u32> = 0x01c0_0100..=0x01c0_01ff;
 /// `TPM_CAP_HANDLES` (Part 2 §6.12).
 const CAP_HANDLES: u32 = 1;
@@ -37,8 +40,10 @@ const WRITTEN: u32 = 1 << 29;
 /// The maker's word for an endorsement key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EkCertificate {
-    /// The certificate of the key that [`Tpm::ek`] gives, where there is one.
+    /// The certificate of the key that [`Tpm::ek`] gives, or of the RSA key; `None` where there is neither.
     pub certificate: Option<Vec<u8>>,
+    /// The RSA key, where the certificate is for that one.
+    pub rsa: Option<RsaEkPublic>,
     /// Certificates of issuers, one after the other; empty where the TPM holds none.
     pub chain: Vec<u8>,
 }
@@ -50,9 +55,21 @@ impl Tpm {
     /// [`TpmError::Channel`], [`TpmError::Response`]: the TPM does not work. What it refuses to show is left out.
     pub fn ek_certificate(&mut self) -> Result<EkCertificate, TpmError> {
         let Some(indices) = shown(self.nv_indices())? else { return Ok(EkCertificate::default()) };
-        let ours =
-            indices.contains(&EK_CERTIFICATE) && !indices.iter().any(|i| EK_OTHER_TEMPLATE.contains(i));
-        let certificate = if ours { shown(self.nv_read(EK_CERTIFICATE))?.flatten() } else { None };
+        // With a nonce or a template beside it, the certificate is of another key than ours.
+        let default = |index: &u32| {
+            indices.contains(index) && ![1, 2].iter().any(|next| indices.contains(&(index + next)))
+        };
+        let (mut certificate, mut rsa) = (None, None);
+        if default(&EK_CERTIFICATE) {
+            certificate = shown(self.nv_read(EK_CERTIFICATE))?.flatten();
+        }
+        if certificate.is_none() && default(&RSA_EK_CERTIFICATE) {
+            certificate = shown(self.nv_read(RSA_EK_CERTIFICATE))?.flatten();
+            if certificate.is_some() {
+                rsa = shown(self.with_rsa_ek(|_, _, public| Ok(public)))?;
+                certificate = certificate.filter(|_| rsa.is_some());
+            }
+        }
         let mut chain = Vec::new();
         for index in indices.into_iter().filter(|index| CHAIN.contains(index)) {
             match shown(self.nv_read(index))?.flatten() {
@@ -62,7 +79,7 @@ impl Tpm {
                 _ => break,
             }
         }
-        Ok(EkCertificate { certificate, chain })
+        Ok(EkCertificate { certificate, rsa, chain })
     }
 
     fn nv_indices(&mut self) -> Result<Vec<u32>, TpmError> {

@@ -114,10 +114,10 @@ fn tpm2_checkquote_accepts_our_quote_and_refuses_another_nonce() {
 
 /// Has tpm2-tools make a credential for `ek` and the key named `name`; gives `TPM2B_ID_OBJECT` and
 /// `TPM2B_ENCRYPTED_SECRET` contents.
-fn peer_credential(ek: &EccPublic, name: &[u8], secret: &[u8]) -> (Vec<u8>, Vec<u8>) {
+fn peer_credential(ek: &[u8], name: &[u8], secret: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    fs::write(path("ek"), Writer::new().tpm2b(&ek.to_bytes()).into_bytes()).unwrap();
+    fs::write(path("ek"), Writer::new().tpm2b(ek).into_bytes()).unwrap();
     fs::write(path("secret"), secret).unwrap();
     let (ek, in_, out, name) = (path("ek"), path("secret"), path("out"), hex::encode(name));
     tpm2("tpm2_makecredential", &["-T", "none", "-u", &ek, "-s", &in_, "-n", &name, "-o", &out]).unwrap();
@@ -125,7 +125,7 @@ fn peer_credential(ek: &EccPublic, name: &[u8], secret: &[u8]) -> (Vec<u8>, Vec<
     let mut r = Reader::new("tpm2_makecredential", &file);
     assert_eq!((r.u32().unwrap(), r.u32().unwrap()), (0xbadc_c0de, 1));
     let blob = r.tpm2b("credential", 256).unwrap().to_vec();
-    let encrypted = r.tpm2b("secret", 256).unwrap().to_vec();
+    let encrypted = r.tpm2b("secret", 512).unwrap().to_vec();
     r.finish().unwrap();
     (blob, encrypted)
 }
@@ -136,13 +136,13 @@ fn a_credential_opens_only_in_its_tpm_and_for_its_key() {
     let mut tpm = board.tpm();
     let (ek, ak) = (tpm.ek().unwrap().public, tpm.ak().unwrap().public);
     let secret = [0x5a; 32];
-    let (blob, encrypted) = peer_credential(&ek, &ak.name(), &secret);
+    let (blob, encrypted) = peer_credential(&ek.to_bytes(), &ak.name(), &secret);
     // More often than there are session slots: none may stay open.
     for _ in 0..8 {
         assert_eq!(tpm.activate(&blob, &encrypted).unwrap(), secret);
     }
     let tls = tpm.tls_key(&[1; 32]).unwrap().public;
-    let (foreign, foreign_secret) = peer_credential(&ek, &tls.name(), &secret);
+    let (foreign, foreign_secret) = peer_credential(&ek.to_bytes(), &tls.name(), &secret);
     for _ in 0..8 {
         let error = tpm.activate(&foreign, &foreign_secret).unwrap_err();
         assert!(matches!(error, TpmError::Refused { command: "ActivateCredential", .. }), "{error}");
@@ -243,7 +243,6 @@ fn the_makers_certificates_are_read_whole_and_in_order() {
     let certificate: Vec<u8> = (0..1_500_u32).map(|n| n as u8).collect();
     put_into_nv(&board, "0x01c00101", b"second", "ppread|ownerread");
     put_into_nv(&board, "0x01c00100", b"first, ", "authread");
-    put_into_nv(&board, "0x01c00002", b"of the RSA key: not ours", "authread");
     assert_eq!(board.tpm().ek_certificate().unwrap(), EkCertificate::default(), "a chain alone is nothing");
     put_into_nv(&board, "0x01c0000a", &certificate, "ppread|ownerread|authread");
     let read = board.tpm().ek_certificate().unwrap();
@@ -260,4 +259,61 @@ fn a_certificate_that_nobody_may_read_is_left_out() {
     let board = SwTpm::start();
     put_into_nv(&board, "0x01c0000a", b"for the platform's eyes", "ppread");
     assert_eq!(board.tpm().ek_certificate().unwrap(), EkCertificate::default());
+}
+
+/// A board whose TPM swtpm's own maker has certified: the RSA key, and an ECC key that is not of P-256.
+fn certified_board() -> SwTpm {
+    let (state, maker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |name: &str| maker.path().join(name).display().to_string();
+    let authority = format!(
+        "statedir = {}\nsigningkey = {}\nissuercert = {}\ncertserial = {}\n",
+        at(""),
+        at("key"),
+        at("issuer"),
+        at("serial")
+    );
+    fs::write(at("authority"), authority).unwrap();
+    fs::write(at("options"), "--platform-manufacturer A --platform-version 1 --platform-model B\n").unwrap();
+    let setup = format!(
+        "create_certs_tool = swtpm_localca\ncreate_certs_tool_config = {}\ncreate_certs_tool_options = {}\n",
+        at("authority"),
+        at("options")
+    );
+    fs::write(at("setup"), setup).unwrap();
+    let (setup, state_dir) = (at("setup"), state.path().display().to_string());
+    tpm2("swtpm_setup", &["--tpm2", "--create-ek-cert", "--config", &setup, "--tpmstate", &state_dir])
+        .unwrap();
+    SwTpm::start_from(state)
+}
+
+#[test]
+fn where_the_maker_certified_the_rsa_key_alone_the_tpm_presents_and_proves_that_one() {
+    let board = certified_board();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("certificate").display().to_string();
+    tpm2("tpm2_nvread", &["-T", &board.tcti(), "-C", "o", "-o", &file, "0x01c00002"]).unwrap();
+    let mut tpm = board.tpm();
+    let read = tpm.ek_certificate().unwrap();
+    assert_eq!(read.certificate, Some(fs::read(&file).unwrap()));
+    let rsa = read.rsa.unwrap();
+    let spki = rsa.spki_der();
+    let certificate = read.certificate.unwrap();
+    assert!(certificate.windows(spki.len()).any(|window| window == spki), "the certificate is for this key");
+
+    let ak = tpm.ak().unwrap().public;
+    let secret = [0x5a; 32];
+    let (blob, encrypted) = peer_credential(&rsa.to_bytes(), &ak.name(), &secret);
+    // More often than there are places for keys and sessions.
+    for _ in 0..6 {
+        assert_eq!(tpm.activate_rsa(&blob, &encrypted).unwrap(), secret);
+    }
+    assert!(tpm.activate(&blob, &encrypted).is_err(), "it is for the other key");
+    // Made anew where the maker left none in the TPM: the same key, and no place taken for good.
+    drop(tpm);
+    tpm2("tpm2_evictcontrol", &["-T", &board.tcti(), "-C", "o", "-c", "0x81010001"]).unwrap();
+    let mut tpm = board.tpm();
+    for _ in 0..4 {
+        assert_eq!(tpm.ek_certificate().unwrap().rsa.as_ref(), Some(&rsa));
+        assert_eq!(tpm.activate_rsa(&blob, &encrypted).unwrap(), secret);
+    }
 }

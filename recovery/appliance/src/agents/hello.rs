@@ -8,9 +8,9 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Agents, golden_system};
+use super::{Agents, golden_system, questions::Questions};
 use crate::{
-    attest::{self, AkPublic, EkPublic},
+    attest,
     db::{
         self,
         endpoint::{Endpoint, Pairing},
@@ -145,27 +145,9 @@ pub async fn challenge(
     tpm: &TpmIdentity,
     asking: Asking,
 ) -> Result<HelloReply, Problem> {
-    let secret: [u8; 32] = keys::random()?;
-    let made = EkPublic::parse(&tpm.ek_public.0).and_then(|ek| {
-        let ak = AkPublic::parse(&tpm.ak_public.0)?;
-        let credential = attest::make_credential(&ek, &ak.name(), &secret)?;
-        Ok((ek, credential))
-    });
-    let (ek, credential) = match made {
-        Ok(made) => made,
-        Err(error) => {
-            let problem = tpm_unfit(&error);
-            return Err(agents.refuse_in(tx, problem, Some(id), job).await);
-        }
-    };
-    let certificate = tpm.ek_certificate.as_ref().map(|certificate| certificate.0.as_slice());
-    let chain = &tpm.ek_certificate_chain.0;
-    let maker = match attest::maker_of(&ek, certificate, chain, &agents.0.maker_roots) {
-        Ok(maker) => maker,
-        Err(error) => {
-            let problem = certificate_foreign(&error);
-            return Err(agents.refuse_in(tx, problem, Some(id), job).await);
-        }
+    let questions = match Questions::to(tpm, &agents.0.maker_roots) {
+        Ok(questions) => questions,
+        Err(problem) => return Err(agents.refuse_in(tx, problem, Some(id), job).await),
     };
     let (name, nonce) = (keys::secret()?, keys::random::<32>()?.to_vec());
     let session = Session {
@@ -178,17 +160,18 @@ pub async fn challenge(
                 Asking::RecoverySystem => BootedAs::RecoverySystem,
                 Asking::WithTicket | Asking::Again => BootedAs::GoldenSystem,
             },
-            ek_sha256: ek.hash().to_string(),
+            ek_sha256: questions.ek_sha256,
             ak_public: tpm.ak_public.clone(),
             nonce: Some(Base64(nonce.clone())),
-            secret_hash: keys::spki_sha256(&secret),
+            secret_hash: questions.secret_hash,
+            rsa_secret_hash: questions.rsa_secret_hash,
             pcrs: attest::QUOTED_PCRS.to_vec(),
             secure_boot: inventory.firmware == Firmware::UefiSecureBoot,
             accepted: false,
             reset_count: None,
             ticket: asking == Asking::WithTicket,
             disks: inventory.disks,
-            ek_certificate: Some(maker),
+            ek_certificate: Some(questions.maker),
         },
     };
     db::session::put(tx.conn(), &session).await?;
@@ -196,8 +179,9 @@ pub async fn challenge(
     tx.commit().await?;
     Ok(HelloReply::Challenge(Challenge {
         session: name,
-        credential: Base64(credential.blob),
-        encrypted_secret: Base64(credential.encrypted_secret),
+        credential: Base64(questions.credential.blob),
+        encrypted_secret: Base64(questions.credential.encrypted_secret),
+        rsa: questions.rsa,
         nonce: Base64(nonce),
         pcrs: session.record.pcrs,
     }))
@@ -221,6 +205,7 @@ async fn show_code(
             ak_public: Base64::default(),
             nonce: None,
             secret_hash: String::new(),
+            rsa_secret_hash: String::new(),
             pcrs: Vec::new(),
             secure_boot: false,
             accepted: false,
@@ -275,23 +260,4 @@ pub fn tpm_hidden(id: &EndpointId) -> Problem {
     let detail = format!("{id} has a TPM on record, and this system shows none");
     let remedy = "switch the TPM on in the firmware; if the board was replaced, add the endpoint anew";
     Problem::new(403, "tpm-missing", "The TPM is missing", detail, remedy)
-}
-
-/// A TPM that shows the certificate of another.
-fn certificate_foreign(error: &attest::MakerError) -> Problem {
-    let remedy = "do not trust this endpoint: isolate it, and have its board replaced";
-    Problem::new(
-        403,
-        "ek-certificate-foreign",
-        "The certificate is not this TPM's",
-        error.to_string(),
-        remedy,
-    )
-}
-
-/// A TPM that cannot be asked.
-pub fn tpm_unfit(error: &attest::IdentityError) -> Problem {
-    let remedy =
-        "use the agent that this appliance serves; if it persists, the TPM is faulty: replace the board";
-    Problem::new(403, "tpm-unfit", "The TPM's keys are not as they must be", error.to_string(), remedy)
 }

@@ -18,6 +18,7 @@ mod golden_system;
 mod hello;
 mod next;
 mod proof;
+mod questions;
 mod report;
 #[cfg(test)]
 mod tests;

@@ -63,16 +63,13 @@ pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> 
         let problem = Problem::new(409, "nonce-spent", "Not a fresh proof", detail, "say hello again");
         return Err(agents.refuse_in(tx, problem, Some(&id), job).await);
     };
-    let opened = keys::spki_sha256(&proof.activated.0);
-    if !bool::from(opened.as_bytes().ct_eq(session.record.secret_hash.as_bytes())) {
-        let detail =
-            "the endpoint did not open the credential: its attestation key is not in the TPM that it names";
+    if let Some(detail) = not_opened(&session, &proof) {
         let problem =
             Problem::new(403, "credential-not-opened", "The TPM did not prove itself", detail, ISOLATE);
         agents.0.live.count("attestation", "credential");
         return Err(agents.refuse_in(tx, problem, Some(&id), job).await);
     }
-    let ak = AkPublic::parse(&session.record.ak_public.0).map_err(|e| super::hello::tpm_unfit(&e))?;
+    let ak = AkPublic::parse(&session.record.ak_public.0).map_err(|e| super::questions::tpm_unfit(&e))?;
     let values = pcr_values(&proof)?;
     let evidence = QuoteEvidence {
         attest: &proof.quote.0,
@@ -86,6 +83,22 @@ pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> 
         BootedAs::RecoverySystem => recovery_system(agents, tx, asked).await,
         BootedAs::GoldenSystem => golden_system::proof(agents, tx, asked, proof.tls_key).await,
     }
+}
+
+/// Which credential was not opened.
+fn not_opened(session: &Session, proof: &Proof) -> Option<&'static str> {
+    let opened =
+        |secret: &[u8], hash: &str| bool::from(keys::spki_sha256(secret).as_bytes().ct_eq(hash.as_bytes()));
+    let (record, rsa) = (&session.record, proof.activated_rsa.as_ref());
+    if !opened(&proof.activated.0, &record.secret_hash) {
+        return Some(
+            "the endpoint did not open the credential: its attestation key is not in the TPM that it names",
+        );
+    }
+    let rsa_opened = rsa.is_some_and(|secret| opened(&secret.0, &record.rsa_secret_hash));
+    (!record.rsa_secret_hash.is_empty() && !rsa_opened).then_some(
+        "the endpoint did not open the credential for the RSA key that its maker certified: that key is in another TPM",
+    )
 }
 
 /// What to tell a person about an endpoint that may not be itself.

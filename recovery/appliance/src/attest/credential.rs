@@ -11,8 +11,11 @@
 
 use aes::Aes128;
 use aes::cipher::{BlockEncrypt as _, KeyInit as _};
+use num_bigint::BigUint;
+use recovery_protocol::tpm::rsa::MODULUS_LEN;
 use recovery_protocol::tpm::wire::Writer;
-use recovery_protocol::tpm::{ALG_SHA256, CodecError, EccPublic, Point, Sha256, Signature};
+use recovery_protocol::tpm::{ALG_SHA256, CodecError, EccPublic, Point, RsaEkPublic, Sha256, Signature};
+use ring::rand::SecureRandom as _;
 use ring::{agreement, hmac, rand, signature};
 
 /// `TPM_RH_ENDORSEMENT`: the hierarchy in which all keys of an endpoint are primaries.
@@ -148,17 +151,65 @@ pub fn make_credential(
         kdf_e(z, b"IDENTITY", &ephemeral_public.x, &ek_point[1..33])
     })
     .map_err(|_| IdentityError::NotOnCurve)?;
+    let encrypted_secret = ephemeral_public.write(Writer::new()).into_bytes();
+    Ok(Credential { blob: wrap(seed.as_bytes(), ak_name, secret), encrypted_secret })
+}
 
+/// As [`make_credential`], for the TPM with this RSA EK: the seed travels by RSAES-OAEP with SHA-256 and the label
+/// `IDENTITY` (Part 1 §B.10.4; RFC 8017 section 7.1.1).
+///
+/// # Errors
+/// [`IdentityError::NoRandom`].
+pub fn make_rsa_credential(
+    ek: &RsaEkPublic,
+    ak_name: &[u8; 34],
+    secret: &[u8; 32],
+) -> Result<Credential, IdentityError> {
+    let random = rand::SystemRandom::new();
+    let (mut seed, mut mask_seed) = ([0; 32], [0; 32]);
+    random.fill(&mut seed).and_then(|()| random.fill(&mut mask_seed)).map_err(|_| IdentityError::NoRandom)?;
+    let padded = BigUint::from_bytes_be(&oaep(&seed, b"IDENTITY\0", &mask_seed));
+    // A modulus is claimed by anybody; zero would be no number to divide by. Exponent and modulus are public, and the message
+    // is new each time: time tells nothing twice.
+    let modulus = BigUint::from_bytes_be(&ek.modulus).max(BigUint::from(1_u32));
+    let cipher = padded.modpow(&BigUint::from(65_537_u32), &modulus).to_bytes_be();
+    let mut encrypted_secret = vec![0; MODULUS_LEN - cipher.len()];
+    encrypted_secret.extend(cipher);
+    Ok(Credential { blob: wrap(&seed, ak_name, secret), encrypted_secret })
+}
+
+/// EME-OAEP with SHA-256 for a 2048-bit modulus (RFC 8017 section 7.1.1, step 2).
+fn oaep(message: &[u8; 32], label: &[u8], seed: &[u8; 32]) -> [u8; MODULUS_LEN] {
+    let mut encoded = [0; MODULUS_LEN];
+    let (masked_seed, block) = encoded[1..].split_at_mut(32);
+    block[..32].copy_from_slice(Sha256::of(label).as_bytes());
+    let at = block.len() - message.len();
+    block[at - 1] = 1;
+    block[at..].copy_from_slice(message);
+    mask(block, seed);
+    masked_seed.copy_from_slice(seed);
+    mask(masked_seed, block);
+    encoded
+}
+
+/// MGF1 with SHA-256 (RFC 8017 section B.2.1), laid over `bytes`.
+fn mask(bytes: &mut [u8], seed: &[u8]) {
+    for (counter, piece) in (0_u32..).zip(bytes.chunks_mut(32)) {
+        let block = Sha256::of_parts(&[seed, &counter.to_be_bytes()]);
+        piece.iter_mut().zip(block.as_bytes()).for_each(|(byte, mask)| *byte ^= mask);
+    }
+}
+
+/// The part of a credential that is the same for every kind of EK (Part 1 §24.4): the secret, encrypted and bound to the
+/// name of the key beside which it may be opened.
+fn wrap(seed: &[u8], ak_name: &[u8; 34], secret: &[u8; 32]) -> Vec<u8> {
     let mut identity = Writer::new().tpm2b(secret).into_bytes();
-    let key = kdf_a(seed.as_bytes(), b"STORAGE", ak_name, 128);
+    let key = kdf_a(seed, b"STORAGE", ak_name, 128);
     cfb_encrypt(&Aes128::new(key.as_bytes()[..16].into()), &mut identity);
-    let integrity = kdf_a(seed.as_bytes(), b"INTEGRITY", &[], 256);
+    let integrity = kdf_a(seed, b"INTEGRITY", &[], 256);
     let key = hmac::Key::new(hmac::HMAC_SHA256, integrity.as_bytes());
     let tag = hmac::sign(&key, &[&identity[..], ak_name].concat());
-    Ok(Credential {
-        blob: Writer::new().tpm2b(tag.as_ref()).bytes(&identity).into_bytes(),
-        encrypted_secret: ephemeral_public.write(Writer::new()).into_bytes(),
-    })
+    Writer::new().tpm2b(tag.as_ref()).bytes(&identity).into_bytes()
 }
 
 /// `KDFe` with SHA-256 for 256 bits, which is one round (Part 1 §11.4.10.3).

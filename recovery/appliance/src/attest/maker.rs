@@ -14,8 +14,6 @@
 use recovery_protocol::operator::{EkCertificate, TpmModel};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
-use super::EkPublic;
-
 /// `tcg-kp-EKCertificate` (TCG EK Credential Profile 2.5, section 3.2.16).
 const KP_EK_CERTIFICATE: &str = "2.23.133.8.1";
 /// `tcg-at-tpmManufacturer`, `tcg-at-tpmModel`, `tcg-at-tpmVersion` (section 3.2.9).
@@ -97,7 +95,7 @@ impl MakerRoots {
     fn vouching(&self, leaf: &X509Certificate<'_>, sent: &[X509Certificate<'_>]) -> Option<String> {
         let roots: Vec<X509Certificate<'_>> =
             self.0.iter().filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
-        // Breadth first, each issuer once: whoever sends issuers that sign each other costs us little.
+        // Each issuer once: whoever sends issuers that sign each other costs us little.
         let (mut below, mut unused) = (vec![(leaf, 0_u32)], sent.iter().collect::<Vec<_>>());
         while let Some((certificate, depth)) = below.pop() {
             if let Some(root) = roots.iter().find(|root| signed(certificate, root)) {
@@ -114,12 +112,13 @@ impl MakerRoots {
     }
 }
 
-/// What the TPM's certificate tells of the endorsement key `ek`. `chain` is what else the TPM holds: DER, one after the other.
+/// What the TPM's certificate tells of an endorsement key, given as `SubjectPublicKeyInfo`. `chain` is what else the TPM holds:
+/// DER, one after the other.
 ///
 /// # Errors
 /// [`MakerError`]: a certificate that is not this key's is worse than none.
 pub fn maker_of(
-    ek: &EkPublic,
+    spki: &[u8],
     certificate: Option<&[u8]>,
     chain: &[u8],
     roots: &MakerRoots,
@@ -134,7 +133,7 @@ pub fn maker_of(
         empty if empty.is_empty() => format!("serial number {}", text(&leaf.raw_serial_as_string())),
         subject => text(&subject),
     };
-    if leaf.public_key().raw != ek.spki_der() {
+    if leaf.public_key().raw != spki {
         return Err(MakerError::OtherKey { subject: subject() });
     }
     if let Some(why) = no_ek_certificate(&leaf) {

@@ -33,7 +33,7 @@ mod maker;
 mod policy;
 mod quote;
 
-pub use credential::{AkPublic, EkPublic, IdentityError, make_credential};
+pub use credential::{AkPublic, Credential, EkPublic, IdentityError, make_credential, make_rsa_credential};
 pub use maker::{MakerError, MakerRoots, RootError, maker_of};
 pub use policy::{BootExpectation, FirmwareBaseline, Verdict, judge};
 pub use quote::{CertifiedTlsKey, QuoteError, QuoteEvidence, VerifiedQuote, verify_certify, verify_quote};

@@ -37,6 +37,9 @@ pub struct Record {
     pub nonce: Option<Base64>,
     /// SHA-256 of the secret that only this TPM can unwrap, lower-case hex.
     pub secret_hash: String,
+    /// The same for the RSA EK, where the maker certified that one; empty otherwise.
+    #[serde(default)]
+    pub rsa_secret_hash: String,
     /// PCRs asked for.
     pub pcrs: Vec<u8>,
     /// Secure Boot enforced, by its own word; the quote decides.

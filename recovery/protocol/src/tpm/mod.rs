@@ -4,11 +4,12 @@
 //! |---|---|---|
 //! | [`wire`] | big-endian reader and writer, `TPM2B` | TPM 2.0 Part 2 §10.3 |
 //! | [`public`] | ECC P-256 public areas, names, the key templates | Part 2 §12.2.4, TCG EK Credential Profile |
+//! | [`rsa`] | the RSA-2048 endorsement key | Part 2 §12.2.4, TCG EK Credential Profile |
 //! | [`attest`] | quotes, certifications, ECDSA signatures | Part 2 §10.12, §11.3.4 |
 //! | [`pcr`] | PCR selections and values of the SHA-256 bank | Part 2 §10.6.2, §10.9.7 |
 //! | [`event_log`] | the crypto-agile event log and its replay | TCG PC Client Platform Firmware Profile §10 |
 //!
-//! One curve, one hash: ECC NIST P-256 and SHA-256. Whatever else a TPM could say is refused with a named error, not
+//! One curve, one hash: ECC NIST P-256 and SHA-256; RSA for the one key that makers certify everywhere. Whatever else a TPM could say is refused with a named error, not
 //! carried along. Nothing here talks to a TPM (the agent does) and nothing here decides (the appliance does).
 
 use std::fmt;
@@ -21,14 +22,18 @@ pub mod attest;
 pub mod event_log;
 pub mod pcr;
 pub mod public;
+pub mod rsa;
 pub mod wire;
 
 pub use attest::{Attest, Attested, ClockInfo, Signature};
 pub use event_log::{Event, EventLog, EventType};
 pub use pcr::{PcrMask, PcrValues};
 pub use public::{EccPublic, Point};
+pub use rsa::RsaEkPublic;
 pub use wire::CodecError;
 
+/// `TPM_ALG_RSA` (TCG Algorithm Registry).
+pub const ALG_RSA: u16 = 0x0001;
 /// `TPM_ALG_AES` (TCG Algorithm Registry).
 pub const ALG_AES: u16 = 0x0006;
 /// `TPM_ALG_SHA256`.

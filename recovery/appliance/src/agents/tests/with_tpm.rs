@@ -4,7 +4,7 @@
 use images::manifest::header::Need;
 use recovery_protocol::{
     agent::{Base64, CertifiedKey, Challenge, EnrolOrder, Proof, ProofReply, TpmIdentity},
-    tpm::{ALG_SHA256, Attest, Attested, ClockInfo, EccPublic, EventType, Point, Sha256},
+    tpm::{ALG_SHA256, Attest, Attested, ClockInfo, EccPublic, EventType, Point, RsaEkPublic, Sha256},
 };
 
 use super::*;
@@ -14,6 +14,7 @@ use crate::attest::tests::{
 };
 
 const SECRET: &[u8] = b"what the TPM found inside";
+const SECRET_RSA: &[u8] = b"what its RSA key found inside";
 const AUTO: &str = "[groups.default]\nmode = \"auto\"\ncool_down_s = 0\n";
 
 /// An endpoint's TPM: two keys, and how often it was reset.
@@ -21,13 +22,15 @@ struct Tpm {
     paper: PaperTpm,
     ek: EccPublic,
     certificate: Option<Vec<u8>>,
+    rsa: Option<RsaEkPublic>,
+    opens_rsa: bool,
     resets: u32,
 }
 
 impl Tpm {
     fn new() -> Self {
         let ek = EccPublic { unique: PaperTpm::new().ak.unique, ..EccPublic::ek_template() };
-        Self { paper: PaperTpm::new(), ek, certificate: None, resets: 7 }
+        Self { paper: PaperTpm::new(), ek, certificate: None, rsa: None, opens_rsa: true, resets: 7 }
     }
 
     fn identity(&self) -> TpmIdentity {
@@ -35,6 +38,7 @@ impl Tpm {
             ek_public: Base64(self.ek.to_bytes()),
             ek_certificate: self.certificate.clone().map(Base64),
             ek_certificate_chain: Base64::default(),
+            rsa_ek_public: self.rsa.as_ref().map(|rsa| Base64(rsa.to_bytes())),
             ak_public: Base64(self.paper.ak.to_bytes()),
         }
     }
@@ -61,6 +65,11 @@ impl Tpm {
         Proof {
             session: challenge.session.clone(),
             activated: Base64(SECRET.to_vec()),
+            activated_rsa: challenge
+                .rsa
+                .as_ref()
+                .filter(|_| self.opens_rsa)
+                .map(|_| Base64(SECRET_RSA.to_vec())),
             quote,
             signature,
             event_log: Base64(boot.encode()),
@@ -109,6 +118,10 @@ impl Site {
         let hash = crate::keys::secret_hash(&challenge.session);
         let mut session = db::session::get(tx.conn(), &hash).await.unwrap().unwrap();
         session.record.secret_hash = crate::keys::spki_sha256(SECRET);
+        assert_eq!(session.record.rsa_secret_hash.is_empty(), challenge.rsa.is_none());
+        if challenge.rsa.is_some() {
+            session.record.rsa_secret_hash = crate::keys::spki_sha256(SECRET_RSA);
+        }
         db::session::put(tx.conn(), &session).await.unwrap();
         tx.commit().await.unwrap();
         challenge
@@ -398,7 +411,7 @@ async fn what_the_maker_says_of_a_tpm_is_shown_and_in_evidence() {
         (None, "absent", "first approved recovery: weaker"),
     ] {
         let (site, mut tpm) = (Site::with_maker(&maker, "").await, Tpm::new());
-        tpm.certificate = by.map(|maker| maker.vouch(&tpm.ek));
+        tpm.certificate = by.map(|maker| maker.vouch(&tpm.ek.spki_der()));
         site.recover().await;
         site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
         let said = site.press().await.ek_certificate.unwrap();
@@ -415,7 +428,7 @@ async fn where_a_maker_is_required_an_unknown_tpm_without_one_is_held() {
     let required = "ek_certificate = \"required\"\n";
     for by in [Some(&stranger), None] {
         let (site, mut tpm) = (Site::with_maker(&maker, required).await, Tpm::new());
-        tpm.certificate = by.map(|maker| maker.vouch(&tpm.ek));
+        tpm.certificate = by.map(|maker| maker.vouch(&tpm.ek.spki_der()));
         let job = site.recover().await;
         let problem = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap_err();
         assert_eq!(problem.code, "ek-not-certified");
@@ -425,7 +438,7 @@ async fn where_a_maker_is_required_an_unknown_tpm_without_one_is_held() {
         // Resumed with its maker's word, it goes on; and once it is on record, the record counts.
         site.service.resume(&anna(), job.job, Decision::default()).await.unwrap();
         site.runner.settle().await.unwrap();
-        tpm.certificate = Some(maker.vouch(&tpm.ek));
+        tpm.certificate = Some(maker.vouch(&tpm.ek.spki_der()));
         site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap();
         assert!(site.press().await.ek_certificate.unwrap().is_verified());
         tpm.certificate = None;
@@ -437,7 +450,7 @@ async fn where_a_maker_is_required_an_unknown_tpm_without_one_is_held() {
 async fn the_certificate_of_another_tpm_is_refused_and_holds_nothing() {
     let maker = Maker::new("Maker Root");
     let (site, mut tpm) = (Site::with_maker(&maker, "").await, Tpm::new());
-    tpm.certificate = Some(maker.vouch(&Tpm::new().ek));
+    tpm.certificate = Some(maker.vouch(&Tpm::new().ek.spki_der()));
     let job = site.recover().await;
     let refused = site.hello(&tpm.hello(BootedAs::RecoverySystem, None)).await;
     assert_eq!(code(refused), "ek-certificate-foreign");
@@ -445,4 +458,28 @@ async fn the_certificate_of_another_tpm_is_refused_and_holds_nothing() {
     let state = site.service.job(job.job).await.unwrap().state;
     assert!(matches!(state, JobState::Working { .. }), "{state:?}");
     assert_eq!(site.facts_of("refusal.agent").await[0]["code"], "ek-certificate-foreign");
+}
+
+#[tokio::test]
+async fn a_certified_rsa_key_counts_once_this_tpm_has_opened_its_credential() {
+    let maker = Maker::new("Maker Root");
+    let rsa = RsaEkPublic { modulus: (0..256).map(|n| 0xc1 | n as u8).collect() };
+    for opens_rsa in [true, false] {
+        let (site, mut tpm) = (Site::with_maker(&maker, "ek_certificate = \"required\"\n").await, Tpm::new());
+        // The certificate of somebody's RSA key is in anybody's hands.
+        tpm.certificate = Some(maker.vouch(&rsa.spki_der()));
+        tpm.rsa = Some(rsa.clone());
+        tpm.opens_rsa = opens_rsa;
+        let job = site.recover().await;
+        let proven = site.proven(&tpm, &Boot::recovery_ipxe()).await;
+        if opens_rsa {
+            proven.unwrap();
+            assert!(site.press().await.ek_certificate.unwrap().is_verified());
+        } else {
+            assert_eq!(code(proven), "credential-not-opened");
+            assert_eq!(site.press().await.ek_sha256, None);
+            let state = site.service.job(job.job).await.unwrap().state;
+            assert!(matches!(state, JobState::Working { .. }), "{state:?}");
+        }
+    }
 }

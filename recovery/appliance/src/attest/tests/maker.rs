@@ -59,8 +59,8 @@ impl Maker {
     }
 
     /// An EK certificate.
-    pub fn vouch(&self, ek: &EccPublic) -> Vec<u8> {
-        self.certify(&ek.spki_der(), ek_params())
+    pub fn vouch(&self, spki: &[u8]) -> Vec<u8> {
+        self.certify(spki, ek_params())
     }
 }
 
@@ -100,24 +100,24 @@ fn a_certificate_counts_when_it_leads_to_a_root_of_ours() {
     let (public, ek) = ek();
     let maker = Maker::new("Maker Root");
     let (middle, other) = (maker.below(authority("Maker 7", Some(0))), Maker::new("Another"));
-    let direct = maker.vouch(&public);
+    let direct = maker.vouch(&public.spki_der());
     let root = Some("CN=Maker Root".to_owned());
-    assert_eq!(verified(maker_of(&ek, Some(&direct), &[], &roots(&[&other, &maker]))), root);
-    assert_eq!(verified(maker_of(&ek, Some(&direct), &[], &roots(&[&other]))), None);
-    assert_eq!(verified(maker_of(&ek, Some(&direct), &[], &roots(&[]))), None);
+    assert_eq!(verified(maker_of(&ek.spki_der(), Some(&direct), &[], &roots(&[&other, &maker]))), root);
+    assert_eq!(verified(maker_of(&ek.spki_der(), Some(&direct), &[], &roots(&[&other]))), None);
+    assert_eq!(verified(maker_of(&ek.spki_der(), Some(&direct), &[], &roots(&[]))), None);
     // NV indices are larger than what they hold.
     let padded = [&direct[..], &[0xff; 64]].concat();
-    assert_eq!(verified(maker_of(&ek, Some(&padded), &[], &roots(&[&maker]))), root);
+    assert_eq!(verified(maker_of(&ek.spki_der(), Some(&padded), &[], &roots(&[&maker]))), root);
 
-    let indirect = middle.vouch(&public);
+    let indirect = middle.vouch(&public.spki_der());
     assert_eq!(
-        verified(maker_of(&ek, Some(&indirect), &[], &roots(&[&maker]))),
+        verified(maker_of(&ek.spki_der(), Some(&indirect), &[], &roots(&[&maker]))),
         None,
         "the issuer is missing"
     );
     let chain = [other.der(), middle.der(), b"padding"].concat();
-    assert_eq!(verified(maker_of(&ek, Some(&indirect), &chain, &roots(&[&maker]))), root);
-    let pinned = verified(maker_of(&ek, Some(&indirect), &[], &roots(&[&middle])));
+    assert_eq!(verified(maker_of(&ek.spki_der(), Some(&indirect), &chain, &roots(&[&maker]))), root);
+    let pinned = verified(maker_of(&ek.spki_der(), Some(&indirect), &[], &roots(&[&middle])));
     assert_eq!(pinned.as_deref(), Some("CN=Maker 7"), "an issuer may be trusted as it is");
 }
 
@@ -128,22 +128,31 @@ fn whoever_is_no_authority_vouches_for_nobody() {
     let trusted = roots(&[&maker]);
     // The owner of another TPM of this maker, or of an authority that may sign no other authority.
     let owner = maker.below(ek_params());
-    let forged = owner.vouch(&public);
-    assert_eq!(verified(maker_of(&ek, Some(&forged), owner.der(), &trusted)), None);
+    let forged = owner.vouch(&public.spki_der());
+    assert_eq!(verified(maker_of(&ek.spki_der(), Some(&forged), owner.der(), &trusted)), None);
     let last = maker.below(authority("Maker 7", Some(0)));
     let beyond = last.below(authority("Maker 7.1", None));
     let chain = [last.der(), beyond.der()].concat();
-    assert_eq!(verified(maker_of(&ek, Some(&beyond.vouch(&public)), &chain, &trusted)), None);
+    assert_eq!(
+        verified(maker_of(&ek.spki_der(), Some(&beyond.vouch(&public.spki_der())), &chain, &trusted)),
+        None
+    );
     // A root of the same name with another key.
     let twin = Maker::new("Maker Root");
-    assert_eq!(verified(maker_of(&ek, Some(&twin.vouch(&public)), twin.der(), &trusted)), None);
+    assert_eq!(
+        verified(maker_of(&ek.spki_der(), Some(&twin.vouch(&public.spki_der())), twin.der(), &trusted)),
+        None
+    );
     // A demand on its use that we do not understand.
     let mut strange = authority("Strange", None);
     let mut demand = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
     demand.set_criticality(true);
     strange.custom_extensions = vec![demand];
     let strange = maker.below(strange);
-    assert_eq!(verified(maker_of(&ek, Some(&strange.vouch(&public)), strange.der(), &trusted)), None);
+    assert_eq!(
+        verified(maker_of(&ek.spki_der(), Some(&strange.vouch(&public.spki_der())), strange.der(), &trusted)),
+        None
+    );
 }
 
 #[test]
@@ -157,7 +166,10 @@ fn issuers_that_sign_each_other_come_to_an_end() {
         })
         .collect();
     let chain: Vec<u8> = makers.iter().flat_map(|maker| maker.der().to_vec()).collect();
-    assert_eq!(verified(maker_of(&ek, Some(&makers[0].vouch(&public)), &chain, &roots(&[]))), None);
+    assert_eq!(
+        verified(maker_of(&ek.spki_der(), Some(&makers[0].vouch(&public.spki_der())), &chain, &roots(&[]))),
+        None
+    );
 }
 
 #[test]
@@ -165,13 +177,14 @@ fn a_certificate_of_another_key_or_of_no_ek_is_refused_by_name() {
     let ((public, ek), (other, _)) = (ek(), self::ek());
     let maker = Maker::new("Maker Root");
     let trusted = roots(&[&maker]);
-    let copied = maker_of(&ek, Some(&maker.vouch(&other)), &[], &trusted).unwrap_err();
+    let copied = maker_of(&ek.spki_der(), Some(&maker.vouch(&other.spki_der())), &[], &trusted).unwrap_err();
     assert!(matches!(&copied, MakerError::OtherKey { subject } if subject.contains("TPM 4711")), "{copied}");
     let spki = public.spki_der();
     let mut both = ek_params();
     both.is_ca = authority("", None).is_ca;
     for (params, lacks) in [(named("a platform"), "tcg-kp-EKCertificate"), (both, "authority")] {
-        let refused = maker_of(&ek, Some(&maker.certify(&spki, params)), &[], &trusted).unwrap_err();
+        let refused =
+            maker_of(&ek.spki_der(), Some(&maker.certify(&spki, params)), &[], &trusted).unwrap_err();
         assert!(
             matches!(&refused, MakerError::NoEkCertificate { why, .. } if why.contains(lacks)),
             "{refused}"
@@ -182,9 +195,9 @@ fn a_certificate_of_another_key_or_of_no_ek_is_refused_by_name() {
 #[test]
 fn none_and_an_unreadable_one_are_told_apart() {
     let (_, ek) = ek();
-    assert_eq!(maker_of(&ek, None, b"junk", &roots(&[])), Ok(EkCertificate::Absent));
+    assert_eq!(maker_of(&ek.spki_der(), None, b"junk", &roots(&[])), Ok(EkCertificate::Absent));
     for junk in [&b""[..], b"\x30\x82\xff\xff", &[0xff; 1000]] {
-        let said = maker_of(&ek, Some(junk), junk, &roots(&[])).unwrap();
+        let said = maker_of(&ek.spki_der(), Some(junk), junk, &roots(&[])).unwrap();
         assert!(matches!(&said, EkCertificate::Unreadable { why } if !why.is_empty()), "{said}");
     }
     let tpm = TpmModel { manufacturer: "IFX".into(), ..TpmModel::default() };

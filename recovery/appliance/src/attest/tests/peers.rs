@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use recovery_protocol::operator::{EkCertificate, TpmModel};
 use recovery_protocol::tpm::wire::{Reader, Writer};
-use recovery_protocol::tpm::{PcrMask, PcrValues};
+use recovery_protocol::tpm::{PcrMask, PcrValues, RsaEkPublic};
 
 use super::super::quote::CertifyError;
 use super::super::*;
@@ -23,8 +23,14 @@ struct SwTpm {
 
 impl SwTpm {
     fn start() -> Self {
+        Self::start_with(|_| ())
+    }
+
+    /// Starts one on a state directory that `made` has filled.
+    fn start_with(made: impl Fn(&std::path::Path)) -> Self {
         for _ in 0..5 {
             let dir = tempfile::tempdir().unwrap();
+            made(dir.path());
             let [data, control] = free_ports();
             let mut process = Command::new("swtpm")
                 .args([
@@ -104,6 +110,20 @@ impl SwTpm {
         Reader::new("TPM2B_PUBLIC", &file).tpm2b("public", 512).unwrap().to_vec()
     }
 
+    /// Has it open a credential with an EK and beside a key, both as files.
+    fn activate(&self, credential: &Credential, ek: &str, key: &str) -> Result<Vec<u8>, String> {
+        let file =
+            Writer::new().u32(0xbadc_c0de).u32(1).tpm2b(&credential.blob).tpm2b(&credential.encrypted_secret);
+        fs::write(self.path("credential"), file.into_bytes()).unwrap();
+        self.ok("tpm2_startauthsession --policy-session -S session");
+        self.ok("tpm2_policysecret -S session -c e");
+        let opened = self.run(&format!(
+            "tpm2_activatecredential -c {key}.ctx -C {ek}.ctx -i credential -P session:session -o out"
+        ));
+        self.ok("tpm2_flushcontext session");
+        opened.map(|()| self.file("out"))
+    }
+
     /// Extends everything that a boot measured.
     fn boot(&self, boot: &Boot) {
         let extended = boot.0.events.iter().filter(|e| e.is_extended());
@@ -141,26 +161,12 @@ fn our_credential_opens_in_its_tpm_and_for_its_key_only() {
     tpm.primary("tls", "");
     let secret = [0xc3; 32];
     let credential = make_credential(&ek, &ak.name(), &secret).unwrap();
-    let file =
-        Writer::new().u32(0xbadc_c0de).u32(1).tpm2b(&credential.blob).tpm2b(&credential.encrypted_secret);
-    fs::write(tpm.path("credential"), file.into_bytes()).unwrap();
-    let activate = |key: &str| {
-        tpm.ok("tpm2_startauthsession --policy-session -S session");
-        tpm.ok("tpm2_policysecret -S session -c e");
-        let opened = tpm.run(&format!(
-            "tpm2_activatecredential -c {key}.ctx -C ek.ctx -i credential -P session:session -o out"
-        ));
-        tpm.ok("tpm2_flushcontext session");
-        opened.map(|()| tpm.file("out"))
-    };
-    assert_eq!(activate("ak"), Ok(secret.to_vec()));
-    assert!(activate("tls").is_err(), "a credential for one key must not open for another");
+    assert_eq!(tpm.activate(&credential, "ek", "ak"), Ok(secret.to_vec()));
+    let other = tpm.activate(&credential, "ek", "tls");
+    assert!(other.is_err(), "a credential for one key must not open for another");
     let foreign = SwTpm::start().ek();
     let credential = make_credential(&foreign, &ak.name(), &secret).unwrap();
-    let file =
-        Writer::new().u32(0xbadc_c0de).u32(1).tpm2b(&credential.blob).tpm2b(&credential.encrypted_secret);
-    fs::write(tpm.path("credential"), file.into_bytes()).unwrap();
-    assert!(activate("ak").is_err(), "a credential for another TPM");
+    assert!(tpm.activate(&credential, "ek", "ak").is_err(), "a credential for another TPM");
 }
 
 #[test]
@@ -253,6 +259,43 @@ impl SwtpmMaker {
         self.0.path().join(name)
     }
 
+    /// A new TPM in `state` with the certificates that this maker gives it.
+    fn make(&self, state: &std::path::Path) {
+        let at = |name: &str| self.path(name).display().to_string();
+        let setup = format!(
+            "create_certs_tool = swtpm_localca\ncreate_certs_tool_config = {}\ncreate_certs_tool_options = {}\n",
+            at("config"),
+            at("options")
+        );
+        fs::write(self.path("setup"), setup).unwrap();
+        let run = Command::new("swtpm_setup")
+            .args([
+                "--tpm2",
+                "--create-ek-cert",
+                "--pcr-banks",
+                "sha256",
+                "--config",
+                &at("setup"),
+                "--tpmstate",
+            ])
+            .arg(state)
+            .output()
+            .expect("swtpm-tools are installed");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+    }
+
+    /// The roots that a site trusts which trusts this maker.
+    fn roots(&self) -> MakerRoots {
+        let mut roots = MakerRoots::default();
+        assert_eq!(roots.add(&fs::read(self.path("swtpm-localca-rootca-cert.pem")).unwrap()), Ok(1));
+        roots
+    }
+
+    /// The authority below the root, DER.
+    fn issuer(&self) -> Vec<u8> {
+        x509_parser::pem::parse_x509_pem(&fs::read(self.path("issuer.pem")).unwrap()).unwrap().1.contents
+    }
+
     /// An EK certificate, as `swtpm_setup --create-ek-cert` has it made.
     fn vouch(&self, ek: &EkPublic) -> Vec<u8> {
         let point = hex::encode(&ek.spki_der()[27..]);
@@ -284,22 +327,47 @@ fn swtpms_own_maker_vouches_for_its_tpm_by_root_issuer_and_key() {
     let (tpm, maker) = (SwTpm::start(), SwtpmMaker::new());
     let ek = tpm.ek();
     let certificate = maker.vouch(&ek);
-    let (root, issuer) = (
-        fs::read(maker.path("swtpm-localca-rootca-cert.pem")).unwrap(),
-        fs::read(maker.path("issuer.pem")).unwrap(),
-    );
-    let chain = x509_parser::pem::parse_x509_pem(&issuer).unwrap().1.contents;
-    let mut roots = MakerRoots::default();
-    assert_eq!(roots.add(&root), Ok(1));
+    let (mut roots, chain) = (maker.roots(), maker.issuer());
     let model = TpmModel { manufacturer: "IFX".into(), model: "swtpm".into(), version: "id:20191023".into() };
-    let by = |chain: &[u8], roots: &MakerRoots| maker_of(&ek, Some(&certificate), chain, roots).unwrap();
+    let spki = ek.spki_der();
+    let by = |chain: &[u8], roots: &MakerRoots| maker_of(&spki, Some(&certificate), chain, roots).unwrap();
     let verified = EkCertificate::Verified { root: "CN=swtpm-localca-rootca".into(), tpm: model.clone() };
     assert_eq!(by(&chain, &roots), verified);
     let unknown = EkCertificate::RootUnknown { issuer: "CN=swtpm-localca".into(), tpm: model };
     assert_eq!(by(&[], &roots), unknown, "the issuer between them is missing");
     assert_eq!(by(&chain, &MakerRoots::default()), unknown);
-    assert_eq!(roots.add(&issuer), Ok(1));
+    assert_eq!(roots.add(&chain), Ok(1));
     assert!(by(&[], &roots).is_verified(), "or trusted itself");
     let other = SwTpm::start().ek();
-    assert!(matches!(maker_of(&other, Some(&certificate), &chain, &roots), Err(MakerError::OtherKey { .. })));
+    assert!(matches!(
+        maker_of(&other.spki_der(), Some(&certificate), &chain, &roots),
+        Err(MakerError::OtherKey { .. })
+    ));
+}
+
+#[test]
+fn a_tpm_with_a_certified_rsa_key_alone_proves_that_it_holds_it() {
+    let maker = SwtpmMaker::new();
+    let tpm = SwTpm::start_with(|state| maker.make(state));
+    tpm.ok("tpm2_nvread 0x01c00002 -C o -o certificate");
+    tpm.ok("tpm2_readpublic -c 0x81010001 -o rsa.pub -t rsa.ctx");
+    let public = tpm.file("rsa.pub");
+    let rsa = Reader::new("TPM2B_PUBLIC", &public).tpm2b("public", 512).unwrap().to_vec();
+    let rsa = RsaEkPublic::parse(&rsa).unwrap();
+    let certificate = tpm.file("certificate");
+    let said = maker_of(&rsa.spki_der(), Some(&certificate), &maker.issuer(), &maker.roots()).unwrap();
+    assert!(said.is_verified(), "{said}");
+    let p256 = tpm.ek().spki_der();
+    let other = maker_of(&p256, Some(&certificate), &maker.issuer(), &maker.roots());
+    assert!(matches!(other, Err(MakerError::OtherKey { .. })), "{other:?}");
+
+    let ak = AkPublic::parse(&tpm.primary("ak", "|restricted")).unwrap();
+    tpm.primary("tls", "");
+    for secret in [[0xc3; 32], [0; 32]] {
+        let credential = make_rsa_credential(&rsa, &ak.name(), &secret).unwrap();
+        assert_eq!(credential.encrypted_secret.len(), 256);
+        assert_eq!(tpm.activate(&credential, "rsa", "ak"), Ok(secret.to_vec()));
+        assert!(tpm.activate(&credential, "rsa", "tls").is_err(), "for one key, not another");
+        assert!(tpm.activate(&credential, "ek", "ak").is_err(), "with one EK, not the other");
+    }
 }
