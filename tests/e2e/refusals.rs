@@ -46,7 +46,7 @@ const MORE: &str = "\n[blueprints.other-panel]\nimage = \"other-panel\"\n";
 pub const STORIES: &[Story] = &[Story {
     name: "refusals_have_a_name_at_the_console_on_the_screen_and_in_evidence",
     needs: Needs::Site,
-    length: Length::Long,
+    length: Length::Short,
     tell: everything_bad,
 }];
 

@@ -93,7 +93,14 @@ pub async fn recover(
     let reason = request.reason;
     let asked =
         Asked { actor, trigger: "operator".to_owned(), reason: &reason, mode: Mode::Real, automatic: false };
-    order(inner, endpoint, asked).await
+    let ordered = order(inner, endpoint, asked).await;
+    if let Err(problem) = &ordered {
+        let facts =
+            json!({ "order": "recover", "named": endpoint, "code": problem.code, "detail": problem.detail });
+        inner.journal.note(Fact::new("refusal.order", &actor.name, facts)).await?;
+        inner.live.count("refusal", &problem.code);
+    }
+    ordered
 }
 
 pub async fn drill_permit(inner: &Inner, endpoint: &EndpointId) -> Result<DrillPermit, Problem> {

@@ -188,6 +188,10 @@ async fn an_order_is_not_doubled_and_an_image_that_is_missing_is_named() {
     bench.add("press-09", "52:54:00:00:00:09", json!({ "blueprint": "other" })).await;
     let missing = bench.service.recover(&Actor::operator("a"), &id(9), Default::default()).await.unwrap_err();
     assert_eq!(missing.code, "image-missing");
+    let nobody = bench.service.recover(&Actor::operator("a"), &id(77), Default::default()).await.unwrap_err();
+    assert_eq!(nobody.code, "unknown-endpoint");
+    let kinds = bench.evidence(None).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "refusal.order").count(), 2);
 }
 
 #[tokio::test]
