@@ -12,14 +12,14 @@ use crate::tool;
 
 const MIB: f64 = 1_048_576.0;
 
-/// What one recovery of a blank virtual endpoint showed; written by `lab demo --figures`.
+/// What a demo showed, the recovery of a blank disk and of a tampered one; written by `lab demo --figures`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seen {
     /// Seconds from start to ready of the appliance.
     pub ready_s: f64,
     /// Resident bytes of the idle appliance.
     pub idle_bytes: u64,
-    /// Milliseconds from power-on to recovered.
+    /// Milliseconds from power-on to recovered, of the job in which our share was the largest.
     pub all_ms: u64,
     /// Of it, ours.
     pub ours_ms: u64,
@@ -31,16 +31,14 @@ pub struct Seen {
     pub demo_s: f64,
 }
 
-/// Runs one recovery and compares with the limits of the design.
+/// Runs the demo and compares with the limits of the design.
 ///
 /// # Errors
 /// When the recovery fails.
 pub fn demo(programs: &Programs, dir: &Path) -> Result<Vec<Figure>> {
     let file = dir.join("figures.json");
     tool::show(
-        Command::new(&programs.programs.lab)
-            .args(["demo", "--yes", "--no-build", "--once", "--figures"])
-            .arg(&file),
+        Command::new(&programs.programs.lab).args(["demo", "--yes", "--no-build", "--figures"]).arg(&file),
     )?;
     let text = fs::read_to_string(&file).context("the demo wrote no figures")?;
     let seen: Seen = serde_json::from_str(&text)?;

@@ -120,6 +120,29 @@ pub fn table(figures: &[Figure]) -> String {
     text
 }
 
+/// CPU time that everything on this machine has used since it started, idle and waiting time left out, from `/proc/stat` (proc(5)).
+///
+/// # Errors
+/// When the file is not as proc(5) says.
+pub fn machine_time() -> Result<Duration> {
+    const IDLE_AND_IOWAIT: std::ops::Range<usize> = 3..5;
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("cpu "))
+        .context("/proc/stat has no cpu line")?;
+    // The last two columns, guest time, are part of the first two.
+    let columns: Vec<u64> = line.split_whitespace().take(8).map(str::parse).collect::<Result<_, _>>()?;
+    let busy: u64 = columns
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !IDLE_AND_IOWAIT.contains(at))
+        .map(|(_, ticks)| ticks)
+        .sum();
+    ticks(busy)
+}
+
 /// CPU time that a process, its threads and its ended children have used so far (user and system), from `/proc/<pid>/stat` (proc(5)).
 ///
 /// # Errors
@@ -137,8 +160,12 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     for child in children {
         ticks += child.parse::<u64>()?;
     }
+    self::ticks(ticks)
+}
+
+fn ticks(count: u64) -> Result<Duration> {
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    Ok(Duration::from_secs_f64(count as f64 / per_second as f64))
 }
 
 /// Resident memory of a process in bytes, from `/proc/<pid>/status`.

@@ -16,9 +16,10 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -32,6 +33,8 @@ pub const BRIDGE: &str = "plant0";
 const RUN_DIR: &str = "GROUNDSTATE_LAB_RUN";
 /// Tells the inside which port of 127.0.0.1 leads to the console.
 const CONSOLE_PORT: &str = "GROUNDSTATE_LAB_CONSOLE_PORT";
+/// How long the kernel may take to make a namespace.
+const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(5);
 /// The socket in the run directory through which the console is reached from outside.
 const CONSOLE_SOCKET: &str = "console.sock";
 
@@ -147,6 +150,36 @@ impl Plant {
         Ok(name)
     }
 
+    /// A computer beside the endpoints, at `address`: a network namespace of its own behind a cable of its own.
+    ///
+    /// # Errors
+    /// When the namespace or its cable cannot be made.
+    pub fn neighbour(&self, address: Ipv4Addr) -> Result<Neighbour> {
+        let holder = Command::new("unshare")
+            .args(["--net", "--", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot run unshare")?;
+        let neighbour = Neighbour(holder);
+        let (theirs, ours) = (neighbour.namespace(), "/proc/self/ns/net");
+        crate::story::until("the namespace of a neighbour", NEIGHBOUR_LIMIT, || {
+            Ok((std::fs::read_link(&theirs)? != std::fs::read_link(ours)?).then_some(()))
+        })?;
+        let name = format!("near{}", self.taps.fetch_add(1, Ordering::Relaxed));
+        let holder = neighbour.0.id().to_string();
+        ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &holder])?;
+        ip(&["link", "set", &name, "master", BRIDGE, "up"])?;
+        for words in [
+            &["address", "add", &format!("{address}/24"), "dev", "eth0"][..],
+            &["link", "set", "eth0", "up"],
+            &["link", "set", "lo", "up"],
+        ] {
+            crate::tool::run(neighbour.command("ip").args(words))?;
+        }
+        Ok(neighbour)
+    }
+
     /// Lets a browser outside reach `console`, and returns the port of 127.0.0.1 to give it.
     ///
     /// # Errors
@@ -162,6 +195,31 @@ impl Plant {
         });
         let port = std::env::var(CONSOLE_PORT).context("the outside gave no console port")?;
         port.parse().context("the outside gave a bad console port")
+    }
+}
+
+/// A computer on the plant network; gone when dropped.
+#[derive(Debug)]
+pub struct Neighbour(Child);
+
+impl Neighbour {
+    /// `program`, to be run on this computer.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace())).args(["--", program]);
+        command
+    }
+
+    fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.id())
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -120,7 +120,8 @@ fn needs_interpreter(elf: &[u8]) -> bool {
 
 /// The kernel's arguments in the unified kernel image.
 pub fn command_line(appliance: Option<SocketAddr>, consoles: &[String]) -> String {
-    let mut line: Vec<String> = consoles.iter().map(|console| format!("console={console}")).collect();
+    let mut line = vec!["quiet".to_owned()];
+    line.extend(consoles.iter().map(|console| format!("console={console}")));
     line.extend(appliance.map(|address| format!("gs.appliance={address}")));
     // A kernel panic reboots; nobody presses a key on a plant floor.
     line.push("panic=60".to_owned());
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn the_same_input_gives_the_same_bytes() {
         let line = command_line(Some("10.0.0.1:8443".parse().unwrap()), &["ttyS0".to_owned()]);
-        assert_eq!(line, "console=ttyS0 gs.appliance=10.0.0.1:8443 panic=60");
+        assert_eq!(line, "quiet console=ttyS0 gs.appliance=10.0.0.1:8443 panic=60");
         let (one, two) = (build(&input(), &line).unwrap(), build(&input(), &line).unwrap());
         assert_eq!(one.files, two.files);
         assert_eq!(one.contents, two.contents);

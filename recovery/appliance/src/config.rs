@@ -94,7 +94,8 @@ pub struct Config {
     pub stage_limits_s: BTreeMap<Stage, u32>,
     /// Seconds between two quotes of a trusted endpoint.
     pub attest_every_s: u32,
-    /// Appended to the kernel command line of the recovery system, e.g. `console=ttyS0,115200`.
+    /// Appended to the kernel command line of the recovery system. By default the agent speaks on the screen and the first serial line,
+    /// and the kernel only of errors: at 115,200 baud its usual words cost the start a second or more.
     pub kernel_args: String,
 }
 
@@ -115,7 +116,7 @@ impl Default for Config {
             hooks: BTreeMap::new(),
             stage_limits_s: BTreeMap::new(),
             attest_every_s: 300,
-            kernel_args: "console=tty0 console=ttyS0,115200".to_owned(),
+            kernel_args: "quiet console=tty0 console=ttyS0,115200".to_owned(),
         }
     }
 }
