@@ -41,7 +41,7 @@ const TRUST_PATH: &str = "/etc/groundstate/trust.json";
 const LEAVE_ON: &str = "Leave the endpoint switched on.";
 /// Disks are waited for this long before the hello, so that the first inventory is whole.
 const DISKS_WAIT: Duration = Duration::from_secs(4);
-/// Before a disk is chosen no device may have appeared for this long; waited for at most so long.
+/// Before a disk is written no device may have appeared for this long; waited for at most so long.
 const DRIVERS_QUIET: Duration = Duration::from_secs(3);
 const DRIVERS_WAIT: Duration = Duration::from_secs(20);
 /// An endpoint that is refused at the hello for this long reboots: without a ticket its place is its own disk.
@@ -248,11 +248,10 @@ impl Recovery<'_> {
             format!("Image {}.", order.image),
             LEAVE_ON,
         );
-        // A disk that appears late could be the one meant, or make the choice ambiguous.
-        self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);
         let reporter = reporter::Reporter::new(&self.appliance, session, order, self.screen, self.pulse);
         let uefi = inventory::read(self.args).firmware != Firmware::Bios;
-        match restore::run(order, &self.trust, uefi, &reporter) {
+        let drivers_quiet = || self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);
+        match restore::run(order, &self.trust, uefi, &drivers_quiet, &reporter) {
             Ok(()) => Ok(Some("The golden image is on the disk, proven, and boots next.".to_owned())),
             Err(Stop::NotKnown(problem)) => Err(problem),
             Err(Stop::Aborted(why)) => {

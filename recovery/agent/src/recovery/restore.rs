@@ -1,14 +1,17 @@
 //! One restore, from an order to a disk that boots.
 //!
 //! ```text
-//! manifest fetched, verified ─► disk chosen, opened ─► scanned ─► planned ─► Planned ──Continue──► poisoned ─► written
-//!   ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region ─► Committed ─► reboot
+//! manifest fetched, verified ─► disk chosen, opened ─► scanned ─► planned ─► disk chosen again, drivers quiet
+//!   ─► Planned ──Continue──► poisoned ─► written ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region
+//!   ─► Committed ─► reboot
 //! ```
 //!
-//! Until `Continue` nothing is written. It must never take a key, an image or a disk on the appliance's word alone: keys
+//! Until `Continue` nothing is written. The disk is chosen twice, because one that a slow bus brings late could be the one meant
+//! or make the choice ambiguous: at once to read it, and again, once the drivers are quiet, before it may be written. It must never take a key, an image or a disk on the appliance's word alone: keys
 //! come from inside the recovery system, the image's name is its digest, the disk is chosen by what it says of itself.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use images::disk::ESP_TYPE;
@@ -47,6 +50,7 @@ pub fn run(
     order: &RestoreOrder,
     trust: &RecoveryTrust,
     uefi: bool,
+    drivers_quiet: &dyn Fn(),
     reporter: &Reporter<'_>,
 ) -> Result<(), Stop> {
     let manifest = fetch_manifest(order, trust)?;
@@ -59,7 +63,29 @@ pub fn run(
         }
         DeviceError::NotADisk { .. } => Refusal::new(HoldReason::DiskNotFound, chain(&error)),
     })?;
-    restore(order, &manifest, &target, &disk.facts, uefi, reporter)
+    let meant = || {
+        drivers_quiet();
+        still_meant(order, &disk.facts, &inventory::disks(Path::new("/sys/block")))
+    };
+    restore(order, &manifest, &target, &Chosen { facts: &disk.facts, meant: &meant }, uefi, reporter)
+}
+
+/// A disk that may be read, and the question whether it may be written.
+pub(super) struct Chosen<'a> {
+    /// What it says of itself.
+    pub facts: &'a DiskFacts,
+    /// Whether it is still the only one that the order can mean; asked once, before anything is written.
+    pub meant: &'a dyn Fn() -> Result<(), Refusal>,
+}
+
+/// Whether the order still means the disk that was chosen, now that these are there.
+pub(super) fn still_meant(order: &RestoreOrder, chosen: &DiskFacts, disks: &[Disk]) -> Result<(), Refusal> {
+    let now = select(&order.disk, disks).map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+    if now.facts == *chosen {
+        return Ok(());
+    }
+    let detail = format!("{chosen:?} was chosen and read; {:?} is the one that fits now", now.facts);
+    Err(Refusal::new(HoldReason::DiskAmbiguous, detail))
 }
 
 /// What is restored, in the words of the manifest: said only once our keys have said yes to it.
@@ -125,7 +151,7 @@ fn download_manifest(urls: &[String]) -> Result<Vec<u8>, Refusal> {
 fn wait_for_disk(order: &RestoreOrder) -> Result<Disk, Refusal> {
     let until = Instant::now() + DISK_WAIT;
     loop {
-        let disks = inventory::disks(std::path::Path::new("/sys/block"));
+        let disks = inventory::disks(Path::new("/sys/block"));
         match select(&order.disk, &disks) {
             Ok(disk) => return Ok(disk.clone()),
             Err(error) if error.reason() == HoldReason::DiskNotFound && Instant::now() < until => {
@@ -141,7 +167,7 @@ pub(super) fn restore(
     order: &RestoreOrder,
     manifest: &Verified<Manifest>,
     target: &dyn RestoreTarget,
-    disk: &DiskFacts,
+    disk: &Chosen<'_>,
     uefi: bool,
     reporter: &Reporter<'_>,
 ) -> Result<(), Stop> {
@@ -161,7 +187,8 @@ pub(super) fn restore(
     if let Some(stop) = reporter.take_stop() {
         return Err(stop);
     }
-    reporter.milestone(Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.clone() })?;
+    (disk.meant)()?;
+    reporter.milestone(Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.facts.clone() })?;
 
     let written = reporter.during(|| plan.poison(target)?.write(&source, progress)).map_err(failed)?;
     reporter.milestone(Reported::Written { stats: written_facts(written.stats()) })?;

@@ -20,8 +20,9 @@ use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
-use super::{Stop, restore};
+use super::{Refusal, Stop, restore};
 use crate::client::Appliance;
+use crate::inventory::Disk;
 use crate::pid1::Pulse;
 use crate::screen::Screen;
 use crate::testing::{Answer, serve_plain, serve_tls};
@@ -190,12 +191,23 @@ fn run(
     disk: &MemDisk,
     reply: fn(&Reported) -> ReportReply,
 ) -> (Result<(), Stop>, Vec<&'static str>) {
+    run_if(plant, order, disk, Ok(()), reply)
+}
+
+/// As [`run`], where `meant` says whether the disk still is the one that the order means.
+fn run_if(
+    plant: &Plant,
+    order: &RestoreOrder,
+    disk: &MemDisk,
+    meant: Result<(), Refusal>,
+    reply: fn(&Reported) -> ReportReply,
+) -> (Result<(), Stop>, Vec<&'static str>) {
     let (appliance, reports) = appliance(reply);
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
     let reporter = Reporter::new(&appliance, "s", order, &screen, &pulse);
     let manifest = restore::verify_manifest(&plant.manifest_bytes(), order, &plant.keys, 0).unwrap();
-    let facts = disk_facts(plant.raw.len());
-    let outcome = restore::restore(order, &manifest, disk, &facts, true, &reporter);
+    let chosen = restore::Chosen { facts: &disk_facts(plant.raw.len()), meant: &|| meant.clone() };
+    let outcome = restore::restore(order, &manifest, disk, &chosen, true, &reporter);
     let milestones = reports.lock().unwrap().iter().filter_map(milestone).collect();
     (outcome, milestones)
 }
@@ -260,6 +272,26 @@ fn a_stop_at_the_plan_leaves_the_disk_untouched() {
     assert_eq!(outcome, Err(Stop::Aborted("cancelled".to_owned())));
     assert!(milestones.len() <= 1);
     assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
+fn a_disk_that_appears_after_the_scan_stops_the_restore_before_a_byte_is_written() {
+    let plant = Plant::new();
+    let mut order = plant.order(vec![plant.frames(|_| {})]);
+    order.disk.serial = Some("S1".to_owned());
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let chosen = disk_facts(plant.raw.len());
+    let twin = |name: &str| Disk { facts: chosen.clone(), ..Disk::of_node(name.into()) };
+    let meant = restore::still_meant(&order, &chosen, &[twin("/dev/one"), twin("/dev/two")]);
+    let (outcome, milestones) = run_if(&plant, &order, &disk, meant, go_on);
+    assert_eq!(reason(outcome), HoldReason::DiskAmbiguous);
+    assert!(milestones.is_empty());
+    assert_eq!(disk.counts().operations, 0);
+
+    let another = Disk { facts: DiskFacts { size_bytes: 1 << 40, ..chosen.clone() }, ..twin("/dev/one") };
+    let refusal = restore::still_meant(&order, &chosen, &[another]).unwrap_err();
+    assert_eq!(refusal.reason, HoldReason::DiskAmbiguous);
+    assert_eq!(restore::still_meant(&order, &chosen, &[twin("/dev/one")]), Ok(()));
 }
 
 #[test]
