@@ -226,7 +226,7 @@ hold_reasons! {
     /// The manifest or the order is one that the endpoint does not take.
     ManifestRefused, "manifest-refused", "The endpoint refused the golden image's manifest.", "Read the detail: choose an image that it takes, then resume; the disk was not touched.";
     /// A chunk's bytes are not what its id says.
-    ChunkCorrupt, "chunk-corrupt", "A chunk arrived whose bytes do not match its digest.", "Run `groundstate image verify --all` on the appliance; repair the store, then resume.";
+    ChunkCorrupt, "chunk-corrupt", "A chunk of the golden image is damaged or missing.", "Run `groundstate image verify --all` on the appliance; repair the store, then resume.";
     /// Reading or writing the disk failed.
     DiskFailed, "disk-failed", "The endpoint's disk failed while it was read or written.", "Replace the disk, then resume; the endpoint will not boot until then.";
     /// What was read back is not what was written.
