@@ -305,6 +305,8 @@ impl Plot {
         let (from, boots) = (press.serial().mark(), press.boots());
         self.say(&["job", "cancel", &job.to_string()])?;
         press.serial().wait_for(from, "Start PXE over IPv4", LIMIT)?;
+        // All that can be said on a firmware's screen is the name of the file that it is told to load.
+        press.serial().wait_for(from, "NBP filename is no-boot-ticket", LIMIT)?;
         self.in_evidence("refusal.boot", |entry| {
             let ours = entry.endpoint.as_ref().is_some_and(|endpoint| endpoint.as_str() == "press-02");
             ours && entry.facts["code"].as_str().is_some_and(|code| code.ends_with("no-ticket"))
