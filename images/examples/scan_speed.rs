@@ -26,7 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (root, key) = (SigningKey::generate()?, SigningKey::generate()?);
     let keys = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
     let roles = BTreeMap::from([(Role::Root, keys(&root)), (Role::Image, keys(&key))]);
-    let mut trust = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+    let mut trust =
+        SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
     trust.sign(&root);
     let ring = KeyRing::pin(trust)?;
 

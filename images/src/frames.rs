@@ -214,7 +214,12 @@ pub fn decode_request(body: &[u8]) -> Result<Vec<ChunkId>, FrameError> {
 
 /// What stands before `frame.bytes` in a response.
 pub fn encode_prefix(frame: &Frame) -> [u8; PREFIX_LEN] {
-    prefix(frame.id, frame.encoding.code(), frame.raw_len, frame.bytes.len() as u32)
+    encode_prefix_of(frame.id, frame.encoding, frame.raw_len, frame.bytes.len())
+}
+
+/// As [`encode_prefix`], for a frame whose `len` stored bytes lie elsewhere.
+pub fn encode_prefix_of(id: ChunkId, encoding: Encoding, raw_len: u32, len: usize) -> [u8; PREFIX_LEN] {
+    prefix(id, encoding.code(), raw_len, len as u32)
 }
 
 /// The answer for a chunk that the store does not have.
@@ -255,7 +260,7 @@ pub fn read_response<E: From<FrameError>>(
     Ok(())
 }
 
-fn decode_prefix(asked: ChunkId, prefix: &[u8; PREFIX_LEN]) -> Result<(Frame, usize), FrameError> {
+pub(crate) fn decode_prefix(asked: ChunkId, prefix: &[u8; PREFIX_LEN]) -> Result<(Frame, usize), FrameError> {
     let id = asked;
     let mut input = Reader::new(prefix);
     let mut read = || Ok((ChunkId(input.digest()?), input.u8()?, input.u32()?, input.u32()?));

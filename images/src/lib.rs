@@ -5,12 +5,14 @@
 //! The formats are documented byte by byte in `images/DESIGN.md`.
 
 pub mod boot;
+pub mod bundle;
 pub mod digest;
 pub mod disk;
 pub mod frames;
 pub mod import;
 pub mod keys;
 pub mod manifest;
+pub mod replicate;
 pub mod restore;
 pub mod store;
 #[cfg(test)]
@@ -21,8 +23,9 @@ pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
 pub use frames::{Encoding, Frame, FrameError};
 pub use import::{ImportRequest, Imported, import_raw};
 pub use keys::{
-    KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, TrustRoot, Verified, VerifyError,
+    KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, TrustRoot, TrustRootError, Verified,
+    VerifyError,
 };
 pub use manifest::{Content, Extent, Header, Manifest, ManifestError, Signature, SignedManifest};
 pub use restore::{ChunkSource, RestoreError, RestorePlan, RestoreTarget};
-pub use store::{Ingest, Store, StoreError};
+pub use store::{Ingest, Store, StoreError, StoreWriter};

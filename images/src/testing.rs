@@ -96,7 +96,8 @@ impl Plant {
         let (root, key) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let keys = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
         let roles = BTreeMap::from([(Role::Root, keys(&root)), (Role::Image, keys(&key))]);
-        let mut trust = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+        let mut trust =
+            SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
         trust.sign(&root);
         Self { dir, store, ring: KeyRing::pin(trust).unwrap(), key }
     }

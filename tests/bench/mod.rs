@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::plant::Plant;
 
 pub mod demo;
+pub mod images_serve;
+pub mod images_upkeep;
 pub mod restore;
 pub mod serve;
 
@@ -61,6 +63,8 @@ pub struct Programs {
     pub programs: crate::programs::Programs,
     /// pxe's example server, release build.
     pub boot_server: PathBuf,
+    /// The example of images that makes a large store without its bytes, release build.
+    pub synthetic_store: PathBuf,
 }
 
 /// What runs a bench.
@@ -80,10 +84,12 @@ pub const BENCHES: &[Bench] = &[
     ("tftp", Runs::Inside(serve::tftp)),
     ("http", Runs::Inside(serve::http)),
     ("restore", Runs::Inside(restore::restore)),
+    ("images-serve", Runs::Inside(images_serve::serve)),
+    ("images-upkeep", Runs::Outside(images_upkeep::upkeep)),
     ("demo", Runs::Outside(demo::demo)),
 ];
 
-/// The benches that `names` ask for; all when it is empty.
+/// The benches that `names` ask for; all when it is empty. `images` asks for all whose names begin with `images-`.
 ///
 /// # Errors
 /// An unknown name, with the known ones.
@@ -91,16 +97,17 @@ pub fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
     if names.is_empty() {
         return Ok(BENCHES.iter().collect());
     }
-    let known = || BENCHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    names
-        .iter()
-        .map(|wanted| {
-            BENCHES
-                .iter()
-                .find(|(name, _)| name == wanted)
-                .with_context(|| format!("there is no bench `{wanted}`; there are: {}", known()))
-        })
-        .collect()
+    let mut chosen = Vec::new();
+    for wanted in names {
+        let before = chosen.len();
+        let group = format!("{wanted}-");
+        chosen.extend(BENCHES.iter().filter(|(name, _)| name == wanted || name.starts_with(&group)));
+        if chosen.len() == before {
+            let known = BENCHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            bail!("there is no bench `{wanted}`; there are: {known}");
+        }
+    }
+    Ok(chosen)
 }
 
 /// The figures as text: one line each.
@@ -204,6 +211,7 @@ mod tests {
         let error = choose(&["disk".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("tftp") && error.contains("disk"), "{error}");
         assert_eq!(choose(&[]).unwrap().len(), BENCHES.len());
+        assert!(choose(&["images".to_owned()]).unwrap().len() >= 2);
     }
 
     #[test]

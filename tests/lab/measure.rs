@@ -77,18 +77,29 @@ fn inside(name: &str, dir: &Path) -> Result<Vec<Figure>> {
     Ok(serde_json::from_str(&fs::read_to_string(&file)?)?)
 }
 
-/// The programs that ship, and pxe's example server beside them.
+/// The programs that ship, and the examples beside them that benches need.
 fn under_measurement(programs: Programs) -> Result<bench::Programs> {
     let dir = programs.appliance.parent().context("a program lies in a directory")?;
-    let boot_server = dir.join("examples/serve");
+    let (boot_server, synthetic_store) = (dir.join("examples/serve"), dir.join("examples/synthetic_store"));
     if !plant::is_inside() {
         let target = dir.parent().context("a profile directory lies in a target directory")?;
-        tool::show(
-            programs::fresh_cargo()
-                .current_dir(programs::root())
-                .args(["build", "--quiet", "--release", "-p", "pxe", "--example", "serve", "--target-dir"])
-                .arg(target),
-        )?;
+        for (package, example) in [("pxe", "serve"), ("images", "synthetic_store")] {
+            tool::show(
+                programs::fresh_cargo()
+                    .current_dir(programs::root())
+                    .args([
+                        "build",
+                        "--quiet",
+                        "--release",
+                        "-p",
+                        package,
+                        "--example",
+                        example,
+                        "--target-dir",
+                    ])
+                    .arg(target),
+            )?;
+        }
     }
-    Ok(bench::Programs { programs, boot_server })
+    Ok(bench::Programs { programs, boot_server, synthetic_store })
 }

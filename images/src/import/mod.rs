@@ -188,13 +188,15 @@ pub fn import_raw(
     let disk = FileTarget::open_read_only(path, request.sector_size.unwrap_or(512)).map_err(read_error)?;
     let version = disk.version().map_err(read_error)?;
     let examination = examine(path, &disk, request)?;
-    let cut = pipeline::run(path, &disk, &examination.cuts, store, progress)?;
+    // One writer to the end: a collection spares what the import relies on.
+    let writer = store.writer()?;
+    let cut = pipeline::run(path, &disk, &examination.cuts, &writer, progress)?;
     if disk.version().map_err(read_error)? != version {
         return Err(ImportError::Changed { path: path.to_owned() });
     }
     let header = header(request, &examination, cut.root);
     let manifest = Manifest::build(header, cut.extents)?;
-    store.put_manifest(&SignedManifest::unsigned(&manifest))?;
+    writer.put_manifest(&SignedManifest::unsigned(&manifest))?;
     Ok(Imported { manifest, warnings: examination.warnings, stats: cut.stats })
 }
 

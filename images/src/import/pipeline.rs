@@ -9,7 +9,7 @@ use super::ImportError;
 use super::chunker::{Chunker, Piece};
 use crate::frames::{Frame, Packer};
 use crate::restore::{AlignedBuf, RestoreTarget};
-use crate::{ChunkId, Content, Digest, Extent, Ingest, Store};
+use crate::{ChunkId, Content, Digest, Extent, Ingest, StoreWriter};
 
 const WORKERS: usize = 2;
 const QUEUE_LEN: usize = 64;
@@ -65,7 +65,7 @@ pub(super) fn run(
     path: &Path,
     disk: &dyn RestoreTarget,
     cuts: &[u64],
-    store: &Store,
+    writer: &StoreWriter<'_>,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Cut, ImportError> {
     let (jobs, jobs_out) = sync_channel::<(u64, Job)>(QUEUE_LEN);
@@ -75,11 +75,11 @@ pub(super) fn run(
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             let (jobs_out, done, seen) = (Arc::clone(&jobs_out), done.clone(), &seen);
-            scope.spawn(move || work(&jobs_out, &done, store, seen));
+            scope.spawn(move || work(&jobs_out, &done, writer, seen));
         }
         // The workers hold the only ends now: when one side stops, the other notices.
         drop((done, jobs_out));
-        let collector = scope.spawn(move || collect(done_out, store.ingest()));
+        let collector = scope.spawn(move || collect(done_out, writer.ingest()));
         let root = read(path, disk, cuts, jobs, progress);
         let collected = collector.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A failed store is the reason why reading stopped, so it is told first.
@@ -128,7 +128,7 @@ fn read(
 fn work(
     jobs: &Mutex<Receiver<(u64, Job)>>,
     done: &SyncSender<(u64, Result<Done, ImportError>)>,
-    store: &Store,
+    writer: &StoreWriter<'_>,
     seen: &Mutex<HashSet<ChunkId>>,
 ) {
     let mut packer = Packer::new();
@@ -140,7 +140,7 @@ fn work(
             Job::Chunk(plain) => {
                 let id = ChunkId::of(&plain);
                 let first = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-                match first && !store.has(&id) {
+                match first && !writer.has(&id) {
                     false => Ok(Done::Known(id, plain.len() as u64)),
                     true => pack(&mut packer, id, &plain).map(Done::Fresh),
                 }

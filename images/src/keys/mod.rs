@@ -27,7 +27,7 @@ pub mod statement;
 pub use file::{KeyFile, KeyFileError, PublicKeyFile};
 pub use keyring::{KeyRing, Verified, VerifyError};
 pub use root::{Role, RoleKeys, SignedTrustRoot, TrustRoot, TrustRootError};
-pub use statement::{ChannelStatement, Freshness, Signed, StatementError};
+pub use statement::{ChannelStatement, Freshness, Signed, Stage, StatementError};
 
 use std::fmt;
 use std::str::FromStr;

@@ -58,8 +58,17 @@ pub struct TrustRoot {
     pub version: u64,
     /// Images and statements below this epoch are refused, however well signed.
     pub epoch_floor: u64,
+    /// After this time whoever has a clock that can be trusted follows this root no more, milliseconds since 1970 UTC; 0 for never.
+    /// Endpoints have no such clock: what they must not take is below the epoch floor.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expires_unix_ms: u64,
     /// Keys by role; root and image are always there.
     pub roles: BTreeMap<Role, RoleKeys>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A signature on a trust root or a statement.
@@ -114,6 +123,14 @@ pub enum TrustRootError {
         /// The version offered.
         found: u64,
     },
+    /// Its time is over.
+    #[error(
+        "trust root {version} has expired; have the root key holders sign the next one (`groundstate image root next`)"
+    )]
+    Expired {
+        /// Its version.
+        version: u64,
+    },
     /// Epochs never go back.
     #[error("trust root {version} lowers the epoch floor; roll-back protection only ever rises")]
     FloorLowered {
@@ -132,6 +149,9 @@ impl TrustRoot {
             keys.keys.iter().for_each(|key| {
                 out.bytes(key.as_bytes());
             });
+        }
+        if self.expires_unix_ms > 0 {
+            out.u64(self.expires_unix_ms);
         }
         out.0
     }
@@ -192,6 +212,15 @@ impl SignedTrustRoot {
     pub fn check(&self) -> Result<(), TrustRootError> {
         self.root.check()?;
         self.root.require(self, "new")
+    }
+
+    /// Whether its time is over, by a clock of the caller's.
+    pub fn check_time(&self, now_unix_ms: u64) -> Result<(), TrustRootError> {
+        match self.root.expires_unix_ms {
+            0 => Ok(()),
+            until if now_unix_ms <= until => Ok(()),
+            _ => Err(TrustRootError::Expired { version: self.root.version }),
+        }
     }
 
     /// Whether `next` may take the place of this root.

@@ -1,7 +1,8 @@
 //! Statements: what a channel means now, and that this is still so.
 //!
-//! A channel statement binds a channel name to an image and carries an epoch that only rises; going back to an older
-//! image is a new statement with a higher epoch. A freshness statement answers an agent's nonce, so that an old
+//! A channel statement binds a channel to an image and carries an epoch that only rises; going back to an older
+//! image is a new statement with a higher epoch. Channels are called `<image name>/<stage>`, and epochs count over all
+//! stages of a name, so that the statements about a name have one order. A freshness statement answers an agent's nonce, so that an old
 //! statement cannot be replayed to a machine without memory. What is signed are the fields in our binary alphabet.
 
 use serde::{Deserialize, Serialize};
@@ -22,19 +23,61 @@ pub trait Statement {
     fn signed_bytes(&self) -> Vec<u8>;
 }
 
+/// Where an image of a name stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// To be tried.
+    Candidate,
+    /// What endpoints are restored to.
+    Approved,
+    /// Not to be restored any more.
+    Retired,
+}
+
+impl Stage {
+    /// The channel of this stage for images of a name.
+    pub fn channel(self, name: &str) -> String {
+        format!("{name}/{self}")
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Candidate => "candidate",
+            Self::Approved => "approved",
+            Self::Retired => "retired",
+        })
+    }
+}
+
 /// "Channel X now means image Y."
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelStatement {
-    /// The channel, such as `approved`.
+    /// The channel, such as `hmi-panel/approved`.
     pub channel: String,
-    /// Counts up with each statement of the channel.
+    /// Counts up with each statement about the image's name.
     pub epoch: u64,
     /// The image it means.
     pub image: ImageId,
+    /// Who ordered it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// When, milliseconds since 1970 UTC; for people, nothing is decided by it.
+    pub at_unix_ms: u64,
 }
 
 impl ChannelStatement {
+    /// The image name and the stage that the channel stands for.
+    pub fn about(&self) -> Option<(&str, Stage)> {
+        let (name, stage) = self.channel.rsplit_once('/')?;
+        let stages = [Stage::Candidate, Stage::Approved, Stage::Retired];
+        Some((name, stages.into_iter().find(|known| known.to_string() == stage)?))
+    }
+
     /// The digest by which a freshness statement names it.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.signed_bytes())
@@ -45,6 +88,7 @@ impl Statement for ChannelStatement {
     fn signed_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.bytes(CONTEXT).text(&self.channel).u64(self.epoch).digest(&self.image.0);
+        out.text(&self.author).text(&self.reason).u64(self.at_unix_ms);
         out.0
     }
 }

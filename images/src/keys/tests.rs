@@ -31,6 +31,7 @@ impl Holders {
         TrustRoot {
             version,
             epoch_floor: 5,
+            expires_unix_ms: 0,
             roles: BTreeMap::from([
                 (Role::Root, keys(2, &self.root)),
                 (Role::Image, keys(image_threshold, &self.image)),
@@ -175,6 +176,24 @@ fn a_trust_root_needs_its_threshold_and_follows_in_order() {
 }
 
 #[test]
+fn an_expiry_is_signed_and_asked_of_those_who_have_a_clock() {
+    let holders = Holders::new();
+    let mut root = holders.root(1, 1);
+    root.expires_unix_ms = 1000;
+    let mut signed = SignedTrustRoot::unsigned(root);
+    holders.root.iter().for_each(|key| signed.sign(key));
+    signed.check().unwrap();
+    signed.check_time(1000).unwrap();
+    assert_eq!(signed.check_time(1001), Err(TrustRootError::Expired { version: 1 }));
+    let mut later = signed.clone();
+    later.root.expires_unix_ms = 2000;
+    assert!(matches!(later.check(), Err(TrustRootError::UnderThreshold { .. })));
+    later.root.expires_unix_ms = 0;
+    assert!(matches!(later.check(), Err(TrustRootError::UnderThreshold { .. })));
+    holders.ring(1).root().check_time(u64::MAX).unwrap();
+}
+
+#[test]
 fn broken_trust_roots_are_refused() {
     let holders = Holders::new();
     let broken = |change: fn(&mut TrustRoot)| {
@@ -213,8 +232,14 @@ fn trust_roots_travel_as_json() {
 fn statements_do_not_roll_back_or_replay() {
     let holders = Holders::new();
     let ring = holders.ring(1);
-    let body =
-        |epoch| ChannelStatement { channel: "approved".into(), epoch, image: ImageId::of_header(b"x") };
+    let body = |epoch| ChannelStatement {
+        channel: Stage::Approved.channel("hmi-panel"),
+        epoch,
+        image: ImageId::of_header(b"x"),
+        author: "the release engineer".into(),
+        reason: String::new(),
+        at_unix_ms: 0,
+    };
     let signed = Signed::new(body(9), &holders.channel);
     let verified = ring.verify_statement(&signed, 9).unwrap();
     assert!(matches!(

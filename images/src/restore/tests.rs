@@ -479,7 +479,8 @@ fn parts_that_may_hold_anything_are_left_alone() {
     header.host_regions.push(own);
     // Extents that reach into the region end there; their chunks are made anew.
     let mut extents: Vec<crate::Extent> = Vec::new();
-    let mut ingest = plant.store.ingest();
+    let writer = plant.store.writer().unwrap();
+    let mut ingest = writer.ingest();
     let mut packer = crate::frames::Packer::new().unwrap();
     let mut at = 0;
     for cut in plain

@@ -4,130 +4,55 @@
 //!   <root>/format                  "groundstate store 1"
 //!   <root>/packs/<pack id>.pack    immutable packs of frames
 //!   <root>/manifests/<image>.gsi   signed manifests; replaced whole when a signature is added
+//!   <root>/deleted/<image>.gsi     manifests of deleted images, until a collection takes them
+//!   <root>/keep/<image>.json       retention and legal hold
+//!   <root>/channels/               channel statements
+//!   <root>/sessions/<pid>.<random> one locked file for each living writer
+//!   <root>/condemned               packs that a collection is about to remove, and the writers it waits for
 //!   <root>/temp/<pid>.<random>     files being written, locked by their writer
-//!   <root>/damaged/                packs without a valid trailer, set aside for a person to look at
+//!   <root>/damaged/                packs that do not read as written, set aside for a person to look at
 //! ```
 //!
 //! Order on disk, which a crash at any point keeps: frames into a temporary file, footer, sync, rename, sync the
 //! directory; the manifest last and only when every chunk of it is there. So an image that can be listed is whole.
+//! Which operations may overlap is a table in `images/DESIGN.md`, section 3, and a test for each of its rows.
 //!
-//! | may overlap | open, read, list | ingest | put manifest |
-//! |---|---|---|---|
-//! | open, read, list | yes | yes | yes |
-//! | ingest | yes | yes, also of the same image, also by another process | yes |
-//! | put manifest | yes | yes | one at a time, by a lock file |
-//!
-//! The store must never hand out bytes that it has not hashed since it read them, nor list half an image.
+//! The store must never hand out bytes that it has not hashed since it read them, list half an image, or remove a
+//! chunk that a listed image or a living writer relies on.
 
+mod channel;
+mod collect;
+mod error;
 mod index;
+mod keep;
 pub mod pack;
+mod scrub;
+mod writer;
+
+pub use channel::History;
+pub use collect::{CollectPlan, CollectRules, Collected};
+pub use error::StoreError;
+pub use keep::{Keep, LegalHold};
+pub use scrub::{DamagedPack, Replica, Scrubbed};
+pub use writer::{Ingest, StoreWriter};
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use ring::rand::SecureRandom;
 
-use crate::frames::{Frame, FrameError, Opener};
+use crate::frames::{Encoding, Frame, FrameError, Opener};
 use crate::{ChunkId, ImageId, Manifest, ManifestError, PackId, SignedManifest};
 use index::Index;
-use pack::{Entry, PackWriter};
+use pack::Entry;
 
 const FORMAT: &[u8] = b"groundstate store 1\n";
+const DIRS: [&str; 8] = ["packs", "manifests", "deleted", "keep", "channels", "sessions", "temp", "damaged"];
 const OPEN_PACKS_MAX: usize = 256;
-
-/// Why the store cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The operating system refused.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// No room.
-    #[error("the store is full: no room for {path}; free space or give the store a larger disk, then try again", path = path.display())]
-    Full {
-        /// The file that did not fit.
-        path: PathBuf,
-    },
-    /// Another kind of directory.
-    #[error("{path} is not a groundstate store that this version knows; name another directory", path = path.display())]
-    NotAStore {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// No such chunk.
-    #[error("chunk {id} is not in the store; import the image again")]
-    MissingChunk {
-        /// The chunk.
-        id: ChunkId,
-    },
-    /// A chunk does not read as it was written.
-    #[error(
-        "chunk {id} in pack {pack} is damaged: the disk under the store is failing; import the image again elsewhere"
-    )]
-    DamagedChunk {
-        /// The chunk.
-        id: ChunkId,
-        /// The pack that holds it.
-        pack: PackId,
-    },
-    /// A pack does not read as it was written.
-    #[error("pack {path} is damaged: {what}", path = path.display())]
-    DamagedPack {
-        /// The file.
-        path: PathBuf,
-        /// How.
-        what: &'static str,
-    },
-    /// No such image.
-    #[error("image {id} is not in the store; `groundstate image list` shows what is")]
-    MissingImage {
-        /// The image.
-        id: ImageId,
-    },
-    /// A manifest file does not hold the image of its name.
-    #[error("the manifest in {path} is damaged; import the image again", path = path.display())]
-    DamagedManifest {
-        /// The file.
-        path: PathBuf,
-        /// How.
-        #[source]
-        source: ManifestError,
-    },
-    /// A manifest to be put lacks chunks.
-    #[error("image {image} is not whole: {missing} of its chunks are not in the store; import it again")]
-    Incomplete {
-        /// The image.
-        image: ImageId,
-        /// How many distinct chunks are missing.
-        missing: usize,
-    },
-    /// A manifest to be put obeys no format.
-    #[error("the manifest is refused")]
-    Manifest(#[from] ManifestError),
-    /// A frame to be kept is not what it claims.
-    #[error("the frame is refused")]
-    Frame(#[from] FrameError),
-}
-
-impl StoreError {
-    fn io<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
-            _ => Self::Io { action, path: path.to_owned(), source },
-        }
-    }
-}
 
 /// A store in a local directory. Cheap to share by reference between threads.
 pub struct Store {
@@ -153,6 +78,7 @@ impl Store {
         let root = root.into();
         create_or_check(&root)?;
         pack::remove_abandoned(&root.join("temp"))?;
+        pack::remove_abandoned(&root.join("sessions"))?;
         let store = Self { root, index: RwLock::default(), files: Mutex::default() };
         store.refresh()?;
         Ok(store)
@@ -165,7 +91,7 @@ impl Store {
 
     /// Number of packs and of distinct chunks known now.
     pub fn counts(&self) -> (usize, usize) {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).counts()
+        self.index().counts()
     }
 
     /// Whether the chunk is here.
@@ -173,25 +99,42 @@ impl Store {
         self.locate(id).is_some()
     }
 
-    /// Start to add chunks.
-    pub fn ingest(&self) -> Ingest<'_> {
-        Ingest { store: self, open: None, pending: HashSet::new() }
-    }
-
     /// A chunk as stored, to be sent on. It is checked for bit rot; whether it is the chunk, the endpoint proves.
     pub fn get_frame(&self, id: &ChunkId) -> Result<Frame, StoreError> {
-        let Some((pack, entry)) = self.locate_fresh(id)? else {
-            return Err(StoreError::MissingChunk { id: *id });
-        };
-        let Entry { encoding, raw_len, len, offset, .. } = entry;
-        let path = self.pack_path(&pack);
-        let mut bytes = vec![0; len as usize];
-        let file = self.pack_file(&pack)?;
-        file.read_exact_at(&mut bytes, offset).map_err(StoreError::io("read", &path))?;
-        if pack::check_of(&bytes) != entry.check {
-            return Err(StoreError::DamagedChunk { id: *id, pack });
+        let mut frame = Frame { id: *id, encoding: Encoding::Raw, raw_len: 0, bytes: Vec::new() };
+        (frame.encoding, frame.raw_len) = self.read_frame(id, &mut frame.bytes)?;
+        Ok(frame)
+    }
+
+    /// Append the stored bytes of a chunk to `out`, checked as by [`Store::get_frame`]; how they hold it comes back.
+    /// After an error `out` is as long as before.
+    pub fn read_frame(&self, id: &ChunkId, out: &mut Vec<u8>) -> Result<(Encoding, u32), StoreError> {
+        let start = out.len();
+        loop {
+            let Some((pack, entry)) = self.locate_fresh(id)? else {
+                return Err(StoreError::MissingChunk { id: *id });
+            };
+            let path = self.pack_path(&pack);
+            let file = match self.pack_file(&pack) {
+                // A collection or a scrub of another process has replaced the pack; the chunk lies elsewhere now.
+                Err(error) if error.is_gone() => {
+                    self.forget(HashSet::from([pack]));
+                    continue;
+                }
+                other => other?,
+            };
+            out.resize(start + entry.len as usize, 0);
+            let read = file.read_exact_at(&mut out[start..], entry.offset);
+            let checked = read.map(|()| pack::check_of(&out[start..]) == entry.check);
+            return match checked {
+                Ok(true) => Ok((entry.encoding, entry.raw_len)),
+                other => {
+                    out.truncate(start);
+                    other.map_err(StoreError::io("read", &path))?;
+                    Err(StoreError::DamagedChunk { id: *id, pack })
+                }
+            };
         }
-        Ok(Frame { id: *id, encoding, raw_len, bytes })
     }
 
     /// The plain bytes of a chunk, verified.
@@ -229,37 +172,22 @@ impl Store {
 
     /// Keep a manifest, with all signatures that it and a copy already here have. Every chunk must be here before.
     pub fn put_manifest(&self, signed: &SignedManifest) -> Result<ImageId, StoreError> {
-        let manifest = signed.parse()?;
-        let image = manifest.id();
-        self.refresh()?;
-        let missing: HashSet<ChunkId> = manifest.chunk_ids().filter(|id| !self.has(id)).collect();
-        if !missing.is_empty() {
-            return Err(StoreError::Incomplete { image, missing: missing.len() });
-        }
-        let dir = self.root.join("manifests");
-        let lock_path = self.root.join("manifests.lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(StoreError::io("open", &lock_path))?;
-        lock.lock().map_err(StoreError::io("lock", &lock_path))?;
-        let mut merged = signed.clone();
-        if let Ok(known) = self.get_manifest(&image) {
-            let ours: HashSet<_> = signed.signatures.iter().map(|s| s.key).collect();
-            known.signatures.into_iter().filter(|s| !ours.contains(&s.key)).for_each(|s| merged.add(s));
-        }
-        write_atomically(&self.root.join("temp"), &dir, &manifest_name(&image), &merged.encode())?;
-        Ok(image)
+        self.writer()?.put_manifest(signed)
     }
 
     /// A manifest with its signatures, whole but not yet trusted.
     pub fn get_manifest(&self, id: &ImageId) -> Result<SignedManifest, StoreError> {
-        let path = self.root.join("manifests").join(manifest_name(id));
-        let bytes = match fs::read(&path) {
+        self.read_manifest(&self.root.join("manifests").join(manifest_name(id)), id)
+    }
+
+    fn read_manifest(&self, path: &Path, id: &ImageId) -> Result<SignedManifest, StoreError> {
+        let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StoreError::MissingImage { id: *id });
             }
-            other => other.map_err(StoreError::io("read", &path))?,
+            other => other.map_err(StoreError::io("read", path))?,
         };
-        let damaged = |source| StoreError::DamagedManifest { path: path.clone(), source };
+        let damaged = |source| StoreError::DamagedManifest { path: path.to_owned(), source };
         let signed = SignedManifest::decode(&bytes).map_err(damaged)?;
         match signed.id() == *id {
             true => Ok(signed),
@@ -269,36 +197,65 @@ impl Store {
 
     /// The images here, in order of their ids.
     pub fn list(&self) -> Result<Vec<ImageId>, StoreError> {
-        let files = files_in(&self.root.join("manifests"))?;
+        self.images_in("manifests")
+    }
+
+    fn images_in(&self, dir: &str) -> Result<Vec<ImageId>, StoreError> {
+        let files = files_in(&self.root.join(dir))?;
         let id = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".gsi")?.parse().ok();
         let mut ids: Vec<ImageId> = files.iter().filter_map(id).collect();
         ids.sort_unstable();
         Ok(ids)
     }
 
-    /// Take in packs that another process has added since, and set damaged ones aside.
+    /// Take in packs that another process has added since, set damaged ones aside, and forget those that are gone.
     pub fn refresh(&self) -> Result<(), StoreError> {
-        let dir = self.root.join("packs");
-        for path in files_in(&dir)? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some(Ok(id)) = name.strip_suffix(".pack").map(str::parse::<PackId>) else { continue };
-            if self.index.read().unwrap_or_else(PoisonError::into_inner).knows(&id) {
+        let mut gone: HashSet<PackId> = self.index().packs().collect();
+        for (id, path) in self.packs_on_disk()? {
+            if gone.remove(&id) || self.index().knows(&id) {
                 continue;
             }
             match pack::read_footer(&path) {
                 Ok(entries) => self.index.write().unwrap_or_else(PoisonError::into_inner).add(id, entries),
-                Err(StoreError::DamagedPack { .. }) => {
-                    let aside = self.root.join("damaged").join(pack::file_name(&id));
-                    fs::rename(&path, &aside).map_err(StoreError::io("set aside", &path))?;
-                }
+                Err(StoreError::DamagedPack { .. }) => self.set_aside(&id)?,
+                Err(error) if error.is_gone() => {}
                 Err(other) => return Err(other),
             }
+        }
+        if !gone.is_empty() {
+            // A pack that was added while we looked is not gone.
+            gone.retain(|id| !self.pack_path(id).exists());
+            self.forget(gone);
         }
         Ok(())
     }
 
+    fn packs_on_disk(&self) -> Result<Vec<(PackId, PathBuf)>, StoreError> {
+        let id = |path: &Path| path.file_name()?.to_str()?.strip_suffix(".pack")?.parse().ok();
+        let files = files_in(&self.root.join("packs"))?;
+        Ok(files.into_iter().filter_map(|path| Some((id(&path)?, path))).collect())
+    }
+
+    fn set_aside(&self, id: &PackId) -> Result<(), StoreError> {
+        let (path, aside) = (self.pack_path(id), self.root.join("damaged").join(pack::file_name(id)));
+        match fs::rename(&path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(StoreError::io("set aside", &path)),
+        }
+    }
+
+    fn forget(&self, gone: HashSet<PackId>) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).forget(&gone);
+        // An open file would keep the space of a removed pack.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| !gone.contains(id));
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn locate(&self, id: &ChunkId) -> Option<(PackId, Entry)> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).find(id)
+        self.index().find(id)
     }
 
     fn locate_fresh(&self, id: &ChunkId) -> Result<Option<(PackId, Entry)>, StoreError> {
@@ -328,49 +285,6 @@ impl Store {
     }
 }
 
-/// Chunks on their way into the store. Packs are sealed as they fill, so an import that dies keeps what it has
-/// sealed and finds it again when it is repeated; [`Ingest::finish`] seals the last one.
-pub struct Ingest<'a> {
-    store: &'a Store,
-    open: Option<PackWriter>,
-    pending: HashSet<ChunkId>,
-}
-
-impl Ingest<'_> {
-    /// Keep a frame unless its chunk is here already. The caller has made or opened the frame, so its id is right.
-    /// Returns the stored bytes added.
-    pub fn append(&mut self, frame: &Frame) -> Result<u64, StoreError> {
-        if self.store.has(&frame.id) || !self.pending.insert(frame.id) {
-            return Ok(0);
-        }
-        let mut pack = match self.open.take() {
-            Some(pack) => pack,
-            None => PackWriter::create(&self.store.root.join("temp"))?,
-        };
-        pack.append(frame)?;
-        let full = pack.written() >= pack::PACK_LEN_TARGET;
-        self.open = Some(pack);
-        if full {
-            self.seal()?;
-        }
-        Ok(frame.bytes.len() as u64)
-    }
-
-    /// Seal the last pack: from now on every appended chunk survives a power cut.
-    pub fn finish(mut self) -> Result<(), StoreError> {
-        self.seal()
-    }
-
-    fn seal(&mut self) -> Result<(), StoreError> {
-        if let Some(pack) = self.open.take() {
-            let (id, entries) = pack.seal(&self.store.root.join("packs"))?;
-            self.store.index.write().unwrap_or_else(PoisonError::into_inner).add(id, entries);
-            self.pending.clear();
-        }
-        Ok(())
-    }
-}
-
 fn is_data(content: crate::Content) -> bool {
     matches!(content, crate::Content::Data(_))
 }
@@ -387,8 +301,8 @@ fn create_or_check(root: &Path) -> Result<(), StoreError> {
         Ok(_) => return Err(StoreError::NotAStore { path: root.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Another process may be making the same store right now.
-            let ours = ["format", "packs", "manifests", "temp", "damaged"];
-            let strange = |path: &PathBuf| !ours.iter().any(|name| path.ends_with(name));
+            let strange =
+                |path: &PathBuf| !path.ends_with("format") && !DIRS.iter().any(|name| path.ends_with(name));
             let entries = fs::read_dir(root).map_err(StoreError::io("list", root))?;
             if entries.flatten().map(|entry| entry.path()).any(|path| strange(&path)) {
                 return Err(StoreError::NotAStore { path: root.to_owned() });
@@ -396,13 +310,19 @@ fn create_or_check(root: &Path) -> Result<(), StoreError> {
         }
         Err(source) => return Err(StoreError::io("read", &format)(source)),
     }
-    for dir in ["packs", "manifests", "temp", "damaged"].map(|name| root.join(name)) {
+    for dir in DIRS.map(|name| root.join(name)) {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
     }
     if !format.exists() {
         write_atomically(&root.join("temp"), root, "format", FORMAT)?;
     }
     Ok(())
+}
+
+/// Lock a file of the store until it is closed; made when it is not there.
+fn lock_file(path: &Path) -> Result<File, StoreError> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    file.map_err(StoreError::io("open", path))
 }
 
 fn write_atomically(temp_dir: &Path, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

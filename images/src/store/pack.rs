@@ -8,6 +8,7 @@
 //! The lock tells a living writer's temporary file from one that a crash left. Without a valid trailer a pack does not
 //! exist. Offsets are not stored: frames lie back to back, so they cannot overlap or point outside.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -88,8 +89,37 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Write the footer, sync, and give the pack its name in `packs_dir`.
-    pub fn seal(mut self, packs_dir: &Path) -> Result<(PackId, Vec<Entry>), StoreError> {
+    /// Write the footer, sync, and give the pack its name in `packs_dir`, which is none of `taken`.
+    ///
+    /// Equal frames in equal order make an equal name. A collection that is about to remove a pack of that name would
+    /// take this one, so it gets a frame that nobody asks for, and with it another name.
+    pub fn seal(
+        mut self,
+        packs_dir: &Path,
+        taken: &HashSet<PackId>,
+    ) -> Result<(PackId, Vec<Entry>), StoreError> {
+        let (footer, id) = loop {
+            let footer = self.footer();
+            let id = PackId(Digest(*self.hasher.clone().update(&footer).finalize().as_bytes()));
+            if !taken.contains(&id) {
+                break (footer, id);
+            }
+            let salt = super::random_name()?.into_bytes();
+            let (id, raw_len) = (ChunkId::of(&salt), salt.len() as u32);
+            self.append(&Frame { id, encoding: Encoding::Raw, raw_len, bytes: salt })?;
+        };
+        self.write(&footer)?;
+        self.file.flush().map_err(StoreError::io("write", &self.temp))?;
+        self.file.get_ref().sync_all().map_err(StoreError::io("sync", &self.temp))?;
+        let path = packs_dir.join(file_name(&id));
+        fs::rename(&self.temp, &path).map_err(StoreError::io("name", &path))?;
+        self.sealed = true;
+        super::sync_dir(packs_dir)?;
+        Ok((id, std::mem::take(&mut self.entries)))
+    }
+
+    /// Footer and trailer.
+    fn footer(&self) -> Vec<u8> {
         let mut footer = Writer::new();
         for e in &self.entries {
             footer.digest(&e.id.0).bytes(&e.check).u8(e.encoding.code()).u32(e.raw_len).u32(e.len);
@@ -97,15 +127,7 @@ impl PackWriter {
         let digest = Digest::derived(FOOTER_CONTEXT, &footer.0);
         let footer_len = footer.0.len() as u32;
         footer.u32(footer_len).digest(&digest).bytes(END);
-        self.write(&footer.0)?;
-        self.file.flush().map_err(StoreError::io("write", &self.temp))?;
-        self.file.get_ref().sync_all().map_err(StoreError::io("sync", &self.temp))?;
-        let id = PackId(Digest(*self.hasher.finalize().as_bytes()));
-        let path = packs_dir.join(file_name(&id));
-        fs::rename(&self.temp, &path).map_err(StoreError::io("name", &path))?;
-        self.sealed = true;
-        super::sync_dir(packs_dir)?;
-        Ok((id, std::mem::take(&mut self.entries)))
+        footer.0
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -168,7 +190,7 @@ pub fn read_footer(path: &Path) -> Result<Vec<Entry>, StoreError> {
     let footer = footer.ok_or_else(|| damaged("it has no valid trailer"))?;
     let entries = decode_footer(&footer).map_err(|_| damaged("its footer is malformed"))?;
     let frames_end = entries.last().map_or(HEAD.len() as u64, |e| e.offset + u64::from(e.len));
-    if frames_end + (footer.len() + TRAILER_LEN) as u64 != len {
+    if frames_end + (footer.len() + TRAILER_LEN) as u64 != len || len > u64::from(u32::MAX) {
         return Err(damaged("its length is not what its footer says"));
     }
     Ok(entries)

@@ -4,6 +4,9 @@ use super::*;
 use crate::frames::Packer;
 use crate::manifest::tests::{header, sample_of};
 
+mod channels;
+mod upkeep;
+
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -15,7 +18,8 @@ fn frame(plain: &[u8]) -> Frame {
 }
 
 fn put(store: &Store, plains: &[&[u8]]) -> Vec<ChunkId> {
-    let mut ingest = store.ingest();
+    let writer = store.writer().unwrap();
+    let mut ingest = writer.ingest();
     for plain in plains {
         ingest.append(&frame(plain)).unwrap();
     }
@@ -100,21 +104,23 @@ fn what_a_dead_writer_left_is_removed_and_a_living_writer_is_left_alone() {
     let (dir, store) = store();
     let temp = dir.path().join("temp");
     fs::write(temp.join("1.dead"), b"half a pack").unwrap();
-    let mut living = store.ingest();
+    let writer = store.writer().unwrap();
+    let mut living = writer.ingest();
     living.append(&frame(b"living")).unwrap();
     assert_eq!(files_in(&temp).unwrap().len(), 2);
     let other = Store::open(dir.path()).unwrap();
     assert_eq!(files_in(&temp).unwrap().len(), 1);
     living.finish().unwrap();
     assert_eq!(other.read_chunk(&ChunkId::of(b"living")).unwrap(), b"living");
-    drop(store.ingest());
+    drop(writer.ingest());
     assert!(files_in(&temp).unwrap().is_empty());
 }
 
 #[test]
 fn a_dropped_import_leaves_nothing_half() {
     let (dir, store) = store();
-    let mut ingest = store.ingest();
+    let writer = store.writer().unwrap();
+    let mut ingest = writer.ingest();
     ingest.append(&frame(b"gone")).unwrap();
     drop(ingest);
     assert!(files_in(&dir.path().join("temp")).unwrap().is_empty());

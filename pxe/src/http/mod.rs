@@ -9,7 +9,7 @@
 //! `Content-Length` and never chunked, HEAD before GET, doubled slashes folded without a redirect, and for every answer
 //! but success a short text body with `Connection: close` (a zero-length body on a kept connection hangs shim).
 
-mod range;
+pub mod range;
 mod respond;
 pub(crate) mod serve;
 

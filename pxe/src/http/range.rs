@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What part of a file is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// All of it.
     Whole,
     /// These bytes.
@@ -15,7 +15,7 @@ pub(crate) enum Part {
 }
 
 /// Reads a `Range` header for a file of `size` bytes.
-pub(crate) fn part(header: Option<&str>, size: u64) -> Part {
+pub fn part(header: Option<&str>, size: u64) -> Part {
     let Some(spec) = header.and_then(|h| h.trim().strip_prefix("bytes=")) else { return Part::Whole };
     let Some((first, last)) = spec.split_once('-') else { return Part::Whole };
     match (number(first), number(last)) {
@@ -35,7 +35,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Whether a list of entity tags (`If-Match`, `If-Range`) holds ours, compared strongly.
-pub(crate) fn holds_tag(list: &str, etag: &str) -> bool {
+pub fn holds_tag(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == etag)
 }
 

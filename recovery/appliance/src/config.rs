@@ -27,6 +27,8 @@ use std::{
 use recovery_protocol::{EndpointId, job::Stage};
 use serde::Deserialize;
 
+pub use crate::agents::Serving;
+
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -82,6 +84,8 @@ pub struct Config {
     pub tpm_roots_dir: Option<PathBuf>,
     /// Addresses and ports.
     pub listen: Listen,
+    /// Caps and classes for chunk frames.
+    pub serving: Serving,
     /// Interfaces on which firmware is answered.
     pub interfaces: Vec<Interface>,
     /// Groups of endpoints: mode and guard rails. `default` always exists.
@@ -110,6 +114,7 @@ impl Default for Config {
             trust_root_file: None,
             tpm_roots_dir: None,
             listen: Listen::default(),
+            serving: Serving::default(),
             interfaces: Vec::new(),
             groups: BTreeMap::from([("default".to_owned(), Group::default())]),
             blueprints: BTreeMap::new(),

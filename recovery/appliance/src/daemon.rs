@@ -326,7 +326,8 @@ impl Appliance {
             }
         };
         let desk = Arc::clone(&self.desk);
-        let files = Files::new(self.golden.clone(), Arc::clone(&self.frame_bytes), desk.clone());
+        let sent = Arc::clone(&self.frame_bytes);
+        let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone());
         let server = pxe::Server::bind(config, table, desk.clone(), desk)?
             .with_handler(files.handler())
             .with_leases(leases);

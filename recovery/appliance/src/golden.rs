@@ -11,11 +11,16 @@ use std::{
 };
 
 use images::{
-    ImageId, KeyRing, Manifest, SignedTrustRoot, Store, StoreError, Verified, VerifyError, disk::ESP_TYPE,
+    ImageId, KeyRing, Manifest, Role, SignedTrustRoot, Store, StoreError, Verified, VerifyError,
+    disk::ESP_TYPE,
+    keys::{ChannelStatement, Stage},
 };
 use recovery_protocol::{job::HoldReason, operator::ImageView};
 
-use crate::config::Blueprint;
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::Blueprint,
+};
 
 /// Why there is no golden image to restore.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,12 @@ pub enum GoldenError {
         /// Which one, and how.
         why: String,
     },
+    /// Channels are in use, and none means such an image.
+    #[error("no golden image `{wanted}` is approved; promote one with `groundstate image promote`")]
+    NotApproved {
+        /// Name, and version where one is asked for.
+        wanted: String,
+    },
     /// The reading task died.
     #[error("reading the image store was interrupted; try again")]
     Interrupted,
@@ -84,6 +95,7 @@ impl GoldenError {
             | Self::TrustRoot { .. }
             | Self::Missing { .. }
             | Self::NoWayHome { .. }
+            | Self::NotApproved { .. }
             | Self::Interrupted => HoldReason::ImageNotTrusted,
         }
     }
@@ -104,6 +116,8 @@ pub struct Choice {
     pub image: ImageId,
     /// Its name and version, for people.
     pub name: String,
+    /// The order by which it is approved, as the key ring has verified it; `None` where channels are not in use.
+    pub approval: Option<ChannelStatement>,
 }
 
 impl Golden {
@@ -122,6 +136,8 @@ impl Golden {
     /// [`GoldenError`].
     pub async fn list(&self) -> Result<Vec<ImageView>, GoldenError> {
         self.blocking(|golden| {
+            // What a collection has removed is let go of, so that its space comes free.
+            golden.store.refresh()?;
             let mut views = golden.store.list()?.into_iter().map(|id| golden.view(id)).collect::<Vec<_>>();
             views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
             Ok(views)
@@ -129,11 +145,12 @@ impl Golden {
         .await
     }
 
-    /// The image that a blueprint means: of the trusted ones with its name (and version) the one with the highest
-    /// epoch. If none is trusted, the newest: the job then stops at its check, with the reason.
+    /// The image that a blueprint means. Where the trust root lists channel keys: the one of its name that is approved; a
+    /// version that the blueprint names may be anything but retired. Else of the trusted ones with its name (and version)
+    /// the one with the highest epoch; if none is trusted, the newest: the job then stops at its check, with the reason.
     ///
     /// # Errors
-    /// [`GoldenError::Missing`] where nothing has the name; [`GoldenError::Damaged`] where what had it may be unreadable;
+    /// [`GoldenError::Missing`] where nothing has the name, [`GoldenError::NotApproved`] where no channel means it; [`GoldenError::Damaged`] where what had it may be unreadable;
     /// [`GoldenError::NoWayHome`] before anything is begun that could not end.
     pub async fn choose(&self, blueprint: &Blueprint) -> Result<Choice, GoldenError> {
         let fits = |view: &ImageView| {
@@ -146,17 +163,43 @@ impl Golden {
         };
         let all = self.list().await?;
         let damaged = all.iter().find(|view| view.name.is_empty()).map(|view| view.why_not.clone());
-        let best = all.into_iter().filter(fits).max_by_key(|view| (view.trusted, view.epoch));
-        let best = best.ok_or_else(|| match damaged {
-            Some(why) => GoldenError::Damaged { wanted: wanted(), why },
-            None => GoldenError::Missing { wanted: wanted() },
-        })?;
-        let choice = Choice { image: best.image, name: format!("{} {}", best.name, best.version) };
+        let mut fitting: Vec<ImageView> = all.into_iter().filter(fits).collect();
+        if fitting.is_empty() {
+            return Err(match damaged {
+                Some(why) => GoldenError::Damaged { wanted: wanted(), why },
+                None => GoldenError::Missing { wanted: wanted() },
+            });
+        }
+        // Without a trust root the job stops at its check, with that reason.
+        let (channels, approval) = self.approval(&blueprint.image).await.unwrap_or_default();
+        if channels {
+            let stage = |stage: Stage| stage.to_string();
+            fitting.retain(|view| match &blueprint.version {
+                Some(_) => view.stage != stage(Stage::Retired),
+                None => view.stage == stage(Stage::Approved),
+            });
+        }
+        let best = fitting.into_iter().max_by_key(|view| (view.trusted, view.epoch));
+        let best = best.ok_or_else(|| GoldenError::NotApproved { wanted: wanted() })?;
+        let approval = approval.filter(|statement| statement.image == best.image);
+        let choice = Choice { image: best.image, name: format!("{} {}", best.name, best.version), approval };
         if self.has_esp(best.image).await? {
             Ok(choice)
         } else {
             Err(GoldenError::NoWayHome { image: choice.name })
         }
+    }
+
+    /// Whether channels are in use, and by which order an image of this name is approved.
+    async fn approval(&self, name: &str) -> Result<(bool, Option<ChannelStatement>), GoldenError> {
+        let name = name.to_owned();
+        self.blocking(move |golden| {
+            let ring = golden.ring()?;
+            let history = golden.store.history(&name)?.believed(&ring).0;
+            let approval = history.standing(&ring).map(|statement| (*statement).clone());
+            Ok((ring.root().root.roles.contains_key(&Role::Channel), approval))
+        })
+        .await
     }
 
     async fn has_esp(&self, image: ImageId) -> Result<bool, GoldenError> {
@@ -187,6 +230,7 @@ impl Golden {
         let wrong = |why: String| GoldenError::TrustRoot { path: self.trust_root.clone(), why };
         let text = std::fs::read(&self.trust_root).map_err(|e| wrong(e.to_string()))?;
         let root: SignedTrustRoot = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+        root.check_time(SystemClock.now_unix_ms()).map_err(|e| wrong(e.to_string()))?;
         KeyRing::pin(root).map_err(|e| wrong(e.to_string()))
     }
 
@@ -196,7 +240,14 @@ impl Golden {
         let header = signed.as_ref().ok().and_then(|signed| signed.parse_header().ok());
         let verdict =
             signed.map_err(GoldenError::from).and_then(|signed| Ok(self.ring()?.verify(signed)?)).map(drop);
-        ImageView::new(image, header.as_ref(), verdict.err().map(|error| error.to_string()))
+        let mut view = ImageView::new(image, header.as_ref(), verdict.err().map(|error| error.to_string()));
+        view.stage = self.stage(&view.name, &image).map(|stage| stage.to_string()).unwrap_or_default();
+        view
+    }
+
+    /// Where an image stands by the statements that the key ring believes.
+    fn stage(&self, name: &str, image: &ImageId) -> Option<Stage> {
+        self.store.history(name).ok()?.believed(&self.ring().ok()?).0.stage_of(image)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -262,7 +313,8 @@ mod tests {
         golden.store.put_manifest(&signed).unwrap();
         let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
         let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
-        let mut document = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+        let mut document =
+            SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
         document.sign(&root);
         fs::write(dir.path().join("root.json"), serde_json::to_vec(&document).unwrap()).unwrap();
         golden.check(image).await.unwrap();

@@ -35,6 +35,9 @@ impl From<GoldenError> for Problem {
             GoldenError::NoWayHome { .. } => {
                 (409, "image-without-esp", "A recovery with this golden image could not end")
             }
+            GoldenError::NotApproved { .. } => {
+                (409, "image-not-approved", "No golden image is approved for this endpoint")
+            }
             GoldenError::TrustRoot { .. } => {
                 (409, "trust-root-missing", "The image trust root cannot be used")
             }

@@ -377,6 +377,9 @@ pub struct ImageView {
     pub trusted: bool,
     /// Why not, when not.
     pub why_not: String,
+    /// Where it stands by the channel statements: `candidate`, `approved`, `retired`; empty where none speaks of it.
+    #[serde(default)]
+    pub stage: String,
 }
 
 impl ImageView {
@@ -392,6 +395,7 @@ impl ImageView {
             disk_bytes: header.map_or(0, |header| header.disk.size),
             trusted: why_not.is_none(),
             why_not: why_not.unwrap_or_default(),
+            stage: String::new(),
         }
     }
 }

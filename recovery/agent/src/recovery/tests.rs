@@ -41,7 +41,8 @@ struct Plant {
 fn key_ring(root: &SigningKey, image: &SigningKey) -> KeyRing {
     let keys = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
     let roles = BTreeMap::from([(Role::Root, keys(root)), (Role::Image, keys(image))]);
-    let mut trust = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+    let mut trust =
+        SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
     trust.sign(root);
     KeyRing::pin(trust).unwrap()
 }

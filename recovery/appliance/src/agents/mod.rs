@@ -20,6 +20,7 @@ mod next;
 mod proof;
 mod questions;
 mod report;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use serde_json::json;
 
 pub use expect::Expectations;
 pub use files::Files;
+pub use shape::Serving;
 
 use crate::{
     api::Refusal,

@@ -69,7 +69,8 @@ fn golden_image(config: &Config, scratch: &std::path::Path, measurements: Vec<Me
     store.put_manifest(&signed).unwrap();
     let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
     let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
-    let mut document = SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, roles });
+    let mut document =
+        SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
     document.sign(&root);
     std::fs::write(config.trust_root(), serde_json::to_vec(&document).unwrap()).unwrap();
 }

@@ -212,9 +212,9 @@ pub struct Decide {
 pub enum ImageVerb {
     /// Import a raw disk
     Import(image::Import),
-    /// Sign an image
+    /// Sign an image, or a manifest that was exported
     Sign {
-        /// Id, name or name:version
+        /// Id, name or name:version; or the file of an exported manifest
         image: String,
         /// Signer's key file
         #[arg(long)]
@@ -241,6 +241,27 @@ pub enum ImageVerb {
         #[arg(long)]
         all: bool,
     },
+    /// Say which image a channel means
+    Promote(image::channel::Promote),
+    /// What was said about the images of a name
+    History {
+        /// Name of the images
+        name: String,
+    },
+    /// Write images into a bundle, or a manifest or signatures into files
+    Export(image::travel::Export),
+    /// Take in a bundle, or a manifest that was signed elsewhere
+    ImportBundle(image::travel::ImportBundle),
+    /// Copy images from one store to another
+    Replicate(image::upkeep::Replicate),
+    /// Remove what no image needs
+    Gc(image::upkeep::Gc),
+    /// Read everything, find bit rot, repair it
+    Scrub(image::upkeep::Scrub),
+    /// Delete an image
+    Delete(image::upkeep::Delete),
+    /// Retention and legal hold
+    Keep(image::upkeep::KeepOrder),
     /// Signers' keys
     #[command(subcommand)]
     Key(KeyVerb),
@@ -279,6 +300,10 @@ pub enum RoleWord {
     Root,
     /// Golden images
     Image,
+    /// Which image a channel means
+    Channel,
+    /// That a statement is the latest
+    Freshness,
 }
 
 /// What to do with the trust root.
@@ -287,10 +312,23 @@ pub enum RootVerb {
     /// Make the first trust root
     New {
         #[command(flatten)]
-        new: image::RootNew,
+        new: image::trust::RootNew,
         /// File with the keys' passphrase; default: asked for
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
+    },
+    /// Make the successor of the trust root in use
+    Next {
+        #[command(flatten)]
+        new: image::trust::RootNew,
+        /// File with the keys' passphrase; default: asked for
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Put the next trust root in use
+    Rotate {
+        /// The next trust root, signed by the old and the new key holders
+        file: PathBuf,
     },
     /// Add a root key's signature
     Sign {

@@ -54,6 +54,13 @@ impl Fault {
         Self::new(Code::Failed, what, why, now)
     }
 
+    /// The same with another exit code.
+    #[must_use]
+    pub fn with(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
     /// A wrong configuration or command line; the message says what to write instead.
     pub fn usage(what: &str, error: &dyn std::error::Error) -> Self {
         Self { code: Code::Usage, ..Self::of(what, error, "") }

@@ -1,6 +1,11 @@
 //! `groundstate image …`: work on the image store and the signers' keys. No appliance is needed: images are made and signed
 //! where the signers are, which is best not the appliance.
 
+pub mod channel;
+pub mod travel;
+pub mod trust;
+pub mod upkeep;
+
 use std::{
     fs,
     io::{IsTerminal as _, Read as _, Write as _, stderr, stdin},
@@ -10,9 +15,8 @@ use std::{
 };
 
 use images::{
-    ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, Store,
-    StoreError, TrustRoot,
-    keys::{PublicKeyFile, RoleKeys},
+    ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedManifest, SignedTrustRoot, SigningKey,
+    Store, StoreError, keys::PublicKeyFile,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use recovery_protocol::operator::ImageView;
@@ -80,9 +84,7 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         epoch: import.epoch.unwrap_or_else(|| newest.map_or(1, |view| view.epoch + 1)),
         hardware_class: import.hardware_class.clone(),
         note: import.note.clone(),
-        created_unix_ms: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        created_unix_ms: now_unix_ms(),
         previous: newest.map(|view| view.image),
         ..ImportRequest::default()
     };
@@ -114,7 +116,7 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
     Ok(())
 }
 
-/// Sign an image with a key file.
+/// Sign an image with a key file: in the store, or a manifest that was exported, on a machine without a store.
 pub fn sign(
     place: &Place,
     data_dir: &Path,
@@ -122,8 +124,6 @@ pub fn sign(
     key: &Path,
     passphrase: Option<&Path>,
 ) -> Result<(), Fault> {
-    let store = open(&place.store(data_dir))?;
-    let id = find(&store, image)?;
     let file = key_file(key)?;
     if file.role != Role::Image {
         let why = format!("{} is a {} key", key.display(), file.role);
@@ -134,18 +134,52 @@ pub fn sign(
             "give a key made with `--role image`",
         ));
     }
+    let at = Path::new(image);
+    let store = if at.is_file() { None } else { Some(open(&place.store(data_dir))?) };
+    let mut signed = match &store {
+        Some(store) => store.get_manifest(&find(store, image)?).map_err(|error| store_fault(&error))?,
+        None => {
+            let bytes = fs::read(at).map_err(|error| file_fault(at, &error))?;
+            let what = format!("{image} is not the manifest of an image");
+            SignedManifest::decode(&bytes).map_err(|error| {
+                Fault::of(&what, &error, "give a file made by `groundstate image export --manifest`")
+            })?
+        }
+    };
+    say_what_is_signed(&signed)?;
     let signing = unlock(&file, key, passphrase)?;
-    let mut signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
     signing
         .sign_image(&mut signed)
         .map_err(|error| Fault::of("the image was not signed", &error, "import it again"))?;
-    store.put_manifest(&signed).map_err(|error| store_fault(&error))?;
-    eprintln!("signed {id} with `{}`", file.name);
+    match &store {
+        Some(store) => drop(store.put_manifest(&signed).map_err(|error| store_fault(&error))?),
+        None => fs::write(at, signed.encode()).map_err(|error| file_fault(at, &error))?,
+    }
+    eprintln!("signed {} with `{}`: {} signature(s)", signed.id(), file.name, signed.signatures.len());
     if let Ok(ring) = ring(&place.trust_root(data_dir)) {
         match ring.verify(signed) {
             Ok(_) => eprintln!("it is trusted now"),
             Err(error) => eprintln!("not trusted yet: {error}"),
         }
+    }
+    Ok(())
+}
+
+/// Nobody signs what they have not been shown.
+fn say_what_is_signed(signed: &SignedManifest) -> Result<(), Fault> {
+    let manifest =
+        signed.parse().map_err(|error| Fault::of("this cannot be signed", &error, "export it again"))?;
+    let identity = &manifest.header().identity;
+    eprintln!(
+        "{} {} (epoch {}), {} of disk, b3sum {}",
+        identity.name,
+        identity.version,
+        identity.epoch,
+        show::bytes(manifest.header().disk.size),
+        manifest.content_root()
+    );
+    if !identity.note.is_empty() {
+        eprintln!("note: {}", identity.note);
     }
     Ok(())
 }
@@ -232,116 +266,6 @@ fn verify_one(store: &Store, ring: &KeyRing, id: ImageId) -> Result<String, Stri
     ))
 }
 
-/// Make a key file.
-pub fn key_new(
-    role: Role,
-    name: &str,
-    out: &Path,
-    unprotected: bool,
-    passphrase: Option<&Path>,
-) -> Result<(), Fault> {
-    let failed = |error: &dyn std::error::Error| Fault::of("no key was made", error, "try again");
-    let key = SigningKey::generate().map_err(|error| failed(&error))?;
-    let file = if unprotected {
-        eprintln!("warning: {} is not protected by a passphrase; use it for tests only", out.display());
-        KeyFile::open_for_tests(&key, role, name)
-    } else {
-        let passphrase = secret("Passphrase for the new key: ", passphrase)?;
-        if passphrase.chars().count() < 8 {
-            return Err(Fault::new(
-                Code::Usage,
-                "the passphrase is too short",
-                "",
-                "use at least 8 characters",
-            ));
-        }
-        KeyFile::seal(&key, role, name, &passphrase).map_err(|error| failed(&error))?
-    };
-    write_new(out, 0o600, file.to_json().as_bytes())?;
-    eprintln!("wrote {}: keep it off the appliance", out.display());
-    println!("{}", serde_json::json!(file.public_file()));
-    Ok(())
-}
-
-/// What a new trust root holds.
-#[derive(Debug, clap::Args)]
-pub struct RootNew {
-    /// Root key (key file or public half); give it several times
-    #[arg(long = "root", required = true, value_name = "FILE")]
-    pub roots: Vec<PathBuf>,
-    /// How many root keys must sign a trust root; default: more than half
-    #[arg(long)]
-    pub threshold: Option<u16>,
-    /// Image signer's key (key file or public half); give it several times
-    #[arg(long = "signer", required = true, value_name = "FILE")]
-    pub signers: Vec<PathBuf>,
-    /// How many of them must sign an image
-    #[arg(long, default_value_t = 1)]
-    pub signer_threshold: u16,
-    /// Images below this epoch are refused
-    #[arg(long, default_value_t = 0)]
-    pub epoch_floor: u64,
-    /// File to write; default: the trust root's place
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
-/// Make the first trust root, signed with every root key whose secret half is here.
-pub fn root_new(
-    place: &Place,
-    data_dir: &Path,
-    new: &RootNew,
-    passphrase: Option<&Path>,
-) -> Result<(), Fault> {
-    let publics =
-        |files: &[PathBuf]| files.iter().map(|file| public_key(file)).collect::<Result<Vec<_>, _>>();
-    let (roots, signers) = (publics(&new.roots)?, publics(&new.signers)?);
-    let half = u16::try_from(roots.len() / 2 + 1).unwrap_or(u16::MAX);
-    let threshold = new.threshold.unwrap_or(half);
-    let roles = [
-        (Role::Root, RoleKeys { threshold, keys: roots }),
-        (Role::Image, RoleKeys { threshold: new.signer_threshold, keys: signers }),
-    ];
-    let root = TrustRoot { version: 1, epoch_floor: new.epoch_floor, roles: roles.into() };
-    root.check()
-        .map_err(|error| Fault::of("this cannot be a trust root", &error, "correct keys and thresholds"))?;
-    let mut signed = SignedTrustRoot::unsigned(root);
-    for path in &new.roots {
-        if let Ok(file) = key_file(path) {
-            signed.sign(&unlock(&file, path, passphrase)?);
-        }
-    }
-    let out = new.out.clone().unwrap_or_else(|| place.trust_root(data_dir));
-    write_new(&out, 0o644, pretty(&signed)?.as_bytes())?;
-    say_root(&signed, &out);
-    Ok(())
-}
-
-/// Add a root key's signature to a trust root.
-pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>) -> Result<(), Fault> {
-    let mut signed = read_root(path)?;
-    let file = key_file(key)?;
-    signed.sign(&unlock(&file, key, passphrase)?);
-    fs::write(path, pretty(&signed)?).map_err(|error| file_fault(path, &error))?;
-    say_root(&signed, path);
-    Ok(())
-}
-
-/// Show a trust root.
-pub fn root_show(path: &Path) -> Result<(), Fault> {
-    let signed = read_root(path)?;
-    println!("{}", pretty(&signed)?);
-    say_root(&signed, path);
-    Ok(())
-}
-
-fn say_root(signed: &SignedTrustRoot, path: &Path) {
-    match signed.check() {
-        Ok(()) => eprintln!("trust root {} in {} is complete", signed.root.version, path.display()),
-        Err(error) => eprintln!("{}: {error} (`groundstate image root sign`)", path.display()),
-    }
-}
-
 /// A trust root's document, as it stands in its file.
 pub fn read_root(path: &Path) -> Result<SignedTrustRoot, Fault> {
     let text = fs::read(path).map_err(|error| {
@@ -359,18 +283,17 @@ pub fn read_root(path: &Path) -> Result<SignedTrustRoot, Fault> {
 }
 
 fn ring(path: &Path) -> Result<KeyRing, Fault> {
-    KeyRing::pin(read_root(path)?).map_err(|error| {
-        let why = error.to_string();
-        Fault::new(
-            Code::Integrity,
-            "the image trust root cannot be trusted",
-            why,
-            "have it signed: `groundstate image root sign`",
-        )
-    })
+    let root = read_root(path)?;
+    let refused = |error: images::TrustRootError| {
+        let now = "have it signed: `groundstate image root sign`";
+        Fault::new(Code::Integrity, "the image trust root cannot be trusted", error.to_string(), now)
+    };
+    root.check_time(now_unix_ms()).map_err(refused)?;
+    KeyRing::pin(root).map_err(refused)
 }
 
 fn views(store: &Store, ring: Option<&KeyRing>) -> Result<Vec<ImageView>, Fault> {
+    let histories = store.histories().map_err(|error| store_fault(&error))?;
     let mut views = Vec::new();
     for id in store.list().map_err(|error| store_fault(&error))? {
         // One that was altered is in the list and says so: it takes no other image with it.
@@ -381,7 +304,12 @@ fn views(store: &Store, ring: Option<&KeyRing>) -> Result<Vec<ImageView>, Fault>
             (Ok(signed), Some(ring)) => ring.verify(signed).err().map(|error| error.to_string()),
             (Ok(_), None) => Some("there is no image trust root".to_owned()),
         };
-        views.push(ImageView::new(id, header.as_ref(), why_not));
+        let mut view = ImageView::new(id, header.as_ref(), why_not);
+        if let Some(history) = histories.get(&view.name) {
+            let history = ring.map_or_else(|| history.clone(), |ring| history.clone().believed(ring).0);
+            view.stage = history.stage_of(&id).map(|stage| stage.to_string()).unwrap_or_default();
+        }
+        views.push(view);
     }
     views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
     Ok(views)
@@ -489,6 +417,18 @@ fn file_fault(path: &Path, error: &std::io::Error) -> Fault {
         "check the path"
     };
     Fault::new(Code::Failed, format!("{} cannot be used", path.display()), error.to_string(), now)
+}
+
+fn now_unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Fault> {
+    let line = serde_json::to_string(value).map_err(|error| Fault::of("it cannot be printed", &error, ""))?;
+    println!("{line}");
+    Ok(())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -179,21 +179,36 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Show { image } => image::show(place, data_dir, &image),
         ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, json),
         ImageVerb::Verify { image, .. } => image::verify(place, data_dir, image.as_deref()),
+        ImageVerb::Promote(order) => image::channel::promote(place, data_dir, &order, json),
+        ImageVerb::History { name } => image::channel::history(place, data_dir, &name, json),
+        ImageVerb::Export(order) => image::travel::export(place, data_dir, &order, json),
+        ImageVerb::ImportBundle(order) => image::travel::import_bundle(place, data_dir, &order, json),
+        ImageVerb::Replicate(order) => image::upkeep::copy(&order, json),
+        ImageVerb::Gc(order) => image::upkeep::gc(place, data_dir, &order, json),
+        ImageVerb::Scrub(order) => image::upkeep::scrub(place, data_dir, &order, json),
+        ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order),
+        ImageVerb::Keep(order) => image::upkeep::keep(place, data_dir, &order, json),
         ImageVerb::Key(KeyVerb::New { role, name, out, unprotected, passphrase_file }) => {
             let role = match role {
                 RoleWord::Root => Role::Root,
                 RoleWord::Image => Role::Image,
+                RoleWord::Channel => Role::Channel,
+                RoleWord::Freshness => Role::Freshness,
             };
-            image::key_new(role, &name, &out, unprotected, passphrase_file.as_deref())
+            image::trust::key_new(role, &name, &out, unprotected, passphrase_file.as_deref())
         }
         ImageVerb::Root(RootVerb::New { new, passphrase_file }) => {
-            image::root_new(place, data_dir, &new, passphrase_file.as_deref())
+            image::trust::root_new(place, data_dir, &new, passphrase_file.as_deref())
         }
+        ImageVerb::Root(RootVerb::Next { new, passphrase_file }) => {
+            image::trust::root_next(place, data_dir, &new, passphrase_file.as_deref())
+        }
+        ImageVerb::Root(RootVerb::Rotate { file }) => image::trust::root_rotate(place, data_dir, &file),
         ImageVerb::Root(RootVerb::Sign { file, key, passphrase_file }) => {
-            image::root_sign(&file, &key, passphrase_file.as_deref())
+            image::trust::root_sign(&file, &key, passphrase_file.as_deref())
         }
         ImageVerb::Root(RootVerb::Show { file }) => {
-            image::root_show(&file.unwrap_or_else(|| place.trust_root(data_dir)))
+            image::trust::root_show(&file.unwrap_or_else(|| place.trust_root(data_dir)))
         }
     }
 }
@@ -250,6 +265,22 @@ mod tests {
             "image key new --role image --name alice --out alice.key",
             "image root new --root a --root b --root c --threshold 2 --signer s",
             "image root show",
+            "image root next --root a --signer s --channel c --expires 2030-01-01 --out next.json",
+            "image root rotate next.json",
+            "image key new --role channel --name bob --out bob.key",
+            "image sign hmi.gsi --key signer.key",
+            "image promote hmi-panel --key channel.key --reason tested",
+            "image promote hmi-panel:1 --to retired --key channel.key --plan",
+            "image history hmi-panel",
+            "image export hmi-panel --out hmi.bundle --without hmi-panel:1 --rate-mib 20",
+            "image export hmi-panel --manifest --out hmi.gsi",
+            "image export hmi-panel --minisign --out signatures",
+            "image import-bundle hmi.bundle",
+            "image replicate /a /b --image hmi-panel --plan",
+            "image gc --plan --grace-hours 0",
+            "image scrub --from /replica --rate-mib 100",
+            "image delete hmi-panel:1",
+            "image keep hmi-panel --until 2030-01-01 --legal-hold case --by counsel",
             "image verify --all",
             "image --store /s list",
             "trust export --out trust.json",

@@ -166,10 +166,11 @@ pub fn images(views: &[ImageView]) -> String {
             view.epoch.to_string(),
             bytes(view.disk_bytes),
             if view.trusted { "trusted" } else { "not trusted" }.to_owned(),
+            view.stage.clone(),
             view.image.to_string(),
         ]
     };
-    let head = ["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "IMAGE"];
+    let head = ["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "STAGE", "IMAGE"];
     let why = views
         .iter()
         .filter(|view| !view.trusted)

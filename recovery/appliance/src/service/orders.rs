@@ -70,7 +70,15 @@ pub async fn make(
         automatic: asked.automatic,
         image_name: choice.name.clone(),
     };
-    Ok(tx.propose(new).await?)
+    let row = tx.propose(new).await?;
+    if let Some(approval) = &choice.approval {
+        // Who said that endpoints are restored to this image belongs to why this one is.
+        let mut fact =
+            Fact::new("order.channel", &approval.author, json!(approval)).about(&endpoint.id).of(Some(id));
+        fact.mode = row.job.mode;
+        tx.note(fact).await?;
+    }
+    Ok(row)
 }
 
 /// The golden image of an endpoint's blueprint.

@@ -1,0 +1,277 @@
+//! `groundstate image export|import-bundle`: images and signatures over a gap, in files.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use images::{
+    ChunkId, ImageId, PublicKey, SignedManifest, Store, TrustRootError,
+    bundle::{self, BundleReader, Contents, Exported},
+    keys::minisign,
+};
+
+use super::{
+    Place, bar, chain, file_fault, find, open, pretty, read_root, ring, say_json, store_fault, upkeep::Pace,
+    write_new,
+};
+use crate::cli::{
+    fault::{Code, Fault},
+    show,
+};
+
+/// What to export.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// Id, name or name:version; several go into one bundle
+    #[arg(required = true)]
+    pub images: Vec<String>,
+    /// File to write; with --minisign a directory
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Only the manifest, to be signed elsewhere
+    #[arg(long, conflicts_with = "minisign")]
+    pub manifest: bool,
+    /// Only what minisign needs to check the signatures
+    #[arg(long)]
+    pub minisign: bool,
+    /// Leave out what this image holds: the other side has it; give it several times
+    #[arg(long, value_name = "IMAGE")]
+    pub without: Vec<String>,
+    /// Write at most so many MiB a second
+    #[arg(long, value_name = "MIB")]
+    pub rate_mib: Option<u64>,
+}
+
+/// Export images, a manifest, or signatures.
+pub fn export(place: &Place, data_dir: &Path, order: &Export, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let ids = order.images.iter().map(|image| find(&store, image)).collect::<Result<Vec<_>, _>>()?;
+    let manifest = |id: &ImageId| store.get_manifest(id).map_err(|error| store_fault(&error));
+    if order.manifest || order.minisign {
+        let [id] = ids.as_slice() else {
+            return Err(Fault::new(Code::Usage, "one image at a time", "", "name one image"));
+        };
+        let signed = manifest(id)?;
+        if order.minisign {
+            return for_minisign(&signed, &order.out);
+        }
+        write_new(&order.out, 0o644, &signed.encode())?;
+        eprintln!(
+            "wrote {}: sign it with `groundstate image sign {0} --key KEY`, then import it",
+            order.out.display()
+        );
+        return Ok(());
+    }
+    let root = place.trust_root(data_dir);
+    let mut contents =
+        Contents { trust_root: root.exists().then(|| read_root(&root)).transpose()?, ..Contents::default() };
+    for id in &ids {
+        contents.manifests.push(manifest(id)?);
+    }
+    let said = store.histories().map_err(|error| store_fault(&error))?;
+    contents.statements =
+        said.into_values().flat_map(|h| h.0).filter(|s| ids.contains(&s.body.image)).collect();
+    let mut known: HashSet<ChunkId> = HashSet::new();
+    for image in &order.without {
+        let signed = manifest(&find(&store, image)?)?;
+        known.extend(signed.parse().map_err(|error| store_fault(&error.into()))?.chunk_ids());
+    }
+    let exported = write_bundle(&store, &contents, &known, order)?;
+    if json {
+        return say_json(&exported);
+    }
+    println!(
+        "{}: {} images, {} frames, {}",
+        order.out.display(),
+        ids.len(),
+        exported.frames,
+        show::bytes(exported.bytes)
+    );
+    Ok(())
+}
+
+/// Into a file beside it first: what has the bundle's name is whole.
+fn write_bundle(
+    store: &Store,
+    contents: &Contents,
+    known: &HashSet<ChunkId>,
+    order: &Export,
+) -> Result<Exported, Fault> {
+    if order.out.exists() {
+        let why = order.out.display().to_string();
+        return Err(Fault::new(
+            Code::Conflict,
+            "the bundle is there already",
+            why,
+            "choose another file, or remove it",
+        ));
+    }
+    let mut part = order.out.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&part)
+        .map_err(|error| file_fault(&part, &error))?;
+    let (bar, mut pace) = (bar("exporting"), Pace::new(order.rate_mib));
+    let done = bundle::export(store, contents, known, &mut file, &mut |_, _, bytes| {
+        bar.inc(bytes);
+        pace.moved(bytes);
+    });
+    bar.finish_and_clear();
+    let done = done.map_err(|error| {
+        Fault::of(
+            "the bundle was not finished",
+            &error,
+            "mend the cause and export again: it goes on where it was",
+        )
+    })?;
+    fs::rename(&part, &order.out).map_err(|error| file_fault(&order.out, &error))?;
+    Ok(done)
+}
+
+fn for_minisign(signed: &SignedManifest, dir: &Path) -> Result<(), Fault> {
+    let id = signed.id();
+    let header = dir.join(format!("{id}.header"));
+    write_new(&header, 0o644, &signed.header)?;
+    for signature in &signed.signatures {
+        let key = PublicKey::from_bytes(signature.key);
+        let short = hex::encode(key.short_id());
+        let (public, file) =
+            (dir.join(format!("{short}.pub")), dir.join(format!("{id}.header.{short}.minisig")));
+        write_new(&public, 0o644, minisign::public_key_file(&key).as_bytes())?;
+        write_new(&file, 0o644, minisign::signature_file(&id, signature).as_bytes())?;
+        println!("minisign -V -p {} -m {} -x {}", public.display(), header.display(), file.display());
+    }
+    Ok(())
+}
+
+/// What to bring in.
+#[derive(Debug, clap::Args)]
+pub struct ImportBundle {
+    /// Bundle, or a signed manifest
+    pub file: PathBuf,
+    /// Take images that the trust root does not vouch for; they stay untrusted until they are signed
+    #[arg(long)]
+    pub untrusted: bool,
+}
+
+/// Bring in a bundle, or the signatures of a manifest that was signed elsewhere.
+pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let failed = |error: &bundle::BundleError| {
+        let now = "mend the cause and run it again: what came over is kept";
+        Fault::of("the bundle was not taken in", error, now).with(Code::Integrity)
+    };
+    let file = File::open(&order.file).map_err(|error| file_fault(&order.file, &error))?;
+    let reader = match BundleReader::open(BufReader::with_capacity(1 << 20, file)) {
+        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, &store, order),
+        other => other.map_err(|error| failed(&error))?,
+    };
+    if let Some(offered) = &reader.contents.trust_root {
+        follow(&place.trust_root(data_dir), offered)?;
+    }
+    if !order.untrusted {
+        let ring = ring(&place.trust_root(data_dir))?;
+        for signed in &reader.contents.manifests {
+            vouched(&ring, signed)?;
+        }
+    }
+    let bar = bar("frames");
+    let received = reader.receive(&store, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let received = received.map_err(|error| failed(&error))?;
+    if json {
+        return say_json(&received);
+    }
+    println!(
+        "{} images, {} new frames, {} known, {} statements",
+        received.images.len(),
+        received.new_frames,
+        received.known_frames,
+        received.statements
+    );
+    Ok(())
+}
+
+fn vouched(ring: &images::KeyRing, signed: &SignedManifest) -> Result<(), Fault> {
+    let refused = |error: images::VerifyError| {
+        let now = "have it signed; or take it in as it is with --untrusted, and sign it here";
+        Fault::new(Code::Integrity, "an image is not trusted", chain(&error), now)
+    };
+    ring.verify(signed.clone()).map(drop).map_err(refused)
+}
+
+/// Signatures that were made elsewhere, for an image that is here.
+fn take_manifest(place: &Place, data_dir: &Path, store: &Store, order: &ImportBundle) -> Result<(), Fault> {
+    let bytes = fs::read(&order.file).map_err(|error| file_fault(&order.file, &error))?;
+    let refused = |error: &dyn std::error::Error| {
+        let what = format!("{} was not taken in", order.file.display());
+        Fault::of(&what, error, "export it again and copy it again").with(Code::Integrity)
+    };
+    let signed = SignedManifest::decode(&bytes).map_err(|error| refused(&error))?;
+    let id = store.put_manifest(&signed).map_err(|error| refused(&error))?;
+    let now = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
+    eprintln!("{id} has {} signature(s) now", now.signatures.len());
+    match ring(&place.trust_root(data_dir)).map(|ring| ring.verify(now)) {
+        Ok(Ok(_)) => eprintln!("it is trusted now"),
+        Ok(Err(error)) => eprintln!("not trusted yet: {error}"),
+        Err(_) => eprintln!("there is no image trust root here to judge it by"),
+    }
+    Ok(())
+}
+
+/// Follow to a trust root that came along, if the one that is trusted here says so.
+fn follow(path: &Path, offered: &images::SignedTrustRoot) -> Result<(), Fault> {
+    let Ok(current) = read_root(path) else { return Ok(()) };
+    if offered.root.version <= current.root.version {
+        return Ok(());
+    }
+    match current.check_next(offered) {
+        Ok(()) => {
+            install_root(path, offered)?;
+            eprintln!("followed to trust root {}", offered.root.version);
+            Ok(())
+        }
+        Err(error @ TrustRootError::NotNext { .. }) => {
+            let now = "bring the trust roots in between first: `groundstate image root rotate`";
+            Err(Fault::new(
+                Code::Integrity,
+                "the bundle's trust root cannot be followed",
+                error.to_string(),
+                now,
+            ))
+        }
+        Err(error) => {
+            let now = "ask the root key holders whether this bundle is theirs";
+            Err(Fault::new(
+                Code::Integrity,
+                "the bundle's trust root is not to be trusted",
+                error.to_string(),
+                now,
+            ))
+        }
+    }
+}
+
+/// Put a trust root in its place, whole or not at all.
+pub fn install_root(path: &Path, root: &images::SignedTrustRoot) -> Result<(), Fault> {
+    let mut new = path.to_owned().into_os_string();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    // Left by one that was stopped.
+    let _ = fs::remove_file(&new);
+    write_new(&new, 0o644, pretty(root)?.as_bytes())?;
+    fs::rename(&new, path).map_err(|error| file_fault(path, &error))?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| file_fault(dir, &error))
+}

@@ -1,0 +1,306 @@
+//! `groundstate image gc|scrub|delete|keep|replicate`: what keeps a store small, whole and in two places.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use images::{
+    ImageId, Store,
+    replicate::{Replicated, replicate},
+    store::{CollectPlan, CollectRules, LegalHold, Replica, Scrubbed},
+};
+
+use super::{Place, bar, find, now_unix_ms, open, say_json, store_fault, trust::day_unix_ms};
+use crate::cli::{
+    fault::{Code, Fault},
+    show,
+};
+
+/// How to collect.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Spare stopped imports and deleted images for so many hours
+    #[arg(long, default_value_t = 48, value_name = "HOURS")]
+    pub grace_hours: u64,
+}
+
+/// Remove what no image needs.
+pub fn gc(place: &Place, data_dir: &Path, gc: &Gc, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let grace = Duration::from_secs(gc.grace_hours.saturating_mul(3600));
+    let rules = CollectRules { grace, ..CollectRules::usual(now_unix_ms()) };
+    if gc.plan {
+        let plan = store.plan_collection(&rules).map_err(|error| store_fault(&error))?;
+        if json {
+            return say_json(&plan);
+        }
+        println!("{}", plan_text(&plan));
+        return Ok(());
+    }
+    let done = store.collect(&rules).map_err(|error| store_fault(&error))?;
+    if json {
+        return say_json(&done);
+    }
+    println!(
+        "{} images keep {} chunks; {} packs removed, {} freed",
+        done.plan.images,
+        done.plan.live_chunks,
+        done.packs_removed,
+        show::bytes(done.bytes_freed)
+    );
+    if done.waiting > 0 {
+        println!("{} packs wait until a writer has ended; collect again then", done.waiting);
+    }
+    for pack in &done.damaged {
+        println!(
+            "pack {pack} holds a damaged chunk and was left alone: run `groundstate image scrub --from`"
+        );
+    }
+    Ok(())
+}
+
+fn plan_text(plan: &CollectPlan) -> String {
+    format!(
+        "{} images need {} chunks\nwould remove {} packs and rewrite {}: {} go, {} are written again\nspared as too young: {} packs\ndeleted images that would be forgotten: {}",
+        plan.images,
+        plan.live_chunks,
+        plan.remove.len(),
+        plan.rewrite.len(),
+        show::bytes(plan.bytes_removed),
+        show::bytes(plan.bytes_rewritten),
+        plan.spared,
+        plan.forget.len()
+    )
+}
+
+/// How to scrub.
+#[derive(Debug, clap::Args)]
+pub struct Scrub {
+    /// Repair from this store
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Say what is damaged, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Read at most so many MiB a second
+    #[arg(long, value_name = "MIB")]
+    pub rate_mib: Option<u64>,
+}
+
+/// Read everything, find bit rot, repair it.
+pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let replica = scrub.from.as_deref().map(existing).transpose()?;
+    let (bar, mut pace, mut seen) = (bar("scrubbing"), Pace::new(scrub.rate_mib), 0);
+    let mut progress = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+        pace.moved(done.saturating_sub(seen));
+        seen = done;
+    };
+    let found = match scrub.plan {
+        true => store.scrub(&mut progress),
+        false => store.repair(replica.as_ref().map(|store| store as &dyn Replica), &mut progress),
+    };
+    bar.finish_and_clear();
+    let found = found.map_err(|error| store_fault(&error))?;
+    if json {
+        say_json(&found)?;
+    } else {
+        println!("{}", scrub_text(&found));
+    }
+    let damaged = !found.damaged_packs.is_empty() || !found.damaged_manifests.is_empty();
+    if found.broken.is_empty() && !(scrub.plan && damaged) {
+        return Ok(());
+    }
+    let broken: Vec<String> = found.broken.iter().map(|(image, _)| image.to_string()).collect();
+    let now = "repair it: `groundstate image scrub --from REPLICA`, or import the image again";
+    Err(Fault::new(Code::Integrity, "the store is damaged", broken.join(", "), now))
+}
+
+fn scrub_text(found: &Scrubbed) -> String {
+    let mut text = format!("read {} packs, {}", found.packs, show::bytes(found.bytes));
+    for pack in &found.damaged_packs {
+        let chunks: Vec<String> = pack.damaged.iter().map(ToString::to_string).collect();
+        text += &format!(
+            "\ndamaged: pack {}, {} chunks right, damaged ones: {}",
+            pack.pack,
+            pack.whole_chunks,
+            chunks.join(" ")
+        );
+    }
+    for image in &found.damaged_manifests {
+        text += &format!("\ndamaged: manifest of {image}");
+    }
+    text += &format!("\nrepaired: {} chunks, {} manifests", found.repaired_chunks, found.repaired_manifests);
+    for (image, missing) in &found.broken {
+        text += &format!("\nnot whole: {image}, {missing} chunks missing");
+    }
+    text
+}
+
+/// What to delete.
+#[derive(Debug, clap::Args)]
+pub struct Delete {
+    /// Id, name or name:version
+    pub image: String,
+    /// Take a deleted image back, by its id
+    #[arg(long)]
+    pub undo: bool,
+}
+
+/// Delete an image, or take it back.
+pub fn delete(place: &Place, data_dir: &Path, delete: &Delete) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let refused = |error: &images::StoreError| {
+        Fault::of("nothing was changed", error, "look at it with `groundstate image list`")
+            .with(Code::Conflict)
+    };
+    if delete.undo {
+        let id: ImageId =
+            delete.image.parse().map_err(|error| Fault::usage("give the image's id", &error))?;
+        store.undelete(&id).map_err(|error| refused(&error))?;
+        eprintln!("{id} is back");
+        return Ok(());
+    }
+    let id = find(&store, &delete.image)?;
+    store.delete(&id, now_unix_ms()).map_err(|error| refused(&error))?;
+    eprintln!("deleted {id}; until it is collected, `groundstate image delete --undo {id}` takes it back");
+    Ok(())
+}
+
+/// How an image is kept.
+#[derive(Debug, clap::Args)]
+pub struct KeepOrder {
+    /// Id, name or name:version
+    pub image: String,
+    /// Not to be deleted before this day (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub until: Option<jiff::civil::Date>,
+    /// Put it under a legal hold, with the reason
+    #[arg(long, value_name = "WHY", requires = "by")]
+    pub legal_hold: Option<String>,
+    /// Who ordered the hold
+    #[arg(long, value_name = "WHO")]
+    pub by: Option<String>,
+    /// Lift the legal hold
+    #[arg(long, conflicts_with = "legal_hold")]
+    pub lift: bool,
+}
+
+/// Retention and legal hold; without a flag, say what stands.
+pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
+    let id = find(&store, &keep.image)?;
+    if let Some(day) = keep.until {
+        store.retain(&id, day_unix_ms(day)?).map_err(|error| store_fault(&error))?;
+    }
+    if let (Some(why), Some(by)) = (&keep.legal_hold, &keep.by) {
+        let hold = LegalHold { by: by.clone(), why: why.clone(), since_unix_ms: now_unix_ms() };
+        store.hold(&id, Some(hold)).map_err(|error| store_fault(&error))?;
+    }
+    if keep.lift {
+        store.hold(&id, None).map_err(|error| store_fault(&error))?;
+    }
+    let stands = store.keep_of(&id).map_err(|error| store_fault(&error))?;
+    if json {
+        return say_json(&stands);
+    }
+    match stands.until_unix_ms {
+        0 => println!("{id} has no retention"),
+        until => {
+            let at = jiff::Timestamp::from_millisecond(until.cast_signed()).unwrap_or_default();
+            println!("{id} is kept until {at}");
+        }
+    }
+    if let Some(hold) = stands.legal_hold {
+        println!("legal hold of {}: {}", hold.by, hold.why);
+    }
+    Ok(())
+}
+
+/// What to replicate.
+#[derive(Debug, clap::Args)]
+pub struct Replicate {
+    /// Store to read
+    pub from: PathBuf,
+    /// Store to fill; made when it is not there
+    pub to: PathBuf,
+    /// This image; give it several times; default: all
+    #[arg(long = "image")]
+    pub images: Vec<String>,
+    /// Say what would be copied, and copy nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Move at most so many MiB a second
+    #[arg(long, value_name = "MIB")]
+    pub rate_mib: Option<u64>,
+}
+
+/// Copy images from one store to another.
+pub fn copy(order: &Replicate, json: bool) -> Result<(), Fault> {
+    let (from, to) = (existing(&order.from)?, open(&order.to)?);
+    let images = match order.images.is_empty() {
+        true => from.list().map_err(|error| store_fault(&error))?,
+        false => order.images.iter().map(|image| find(&from, image)).collect::<Result<_, _>>()?,
+    };
+    let (bar, mut pace) = (bar("replicating"), Pace::new(order.rate_mib));
+    let done = replicate(&from, &to, &images, order.plan, &mut |step| {
+        bar.inc(step.bytes);
+        pace.moved(step.bytes);
+    });
+    bar.finish_and_clear();
+    let done: Replicated = done.map_err(|error| {
+        Fault::of("not everything was replicated", &error, "mend the cause and run it again: it goes on")
+    })?;
+    if json {
+        return say_json(&done);
+    }
+    println!(
+        "{}{} images, {} chunks, {}, {} statements",
+        if order.plan { "would copy " } else { "copied " },
+        done.images.len(),
+        done.chunks,
+        show::bytes(done.bytes),
+        done.statements
+    );
+    Ok(())
+}
+
+/// Open a store that must be there: a wrong path is not to become an empty store.
+fn existing(path: &Path) -> Result<Store, Fault> {
+    if path.join("format").is_file() {
+        return open(path);
+    }
+    let now = "name the directory of a store; it holds a file `format`";
+    Err(Fault::new(Code::NotFound, "there is no image store", path.display().to_string(), now))
+}
+
+/// Waits so that no more than a rate goes through.
+pub struct Pace {
+    bytes_per_s: Option<f64>,
+    begun: Instant,
+    bytes: f64,
+}
+
+impl Pace {
+    /// At most so many MiB a second.
+    pub fn new(mib_per_s: Option<u64>) -> Self {
+        let bytes_per_s = mib_per_s.map(|mib| mib.max(1) as f64 * f64::from(1 << 20));
+        Self { bytes_per_s, begun: Instant::now(), bytes: 0.0 }
+    }
+
+    /// So many bytes went through.
+    pub fn moved(&mut self, bytes: u64) {
+        self.bytes += bytes as f64;
+        let Some(rate) = self.bytes_per_s else { return };
+        let due = Duration::from_secs_f64(self.bytes / rate);
+        if let Some(early) = due.checked_sub(self.begun.elapsed()) {
+            std::thread::sleep(early);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! kill -9 at any moment of an import, of a collection, of a bundle: the store opens whole, and the work can be repeated.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use super::{Desk, all_whole};
+
+/// Moments at which each piece of work is killed, spread evenly over the time that it takes.
+const MOMENTS: u32 = 24;
+
+/// Start a program and kill it after a while, unless it has ended by then. Says whether it was killed.
+fn kill_after(command: &mut Command, after: Duration) -> bool {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let (ended, end) = channel();
+    std::thread::spawn(move || {
+        let _ = out.read_to_end(&mut Vec::new());
+        let _ = ended.send(());
+    });
+    let killed = end.recv_timeout(after) == Err(RecvTimeoutError::Timeout);
+    if killed {
+        child.kill().unwrap();
+    }
+    child.wait().unwrap();
+    killed
+}
+
+fn time(command: &mut Command) -> Duration {
+    let begun = Instant::now();
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    begun.elapsed()
+}
+
+fn files(desk: &Desk, dir: &str) -> usize {
+    std::fs::read_dir(desk.path("store").join(dir)).unwrap().count()
+}
+
+#[test]
+fn an_import_killed_at_any_moment_leaves_a_whole_store_and_can_be_repeated() {
+    // More than two packs, so that some are sealed before the last moment.
+    let len = 150 << 20;
+    let (calm, desk) = (Desk::new(), Desk::new());
+    calm.disk("disk.raw", 1, len);
+    desk.disk("disk.raw", 1, len);
+    let words = ["image", "import", "disk.raw", "--name", "hmi", "--version", "1", "--epoch", "1"];
+    let whole = time(&mut calm.command(&words));
+    let mut killed = 0;
+    for moment in 0..MOMENTS {
+        killed += u32::from(kill_after(&mut desk.command(&words), whole * moment / MOMENTS));
+        let images = all_whole(&desk.path("store"));
+        assert_eq!((files(&desk, "temp"), files(&desk, "sessions")), (0, 0), "what the dead left is removed");
+        if images > 0 {
+            std::fs::remove_dir_all(desk.path("store")).unwrap();
+        }
+    }
+    assert!(killed > MOMENTS / 3, "only {killed} were killed in time: this test shows little");
+    desk.good(&words);
+    assert_eq!(all_whole(&desk.path("store")), 1);
+    // What the killed ones left, and no image needs, goes.
+    desk.good(&["image", "gc", "--grace-hours", "0"]);
+    assert_eq!(all_whole(&desk.path("store")), 1);
+    let (chunks, stored) = (desk.store().counts().1, calm.store().counts().1);
+    assert_eq!(chunks, stored);
+}
+
+#[test]
+fn a_collection_killed_at_any_moment_takes_nothing_that_is_needed() {
+    let desk = Desk::new();
+    desk.disk("kept.raw", 1, 8 << 20);
+    // A third of it is in another image too, so that its pack is rewritten and not only removed.
+    desk.disk("gone.raw", 2, 24 << 20);
+    let gone = std::fs::read(desk.path("gone.raw")).unwrap();
+    std::fs::write(desk.path("part.raw"), [&gone[..8 << 20], &vec![0; 24 << 20]].concat()).unwrap();
+    let collect = ["image", "gc", "--grace-hours", "0"];
+    let mut whole = Duration::from_millis(200);
+    let mut killed = 0;
+    desk.import("kept.raw", "kept");
+    for moment in 0..=MOMENTS {
+        desk.import("gone.raw", "gone");
+        desk.import("part.raw", "part");
+        desk.good(&["image", "delete", "hmi:gone"]);
+        if moment == 0 {
+            whole = time(&mut desk.command(&collect));
+        } else {
+            killed += u32::from(kill_after(&mut desk.command(&collect), whole * moment / MOMENTS));
+        }
+        assert_eq!(all_whole(&desk.path("store")), 2);
+        desk.good(&["image", "delete", "hmi:part"]);
+    }
+    assert!(killed > MOMENTS / 4, "only {killed} were killed in time: this test shows little");
+    desk.good(&collect);
+    assert_eq!(all_whole(&desk.path("store")), 1);
+    let left = desk.store();
+    let kept = left.get_manifest(&left.list().unwrap()[0]).unwrap().parse().unwrap();
+    let needed: std::collections::HashSet<_> = kept.chunk_ids().collect();
+    assert_eq!(left.counts().1, needed.len(), "what was deleted is gone");
+}
+
+#[test]
+fn a_bundle_killed_on_its_way_goes_on_where_it_was() {
+    let (from, to) = (Desk::new(), Desk::new());
+    from.disk("disk.raw", 1, 150 << 20);
+    from.import("disk.raw", "1");
+    let export = ["image", "export", "hmi", "--out", "hmi.bundle"];
+    let whole = time(&mut from.command(&export));
+    let good = std::fs::read(from.path("hmi.bundle")).unwrap();
+    std::fs::remove_file(from.path("hmi.bundle")).unwrap();
+    for moment in [1, 3, 5, 7] {
+        let killed = kill_after(&mut from.command(&export), whole * moment / 8);
+        assert_eq!(killed, !from.path("hmi.bundle").exists(), "what has the bundle's name is whole");
+        let _ = std::fs::remove_file(from.path("hmi.bundle"));
+    }
+    from.good(&export);
+    assert!(std::fs::read(from.path("hmi.bundle")).unwrap() == good);
+
+    std::fs::write(to.path("hmi.bundle"), good).unwrap();
+    let import = ["image", "import-bundle", "hmi.bundle", "--untrusted"];
+    for moment in 1..8 {
+        if kill_after(&mut to.command(&import), whole * moment / 8) {
+            all_whole(&to.path("store"));
+        }
+    }
+    to.good(&import);
+    assert_eq!(all_whole(&to.path("store")), 1);
+}

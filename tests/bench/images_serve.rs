@@ -1,0 +1,198 @@
+//! Chunk frames over HTTP against nginx: the same bytes, at one client and at sixteen, in one network stack.
+//!
+//! Ours answers requests for 512 chunks each, checks every frame for bit rot and frames it; nginx sends the packs that hold them
+//! as files. CPU is the server's; wall is the clients'.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Figure, Programs, cpu_time, median};
+use crate::plant::{APPLIANCE, BRIDGE, Plant};
+use crate::{story, tool};
+
+const RUNS: usize = 5;
+const DISK_LEN: usize = 512 << 20;
+const START_LIMIT: Duration = Duration::from_secs(20);
+const PEER_PORT: u16 = 8081;
+/// Chunks in one request.
+const BATCH: usize = 512;
+const FOOTER_ENTRY_LEN: usize = 57;
+const TRAILER_LEN: usize = 44;
+
+/// A server under measurement, ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Throughput and CPU per GiB at one client and at sixteen.
+///
+/// # Errors
+/// When a server or client cannot be run.
+pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
+    let dir = plant.dir().join("images-serve");
+    fs::create_dir_all(&dir)?;
+    let store = dir.join("store");
+    let appliance = &programs.programs.appliance;
+    let image = |words: &[&str]| {
+        let mut command = Command::new(appliance);
+        command.arg("image").args(words).env("GROUNDSTATE_STORE", &store);
+        tool::run(&mut command)
+    };
+    noise(&dir.join("disk.raw"))?;
+    image(&["import", &dir.join("disk.raw").display().to_string(), "--name", "hmi", "--version", "1"])?;
+    let packs: Vec<PathBuf> =
+        fs::read_dir(store.join("packs"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let (requests, chunks) = requests(&dir, &packs)?;
+    let pack_bytes: u64 = packs.iter().map(|pack| Ok(fs::metadata(pack)?.len())).sum::<Result<u64>>()?;
+
+    let ours = running(Command::new(appliance).arg("serve").arg("--config").arg(config(&dir, &store)?))?;
+    let asks = urls(
+        &dir,
+        "ours",
+        requests.iter().map(|body| {
+            format!(
+                "url = \"http://{APPLIANCE}/v1/frames\"\ndata-binary = \"@{}\"\noutput = \"/dev/null\"",
+                body.display()
+            )
+        }),
+    )?;
+    let nginx = running(Command::new("nginx").arg("-c").arg(nginx_config(&dir, &store)?))?;
+    let gets = urls(
+        &dir,
+        "peer",
+        packs.iter().map(|pack| {
+            let name = pack.file_name().unwrap_or_default().to_string_lossy();
+            format!("url = \"http://{APPLIANCE}:{PEER_PORT}/{name}\"\noutput = \"/dev/null\"")
+        }),
+    )?;
+    let least = chunks as u64 * 41;
+    let mut figures = Vec::new();
+    for clients in [1, 16] {
+        let (mine, peer) = (cost(&ours, &asks, clients, least)?, cost(&nginx, &gets, clients, pack_bytes)?);
+        let name = |what: &str| format!("images/serve {clients} {what}");
+        let against = "nginx with sendfile, packs";
+        figures.push(Figure::at_most(&name("cpu s per GiB"), mine.0, peer.0, against, 1.1));
+        figures.push(Figure::at_most(&name("wall s per GiB"), mine.1, peer.1, against, 1.0));
+    }
+    Ok(figures)
+}
+
+/// Median CPU and wall seconds per GiB.
+fn cost(server: &Running, config: &Path, clients: usize, least: u64) -> Result<(f64, f64)> {
+    story::until("the server to answer", START_LIMIT, || Ok(fetch(config, 1).ok()))?;
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let (begin, before) = (Instant::now(), cpu_time(server.0.id())?);
+        let got = fetch(config, clients)?;
+        if got < least * clients as u64 {
+            bail!("{clients} clients got {got} bytes, at least {least} each were expected");
+        }
+        let gib = got as f64 / f64::from(1 << 30);
+        wall.push(begin.elapsed().as_secs_f64() / gib);
+        cpu.push((cpu_time(server.0.id())?.saturating_sub(before)).as_secs_f64() / gib);
+    }
+    Ok((median(cpu), median(wall)))
+}
+
+/// Clients at once; the bytes that came.
+fn fetch(config: &Path, clients: usize) -> Result<u64> {
+    let one = || -> Result<u64> {
+        let said = tool::run(
+            Command::new("curl")
+                .args(["--silent", "--fail", "--write-out", "%{size_download}\n", "--config"])
+                .arg(config),
+        )?;
+        Ok(said.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum())
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(one)).collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().map_err(|_| anyhow::anyhow!("a client ended badly"))?)
+            .sum()
+    })
+}
+
+/// One curl configuration: all requests over one connection.
+fn urls(dir: &Path, name: &str, each: impl Iterator<Item = String>) -> Result<PathBuf> {
+    let path = dir.join(format!("{name}.curl"));
+    let each: Vec<String> =
+        each.map(|one| format!("{one}\nwrite-out = \"%{{size_download}}\\n\"\nsilent\nfail")).collect();
+    fs::write(&path, each.join("\nnext\n"))?;
+    Ok(path)
+}
+
+/// Request bodies for every chunk of the packs (images/DESIGN.md, sections "Pack" and "Frames over HTTP").
+fn requests(dir: &Path, packs: &[PathBuf]) -> Result<(Vec<PathBuf>, usize)> {
+    let mut ids: Vec<[u8; 32]> = Vec::new();
+    for pack in packs {
+        let bytes = fs::read(pack)?;
+        let trailer = bytes.len().checked_sub(TRAILER_LEN).context("a pack has a trailer")?;
+        let footer_len = u32::from_le_bytes(bytes[trailer..trailer + 4].try_into()?) as usize;
+        for entry in bytes[trailer - footer_len..trailer].chunks_exact(FOOTER_ENTRY_LEN) {
+            ids.push(entry[..32].try_into()?);
+        }
+    }
+    let mut files = Vec::new();
+    for (number, batch) in ids.chunks(BATCH).enumerate() {
+        let mut body = b"GSFQ\x01\0\0\0".to_vec();
+        body.extend(u32::try_from(batch.len())?.to_le_bytes());
+        batch.iter().for_each(|id| body.extend(id));
+        let path = dir.join(format!("request-{number}"));
+        fs::write(&path, body)?;
+        files.push(path);
+    }
+    Ok((files, ids.len()))
+}
+
+fn config(dir: &Path, store: &Path) -> Result<PathBuf> {
+    let path = dir.join("groundstate.toml");
+    let text = format!(
+        "site = \"bench\"\ndata_dir = \"{0}/data\"\nimage_store_dir = \"{1}\"\n[[interfaces]]\nname = \"{BRIDGE}\"\n",
+        dir.display(),
+        store.display()
+    );
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn nginx_config(dir: &Path, store: &Path) -> Result<PathBuf> {
+    let path = dir.join("nginx.conf");
+    let text = format!(
+        "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\nevents {{}}\n\
+         http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
+         uwsgi_temp_path {0}; scgi_temp_path {0};\nserver {{ listen {APPLIANCE}:{PEER_PORT}; root {1}; }} }}\n",
+        dir.display(),
+        store.join("packs").display()
+    );
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn running(command: &mut Command) -> Result<Running> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Ok(Running(child.with_context(|| format!("cannot start {program}"))?))
+}
+
+/// A disk of incompressible bytes that all differ.
+fn noise(path: &Path) -> Result<()> {
+    let mut word = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut bytes = Vec::with_capacity(DISK_LEN);
+    while bytes.len() < DISK_LEN {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    Ok(fs::write(path, bytes)?)
+}
