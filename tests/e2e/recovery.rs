@@ -114,6 +114,8 @@ impl Scene {
         let rebooted = waited.context("the job never waited for the restored system")?.from_unix_ms;
         ensure!(view.proven_unix_ms.is_some_and(|at| at >= rebooted), "no quote since the reboot");
         ensure!(view.certificate_serial.is_some(), "no certificate");
+        let maker = view.ek_certificate.context("nothing is known of the TPM's maker")?;
+        ensure!(maker.is_verified(), "the TPM's maker does not vouch for it: {maker}");
         self.appliance.site().say(&["evidence", "verify"]).map(drop)
     }
 }

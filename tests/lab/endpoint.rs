@@ -30,7 +30,7 @@ use nix::unistd::Pid;
 use crate::plant::Plant;
 use crate::qemu::{self, BootOrder, End, Monitor, Spec, Wiring};
 use crate::story::{Log, Silent};
-use crate::swtpm::Tpm;
+use crate::swtpm::{Maker, Tpm};
 
 /// Seconds that QEMU may take to connect its monitor. It does so before the firmware runs; a loaded computer needs a few seconds.
 const MONITOR_LIMIT_S: i64 = 30;
@@ -98,7 +98,7 @@ impl Endpoint {
             write_disk(&file, &Content::Blank(MORE_DISK_LEN))?;
         }
         let shared = Shared {
-            tpm: Tpm::make(dir.join("tpm"))?,
+            tpm: Tpm::make(dir.join("tpm"), &Maker::of_run(plant.dir())?)?,
             serial: Log::new(dir.join("serial.log"))?,
             power: Mutex::default(),
             changed: Condvar::new(),

@@ -25,6 +25,7 @@ use crate::plant::{APPLIANCE, BRIDGE};
 use crate::programs::Programs;
 use crate::qemu::Firmware;
 use crate::story::{self, Log};
+use crate::swtpm::Maker;
 use crate::tool;
 
 /// The golden image's name on every lab site.
@@ -64,6 +65,8 @@ impl Site {
     /// When one of the commands fails; the message repeats what it said.
     pub fn prepare_image(&self, golden: &Path) -> Result<()> {
         fs::create_dir_all(self.dir.join("keys"))?;
+        // The maker of the endpoints' TPMs belongs to the run, like the endpoints; the site only trusts it.
+        Maker::of_run(self.dir.parent().context("a site lies in the directory of a run")?)?;
         self.write_config("")?;
         self.say(&["init"])?;
         for (key, role) in [("root-1", "root"), ("root-2", "root"), ("release", "image")] {
@@ -122,6 +125,7 @@ data_dir = "{dir}/data"
 boot_kit_dir = "{dir}/kit"
 image_store_dir = "{dir}/store"
 trust_root_file = "{dir}/root.json"
+tpm_roots_dir = "{dir}/../tpm-maker/roots"
 attest_every_s = 10
 
 [[interfaces]]
@@ -140,6 +144,7 @@ drill_zone = true
 image = "{IMAGE}"
 rto_s = 300
 place = "virtual"
+ek_certificate = "required"
 
 [hooks.{VERIFIER}]
 secret_file = "{dir}/keys/{VERIFIER}.secret"
