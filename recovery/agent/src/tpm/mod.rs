@@ -286,11 +286,15 @@ impl Tpm {
     }
 
     /// The RSA endorsement key while `work` runs: the one that the maker left in the TPM, else made anew, which takes a slow
-    /// TPM seconds, and unloaded after, since a TPM holds few keys at a time.
+    /// TPM seconds, and unloaded after. A TPM holds three keys at a time, also one that it keeps takes a place while it is used:
+    /// beside the AK and a TLS key the other EK has to go, to be made again when it is asked for.
     fn with_rsa_ek<T>(
         &mut self,
         work: impl FnOnce(&mut Self, u32, RsaEkPublic) -> Result<T, TpmError>,
     ) -> Result<T, TpmError> {
+        if let Some(ek) = self.ek.take() {
+            self.unload(ek)?;
+        }
         if let Some(public) = self.persistent_rsa_ek()? {
             return work(self, RSA_EK_PERSISTENT, public);
         }

@@ -20,9 +20,11 @@ fn signed_by(key: &EccPublic, message: &[u8], signature: &[u8]) -> bool {
     key.verify(message, &signature).is_ok()
 }
 
-/// Runs a tpm2-tools program; gives its standard output, or its error output when it fails.
+/// Runs a tpm2-tools program; gives its standard output, or its error output when it fails. swtpm serves one connection, so
+/// a program that waits for one that is taken is ended after a minute.
 fn tpm2(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().expect("tpm2-tools are installed");
+    let mut command = Command::new("timeout");
+    let output = command.args(["60", program]).args(arguments).output().expect("tpm2-tools are installed");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -300,19 +302,23 @@ fn where_the_maker_certified_the_rsa_key_alone_the_tpm_presents_and_proves_that_
     let certificate = read.certificate.unwrap();
     assert!(certificate.windows(spki.len()).any(|window| window == spki), "the certificate is for this key");
 
-    let ak = tpm.ak().unwrap().public;
+    let (ek, ak) = (tpm.ek().unwrap().public, tpm.ak().unwrap().public);
     let secret = [0x5a; 32];
     let (blob, encrypted) = peer_credential(&rsa.to_bytes(), &ak.name(), &secret);
+    // With all the keys that a check-in uses, which are as many as a TPM holds.
+    tpm.tls_key(&[1; 32]).unwrap();
     // More often than there are places for keys and sessions.
     for _ in 0..6 {
         assert_eq!(tpm.activate_rsa(&blob, &encrypted).unwrap(), secret);
     }
     assert!(tpm.activate(&blob, &encrypted).is_err(), "it is for the other key");
+    assert_eq!(tpm.ek().unwrap().public, ek);
     // Made anew where the maker left none in the TPM: the same key, and no place taken for good.
     drop(tpm);
     tpm2("tpm2_evictcontrol", &["-T", &board.tcti(), "-C", "o", "-c", "0x81010001"]).unwrap();
     let mut tpm = board.tpm();
     for _ in 0..4 {
+        tpm.ek().unwrap();
         assert_eq!(tpm.ek_certificate().unwrap().rsa.as_ref(), Some(&rsa));
         assert_eq!(tpm.activate_rsa(&blob, &encrypted).unwrap(), secret);
     }
