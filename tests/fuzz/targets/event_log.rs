@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use recovery_protocol::tpm::{attest, event_log::EventLog, public};
+use recovery_protocol::tpm::{attest, event_log::EventLog, public, rsa};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(log) = EventLog::parse(bytes) {
@@ -11,4 +11,5 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = attest::Attest::parse(bytes).map(|attest| attest.to_bytes());
     let _ = attest::Signature::parse(bytes).map(|signature| signature.to_der());
     let _ = public::EccPublic::parse(bytes).map(|public| public.spki_der());
+    let _ = rsa::RsaEkPublic::parse(bytes).map(|public| public.spki_der());
 });

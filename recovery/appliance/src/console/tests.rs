@@ -7,7 +7,7 @@ use axum::{
 use recovery_protocol::{
     agent::Activity,
     job::{HoldReason, JobState, Stage},
-    operator::{EndpointView, JobView, Mode, PhaseView, ProgressView},
+    operator::{EkCertificate, EndpointView, JobView, Mode, PhaseView, ProgressView, TpmModel},
 };
 use serde_json::json;
 
@@ -152,6 +152,22 @@ async fn whatever_holds_a_job_the_page_says_what_now() {
         let list = endpoints::list(std::slice::from_ref(&view), &[], held.asked_unix_ms).into_string();
         assert!(!list.contains("<form"), "no order can be given from a list");
     }
+}
+
+#[tokio::test]
+async fn a_page_says_on_what_the_belief_in_a_tpm_rests() {
+    let (mut view, job) = views().await;
+    let page = |view: &EndpointView| endpoint::content(view, job.asked_unix_ms).into_string();
+    assert!(!page(&view).contains("TPM's maker"), "no TPM, no maker");
+    view.ek_sha256 = Some("00".repeat(32));
+    for said in [None, Some(EkCertificate::RootUnknown { issuer: "CN=<X>".into(), tpm: TpmModel::default() })]
+    {
+        view.ek_certificate = said;
+        let page = page(&view);
+        assert!(page.contains("weaker proof") && !page.contains("<X>"), "{page}");
+    }
+    view.ek_certificate = Some(EkCertificate::Verified { root: "CN=Maker".into(), tpm: TpmModel::default() });
+    assert!(page(&view).contains("verified by CN=Maker") && !page(&view).contains("weaker"));
 }
 
 #[tokio::test]

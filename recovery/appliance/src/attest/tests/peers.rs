@@ -76,8 +76,12 @@ impl SwTpm {
         let program = words.next().unwrap();
         for (program, arguments) in [(program, words.collect::<Vec<_>>()), ("tpm2_flushcontext", vec!["-t"])]
         {
-            let mut command = Command::new(program);
-            command.args(arguments).current_dir(self.dir.path()).env("TPM2TOOLS_TCTI", &self.tcti);
+            let mut command = Command::new("timeout");
+            command
+                .args(["60", program])
+                .args(arguments)
+                .current_dir(self.dir.path())
+                .env("TPM2TOOLS_TCTI", &self.tcti);
             let output = command.output().expect("tpm2-tools are installed");
             if !output.status.success() {
                 return Err(format!("{line}: {}", String::from_utf8_lossy(&output.stderr)));
