@@ -222,7 +222,8 @@ fn read_footer_bytes(file: &mut File, len: u64) -> std::io::Result<Option<Vec<u8
     Ok((Digest::derived(FOOTER_CONTEXT, &footer) == digest).then_some(footer))
 }
 
-fn decode_footer(footer: &[u8]) -> Result<Vec<Entry>, WireError> {
+/// The entries of a footer whose digest is right: a file that somebody made can hold anything all the same.
+pub fn decode_footer(footer: &[u8]) -> Result<Vec<Entry>, WireError> {
     let mut input = Reader::new(footer);
     let mut entries = Vec::with_capacity(footer.len() / ENTRY_LEN);
     let mut offset = HEAD.len() as u64;
