@@ -157,7 +157,11 @@ impl Store {
         self.sweep(condemned, if first { &images } else { &none }, &mut done)?;
         for image in &done.plan.forget {
             let path = self.manifest_path("deleted", image);
-            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            match fs::remove_file(&path) {
+                // Taken back meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(StoreError::io("remove", &path))?,
+            }
         }
         pack::remove_abandoned(&self.root.join("temp"))?;
         Ok(done)
