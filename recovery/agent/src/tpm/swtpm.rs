@@ -55,7 +55,7 @@ impl SwTpm {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("swtpm is installed");
-            if answers(&mut process, ports[1]) {
+            if ports.iter().all(|port| answers(&mut process, *port)) {
                 return Self { process, ports, state };
             }
             // Another process took a port in between: try with others.
@@ -113,7 +113,7 @@ fn free_ports() -> [u16; 2] {
     }
 }
 
-/// Waits until the control port takes connections.
+/// Waits until a port takes connections. Both must: one that somebody else took ends the process, perhaps after the other answered.
 fn answers(process: &mut Child, port: u16) -> bool {
     let until = Instant::now() + Duration::from_secs(10);
     while Instant::now() < until && process.try_wait().unwrap().is_none() {

@@ -49,8 +49,10 @@ impl SwTpm {
                 .spawn()
                 .expect("swtpm is installed");
             let until = Instant::now() + Duration::from_secs(10);
+            // Both ports: one that somebody else took ends the process, perhaps after the other answered.
+            let answers = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
             while Instant::now() < until && process.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", control)).is_ok() {
+                if answers(control) && answers(data) {
                     return Self { process, tcti: format!("swtpm:host=127.0.0.1,port={data}"), dir };
                 }
                 std::thread::yield_now();
