@@ -1,6 +1,7 @@
 //! kill -9 at any moment of an import, of a collection, of a bundle: the store opens whole, and the work can be repeated.
 
 use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -25,23 +26,24 @@ impl Moments {
         Self { whole, tries: 0, killed: 0 }
     }
 
-    /// Start the work and kill it at the next moment. Says whether there was one; false once enough were killed.
-    fn kill_next(&mut self, command: &mut Command) -> bool {
-        if self.killed == KILLS {
-            return false;
-        }
+    /// Whether some are still to be killed.
+    fn left(&self) -> bool {
+        self.killed < KILLS
+    }
+
+    /// Start the work and kill it at the next moment.
+    fn kill_next(&mut self, command: &mut Command) {
         assert!(
             self.tries < TRIES,
             "only {} of {TRIES} were killed in time: this test shows little",
             self.killed
         );
         self.tries += 1;
-        let after = self.whole * (self.killed + 1) / (KILLS + 1);
+        let after = self.whole * self.killed / KILLS;
         match kill_after(command, after) {
             None => self.killed += 1,
             Some(took) => self.whole = took,
         }
-        true
     }
 }
 
@@ -55,12 +57,13 @@ fn kill_after(command: &mut Command, after: Duration) -> Option<Duration> {
         let _ = out.read_to_end(&mut Vec::new());
         let _ = ended.send(());
     });
-    let killed = end.recv_timeout(after) == Err(RecvTimeoutError::Timeout);
-    if killed {
+    if end.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
         child.kill().unwrap();
     }
-    // Killed in the moment in which it ended: then it ended.
-    let killed = !child.wait().unwrap().success() && killed;
+    // Its status decides: it may have ended in the moment in which it was to be killed.
+    let status = child.wait().unwrap();
+    let killed = status.signal().is_some();
+    assert!(killed || status.success(), "{command:?} failed by itself: {status}");
     (!killed).then(|| begun.elapsed())
 }
 
@@ -83,7 +86,8 @@ fn an_import_killed_at_any_moment_leaves_a_whole_store_and_can_be_repeated() {
     desk.disk("disk.raw", 1, len);
     let words = ["image", "import", "disk.raw", "--name", "hmi", "--version", "1", "--epoch", "1"];
     let mut moments = Moments::of(time(&mut calm.command(&words)));
-    while moments.kill_next(&mut desk.command(&words)) {
+    while moments.left() {
+        moments.kill_next(&mut desk.command(&words));
         let images = all_whole(&desk.path("store"));
         assert_eq!((files(&desk, "temp"), files(&desk, "sessions")), (0, 0), "what the dead left is removed");
         if images > 0 {
@@ -116,15 +120,13 @@ fn a_collection_killed_at_any_moment_takes_nothing_that_is_needed() {
     desk.import("kept.raw", "kept");
     fill();
     let mut moments = Moments::of(time(&mut desk.command(&collect)));
-    loop {
-        desk.good(&["image", "delete", "hmi:part"]);
-        fill();
-        if !moments.kill_next(&mut desk.command(&collect)) {
-            break;
-        }
-        assert_eq!(all_whole(&desk.path("store")), 2);
-    }
     desk.good(&["image", "delete", "hmi:part"]);
+    while moments.left() {
+        fill();
+        moments.kill_next(&mut desk.command(&collect));
+        assert_eq!(all_whole(&desk.path("store")), 2);
+        desk.good(&["image", "delete", "hmi:part"]);
+    }
     desk.good(&collect);
     assert_eq!(all_whole(&desk.path("store")), 1);
     let left = desk.store();
