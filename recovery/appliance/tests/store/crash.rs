@@ -117,17 +117,21 @@ fn a_collection_killed_at_any_moment_takes_nothing_that_is_needed() {
         desk.import("part.raw", "part");
         desk.good(&["image", "delete", "hmi:gone"]);
     };
+    // Else the next filling finds the third in a pack of its own, and nothing has to be rewritten.
+    let empty = || {
+        desk.good(&["image", "delete", "hmi:part"]);
+        desk.good(&collect);
+    };
     desk.import("kept.raw", "kept");
     fill();
     let mut moments = Moments::of(time(&mut desk.command(&collect)));
-    desk.good(&["image", "delete", "hmi:part"]);
+    empty();
     while moments.left() {
         fill();
         moments.kill_next(&mut desk.command(&collect));
         assert_eq!(all_whole(&desk.path("store")), 2);
-        desk.good(&["image", "delete", "hmi:part"]);
+        empty();
     }
-    desk.good(&collect);
     assert_eq!(all_whole(&desk.path("store")), 1);
     let left = desk.store();
     let kept = left.get_manifest(&left.list().unwrap()[0]).unwrap().parse().unwrap();
