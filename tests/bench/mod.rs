@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::plant::Plant;
+use crate::setup::{self, Package};
 
 pub mod demo;
 pub mod images_serve;
@@ -76,17 +77,29 @@ pub enum Runs {
     Outside(fn(&Programs, &Path) -> Result<Vec<Figure>>),
 }
 
-/// A bench: its name on the command line, and what runs it.
-pub type Bench = (&'static str, Runs);
+/// A bench.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// The peers that it needs.
+    pub peers: &'static [Package],
+    /// What runs it.
+    pub runs: Runs,
+}
+
+const fn bench(name: &'static str, peers: &'static [Package], runs: Runs) -> Bench {
+    Bench { name, peers, runs }
+}
 
 /// Every bench.
 pub const BENCHES: &[Bench] = &[
-    ("tftp", Runs::Inside(serve::tftp)),
-    ("http", Runs::Inside(serve::http)),
-    ("restore", Runs::Inside(restore::restore)),
-    ("images-serve", Runs::Inside(images_serve::serve)),
-    ("images-upkeep", Runs::Outside(images_upkeep::upkeep)),
-    ("demo", Runs::Outside(demo::demo)),
+    bench("tftp", &[setup::TFTPD_HPA], Runs::Inside(serve::tftp)),
+    bench("http", &[setup::NGINX], Runs::Inside(serve::http)),
+    bench("restore", &[setup::CASYNC], Runs::Inside(restore::restore)),
+    bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
+    bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
+    bench("demo", &[], Runs::Outside(demo::demo)),
 ];
 
 /// The benches that `names` ask for; all when it is empty. `images` asks for all whose names begin with `images-`.
@@ -101,9 +114,9 @@ pub fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
     for wanted in names {
         let before = chosen.len();
         let group = format!("{wanted}-");
-        chosen.extend(BENCHES.iter().filter(|(name, _)| name == wanted || name.starts_with(&group)));
+        chosen.extend(BENCHES.iter().filter(|bench| bench.name == wanted || bench.name.starts_with(&group)));
         if chosen.len() == before {
-            let known = BENCHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            let known = BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
             bail!("there is no bench `{wanted}`; there are: {known}");
         }
     }

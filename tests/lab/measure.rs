@@ -40,23 +40,24 @@ pub fn run(measure: &Measure) -> Result<ExitCode> {
             measure.to.as_deref().context("the part inside the plant has nowhere to leave its figures")?;
         let (programs, plant) = (under_measurement(Programs::built()?)?, Plant::build()?);
         let mut figures = Vec::new();
-        for (_, runs) in chosen {
-            if let Runs::Inside(bench) = runs {
+        for bench in chosen {
+            if let Runs::Inside(bench) = bench.runs {
                 figures.extend(bench(&programs, &plant)?);
             }
         }
         fs::write(to, serde_json::to_string(&figures)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure(&[setup::PLANT, setup::MEASURE], measure.yes)?;
+    let peers: Vec<&[setup::Package]> = chosen.iter().map(|bench| bench.peers).collect();
+    setup::ensure(&[&[setup::PLANT], &peers[..]].concat(), measure.yes)?;
     let programs = under_measurement(Programs::build()?)?;
     let mut figures = Vec::new();
-    for (name, runs) in chosen {
-        eprintln!("· {name}");
+    for bench in chosen {
+        eprintln!("· {}", bench.name);
         let dir = tempfile::Builder::new().prefix("groundstate-measure-").tempdir()?;
-        figures.extend(match runs {
-            Runs::Outside(bench) => bench(&programs, dir.path())?,
-            Runs::Inside(_) => inside(name, dir.path())?,
+        figures.extend(match bench.runs {
+            Runs::Outside(run) => run(&programs, dir.path())?,
+            Runs::Inside(_) => inside(bench.name, dir.path())?,
         });
     }
     if measure.json {

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// A Debian package and why the lab wants it.
+#[derive(Debug, Clone, Copy)]
 pub struct Package {
     /// Its name in Debian 12.
     pub name: &'static str,
@@ -62,19 +63,24 @@ pub const VERIFY: &[Package] = &[
     package("sqlite3", "tampers with an evidence log"),
 ];
 
-/// The peers of the benches, on top of [`PLANT`].
-pub const MEASURE: &[Package] = &[
-    package("tftpd-hpa", "the TFTP server to compare with"),
-    package("nginx-light", "the HTTP server to compare with"),
-    package("casync", "the restore to compare with"),
-];
+/// A peer of a bench.
+pub const TFTPD_HPA: Package = package("tftpd-hpa", "the TFTP server to compare with");
+/// A peer of a bench.
+pub const NGINX: Package = package("nginx-light", "the HTTP server to compare with");
+/// A peer of a bench.
+pub const CASYNC: Package = package("casync", "the image store and the restore to compare with");
 
 /// Sees to it that every package in `sets` is installed.
 ///
 /// # Errors
 /// When this is no Debian, when the person says no, when nobody can be asked, or when apt-get fails.
 pub fn ensure(sets: &[&[Package]], yes: bool) -> Result<()> {
-    let wanted: Vec<&Package> = sets.iter().flat_map(|set| set.iter()).collect();
+    let mut wanted: Vec<&Package> = Vec::new();
+    for package in sets.iter().flat_map(|set| set.iter()) {
+        if wanted.iter().all(|known| known.name != package.name) {
+            wanted.push(package);
+        }
+    }
     let missing = missing(&wanted)?;
     if missing.is_empty() {
         return Ok(());
@@ -127,12 +133,14 @@ fn ask(missing: &[&Package]) -> Result<bool> {
 
 fn install(missing: &[&Package]) -> Result<()> {
     let hint = || by_hand(missing);
-    crate::tool::show(apt().arg("update")).with_context(hint)?;
-    crate::tool::show(
+    eprintln!("\u{b7} installing them, quietly; a minute or two");
+    crate::tool::run(apt().arg("update")).with_context(hint)?;
+    crate::tool::run(
         apt()
             .args(["install", "--yes", "--no-install-recommends"])
             .args(missing.iter().map(|package| package.name)),
     )
+    .map(drop)
     .with_context(hint)
 }
 
