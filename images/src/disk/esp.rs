@@ -3,8 +3,7 @@
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
-use super::PartitionIo;
-use crate::restore::RestoreTarget;
+use super::{PartitionIo, ReadDisk, RestoreTarget};
 
 /// No file that we read from an EFI system partition is longer than this.
 pub const FILE_LEN_MAX: u64 = 512 << 20;
@@ -55,8 +54,8 @@ pub struct Esp<'a> {
 
 impl<'a> Esp<'a> {
     /// Open the FAT filesystem in these bytes of the disk.
-    pub fn open(disk: &'a dyn RestoreTarget, range: Range<u64>) -> Result<Self, EspError> {
-        Self::on(PartitionIo::new(disk, range))
+    pub fn open(disk: &'a dyn ReadDisk, range: Range<u64>) -> Result<Self, EspError> {
+        Self::on(PartitionIo::read_only(disk, range))
     }
 
     fn on(io: PartitionIo<'a>) -> Result<Self, EspError> {

@@ -2,13 +2,17 @@
 //!
 //! Everything here reads disks that are not ours: each parser is strict, bounded and says what it did not like.
 
+mod buffer;
 pub mod esp;
 pub mod gpt;
 pub mod mbr;
 pub mod partition_io;
+mod target;
 
+pub use buffer::AlignedBuf;
 pub use gpt::{Gpt, GptError};
 pub use partition_io::PartitionIo;
+pub use target::{ReadDisk, RestoreTarget};
 
 /// Type GUID of an EFI system partition, as stored on disk (UEFI specification 2.10, table 5-7).
 pub const ESP_TYPE: [u8; 16] =

@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-use crate::restore::{AlignedBuf, RestoreTarget};
+use super::{AlignedBuf, ReadDisk, RestoreTarget};
 
 const BLOCK: u64 = 4096;
 const BLOCKS_MAX: usize = 4096;
 
 /// A range of a disk.
 pub struct PartitionIo<'a> {
-    disk: &'a dyn RestoreTarget,
+    disk: &'a dyn ReadDisk,
+    /// The same disk, where it can be written.
+    target: Option<&'a dyn RestoreTarget>,
     range: Range<u64>,
     position: u64,
     blocks: BTreeMap<u64, (Box<AlignedBuf>, bool)>,
@@ -25,14 +27,19 @@ pub struct PartitionIo<'a> {
 
 impl<'a> PartitionIo<'a> {
     /// The bytes `range` of `disk`; both ends are multiples of the sector size.
-    pub fn new(disk: &'a dyn RestoreTarget, range: Range<u64>) -> Self {
+    pub fn new(target: &'a dyn RestoreTarget, range: Range<u64>) -> Self {
+        Self { target: Some(target), ..Self::read_only(target, range) }
+    }
+
+    /// The same, on a disk that cannot be written.
+    pub fn read_only(disk: &'a dyn ReadDisk, range: Range<u64>) -> Self {
         let budget = (range.end - range.start) * 16 + (64 << 20);
-        Self { disk, range, position: 0, blocks: BTreeMap::new(), past_cache: false, budget }
+        Self { disk, target: None, range, position: 0, blocks: BTreeMap::new(), past_cache: false, budget }
     }
 
     /// The same, reading past every cache ([`RestoreTarget::reread_at`]).
-    pub fn past_cache(disk: &'a dyn RestoreTarget, range: Range<u64>) -> Self {
-        Self { past_cache: true, ..Self::new(disk, range) }
+    pub fn past_cache(target: &'a dyn RestoreTarget, range: Range<u64>) -> Self {
+        Self { past_cache: true, ..Self::new(target, range) }
     }
 
     fn len(&self) -> u64 {
@@ -48,9 +55,9 @@ impl<'a> PartitionIo<'a> {
             let start = number * BLOCK;
             let mut block = AlignedBuf::new((self.len() - start).min(BLOCK) as usize);
             let at = self.range.start + start;
-            match self.past_cache {
-                true => self.disk.reread_at(at, &mut block)?,
-                false => self.disk.read_at(at, &mut block)?,
+            match self.target.filter(|_| self.past_cache) {
+                Some(target) => target.reread_at(at, &mut block)?,
+                None => self.disk.read_at(at, &mut block)?,
             }
             self.blocks.insert(number, (Box::new(block), false));
         }
@@ -59,7 +66,8 @@ impl<'a> PartitionIo<'a> {
 
     fn write_dirty(&mut self) -> io::Result<()> {
         for (number, (block, dirty)) in self.blocks.iter_mut().filter(|(_, (_, dirty))| *dirty) {
-            self.disk.write_at(self.range.start + number * BLOCK, block)?;
+            let target = self.target.ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
+            target.write_at(self.range.start + number * BLOCK, block)?;
             *dirty = false;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Where a disk is cut: at forced cuts, at zero runs, and in between where FastCDC says.
+//! Where a disk is cut: at forced cuts, at zero runs, around free space, and in between where FastCDC says.
 //!
 //! FastCDC v2020 (Xia et al., IEEE TPDS 31(9), 2020), 32/128/512 KiB. Content between two forced cuts is cut the same
 //! wherever it lies, so a rebuilt image shares chunks with the one before.
@@ -21,6 +21,8 @@ pub enum Piece {
     Data(Vec<u8>),
     /// So many zero bytes.
     Zero(u64),
+    /// So many bytes that nothing uses.
+    Free(u64),
 }
 
 /// Cuts a stream of bytes.
@@ -55,6 +57,32 @@ impl Chunker {
                 self.close();
             }
             bytes = rest;
+        }
+    }
+
+    /// Take zeros without looking at them. They start and end at a multiple of 4096 bytes on the disk or at a forced cut,
+    /// so that the pieces are those that the bytes themselves would give.
+    pub fn push_zeros(&mut self, mut len: u64) {
+        while len > 0 {
+            let cut = self.cuts.front().copied().unwrap_or(u64::MAX);
+            let part = len.min(cut - self.at);
+            self.zeros += part;
+            self.at += part;
+            if self.at == cut {
+                self.cuts.pop_front();
+                self.close();
+            }
+            len -= part;
+        }
+    }
+
+    /// Pass over bytes that nothing uses. What is before them and what is after are cut there.
+    pub fn skip(&mut self, len: u64) {
+        self.close();
+        self.out.push_back(Piece::Free(len));
+        self.at += len;
+        while self.cuts.front().is_some_and(|cut| *cut <= self.at) {
+            self.cuts.pop_front();
         }
     }
 
@@ -134,7 +162,7 @@ mod tests {
             .iter()
             .map(|piece| match piece {
                 Piece::Data(data) => data.len() as u64,
-                Piece::Zero(len) => *len,
+                Piece::Zero(len) | Piece::Free(len) => *len,
             })
             .collect()
     }
@@ -163,6 +191,23 @@ mod tests {
         assert!(starts[zero].is_multiple_of(4096) && starts[zero + 1].is_multiple_of(4096));
         assert!(lens(&pieces)[zero] >= 64 << 10);
         assert_eq!(at, size);
+    }
+
+    #[test]
+    fn free_space_is_passed_over_and_cuts_what_is_around_it() {
+        let (before, after) = (noise(5, 70_000), noise(6, 60_000));
+        let mut chunker = Chunker::new(&[100_000, 300_000, 400_000]);
+        chunker.push(&before);
+        chunker.push(&[0; 1000]);
+        chunker.skip(229_000);
+        chunker.push(&after);
+        chunker.push(&[0; 40_000]);
+        let pieces: Vec<Piece> = std::iter::from_fn(|| chunker.next_piece()).collect();
+        let free = pieces.iter().position(|piece| *piece == Piece::Free(229_000)).unwrap();
+        assert_eq!(lens(&pieces[..free]).iter().sum::<u64>(), 71_000);
+        assert_eq!(pieces[free - 1], Piece::Zero(1000));
+        assert_eq!(lens(&pieces).iter().sum::<u64>(), 400_000);
+        assert_eq!(pieces.last(), Some(&Piece::Zero(40_000)), "the end of the disk is still a cut");
     }
 
     #[test]
@@ -196,10 +241,22 @@ mod tests {
                         joined.extend(data);
                     }
                     Piece::Zero(len) => joined.resize(joined.len() + *len as usize, 0),
+                    Piece::Free(_) => prop_assert!(false, "nothing was passed over"),
                 }
             }
             prop_assert!(joined == bytes);
-            prop_assert_eq!(pieces_now, pieces(&bytes, &cuts, 1 << 20));
+            prop_assert_eq!(&pieces_now, &pieces(&bytes, &cuts, 1 << 20));
+
+            // Zeros that are told give the pieces that zeros to look at give.
+            let mut chunker = Chunker::new(&cuts);
+            for block in bytes.chunks(4096) {
+                match block.iter().all(|byte| *byte == 0) {
+                    true => chunker.push_zeros(block.len() as u64),
+                    false => chunker.push(block),
+                }
+            }
+            let told: Vec<Piece> = std::iter::from_fn(|| chunker.next_piece()).collect();
+            prop_assert_eq!(pieces_now, told);
         }
     }
 }

@@ -6,9 +6,8 @@ use std::path::Path;
 use super::{ImportError, ImportRequest, Warning, check_size};
 use crate::boot::predict;
 use crate::disk::esp::{self, Esp};
-use crate::disk::{ESP_TYPE, Gpt, gpt, mbr};
+use crate::disk::{ESP_TYPE, Gpt, ReadDisk, gpt, mbr};
 use crate::manifest::header::{Boot, Disk, Measurement, Partition, PartitionTable, Policy, Scheme};
-use crate::restore::RestoreTarget;
 
 /// The boot region's head: everything that firmware may look at before the first partition.
 const HEAD_LEN: u64 = 1 << 20;
@@ -26,6 +25,8 @@ pub struct Examination {
     pub measurements: Vec<Measurement>,
     /// Where no chunk may cross: partition starts and ends, edges of the boot region.
     pub cuts: Vec<u64>,
+    /// What no filesystem uses, in rising order, outside the boot region.
+    pub free: Vec<std::ops::Range<u64>>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }
@@ -33,7 +34,7 @@ pub struct Examination {
 /// Look at a disk. `path` is for messages.
 pub fn examine(
     path: &Path,
-    disk: &dyn RestoreTarget,
+    disk: &dyn ReadDisk,
     request: &ImportRequest,
 ) -> Result<Examination, ImportError> {
     let table_error = |source| ImportError::Table { path: path.to_owned(), source };
@@ -68,7 +69,7 @@ pub fn examine(
     let disk_facts = Disk { size, sector_size: sector, head_len: HEAD_LEN, tail_len };
     let (boot, measurements) = boot(disk, &disk_facts, &table, &first, &mut warnings);
     let cuts = cuts(&disk_facts, &table);
-    Ok(Examination { disk: disk_facts, boot, table, measurements, cuts, warnings })
+    Ok(Examination { disk: disk_facts, boot, table, measurements, cuts, free: Vec::new(), warnings })
 }
 
 /// 128 entries of 128 bytes and the header: what tools reserve, and where a stale table would be.
@@ -139,7 +140,7 @@ fn filesystem(read: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>, start: u64
 }
 
 fn boot(
-    disk: &dyn RestoreTarget,
+    disk: &dyn ReadDisk,
     facts: &Disk,
     table: &PartitionTable,
     first: &[u8; 512],

@@ -21,10 +21,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::boot::PeError;
-use crate::disk::GptError;
+use crate::disk::{GptError, ReadDisk};
 use crate::manifest::codec;
 use crate::manifest::header::{AgentVersion, ContentTable, Identity, Policy};
-use crate::restore::RestoreTarget;
 use crate::restore::file::FileTarget;
 use crate::{Digest, Header, ImageId, Manifest, ManifestError, SignedManifest, Store, StoreError};
 
@@ -190,7 +189,7 @@ pub fn import_raw(
     let examination = examine(path, &disk, request)?;
     // One writer to the end: a collection spares what the import relies on.
     let writer = store.writer()?;
-    let cut = pipeline::run(path, &disk, &examination.cuts, &writer, progress)?;
+    let cut = pipeline::run(path, &disk, &examination.cuts, &examination.free, &writer, progress)?;
     if disk.version().map_err(read_error)? != version {
         return Err(ImportError::Changed { path: path.to_owned() });
     }
@@ -238,7 +237,7 @@ fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> H
 }
 
 /// The size of the disk, checked.
-fn check_size(path: &Path, disk: &dyn RestoreTarget, sector: u32) -> Result<u64, ImportError> {
+fn check_size(path: &Path, disk: &dyn ReadDisk, sector: u32) -> Result<u64, ImportError> {
     let size = disk.size();
     match size >= 2 << 20 && size.is_multiple_of(u64::from(sector)) {
         true => Ok(size),

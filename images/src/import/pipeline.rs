@@ -1,19 +1,24 @@
 //! Read once, hash and compress on two workers, append to packs in image order. Memory is bounded by the queues.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ImportError;
 use super::chunker::{Chunker, Piece};
+use crate::disk::{AlignedBuf, ReadDisk};
 use crate::frames::{Frame, Packer};
-use crate::restore::{AlignedBuf, RestoreTarget};
 use crate::{ChunkId, Content, Digest, Extent, Ingest, StoreWriter};
 
 const WORKERS: usize = 2;
 const QUEUE_LEN: usize = 64;
-const READ_LEN: usize = 1 << 20;
+const READ_LEN: u64 = 1 << 20;
+/// Shorter runs of known zeros are read like anything else.
+const ZEROS_MIN: u64 = 64 << 10;
+/// In which the chunker looks for zeros.
+const BLOCK: u64 = 4096;
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub struct ImportStats {
     pub disk_bytes: u64,
     /// Bytes in zero extents.
     pub zero_bytes: u64,
+    /// Bytes that no filesystem uses, left out.
+    pub free_bytes: u64,
     /// Data extents.
     pub data_extents: u64,
     /// Their bytes.
@@ -50,6 +57,7 @@ pub(super) struct Cut {
 enum Job {
     Chunk(Vec<u8>),
     Zero(u64),
+    Free(u64),
 }
 
 enum Done {
@@ -58,13 +66,15 @@ enum Done {
     /// A chunk that is known already, of this length.
     Known(ChunkId, u64),
     Zero(u64),
+    Free(u64),
 }
 
-/// Cut the disk and put its chunks into the store, sealed.
+/// Cut the disk and put its chunks into the store, sealed. What is in `free`, ranges in rising order that do not touch, is not read.
 pub(super) fn run(
     path: &Path,
-    disk: &dyn RestoreTarget,
+    disk: &dyn ReadDisk,
     cuts: &[u64],
+    free: &[Range<u64>],
     writer: &StoreWriter<'_>,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Cut, ImportError> {
@@ -80,7 +90,7 @@ pub(super) fn run(
         // The workers hold the only ends now: when one side stops, the other notices.
         drop((done, jobs_out));
         let collector = scope.spawn(move || collect(done_out, writer.ingest()));
-        let root = read(path, disk, cuts, jobs, progress);
+        let root = read(path, disk, cuts, free, jobs, progress);
         let collected = collector.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A failed store is the reason why reading stopped, so it is told first.
         let (extents, mut stats) = collected?;
@@ -91,27 +101,56 @@ pub(super) fn run(
 
 fn read(
     path: &Path,
-    disk: &dyn RestoreTarget,
+    disk: &dyn ReadDisk,
     cuts: &[u64],
+    free: &[Range<u64>],
     jobs: SyncSender<(u64, Job)>,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Digest, ImportError> {
     let total = disk.size();
     let mut chunker = Chunker::new(cuts);
     let mut root = blake3::Hasher::new();
-    let mut buf = AlignedBuf::new(READ_LEN);
+    let mut free = free.iter().peekable();
+    let mut buf = AlignedBuf::new(READ_LEN as usize);
+    let zeros = [0; 64 << 10];
+    let hash_zeros = |root: &mut blake3::Hasher, mut len: u64| {
+        while len > 0 {
+            let part = len.min(zeros.len() as u64);
+            root.update(&zeros[..part as usize]);
+            len -= part;
+        }
+    };
     let (mut offset, mut number) = (0, 0);
     while offset < total {
-        let len = (total - offset).min(READ_LEN as u64);
-        let bytes = &mut buf[..len as usize];
-        let read = disk.read_at(offset, bytes);
-        read.map_err(|source| ImportError::Read { path: path.to_owned(), offset, source })?;
-        root.update(bytes);
-        chunker.push(bytes);
+        if let Some(range) = free.next_if(|range| range.start == offset) {
+            let len = range.end - range.start;
+            hash_zeros(&mut root, len);
+            chunker.skip(len);
+            offset = range.end;
+        } else {
+            let end = free.peek().map_or(total, |range| range.start);
+            let known = disk.zeros_at(offset).min(end - offset);
+            let zeros_end = (offset + known) / BLOCK * BLOCK;
+            if offset.is_multiple_of(BLOCK) && zeros_end >= offset + ZEROS_MIN {
+                hash_zeros(&mut root, zeros_end - offset);
+                chunker.push_zeros(zeros_end - offset);
+                offset = zeros_end;
+            } else {
+                // To the next multiple, so that the chunker gets whole blocks.
+                let len = (end - offset).min(READ_LEN - offset % READ_LEN);
+                let bytes = &mut buf[..len as usize];
+                let read = disk.read_at(offset, bytes);
+                read.map_err(|source| ImportError::Read { path: path.to_owned(), offset, source })?;
+                root.update(bytes);
+                chunker.push(bytes);
+                offset += len;
+            }
+        }
         while let Some(piece) = chunker.next_piece() {
             let job = match piece {
                 Piece::Data(data) => Job::Chunk(data),
                 Piece::Zero(len) => Job::Zero(len),
+                Piece::Free(len) => Job::Free(len),
             };
             if jobs.send((number, job)).is_err() {
                 // The other side has failed and says why.
@@ -119,7 +158,6 @@ fn read(
             }
             number += 1;
         }
-        offset += len;
         progress(ImportProgress { done: offset, total });
     }
     Ok(Digest(*root.finalize().as_bytes()))
@@ -137,6 +175,7 @@ fn work(
         let Ok((number, job)) = next else { return };
         let result = match job {
             Job::Zero(len) => Ok(Done::Zero(len)),
+            Job::Free(len) => Ok(Done::Free(len)),
             Job::Chunk(plain) => {
                 let id = ChunkId::of(&plain);
                 let first = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
@@ -174,6 +213,10 @@ fn collect(
                 Done::Zero(len) => {
                     stats.zero_bytes += len;
                     (len, Content::Zero)
+                }
+                Done::Free(len) => {
+                    stats.free_bytes += len;
+                    (len, Content::Any)
                 }
                 Done::Known(id, len) => (len, Content::Data(id)),
                 Done::Fresh(frame) => {

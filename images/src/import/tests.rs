@@ -1,6 +1,7 @@
 //! Raw disks become images that hold what the disk held, and bad disks are refused by name.
 
 use super::*;
+use crate::RestoreTarget;
 use crate::boot::pe::tests::program;
 use crate::manifest::header::{Need, Scheme};
 use crate::testing::{LINUX_TYPE, MIB, Plant, bootable_disk, gpt_disk, noise, request};

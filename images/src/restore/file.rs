@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
 
-use super::{AlignedBuf, RestoreTarget};
+use super::{AlignedBuf, ReadDisk, RestoreTarget};
 
 /// Reads shorter than this are not worth asking for holes.
 const ASK_FOR_HOLES_FROM: u64 = 64 << 10;
@@ -46,39 +46,39 @@ impl FileTarget {
         Ok((metadata.len(), metadata.modified()?))
     }
 
-    /// Whether the file has a hole that covers these bytes. A hole reads as zeros; this only saves the reading.
-    fn is_hole(&self, offset: u64, len: u64) -> bool {
-        if len < ASK_FOR_HOLES_FROM || offset + len > self.size {
-            return false;
-        }
-        match lseek64(&self.file, offset as i64, Whence::SeekData) {
-            Ok(data) => data as u64 >= offset + len,
-            Err(Errno::ENXIO) => true,
-            Err(_) => false,
-        }
-    }
-
     fn new(file: File, sector_size: u32) -> io::Result<Self> {
         let size = file.metadata()?.len();
         Ok(Self { file, size, sector_size })
     }
 }
 
-impl RestoreTarget for FileTarget {
+impl ReadDisk for FileTarget {
     fn size(&self) -> u64 {
         self.size
     }
 
-    fn sector_size(&self) -> u32 {
-        self.sector_size
-    }
-
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        if self.is_hole(offset, buf.len() as u64) {
+        let len = buf.len() as u64;
+        if len >= ASK_FOR_HOLES_FROM && offset + len <= self.size && self.zeros_at(offset) >= len {
             buf.fill(0);
             return Ok(());
         }
         self.file.read_exact_at(buf, offset)
+    }
+
+    /// A hole reads as zeros.
+    fn zeros_at(&self, offset: u64) -> u64 {
+        match lseek64(&self.file, offset as i64, Whence::SeekData) {
+            Ok(data) => (data as u64).saturating_sub(offset),
+            Err(Errno::ENXIO) => self.size.saturating_sub(offset),
+            Err(_) => 0,
+        }
+    }
+}
+
+impl RestoreTarget for FileTarget {
+    fn sector_size(&self) -> u32 {
+        self.sector_size
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::RestoreTarget;
+use super::{ReadDisk, RestoreTarget};
 
 /// What shall go wrong.
 #[derive(Debug, Clone, Default)]
@@ -142,13 +142,9 @@ impl State {
     }
 }
 
-impl RestoreTarget for MemDisk {
+impl ReadDisk for MemDisk {
     fn size(&self) -> u64 {
         self.size
-    }
-
-    fn sector_size(&self) -> u32 {
-        self.sector_size
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
@@ -157,6 +153,12 @@ impl RestoreTarget for MemDisk {
         state.counts.read += buf.len() as u64;
         buf.copy_from_slice(&state.now[range]);
         Ok(())
+    }
+}
+
+impl RestoreTarget for MemDisk {
+    fn sector_size(&self) -> u32 {
+        self.sector_size
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -31,7 +31,6 @@
 //! connection or reads a clock: the caller brings a [`RestoreTarget`] and a [`ChunkSource`].
 
 mod boot_region;
-mod buffer;
 mod compare;
 pub mod file;
 pub mod mem;
@@ -41,7 +40,7 @@ mod prove;
 mod scan;
 mod write;
 
-pub use buffer::AlignedBuf;
+pub use crate::disk::{AlignedBuf, ReadDisk, RestoreTarget};
 pub(crate) use compare::is_zero;
 pub use place::EndpointFile;
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
@@ -50,34 +49,11 @@ pub use scan::{Scan, scan};
 pub use write::{Poisoned, Written};
 
 use std::io;
-use std::ops::Range;
 
 use crate::disk::GptError;
 use crate::disk::esp::EspError;
 use crate::frames::{Frame, FrameError};
 use crate::{ChunkId, Store, StoreError};
-
-/// A disk to restore onto. The implementation is for one whole disk, opened exclusively.
-///
-/// Every offset and length that we pass is a multiple of [`RestoreTarget::sector_size`]; buffers of 512 bytes and more
-/// that we pass start at a multiple of the sector size in memory, as direct I/O wants. Methods may be called from
-/// several threads at once, for ranges that do not overlap.
-pub trait RestoreTarget: Sync {
-    /// Size of the disk in bytes.
-    fn size(&self) -> u64;
-    /// Logical sector size in bytes, 512 or 4096.
-    fn sector_size(&self) -> u32;
-    /// Fill `buf` from `offset`.
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
-    /// Write all of `bytes` at `offset`.
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Make the range read as zeros, by punching or writing; a plain discard is not enough.
-    fn zero(&self, range: Range<u64>) -> io::Result<()>;
-    /// Return when all that was written will survive a power cut.
-    fn flush(&self) -> io::Result<()>;
-    /// As [`RestoreTarget::read_at`], from the medium and not from any cache of this machine.
-    fn reread_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
-}
 
 /// Where chunks come from.
 pub trait ChunkSource: Sync {

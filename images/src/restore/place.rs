@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::boot_region;
 use super::compare::{Through, is_zero};
 use super::write::flush;
-use super::{AlignedBuf, RestoreError, RestoreTarget};
+use super::{AlignedBuf, ReadDisk, RestoreError, RestoreTarget};
 use crate::boot::AGENT_MARK;
 use crate::{ChunkId, Content, Extent, Manifest};
 
@@ -224,19 +224,21 @@ impl State {
     }
 }
 
-impl RestoreTarget for Overlay<'_> {
+impl ReadDisk for Overlay<'_> {
     fn size(&self) -> u64 {
         self.target.size()
-    }
-
-    fn sector_size(&self) -> u32 {
-        self.target.sector_size()
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let len = buf.len();
         self.loaded(offset, len)?.each(offset, len as u64, |held, at| buf[at].copy_from_slice(held));
         Ok(())
+    }
+}
+
+impl RestoreTarget for Overlay<'_> {
+    fn sector_size(&self) -> u32 {
+        self.target.sector_size()
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -29,19 +29,21 @@ impl Bent {
     }
 }
 
-impl RestoreTarget for Bent {
+impl ReadDisk for Bent {
     fn size(&self) -> u64 {
         self.disk.size()
-    }
-
-    fn sector_size(&self) -> u32 {
-        self.disk.sector_size()
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.disk.read_at(offset, buf)?;
         (self.read)(offset, buf);
         Ok(())
+    }
+}
+
+impl RestoreTarget for Bent {
+    fn sector_size(&self) -> u32 {
+        self.disk.sector_size()
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

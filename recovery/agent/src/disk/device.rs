@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOp
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use images::restore::{AlignedBuf, RestoreTarget};
+use images::disk::{AlignedBuf, ReadDisk, RestoreTarget};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
@@ -88,17 +88,19 @@ impl BlockDevice {
     }
 }
 
-impl RestoreTarget for BlockDevice {
+impl ReadDisk for BlockDevice {
     fn size(&self) -> u64 {
         self.size
     }
 
-    fn sector_size(&self) -> u32 {
-        self.sector_size
-    }
-
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+}
+
+impl RestoreTarget for BlockDevice {
+    fn sector_size(&self) -> u32 {
+        self.sector_size
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
