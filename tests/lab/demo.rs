@@ -244,7 +244,8 @@ fn follow(
         serial(show);
         let job = appliance.newest_job(name)?;
         Ok(job.filter(|job| after.is_none_or(|before| before.job != job.job)))
-    })?;
+    })
+    .with_context(|| format!("appliance:\n  {}", appliance.log().tail(15).join("\n  ")))?;
     let job = story::until(&format!("{name} to be recovered"), RECOVERY_LIMIT, || {
         let job = appliance.newest_job(name)?.context("the job is gone")?;
         show.job(&job);

@@ -138,6 +138,8 @@ mode = "auto"
 cool_down_s = 0
 max_concurrent = 8
 max_per_hour = 100
+# Endpoints are broken here on purpose and all at once, which on a real line would mean a bad rollout.
+common_mode = 100
 drill_zone = true
 
 [blueprints.{IMAGE}]
