@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let roles = BTreeMap::from([(Role::Root, keys(&root)), (Role::Image, keys(&key))]);
     let mut trust =
         SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-    trust.sign(&root);
+    trust.sign(&root)?;
     let ring = KeyRing::pin(trust)?;
 
     let mut data = vec![0; LEN];

@@ -98,7 +98,7 @@ impl Plant {
         let roles = BTreeMap::from([(Role::Root, keys(&root)), (Role::Image, keys(&key))]);
         let mut trust =
             SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-        trust.sign(&root);
+        trust.sign(&root).unwrap();
         Self { dir, store, ring: KeyRing::pin(trust).unwrap(), key }
     }
 

@@ -55,6 +55,7 @@ pub const VERIFY: &[Package] = &[
     package("atftp", "a TFTP peer"),
     package("tftp-hpa", "a TFTP peer"),
     package("minisign", "a peer for signatures"),
+    package("softhsm2", "a token that keeps signers' keys"),
     package("openssl", "a peer for certificates"),
     package("strongswan-pki", "an EST peer"),
     package("libcharon-extra-plugins", "its HTTP fetcher"),

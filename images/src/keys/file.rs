@@ -1,8 +1,10 @@
-//! Key files: one signing key in JSON, sealed with a passphrase, or open for development and tests.
+//! Key files: one signing key in JSON: sealed with a passphrase, on a token that the file only names, or open for development and tests.
 //!
 //! Sealed: Argon2id (RFC 9106) makes a key of the passphrase; ChaCha20-Poly1305 (RFC 8439) seals the 32-byte seed and
 //! binds role, name and public key to it. This module must never write a seed in the clear unless asked to by name
 //! ([`KeyFile::open_for_tests`]).
+
+use std::path::PathBuf;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -43,6 +45,15 @@ pub enum KeyFileError {
     /// The seed does not belong to the public key.
     #[error("the key file's secret and public halves do not belong together; it was altered")]
     Mismatch,
+    /// A token holds the secret half.
+    #[error("the key is on a token ({}); it is opened there", place.label)]
+    OnToken {
+        /// Which.
+        place: TokenPlace,
+    },
+    /// There is no seed to write.
+    #[error("the key is on a token, which does not give it away")]
+    NoSeed,
     /// The system gave no randomness.
     #[error("the system gave no random bytes; try again when it has started fully")]
     NoRandomness,
@@ -74,6 +85,18 @@ pub struct PublicKeyFile {
     pub public: PublicKey,
 }
 
+/// Where a token keeps a key (PKCS #11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenPlace {
+    /// The token vendor's library, a file on the computer that signs.
+    pub module: PathBuf,
+    /// The token's label (`CKA_LABEL` of the token).
+    pub token: String,
+    /// The key's label on it.
+    pub label: String,
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "protection", rename_all = "lowercase", deny_unknown_fields)]
 enum Secret {
@@ -89,6 +112,7 @@ enum Secret {
         #[serde(with = "hex::serde")]
         sealed: Vec<u8>,
     },
+    Token(TokenPlace),
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -120,7 +144,7 @@ impl KeyFile {
             .map_err(|_| KeyFileError::NoRandomness)?;
         let public = key.public();
         let cipher = cipher(passphrase, &salt, cost)?;
-        let mut sealed = key.seed().to_vec();
+        let mut sealed = key.seed().ok_or(KeyFileError::NoSeed)?.to_vec();
         cipher
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
@@ -133,15 +157,15 @@ impl KeyFile {
     }
 
     /// A key file that anybody can open: for development, demonstrations and tests only.
-    pub fn open_for_tests(key: &SigningKey, role: Role, name: &str) -> Self {
-        let seed = Zeroizing::new(hex::encode(key.seed()));
-        Self {
-            format: FORMAT.into(),
-            role,
-            name: name.into(),
-            public: key.public(),
-            secret: Secret::None { seed },
-        }
+    pub fn open_for_tests(key: &SigningKey, role: Role, name: &str) -> Result<Self, KeyFileError> {
+        let seed = Zeroizing::new(hex::encode(key.seed().ok_or(KeyFileError::NoSeed)?));
+        let secret = Secret::None { seed };
+        Ok(Self { format: FORMAT.into(), role, name: name.into(), public: key.public(), secret })
+    }
+
+    /// The file of a key that a token holds.
+    pub fn on_token(public: PublicKey, role: Role, name: &str, place: TokenPlace) -> Self {
+        Self { format: FORMAT.into(), role, name: name.into(), public, secret: Secret::Token(place) }
     }
 
     /// Whether a passphrase is needed.
@@ -149,10 +173,19 @@ impl KeyFile {
         matches!(self.secret, Secret::Passphrase { .. })
     }
 
+    /// The token that holds the key, if one does.
+    pub fn token(&self) -> Option<&TokenPlace> {
+        match &self.secret {
+            Secret::Token(place) => Some(place),
+            Secret::None { .. } | Secret::Passphrase { .. } => None,
+        }
+    }
+
     /// The signing key.
     pub fn unlock(&self, passphrase: Option<&str>) -> Result<SigningKey, KeyFileError> {
         let mut seed = Zeroizing::new([0; 32]);
         match (&self.secret, passphrase) {
+            (Secret::Token(place), _) => return Err(KeyFileError::OnToken { place: place.clone() }),
             (Secret::None { seed: text }, _) => {
                 hex::decode_to_slice(text.as_bytes(), &mut *seed).map_err(|_| KeyFileError::Mismatch)?;
             }
@@ -250,10 +283,10 @@ mod tests {
     #[test]
     fn neither_file_nor_debug_shows_the_seed() {
         let key = SigningKey::generate().unwrap();
-        let seed = hex::encode(key.seed());
+        let seed = hex::encode(key.seed().unwrap());
         let file = KeyFile::seal_at_cost(&key, Role::Image, "anna", "x", CHEAP).unwrap();
         assert!(!file.to_json().contains(&seed));
-        let open = KeyFile::open_for_tests(&key, Role::Image, "anna");
+        let open = KeyFile::open_for_tests(&key, Role::Image, "anna").unwrap();
         assert!(!format!("{open:?} {key:?}").contains(&seed));
         assert_eq!(KeyFile::from_json(&open.to_json()).unwrap().unlock(None).unwrap().public(), key.public());
     }
@@ -269,7 +302,8 @@ mod tests {
         newer.format = "groundstate key 2".into();
         assert!(matches!(KeyFile::from_json(&newer.to_json()), Err(KeyFileError::UnknownFormat { .. })));
         assert!(matches!(KeyFile::from_json("{}"), Err(KeyFileError::NotAKeyFile(_))));
-        let mut other = KeyFile::open_for_tests(&SigningKey::generate().unwrap(), Role::Image, "anna");
+        let mut other =
+            KeyFile::open_for_tests(&SigningKey::generate().unwrap(), Role::Image, "anna").unwrap();
         other.public = PublicKey::from_bytes([1; 32]);
         assert!(matches!(other.unlock(None), Err(KeyFileError::Mismatch)));
     }

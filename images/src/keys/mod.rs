@@ -24,7 +24,7 @@ pub mod minisign;
 pub mod root;
 pub mod statement;
 
-pub use file::{KeyFile, KeyFileError, PublicKeyFile};
+pub use file::{KeyFile, KeyFileError, PublicKeyFile, TokenPlace};
 pub use keyring::{KeyRing, Verified, VerifyError};
 pub use root::{Role, RoleKeys, SignedTrustRoot, TrustRoot, TrustRootError};
 pub use statement::{ChannelStatement, Freshness, Signed, Stage, StatementError};
@@ -93,10 +93,40 @@ impl FromStr for PublicKey {
 #[error("the system gave no random bytes for a new key; try again when it has started fully")]
 pub struct NoRandomness;
 
-/// An Ed25519 key that signs. Its seed is wiped when it is dropped and never printed.
+/// A key that never leaves the token that holds it. The caller brings the way to the token.
+pub trait TokenKey {
+    /// The Ed25519 signature (64 bytes) over `message`, made by the token.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The manifest is not whole.
+    #[error("only a whole manifest is signed")]
+    Manifest(#[from] crate::ManifestError),
+    /// The token refuses.
+    #[error("the token did not sign")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What the token gave back is no signature by the key of the key file.
+    #[error(
+        "the token signed with another key than {public}; look whether the key file names the right token and key"
+    )]
+    OtherKey {
+        /// The key that was meant.
+        public: PublicKey,
+    },
+}
+
+/// An Ed25519 key that signs. A seed that it holds is wiped when it is dropped and never printed.
 pub struct SigningKey {
-    seed: Zeroizing<[u8; 32]>,
-    pair: Ed25519KeyPair,
+    public: PublicKey,
+    secret: Secret,
+}
+
+enum Secret {
+    Here { seed: Zeroizing<[u8; 32]>, pair: Ed25519KeyPair },
+    OnToken(Box<dyn TokenKey>),
 }
 
 impl SigningKey {
@@ -111,34 +141,54 @@ impl SigningKey {
     pub fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
         // Any 32 bytes are a seed; the constructor fails only on another length.
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("32 bytes are an Ed25519 seed");
-        Self { seed, pair }
+        let mut public = [0; 32];
+        public.copy_from_slice(pair.public_key().as_ref());
+        Self { public: PublicKey::from_bytes(public), secret: Secret::Here { seed, pair } }
+    }
+
+    /// The key on a token whose public half is `public`.
+    pub fn on_token(public: PublicKey, token: Box<dyn TokenKey>) -> Self {
+        Self { public, secret: Secret::OnToken(token) }
     }
 
     /// Its public half.
     pub fn public(&self) -> PublicKey {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(self.pair.public_key().as_ref());
-        PublicKey::from_bytes(bytes)
+        self.public
     }
 
     /// Sign a message. Callers give it messages that start with their own context line only.
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        let mut bytes = [0; 64];
-        bytes.copy_from_slice(self.pair.sign(message).as_ref());
-        bytes
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        match &self.secret {
+            Secret::Here { pair, .. } => {
+                let mut bytes = [0; 64];
+                bytes.copy_from_slice(pair.sign(message).as_ref());
+                Ok(bytes)
+            }
+            Secret::OnToken(token) => {
+                let bytes = token.sign(message).map_err(SignError::Token)?;
+                // A token is a computer of its own: what it gave is looked at before anybody relies on it.
+                let signature = <[u8; 64]>::try_from(bytes).ok();
+                let signature = signature.filter(|signature| self.public.verifies(message, signature));
+                signature.ok_or(SignError::OtherKey { public: self.public })
+            }
+        }
     }
 
     /// Sign a golden image, beside whoever has signed it already. The manifest must be whole.
-    pub fn sign_image(&self, manifest: &mut SignedManifest) -> Result<(), crate::ManifestError> {
+    pub fn sign_image(&self, manifest: &mut SignedManifest) -> Result<(), SignError> {
         manifest.parse()?;
-        let signature = self.sign(&manifest.header);
-        let comment_signature = self.sign(&minisign::comment_message(&manifest.id(), &signature));
+        let signature = self.sign(&manifest.header)?;
+        let comment_signature = self.sign(&minisign::comment_message(&manifest.id(), &signature))?;
         manifest.add(crate::Signature { key: *self.public().as_bytes(), signature, comment_signature });
         Ok(())
     }
 
-    pub(crate) fn seed(&self) -> &[u8; 32] {
-        &self.seed
+    /// Its seed; none when a token holds it.
+    pub(crate) fn seed(&self) -> Option<&[u8; 32]> {
+        match &self.secret {
+            Secret::Here { seed, .. } => Some(seed),
+            Secret::OnToken(_) => None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PublicKey, SigningKey};
+use super::{PublicKey, SignError, SigningKey};
 use crate::wire::Writer;
 
 /// First bytes of every signed trust root.
@@ -202,10 +202,11 @@ impl SignedTrustRoot {
     }
 
     /// Add the signature of a key holder.
-    pub fn sign(&mut self, key: &SigningKey) {
-        let signature = KeySignature { key: key.public(), signature: key.sign(&self.root.signed_bytes()) };
+    pub fn sign(&mut self, key: &SigningKey) -> Result<(), SignError> {
+        let signature = KeySignature { key: key.public(), signature: key.sign(&self.root.signed_bytes())? };
         self.signatures.retain(|other| other.key != signature.key);
         self.signatures.push(signature);
+        Ok(())
     }
 
     /// Whether it obeys the rules and is signed by the threshold of its own root keys.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::root::KeySignature;
-use super::{PublicKey, RoleKeys, SigningKey};
+use super::{PublicKey, RoleKeys, SignError, SigningKey};
 use crate::wire::Writer;
 use crate::{Digest, ImageId};
 
@@ -123,17 +123,18 @@ pub struct Signed<T> {
 
 impl<T: Statement> Signed<T> {
     /// Make and sign a statement.
-    pub fn new(body: T, key: &SigningKey) -> Self {
+    pub fn new(body: T, key: &SigningKey) -> Result<Self, SignError> {
         let mut signed = Self { body, signatures: Vec::new() };
-        signed.sign(key);
-        signed
+        signed.sign(key)?;
+        Ok(signed)
     }
 
     /// Add a signature.
-    pub fn sign(&mut self, key: &SigningKey) {
-        let signature = KeySignature { key: key.public(), signature: key.sign(&self.body.signed_bytes()) };
+    pub fn sign(&mut self, key: &SigningKey) -> Result<(), SignError> {
+        let signature = KeySignature { key: key.public(), signature: key.sign(&self.body.signed_bytes())? };
         self.signatures.retain(|other| other.key != signature.key);
         self.signatures.push(signature);
+        Ok(())
     }
 }
 

@@ -43,8 +43,8 @@ impl Holders {
 
     fn ring(&self, image_threshold: u16) -> KeyRing {
         let mut signed = SignedTrustRoot::unsigned(self.root(1, image_threshold));
-        signed.sign(&self.root[0]);
-        signed.sign(&self.root[2]);
+        signed.sign(&self.root[0]).unwrap();
+        signed.sign(&self.root[2]).unwrap();
         KeyRing::pin(signed).unwrap()
     }
 }
@@ -143,30 +143,30 @@ fn a_trust_root_needs_its_threshold_and_follows_in_order() {
     let holders = Holders::new();
     let ring = holders.ring(1);
     let mut lonely = SignedTrustRoot::unsigned(holders.root(1, 1));
-    lonely.sign(&holders.root[0]);
-    lonely.sign(&holders.root[0]);
-    lonely.sign(&holders.image[0]);
+    lonely.sign(&holders.root[0]).unwrap();
+    lonely.sign(&holders.root[0]).unwrap();
+    lonely.sign(&holders.image[0]).unwrap();
     let refused = KeyRing::pin(lonely).unwrap_err();
     assert!(matches!(refused, TrustRootError::UnderThreshold { have: 1, need: 2, .. }));
 
     let successors = Holders::new();
     let mut next = SignedTrustRoot::unsigned(successors.root(2, 1));
-    successors.root.iter().for_each(|key| next.sign(key));
+    successors.root.iter().for_each(|key| next.sign(key).unwrap());
     let refused = ring.rotate(next.clone()).unwrap_err();
     assert!(matches!(refused, TrustRootError::UnderThreshold { whose: "old", .. }));
-    next.sign(&holders.root[0]);
-    next.sign(&holders.root[1]);
+    next.sign(&holders.root[0]).unwrap();
+    next.sign(&holders.root[1]).unwrap();
     let rotated = ring.rotate(next.clone()).unwrap();
     assert!(matches!(rotated.rotate(next), Err(TrustRootError::NotNext { current: 2, found: 2 })));
 
     let mut new_only = SignedTrustRoot::unsigned(successors.root(2, 1));
-    holders.root.iter().for_each(|key| new_only.sign(key));
+    holders.root.iter().for_each(|key| new_only.sign(key).unwrap());
     assert!(matches!(ring.rotate(new_only), Err(TrustRootError::UnderThreshold { whose: "new", .. })));
 
     let mut lowered = holders.root(2, 1);
     lowered.epoch_floor = 4;
     let mut lowered = SignedTrustRoot::unsigned(lowered);
-    holders.root.iter().for_each(|key| lowered.sign(key));
+    holders.root.iter().for_each(|key| lowered.sign(key).unwrap());
     assert!(matches!(ring.rotate(lowered), Err(TrustRootError::FloorLowered { .. })));
 
     // After rotation the old image keys count no more.
@@ -181,7 +181,7 @@ fn an_expiry_is_signed_and_asked_of_those_who_have_a_clock() {
     let mut root = holders.root(1, 1);
     root.expires_unix_ms = 1000;
     let mut signed = SignedTrustRoot::unsigned(root);
-    holders.root.iter().for_each(|key| signed.sign(key));
+    holders.root.iter().for_each(|key| signed.sign(key).unwrap());
     signed.check().unwrap();
     signed.check_time(1000).unwrap();
     assert_eq!(signed.check_time(1001), Err(TrustRootError::Expired { version: 1 }));
@@ -200,7 +200,7 @@ fn broken_trust_roots_are_refused() {
         let mut root = holders.root(1, 1);
         change(&mut root);
         let mut signed = SignedTrustRoot::unsigned(root);
-        holders.root.iter().for_each(|key| signed.sign(key));
+        holders.root.iter().for_each(|key| signed.sign(key).unwrap());
         assert!(matches!(KeyRing::pin(signed), Err(TrustRootError::Rule { .. })));
     };
     broken(|root| root.version = 0);
@@ -240,26 +240,26 @@ fn statements_do_not_roll_back_or_replay() {
         reason: String::new(),
         at_unix_ms: 0,
     };
-    let signed = Signed::new(body(9), &holders.channel);
+    let signed = Signed::new(body(9), &holders.channel).unwrap();
     let verified = ring.verify_statement(&signed, 9).unwrap();
     assert!(matches!(
         ring.verify_statement(&signed, 10),
         Err(StatementError::RolledBack { found: 9, floor: 10 })
     ));
-    let old = Signed::new(body(4), &holders.channel);
+    let old = Signed::new(body(4), &holders.channel).unwrap();
     assert!(matches!(ring.verify_statement(&old, 0), Err(StatementError::RolledBack { floor: 5, .. })));
-    let foreign = Signed::new(body(9), &holders.freshness);
+    let foreign = Signed::new(body(9), &holders.freshness).unwrap();
     assert!(matches!(
         ring.verify_statement(&foreign, 0),
         Err(StatementError::UnderThreshold { have: 0, need: 1 })
     ));
 
     let answer = |nonce: [u8; 32]| Freshness { nonce: Digest(nonce), statement: verified.digest() };
-    let fresh = Signed::new(answer([1; 32]), &holders.freshness);
+    let fresh = Signed::new(answer([1; 32]), &holders.freshness).unwrap();
     assert!(ring.verify_freshness(&fresh, &[1; 32], &verified).is_ok());
     assert!(matches!(ring.verify_freshness(&fresh, &[2; 32], &verified), Err(StatementError::WrongNonce)));
     let other = Freshness { statement: body(8).digest(), ..answer([1; 32]) };
-    let other = Signed::new(other, &holders.freshness);
+    let other = Signed::new(other, &holders.freshness).unwrap();
     assert!(matches!(
         ring.verify_freshness(&other, &[1; 32], &verified),
         Err(StatementError::OtherStatement)

@@ -315,7 +315,7 @@ mod tests {
         let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
         let mut document =
             SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-        document.sign(&root);
+        document.sign(&root).unwrap();
         fs::write(dir.path().join("root.json"), serde_json::to_vec(&document).unwrap()).unwrap();
         golden.check(image).await.unwrap();
         alter(dir.path(), image, 1);

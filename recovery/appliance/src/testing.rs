@@ -202,7 +202,7 @@ pub fn signed_image(disk: &[u8], name: &str, scratch: &Path, store: &Path, trust
     let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
     let mut document =
         SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-    document.sign(&root);
+    document.sign(&root).unwrap();
     std::fs::write(trust_root, serde_json::to_vec(&document).unwrap()).unwrap();
 }
 

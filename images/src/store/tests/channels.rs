@@ -35,7 +35,7 @@ impl Site {
             reason: "it works".into(),
             at_unix_ms: 7,
         };
-        self.store.put_statement(&Signed::new(body, &self.key))
+        self.store.put_statement(&Signed::new(body, &self.key).unwrap())
     }
 
     fn stages(&self) -> Vec<Option<Stage>> {
@@ -98,6 +98,6 @@ fn a_statement_about_no_channel_is_refused() {
         reason: String::new(),
         at_unix_ms: 0,
     };
-    let refused = site.store.put_statement(&Signed::new(body, &site.key));
+    let refused = site.store.put_statement(&Signed::new(body, &site.key).unwrap());
     assert!(matches!(refused, Err(StoreError::NoChannel { .. })));
 }

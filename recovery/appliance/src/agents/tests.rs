@@ -71,7 +71,7 @@ fn golden_image(config: &Config, scratch: &std::path::Path, measurements: Vec<Me
     let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
     let mut document =
         SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-    document.sign(&root);
+    document.sign(&root).unwrap();
     std::fs::write(config.trust_root(), serde_json::to_vec(&document).unwrap()).unwrap();
 }
 

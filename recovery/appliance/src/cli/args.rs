@@ -291,6 +291,8 @@ pub enum KeyVerb {
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
+    /// Use a key that a token holds (PKCS #11)
+    Token(image::token::OnToken),
 }
 
 /// What a key signs.
@@ -304,6 +306,17 @@ pub enum RoleWord {
     Channel,
     /// That a statement is the latest
     Freshness,
+}
+
+impl From<RoleWord> for images::Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::Root => Self::Root,
+            RoleWord::Image => Self::Image,
+            RoleWord::Channel => Self::Channel,
+            RoleWord::Freshness => Self::Freshness,
+        }
+    }
 }
 
 /// What to do with the trust root.

@@ -2,6 +2,7 @@
 //! where the signers are, which is best not the appliance.
 
 pub mod channel;
+pub mod token;
 pub mod travel;
 pub mod trust;
 pub mod upkeep;
@@ -150,7 +151,7 @@ pub fn sign(
     let signing = unlock(&file, key, passphrase)?;
     signing
         .sign_image(&mut signed)
-        .map_err(|error| Fault::of("the image was not signed", &error, "import it again"))?;
+        .map_err(|error| Fault::of("the image was not signed", &error, "mend the cause and sign it again"))?;
     match &store {
         Some(store) => drop(store.put_manifest(&signed).map_err(|error| store_fault(&error))?),
         None => fs::write(at, signed.encode()).map_err(|error| file_fault(at, &error))?,
@@ -359,6 +360,10 @@ fn public_key(path: &Path) -> Result<PublicKey, Fault> {
 }
 
 fn unlock(file: &KeyFile, path: &Path, passphrase: Option<&Path>) -> Result<SigningKey, Fault> {
+    if let Some(place) = file.token() {
+        let pin = secret(&format!("PIN of the token {}: ", place.token), passphrase)?;
+        return token::unlock(file.public, place, &pin).map_err(|error| token::fault(&error));
+    }
     let given = if file.is_sealed() {
         Some(secret(&format!("Passphrase of {}: ", path.display()), passphrase)?)
     } else {

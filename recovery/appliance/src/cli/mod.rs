@@ -18,7 +18,6 @@ mod show;
 
 use std::time::Duration;
 
-use images::Role;
 use recovery_protocol::{
     agent::Base64,
     operator::{ConsoleLink, Decision, EndpointView, JobView, PairRequest, RecoverRequest, StatusView},
@@ -31,8 +30,7 @@ pub use self::{
 };
 use self::{
     args::{
-        Decide, EndpointVerb, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, Recover, RoleWord, RootVerb,
-        TrustVerb, Wait,
+        Decide, EndpointVerb, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, Recover, RootVerb, TrustVerb, Wait,
     },
     client::{Client, Reach},
     fault::Code,
@@ -189,14 +187,9 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order),
         ImageVerb::Keep(order) => image::upkeep::keep(place, data_dir, &order, json),
         ImageVerb::Key(KeyVerb::New { role, name, out, unprotected, passphrase_file }) => {
-            let role = match role {
-                RoleWord::Root => Role::Root,
-                RoleWord::Image => Role::Image,
-                RoleWord::Channel => Role::Channel,
-                RoleWord::Freshness => Role::Freshness,
-            };
-            image::trust::key_new(role, &name, &out, unprotected, passphrase_file.as_deref())
+            image::trust::key_new(role.into(), &name, &out, unprotected, passphrase_file.as_deref())
         }
+        ImageVerb::Key(KeyVerb::Token(order)) => image::token::key_on_token(order.role.into(), &order),
         ImageVerb::Root(RootVerb::New { new, passphrase_file }) => {
             image::trust::root_new(place, data_dir, &new, passphrase_file.as_deref())
         }

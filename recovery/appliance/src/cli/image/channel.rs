@@ -97,7 +97,8 @@ pub fn promote(place: &Place, data_dir: &Path, order: &Promote, json: bool) -> R
     };
     if !order.plan {
         let key = unlock(&file, &order.key, order.passphrase_file.as_deref())?;
-        let statement = Signed::new(body.clone(), &key);
+        let statement = Signed::new(body.clone(), &key)
+            .map_err(|error| Fault::of("nothing was promoted", &error, "try again"))?;
         store.put_statement(&statement).map_err(|error| store_fault(&error))?;
         if let Err(error) = ring.verify_statement(&statement, 0) {
             eprintln!("not valid yet: {error}");

@@ -26,7 +26,7 @@ pub fn key_new(
     let key = SigningKey::generate().map_err(|error| failed(&error))?;
     let file = if unprotected {
         eprintln!("warning: {} is not protected by a passphrase; use it for tests only", out.display());
-        KeyFile::open_for_tests(&key, role, name)
+        KeyFile::open_for_tests(&key, role, name).map_err(|error| failed(&error))?
     } else {
         let passphrase = secret("Passphrase for the new key: ", passphrase)?;
         if passphrase.chars().count() < 8 {
@@ -158,7 +158,7 @@ fn write_signed(
     let mut signed = SignedTrustRoot::unsigned(root);
     for path in keys {
         if let Ok(file) = key_file(path) {
-            signed.sign(&unlock(&file, path, passphrase)?);
+            sign(&mut signed, &unlock(&file, path, passphrase)?)?;
         }
     }
     write_new(out, 0o644, pretty(&signed)?.as_bytes())?;
@@ -185,10 +185,14 @@ pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path) -> Result<(), Fa
 pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>) -> Result<(), Fault> {
     let mut signed = read_root(path)?;
     let file = key_file(key)?;
-    signed.sign(&unlock(&file, key, passphrase)?);
+    sign(&mut signed, &unlock(&file, key, passphrase)?)?;
     fs::write(path, pretty(&signed)?).map_err(|error| file_fault(path, &error))?;
     say_root(&signed, path);
     Ok(())
+}
+
+fn sign(root: &mut SignedTrustRoot, key: &SigningKey) -> Result<(), Fault> {
+    root.sign(key).map_err(|error| Fault::of("the trust root was not signed", &error, "try again"))
 }
 
 /// Show a trust root.
