@@ -51,7 +51,6 @@ const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     (Rule::Spawn, "pxe/src/tftp/serve.rs", "2026-11-22: as above, one task a transfer"),
     (Rule::Spawn, "pxe/src/http/serve.rs", "2026-11-22: as above, one task a connection"),
     (Rule::Spawn, "recovery/appliance/src/tls.rs", "2026-11-22: as above, one task a connection"),
-    (Rule::Sleep, "tests/lab/story.rs", "2026-11-22: the one poll, for things that cannot wake a waiter"),
     (Rule::Word, "pxe/src/server.rs", "2026-11-22: `Server` is RFC 2131's own word for this side of DHCP"),
     (Rule::Word, "pxe/src/client.rs", "2026-11-22: `MachineId` is option 97's name in RFC 4578, section 2.3"),
     (Rule::Word, "runbooks/src/run/machine.rs", "2026-11-22: a state machine, not a computer"),

@@ -5,33 +5,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Figure, Programs, cpu_time, median};
+use super::{Figure, NGINX_READY, Programs, Server, median};
 use crate::plant::{APPLIANCE, BRIDGE, Plant};
-use crate::{story, tool};
+use crate::tool;
 
 const RUNS: usize = 5;
 const DISK_LEN: usize = 512 << 20;
-const START_LIMIT: Duration = Duration::from_secs(20);
 const PEER_PORT: u16 = 8081;
 /// Chunks in one request.
 const BATCH: usize = 512;
 const FOOTER_ENTRY_LEN: usize = 57;
 const TRAILER_LEN: usize = 44;
-
-/// A server under measurement, ended when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Throughput and CPU per GiB at one client and at sixteen.
 ///
@@ -54,7 +43,9 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     let (requests, chunks) = requests(&dir, &packs)?;
     let pack_bytes: u64 = packs.iter().map(|pack| Ok(fs::metadata(pack)?.len())).sum::<Result<u64>>()?;
 
-    let ours = running(Command::new(appliance).arg("serve").arg("--config").arg(config(&dir, &store)?))?;
+    let mut serve = Command::new(appliance);
+    serve.arg("serve").arg("--config").arg(config(&dir, &store)?).env("RUST_LOG", "info");
+    let ours = Server::start(&mut serve, "\"ready\"", dir.join("ours.log"))?;
     let asks = urls(
         &dir,
         "ours",
@@ -65,7 +56,9 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
             )
         }),
     )?;
-    let nginx = running(Command::new("nginx").arg("-c").arg(nginx_config(&dir, &store)?))?;
+    let mut nginx = Command::new("nginx");
+    nginx.arg("-c").arg(nginx_config(&dir, &store)?);
+    let nginx = Server::start(&mut nginx, NGINX_READY, dir.join("nginx.log"))?;
     let gets = urls(
         &dir,
         "peer",
@@ -87,18 +80,19 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
 }
 
 /// Median CPU and wall seconds per GiB.
-fn cost(server: &Running, config: &Path, clients: usize, least: u64) -> Result<(f64, f64)> {
-    story::until("the server to answer", START_LIMIT, || Ok(fetch(config, 1).ok()))?;
+fn cost(server: &Server, config: &Path, clients: usize, least: u64) -> Result<(f64, f64)> {
+    // What is asked for first is read from the disk.
+    fetch(config, 1)?;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        let (begin, before) = (Instant::now(), cpu_time(server.0.id())?);
+        let (begin, before) = (Instant::now(), server.cpu_time()?);
         let got = fetch(config, clients)?;
         if got < least * clients as u64 {
             bail!("{clients} clients got {got} bytes, at least {least} each were expected");
         }
         let gib = got as f64 / f64::from(1 << 30);
         wall.push(begin.elapsed().as_secs_f64() / gib);
-        cpu.push((cpu_time(server.0.id())?.saturating_sub(before)).as_secs_f64() / gib);
+        cpu.push((server.cpu_time()?.saturating_sub(before)).as_secs_f64() / gib);
     }
     Ok((median(cpu), median(wall)))
 }
@@ -168,7 +162,7 @@ fn config(dir: &Path, store: &Path) -> Result<PathBuf> {
 fn nginx_config(dir: &Path, store: &Path) -> Result<PathBuf> {
     let path = dir.join("nginx.conf");
     let text = format!(
-        "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\nevents {{}}\n\
+        "daemon off; master_process off; pid {0}/nginx.pid; error_log stderr notice;\nevents {{}}\n\
          http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
          uwsgi_temp_path {0}; scgi_temp_path {0};\nserver {{ listen {APPLIANCE}:{PEER_PORT}; root {1}; }} }}\n",
         dir.display(),
@@ -176,12 +170,6 @@ fn nginx_config(dir: &Path, store: &Path) -> Result<PathBuf> {
     );
     fs::write(&path, text)?;
     Ok(path)
-}
-
-fn running(command: &mut Command) -> Result<Running> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Ok(Running(child.with_context(|| format!("cannot start {program}"))?))
 }
 
 /// A disk of incompressible bytes that all differ.

@@ -6,20 +6,32 @@
 //! It must never: compare across runs, hide a figure, or turn one into a test.
 
 use std::fmt::Write as _;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::plant::Plant;
 use crate::setup::{self, Package};
+use crate::story::Log;
+use crate::tool;
 
 pub mod demo;
 pub mod images_serve;
 pub mod images_upkeep;
 pub mod restore;
 pub mod serve;
+
+/// How long a server may take to start.
+const SERVER_LIMIT: Duration = Duration::from_secs(20);
+/// What our boot server says when its ports are open.
+pub const BOOT_SERVER_READY: &str = "serving on";
+/// What nginx says at log level `notice` when its ports are open.
+pub const NGINX_READY: &str = "event method";
 
 /// One line of `cargo measure`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -199,6 +211,84 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
         status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS in /proc/<pid>/status")?;
     let kib: u64 = line.split_whitespace().nth(1).context("VmRSS has no number")?.parse()?;
     Ok(kib * 1024)
+}
+
+/// What a program costs: seconds of CPU (user and system, of the program and its children) and of wall.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// CPU seconds.
+    pub cpu: f64,
+    /// Wall seconds.
+    pub wall: f64,
+}
+
+/// Runs what `prepare` gives, so often, and takes the medians. Preparing is not counted.
+///
+/// # Errors
+/// When a program fails.
+pub fn costs(runs: usize, mut prepare: impl FnMut() -> Result<Command>) -> Result<Cost> {
+    // Our own time and that of every program that has ended; ours alone is next to nothing.
+    let spent = || Ok::<f64, anyhow::Error>(cpu_time(std::process::id())?.as_secs_f64());
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let mut command = prepare()?;
+        let (begin, before) = (Instant::now(), spent()?);
+        tool::run(&mut command)?;
+        wall.push(begin.elapsed().as_secs_f64());
+        cpu.push(spent()? - before);
+    }
+    Ok(Cost { cpu: median(cpu), wall: median(wall) })
+}
+
+/// A server under measurement, ended when dropped.
+pub struct Server(Child);
+
+impl Server {
+    /// Starts it and waits until it says `ready`, on either of its outputs.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not say so; the message repeats its last words.
+    pub fn start(command: &mut Command, ready: &str, log: PathBuf) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let log = Log::new(log)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut server = Self(child.with_context(|| format!("cannot start {program}"))?);
+        if let Some(stream) = server.0.stdout.take() {
+            log.feed(stream)?;
+        }
+        if let Some(stream) = server.0.stderr.take() {
+            log.feed(stream)?;
+        }
+        log.until(&format!("{program} to be ready"), SERVER_LIMIT, || {
+            Ok(log.wait_for(0, ready, Duration::ZERO).ok())
+        })?;
+        Ok(server)
+    }
+
+    /// Starts one of the inetd kind, which gets its socket as its standard input: what comes before it reads waits in the kernel.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn on_socket(command: &mut Command, socket: UdpSocket) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdin(OwnedFd::from(socket)).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Ok(Self(child.with_context(|| format!("cannot start {program}"))?))
+    }
+
+    /// CPU time that it has used so far.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(self.0.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The middle value; the figures of a bench are medians of an odd number of runs.

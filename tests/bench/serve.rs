@@ -6,35 +6,23 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use super::{Figure, Programs, cpu_time, machine_time, median};
+use super::{BOOT_SERVER_READY, Figure, NGINX_READY, Programs, Server, machine_time, median};
 use crate::plant::{APPLIANCE, BRIDGE, Neighbour, Plant};
-use crate::story;
 
 const RUNS: usize = 5;
 const TFTP_LEN: usize = 24 << 20;
 const HTTP_LEN: usize = 256 << 20;
 const HTTP_CLIENTS: usize = 4;
-const START_LIMIT: Duration = Duration::from_secs(10);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 const PEER_TFTP_PORT: u16 = 6969;
 const PEER_HTTP_PORT: u16 = 8080;
-
-/// A server under measurement, ended when dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What one way of serving cost: seconds of CPU and of wall.
 struct Cost {
@@ -54,16 +42,10 @@ pub fn tftp(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         runs(machine_time, || get(&client, &[&url, "--tftp-blksize", "1468"], TFTP_LEN))?
     };
     let peer = {
-        let _server = start(
-            Command::new("/usr/sbin/in.tftpd")
-                .args(["-L", "-u", "root", "-a", &format!("{APPLIANCE}:{PEER_TFTP_PORT}"), "-s"])
-                .arg(&dir),
+        let _server = Server::on_socket(
+            Command::new("/usr/sbin/in.tftpd").args(["-u", "root", "-s"]).arg(&dir),
+            UdpSocket::bind((APPLIANCE, PEER_TFTP_PORT))?,
         )?;
-        // A request that comes too early is lost, and curl waits long before it asks again.
-        let bound = format!(":{PEER_TFTP_PORT:04X} ");
-        story::until("tftpd-hpa to listen", START_LIMIT, || {
-            Ok(std::fs::read_to_string("/proc/net/udp")?.contains(&bound).then_some(()))
-        })?;
         let url = format!("tftp://{APPLIANCE}:{PEER_TFTP_PORT}/file.bin");
         runs(machine_time, || get(&client, &[&url, "--tftp-blksize", "1468"], TFTP_LEN))?
     };
@@ -90,13 +72,13 @@ pub fn http(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     };
     let ours = {
         let server = ours(programs, &dir)?;
-        runs(|| cpu_time(server.0.id()), many(format!("http://{APPLIANCE}/file.bin")))?
+        runs(|| server.cpu_time(), many(format!("http://{APPLIANCE}/file.bin")))?
     };
     let config = dir.with_extension("nginx.conf");
     std::fs::write(
         &config,
         format!(
-            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log stderr notice;\n\
              events {{}}\n\
              http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
              uwsgi_temp_path {0}; scgi_temp_path {0};\n\
@@ -106,8 +88,10 @@ pub fn http(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         ),
     )?;
     let peer = {
-        let server = start(Command::new("nginx").arg("-c").arg(&config))?;
-        runs(|| cpu_time(server.0.id()), many(format!("http://{APPLIANCE}:{PEER_HTTP_PORT}/file.bin")))?
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-c").arg(&config);
+        let server = Server::start(&mut nginx, NGINX_READY, plant.dir().join("nginx.log"))?;
+        runs(|| server.cpu_time(), many(format!("http://{APPLIANCE}:{PEER_HTTP_PORT}/file.bin")))?
     };
     Ok(figures("http", &ours, &peer, "nginx with sendfile", HTTP_LEN * HTTP_CLIENTS))
 }
@@ -140,26 +124,14 @@ fn data(plant: &Plant, name: &str, len: usize) -> Result<std::path::PathBuf> {
 }
 
 fn ours(programs: &Programs, dir: &Path) -> Result<Server> {
-    start(
-        Command::new(&programs.boot_server)
-            .args([BRIDGE, &format!("{APPLIANCE}/24"), "observe", "ipxe"])
-            .arg(dir),
-    )
-}
-
-fn start(command: &mut Command) -> Result<Server> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot start {program}"))?;
-    Ok(Server(child))
+    let mut server = Command::new(&programs.boot_server);
+    server.args([BRIDGE, &format!("{APPLIANCE}/24"), "observe", "ipxe"]).arg(dir);
+    Server::start(&mut server, BOOT_SERVER_READY, dir.with_extension("log"))
 }
 
 fn runs(cpu_used: impl Fn() -> Result<Duration>, fetch: impl Fn() -> Result<()>) -> Result<Cost> {
-    story::until("the server to answer", START_LIMIT, || Ok(fetch().ok()))?;
+    // What is asked for first is read from the disk.
+    fetch()?;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let (begin, before) = (Instant::now(), cpu_used()?);

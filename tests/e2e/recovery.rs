@@ -1,6 +1,6 @@
 //! Stories of recovery: an endpoint with nothing on its disk, or the wrong thing, comes back and proves it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::job::{HoldReason, JobState, Stage};
@@ -13,15 +13,11 @@ use tests::plant::Plant;
 use tests::programs::Programs;
 use tests::qemu::{Firmware, Spec};
 use tests::site::{Appliance, Site};
-use tests::story;
 
 use crate::{Length, Needs, SITE, Story};
 
 /// Under emulation on a loaded computer; an idle one needs less than two minutes.
 const RECOVERY: Duration = Duration::from_secs(600);
-
-/// How long a pulled cable stays pulled.
-const SILENCE_MS: u64 = 15_000;
 
 pub const STORIES: &[Story] = &[
     story("recovery_of_a_blank_disk_then_of_the_same_disk", Length::Short, blank_disk_then_the_same_disk),
@@ -81,29 +77,31 @@ impl Scene {
     }
 
     fn wait(&self, what: &str, done: impl Fn(&JobView) -> bool) -> Result<JobView> {
-        story::until(what, RECOVERY, || {
-            if let Some(fault) = self.press.fault() {
-                bail!("{} could not start: {fault}", self.name());
-            }
-            let job = self.job()?;
-            if done(&job) {
-                return Ok(Some(job));
-            }
-            match &job.state {
-                JobState::Working { .. } => Ok(None),
-                JobState::Held { .. }
-                | JobState::Cancelled { .. }
-                | JobState::Failed { .. }
-                | JobState::Recovered => {
-                    bail!("{:?}: {} {}", job.state, job.what, job.what_now)
+        self.appliance
+            .log()
+            .until(what, RECOVERY, || {
+                if let Some(fault) = self.press.fault() {
+                    bail!("{} could not start: {fault}", self.name());
                 }
-            }
-        })
-        .with_context(|| {
-            let (serial, log) =
-                (self.press.serial().tail(15).join("\n  "), self.appliance.log().tail(15).join("\n  "));
-            format!("serial line:\n  {serial}\nappliance:\n  {log}\n")
-        })
+                let job = self.job()?;
+                if done(&job) {
+                    return Ok(Some(job));
+                }
+                match &job.state {
+                    JobState::Working { .. } => Ok(None),
+                    JobState::Held { .. }
+                    | JobState::Cancelled { .. }
+                    | JobState::Failed { .. }
+                    | JobState::Recovered => {
+                        bail!("{:?}: {} {}", job.state, job.what, job.what_now)
+                    }
+                }
+            })
+            .with_context(|| {
+                let (serial, log) =
+                    (self.press.serial().tail(15).join("\n  "), self.appliance.log().tail(15).join("\n  "));
+                format!("serial line:\n  {serial}\nappliance:\n  {log}\n")
+            })
     }
 
     /// The restored system itself said so: a quote and a certificate of its own, since the endpoint was rebooted in `job`.
@@ -161,20 +159,14 @@ fn cable_pulled_while_imaging(plant: &Plant) -> Result<()> {
     let scene = Scene::set(plant, Firmware::Ovmf)?;
     scene.ask()?;
     scene.wait_stage(Stage::Imaging)?;
+    let serial = scene.press.serial();
+    let mark = serial.mark();
     fault::cut_link(&scene.press)?;
-    // Longer than any single time-out of the agent, so that it must ask again and not just wait.
-    story::until("the appliance to hear nothing for a while", RECOVERY, || {
-        let seen =
-            scene.appliance.endpoint(scene.name())?.seen_unix_ms.context("the endpoint was never seen")?;
-        Ok((unix_ms()? > seen + SILENCE_MS).then_some(()))
-    })?;
+    // Longer than a time-out of the agent, so that it must ask again and not just wait.
+    serial.wait_for(mark, "The appliance does not answer.", RECOVERY)?;
     fault::mend_link(&scene.press)?;
     let job = scene.wait_recovered()?;
     scene.ensure_proven(&job)
-}
-
-fn unix_ms() -> Result<u64> {
-    Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }
 
 fn power_cut_while_imaging(plant: &Plant) -> Result<()> {

@@ -30,7 +30,7 @@ use tests::plant::{APPLIANCE, Plant};
 use tests::programs::Programs;
 use tests::qemu::Spec;
 use tests::site::{Appliance, Record, Site};
-use tests::{story, tool};
+use tests::tool;
 
 use crate::{Length, Needs, SITE, Story};
 
@@ -111,18 +111,21 @@ impl Plot {
     fn held(&self, endpoint: &Endpoint, reason: HoldReason) -> Result<JobId> {
         let name = &endpoint.spec().name;
         let what = format!("the job of {name} to be held: {}", reason.code());
-        let job = story::until(&what, LIMIT, || {
-            let job = self.appliance.newest_job(name)?.context("there is no job")?;
-            match &job.state {
-                JobState::Held { reason: found, .. } if *found == reason => Ok(Some(job)),
-                JobState::Working { .. } => Ok(None),
-                other => bail!("{other:?}: {} {}", job.what, job.what_now),
-            }
-        })
-        .with_context(|| {
-            let (serial, log) = (endpoint.serial().tail(20), self.appliance.log().tail(15));
-            format!("serial line:\n  {}\nappliance:\n  {}\n", serial.join("\n  "), log.join("\n  "))
-        })?;
+        let job = self
+            .appliance
+            .log()
+            .until(&what, LIMIT, || {
+                let job = self.appliance.newest_job(name)?.context("there is no job")?;
+                match &job.state {
+                    JobState::Held { reason: found, .. } if *found == reason => Ok(Some(job)),
+                    JobState::Working { .. } => Ok(None),
+                    other => bail!("{other:?}: {} {}", job.what, job.what_now),
+                }
+            })
+            .with_context(|| {
+                let (serial, log) = (endpoint.serial().tail(20), self.appliance.log().tail(15));
+                format!("serial line:\n  {}\nappliance:\n  {}\n", serial.join("\n  "), log.join("\n  "))
+            })?;
         let shown = self.say(&["job", "show", &job.job.to_string()])?;
         let page = self.page(&format!("/endpoints/{name}"))?;
         for (place, text) in [("command line", &shown), ("console", &page)] {
@@ -139,7 +142,7 @@ impl Plot {
 
     /// Waits until evidence has such an entry; `what` is its kind, or what it is in words.
     fn in_evidence(&self, what: &str, is: impl Fn(&Entry) -> bool) -> Result<Entry> {
-        story::until(&format!("evidence: {what}"), LIMIT, || {
+        self.appliance.log().until(&format!("evidence: {what}"), LIMIT, || {
             Ok(self.appliance.evidence()?.into_iter().find(|entry| {
                 let named = entry.kind == what || what.starts_with("held");
                 named && is(entry)

@@ -33,12 +33,14 @@ use crate::qemu::{Firmware, Spec};
 use crate::setup;
 use crate::show::{self, Show};
 use crate::site::{Appliance, Site};
-use crate::story::{self, Log};
+use crate::story::{Log, Silent};
 use crate::verifier::Verifier;
 
 /// A recovery under emulation on a loaded computer; an idle one needs less than two minutes.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(900);
 const TRIGGER_LIMIT: Duration = Duration::from_secs(300);
+/// How often the display is drawn while nothing is said.
+const FRAME: Duration = Duration::from_millis(250);
 
 /// What to demonstrate
 #[derive(Debug, Clone, Args)]
@@ -240,18 +242,27 @@ fn follow(
             show.serial(&line.text);
         }
     };
-    story::until(&format!("a recovery job for {name}"), TRIGGER_LIMIT, || {
+    appliance.log().until(&format!("a recovery job for {name}"), TRIGGER_LIMIT, || {
         serial(show);
         let job = appliance.newest_job(name)?;
         Ok(job.filter(|job| after.is_none_or(|before| before.job != job.job)))
-    })
-    .with_context(|| format!("appliance:\n  {}", appliance.log().tail(15).join("\n  ")))?;
-    let job = story::until(&format!("{name} to be recovered"), RECOVERY_LIMIT, || {
+    })?;
+    let end = Instant::now() + RECOVERY_LIMIT;
+    let job = loop {
+        let mark = endpoint.serial().mark();
         let job = appliance.newest_job(name)?.context("the job is gone")?;
         show.job(&job);
         serial(show);
-        Ok((job.state.is_over() || matches!(job.state, JobState::Held { .. })).then_some(job))
-    })?;
+        if job.state.is_over() || matches!(job.state, JobState::Held { .. }) {
+            break job;
+        }
+        if Instant::now() >= end {
+            return Err(
+                Silent::new(format!("{name} to be recovered"), RECOVERY_LIMIT, appliance.log()).into()
+            );
+        }
+        endpoint.serial().wait_line(mark, FRAME);
+    };
     match &job.state {
         JobState::Recovered => Ok(job),
         JobState::Held { .. }

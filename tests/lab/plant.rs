@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -33,8 +32,6 @@ pub const BRIDGE: &str = "plant0";
 const RUN_DIR: &str = "GROUNDSTATE_LAB_RUN";
 /// Tells the inside which port of 127.0.0.1 leads to the console.
 const CONSOLE_PORT: &str = "GROUNDSTATE_LAB_CONSOLE_PORT";
-/// How long the kernel may take to make a namespace.
-const NEIGHBOUR_LIMIT: Duration = Duration::from_secs(5);
 /// The socket in the run directory through which the console is reached from outside.
 const CONSOLE_SOCKET: &str = "console.sock";
 
@@ -158,14 +155,11 @@ impl Plant {
         let holder = Command::new("unshare")
             .args(["--net", "--", "cat"])
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .context("cannot run unshare")?;
-        let neighbour = Neighbour(holder);
-        let (theirs, ours) = (neighbour.namespace(), "/proc/self/ns/net");
-        crate::story::until("the namespace of a neighbour", NEIGHBOUR_LIMIT, || {
-            Ok((std::fs::read_link(&theirs)? != std::fs::read_link(ours)?).then_some(()))
-        })?;
+        let mut neighbour = Neighbour(holder);
+        neighbour.answer().context("the namespace of a neighbour was not made")?;
         let name = format!("near{}", self.taps.fetch_add(1, Ordering::Relaxed));
         let holder = neighbour.0.id().to_string();
         ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &holder])?;
@@ -209,6 +203,13 @@ impl Neighbour {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.namespace())).args(["--", program]);
         command
+    }
+
+    /// Waits until the program that holds the namespace runs: it gives back what it is given.
+    fn answer(&mut self) -> Result<()> {
+        let (input, output) = (self.0.stdin.as_mut(), self.0.stdout.as_mut());
+        input.context("it has no input")?.write_all(b"!")?;
+        Ok(output.context("it has no output")?.read_exact(&mut [0])?)
     }
 
     fn namespace(&self) -> String {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use recovery_protocol::evidence::{Entry, Line};
@@ -24,7 +24,7 @@ use crate::endpoint::Endpoint;
 use crate::plant::{APPLIANCE, BRIDGE};
 use crate::programs::Programs;
 use crate::qemu::Firmware;
-use crate::story::{self, Log};
+use crate::story::Log;
 use crate::swtpm::Maker;
 use crate::tool;
 
@@ -34,6 +34,10 @@ pub const IMAGE: &str = "hmi-panel";
 pub const VERIFIER: &str = "verifier";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Its log says so when every port is open.
+const READY: &str = "\"ready\"";
+/// What its log holds: beside the usual a line after each change, which wakes who waits for one.
+const LOGGED: &str = "info,groundstate::jobs::journal=debug";
 
 /// An appliance's files, before it is started.
 #[derive(Debug, Clone)]
@@ -177,7 +181,7 @@ confirm_url = "http://127.0.0.1:{port}/confirm"
         let log = Log::new(self.dir.join("appliance.log"))?;
         let mut child = self
             .command(&["serve"])
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| LOGGED.to_owned()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -189,12 +193,10 @@ confirm_url = "http://127.0.0.1:{port}/confirm"
         if let Some(stream) = child.stderr.take() {
             log.feed(stream)?;
         }
-        let mut appliance = Appliance { site: self.clone(), child, log };
-        story::until("the appliance to be ready", START_LIMIT, || {
-            if let Some(status) = appliance.child.try_wait()? {
-                bail!("the appliance ended ({status}):\n  {}", appliance.log.tail(12).join("\n  "));
-            }
-            Ok(self.say(&["status", "--json"]).ok())
+        let appliance = Appliance { site: self.clone(), child, log };
+        let log = &appliance.log;
+        log.until("the appliance to be ready", START_LIMIT, || {
+            Ok(log.wait_for(0, READY, Duration::ZERO).ok())
         })?;
         Ok(appliance)
     }
@@ -368,7 +370,8 @@ impl Appliance {
     fn ask_to_stop(&mut self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);
         kill(pid, Signal::SIGTERM)?;
-        story::until("the appliance to stop", STOP_LIMIT, || Ok(self.child.try_wait()?))?;
+        self.log.wait_end("the appliance to stop", STOP_LIMIT)?;
+        self.child.wait()?;
         Ok(())
     }
 }

@@ -1,8 +1,7 @@
 //! Waiting for what should happen, with a limit, by watching the real thing.
 //!
-//! Words: a [`Log`] is a growing list of lines (a serial console, a program's output); a story waits for a line in it. Where the thing to
-//! watch cannot wake us (a page of the appliance's API), [`until`] asks again at short intervals; it is the only place in the tests
-//! that sleeps.
+//! Words: a [`Log`] is a growing list of lines (a serial console, a program's output); a story waits for a line in it. What stands on a page of
+//! the appliance's API changes with a line in its log: [`Log::until`] asks again at each. Nothing here sleeps.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,9 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use thiserror::Error;
-
-/// How often [`until`] asks.
-const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// What was waited for did not happen in time.
 #[derive(Debug, Error)]
@@ -47,7 +43,14 @@ pub struct Line {
 #[derive(Debug, Clone)]
 pub struct Log {
     path: PathBuf,
-    shared: Arc<(Mutex<Vec<Line>>, Condvar)>,
+    shared: Arc<(Mutex<Lines>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: Vec<Line>,
+    /// Sources that are being read now.
+    sources: usize,
 }
 
 impl Log {
@@ -74,7 +77,12 @@ impl Log {
     pub fn feed(&self, source: impl Read + Send + 'static) -> Result<thread::JoinHandle<()>> {
         let file = OpenOptions::new().append(true).open(&self.path)?;
         let log = self.clone();
-        Ok(thread::spawn(move || log.read_all(source, file)))
+        self.lock().sources += 1;
+        Ok(thread::spawn(move || {
+            log.read_all(source, file);
+            log.lock().sources -= 1;
+            log.shared.1.notify_all();
+        }))
     }
 
     /// Adds a line of the lab's own, such as "power on".
@@ -87,7 +95,7 @@ impl Log {
     }
 
     fn add(&self, text: String) {
-        self.lock().push(Line { at: Instant::now(), text });
+        self.lock().lines.push(Line { at: Instant::now(), text });
         self.shared.1.notify_all();
     }
 
@@ -108,19 +116,19 @@ impl Log {
     /// How many lines there are now: a place to start waiting from.
     #[must_use]
     pub fn mark(&self) -> usize {
-        self.lock().len()
+        self.lock().lines.len()
     }
 
     /// The last line, for a progress display.
     #[must_use]
     pub fn last(&self) -> Option<Line> {
-        self.lock().last().cloned()
+        self.lock().lines.last().cloned()
     }
 
     /// The last `count` lines.
     #[must_use]
     pub fn tail(&self, count: usize) -> Vec<String> {
-        let lines = self.lock();
+        let lines = &self.lock().lines;
         let from = lines.len().saturating_sub(count);
         lines[from..].iter().map(|line| line.text.clone()).collect()
     }
@@ -132,46 +140,76 @@ impl Log {
     pub fn wait_for(&self, from: usize, needle: &str, limit: Duration) -> Result<Line, Silent> {
         let end = Instant::now() + limit;
         let mut next = from;
-        let mut lines = self.lock();
         loop {
-            if let Some(line) =
-                lines.get(next..).unwrap_or_default().iter().find(|line| line.text.contains(needle))
-            {
-                return Ok(line.clone());
-            }
-            next = next.max(lines.len());
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                drop(lines);
+            let seen = {
+                let lines = &self.lock().lines;
+                let new = lines.get(next..).unwrap_or_default();
+                if let Some(line) = new.iter().find(|line| line.text.contains(needle)) {
+                    return Ok(line.clone());
+                }
+                lines.len()
+            };
+            next = next.max(seen);
+            // Not the end of a source either: a serial line goes on when its endpoint is switched on again.
+            if !self.wait(end, |log| log.lines.len() <= next) {
                 return Err(Silent::new(format!("the line {needle:?}"), limit, self));
             }
-            lines = self.shared.1.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
+    /// Asks `question` until it answers: now, and again after each new line. It must be about what a line follows, as the appliance's log
+    /// follows each change of a job and each entry of evidence.
+    ///
+    /// # Errors
+    /// [`Silent`] when the answer stayed away for `limit`, or whatever writes the log has ended; the question's own error at once.
+    pub fn until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut question: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let end = Instant::now() + limit;
+        loop {
+            // Before the question: a line that comes during it may be the one that changes the answer.
+            let (mark, ended) = (self.mark(), self.has_ended());
+            if let Some(answer) = question().with_context(|| format!("while waiting for {what}"))? {
+                return Ok(answer);
+            }
+            if ended || !self.wait(end, |log| log.lines.len() <= mark && log.sources > 0) {
+                return Err(Silent::new(what, limit, self).into());
+            }
+        }
+    }
+
+    /// Waits until nothing more can come: every source has ended.
+    ///
+    /// # Errors
+    /// [`Silent`] when one still runs after `limit`.
+    pub fn wait_end(&self, what: &str, limit: Duration) -> Result<(), Silent> {
+        match self.wait(Instant::now() + limit, |log| log.sources > 0) {
+            true => Ok(()),
+            false => Err(Silent::new(what, limit, self)),
+        }
+    }
+
+    /// Waits for a line behind the first `mark` lines, at most so long: for a display that is drawn again anyway.
+    pub fn wait_line(&self, mark: usize, at_most: Duration) {
+        self.wait(Instant::now() + at_most, |log| log.lines.len() <= mark);
+    }
+
+    /// Waits while the log is as it was; false when it still is at `end`.
+    fn wait(&self, end: Instant, as_it_was: impl Fn(&Lines) -> bool) -> bool {
+        let left = end.saturating_duration_since(Instant::now());
+        let waited = self.shared.1.wait_timeout_while(self.lock(), left, |log| as_it_was(log));
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.lock().sources == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Asks `question` until it answers, at most for `limit`.
-///
-/// For things that cannot wake a waiter: a page of an API, a file of another program.
-///
-/// # Errors
-/// [`Silent`] when the answer stayed away, or the question's own error at once.
-pub fn until<T>(what: &str, limit: Duration, mut question: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(answer) = question().with_context(|| format!("while waiting for {what}"))? {
-            return Ok(answer);
-        }
-        if Instant::now() >= end {
-            return Err(
-                Silent { what: what.to_owned(), limit, tail: "(no log is kept of this)".to_owned() }.into()
-            );
-        }
-        thread::sleep(ASK_EVERY);
     }
 }
 
@@ -251,8 +289,32 @@ mod tests {
     }
 
     #[test]
-    fn until_gives_up_and_says_what_it_waited_for() {
-        let error = until("the moon", Duration::ZERO, || Ok(None::<()>)).unwrap_err().to_string();
+    fn a_question_is_asked_again_at_each_line() {
+        let (_dir, log) = log();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        log.feed(reader).unwrap();
+        let mut asked = 0;
+        let answer = log.until("the third line", SOON, || {
+            asked += 1;
+            writer.write_all(b"line\n")?;
+            Ok((log.mark() >= 3).then_some(asked))
+        });
+        assert!((3..=4).contains(&answer.unwrap()), "{asked}");
+    }
+
+    #[test]
+    fn a_question_without_an_answer_ends_with_the_log_or_the_limit() {
+        let (_dir, log) = log();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let reading = log.feed(reader).unwrap();
+        let error = log.until("the moon", Duration::ZERO, || Ok(None::<()>)).unwrap_err().to_string();
         assert!(error.contains("the moon"), "{error}");
+        log.wait_end("the end", Duration::ZERO).unwrap_err();
+        drop(writer);
+        // Far below the limit, or this test would not end.
+        let never = Duration::from_secs(1 << 20);
+        log.until("the moon", never, || Ok(None::<()>)).unwrap_err();
+        log.wait_end("the end", never).unwrap();
+        reading.join().unwrap();
     }
 }

@@ -123,6 +123,8 @@ impl Journal {
     /// Say that something visible changed that is not in the database.
     pub fn touch(&self) {
         self.changes.send_modify(|n| *n += 1);
+        // For whoever follows the log instead: what they ask from here on has the change in it.
+        tracing::debug!("changed");
     }
 
     /// Whether time alone would change the job now: asked before a transaction is begun for it.
