@@ -21,6 +21,7 @@ use crate::story::Log;
 use crate::tool;
 
 pub mod demo;
+pub mod images_import;
 pub mod images_serve;
 pub mod images_upkeep;
 pub mod restore;
@@ -109,6 +110,11 @@ pub const BENCHES: &[Bench] = &[
     bench("tftp", &[setup::TFTPD_HPA], Runs::Inside(serve::tftp)),
     bench("http", &[setup::NGINX], Runs::Inside(serve::http)),
     bench("restore", &[setup::CASYNC], Runs::Inside(restore::restore)),
+    bench(
+        "images-import",
+        &[setup::CASYNC, setup::SQUASHFS, setup::NTFS],
+        Runs::Outside(images_import::import),
+    ),
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
     bench("demo", &[], Runs::Outside(demo::demo)),

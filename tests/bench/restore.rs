@@ -6,11 +6,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::{Figure, Programs, cpu_time, median};
+use super::{Figure, Programs, costs};
 use crate::cache::Cache;
 use crate::golden::{self, CheckIn};
 use crate::plant::Plant;
@@ -20,12 +19,6 @@ use crate::tool;
 const RUNS: usize = 3;
 const DRIFT_LEN: usize = 64 << 20;
 const DRIFT_AT: u64 = 150 << 20;
-
-/// Seconds of CPU (user and system, of the program and its children) and of wall.
-struct Cost {
-    cpu: f64,
-    wall: f64,
-}
 
 /// Full and delta restore.
 ///
@@ -52,21 +45,21 @@ pub fn restore(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     let drifted = dir.join("drifted.raw");
     drift(&golden, &drifted)?;
 
-    let full = costs(|| {
+    let full = costs(RUNS, || {
         fresh(&target)?;
         Ok(ours(&target))
     })?;
     same(&golden, &target)?;
-    let peer_full = costs(|| {
+    let peer_full = costs(RUNS, || {
         fresh(&target)?;
         Ok(peer(&target, None))
     })?;
-    let delta = costs(|| {
+    let delta = costs(RUNS, || {
         copy(&drifted, &target)?;
         Ok(ours(&target))
     })?;
     same(&golden, &target)?;
-    let peer_delta = costs(|| {
+    let peer_delta = costs(RUNS, || {
         fresh(&target)?;
         Ok(peer(&target, Some(&drifted)))
     })?;
@@ -76,23 +69,6 @@ pub fn restore(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         Figure::at_most("restore/drift cpu s", delta.cpu, peer_delta.cpu, "casync extract --seed", 0.5),
         Figure::at_most("restore/drift wall s", delta.wall, peer_delta.wall, "casync extract --seed", 0.5),
     ])
-}
-
-fn costs(mut prepare: impl FnMut() -> Result<Command>) -> Result<Cost> {
-    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let mut command = prepare()?;
-        let (begin, before) = (Instant::now(), spent()?);
-        tool::run(&mut command)?;
-        wall.push(begin.elapsed().as_secs_f64());
-        cpu.push(spent()? - before);
-    }
-    Ok(Cost { cpu: median(cpu), wall: median(wall) })
-}
-
-/// Our own CPU time and that of every program that has ended; ours alone is next to nothing.
-fn spent() -> Result<f64> {
-    Ok(cpu_time(std::process::id())?.as_secs_f64())
 }
 
 fn fresh(path: &Path) -> Result<()> {

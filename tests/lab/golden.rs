@@ -44,7 +44,8 @@ label-id: 6b1c9a52-0000-4000-8000-000000000000
 start=2048, size=262144, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, uuid=6b1c9a52-0001-4000-8000-000000000000, name=ESP
 start=264192, size=3891200, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=6b1c9a52-0002-4000-8000-000000000000, name=root
 ";
-const ROOT_OFFSET: u64 = 264_192 * 512;
+/// Where the root file system begins, in bytes.
+pub const ROOT_OFFSET: u64 = 264_192 * 512;
 const ROOT_KIB: u64 = 3_891_200 / 2;
 const ESP_SECTORS: &str = "262144";
 
@@ -170,8 +171,25 @@ pub fn image(cache: &Cache, release: u32, check_in: &CheckIn) -> Result<PathBuf>
     let digest = cache::digest([name.as_bytes(), recipe.as_slice(), &release.to_le_bytes(), &agent]);
     cache.file(&format!("golden-{release}-{digest}.raw"), |path| {
         let work = tempfile::tempdir_in(cache.dir())?;
-        build(work.path(), &tree, release, check_in, path).context("cannot build the golden image")
+        let root = unpack(work.path(), &tree)?;
+        build(work.path(), &root, release, check_in, path).context("cannot build the golden image")
     })
+}
+
+/// The disk of a golden image whose Debian tree `change` has changed before; not cached.
+///
+/// # Errors
+/// When a tool fails; the message has its last words.
+pub fn changed(
+    cache: &Cache,
+    check_in: &CheckIn,
+    disk: &Path,
+    change: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let work = tempfile::tempdir_in(cache.dir())?;
+    let root = unpack(work.path(), &tree(cache)?)?;
+    change(&root)?;
+    build(work.path(), &root, 1, check_in, disk).context("cannot build the golden image")
 }
 
 /// The Debian tree as a tar archive, from the cache or built now; building takes the network and about half a minute.
@@ -191,7 +209,11 @@ pub fn tree(cache: &Cache) -> Result<PathBuf> {
     })
 }
 
-fn build(work: &Path, tree: &Path, release: u32, check_in: &CheckIn, disk: &Path) -> Result<()> {
+/// Unpacks a tree below `work`.
+///
+/// # Errors
+/// When tar fails.
+pub fn unpack(work: &Path, tree: &Path) -> Result<PathBuf> {
     let root = work.join("root");
     fs::create_dir(&root)?;
     run(as_root("tar")
@@ -199,22 +221,26 @@ fn build(work: &Path, tree: &Path, release: u32, check_in: &CheckIn, disk: &Path
         .arg(tree)
         .arg("-C")
         .arg(&root))?;
-    configure(&root, release)?;
+    Ok(root)
+}
+
+fn build(work: &Path, root: &Path, release: u32, check_in: &CheckIn, disk: &Path) -> Result<()> {
+    configure(root, release)?;
     let esp = work.join("esp");
-    move_boot_files(&root, &esp)?;
+    move_boot_files(root, &esp)?;
     match check_in {
         CheckIn::Agent(agent) => {
-            run(as_root(agent).arg("install").arg("--root").arg(&root).arg("--esp").arg(&esp))
+            run(as_root(agent).arg("install").arg("--root").arg(root).arg("--esp").arg(&esp))
                 .context("the agent cannot install itself")?;
         }
-        CheckIn::Marker => marker(&root)?,
+        CheckIn::Marker => marker(root)?,
     }
-    date(&[&root, &esp])?;
+    date(&[root, &esp])?;
     partition(work, disk)?;
     fill_esp(&esp, disk)?;
-    fill_root(&root, disk)?;
+    fill_root(root, disk)?;
     // The tree may hold files that only the namespace's root may remove.
-    run(as_root("rm").arg("-rf").arg(&root))?;
+    run(as_root("rm").arg("-rf").arg(root))?;
     Ok(())
 }
 

@@ -66,6 +66,10 @@ pub const VERIFY: &[Package] = &[
 
 /// A peer of a bench.
 pub const TFTPD_HPA: Package = package("tftpd-hpa", "the TFTP server to compare with");
+/// What a bench makes its data with.
+pub const SQUASHFS: Package = package("squashfs-tools", "makes a squashfs to import");
+/// What a bench makes its data with.
+pub const NTFS: Package = package("ntfs-3g", "makes an NTFS to import");
 /// A peer of a bench.
 pub const NGINX: Package = package("nginx-light", "the HTTP server to compare with");
 /// A peer of a bench.
