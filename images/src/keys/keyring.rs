@@ -3,8 +3,11 @@
 //! [`KeyRing::verify`] is the only constructor of [`Verified`]; whoever holds a `Verified<Manifest>` may write it on a
 //! disk. Nothing here may be made to say yes by a flag, a default or a missing list.
 
+use std::io::{self, Read};
+
 use super::statement::{self, ChannelStatement, Freshness, Signed, StatementError};
 use super::{PublicKey, Role, SignedTrustRoot, TrustRootError};
+use crate::manifest::{ArrivalError, Arriving, Header, Parts, Signature};
 use crate::{ImageId, Manifest, ManifestError, SignedManifest};
 
 /// Something that enough trusted keys have signed.
@@ -87,6 +90,17 @@ pub enum VerifyError {
     },
 }
 
+/// Why a manifest that arrives is not to be trusted, or does not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrivingError {
+    /// Its source failed: another may do better.
+    #[error("the manifest stopped arriving; fetch it again")]
+    Read(#[source] io::Error),
+    /// It is not to be trusted.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+}
+
 /// The keys that we trust now.
 #[derive(Debug, Clone)]
 pub struct KeyRing {
@@ -114,14 +128,38 @@ impl KeyRing {
     /// Check a manifest to the last page; what comes back may be restored.
     pub fn verify(&self, signed: SignedManifest) -> Result<Verified<Manifest>, VerifyError> {
         let image = signed.id();
-        let signers = self.image_signers(image, &signed)?;
+        let signers = self.image_signers(image, &signed.header, &signed.signatures)?;
         let manifest = Manifest::from_parts(signed.header, signed.pages)
             .map_err(|source| VerifyError::Manifest { image, source })?;
-        let (epoch, floor) = (manifest.header().identity.epoch, self.root.root.epoch_floor);
-        if epoch < floor {
-            return Err(VerifyError::BelowFloor { image, epoch, floor });
-        }
+        self.check_floor(image, manifest.header())?;
         Ok(Verified { inner: manifest, signers })
+    }
+
+    /// The same while it arrives: who signed it and its epoch before the first page is asked for, each page before the next.
+    pub fn verify_arriving(
+        &self,
+        mut file: Arriving<impl Read>,
+    ) -> Result<Verified<Manifest>, ArrivingError> {
+        let image = file.id();
+        let refused = |source| VerifyError::Manifest { image, source };
+        let signers = self.image_signers(image, &file.header, &file.signatures)?;
+        let mut parts = Parts::new(std::mem::take(&mut file.header)).map_err(refused)?;
+        self.check_floor(image, parts.header())?;
+        while let Some(page) = file.next_page().map_err(|error| match error {
+            ArrivalError::Read(source) => ArrivingError::Read(source),
+            ArrivalError::Manifest(source) => refused(source).into(),
+        })? {
+            parts.add(page).map_err(refused)?;
+        }
+        Ok(Verified { inner: parts.finish().map_err(refused)?, signers })
+    }
+
+    fn check_floor(&self, image: ImageId, header: &Header) -> Result<(), VerifyError> {
+        let (epoch, floor) = (header.identity.epoch, self.root.root.epoch_floor);
+        match epoch < floor {
+            true => Err(VerifyError::BelowFloor { image, epoch, floor }),
+            false => Ok(()),
+        }
     }
 
     /// Check a channel statement: what a channel means, not older than `epoch_seen` (the highest seen before).
@@ -159,18 +197,23 @@ impl KeyRing {
         self.root.root.roles.get(&role)
     }
 
-    fn image_signers(&self, image: ImageId, signed: &SignedManifest) -> Result<Vec<PublicKey>, VerifyError> {
-        if signed.signatures.is_empty() {
+    fn image_signers(
+        &self,
+        image: ImageId,
+        header: &[u8],
+        signatures: &[Signature],
+    ) -> Result<Vec<PublicKey>, VerifyError> {
+        if signatures.is_empty() {
             return Err(VerifyError::Unsigned { image });
         }
         let Some(keys) = self.role(Role::Image) else { return Err(VerifyError::UnknownSigner { image }) };
         let mut signers: Vec<PublicKey> = Vec::new();
-        for signature in &signed.signatures {
+        for signature in signatures {
             let key = PublicKey::from_bytes(signature.key);
             if !keys.keys.contains(&key) || signers.contains(&key) {
                 continue;
             }
-            if !key.verifies(&signed.header, &signature.signature) {
+            if !key.verifies(header, &signature.signature) {
                 return Err(VerifyError::WrongSignature { image, key });
             }
             signers.push(key);

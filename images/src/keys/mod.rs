@@ -25,7 +25,7 @@ pub mod root;
 pub mod statement;
 
 pub use file::{KeyFile, KeyFileError, PublicKeyFile, TokenPlace};
-pub use keyring::{KeyRing, Verified, VerifyError};
+pub use keyring::{ArrivingError, KeyRing, Verified, VerifyError};
 pub use root::{Role, RoleKeys, SignedTrustRoot, TrustRoot, TrustRootError};
 pub use statement::{ChannelStatement, Freshness, Signed, Stage, StatementError};
 

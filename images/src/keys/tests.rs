@@ -1,7 +1,8 @@
 //! What is not signed by enough of the right keys is refused, by name.
 
 use super::*;
-use crate::manifest::tests::{header, sample_of};
+use crate::manifest::Arriving;
+use crate::manifest::tests::{extents, header, sample_of};
 use crate::{ImageId, Manifest};
 use std::collections::BTreeMap;
 
@@ -124,7 +125,70 @@ fn every_flip_in_a_signed_file_is_refused() {
         bad[at] ^= 1;
         let accepted = SignedManifest::decode(&bad).is_ok_and(|signed| ring.verify(signed).is_ok());
         assert!(!accepted, "byte {at}");
+        let arriving = Arriving::begin(&bad[..]).is_ok_and(|file| ring.verify_arriving(file).is_ok());
+        assert!(!arriving, "byte {at}, arriving");
     }
+}
+
+/// What comes of a manifest that arrives, and how many of its bytes were asked for.
+fn arrive(ring: &KeyRing, file: &[u8]) -> (Result<crate::ImageId, ArrivingError>, usize) {
+    let mut rest = file;
+    let verified = ring.verify_arriving(Arriving::begin(&mut rest).unwrap());
+    (verified.map(|manifest| manifest.id()), file.len() - rest.len())
+}
+
+#[test]
+fn of_an_arriving_manifest_nothing_is_taken_after_the_first_wrong_part() {
+    let holders = Holders::new();
+    let ring = holders.ring(1);
+    let size = 2048 << 20;
+    let manifest = crate::Manifest::build(header(size), extents(size, &[2, 5, 62, 8])).unwrap();
+    let mut signed = SignedManifest::unsigned(&manifest);
+    let (head, page) = (12 + signed.header.len() + 2, 4 + signed.pages[0].len());
+    assert!(signed.pages.len() > 3);
+
+    let (refused, taken) = arrive(&ring, &signed.encode());
+    assert!(matches!(refused, Err(ArrivingError::Verify(VerifyError::Unsigned { .. }))));
+    assert_eq!(taken, head + 4, "no page of an unsigned manifest is asked for");
+
+    holders.image[0].sign_image(&mut signed).unwrap();
+    let good = signed.encode();
+    let head = head + 160 + 4;
+    let (verified, taken) = arrive(&ring, &good);
+    assert_eq!((verified.unwrap(), taken), (manifest.id(), good.len()));
+
+    let mut bad = good.clone();
+    bad[head + page + 4 + 40] ^= 1;
+    let (refused, taken) = arrive(&ring, &bad);
+    let wrong = ManifestErrorKind::PageDigest { index: 1 };
+    let Err(ArrivingError::Verify(VerifyError::Manifest { source, .. })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((source, taken), (wrong, head + page + 4 + signed.pages[1].len()));
+
+    let refused = arrive(&ring, &good[..good.len() - 1]).0;
+    assert!(matches!(refused, Err(ArrivingError::Verify(VerifyError::Manifest { .. }))), "{refused:?}");
+    let longer = [&good[..], b"!"].concat();
+    let refused = arrive(&ring, &longer).0;
+    assert!(matches!(refused, Err(ArrivingError::Verify(VerifyError::Manifest { .. }))), "{refused:?}");
+}
+
+#[test]
+fn a_source_that_fails_is_not_taken_for_a_wrong_manifest() {
+    struct Fails;
+    impl std::io::Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::TimedOut.into())
+        }
+    }
+    let holders = Holders::new();
+    let mut signed = image();
+    holders.image[0].sign_image(&mut signed).unwrap();
+    let file = signed.encode();
+    let half = std::io::Read::chain(&file[..file.len() - 10], Fails);
+    let failed = holders.ring(1).verify_arriving(Arriving::begin(half).unwrap());
+    assert!(matches!(failed, Err(ArrivingError::Read(_))), "{failed:?}");
+    assert!(matches!(Arriving::begin(Fails), Err(crate::manifest::ArrivalError::Read(_))));
 }
 
 #[test]

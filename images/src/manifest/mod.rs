@@ -10,12 +10,14 @@
 //! Signatures cover the header; the header holds the digests of the pages; the pages hold the ids of the chunks.
 //! So one signature covers every byte of the disk. This module must never say whether a manifest is trusted.
 
+mod arriving;
 pub mod codec;
 pub mod header;
 pub mod page;
 mod signed;
 pub mod validate;
 
+pub use arriving::{ArrivalError, Arriving};
 pub use header::Header;
 pub use page::{Content, Extent};
 pub use signed::{Signature, SignedManifest};
@@ -126,27 +128,13 @@ impl Manifest {
 
     /// Check an encoded header and its pages against every rule.
     pub fn from_parts(header_bytes: Vec<u8>, pages: Vec<Vec<u8>>) -> Result<Self, ManifestError> {
-        let header = codec::decode(&header_bytes)?;
-        validate::header(&header)?;
-        let refs = &header.content.pages;
-        if refs.len() != pages.len() {
-            return Err(ManifestError::PageCount { expected: refs.len(), found: pages.len() });
+        let mut parts = Parts::new(header_bytes)?;
+        let (expected, found) = (parts.header().content.pages.len(), pages.len());
+        if expected != found {
+            return Err(ManifestError::PageCount { expected, found });
         }
-        let mut offset = 0;
-        let cuts = Cuts::new(&header);
-        for (index, (page_ref, page)) in refs.iter().zip(&pages).enumerate() {
-            if page.len() != page_ref.len as usize || page::page_digest(page) != page_ref.digest {
-                return Err(ManifestError::PageDigest { index });
-            }
-            for extent in page::decode(page, offset)? {
-                cuts.check(&extent)?;
-                offset = extent.end();
-            }
-        }
-        if offset != header.disk.size {
-            return Err(ManifestError::Rule { rule: "extents cover the disk exactly" });
-        }
-        Ok(Self { id: ImageId::of_header(&header_bytes), header, header_bytes, pages })
+        pages.into_iter().try_for_each(|page| parts.add(page))?;
+        parts.finish()
     }
 
     /// Name of the image.
@@ -197,6 +185,59 @@ impl Manifest {
 impl std::fmt::Debug for Manifest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Manifest").field("id", &self.id).field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+/// A manifest whose pages are added one by one, each checked when it is added.
+pub(crate) struct Parts {
+    manifest: Manifest,
+    cuts: Cuts,
+    /// Where the next page begins on the disk.
+    offset: u64,
+}
+
+impl Parts {
+    /// Check an encoded header.
+    pub fn new(header_bytes: Vec<u8>) -> Result<Self, ManifestError> {
+        let header = codec::decode(&header_bytes)?;
+        validate::header(&header)?;
+        let (id, cuts) = (ImageId::of_header(&header_bytes), Cuts::new(&header));
+        let manifest = Manifest { id, header, header_bytes, pages: Vec::new() };
+        Ok(Self { manifest, cuts, offset: 0 })
+    }
+
+    /// What is signed.
+    pub fn header(&self) -> &Header {
+        &self.manifest.header
+    }
+
+    /// Check the next page against the header and every rule.
+    pub fn add(&mut self, page: Vec<u8>) -> Result<(), ManifestError> {
+        let (refs, index) = (&self.manifest.header.content.pages, self.manifest.pages.len());
+        let Some(page_ref) = refs.get(index) else {
+            return Err(ManifestError::PageCount { expected: refs.len(), found: index + 1 });
+        };
+        if page.len() != page_ref.len as usize || page::page_digest(&page) != page_ref.digest {
+            return Err(ManifestError::PageDigest { index });
+        }
+        for extent in page::decode(&page, self.offset)? {
+            self.cuts.check(&extent)?;
+            self.offset = extent.end();
+        }
+        self.manifest.pages.push(page);
+        Ok(())
+    }
+
+    /// The manifest, when all of it was added.
+    pub fn finish(self) -> Result<Manifest, ManifestError> {
+        let (expected, found) = (self.header().content.pages.len(), self.manifest.pages.len());
+        if expected != found {
+            return Err(ManifestError::PageCount { expected, found });
+        }
+        match self.offset == self.header().disk.size {
+            true => Ok(self.manifest),
+            false => Err(ManifestError::Rule { rule: "extents cover the disk exactly" }),
+        }
     }
 }
 

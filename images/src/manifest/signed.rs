@@ -3,10 +3,11 @@
 //! The layout is in `images/DESIGN.md`, section "Signed manifest file". Signatures stand beside the header, not in
 //! it: people sign in turn, and the name of the image never changes by it.
 
+use super::arriving::{ArrivalError, Arriving};
 use super::header::Header;
-use super::{Manifest, ManifestError, codec, page};
+use super::{Manifest, ManifestError, codec};
 use crate::ImageId;
-use crate::wire::{Reader, Writer};
+use crate::wire::Writer;
 
 /// First bytes of a signed manifest file.
 pub const MAGIC: &[u8; 8] = b"GSIMAGE\x01";
@@ -84,46 +85,20 @@ impl SignedManifest {
 
     /// Split a file into its parts; only lengths are checked, the rest is up to [`crate::KeyRing::verify`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let mut input = Reader::new(bytes);
-        input.expect(MAGIC, "magic").map_err(|_| ManifestError::NotAManifest)?;
-        let header_len = input.u32()? as usize;
-        if header_len > codec::HEADER_LEN_MAX {
-            return Err(ManifestError::TooLarge {
-                what: "header",
-                len: header_len,
-                max: codec::HEADER_LEN_MAX,
-            });
-        }
-        let header = input.bytes(header_len)?.to_vec();
-        let count = usize::from(input.u16()?);
-        if count > SIGNATURES_MAX {
-            return Err(ManifestError::TooLarge { what: "signature list", len: count, max: SIGNATURES_MAX });
-        }
-        let mut signatures: Vec<Signature> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let next = Signature {
-                key: input.array()?,
-                signature: input.array()?,
-                comment_signature: input.array()?,
-            };
-            if signatures.last().is_some_and(|last| last.key >= next.key) {
-                return Err(ManifestError::NotCanonical);
-            }
-            signatures.push(next);
-        }
-        let count = input.u32()? as usize;
-        if count > codec::PAGES_MAX {
-            return Err(ManifestError::TooLarge { what: "page list", len: count, max: codec::PAGES_MAX });
-        }
+        let mut file = Arriving::begin(bytes).map_err(not_arrived)?;
         let mut pages = Vec::new();
-        for _ in 0..count {
-            let len = input.u32()? as usize;
-            if len > page::PAGE_LEN_MAX {
-                return Err(ManifestError::TooLarge { what: "page", len, max: page::PAGE_LEN_MAX });
-            }
-            pages.push(input.bytes(len)?.to_vec());
+        while let Some(page) = file.next_page().map_err(not_arrived)? {
+            pages.push(page);
         }
-        input.end()?;
+        let Arriving { header, signatures, .. } = file;
         Ok(Self { header, signatures, pages })
+    }
+}
+
+/// Reading from memory does not fail; what is there is right or wrong.
+fn not_arrived(error: ArrivalError) -> ManifestError {
+    match error {
+        ArrivalError::Manifest(error) => error,
+        ArrivalError::Read(_) => ManifestError::NotAManifest,
     }
 }

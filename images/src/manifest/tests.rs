@@ -60,7 +60,7 @@ pub(crate) fn header(size: u64) -> Header {
 }
 
 /// Extents that cover `size` bytes and respect the boot region of [`header`].
-fn extents(size: u64, seed: &[u8]) -> Vec<Extent> {
+pub(crate) fn extents(size: u64, seed: &[u8]) -> Vec<Extent> {
     let edges = [MIB, size - 33 * 512, size];
     let mut offset = 0;
     let mut list = Vec::new();

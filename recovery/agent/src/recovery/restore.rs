@@ -11,16 +11,19 @@
 //! come from inside the recovery system, the image's name is its digest, the disk is chosen by what it says of itself.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use images::disk::ESP_TYPE;
+use images::keys::ArrivingError;
 use images::manifest::header::AgentVersion;
+use images::manifest::{ArrivalError, Arriving};
 use images::restore::{
     EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
     RestoreStats, RestoreTarget, SourceError, scan,
 };
-use images::{FrameError, KeyRing, Manifest, SignedManifest, SignedTrustRoot, Verified};
+use images::{FrameError, KeyRing, Manifest, SignedTrustRoot, Verified};
 use recovery_protocol::agent::{Activity, DiskFacts, PlanFacts, Reported, RestoreFacts, RestoreOrder};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
@@ -102,46 +105,83 @@ fn fetch_manifest(order: &RestoreOrder, trust: &RecoveryTrust) -> Result<Verifie
         untrusted(format!("the trust root inside the recovery system cannot be read: {error}"))
     })?;
     let keys = KeyRing::pin(root).map_err(|error| untrusted(chain(&error)))?;
-    let bytes = download_manifest(&order.manifest_urls)?;
-    verify_manifest(&bytes, order, &keys, trust.min_image_epoch)
+    download_manifest(&order.manifest_urls, |body| verify_manifest(body, order, &keys, trust.min_image_epoch))
 }
 
-/// The manifest in `bytes`, if it is the one ordered and our keys say yes.
+/// What comes of one source of the manifest.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// It failed half way: ask again.
+    Broken(io::Error),
+    /// What it sent is refused.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The manifest that arrives, if it is the one ordered and our keys say yes. What is refused is not read to its end.
 pub(super) fn verify_manifest(
-    bytes: &[u8],
+    from: impl Read,
     order: &RestoreOrder,
     keys: &KeyRing,
     min_epoch: u64,
-) -> Result<Verified<Manifest>, Refusal> {
+) -> Result<Verified<Manifest>, NotTaken> {
     let altered = |detail: String| Refusal::new(HoldReason::ManifestAltered, detail);
-    let signed = SignedManifest::decode(bytes).map_err(|error| altered(chain(&error)))?;
-    if signed.id() != order.image {
-        return Err(altered(format!("image {} was ordered, {} was sent", order.image, signed.id())));
+    let file = Arriving::begin(from).map_err(|error| match error {
+        ArrivalError::Read(source) => NotTaken::Broken(source),
+        ArrivalError::Manifest(error) => altered(chain(&error)).into(),
+    })?;
+    if file.id() != order.image {
+        return Err(altered(format!("image {} was ordered, {} was sent", order.image, file.id())).into());
     }
-    let manifest =
-        keys.verify(signed).map_err(|error| Refusal::new(HoldReason::from(&error), chain(&error)))?;
+    let manifest = keys.verify_arriving(file).map_err(|error| match error {
+        ArrivingError::Read(source) => NotTaken::Broken(source),
+        ArrivingError::Verify(error) => Refusal::new(HoldReason::from(&error), chain(&error)).into(),
+    })?;
     let epoch = manifest.header().identity.epoch;
     if epoch < min_epoch {
         let detail =
             format!("image {} has epoch {epoch}, this recovery system wants {min_epoch}", order.image);
-        return Err(Refusal::new(HoldReason::ManifestRefused, detail));
+        return Err(Refusal::new(HoldReason::ManifestRefused, detail).into());
     }
     Ok(manifest)
 }
 
-fn download_manifest(urls: &[String]) -> Result<Vec<u8>, Refusal> {
+/// Asks the sources in turn until `take` takes what one sends. One that sends something to be refused costs the others
+/// nothing; when no other has better, its refusal is what we say.
+pub(super) fn download_manifest<T>(
+    urls: &[String],
+    take: impl Fn(&mut dyn Read) -> Result<T, NotTaken>,
+) -> Result<T, Refusal> {
     let http = plain_http();
     let mut why = "no address was given".to_owned();
     for round in 0..MANIFEST_ROUNDS {
+        let mut refused = None;
         for url in urls {
-            let answer = http.get(url).call().and_then(|mut answer| match answer.status().as_u16() {
-                200 => answer.body_mut().with_config().limit(MANIFEST_LEN_MAX).read_to_vec(),
-                status => Err(ureq::Error::StatusCode(status)),
-            });
-            match answer {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => why = format!("{url}: {error}"),
+            let mut answer = match http.get(url).call() {
+                Ok(answer) if answer.status() == 200 => answer,
+                Ok(answer) => {
+                    why = format!("{url}: {}", ureq::Error::StatusCode(answer.status().as_u16()));
+                    continue;
+                }
+                Err(error) => {
+                    why = format!("{url}: {error}");
+                    continue;
+                }
+            };
+            let mut body = answer.body_mut().with_config().limit(MANIFEST_LEN_MAX).reader();
+            match take(&mut body) {
+                Ok(taken) => return Ok(taken),
+                Err(NotTaken::Broken(error)) => why = format!("{url}: {error}"),
+                Err(NotTaken::Refused(refusal)) => refused = Some(refusal),
             }
+        }
+        if let Some(refusal) = refused {
+            return Err(refusal);
         }
         std::thread::sleep(Duration::from_secs(1 << round));
     }

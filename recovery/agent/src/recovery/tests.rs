@@ -1,6 +1,7 @@
 //! A restore against a real store over real sockets: it ends in the image, or in a disk that does not boot, or untouched.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write as _};
 use std::sync::{Arc, Mutex};
 
 use images::disk::ESP_TYPE;
@@ -43,7 +44,7 @@ fn key_ring(root: &SigningKey, image: &SigningKey) -> KeyRing {
     let roles = BTreeMap::from([(Role::Root, keys(root)), (Role::Image, keys(image))]);
     let mut trust =
         SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-    trust.sign(root);
+    trust.sign(root).unwrap();
     KeyRing::pin(trust).unwrap()
 }
 
@@ -206,7 +207,7 @@ fn run_if(
     let (appliance, reports) = appliance(reply);
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
     let reporter = Reporter::new(&appliance, "s", order, &screen, &pulse);
-    let manifest = restore::verify_manifest(&plant.manifest_bytes(), order, &plant.keys, 0).unwrap();
+    let manifest = restore::verify_manifest(&plant.manifest_bytes()[..], order, &plant.keys, 0).unwrap();
     let chosen = restore::Chosen { facts: &disk_facts(plant.raw.len()), meant: &|| meant.clone() };
     let outcome = restore::restore(order, &manifest, disk, &chosen, true, &reporter);
     let milestones = reports.lock().unwrap().iter().filter_map(milestone).collect();
@@ -368,7 +369,10 @@ fn manifests_are_believed_by_our_keys_name_and_epoch_only() {
     let order = plant.order(Vec::new());
     let bytes = plant.manifest_bytes();
     let verify = |bytes: &[u8], order: &RestoreOrder, keys: &KeyRing, epoch| {
-        restore::verify_manifest(bytes, order, keys, epoch).map(drop).map_err(|refusal| refusal.reason)
+        restore::verify_manifest(bytes, order, keys, epoch).map(drop).map_err(|not_taken| match not_taken {
+            restore::NotTaken::Refused(refusal) => refusal.reason,
+            broken @ restore::NotTaken::Broken(_) => panic!("{broken:?}"),
+        })
     };
     assert_eq!(verify(&bytes, &order, &plant.keys, 5), Ok(()));
     use HoldReason::{ManifestAltered, ManifestForeign, ManifestRefused, ManifestUnsigned};
@@ -388,6 +392,40 @@ fn manifests_are_believed_by_our_keys_name_and_epoch_only() {
     let mut page = plant.store.get_manifest(&plant.image).unwrap();
     page.pages[0][0] ^= 1;
     assert_eq!(verify(&page.encode(), &order, &plant.keys, 0), Err(ManifestAltered), "a byte of a page");
+}
+
+#[test]
+fn a_source_of_the_manifest_that_fails_or_lies_is_left_for_the_next() {
+    let plant = Plant::new();
+    let order = plant.order(Vec::new());
+    let right = plant.manifest_bytes();
+    let source =
+        |status: u16, bytes: Vec<u8>| format!("http://{}/m", serve_plain(move |_| (status, bytes.clone())));
+    let altered = || {
+        let mut signed = plant.store.get_manifest(&plant.image).unwrap();
+        signed.pages[0][0] ^= 1;
+        source(200, signed.encode())
+    };
+    // Says how long it is and hangs up before.
+    let broken = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let half = right[..right.len() / 2].to_vec();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", right.len());
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().flatten() {
+                let _ = socket.read(&mut [0; 4096]);
+                let _ = socket.write_all(&[head.as_bytes(), &half].concat());
+            }
+        });
+        format!("http://{address}/m")
+    };
+    let take = |body: &mut dyn Read| restore::verify_manifest(body, &order, &plant.keys, 0);
+    let good = source(200, right.clone());
+    let sources = [source(404, Vec::new()), altered(), broken(), good];
+    assert_eq!(restore::download_manifest(&sources, take).unwrap().id(), plant.image);
+    let refusal = restore::download_manifest(&[altered(), source(404, Vec::new())], take).unwrap_err();
+    assert_eq!(refusal.reason, HoldReason::ManifestAltered, "what was refused is said, not who was silent");
 }
 
 #[test]
@@ -416,7 +454,7 @@ fn a_plan_can_be_printed_without_touching_the_disk() {
 fn the_screen_names_the_image_once_our_keys_have_verified_it() {
     let plant = Plant::new();
     let order = plant.order(Vec::new());
-    let manifest = restore::verify_manifest(&plant.manifest_bytes(), &order, &plant.keys, 0).unwrap();
+    let manifest = restore::verify_manifest(&plant.manifest_bytes()[..], &order, &plant.keys, 0).unwrap();
     let (now, why) = restore::headline(&manifest);
     assert_eq!(now, "Restoring the golden image hmi 1.");
     assert!(why.contains("signatures") && !why.contains(&plant.image.to_string()), "{why}");
