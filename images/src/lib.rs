@@ -8,6 +8,7 @@ pub mod boot;
 pub mod bundle;
 pub mod digest;
 pub mod disk;
+pub mod filesystem;
 pub mod frames;
 pub mod import;
 pub mod keys;
