@@ -87,6 +87,12 @@ impl Fat {
             if raw.le16(40)? & 0x80 != 0 {
                 return Err(KeepWhole::Layout { what: "tables that differ" });
             }
+            // It has a second boot sector, which knows nothing of the state and not always the label.
+            let second = within(raw.le16(50)?, 1..=table_at.saturating_sub(1), "second boot sector")?;
+            let second = part.read(second * sector, 512, "second boot sector")?;
+            if second.get(11..64) != raw.get(11..64) {
+                return Err(KeepWhole::Damaged { what: "second boot sector" });
+            }
             counts_at = Some(raw.le16(48)?).filter(|at| (1..table_at).contains(at));
         }
         let root = if is_32 { Some(raw.le32(44)?) } else { None };

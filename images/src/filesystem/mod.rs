@@ -72,8 +72,8 @@ pub enum KeepWhole {
         second: Kind,
     },
     /// Not left as an unmount leaves it.
-    #[error("{0}; mount and unmount it, or check it, then import again")]
-    Unclean(Unclean),
+    #[error("it was not cleanly unmounted")]
+    Unclean(#[source] Unclean),
     /// Features that we do not know.
     #[error("it has {what} that are not known here ({bits:#x})")]
     Features {

@@ -95,6 +95,11 @@ impl<'a> Volume<'a> {
         let sectors = boot.le64(40)?;
         let size = times(sectors, sector, "size")?;
         within(size, cluster * 16..=part.len, "size, which is larger than the partition,")?;
+        // The second boot sector lies right behind the volume.
+        let second = part.read(size, 512, "second boot sector")?;
+        if second.get(..80) != boot.get(..80) {
+            return Err(KeepWhole::Damaged { what: "second boot sector" });
+        }
         let record_len = match boot.byte(64)? {
             count @ (1..=127) => count * cluster,
             power @ (246..=255) => 1 << (256 - power),

@@ -1,19 +1,20 @@
 //! What a raw disk is, before its bytes are read through: partition table, boot chain, where it must be cut.
 
-use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-use super::{ImportError, ImportRequest, Warning, check_size};
+use super::{ImportError, ImportRequest, KeptWhole, Warning, check_size};
 use crate::boot::predict;
 use crate::disk::esp::{self, Esp};
 use crate::disk::{ESP_TYPE, Gpt, ReadDisk, gpt, mbr};
+use crate::filesystem::{self, KeepWhole};
 use crate::manifest::header::{Boot, Disk, Measurement, Partition, PartitionTable, Policy, Scheme};
 
 /// The boot region's head: everything that firmware may look at before the first partition.
 const HEAD_LEN: u64 = 1 << 20;
 
 /// What a disk is.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Examination {
     /// Size, sectors, boot region.
     pub disk: Disk,
@@ -26,7 +27,9 @@ pub struct Examination {
     /// Where no chunk may cross: partition starts and ends, edges of the boot region.
     pub cuts: Vec<u64>,
     /// What no filesystem uses, in rising order, outside the boot region.
-    pub free: Vec<std::ops::Range<u64>>,
+    pub free: Vec<Range<u64>>,
+    /// Partitions whose free space is not known.
+    pub kept: Vec<KeptWhole>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }
@@ -64,12 +67,22 @@ pub fn examine(
         warnings.push(Warning::NoPartitionTable);
     }
     for partition in &mut table.partitions {
-        partition.filesystem = filesystem(&mut read, partition.first_lba * u64::from(sector)).to_owned();
+        partition.filesystem = filesystem::kind(disk, bytes_of(partition, sector)).name().to_owned();
     }
     let disk_facts = Disk { size, sector_size: sector, head_len: HEAD_LEN, tail_len };
     let (boot, measurements) = boot(disk, &disk_facts, &table, &first, &mut warnings);
+    let FreeSpace { ranges: mut free, mut kept } = free_space(disk, &disk_facts, &table);
+    for KeptWhole { partition, filesystem, why } in &kept {
+        if let KeepWhole::Unclean(why) = *why {
+            warnings.push(Warning::NotUnmounted { partition: *partition, filesystem: *filesystem, why });
+        }
+    }
+    if request.keep_free_space {
+        free.clear();
+        kept.clear();
+    }
     let cuts = cuts(&disk_facts, &table);
-    Ok(Examination { disk: disk_facts, boot, table, measurements, cuts, free: Vec::new(), warnings })
+    Ok(Examination { disk: disk_facts, boot, table, measurements, cuts, free, kept, warnings })
 }
 
 /// 128 entries of 128 bytes and the header: what tools reserve, and where a stale table would be.
@@ -121,22 +134,45 @@ fn from_mbr(first: &[u8; 512], size: u64, sector: u32) -> PartitionTable {
     PartitionTable { scheme: Scheme::Mbr, disk_guid, usable: (0, 0), partitions }
 }
 
-/// What the first bytes of a partition say; good enough to show to a person.
-fn filesystem(read: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>, start: u64) -> &'static str {
-    let mut bytes = [0; 2048];
-    if read(start, &mut bytes).is_err() {
-        return "";
+/// What the partitions leave free, and what of them is kept whole.
+fn free_space(disk: &dyn ReadDisk, facts: &Disk, table: &PartitionTable) -> FreeSpace {
+    let mut found = FreeSpace::default();
+    for partition in &table.partitions {
+        let range = bytes_of(partition, facts.sector_size);
+        match filesystem::free_space(disk, range.clone()) {
+            Ok(ranges) => {
+                found.ranges.extend(ranges.into_iter().filter_map(|range| outside_boot_region(facts, range)))
+            }
+            Err(why) => {
+                let filesystem = filesystem::kind(disk, range);
+                found.kept.push(KeptWhole { partition: partition.index + 1, filesystem, why });
+            }
+        }
     }
-    let at = |offset: usize, magic: &[u8]| &bytes[offset..offset + magic.len()] == magic;
-    match () {
-        () if at(0, b"XFSB") => "xfs",
-        () if at(0, b"LUKS\xba\xbe") => "luks",
-        () if at(0, b"hsqs") => "squashfs",
-        () if at(3, b"NTFS    ") => "ntfs",
-        () if at(54, b"FAT1") || at(82, b"FAT32") => "vfat",
-        () if at(1024 + 56, &[0x53, 0xef]) => "ext4",
-        () => "",
+    found.ranges.sort_unstable_by_key(|range| range.start);
+    // Nothing ends a filesystem that another begins: then partitions overlap, and the manifest refuses that later.
+    if found.ranges.windows(2).any(|pair| pair[0].end >= pair[1].start) {
+        found.ranges.clear();
     }
+    found
+}
+
+#[derive(Default)]
+struct FreeSpace {
+    ranges: Vec<Range<u64>>,
+    kept: Vec<KeptWhole>,
+}
+
+/// The boot region is written byte for byte, whatever lies in it.
+fn outside_boot_region(facts: &Disk, range: Range<u64>) -> Option<Range<u64>> {
+    let end = facts.tail_start() / filesystem::FREE_ALIGN * filesystem::FREE_ALIGN;
+    let range = range.start.max(facts.head_len)..range.end.min(end);
+    (range.end >= range.start.saturating_add(filesystem::FREE_MIN)).then_some(range)
+}
+
+fn bytes_of(partition: &Partition, sector: u32) -> Range<u64> {
+    let sector = u64::from(sector);
+    partition.first_lba * sector..(partition.last_lba + 1) * sector
 }
 
 fn boot(
@@ -151,8 +187,7 @@ fn boot(
         warnings.push(Warning::NoEsp);
         return (boot, Vec::new());
     };
-    let sector = u64::from(facts.sector_size);
-    let range = esp.first_lba * sector..(esp.last_lba + 1) * sector;
+    let range = bytes_of(esp, facts.sector_size);
     let Ok(esp) = Esp::open(disk, range.clone()) else {
         let mut first = [0; 512];
         let small = disk.read_at(range.start, &mut first).ok().and_then(|()| esp::small_fat32(&first));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   raw disk ─ look at it (table, EFI system partition) ─┐
+//!      │                          └ free space is left out│
 //!      │                                                 ▼
 //!      └─ read once ─ zero runs, cuts ─ chunks ═ 2 workers: hash, compress ═ packs in image order ─ manifest, last
 //!                     └ content root                                                                 (unsigned)
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crate::boot::PeError;
 use crate::disk::{GptError, ReadDisk};
+use crate::filesystem::{KeepWhole, Kind, Unclean};
 use crate::manifest::codec;
 use crate::manifest::header::{AgentVersion, ContentTable, Identity, Policy};
 use crate::restore::file::FileTarget;
@@ -50,6 +52,21 @@ pub struct ImportRequest {
     pub grow_last_partition: bool,
     /// Sector size of the disk that the image was made for; `None` to tell from its partition table.
     pub sector_size: Option<u32>,
+    /// Store also what no filesystem uses, byte for byte.
+    pub keep_free_space: bool,
+}
+
+/// A partition of which every byte is stored.
+#[derive(Debug, thiserror::Error)]
+#[error("partition {partition} ({filesystem}) is stored whole")]
+pub struct KeptWhole {
+    /// Number of the partition, counted from 1 as Linux does.
+    pub partition: u32,
+    /// What it holds.
+    pub filesystem: Kind,
+    /// Why.
+    #[source]
+    pub why: KeepWhole,
 }
 
 /// What a person should know about an image. None stops the import.
@@ -104,6 +121,18 @@ pub enum Warning {
     BootFileElsewhere {
         /// The file.
         path: String,
+    },
+    /// A filesystem was not unmounted.
+    #[error(
+        "partition {partition} ({filesystem}): {why}. Each endpoint would start from there, and all of it is stored. Shut the system down, mount and unmount it or check it, then import again"
+    )]
+    NotUnmounted {
+        /// Number of the partition, counted from 1.
+        partition: u32,
+        /// What it holds.
+        filesystem: Kind,
+        /// How it was left.
+        why: Unclean,
     },
     /// Not an EFI program.
     #[error("{path}: {error}")]
@@ -172,6 +201,8 @@ pub struct Imported {
     pub manifest: Manifest,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+    /// Of which partitions every byte is stored, and why.
+    pub kept: Vec<KeptWhole>,
     /// What the import did.
     pub stats: ImportStats,
 }
@@ -196,7 +227,7 @@ pub fn import_raw(
     let header = header(request, &examination, cut.root);
     let manifest = Manifest::build(header, cut.extents)?;
     writer.put_manifest(&SignedManifest::unsigned(&manifest))?;
-    Ok(Imported { manifest, warnings: examination.warnings, stats: cut.stats })
+    Ok(Imported { manifest, warnings: examination.warnings, kept: examination.kept, stats: cut.stats })
 }
 
 fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> Header {

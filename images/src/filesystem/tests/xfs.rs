@@ -44,7 +44,9 @@ pub(super) fn made(layout: &[&str], size: u64, seed: u64) -> Option<(Made, Files
 
 fn db(made: &Made, commands: &[&str]) -> String {
     let mut command = Command::new(program("xfs_db", PACKAGE).unwrap());
-    commands.iter().for_each(|line| drop(command.args(["-c", line])));
+    for line in commands {
+        command.args(["-c", line]);
+    }
     said(command.args(["-x", "-f"]).arg(&made.path))
 }
 

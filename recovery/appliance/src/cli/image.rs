@@ -17,7 +17,7 @@ use std::{
 
 use images::{
     ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedManifest, SignedTrustRoot, SigningKey,
-    Store, StoreError, keys::PublicKeyFile,
+    Store, StoreError, filesystem::KeepWhole, keys::PublicKeyFile,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use recovery_protocol::operator::ImageView;
@@ -72,6 +72,9 @@ pub struct Import {
     /// What changed, in a sentence
     #[arg(long, default_value = "")]
     pub note: String,
+    /// Store also what no filesystem uses, byte for byte
+    #[arg(long)]
+    pub keep_free_space: bool,
 }
 
 /// Import a raw disk.
@@ -87,6 +90,7 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         note: import.note.clone(),
         created_unix_ms: now_unix_ms(),
         previous: newest.map(|view| view.image),
+        keep_free_space: import.keep_free_space,
         ..ImportRequest::default()
     };
     let bar = bar("importing");
@@ -100,13 +104,18 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
     for warning in &imported.warnings {
         eprintln!("warning: {warning}");
     }
+    // What was not unmounted is among the warnings.
+    for kept in imported.kept.iter().filter(|kept| !matches!(kept.why, KeepWhole::Unclean(_))) {
+        eprintln!("note: {}", chain(kept));
+    }
     let (id, stats) = (imported.manifest.id(), imported.stats);
     eprintln!(
-        "imported {} {}: {} of disk, {} of it data, {} new in the store; now sign it",
+        "imported {} {}: {} of disk, {} of it data, {} free and left out, {} new in the store; now sign it",
         request.name,
         request.version,
         show::bytes(stats.disk_bytes),
         show::bytes(stats.data_bytes),
+        show::bytes(stats.free_bytes),
         show::bytes(stats.new_stored_bytes),
     );
     if json {
