@@ -62,6 +62,9 @@ pub const VERIFY: &[Package] = &[
     package("libstrongswan-standard-plugins", "its cryptography"),
     package("tpm2-tools", "a TPM peer"),
     package("sqlite3", "tampers with an evidence log"),
+    package("xfsprogs", "a peer for what an XFS leaves free"),
+    package("ntfs-3g", "a peer for what an NTFS leaves free"),
+    package("dosfstools", "a peer for what a FAT leaves free"),
 ];
 
 /// A peer of a bench.

@@ -136,3 +136,22 @@ fn a_filesystem_that_was_not_unmounted_is_stored_whole_and_said() {
         }
     }
 }
+
+/// From sector 63 to the last one, as old tools partition: the filesystem reaches into the boot region at both ends.
+#[test]
+fn free_space_in_the_boot_region_is_stored() {
+    let Some(mkfs) = program("mkfs.fat", "dosfstools") else { return };
+    let made = Made::empty(16 * MIB - 63 * 512);
+    made.run(&mkfs, ["-F", "16"]);
+    let mut raw = vec![0; 63 * 512];
+    raw.extend(made.bytes(0, made.disk().size() as usize));
+    raw[446 + 4] = 6;
+    raw[446 + 8] = 63;
+    raw[446 + 12..446 + 16].copy_from_slice(&((16 * MIB / 512) as u32 - 63).to_le_bytes());
+    raw[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let imported = Plant::new().import_with(&raw, &request());
+    let disk = &imported.manifest.header().disk;
+    let free: Vec<_> = imported.manifest.extents().filter(|extent| extent.content == Content::Any).collect();
+    assert_eq!((free.len(), free[0].offset), (1, disk.head_len));
+    assert!(free[0].end() <= disk.tail_start() && free[0].end() + 4096 > disk.tail_start());
+}
