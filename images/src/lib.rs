@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod digest;
 pub mod disk;
 pub mod filesystem;
+pub mod files;
 pub mod frames;
 pub mod import;
 pub mod keys;

@@ -22,6 +22,7 @@
 
 mod channel;
 mod collect;
+mod disk;
 mod error;
 mod index;
 mod keep;
@@ -31,6 +32,7 @@ mod writer;
 
 pub use channel::History;
 pub use collect::{CollectPlan, CollectRules, Collected};
+pub use disk::StoredDisk;
 pub use error::StoreError;
 pub use keep::{Keep, LegalHold};
 pub use scrub::{DamagedPack, Replica, Scrubbed};
@@ -97,6 +99,11 @@ impl Store {
     /// Whether the chunk is here.
     pub fn has(&self, id: &ChunkId) -> bool {
         self.locate(id).is_some()
+    }
+
+    /// The stored bytes of a chunk, in number: what it costs to send it.
+    pub fn stored_len(&self, id: &ChunkId) -> Result<u32, StoreError> {
+        self.locate_fresh(id)?.map(|(_, entry)| entry.len).ok_or(StoreError::MissingChunk { id: *id })
     }
 
     /// A chunk as stored, to be sent on. It is checked for bit rot; whether it is the chunk, the endpoint proves.
