@@ -10,7 +10,7 @@ use crate::{ChunkId, Content, Extent};
 /// Read in pieces of at most this many bytes.
 const PIECE_LEN: u64 = 1 << 20;
 /// Zero extents are compared, and made zero, in blocks of this many bytes.
-const ZERO_BLOCK: u64 = 64 << 10;
+pub(super) const ZERO_BLOCK: u64 = 64 << 10;
 const THREADS: usize = 2;
 
 /// A set of extents of the payload, by index.

@@ -32,6 +32,7 @@
 
 mod boot_region;
 mod compare;
+mod cost;
 pub mod file;
 pub mod mem;
 mod place;
@@ -42,6 +43,8 @@ mod write;
 
 pub use crate::disk::{AlignedBuf, ReadDisk, RestoreTarget};
 pub(crate) use compare::is_zero;
+pub use cost::Cost;
+pub(crate) use cost::cost;
 pub use place::EndpointFile;
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
 pub use prove::{Proven, ReadBack, Restored};

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::boot_region::{self, Place};
+use super::compare::ExtentSet;
 use super::{RestoreError, RestoreTarget, Scan, write::Poisoned};
 use crate::manifest::header::{AgentVersion, Policy, Scheme};
 use crate::{ChunkId, Content, Extent, Header, ImageId, Manifest, Verified};
@@ -226,7 +227,7 @@ impl<'m> RestorePlan<'m> {
         PlanRefusal::of_disk(header, scan.disk_size, scan.sector_size)?;
         PlanRefusal::of_endpoint(header, facts)?;
         PlanRefusal::of_partitions(header)?;
-        let copies = copies(manifest, &scan);
+        let copies = copies(manifest, &scan.differences.wrong);
         let clean = scan.is_clean();
         let mut plan = Self { manifest, scan, copies, clean, summary: PlanSummary::default() };
         plan.summary = plan.summarize();
@@ -307,8 +308,7 @@ impl fmt::Display for RestorePlan<'_> {
 }
 
 /// Wrong chunks that stand right elsewhere on the disk.
-fn copies(manifest: &Manifest, scan: &Scan) -> HashMap<ChunkId, u64> {
-    let wrong = &scan.differences.wrong;
+pub(super) fn copies(manifest: &Manifest, wrong: &ExtentSet) -> HashMap<ChunkId, u64> {
     if wrong.is_empty() {
         return HashMap::new();
     }

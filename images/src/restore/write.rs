@@ -154,14 +154,14 @@ fn fetch_boot(
     Ok(boot)
 }
 
-fn with_id(extent: Extent) -> Option<(Extent, ChunkId)> {
+pub(super) fn with_id(extent: Extent) -> Option<(Extent, ChunkId)> {
     match extent.content {
         Content::Data(id) => Some((extent, id)),
         Content::Zero | Content::Any => None,
     }
 }
 
-fn distinct(ids: impl Iterator<Item = ChunkId>) -> Vec<ChunkId> {
+pub(super) fn distinct(ids: impl Iterator<Item = ChunkId>) -> Vec<ChunkId> {
     let mut ids: Vec<ChunkId> = ids.collect();
     let mut seen = std::collections::HashSet::with_capacity(ids.len());
     ids.retain(|id| seen.insert(*id));
@@ -265,7 +265,8 @@ fn fail(result: &Mutex<Result<RestoreStats, RestoreError>>, stop: &AtomicBool, e
     }
 }
 
-fn batches(
+/// Extents that one worker fetches at once, each chunk once.
+pub(super) fn batches(
     mut extents: impl Iterator<Item = (Extent, ChunkId)> + Send,
 ) -> impl Iterator<Item = Vec<(Extent, ChunkId)>> + Send {
     std::iter::from_fn(move || {
