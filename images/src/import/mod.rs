@@ -13,9 +13,11 @@
 
 mod chunker;
 mod examine;
+mod inside;
 mod pipeline;
 
 pub use examine::{Examination, examine};
+pub use inside::{Finding, Places};
 pub use pipeline::{ImportProgress, ImportStats};
 
 use std::io;
@@ -142,6 +144,9 @@ pub enum Warning {
         /// Why.
         error: PeError,
     },
+    /// Something lies in its files that does not belong there.
+    #[error(transparent)]
+    Inside(#[from] Finding),
 }
 
 /// Why an import fails. The store is as before but for packs that the next import can use.
@@ -227,7 +232,9 @@ pub fn import_raw(
     let header = header(request, &examination, cut.root);
     let manifest = Manifest::build(header, cut.extents)?;
     writer.put_manifest(&SignedManifest::unsigned(&manifest))?;
-    Ok(Imported { manifest, warnings: examination.warnings, kept: examination.kept, stats: cut.stats })
+    let mut warnings = examination.warnings.clone();
+    warnings.extend(inside::look(&disk, &examination));
+    Ok(Imported { manifest, warnings, kept: examination.kept, stats: cut.stats })
 }
 
 fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> Header {
