@@ -67,7 +67,8 @@ fn places(paths: &[&str]) -> Places {
 #[test]
 fn every_secret_and_everything_that_is_one_endpoints_own_is_named_with_its_place() {
     let key = |label| pem(label);
-    let cases: Vec<(&str, String, fn(Places) -> Finding)> = vec![
+    type Case = (&'static str, String, fn(Places) -> Finding);
+    let cases: Vec<Case> = vec![
         ("etc/ssl/private/panel.key", key("PRIVATE KEY"), Finding::PrivateKeys),
         ("opt/app/server.pem", key("CERTIFICATE") + &key("RSA PRIVATE KEY"), Finding::PrivateKeys),
         ("root/.ssh/id_ed25519", key("OPENSSH PRIVATE KEY"), Finding::PrivateKeys),
