@@ -30,6 +30,7 @@
 //! Every chunk is hashed before it is written and every extent is hashed after. Nothing here chooses the disk, opens a
 //! connection or reads a clock: the caller brings a [`RestoreTarget`] and a [`ChunkSource`].
 
+mod ahead;
 mod boot_region;
 mod compare;
 mod cost;
@@ -42,6 +43,7 @@ mod scan;
 mod write;
 
 pub use crate::disk::{AlignedBuf, ReadDisk, RestoreTarget};
+pub use ahead::Ahead;
 pub(crate) use compare::is_zero;
 pub use cost::Cost;
 pub(crate) use cost::cost;

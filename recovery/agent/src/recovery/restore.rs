@@ -13,6 +13,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use images::disk::ESP_TYPE;
@@ -20,7 +21,7 @@ use images::keys::ArrivingError;
 use images::manifest::header::AgentVersion;
 use images::manifest::{ArrivalError, Arriving};
 use images::restore::{
-    EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
+    Ahead, EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
     RestoreStats, RestoreTarget, SourceError, scan,
 };
 use images::{FrameError, KeyRing, Manifest, SignedTrustRoot, Verified};
@@ -42,6 +43,8 @@ const DISK_WAIT: Duration = Duration::from_secs(20);
 const TICKET: EndpointFile = EndpointFile::new(EnrolmentTicket::ESP_PATH);
 /// Longest enrolment ticket.
 const TICKET_LEN_MAX: usize = 4096;
+/// Most bytes of frames that are fetched before the disk may be written.
+const AHEAD_LEN: usize = 48 << 20;
 /// How often manifest sources are asked in turn.
 const MANIFEST_ROUNDS: u32 = 5;
 
@@ -227,10 +230,17 @@ pub(super) fn restore(
     if let Some(stop) = reporter.take_stop() {
         return Err(stop);
     }
-    (disk.meant)()?;
-    reporter.milestone(Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.facts.clone() })?;
+    // What is written first is fetched while the drivers settle and the appliance is asked.
+    let (ahead, asking) = (Ahead::new(&source), AtomicBool::new(true));
+    std::thread::scope(|scope| {
+        scope.spawn(|| ahead.fill(&plan, AHEAD_LEN, &|| asking.load(Ordering::Relaxed)));
+        let facts = || Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.facts.clone() };
+        let leave = (disk.meant)().map_err(Stop::from).and_then(|()| reporter.milestone(facts()));
+        asking.store(false, Ordering::Relaxed);
+        leave
+    })?;
 
-    let written = reporter.during(|| plan.poison(target)?.write(&source, progress)).map_err(failed)?;
+    let written = reporter.during(|| plan.poison(target)?.write(&ahead, progress)).map_err(failed)?;
     reporter.milestone(Reported::Written { stats: written_facts(written.stats()) })?;
     let how = if order.read_back_all { ReadBack::Everything } else { ReadBack::Written };
     let proven = reporter.during(|| written.read_back(how)).map_err(failed)?;
