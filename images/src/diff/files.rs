@@ -11,9 +11,6 @@ use super::facts::differ;
 use super::pair::{Pair, is_blank};
 use crate::files::{Entry, Files, FilesError, Kind, Listing, Run, Shown};
 
-/// No longer file is compared in a filesystem that does not say where its files lie.
-const READ_LEN_MAX: u64 = 512 << 20;
-
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,10 +152,7 @@ impl Comparison<'_> {
         if a.len != b.len {
             return Ok(false);
         }
-        match (self.before.runs(a)?, self.after.runs(b)?) {
-            (Some(old), Some(new)) => self.same_runs(&old, &new, a.len),
-            _ => Ok(self.before.read(a, READ_LEN_MAX)? == self.after.read(b, READ_LEN_MAX)?),
-        }
+        self.same_runs(&self.before.runs(a)?, &self.after.runs(b)?, a.len)
     }
 
     /// Both lists have holes, which are zeros.

@@ -16,7 +16,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::{DEPTH_MAX, ENTRIES_MAX, Enter, Entry, FilesError, Kind, Listing, Owner, Run};
+use super::{
+    DEPTH_MAX, ENTRIES_MAX, Enter, Entry, FilesError, Kind, Listing, Owner, Run, array, damaged, le16, le32,
+    read_runs,
+};
 use crate::disk::ReadDisk;
 
 const MAGIC: u64 = 0xef53;
@@ -67,23 +70,6 @@ struct Inode {
     flags: u64,
     /// `i_block`: the root of the map of blocks, or a short link's target.
     map: [u8; 60],
-}
-
-fn damaged(what: &'static str) -> FilesError {
-    FilesError::Damaged { what }
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FilesError> {
-    let found = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    found.copied().ok_or(damaged("metadata"))
-}
-
-fn le16(bytes: &[u8], at: usize) -> Result<u64, FilesError> {
-    array(bytes, at).map(|b| u64::from(u16::from_le_bytes(b)))
-}
-
-fn le32(bytes: &[u8], at: usize) -> Result<u64, FilesError> {
-    array(bytes, at).map(|b| u64::from(u32::from_le_bytes(b)))
 }
 
 impl<'d> Ext<'d> {
@@ -192,8 +178,8 @@ impl<'d> Ext<'d> {
         self.content(&inode)
     }
 
-    pub fn runs(&self, number: u32) -> Result<Vec<Run>, FilesError> {
-        self.map(&self.inode(number)?)
+    pub fn runs(&self, entry: &Entry) -> Result<Vec<Run>, FilesError> {
+        self.map(&self.inode(entry.inode)?)
     }
 
     fn entry(&self, path: PathBuf, number: u32) -> Result<(Entry, Inode), FilesError> {
@@ -228,16 +214,7 @@ impl<'d> Ext<'d> {
             let short = inode.map.get(..inode.len as usize).filter(|_| inode.len <= 60);
             return short.map(<[u8]>::to_vec).ok_or(FilesError::Unsupported { what: "files in inodes" });
         }
-        // Whole blocks, as disks want to be read.
-        let padded = inode.len.checked_next_multiple_of(self.block).ok_or(damaged("inode"))?;
-        let mut bytes = vec![0; usize::try_from(padded).map_err(|_| damaged("inode"))?];
-        for run in self.map(inode)? {
-            let end = (run.at + run.len).next_multiple_of(self.block);
-            let part = bytes.get_mut(run.at as usize..end as usize).ok_or(damaged("inode"))?;
-            self.disk.read_at(run.disk, part).map_err(FilesError::Disk)?;
-        }
-        bytes.truncate(inode.len as usize);
-        Ok(bytes)
+        read_runs(self.disk, &self.map(inode)?, inode.len, self.block)
     }
 
     fn inode(&self, number: u32) -> Result<Inode, FilesError> {

@@ -108,7 +108,7 @@ pub struct Entry {
     pub len: u64,
     /// Whose it is.
     pub owner: Option<Owner>,
-    /// Number of its inode; 0 where there is none.
+    /// Number of its inode, or of its first cluster.
     inode: u32,
 }
 
@@ -200,13 +200,45 @@ impl<'d> Files<'d> {
         }
     }
 
-    /// Where a plain file lies, in rising order, what is missing being zeros; `None` where the filesystem's reader does not say.
-    pub fn runs(&self, entry: &Entry) -> Result<Option<Vec<Run>>, FilesError> {
+    /// Where a plain file lies, in rising order; what is missing is zeros.
+    pub fn runs(&self, entry: &Entry) -> Result<Vec<Run>, FilesError> {
         match &self.0 {
-            Inner::Ext(ext) => ext.runs(entry.inode).map(Some),
-            Inner::Fat(_) => Ok(None),
+            Inner::Ext(ext) => ext.runs(entry),
+            Inner::Fat(fat) => fat.runs(entry),
         }
     }
+}
+
+/// The bytes of a file that lies in these runs, read in whole blocks, as disks want to be read. The caller has bounded `len`.
+fn read_runs(disk: &dyn ReadDisk, runs: &[Run], len: u64, block: u64) -> Result<Vec<u8>, FilesError> {
+    let what = "length of a file";
+    let padded = len.checked_next_multiple_of(block).and_then(|padded| usize::try_from(padded).ok());
+    let mut bytes = vec![0; padded.ok_or(damaged(what))?];
+    for run in runs {
+        let end = (run.at + run.len).next_multiple_of(block);
+        let part = bytes.get_mut(run.at as usize..end as usize).ok_or(damaged(what))?;
+        disk.read_at(run.disk, part).map_err(FilesError::Disk)?;
+    }
+    bytes.truncate(len as usize);
+    Ok(bytes)
+}
+
+fn damaged(what: &'static str) -> FilesError {
+    FilesError::Damaged { what }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FilesError> {
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    found.copied().ok_or(damaged("metadata"))
+}
+
+/// Numbers are `u64`, so that sums of them do not overflow by accident.
+fn le16(bytes: &[u8], at: usize) -> Result<u64, FilesError> {
+    array(bytes, at).map(|b| u64::from(u16::from_le_bytes(b)))
+}
+
+fn le32(bytes: &[u8], at: usize) -> Result<u64, FilesError> {
+    array(bytes, at).map(|b| u64::from(u32::from_le_bytes(b)))
 }
 
 /// A path for people: what is no text or would move a cursor is shown as `\xNN`.

@@ -34,6 +34,11 @@ const PASSED: [&str; 8] = [
     "/var/lib/flatpak",
     "/var/lib/snapd",
 ];
+/// Files with these endings are documents, pictures and compiled programs: what looks like a key there is an example.
+const NO_KEYS: [&str; 20] = [
+    "a", "c", "cpp", "css", "gif", "go", "h", "hpp", "html", "jpg", "md", "mo", "o", "png", "pyc", "rs",
+    "rst", "so", "svg", "ttf",
+];
 /// A directory of this name holds keys that are published.
 const PUBLISHED: [&str; 8] = ["test", "tests", "testdata", "fixtures", "example", "examples", "doc", "docs"];
 
@@ -167,15 +172,16 @@ pub(super) fn look(disk: &dyn ReadDisk, examination: &Examination) -> Vec<Warnin
         let number = p.index + 1;
         let looked = match Files::open(disk, range) {
             Ok(Some(files)) => Look { files: &files, number, found: &mut found }.all(),
-            // Of an EFI system partition the examination has said so.
-            Err(_) if p.type_guid == ESP_TYPE => Ok(()),
             Ok(None) if ["xfs", "ntfs", "btrfs"].contains(&p.filesystem.as_str()) => {
                 Err(format!("files in {} are not read here", p.filesystem))
             }
             Ok(None) => Ok(()),
             Err(error) => Err(why(&error)),
         };
-        if let Err(why) = looked {
+        // Of an EFI system partition the examination has said so.
+        if let Err(why) = looked
+            && p.type_guid != ESP_TYPE
+        {
             warnings.push(Finding::NotLookedAt { number, why }.into());
         }
     }
@@ -201,14 +207,17 @@ impl Look<'_, '_> {
         let top = self.files.list(&mut |_| false).map_err(|error| why(&error))?;
         let is_root = top.entries.iter().any(|e| e.path == Path::new("/etc") && e.kind == Kind::Directory);
         let listing = self.files.list(&mut |path| wanted(path, is_root)).map_err(|error| why(&error))?;
-        for (path, _) in &listing.unread {
+        for (path, error) in &listing.unread {
+            if path == Path::new("/") {
+                return Err(why(error));
+            }
             self.add(What::Unread, path);
         }
         let mut read = 0;
         for entry in listing.entries.iter().filter(|e| e.kind == Kind::File && e.len > 0) {
             match self.by_path(entry) {
                 Some(what) => self.add(what, &entry.path),
-                None if entry.len > READ_LEN_MAX => {}
+                None if entry.len > READ_LEN_MAX || is_published(&entry.path) => {}
                 None if read >= READ_FILES_MAX => {
                     return Err(format!("all but the first {READ_FILES_MAX}, which are too many to look at"));
                 }
@@ -259,9 +268,6 @@ impl Look<'_, '_> {
                 _ => self.add(What::MachineId, path),
             };
         }
-        if is_published(path) {
-            return;
-        }
         if has_private_key(&text) {
             self.add(What::PrivateKeys, path);
         } else if has_credentials(&at, &text) {
@@ -293,7 +299,9 @@ fn wanted(path: &Path, is_root: bool) -> bool {
 }
 
 fn is_published(path: &Path) -> bool {
-    path.iter().any(|part| PUBLISHED.iter().any(|name| part == *name))
+    let ending = path.extension().unwrap_or_default();
+    NO_KEYS.iter().any(|no| ending == *no)
+        || path.iter().any(|part| PUBLISHED.iter().any(|name| part == *name))
 }
 
 /// Whether there is a private key in a text: its first line alone is found in programs, too.

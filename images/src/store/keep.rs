@@ -81,9 +81,8 @@ impl Store {
         write_atomically(&self.root.join("temp"), &self.root.join("keep"), &format!("{image}.json"), &text)
     }
 
-    /// Delete an image: it is listed no more, and a collection after the grace takes its chunks.
-    pub fn delete(&self, image: &ImageId, now_unix_ms: u64) -> Result<(), StoreError> {
-        let _lock = self.lock_manifests()?;
+    /// Whether nothing stands against deleting an image; else what.
+    pub fn may_delete(&self, image: &ImageId, now_unix_ms: u64) -> Result<(), StoreError> {
         let keep = self.keep_of(image)?;
         if let Some(LegalHold { by, why, .. }) = keep.legal_hold {
             return Err(StoreError::LegalHold { image: *image, by, why });
@@ -94,6 +93,13 @@ impl Store {
         if let Some(channel) = self.channel_meaning(image)? {
             return Err(StoreError::InChannel { image: *image, channel });
         }
+        Ok(())
+    }
+
+    /// Delete an image: it is listed no more, and a collection after the grace takes its chunks.
+    pub fn delete(&self, image: &ImageId, now_unix_ms: u64) -> Result<(), StoreError> {
+        let _lock = self.lock_manifests()?;
+        self.may_delete(image, now_unix_ms)?;
         let (path, aside) = (self.manifest_path("manifests", image), self.manifest_path("deleted", image));
         let stamp =
             |file: File| file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(now_unix_ms));

@@ -14,6 +14,8 @@ hmi:$y$j9T$abc$def:19000:0:99999:7:::
 old:!$6$abc$def:19000::::::
 guest::19000::::::
 ";
+type Make = fn(Places) -> Finding;
+
 const BODY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2";
 
 fn pem(label: &str) -> String {
@@ -67,8 +69,7 @@ fn places(paths: &[&str]) -> Places {
 #[test]
 fn every_secret_and_everything_that_is_one_endpoints_own_is_named_with_its_place() {
     let key = |label| pem(label);
-    type Case = (&'static str, String, fn(Places) -> Finding);
-    let cases: Vec<Case> = vec![
+    let cases: Vec<(&str, String, Make)> = vec![
         ("etc/ssl/private/panel.key", key("PRIVATE KEY"), Finding::PrivateKeys),
         ("opt/app/server.pem", key("CERTIFICATE") + &key("RSA PRIVATE KEY"), Finding::PrivateKeys),
         ("root/.ssh/id_ed25519", key("OPENSSH PRIVATE KEY"), Finding::PrivateKeys),
@@ -143,6 +144,7 @@ fn what_is_public_empty_or_a_packages_own_raises_no_alarm() {
         ),
         ("usr/local/lib/library/tests/key.pem", &key),
         ("usr/lib/library/key.pem", &key),
+        ("opt/app/README.md", &key),
         ("var/lib/dpkg/info/library.key", &key),
         ("etc/wpa_supplicant/wpa_supplicant.conf", "# psk=\"example\"\nctrl_interface=/run\npsk=\n"),
         ("etc/NetworkManager/system-connections/wired", "[connection]\ntype=ethernet\n"),
