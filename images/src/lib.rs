@@ -17,6 +17,7 @@ pub mod keys;
 pub mod manifest;
 pub mod replicate;
 pub mod restore;
+pub mod source;
 pub mod store;
 #[cfg(test)]
 mod testing;
@@ -24,11 +25,12 @@ pub mod wire;
 
 pub use digest::{ChunkId, Digest, ImageId, PackId, ParseDigestError};
 pub use frames::{Encoding, Frame, FrameError};
-pub use import::{ImportRequest, Imported, import_raw};
+pub use import::{ImportRequest, Imported, import_disk, import_raw};
 pub use keys::{
     KeyFile, KeyRing, PublicKey, Role, SignedTrustRoot, SigningKey, TrustRoot, TrustRootError, Verified,
     VerifyError,
 };
 pub use manifest::{Content, Extent, Header, Manifest, ManifestError, Signature, SignedManifest};
 pub use restore::{ChunkSource, RestoreError, RestorePlan, RestoreTarget};
+pub use source::Source;
 pub use store::{Ingest, Store, StoreError, StoreWriter};

@@ -61,6 +61,8 @@ pub const VERIFY: &[Package] = &[
     package("libcharon-extra-plugins", "its HTTP fetcher"),
     package("libstrongswan-standard-plugins", "its cryptography"),
     package("tpm2-tools", "a TPM peer"),
+    package("qemu-utils", "a peer for formats of virtual disks (qemu-img)"),
+    package("xz-utils", "a peer for compressed disks"),
     package("sqlite3", "tampers with an evidence log"),
     package("xfsprogs", "a peer for what an XFS leaves free"),
     package("ntfs-3g", "a peer for what an NTFS leaves free"),

@@ -1,9 +1,9 @@
-//! Import: a raw disk becomes a golden image in the store.
+//! Import: a disk becomes a golden image in the store. What it is read from is the business of `source`.
 //!
 //! ```text
-//!   raw disk ─ look at it (table, EFI system partition) ─┐
-//!      │                          └ free space is left out│
-//!      │                                                 ▼
+//!   disk ─ look at it (table, EFI system partition) ─┐
+//!      │                      └ free space is left out│
+//!      │                                              ▼
 //!      └─ read once ─ zero runs, cuts ─ chunks ═ 2 workers: hash, compress ═ packs in image order ─ manifest, last
 //!                     └ content root                                                                 (unsigned)
 //! ```
@@ -28,7 +28,7 @@ use crate::disk::{GptError, ReadDisk};
 use crate::filesystem::{KeepWhole, Kind, Unclean};
 use crate::manifest::codec;
 use crate::manifest::header::{AgentVersion, ContentTable, Identity, Policy};
-use crate::restore::file::FileTarget;
+use crate::source::{Source, SourceError};
 use crate::{Digest, Header, ImageId, Manifest, ManifestError, SignedManifest, Store, StoreError};
 
 /// What a person says about an image that cannot be read from the disk.
@@ -152,6 +152,9 @@ pub enum Warning {
 /// Why an import fails. The store is as before but for packs that the next import can use.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
+    /// It cannot be opened as a disk.
+    #[error("this is no disk to import")]
+    Source(#[from] SourceError),
     /// The disk cannot be read.
     #[error("cannot read {path} at byte {offset}", path = path.display())]
     Read {
@@ -212,29 +215,37 @@ pub struct Imported {
     pub stats: ImportStats,
 }
 
-/// Import a raw disk image. `progress` is called from the reading thread.
-pub fn import_raw(
-    path: &Path,
+/// Import a disk. `progress` is called from the reading thread.
+pub fn import_disk(
+    source: &Source,
     request: &ImportRequest,
     store: &Store,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Imported, ImportError> {
-    let read_error = |source| ImportError::Read { path: path.to_owned(), offset: 0, source };
-    let disk = FileTarget::open_read_only(path, request.sector_size.unwrap_or(512)).map_err(read_error)?;
-    let version = disk.version().map_err(read_error)?;
-    let examination = examine(path, &disk, request)?;
+    let (path, disk) = (source.path(), source.disk());
+    let examination = examine(path, disk, request)?;
     // One writer to the end: a collection spares what the import relies on.
     let writer = store.writer()?;
-    let cut = pipeline::run(path, &disk, &examination.cuts, &examination.free, &writer, progress)?;
-    if disk.version().map_err(read_error)? != version {
+    let cut = pipeline::run(path, disk, &examination.cuts, &examination.free, &writer, progress)?;
+    if let Some(path) = source.changed()? {
         return Err(ImportError::Changed { path: path.to_owned() });
     }
     let header = header(request, &examination, cut.root);
     let manifest = Manifest::build(header, cut.extents)?;
     writer.put_manifest(&SignedManifest::unsigned(&manifest))?;
     let mut warnings = examination.warnings.clone();
-    warnings.extend(inside::look(&disk, &examination));
+    warnings.extend(inside::look(disk, &examination));
     Ok(Imported { manifest, warnings, kept: examination.kept, stats: cut.stats })
+}
+
+/// Import a raw disk, whatever its bytes may look like.
+pub fn import_raw(
+    path: &Path,
+    request: &ImportRequest,
+    store: &Store,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<Imported, ImportError> {
+    import_disk(&Source::raw(path)?, request, store, progress)
 }
 
 fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> Header {

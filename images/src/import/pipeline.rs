@@ -23,9 +23,9 @@ const BLOCK: u64 = 4096;
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportProgress {
-    /// Bytes of the disk read.
+    /// Bytes of the disk read; while it is unpacked, of its compressed form.
     pub done: u64,
-    /// Bytes of the disk.
+    /// How many there are.
     pub total: u64,
 }
 

@@ -195,7 +195,7 @@ fn damaged_tables_and_impossible_sizes_are_refused_and_nothing_is_listed() {
     let error = import_raw(&path, &nameless, &plant.store, &mut |_| {}).unwrap_err();
     assert!(matches!(error, ImportError::Manifest(_)));
     let gone = import_raw(Path::new("/nonexistent.raw"), &request(), &plant.store, &mut |_| {});
-    assert!(matches!(gone, Err(ImportError::Read { .. })));
+    assert!(matches!(gone, Err(ImportError::Source(SourceError::Open { .. }))));
 }
 
 #[test]

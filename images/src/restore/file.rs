@@ -46,8 +46,10 @@ impl FileTarget {
         Ok((metadata.len(), metadata.modified()?))
     }
 
-    fn new(file: File, sector_size: u32) -> io::Result<Self> {
-        let size = file.metadata()?.len();
+    /// A file or block device that is open.
+    pub fn new(file: File, sector_size: u32) -> io::Result<Self> {
+        // The end and not the metadata: those of a block device know no size.
+        let size = lseek64(&file, 0, Whence::SeekEnd)? as u64;
         Ok(Self { file, size, sector_size })
     }
 }

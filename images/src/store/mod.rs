@@ -75,6 +75,12 @@ pub struct Verification {
 }
 
 impl Store {
+    /// Where files lie that are gone with their writer.
+    #[must_use]
+    pub fn temp_dir(&self) -> PathBuf {
+        self.root.join("temp")
+    }
+
     /// Open the store in `root`; make it when the directory is empty or not there.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();

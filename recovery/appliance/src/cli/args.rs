@@ -210,7 +210,7 @@ pub struct Decide {
 /// What to do with images.
 #[derive(Debug, Subcommand)]
 pub enum ImageVerb {
-    /// Import a raw disk
+    /// Import a disk: raw, compressed, or of a virtual machine
     Import(image::Import),
     /// Sign an image, or a manifest that was exported
     Sign {

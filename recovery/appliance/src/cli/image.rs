@@ -8,6 +8,7 @@ pub mod trust;
 pub mod upkeep;
 
 use std::{
+    error::Error,
     fs,
     io::{IsTerminal as _, Read as _, Write as _, stderr, stdin},
     os::unix::fs::OpenOptionsExt as _,
@@ -17,7 +18,11 @@ use std::{
 
 use images::{
     ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedManifest, SignedTrustRoot, SigningKey,
-    Store, StoreError, filesystem::KeepWhole, keys::PublicKeyFile,
+    Source, Store, StoreError,
+    filesystem::KeepWhole,
+    import::ImportProgress,
+    keys::PublicKeyFile,
+    source::{Format, Wanted},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use recovery_protocol::operator::ImageView;
@@ -55,8 +60,15 @@ impl Place {
 /// What to import.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// Raw disk image
+    /// Disk to import: raw, qcow2, VHD, VHDX, VMDK, hybrid ISO; raw may be compressed with zstd, gzip or xz; or a block device
     pub disk: PathBuf,
+    /// Format that the disk must have (raw, iso, qcow2, vhd, vhdx, vmdk); `raw` takes any bytes as they are; default: what the
+    /// content says
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// How large a compressed disk may become; default: as large as the file system of the store
+    #[arg(long, value_name = "GIB")]
+    pub unpacked_max_gib: Option<u64>,
     /// Name of the golden image
     #[arg(long)]
     pub name: String,
@@ -77,7 +89,7 @@ pub struct Import {
     pub keep_free_space: bool,
 }
 
-/// Import a raw disk.
+/// Import a disk.
 pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let known = views(&store, None)?;
@@ -93,14 +105,9 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         keep_free_space: import.keep_free_space,
         ..ImportRequest::default()
     };
-    let bar = bar("importing");
-    let imported = images::import_raw(&import.disk, &request, &store, &mut |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    });
-    bar.finish_and_clear();
-    let imported = imported
-        .map_err(|error| Fault::of("the disk was not imported", &error, "mend the cause and import again"))?;
+    let source = source(import, &store)?;
+    let imported = with_bar("importing", |progress| images::import_disk(&source, &request, &store, progress))
+        .map_err(|error| not_imported(&error))?;
     for warning in &imported.warnings {
         eprintln!("warning: {warning}");
     }
@@ -124,6 +131,38 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         println!("{id}")
     }
     Ok(())
+}
+
+/// Open what is to be imported, and say what it is.
+fn source(import: &Import, store: &Store) -> Result<Source, Fault> {
+    let temp = store.temp_dir();
+    let unpacked_max = import.unpacked_max_gib.map(|gib| gib.saturating_mul(1 << 30));
+    let wanted = Wanted { format: import.format, temp: &temp, unpacked_max };
+    let source = with_bar("unpacking", |progress| Source::open(&import.disk, &wanted, progress))
+        .map_err(|error| not_imported(&error))?;
+    match source.packing {
+        Some(packing) => eprintln!("{}: a {} in {packing}", import.disk.display(), source.format),
+        None => eprintln!("{}: a {}", import.disk.display(), source.format),
+    }
+    for note in &source.notes {
+        eprintln!("note: {note}");
+    }
+    Ok(source)
+}
+
+fn not_imported(error: &dyn Error) -> Fault {
+    Fault::of("the disk was not imported", error, "mend the cause and import again")
+}
+
+/// Work under a bar that goes away with it.
+fn with_bar<T>(doing: &'static str, work: impl FnOnce(&mut dyn FnMut(ImportProgress)) -> T) -> T {
+    let bar = bar(doing);
+    let done = work(&mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    done
 }
 
 /// Sign an image with a key file: in the store, or a manifest that was exported, on a machine without a store.

@@ -254,6 +254,7 @@ mod tests {
             "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --drill-safe",
             "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --ipmi 10.0.0.9:623 --ipmi-user a --ipmi-password-file /f",
             "image import disk.raw --name hmi-panel --version 1",
+            "image import disk.qcow2.zst --name hmi-panel --version 1 --format qcow2 --unpacked-max-gib 500",
             "image sign hmi-panel --key signer.key",
             "image key new --role image --name alice --out alice.key",
             "image root new --root a --root b --root c --threshold 2 --signer s",
