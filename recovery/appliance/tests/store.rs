@@ -5,6 +5,8 @@
 mod crash;
 #[path = "store/full.rs"]
 mod full;
+#[path = "store/look.rs"]
+mod look;
 #[path = "store/people.rs"]
 mod people;
 #[path = "store/token.rs"]

@@ -213,16 +213,7 @@ pub enum ImageVerb {
     /// Import a disk: raw, compressed, or of a virtual machine
     Import(image::Import),
     /// Sign an image, or a manifest that was exported
-    Sign {
-        /// Id, name or name:version; or the file of an exported manifest
-        image: String,
-        /// Signer's key file
-        #[arg(long)]
-        key: PathBuf,
-        /// File with the key's passphrase; default: asked for
-        #[arg(long, value_name = "FILE")]
-        passphrase_file: Option<PathBuf>,
-    },
+    Sign(image::Sign),
     /// List images
     List,
     /// Show an image's header
@@ -230,6 +221,8 @@ pub enum ImageVerb {
         /// Id, name or name:version
         image: String,
     },
+    /// Say what differs between two images, and what an endpoint would fetch
+    Diff(image::look::Diff),
     /// Restore an image onto a file
     Restore(restore::Restore),
     /// Verify signatures and every chunk

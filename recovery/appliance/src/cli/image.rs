@@ -2,6 +2,7 @@
 //! where the signers are, which is best not the appliance.
 
 pub mod channel;
+pub mod look;
 pub mod token;
 pub mod travel;
 pub mod trust;
@@ -126,7 +127,8 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         show::bytes(stats.new_stored_bytes),
     );
     if json {
-        println!("{}", serde_json::json!({ "image": id.to_string(), "stats": stats }))
+        let warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
+        println!("{}", serde_json::json!({ "image": id.to_string(), "stats": stats, "warnings": warnings }))
     } else {
         println!("{id}")
     }
@@ -165,14 +167,25 @@ fn with_bar<T>(doing: &'static str, work: impl FnOnce(&mut dyn FnMut(ImportProgr
     done
 }
 
+/// What to sign.
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    /// Id, name or name:version; or the file of an exported manifest
+    pub image: String,
+    /// Signer's key file
+    #[arg(long)]
+    pub key: PathBuf,
+    /// Say what would be signed, and sign nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// File with the key's passphrase; default: asked for
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
 /// Sign an image with a key file: in the store, or a manifest that was exported, on a machine without a store.
-pub fn sign(
-    place: &Place,
-    data_dir: &Path,
-    image: &str,
-    key: &Path,
-    passphrase: Option<&Path>,
-) -> Result<(), Fault> {
+pub fn sign(place: &Place, data_dir: &Path, order: &Sign, json: bool) -> Result<(), Fault> {
+    let (image, key) = (order.image.as_str(), order.key.as_path());
     let file = key_file(key)?;
     if file.role != Role::Image {
         let why = format!("{} is a {} key", key.display(), file.role);
@@ -196,22 +209,32 @@ pub fn sign(
         }
     };
     say_what_is_signed(&signed)?;
-    let signing = unlock(&file, key, passphrase)?;
-    signing
-        .sign_image(&mut signed)
-        .map_err(|error| Fault::of("the image was not signed", &error, "mend the cause and sign it again"))?;
-    match &store {
-        Some(store) => drop(store.put_manifest(&signed).map_err(|error| store_fault(&error))?),
-        None => fs::write(at, signed.encode()).map_err(|error| file_fault(at, &error))?,
-    }
-    eprintln!("signed {} with `{}`: {} signature(s)", signed.id(), file.name, signed.signatures.len());
-    if let Ok(ring) = ring(&place.trust_root(data_dir)) {
-        match ring.verify(signed) {
-            Ok(_) => eprintln!("it is trusted now"),
-            Err(error) => eprintln!("not trusted yet: {error}"),
+    if !order.plan {
+        let signing = unlock(&file, key, order.passphrase_file.as_deref())?;
+        signing.sign_image(&mut signed).map_err(|error| {
+            Fault::of("the image was not signed", &error, "mend the cause and sign it again")
+        })?;
+        match &store {
+            Some(store) => drop(store.put_manifest(&signed).map_err(|error| store_fault(&error))?),
+            None => fs::write(at, signed.encode()).map_err(|error| file_fault(at, &error))?,
         }
     }
-    Ok(())
+    let (id, signatures) = (signed.id(), signed.signatures.len());
+    let signed_or = if order.plan { "would sign" } else { "signed" };
+    eprintln!("{signed_or} {id} with `{}`: {signatures} signature(s) now", file.name);
+    let verdict = ring(&place.trust_root(data_dir)).ok().map(|ring| ring.verify(signed).map(drop));
+    match &verdict {
+        Some(Ok(())) => eprintln!("it is trusted now"),
+        Some(Err(error)) => eprintln!("not trusted yet: {error}"),
+        None => {}
+    }
+    if !json {
+        return Ok(());
+    }
+    let trusted = verdict.map(|verdict| verdict.is_ok());
+    say_json(&serde_json::json!({
+        "image": id, "key": file.name, "plan": order.plan, "signatures": signatures, "trusted": trusted,
+    }))
 }
 
 /// Nobody signs what they have not been shown.
@@ -245,18 +268,6 @@ pub fn list(place: &Place, data_dir: &Path, json: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Show one image: its header.
-pub fn show(place: &Place, data_dir: &Path, image: &str) -> Result<(), Fault> {
-    let store = open(&place.store(data_dir))?;
-    let id = find(&store, image)?;
-    let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
-    let signers: Vec<String> = signed.signatures.iter().map(|signature| hex::encode(signature.key)).collect();
-    let manifest = signed.parse().map_err(|error| store_fault(&StoreError::from(error)))?;
-    println!("{:#?}", manifest.header());
-    println!("signed by {}", if signers.is_empty() { "nobody".to_owned() } else { signers.join(", ") });
-    Ok(())
-}
-
 /// Restore an image onto a file.
 pub fn restore(
     place: &Place,
@@ -269,50 +280,6 @@ pub fn restore(
     let id = find(&store, &wanted.image)?;
     let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
     super::restore::restore(&store, &ring, signed, &wanted.to, wanted.plan, json, &bar("restoring"))
-}
-
-/// Verify signatures and every chunk of one image, or of all.
-pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>) -> Result<(), Fault> {
-    let store = open(&place.store(data_dir))?;
-    let ring = ring(&place.trust_root(data_dir))?;
-    let ids = match image {
-        Some(image) => vec![find(&store, image)?],
-        None => store.list().map_err(|error| store_fault(&error))?,
-    };
-    let mut bad = Vec::new();
-    for id in ids {
-        let verdict = verify_one(&store, &ring, id);
-        match verdict {
-            Ok(line) => println!("good  {id}  {line}"),
-            Err(why) => {
-                println!("bad   {id}  {why}");
-                bad.push(id.to_string());
-            }
-        }
-    }
-    if bad.is_empty() {
-        return Ok(());
-    }
-    let now = "do not restore from it: import or fetch the image again, and sign it";
-    Err(Fault::new(Code::Integrity, format!("{} image(s) did not verify", bad.len()), bad.join(", "), now))
-}
-
-fn verify_one(store: &Store, ring: &KeyRing, id: ImageId) -> Result<String, String> {
-    let signed = store.get_manifest(&id).map_err(|error| chain(&error))?;
-    let verified = ring.verify(signed).map_err(|error| chain(&error))?;
-    let bar = bar("reading");
-    let read = store.verify_image(&verified, |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    let read = read.map_err(|error| chain(&error))?;
-    Ok(format!(
-        "{} signature(s), {} chunks, {}",
-        verified.signers().len(),
-        read.chunks,
-        show::bytes(read.raw_bytes)
-    ))
 }
 
 /// A trust root's document, as it stands in its file.

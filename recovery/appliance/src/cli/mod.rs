@@ -170,13 +170,12 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
     let data_dir = &reach.data_dir;
     match verb {
         ImageVerb::Import(import) => image::import(place, data_dir, &import, json),
-        ImageVerb::Sign { image, key, passphrase_file } => {
-            image::sign(place, data_dir, &image, &key, passphrase_file.as_deref())
-        }
+        ImageVerb::Sign(order) => image::sign(place, data_dir, &order, json),
         ImageVerb::List => image::list(place, data_dir, json),
-        ImageVerb::Show { image } => image::show(place, data_dir, &image),
+        ImageVerb::Show { image } => image::look::show(place, data_dir, &image, json),
+        ImageVerb::Diff(order) => image::look::compare(place, data_dir, &order, json),
         ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, json),
-        ImageVerb::Verify { image, .. } => image::verify(place, data_dir, image.as_deref()),
+        ImageVerb::Verify { image, .. } => image::look::verify(place, data_dir, image.as_deref(), json),
         ImageVerb::Promote(order) => image::channel::promote(place, data_dir, &order, json),
         ImageVerb::History { name } => image::channel::history(place, data_dir, &name, json),
         ImageVerb::Export(order) => image::travel::export(place, data_dir, &order, json),
@@ -184,21 +183,21 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Replicate(order) => image::upkeep::copy(&order, json),
         ImageVerb::Gc(order) => image::upkeep::gc(place, data_dir, &order, json),
         ImageVerb::Scrub(order) => image::upkeep::scrub(place, data_dir, &order, json),
-        ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order),
+        ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order, json),
         ImageVerb::Keep(order) => image::upkeep::keep(place, data_dir, &order, json),
         ImageVerb::Key(KeyVerb::New { role, name, out, unprotected, passphrase_file }) => {
             image::trust::key_new(role.into(), &name, &out, unprotected, passphrase_file.as_deref())
         }
         ImageVerb::Key(KeyVerb::Token(order)) => image::token::key_on_token(order.role.into(), &order),
         ImageVerb::Root(RootVerb::New { new, passphrase_file }) => {
-            image::trust::root_new(place, data_dir, &new, passphrase_file.as_deref())
+            image::trust::root_new(place, data_dir, &new, passphrase_file.as_deref(), json)
         }
         ImageVerb::Root(RootVerb::Next { new, passphrase_file }) => {
-            image::trust::root_next(place, data_dir, &new, passphrase_file.as_deref())
+            image::trust::root_next(place, data_dir, &new, passphrase_file.as_deref(), json)
         }
-        ImageVerb::Root(RootVerb::Rotate { file }) => image::trust::root_rotate(place, data_dir, &file),
+        ImageVerb::Root(RootVerb::Rotate { file }) => image::trust::root_rotate(place, data_dir, &file, json),
         ImageVerb::Root(RootVerb::Sign { file, key, passphrase_file }) => {
-            image::trust::root_sign(&file, &key, passphrase_file.as_deref())
+            image::trust::root_sign(&file, &key, passphrase_file.as_deref(), json)
         }
         ImageVerb::Root(RootVerb::Show { file }) => {
             image::trust::root_show(&file.unwrap_or_else(|| place.trust_root(data_dir)))
@@ -276,6 +275,10 @@ mod tests {
             "image delete hmi-panel:1",
             "image keep hmi-panel --until 2030-01-01 --legal-hold case --by counsel",
             "image verify --all",
+            "image diff hmi-panel:1 hmi-panel:2 --all --json",
+            "image sign hmi-panel --key signer.key --plan",
+            "image delete hmi-panel:1 --plan",
+            "image import-bundle hmi.bundle --plan",
             "image --store /s list",
             "trust export --out trust.json",
             "drill run quarterly-hmi-drill --endpoint press-01 --wait",

@@ -53,8 +53,8 @@ pub fn restore(
     let verified = ring.verify(signed).map_err(|error| untrusted(&error))?;
     let header = verified.header();
     let (size, sector) = (header.disk.size, header.disk.sector_size);
-    let target =
-        if to.exists() { FileTarget::open(to, sector) } else { FileTarget::create(to, size, sector) };
+    let is_new = !to.exists();
+    let target = if !is_new { FileTarget::open(to, sector) } else { FileTarget::create(to, size, sector) };
     let target =
         target.map_err(|error| Fault::of("the file cannot be written", &error, "name another with --to"))?;
     let facts =
@@ -70,8 +70,16 @@ pub fn restore(
     let plan = RestorePlan::new(&verified, scan, &facts).map_err(|error| failed(error.into()))?;
     if plan_only {
         bar.finish_and_clear();
-        println!("{:#?}", plan.summary());
-        return Ok(());
+        match json {
+            true => println!("{}", serde_json::json!(plan.summary())),
+            false => println!("{plan}"),
+        }
+        // It was made to be looked at only.
+        return match is_new {
+            true => std::fs::remove_file(to)
+                .map_err(|error| Fault::of("the empty file is still there", &error, "remove it")),
+            false => Ok(()),
+        };
     }
     let written =
         plan.poison(&target).and_then(|poisoned| poisoned.write(store, &progress)).map_err(failed)?;

@@ -56,14 +56,17 @@ pub fn export(place: &Place, data_dir: &Path, order: &Export, json: bool) -> Res
         };
         let signed = manifest(id)?;
         if order.minisign {
-            return for_minisign(&signed, &order.out);
+            return for_minisign(&signed, &order.out, json);
         }
         write_new(&order.out, 0o644, &signed.encode())?;
         eprintln!(
             "wrote {}: sign it with `groundstate image sign {0} --key KEY`, then import it",
             order.out.display()
         );
-        return Ok(());
+        return match json {
+            true => say_json(&serde_json::json!({ "image": id, "file": order.out.display().to_string() })),
+            false => Ok(()),
+        };
     }
     let root = place.trust_root(data_dir);
     let mut contents =
@@ -136,8 +139,8 @@ fn write_bundle(
     Ok(done)
 }
 
-fn for_minisign(signed: &SignedManifest, dir: &Path) -> Result<(), Fault> {
-    let id = signed.id();
+fn for_minisign(signed: &SignedManifest, dir: &Path, json: bool) -> Result<(), Fault> {
+    let (id, mut commands) = (signed.id(), Vec::new());
     let header = dir.join(format!("{id}.header"));
     write_new(&header, 0o644, &signed.header)?;
     for signature in &signed.signatures {
@@ -147,8 +150,17 @@ fn for_minisign(signed: &SignedManifest, dir: &Path) -> Result<(), Fault> {
             (dir.join(format!("{short}.pub")), dir.join(format!("{id}.header.{short}.minisig")));
         write_new(&public, 0o644, minisign::public_key_file(&key).as_bytes())?;
         write_new(&file, 0o644, minisign::signature_file(&id, signature).as_bytes())?;
-        println!("minisign -V -p {} -m {} -x {}", public.display(), header.display(), file.display());
+        commands.push(format!(
+            "minisign -V -p {} -m {} -x {}",
+            public.display(),
+            header.display(),
+            file.display()
+        ));
     }
+    if json {
+        return say_json(&serde_json::json!({ "image": id, "commands": commands }));
+    }
+    commands.iter().for_each(|command| println!("{command}"));
     Ok(())
 }
 
@@ -160,6 +172,9 @@ pub struct ImportBundle {
     /// Take images that the trust root does not vouch for; they stay untrusted until they are signed
     #[arg(long)]
     pub untrusted: bool,
+    /// Say what is in it and what would be new, and change nothing
+    #[arg(long)]
+    pub plan: bool,
 }
 
 /// Bring in a bundle, or the signatures of a manifest that was signed elsewhere.
@@ -171,9 +186,12 @@ pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json:
     };
     let file = File::open(&order.file).map_err(|error| file_fault(&order.file, &error))?;
     let reader = match BundleReader::open(BufReader::with_capacity(1 << 20, file)) {
-        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, &store, order),
+        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, &store, order, json),
         other => other.map_err(|error| failed(&error))?,
     };
+    if order.plan {
+        return bundle_plan(place, data_dir, &store, &reader.contents, json);
+    }
     if let Some(offered) = &reader.contents.trust_root {
         follow(&place.trust_root(data_dir), offered)?;
     }
@@ -203,6 +221,51 @@ pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json:
     Ok(())
 }
 
+/// What is in a bundle. Its frames come last and are not read for this, nor is its trust root followed.
+fn bundle_plan(
+    place: &Place,
+    data_dir: &Path,
+    store: &Store,
+    contents: &Contents,
+    json: bool,
+) -> Result<(), Fault> {
+    let ring = ring(&place.trust_root(data_dir)).ok();
+    let (mut rows, mut images) = (Vec::new(), Vec::new());
+    for signed in &contents.manifests {
+        let manifest = signed.parse().map_err(|error| store_fault(&error.into()))?;
+        let identity = &manifest.header().identity;
+        let known = store.get_manifest(&signed.id()).is_ok();
+        let missing = manifest.chunk_ids().collect::<HashSet<_>>().iter().filter(|id| !store.has(id)).count();
+        let trusted = ring.as_ref().is_some_and(|ring| ring.verify(signed.clone()).is_ok());
+        images.push(serde_json::json!({
+            "image": signed.id(), "name": identity.name, "version": identity.version, "known": known,
+            "missing_chunks": missing, "trusted": trusted,
+        }));
+        let word = |yes, word: &str, other: &str| if yes { word.to_owned() } else { other.to_owned() };
+        rows.push(vec![
+            identity.name.clone(),
+            identity.version.clone(),
+            word(known, "known", "new"),
+            word(trusted, "trusted", "not trusted"),
+            missing.to_string(),
+            signed.id().to_string(),
+        ]);
+    }
+    let (statements, root) =
+        (contents.statements.len(), contents.trust_root.as_ref().map(|root| root.root.version));
+    if json {
+        return say_json(&serde_json::json!({
+            "plan": true, "images": images, "statements": statements, "trust_root": root,
+        }));
+    }
+    println!("{}", show::table(&["NAME", "VERSION", "HERE", "TRUST", "MISSING CHUNKS", "IMAGE"], &rows));
+    println!(
+        "{statements} statements, {}",
+        root.map_or_else(|| "no trust root".to_owned(), |v| format!("trust root {v}"))
+    );
+    Ok(())
+}
+
 fn vouched(ring: &images::KeyRing, signed: &SignedManifest) -> Result<(), Fault> {
     let refused = |error: images::VerifyError| {
         let now = "have it signed; or take it in as it is with --untrusted, and sign it here";
@@ -212,22 +275,45 @@ fn vouched(ring: &images::KeyRing, signed: &SignedManifest) -> Result<(), Fault>
 }
 
 /// Signatures that were made elsewhere, for an image that is here.
-fn take_manifest(place: &Place, data_dir: &Path, store: &Store, order: &ImportBundle) -> Result<(), Fault> {
+fn take_manifest(
+    place: &Place,
+    data_dir: &Path,
+    store: &Store,
+    order: &ImportBundle,
+    json: bool,
+) -> Result<(), Fault> {
     let bytes = fs::read(&order.file).map_err(|error| file_fault(&order.file, &error))?;
     let refused = |error: &dyn std::error::Error| {
         let what = format!("{} was not taken in", order.file.display());
         Fault::of(&what, error, "export it again and copy it again").with(Code::Integrity)
     };
     let signed = SignedManifest::decode(&bytes).map_err(|error| refused(&error))?;
-    let id = store.put_manifest(&signed).map_err(|error| refused(&error))?;
-    let now = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
-    eprintln!("{id} has {} signature(s) now", now.signatures.len());
-    match ring(&place.trust_root(data_dir)).map(|ring| ring.verify(now)) {
-        Ok(Ok(_)) => eprintln!("it is trusted now"),
-        Ok(Err(error)) => eprintln!("not trusted yet: {error}"),
-        Err(_) => eprintln!("there is no image trust root here to judge it by"),
+    let id = signed.id();
+    if order.plan {
+        eprintln!(
+            "would add the {} signature(s) of {} to {id}",
+            signed.signatures.len(),
+            order.file.display()
+        );
+    } else {
+        store.put_manifest(&signed).map_err(|error| refused(&error))?;
     }
-    Ok(())
+    let now = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
+    let signatures = now.signatures.len();
+    eprintln!("{id} has {signatures} signature(s) now");
+    let verdict = ring(&place.trust_root(data_dir)).ok().map(|ring| ring.verify(now).map(drop));
+    match &verdict {
+        Some(Ok(())) => eprintln!("it is trusted now"),
+        Some(Err(error)) => eprintln!("not trusted yet: {error}"),
+        None => eprintln!("there is no image trust root here to judge it by"),
+    }
+    if !json {
+        return Ok(());
+    }
+    let trusted = verdict.map(|verdict| verdict.is_ok());
+    say_json(
+        &serde_json::json!({ "image": id, "plan": order.plan, "signatures": signatures, "trusted": trusted }),
+    )
 }
 
 /// Follow to a trust root that came along, if the one that is trusted here says so.

@@ -9,8 +9,8 @@ use std::{
 use images::{KeyFile, Role, SignedTrustRoot, SigningKey, TrustRoot, keys::RoleKeys};
 
 use super::{
-    Place, file_fault, key_file, pretty, public_key, read_root, secret, travel::install_root, unlock,
-    write_new,
+    Place, file_fault, key_file, pretty, public_key, read_root, say_json, secret, travel::install_root,
+    unlock, write_new,
 };
 use crate::cli::fault::{Code, Fault};
 
@@ -125,9 +125,10 @@ pub fn root_new(
     data_dir: &Path,
     new: &RootNew,
     passphrase: Option<&Path>,
+    json: bool,
 ) -> Result<(), Fault> {
     let out = new.out.clone().unwrap_or_else(|| place.trust_root(data_dir));
-    write_signed(new.root(None)?, &new.roots, &out, passphrase)
+    write_signed(new.root(None)?, &new.roots, &out, passphrase, json)
 }
 
 /// Make the successor of the trust root in use. It takes effect by [`root_rotate`], when enough old keys have signed it.
@@ -136,13 +137,14 @@ pub fn root_next(
     data_dir: &Path,
     new: &RootNew,
     passphrase: Option<&Path>,
+    json: bool,
 ) -> Result<(), Fault> {
     let Some(out) = &new.out else {
         let why = "the trust root in use stays in its place until its key holders have signed the next one";
         return Err(Fault::new(Code::Usage, "where shall it be written?", why, "name a file with --out"));
     };
     let current = read_root(&place.trust_root(data_dir))?;
-    write_signed(new.root(Some(&current.root))?, &new.roots, out, passphrase)?;
+    write_signed(new.root(Some(&current.root))?, &new.roots, out, passphrase, json)?;
     eprintln!(
         "have it signed by the old key holders too (`groundstate image root sign`), then `groundstate image root rotate`"
     );
@@ -154,6 +156,7 @@ fn write_signed(
     keys: &[PathBuf],
     out: &Path,
     passphrase: Option<&Path>,
+    json: bool,
 ) -> Result<(), Fault> {
     let mut signed = SignedTrustRoot::unsigned(root);
     for path in keys {
@@ -162,12 +165,11 @@ fn write_signed(
         }
     }
     write_new(out, 0o644, pretty(&signed)?.as_bytes())?;
-    say_root(&signed, out);
-    Ok(())
+    say_root(&signed, out, json)
 }
 
 /// Put the next trust root in the place of the one in use.
-pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path) -> Result<(), Fault> {
+pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path, json: bool) -> Result<(), Fault> {
     let (path, next) = (place.trust_root(data_dir), read_root(next)?);
     read_root(&path)?.check_next(&next).map_err(|error| {
         let now = "have it signed by the threshold of the old and of the new root keys: `groundstate image root sign`";
@@ -178,17 +180,16 @@ pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path) -> Result<(), Fa
         "trust root {} is in use; build it into the boot kit: `groundstate trust export`",
         next.root.version
     );
-    Ok(())
+    if json { say_root(&next, &path, json) } else { Ok(()) }
 }
 
 /// Add a root key's signature to a trust root.
-pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>) -> Result<(), Fault> {
+pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>, json: bool) -> Result<(), Fault> {
     let mut signed = read_root(path)?;
     let file = key_file(key)?;
     sign(&mut signed, &unlock(&file, key, passphrase)?)?;
     fs::write(path, pretty(&signed)?).map_err(|error| file_fault(path, &error))?;
-    say_root(&signed, path);
-    Ok(())
+    say_root(&signed, path, json)
 }
 
 fn sign(root: &mut SignedTrustRoot, key: &SigningKey) -> Result<(), Fault> {
@@ -199,13 +200,19 @@ fn sign(root: &mut SignedTrustRoot, key: &SigningKey) -> Result<(), Fault> {
 pub fn root_show(path: &Path) -> Result<(), Fault> {
     let signed = read_root(path)?;
     println!("{}", pretty(&signed)?);
-    say_root(&signed, path);
-    Ok(())
+    say_root(&signed, path, false)
 }
 
-fn say_root(signed: &SignedTrustRoot, path: &Path) {
-    match signed.check() {
+fn say_root(signed: &SignedTrustRoot, path: &Path, json: bool) -> Result<(), Fault> {
+    let check = signed.check();
+    match &check {
         Ok(()) => eprintln!("trust root {} in {} is complete", signed.root.version, path.display()),
         Err(error) => eprintln!("{}: {error} (`groundstate image root sign`)", path.display()),
     }
+    if !json {
+        return Ok(());
+    }
+    say_json(&serde_json::json!({
+        "file": path.display().to_string(), "version": signed.root.version, "complete": check.is_ok(),
+    }))
 }

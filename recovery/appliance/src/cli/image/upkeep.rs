@@ -1,12 +1,13 @@
 //! `groundstate image gc|scrub|delete|keep|replicate`: what keeps a store small, whole and in two places.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use images::{
-    ImageId, Store,
+    ChunkId, ImageId, Store,
     replicate::{Replicated, replicate},
     store::{CollectPlan, CollectRules, LegalHold, Replica, Scrubbed},
 };
@@ -151,10 +152,13 @@ pub struct Delete {
     /// Take a deleted image back, by its id
     #[arg(long)]
     pub undo: bool,
+    /// Say what would go, and change nothing
+    #[arg(long, conflicts_with = "undo")]
+    pub plan: bool,
 }
 
 /// Delete an image, or take it back.
-pub fn delete(place: &Place, data_dir: &Path, delete: &Delete) -> Result<(), Fault> {
+pub fn delete(place: &Place, data_dir: &Path, delete: &Delete, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let refused = |error: &images::StoreError| {
         Fault::of("nothing was changed", error, "look at it with `groundstate image list`")
@@ -165,12 +169,47 @@ pub fn delete(place: &Place, data_dir: &Path, delete: &Delete) -> Result<(), Fau
             delete.image.parse().map_err(|error| Fault::usage("give the image's id", &error))?;
         store.undelete(&id).map_err(|error| refused(&error))?;
         eprintln!("{id} is back");
-        return Ok(());
+        return if json { say_json(&serde_json::json!({ "image": id, "undone": true })) } else { Ok(()) };
     }
     let id = find(&store, &delete.image)?;
+    if delete.plan {
+        let (chunks, bytes) = only_in(&store, &id)?;
+        let refusal = store.may_delete(&id, now_unix_ms()).err().map(|error| error.to_string());
+        match &refusal {
+            Some(why) => eprintln!("would be refused: {why}"),
+            None => eprintln!(
+                "would delete {id}; collected, {chunks} chunks ({}) go that no other image needs",
+                show::bytes(bytes)
+            ),
+        }
+        return match json {
+            true => say_json(&serde_json::json!({
+                "image": id, "plan": true, "chunks": chunks, "stored_bytes": bytes, "refused": refusal,
+            })),
+            false => Ok(()),
+        };
+    }
     store.delete(&id, now_unix_ms()).map_err(|error| refused(&error))?;
     eprintln!("deleted {id}; until it is collected, `groundstate image delete --undo {id}` takes it back");
-    Ok(())
+    match json {
+        true => say_json(&serde_json::json!({ "image": id, "deleted": true })),
+        false => Ok(()),
+    }
+}
+
+/// How many chunks no other image needs, and their stored bytes.
+fn only_in(store: &Store, id: &ImageId) -> Result<(usize, u64), Fault> {
+    let chunks = |id: &ImageId| -> Result<HashSet<ChunkId>, Fault> {
+        let signed = store.get_manifest(id).map_err(|error| store_fault(&error))?;
+        Ok(signed.parse().map_err(|error| store_fault(&error.into()))?.chunk_ids().collect())
+    };
+    let mut only = chunks(id)?;
+    for other in store.list().map_err(|error| store_fault(&error))?.iter().filter(|other| *other != id) {
+        let others = chunks(other)?;
+        only.retain(|chunk| !others.contains(chunk));
+    }
+    let lens = only.iter().map(|chunk| store.stored_len(chunk).map(u64::from));
+    Ok((only.len(), lens.sum::<Result<u64, _>>().map_err(|error| store_fault(&error))?))
 }
 
 /// How an image is kept.
