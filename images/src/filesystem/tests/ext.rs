@@ -191,6 +191,25 @@ fn a_bitmap_that_disagrees_is_kept_whole() {
     );
 }
 
+/// A block of a file for one that is free: all counts agree, and only the checksum knows.
+#[test]
+fn a_bitmap_with_a_wrong_checksum_is_kept_whole() {
+    let layout = ["-t", "ext4", "-b", "4096"];
+    let (Some((made, files)), Some(debugfs)) = (made(&layout, 32 * MIB, 1), program("debugfs", PACKAGE))
+    else {
+        return;
+    };
+    let name = files.iter().find(|(_, bytes)| bytes.len() > 5000).unwrap().0;
+    let used = said(Command::new(debugfs).args(["-R", &format!("bmap dir/{name} 0")]).arg(&made.path));
+    let (used, free) = (used.trim().parse::<u64>().unwrap(), dumped(&made)[9]);
+    let bitmap = u64::from(u32::from_le_bytes(made.bytes(4096, 4).try_into().unwrap())) * 4096;
+    for block in [used, free] {
+        let old = made.bytes(bitmap + block / 8, 1)[0];
+        made.patch(bitmap + block / 8, &[old ^ 1 << (block % 8)]);
+    }
+    assert!(matches!(made.free(), Err(KeepWhole::Checksum { what: "block bitmap" })), "{:?}", made.free());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 8, ..ProptestConfig::default() })]
     #[test]

@@ -185,13 +185,21 @@ fn trees_and_counts_that_disagree_are_kept_whole() {
     write("agf 1", "seqno", 0);
     write("agf 0", "flcount", 3);
     write("agf 1", "btreeblks", 1);
-    // The first free extent a block longer at its start: what is there is in use.
-    let text = db(&made, &["agf 1", "addr bnoroot", "print recs[1]"]);
-    let inner = text
-        .split_once('[')
-        .and_then(|(_, rest)| rest.rsplit_once('['))
-        .map(|(_, pair)| pair.trim_end().trim_end_matches(']'));
-    assert!(inner.is_some(), "{text}");
+    // The first free extent of a group a block to the left, where the free list is: in one tree, and in both.
+    let first = |tree: &str, to: u64| {
+        db(&made, &["agf 1", &format!("addr {tree}"), &format!("write recs[1].startblock {to}")]);
+    };
+    let text = db(&made, &["agf 1", "addr bnoroot", "print recs[1].startblock"]);
+    let start: u64 = text.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(shown(&made, "agf 1", "bnolevel"), 1);
+    first("bnoroot", start - 1);
+    let why = made.free().unwrap_err();
+    assert!(matches!(why, KeepWhole::Damaged { what: "tree of free extents by length" }), "{why:?}");
+    first("cntroot", start - 1);
+    let why = made.free().unwrap_err();
+    assert!(matches!(why, KeepWhole::UsedIsFree { what: "free list", .. }), "{why:?}");
+    first("bnoroot", start);
+    first("cntroot", start);
     made.free().unwrap();
 }
 
