@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Fact, range};
 use crate::Header;
 use crate::disk::guid_text;
-use crate::manifest::header::{AgentVersion, Measurement, Need, Partition, Policy, Scheme};
+use crate::manifest::header::{Measurement, Need, Partition};
 
 /// Add a fact unless both say the same.
 pub(super) fn differ<T: ToString>(facts: &mut Vec<Fact>, what: &str, before: T, after: T) {
@@ -27,8 +27,7 @@ pub(super) fn of_headers(before: &Header, after: &Header) -> Vec<Fact> {
     differ(&mut facts, "note", &a.note, &b.note);
     let previous = |header: &Header| header.identity.previous.map(|id| id.to_string()).unwrap_or_default();
     differ(&mut facts, "previous", previous(before), previous(after));
-    let version = |AgentVersion(major, minor, patch): AgentVersion| format!("{major}.{minor}.{patch}");
-    differ(&mut facts, "oldest agent", version(a.agent_min), version(b.agent_min));
+    differ(&mut facts, "oldest agent", a.agent_min, b.agent_min);
     let (a, b) = (&before.disk, &after.disk);
     differ(&mut facts, "disk bytes", a.size, b.size);
     differ(&mut facts, "sector bytes", a.sector_size, b.sector_size);
@@ -40,7 +39,7 @@ pub(super) fn of_headers(before: &Header, after: &Header) -> Vec<Fact> {
     differ(&mut facts, "boots with Secure Boot", a.secure_boot, b.secure_boot);
     differ(&mut facts, "loader", &a.loader, &b.loader);
     let (a, b) = (&before.table, &after.table);
-    differ(&mut facts, "partition table", scheme(a.scheme), scheme(b.scheme));
+    differ(&mut facts, "partition table", a.scheme, b.scheme);
     differ(&mut facts, "disk GUID", guid_text(&a.disk_guid), guid_text(&b.disk_guid));
     differ(&mut facts, "first usable sector", a.usable.0, b.usable.0);
     differ(&mut facts, "last usable sector", a.usable.1, b.usable.1);
@@ -95,27 +94,9 @@ pub(super) fn of_partitions(
         (range.end - range.start).to_string()
     });
     say("filesystem", &|_, p| p.filesystem.clone());
-    say("policy", &|_, p| policy(p.policy).to_owned());
+    say("policy", &|_, p| p.policy.to_string());
     say("type", &|_, p| guid_text(&p.type_guid));
     say("GUID", &|_, p| guid_text(&p.unique_guid));
     say("attributes", &|_, p| format!("{:#x}", p.attributes));
     facts
-}
-
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::None => "none",
-        Scheme::Gpt => "GPT",
-        Scheme::Mbr => "MBR",
-    }
-}
-
-fn policy(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Write => "write",
-        Policy::Preserve => "preserve",
-        Policy::Grow => "grow",
-        Policy::Regenerate => "regenerate",
-        Policy::Skip => "skip",
-    }
 }

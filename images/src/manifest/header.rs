@@ -1,5 +1,7 @@
 //! What the header of a manifest says: plain types, no bytes (those are in `codec.rs`).
 
+use std::fmt;
+
 use crate::{Digest, ImageId};
 
 /// Everything that is signed about a golden image.
@@ -52,6 +54,12 @@ pub struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AgentVersion(pub u16, pub u16, pub u16);
 
+impl fmt::Display for AgentVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
 /// The disk as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
@@ -96,6 +104,16 @@ pub enum Scheme {
     Mbr,
 }
 
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gpt => "gpt",
+            Self::Mbr => "mbr",
+        })
+    }
+}
+
 /// The partition table of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionTable {
@@ -122,6 +140,18 @@ pub enum Policy {
     Regenerate,
     /// Do not touch and do not expect anything.
     Skip,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "write",
+            Self::Preserve => "preserve",
+            Self::Grow => "grow",
+            Self::Regenerate => "regenerate",
+            Self::Skip => "skip",
+        })
+    }
 }
 
 /// One partition.

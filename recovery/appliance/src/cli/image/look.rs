@@ -6,7 +6,7 @@ use images::{
     Header, ImageId, KeyRing, Manifest, SignedManifest, Store,
     diff::{Change, Difference, Fact, FileChange, PartitionChange, diff},
     disk::guid_text,
-    manifest::header::{AgentVersion, Measurement, Need, Partition, Policy, Scheme},
+    manifest::header::{Measurement, Need, Partition},
 };
 use serde_json::{Value, json};
 
@@ -54,28 +54,6 @@ fn signers(signed: &SignedManifest) -> Vec<String> {
     signed.signatures.iter().map(|signature| hex::encode(signature.key)).collect()
 }
 
-fn version(AgentVersion(major, minor, patch): AgentVersion) -> String {
-    format!("{major}.{minor}.{patch}")
-}
-
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::None => "none",
-        Scheme::Gpt => "gpt",
-        Scheme::Mbr => "mbr",
-    }
-}
-
-fn policy(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Write => "write",
-        Policy::Preserve => "preserve",
-        Policy::Grow => "grow",
-        Policy::Regenerate => "regenerate",
-        Policy::Skip => "skip",
-    }
-}
-
 fn need(need: Need) -> &'static str {
     match need {
         Need::Always => "always",
@@ -97,7 +75,7 @@ fn header_json(signed: &SignedManifest, manifest: &Manifest, why_not: Option<&st
         let (start, bytes) = place_of(header, p);
         json!({
             "number": p.index + 1, "name": p.name, "filesystem": p.filesystem, "start": start, "bytes": bytes,
-            "policy": policy(p.policy), "type": guid_text(&p.type_guid), "guid": guid_text(&p.unique_guid),
+            "policy": p.policy.to_string(), "type": guid_text(&p.type_guid), "guid": guid_text(&p.unique_guid),
             "attributes": p.attributes,
         })
     };
@@ -113,7 +91,7 @@ fn header_json(signed: &SignedManifest, manifest: &Manifest, why_not: Option<&st
         "previous": identity.previous,
         "arch": identity.arch,
         "hardware_class": identity.hardware_class,
-        "agent_min": version(identity.agent_min),
+        "agent_min": identity.agent_min.to_string(),
         "disk": {
             "bytes": disk.size, "sector_bytes": disk.sector_size,
             "head_bytes": disk.head_len, "tail_bytes": disk.tail_len,
@@ -121,7 +99,7 @@ fn header_json(signed: &SignedManifest, manifest: &Manifest, why_not: Option<&st
         "boot": {
             "uefi": boot.uefi, "bios": boot.bios, "secure_boot": boot.secure_boot, "loader": boot.loader,
         },
-        "partition_table": scheme(header.table.scheme),
+        "partition_table": header.table.scheme.to_string(),
         "disk_guid": guid_text(&header.table.disk_guid),
         "partitions": header.table.partitions.iter().map(partition).collect::<Vec<_>>(),
         "host_regions": header.host_regions.iter().map(region).collect::<Vec<_>>(),
@@ -146,11 +124,7 @@ fn header_page(signed: &SignedManifest, manifest: &Manifest, why_not: Option<&st
         ("created", show::moment(identity.created_unix_ms)),
         ("for", {
             let class = or(&identity.hardware_class, "any");
-            format!(
-                "{}, hardware class {class}, agent {} or newer",
-                identity.arch,
-                version(identity.agent_min)
-            )
+            format!("{}, hardware class {class}, agent {} or newer", identity.arch, identity.agent_min)
         }),
         ("disk", format!("{}, sectors of {} bytes", show::bytes(disk.size), disk.sector_size)),
         ("boots by", or(&boots.join(", "), "nothing")),
@@ -171,7 +145,7 @@ fn header_page(signed: &SignedManifest, manifest: &Manifest, why_not: Option<&st
         let (start, bytes) = place_of(header, p);
         let (name, filesystem) = (or(&p.name, "-"), or(&p.filesystem, "-"));
         let number = (p.index + 1).to_string();
-        vec![number, name, filesystem, show::bytes(start), show::bytes(bytes), policy(p.policy).to_owned()]
+        vec![number, name, filesystem, show::bytes(start), show::bytes(bytes), p.policy.to_string()]
     };
     let rows: Vec<_> = header.table.partitions.iter().map(row).collect();
     if !rows.is_empty() {
