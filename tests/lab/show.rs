@@ -131,10 +131,11 @@ pub fn whose(stage: Stage) -> Whose {
     }
 }
 
-/// A job's time in milliseconds, from power-on to its end: (ours, all).
+/// A job's time in milliseconds, from power-on to its end: (ours, all). Power-on is when the BMC has confirmed it: what its
+/// orders before that took stands in the table.
 #[must_use]
 pub fn shares(job: &JobView) -> (u64, u64) {
-    job.phases.iter().filter(|phase| phase.stage >= Stage::Powering).fold((0, 0), |(ours, all), phase| {
+    job.phases.iter().filter(|phase| phase.stage > Stage::Powering).fold((0, 0), |(ours, all), phase| {
         let took = phase.to_unix_ms.unwrap_or(phase.from_unix_ms).saturating_sub(phase.from_unix_ms);
         (ours + if whose(phase.stage) == Whose::Ours { took } else { 0 }, all + took)
     })
