@@ -23,6 +23,7 @@ use crate::tool;
 pub mod demo;
 pub mod images_import;
 pub mod images_serve;
+pub mod images_sources;
 pub mod images_upkeep;
 pub mod restore;
 pub mod serve;
@@ -115,6 +116,7 @@ pub const BENCHES: &[Bench] = &[
         &[setup::CASYNC, setup::SQUASHFS, setup::NTFS],
         Runs::Outside(images_import::import),
     ),
+    bench("images-sources", &[setup::QEMU_IMG, setup::XZ], Runs::Outside(images_sources::sources)),
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
     bench("demo", &[], Runs::Outside(demo::demo)),

@@ -75,6 +75,10 @@ pub const TFTPD_HPA: Package = package("tftpd-hpa", "the TFTP server to compare 
 pub const SQUASHFS: Package = package("squashfs-tools", "makes a squashfs to import");
 /// What a bench makes its data with.
 pub const NTFS: Package = package("ntfs-3g", "makes an NTFS to import");
+/// What a bench makes its data with.
+pub const QEMU_IMG: Package = package("qemu-utils", "makes the qcow2 to import");
+/// What a bench makes its data with.
+pub const XZ: Package = package("xz-utils", "makes the .xz to import");
 /// A peer of a bench.
 pub const NGINX: Package = package("nginx-light", "the HTTP server to compare with");
 /// A peer of a bench.

@@ -1,4 +1,4 @@
-//! Read once, hash and compress on two workers, append to packs in image order. Memory is bounded by the queues.
+//! Read once and ahead, hash and compress on two workers, append to packs in image order. Memory is bounded by the queues.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -15,6 +15,8 @@ use crate::{ChunkId, Content, Digest, Extent, Ingest, StoreWriter};
 const WORKERS: usize = 2;
 const QUEUE_LEN: usize = 64;
 const READ_LEN: u64 = 1 << 20;
+/// Reads ahead.
+const READS_LEN: usize = 4;
 /// Shorter runs of known zeros are read like anything else.
 const ZEROS_MIN: u64 = 64 << 10;
 /// In which the chunker looks for zeros.
@@ -90,7 +92,10 @@ pub(super) fn run(
         // The workers hold the only ends now: when one side stops, the other notices.
         drop((done, jobs_out));
         let collector = scope.spawn(move || collect(done_out, writer.ingest()));
-        let root = read(path, disk, cuts, free, jobs, progress);
+        let (reads, reads_out) = sync_channel(READS_LEN);
+        let (used, used_out) = sync_channel(READS_LEN + 2);
+        scope.spawn(move || read(path, disk, free, &reads, &used_out));
+        let root = cut(disk.size(), cuts, reads_out, &used, jobs, progress);
         let collected = collector.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A failed store is the reason why reading stopped, so it is told first.
         let (extents, mut stats) = collected?;
@@ -99,19 +104,64 @@ pub(super) fn run(
     })
 }
 
+/// What was read of the disk, in order.
+enum Read {
+    Bytes(AlignedBuf),
+    Zeros(u64),
+    Free(u64),
+}
+
+/// Read ahead of who hashes and cuts: what a source unpacks takes time of its own.
 fn read(
     path: &Path,
     disk: &dyn ReadDisk,
-    cuts: &[u64],
     free: &[Range<u64>],
+    reads: &SyncSender<Result<Read, ImportError>>,
+    used: &Receiver<AlignedBuf>,
+) {
+    let total = disk.size();
+    let mut free = free.iter().peekable();
+    let mut offset = 0;
+    while offset < total {
+        let next = if let Some(range) = free.next_if(|range| range.start == offset) {
+            offset = range.end;
+            Ok(Read::Free(range.end - range.start))
+        } else {
+            let end = free.peek().map_or(total, |range| range.start);
+            let known = disk.zeros_at(offset).min(end - offset);
+            let zeros_end = (offset + known) / BLOCK * BLOCK;
+            if offset.is_multiple_of(BLOCK) && zeros_end >= offset + ZEROS_MIN {
+                let len = zeros_end - offset;
+                offset = zeros_end;
+                Ok(Read::Zeros(len))
+            } else {
+                // To the next multiple, so that the chunker gets whole blocks.
+                let len = (end - offset).min(READ_LEN - offset % READ_LEN) as usize;
+                let buf = used.try_recv().ok().filter(|buf| buf.len() == len);
+                let mut buf = buf.unwrap_or_else(|| AlignedBuf::new(len));
+                let read = disk.read_at(offset, &mut buf);
+                let read = read.map_err(|source| ImportError::Read { path: path.to_owned(), offset, source });
+                offset += len as u64;
+                read.map(|()| Read::Bytes(buf))
+            }
+        };
+        let failed = next.is_err();
+        if reads.send(next).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn cut(
+    total: u64,
+    cuts: &[u64],
+    reads: Receiver<Result<Read, ImportError>>,
+    used: &SyncSender<AlignedBuf>,
     jobs: SyncSender<(u64, Job)>,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Digest, ImportError> {
-    let total = disk.size();
     let mut chunker = Chunker::new(cuts);
     let mut root = blake3::Hasher::new();
-    let mut free = free.iter().peekable();
-    let mut buf = AlignedBuf::new(READ_LEN as usize);
     let zeros = [0; 64 << 10];
     let hash_zeros = |root: &mut blake3::Hasher, mut len: u64| {
         while len > 0 {
@@ -120,32 +170,28 @@ fn read(
             len -= part;
         }
     };
-    let (mut offset, mut number) = (0, 0);
-    while offset < total {
-        if let Some(range) = free.next_if(|range| range.start == offset) {
-            let len = range.end - range.start;
-            hash_zeros(&mut root, len);
-            chunker.skip(len);
-            offset = range.end;
-        } else {
-            let end = free.peek().map_or(total, |range| range.start);
-            let known = disk.zeros_at(offset).min(end - offset);
-            let zeros_end = (offset + known) / BLOCK * BLOCK;
-            if offset.is_multiple_of(BLOCK) && zeros_end >= offset + ZEROS_MIN {
-                hash_zeros(&mut root, zeros_end - offset);
-                chunker.push_zeros(zeros_end - offset);
-                offset = zeros_end;
-            } else {
-                // To the next multiple, so that the chunker gets whole blocks.
-                let len = (end - offset).min(READ_LEN - offset % READ_LEN);
-                let bytes = &mut buf[..len as usize];
-                let read = disk.read_at(offset, bytes);
-                read.map_err(|source| ImportError::Read { path: path.to_owned(), offset, source })?;
-                root.update(bytes);
-                chunker.push(bytes);
-                offset += len;
+    let (mut done, mut number) = (0, 0);
+    for read in reads {
+        done += match read? {
+            Read::Free(len) => {
+                hash_zeros(&mut root, len);
+                chunker.skip(len);
+                len
             }
-        }
+            Read::Zeros(len) => {
+                hash_zeros(&mut root, len);
+                chunker.push_zeros(len);
+                len
+            }
+            Read::Bytes(bytes) => {
+                root.update(&bytes);
+                chunker.push(&bytes);
+                let len = bytes.len() as u64;
+                // A reader that has ended wants no more.
+                let _ = used.try_send(bytes);
+                len
+            }
+        };
         while let Some(piece) = chunker.next_piece() {
             let job = match piece {
                 Piece::Data(data) => Job::Chunk(data),
@@ -158,7 +204,7 @@ fn read(
             }
             number += 1;
         }
-        progress(ImportProgress { done: offset, total });
+        progress(ImportProgress { done, total });
     }
     Ok(Digest(*root.finalize().as_bytes()))
 }

@@ -119,9 +119,10 @@ fn decode(packed: Taking<'_>, packing: Packing, pieces: &SyncSender<Piece>, empt
     let outcome = decoder(packed, packing).and_then(|mut plain| {
         loop {
             let mut piece = empty.try_recv().unwrap_or_default();
-            piece.clear();
-            let ended = plain.by_ref().take(PIECE_LEN as u64).read_to_end(&mut piece)? < PIECE_LEN;
-            if pieces.send(Ok(piece)).is_err() || ended {
+            piece.resize(PIECE_LEN, 0);
+            let len = fill(&mut plain, &mut piece)?;
+            piece.truncate(len);
+            if pieces.send(Ok(piece)).is_err() || len < PIECE_LEN {
                 return Ok(());
             }
         }
@@ -130,6 +131,20 @@ fn decode(packed: Taking<'_>, packing: Packing, pieces: &SyncSender<Piece>, empt
         // Nobody is there to hear it when the other side has failed.
         let _ = pieces.send(Err(error));
     }
+}
+
+/// Read until `piece` is full or nothing follows. `read_to_end` would ask for a few kilobytes at a time.
+fn fill(plain: &mut dyn Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < piece.len() {
+        match plain.read(&mut piece[len..]) {
+            Ok(0) => break,
+            Ok(more) => len += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
 }
 
 /// A decoder of all streams in the file, one behind the other.

@@ -230,12 +230,26 @@ fn is_sound(bytes: &[u8]) -> bool {
     le32(bytes, 4) == !crc
 }
 
-/// One more run of bytes in a CRC-32C (RFC 3720, appendix B.4), bit by bit: it is for a few tables.
-fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+/// What each byte does to a CRC-32C (RFC 3720, appendix B.4).
+const CRC32C: [u32; 256] = {
     const REVERSED: u32 = 0x82f6_3b78;
-    bytes.iter().fold(crc, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (REVERSED & 0_u32.wrapping_sub(crc & 1)))
-    })
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = crc >> 1 ^ (REVERSED & 0_u32.wrapping_sub(crc & 1));
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
+
+/// One more run of bytes in a CRC-32C.
+fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(crc, |crc, byte| CRC32C[usize::from(crc as u8 ^ byte)] ^ crc >> 8)
 }
 
 fn guid_of(entry: &[u8]) -> Guid {
