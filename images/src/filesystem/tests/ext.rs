@@ -213,7 +213,7 @@ fn a_bitmap_with_a_wrong_checksum_is_kept_whole() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 8, ..ProptestConfig::default() })]
     #[test]
-    fn random_filesystems_keep_their_files(layout in 0..LAYOUTS.len(), seed in 0u64..1 << 40, size in 24u64..200) {
+    fn random_filesystems_keep_their_files(layout in 0..LAYOUTS.len(), seed in 0u64..1 << 40, size in 64u64..200) {
         if let Some((made, files)) = made(LAYOUTS[layout], size * MIB, seed) {
             let disk = made.disk();
             let map = ext::free(&Part::new(&disk, 0..disk.size()).unwrap()).unwrap();

@@ -177,7 +177,7 @@ fn a_file_in_free_clusters_keeps_all() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 8, ..ProptestConfig::default() })]
     #[test]
-    fn random_filesystems_keep_their_files(layout in 0..LAYOUTS.len(), seed in 0u64..1 << 40, size in 24u64..120) {
+    fn random_filesystems_keep_their_files(layout in 0..LAYOUTS.len(), seed in 0u64..1 << 40, size in 48u64..120) {
         if let Some((made, files)) = made(LAYOUTS[layout], size * MIB, seed) {
             prop_assert_eq!(free_clusters(&made).unwrap().len() as u64, counted(&made));
             made.spoil_free();
