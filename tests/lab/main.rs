@@ -9,6 +9,7 @@ use tests::cache::Cache;
 use tests::demo::{self, Demo};
 use tests::golden::{self, CheckIn};
 use tests::measure::{self, Measure};
+use tests::programs::Programs;
 use tests::verify::{self, Verify};
 use tests::{bmc, setup};
 
@@ -28,6 +29,8 @@ enum Do {
     Measure(Measure),
     /// Run every test, the way CI does
     Verify(Verify),
+    /// Build the programs that ship, and print where they are
+    Programs,
     /// Build the golden test image, or find it in the cache, and print its path
     Golden {
         /// Put this agent in as the check-in service
@@ -68,6 +71,12 @@ fn obey(command: Do) -> Result<ExitCode> {
         }
         Do::Measure(options) => return measure::run(&options),
         Do::Verify(options) => return verify::run(&options),
+        Do::Programs => {
+            let Programs { appliance, agent, bootkit, .. } = Programs::build()?;
+            for program in [appliance, agent, bootkit] {
+                println!("{}", program.display());
+            }
+        }
         Do::Golden { agent, release, yes } => {
             setup::ensure(&[setup::PLANT], yes)?;
             let check_in = agent.map_or(CheckIn::Marker, CheckIn::Agent);

@@ -35,17 +35,22 @@ mod testing;
 mod tickets;
 mod tls;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    panic,
+    path::Path,
+    process::{self, ExitCode},
+};
 
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Command, Fault},
+    cli::{Cli, Code, Command, Fault},
     config::Config,
     keys::Keys,
 };
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Init { config } => init(config.as_deref(), cli.data_dir()),
@@ -61,13 +66,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault> {
-    match config {
-        Some(path) => {
-            Config::load(path).map_err(|error| Fault::usage("the configuration cannot be used", &error))
+/// Whoever reads our output may stop, as `head` does: that ends the command, and is no fault of it.
+fn end_with_the_reader() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let broken = info
+            .payload_as_str()
+            .is_some_and(|why| why.starts_with("failed printing to stdout") && why.contains("Broken pipe"));
+        if broken {
+            // What a shell reports of a program that SIGPIPE has ended.
+            process::exit(128 + 13);
         }
-        None => Ok(Config { data_dir: data_dir.to_owned(), ..Config::default() }),
+        usual(info);
+    }));
+}
+
+/// The configuration, in the data directory that the file, the command line or the environment names.
+fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault> {
+    let Some(path) = config else {
+        return Ok(Config { data_dir: data_dir.to_owned(), ..Config::default() });
+    };
+    let config =
+        Config::load(path).map_err(|error| Fault::usage("the configuration cannot be used", &error))?;
+    let whole = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let (usual, own, named) = (Config::default().data_dir, whole(&config.data_dir), whole(data_dir));
+    if named == usual || named == own {
+        return Ok(config);
     }
+    if own == usual {
+        return Ok(Config { data_dir: named, ..config });
+    }
+    let (own, named, file) = (own.display(), named.display(), path.display());
+    let why = format!("{own} by {file}, {named} by --data-dir or GROUNDSTATE_DATA_DIR");
+    Err(Fault::new(Code::Usage, "two data directories are named", why, "name one of them only"))
 }
 
 /// Run the appliance until it is told to stop.

@@ -9,6 +9,8 @@ mod full;
 mod look;
 #[path = "store/people.rs"]
 mod people;
+#[path = "store/start.rs"]
+mod start;
 #[path = "store/token.rs"]
 mod token;
 

@@ -26,14 +26,13 @@ use recovery_protocol::{
 
 pub use self::{
     args::{Cli, Command},
-    fault::Fault,
+    fault::{Code, Fault},
 };
 use self::{
     args::{
         Decide, EndpointVerb, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, Recover, RootVerb, TrustVerb, Wait,
     },
     client::{Client, Reach},
-    fault::Code,
     follow::Look,
 };
 
