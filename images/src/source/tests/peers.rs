@@ -242,3 +242,48 @@ fn a_disk_that_a_virtual_machine_writes_to_is_refused() {
     // `qemu-io` has closed it, so that it is not dirty.
     open(&path).unwrap();
 }
+
+/// A file as a block device, until dropped.
+struct Loop(PathBuf);
+
+impl Loop {
+    /// `None`, said loudly, where this user or kernel makes none.
+    fn new(file: &Path) -> Option<Self> {
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        match output {
+            Ok(output) if output.status.success() => {
+                Some(Self(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())))
+            }
+            _ => {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "\nNOT LOOKED AT: block devices; only root makes one of a file"
+                );
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_block_device_is_held_while_it_is_read_and_what_is_written_to_it_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = lively_disk(12 * MIB);
+    let Some(device) = Loop::new(&write(dir.path(), "disk", &disk)) else { return };
+    let source = open(&device.0).unwrap();
+    assert_reads_as(source.disk(), &disk, "block device");
+    assert!(matches!(open(&device.0), Err(SourceError::Held { .. })));
+    assert_eq!(source.changed().unwrap(), None);
+    let mut other = fs::File::options().write(true).open(&device.0).unwrap();
+    other.write_all(&[7; 4096]).unwrap();
+    other.sync_all().unwrap();
+    assert_eq!(source.changed().unwrap(), Some(&*device.0));
+    drop(source);
+    open(&device.0).unwrap();
+}
