@@ -216,6 +216,37 @@ fn what_is_said_to_be_fetched_is_what_a_restore_fetches() {
 }
 
 #[test]
+fn ranges_are_the_same_exactly_when_their_bytes_are() {
+    let plant = Plant::new();
+    // One chunk's worth of noise at several distances, zeros in between, and a byte that differs.
+    let part = noise(1, 300_000);
+    let mut before = [vec![0; 100_000], part.clone(), vec![0; 8192], part.clone()].concat();
+    let mut after = [part.clone(), vec![0; 70_001], part.clone(), noise(2, 9000), part].concat();
+    after[250_000] ^= 1;
+    before.resize(3 * MIB as usize, 0);
+    after.resize(3 * MIB as usize, 0);
+    let [a, b] = [&before, &after].map(|disk| plant.import_with(disk, &request()).manifest);
+    let disks = (StoredDisk::new(&plant.store, &a), StoredDisk::new(&plant.store, &b));
+    let pair = Pair::new(&disks.0, &disks.1);
+    let check = |a: usize, b: usize, len: usize| {
+        let same = pair.same(a as u64, b as u64, len as u64).unwrap();
+        assert_eq!(same, before[a..a + len] == after[b..b + len], "{len} bytes at {a} and {b}");
+    };
+    for (from, to) in
+        [(100_000, 0), (100_000, 370_001), (408_192, 679_001), (0, 300_000), (720_000, 1_000_000)]
+    {
+        for (shift, len) in
+            [(0, 1), (0, 70_000), (40_000, 60_000), (0, 299_000), (249_000, 2000), (1, 250_001)]
+        {
+            check(from + shift, to + shift, len);
+            check(from + shift, to + shift + 1, len);
+        }
+    }
+    assert!(!pair.same(3 * MIB - 1, 0, 2).unwrap() && !pair.same(u64::MAX, 0, 1).unwrap());
+    assert!(pair.same(3 * MIB, 3 * MIB, 0).unwrap());
+}
+
+#[test]
 fn partitions_are_found_again_and_what_is_gone_or_cannot_be_read_is_named() {
     let plant = Plant::new();
     let disk = |parts: &[crate::testing::Part], seed: u64| {
