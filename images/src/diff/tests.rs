@@ -62,12 +62,12 @@ fn disk(dir: &Path, release: u64, loader: &[u8]) -> Option<Vec<u8>> {
         .arg(&root)
         .arg(&image)
         .arg("80M")
-        .status();
+        .output();
     let Ok(made) = made else {
         not_looked_at("mke2fs", "e2fsprogs");
         return None;
     };
-    assert!(made.success());
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let last = ROOT_LBA + 80 * 2048 - 1;
     let mut disk = gpt_disk(SIZE, 512, &[(ESP_TYPE, 2048, ROOT_LBA - 1), (LINUX_TYPE, ROOT_LBA, last)]);
     let mut esp = io::Cursor::new(vec![0; 8 * MIB as usize]);
