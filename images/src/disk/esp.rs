@@ -1,9 +1,12 @@
 //! Files on an EFI system partition, read and written without mounting it.
+//!
+//! Reading is ours (`files`), since it reads disks that are not; writing is that of the `fatfs` crate, on an image that was proven.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 
-use super::{PartitionIo, ReadDisk, RestoreTarget};
+use super::{AlignedBuf, PartitionIo, ReadDisk, RestoreTarget};
+use crate::files::{FAT32_CLUSTERS_MIN, Fat, FilesError};
 
 /// No file that we read from an EFI system partition is longer than this.
 pub const FILE_LEN_MAX: u64 = 512 << 20;
@@ -16,6 +19,14 @@ pub enum EspError {
         "the EFI system partition has no FAT filesystem that can be read; make it anew when building the image"
     )]
     NotFat(#[source] io::Error),
+    /// FAT32 by its form, with fewer clusters than a FAT32 has: readers disagree about what that is.
+    #[error(
+        "the EFI system partition has a FAT32 of {clusters} clusters, and one with fewer than {FAT32_CLUSTERS_MIN} is read as FAT16 by some; format it with mkfs.fat -F 16, or make it larger"
+    )]
+    SmallFat32 {
+        /// How many it has.
+        clusters: u64,
+    },
     /// No such file.
     #[error("{path} is not on the EFI system partition")]
     NotFound {
@@ -49,38 +60,56 @@ pub enum EspError {
 
 /// An EFI system partition to read from.
 pub struct Esp<'a> {
-    fat: fatfs::FileSystem<PartitionIo<'a>>,
+    fat: Fat<'a>,
 }
 
 impl<'a> Esp<'a> {
-    /// Open the FAT filesystem in these bytes of the disk.
+    /// Open the FAT filesystem in these bytes of the disk. It is one that [`put_file`] can write to as well.
     pub fn open(disk: &'a dyn ReadDisk, range: Range<u64>) -> Result<Self, EspError> {
-        Self::on(PartitionIo::read_only(disk, range))
-    }
-
-    fn on(io: PartitionIo<'a>) -> Result<Self, EspError> {
-        Ok(Self { fat: fatfs::FileSystem::new(io, options()).map_err(EspError::NotFat)? })
+        let not_fat = || EspError::NotFat(io::Error::other("its first sector is not that of FAT"));
+        let fat = Fat::open(disk, range.clone()).map_err(|error| EspError::NotFat(plain(error)))?;
+        let fat = fat.ok_or_else(not_fat)?;
+        if let Some(clusters) = fat.too_small_for_fat32() {
+            return Err(EspError::SmallFat32 { clusters });
+        }
+        // Who writes is another than who reads; what it refuses is said before there is a need to write.
+        fatfs::FileSystem::new(PartitionIo::read_only(disk, range), options()).map_err(EspError::NotFat)?;
+        Ok(Self { fat })
     }
 
     /// The bytes of a file; `path` uses `/` or `\`, upper and lower case are the same.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, EspError> {
-        let plain = normal(path);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => EspError::NotFound { path: path.into() },
-            _ => EspError::File { action: "read", path: path.into(), source },
-        };
-        let file = self.fat.root_dir().open_file(&plain).map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-        match bytes.len() as u64 > FILE_LEN_MAX {
+        let failed = |error| EspError::File { action: "read", path: path.into(), source: plain(error) };
+        let file = self.fat.find(&normal(path)).map_err(failed)?;
+        let file = file.ok_or_else(|| EspError::NotFound { path: path.into() })?;
+        match file.len > FILE_LEN_MAX {
             true => Err(EspError::TooLong { path: path.into() }),
-            false => Ok(bytes),
+            false => self.fat.read(&file).map_err(failed),
         }
     }
 
     /// Whether there is such a file.
     pub fn has(&self, path: &str) -> bool {
-        self.fat.root_dir().open_file(&normal(path)).is_ok()
+        self.fat.find(&normal(path)).is_ok_and(|file| file.is_some())
+    }
+}
+
+/// A disk whose every read is one from the medium.
+struct PastCache<'a>(&'a dyn RestoreTarget);
+
+impl ReadDisk for PastCache<'_> {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        // A FAT's clusters may be smaller than the disk's sectors.
+        let sector = u64::from(self.0.sector_size());
+        let (end, start) = ((offset + buf.len() as u64).next_multiple_of(sector), offset / sector * sector);
+        let mut whole = AlignedBuf::new((end - start) as usize);
+        self.0.reread_at(start, &mut whole)?;
+        buf.copy_from_slice(&whole[(offset - start) as usize..][..buf.len()]);
+        Ok(())
     }
 }
 
@@ -99,25 +128,17 @@ pub fn put_file(
     fat.unmount().map_err(failed)?;
     // The library leaves flushing to us.
     io.flush().and_then(|()| disk.flush()).map_err(failed)?;
-    match Esp::on(PartitionIo::past_cache(disk, range))?.read(path)? == bytes {
+    match Esp::open(&PastCache(disk), range)?.read(path)? == bytes {
         true => Ok(()),
         false => Err(EspError::ReadBack { path: path.into() }),
     }
 }
 
-/// Fewest clusters of FAT32: the number of clusters, not a label, tells the kinds of FAT apart (Microsoft, "FAT: General
-/// Overview of On-Disk Format" 1.03, page 14). mkfs.fat makes smaller ones when told to, and firmware reads them.
-const FAT32_CLUSTERS_MIN: u32 = 65_525;
-
-/// How many clusters a FAT32 has by its first sector, if they are too few for one.
-pub fn small_fat32(first: &[u8; 512]) -> Option<u32> {
-    let u16_at = |at: usize| u32::from(u16::from_le_bytes([first[at], first[at + 1]]));
-    let u32_at = |at: usize| u32::from_le_bytes([first[at], first[at + 1], first[at + 2], first[at + 3]]);
-    let is_fat32 = first[510..] == [0x55, 0xaa] && u16_at(22) == 0 && u16_at(17) == 0;
-    let (in_cluster, reserved, tables) = (u32::from(first[13]), u16_at(14), u32::from(first[16]));
-    let data = u32_at(32).checked_sub(reserved.checked_add(tables.checked_mul(u32_at(36))?)?)?;
-    let clusters = data.checked_div(in_cluster)?;
-    (is_fat32 && clusters < FAT32_CLUSTERS_MIN).then_some(clusters)
+fn plain(error: FilesError) -> io::Error {
+    match error {
+        FilesError::Disk(source) => source,
+        other => io::Error::other(other),
+    }
 }
 
 fn options() -> fatfs::FsOptions {

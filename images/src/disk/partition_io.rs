@@ -21,7 +21,6 @@ pub struct PartitionIo<'a> {
     range: Range<u64>,
     position: u64,
     blocks: BTreeMap<u64, (Box<AlignedBuf>, bool)>,
-    past_cache: bool,
     budget: u64,
 }
 
@@ -34,12 +33,7 @@ impl<'a> PartitionIo<'a> {
     /// The same, on a disk that cannot be written.
     pub fn read_only(disk: &'a dyn ReadDisk, range: Range<u64>) -> Self {
         let budget = (range.end - range.start) * 16 + (64 << 20);
-        Self { disk, target: None, range, position: 0, blocks: BTreeMap::new(), past_cache: false, budget }
-    }
-
-    /// The same, reading past every cache ([`RestoreTarget::reread_at`]).
-    pub fn past_cache(target: &'a dyn RestoreTarget, range: Range<u64>) -> Self {
-        Self { past_cache: true, ..Self::new(target, range) }
+        Self { disk, target: None, range, position: 0, blocks: BTreeMap::new(), budget }
     }
 
     fn len(&self) -> u64 {
@@ -54,11 +48,7 @@ impl<'a> PartitionIo<'a> {
         if !self.blocks.contains_key(&number) {
             let start = number * BLOCK;
             let mut block = AlignedBuf::new((self.len() - start).min(BLOCK) as usize);
-            let at = self.range.start + start;
-            match self.target.filter(|_| self.past_cache) {
-                Some(target) => target.reread_at(at, &mut block)?,
-                None => self.disk.read_at(at, &mut block)?,
-            }
+            self.disk.read_at(self.range.start + start, &mut block)?;
             self.blocks.insert(number, (Box::new(block), false));
         }
         self.blocks.get_mut(&number).ok_or_else(|| io::ErrorKind::NotFound.into())

@@ -26,7 +26,7 @@ const LABEL: u8 = 0x08;
 const DIRECTORY: u8 = 0x10;
 
 /// A FAT filesystem.
-pub(super) struct Fat<'d> {
+pub(crate) struct Fat<'d> {
     disk: &'d dyn ReadDisk,
     start: u64,
     len: u64,
@@ -42,9 +42,15 @@ pub(super) struct Fat<'d> {
     budget: Cell<u64>,
 }
 
+/// Fewest clusters of FAT32: the number of clusters, not a label, tells the kinds of FAT apart (page 14). mkfs.fat makes
+/// smaller ones when told to, and firmware reads them.
+pub(crate) const FAT32_CLUSTERS_MIN: u64 = 65_525;
+
 /// An entry of a directory.
 struct Found {
     name: Vec<u8>,
+    /// The name of eight characters and three, which firmware finds it by, too.
+    short: Vec<u8>,
     is_dir: bool,
     first: u32,
     len: u64,
@@ -119,7 +125,7 @@ impl<'d> Fat<'d> {
                 }
                 Ok(names) => names,
             };
-            for Found { name, is_dir, first, len } in names {
+            for Found { name, is_dir, first, len, .. } in names {
                 let path = path.join(OsStr::from_bytes(&name));
                 let kind = if is_dir { Kind::Directory } else { Kind::File };
                 let first = if self.bits == 32 { first } else { first & 0xffff };
@@ -137,6 +143,34 @@ impl<'d> Fat<'d> {
             }
         }
         Ok(())
+    }
+
+    /// How many clusters it has, if it has the form of FAT32 and too few clusters for one.
+    pub fn too_small_for_fat32(&self) -> Option<u64> {
+        (self.bits == 32 && self.clusters < FAT32_CLUSTERS_MIN).then_some(self.clusters)
+    }
+
+    /// The file of that path, if there is one; upper and lower case are the same, as for firmware.
+    pub fn find(&self, path: &str) -> Result<Option<Entry>, FilesError> {
+        let (mut first, mut parts) = (None, path.split('/').peekable());
+        while let Some(part) = parts.next() {
+            let names = names(&self.directory(first)?)?;
+            let is_it = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase() == part.to_lowercase();
+            let Some(found) = names.into_iter().find(|found| is_it(&found.name) || is_it(&found.short))
+            else {
+                return Ok(None);
+            };
+            let cluster = if self.bits == 32 { found.first } else { found.first & 0xffff };
+            match (parts.peek().is_some(), found.is_dir) {
+                (true, true) => first = Some(cluster),
+                (false, false) => {
+                    let (path, kind) = (PathBuf::from(path), Kind::File);
+                    return Ok(Some(Entry { path, kind, len: found.len, owner: None, inode: cluster }));
+                }
+                (true, false) | (false, true) => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     pub fn read(&self, entry: &Entry) -> Result<Vec<u8>, FilesError> {
@@ -240,7 +274,8 @@ fn names(bytes: &[u8]) -> Result<Vec<Found>, FilesError> {
             (_, LONG_NAME) => long.add(entry),
             (_, attributes) if attributes & LABEL != 0 => long = LongName::default(),
             (_, attributes) => {
-                let name = std::mem::take(&mut long).of(entry).unwrap_or_else(|| short_name(entry));
+                let short = short_name(entry);
+                let name = std::mem::take(&mut long).of(entry).unwrap_or_else(|| short.clone());
                 if name == b"." || name == b".." {
                     continue;
                 }
@@ -249,7 +284,8 @@ fn names(bytes: &[u8]) -> Result<Vec<Found>, FilesError> {
                 }
                 let first = (le16(entry, 20)? << 16 | le16(entry, 26)?) as u32;
                 let is_dir = attributes & DIRECTORY != 0;
-                names.push(Found { name, is_dir, first, len: if is_dir { 0 } else { le32(entry, 28)? } });
+                let len = if is_dir { 0 } else { le32(entry, 28)? };
+                names.push(Found { name, short, is_dir, first, len });
             }
         }
     }

@@ -12,6 +12,8 @@
 mod ext;
 mod fat;
 
+pub(crate) use fat::{FAT32_CLUSTERS_MIN, Fat};
+
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -163,7 +165,7 @@ pub struct Files<'d>(Inner<'d>);
 
 enum Inner<'d> {
     Ext(ext::Ext<'d>),
-    Fat(fat::Fat<'d>),
+    Fat(Fat<'d>),
 }
 
 impl<'d> Files<'d> {
@@ -175,7 +177,7 @@ impl<'d> Files<'d> {
         if let Some(ext) = ext::Ext::open(disk, range.clone())? {
             return Ok(Some(Self(Inner::Ext(ext))));
         }
-        Ok(fat::Fat::open(disk, range)?.map(|fat| Self(Inner::Fat(fat))))
+        Ok(Fat::open(disk, range)?.map(|fat| Self(Inner::Fat(fat))))
     }
 
     /// List all files. `enter` says of each directory whether to look into it.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use super::*;
+use crate::disk::esp::{Esp, EspError};
 use crate::restore::mem::MemDisk;
 use crate::testing::{MIB, noise, not_looked_at};
 
@@ -261,7 +262,33 @@ fn a_fat_with_flipped_bytes_ends_in_an_answer_after_bounded_reading() {
                 let _ = files.read(entry, MIB);
             }
         }
+        if let Ok(esp) = Esp::open(&target, START..target.size()) {
+            let _ = esp.read("EFI/BOOT/BOOTX64.EFI");
+        }
     });
+}
+
+#[test]
+fn a_file_on_an_esp_is_found_as_firmware_finds_it() {
+    let mut image = std::io::Cursor::new(vec![0; 2 * MIB as usize]);
+    fatfs::format_volume(&mut image, fatfs::FormatVolumeOptions::new()).unwrap();
+    let target = MemDisk::new([vec![0xaa; START as usize], image.into_inner()].concat(), 512);
+    for (path, byte) in
+        [("EFI/BOOT/BOOTX64.EFI", b'1'), ("EFI/a long Näme.conf", b'2'), ("EFI/a long name.txt", b'3')]
+    {
+        crate::disk::esp::put_file(&target, START..target.size(), path, &[byte]).unwrap();
+    }
+    let esp = Esp::open(&target, START..target.size()).unwrap();
+    for (path, byte) in
+        [(r"\efi\boot\bootx64.efi", b'1'), ("/EFI/A LONG NÄME.CONF", b'2'), ("EFI/ALONGN~1.TXT", b'3')]
+    {
+        assert_eq!(esp.read(path).unwrap(), [byte], "{path}");
+    }
+    for none in
+        ["", "EFI", "EFI/BOOT", "EFI/BOOT/BOOTX64.EFI/more", "EFI/BOOT/BOOTX64", "EFI//BOOT/BOOTX64.EFI"]
+    {
+        assert!(matches!(esp.read(none), Err(EspError::NotFound { .. })) && !esp.has(none), "{none}");
+    }
 }
 
 #[test]

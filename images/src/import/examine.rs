@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{ImportError, ImportRequest, KeptWhole, Warning, check_size};
 use crate::boot::predict;
-use crate::disk::esp::{self, Esp};
+use crate::disk::esp::{Esp, EspError};
 use crate::disk::{ESP_TYPE, Gpt, ReadDisk, gpt, mbr};
 use crate::filesystem::{self, KeepWhole};
 use crate::manifest::header::{Boot, Disk, Measurement, Partition, PartitionTable, Policy, Scheme};
@@ -187,12 +187,15 @@ fn boot(
         warnings.push(Warning::NoEsp);
         return (boot, Vec::new());
     };
-    let range = bytes_of(esp, facts.sector_size);
-    let Ok(esp) = Esp::open(disk, range.clone()) else {
-        let mut first = [0; 512];
-        let small = disk.read_at(range.start, &mut first).ok().and_then(|()| esp::small_fat32(&first));
-        warnings.push(small.map_or(Warning::EspUnreadable, |clusters| Warning::EspFat32Small { clusters }));
-        return (boot, Vec::new());
+    let esp = match Esp::open(disk, bytes_of(esp, facts.sector_size)) {
+        Ok(esp) => esp,
+        Err(error) => {
+            warnings.push(match error {
+                EspError::SmallFat32 { clusters } => Warning::EspFat32Small { clusters },
+                _ => Warning::EspUnreadable,
+            });
+            return (boot, Vec::new());
+        }
     };
     let prediction = predict(&esp);
     boot.uefi = !prediction.loader.is_empty();

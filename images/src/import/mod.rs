@@ -91,7 +91,7 @@ pub enum Warning {
     )]
     EspFat32Small {
         /// How many it has.
-        clusters: u32,
+        clusters: u64,
     },
     /// No agent will check in after a restore.
     #[error(
