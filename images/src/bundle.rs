@@ -111,6 +111,16 @@ pub struct Exported {
     pub resumed_bytes: u64,
 }
 
+/// What [`export`] would write into a new file.
+pub fn plan(store: &Store, contents: &Contents, known: &HashSet<ChunkId>) -> Result<Exported, BundleError> {
+    let ids = contents.chunks(known).map_err(BundleError::Manifest)?;
+    let mut bytes = contents.encode(ids.len()).len() as u64;
+    for id in &ids {
+        bytes += frames::PREFIX_LEN as u64 + u64::from(store.stored_len(id)?);
+    }
+    Ok(Exported { frames: ids.len(), bytes, resumed_bytes: 0 })
+}
+
 /// Write a bundle to `file`, going on with what an earlier export left there. `known`: chunks that the other side has.
 /// `progress` gets (frames done, frames in all, bytes added), and may wait.
 pub fn export(

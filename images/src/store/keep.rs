@@ -36,6 +36,15 @@ pub struct LegalHold {
     pub since_unix_ms: u64,
 }
 
+/// What is to change of what keeps an image; `None` leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeepChange {
+    /// Keep it at least until then, milliseconds since 1970 UTC; never earlier than said before.
+    pub until_unix_ms: Option<u64>,
+    /// Put it under a legal hold, or lift the one that stands.
+    pub legal_hold: Option<Option<LegalHold>>,
+}
+
 impl Store {
     /// What keeps an image.
     pub fn keep_of(&self, image: &ImageId) -> Result<Keep, StoreError> {
@@ -48,37 +57,27 @@ impl Store {
         }
     }
 
-    /// Keep an image at least until a time; never earlier than said before.
-    pub fn retain(&self, image: &ImageId, until_unix_ms: u64) -> Result<(), StoreError> {
-        self.change_keep(image, |keep| {
+    /// Change what keeps an image, if all of the change may be; what keeps it then. With `plan` nothing is written.
+    pub fn keep(&self, image: &ImageId, change: &KeepChange, plan: bool) -> Result<Keep, StoreError> {
+        let _lock = self.lock_manifests()?;
+        self.get_manifest(image)?;
+        let mut keep = self.keep_of(image)?;
+        if let Some(until_unix_ms) = change.until_unix_ms {
             if until_unix_ms < keep.until_unix_ms {
                 let until_unix_ms = keep.until_unix_ms;
                 return Err(StoreError::RetentionShortened { image: *image, until_unix_ms });
             }
             keep.until_unix_ms = until_unix_ms;
-            Ok(())
-        })
-    }
-
-    /// Put an image under a legal hold, or lift it with `None`.
-    pub fn hold(&self, image: &ImageId, hold: Option<LegalHold>) -> Result<(), StoreError> {
-        self.change_keep(image, |keep| {
-            keep.legal_hold = hold;
-            Ok(())
-        })
-    }
-
-    fn change_keep(
-        &self,
-        image: &ImageId,
-        change: impl FnOnce(&mut Keep) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let _lock = self.lock_manifests()?;
-        self.get_manifest(image)?;
-        let mut keep = self.keep_of(image)?;
-        change(&mut keep)?;
-        let text = serde_json::to_vec_pretty(&keep).unwrap_or_default();
-        write_atomically(&self.root.join("temp"), &self.root.join("keep"), &format!("{image}.json"), &text)
+        }
+        if let Some(hold) = &change.legal_hold {
+            keep.legal_hold.clone_from(hold);
+        }
+        if !plan {
+            let text = serde_json::to_vec_pretty(&keep).unwrap_or_default();
+            let (temp, dir) = (self.root.join("temp"), self.root.join("keep"));
+            write_atomically(&temp, &dir, &format!("{image}.json"), &text)?;
+        }
+        Ok(keep)
     }
 
     /// Whether nothing stands against deleting an image; else what.

@@ -34,7 +34,7 @@ pub use channel::History;
 pub use collect::{CollectPlan, CollectRules, Collected};
 pub use disk::StoredDisk;
 pub use error::StoreError;
-pub use keep::{Keep, LegalHold};
+pub use keep::{Keep, KeepChange, LegalHold};
 pub use scrub::{DamagedPack, Replica, Scrubbed};
 pub use writer::{Ingest, StoreWriter};
 

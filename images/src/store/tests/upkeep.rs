@@ -120,17 +120,21 @@ fn a_deleted_image_can_be_taken_back_until_it_is_collected() {
 fn retention_and_legal_hold_stop_a_deletion() {
     let (_dir, store) = plant();
     let id = put_image(&store, "a", &chunks(1, 2)).id();
-    store.retain(&id, 1000).unwrap();
+    let until = |until| KeepChange { until_unix_ms: Some(until), ..KeepChange::default() };
+    let holds = |hold| KeepChange { legal_hold: Some(hold), ..KeepChange::default() };
+    assert_eq!(store.keep(&id, &until(9000), true).unwrap().until_unix_ms, 9000);
+    store.keep(&id, &until(1000), false).unwrap();
+    let hold = LegalHold { by: "counsel".into(), why: "case 7".into(), since_unix_ms: 5 };
+    // Both or none.
     assert!(matches!(
-        store.retain(&id, 999),
+        store.keep(&id, &KeepChange { legal_hold: Some(Some(hold.clone())), ..until(999) }, false),
         Err(StoreError::RetentionShortened { until_unix_ms: 1000, .. })
     ));
     assert!(matches!(store.delete(&id, 999), Err(StoreError::Retained { until_unix_ms: 1000, .. })));
-    let hold = LegalHold { by: "counsel".into(), why: "case 7".into(), since_unix_ms: 5 };
-    store.hold(&id, Some(hold.clone())).unwrap();
+    store.keep(&id, &holds(Some(hold.clone())), false).unwrap();
     assert!(matches!(store.delete(&id, 2000), Err(StoreError::LegalHold { by, .. }) if by == "counsel"));
     assert_eq!(store.keep_of(&id).unwrap(), Keep { until_unix_ms: 1000, legal_hold: Some(hold) });
-    store.hold(&id, None).unwrap();
+    store.keep(&id, &holds(None), false).unwrap();
     // What cannot be understood keeps.
     let path = store.root().join("keep").join(format!("{id}.json"));
     let text = fs::read(&path).unwrap();

@@ -335,6 +335,9 @@ pub enum RootVerb {
     Rotate {
         /// The next trust root, signed by the old and the new key holders
         file: PathBuf,
+        /// Say whether it can follow, and change nothing
+        #[arg(long)]
+        plan: bool,
     },
     /// Add a root key's signature
     Sign {

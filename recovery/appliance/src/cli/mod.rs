@@ -194,7 +194,9 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Root(RootVerb::Next { new, passphrase_file }) => {
             image::trust::root_next(place, data_dir, &new, passphrase_file.as_deref(), json)
         }
-        ImageVerb::Root(RootVerb::Rotate { file }) => image::trust::root_rotate(place, data_dir, &file, json),
+        ImageVerb::Root(RootVerb::Rotate { file, plan }) => {
+            image::trust::root_rotate(place, data_dir, &file, plan, json)
+        }
         ImageVerb::Root(RootVerb::Sign { file, key, passphrase_file }) => {
             image::trust::root_sign(&file, &key, passphrase_file.as_deref(), json)
         }

@@ -171,7 +171,18 @@ fn plans_say_what_would_happen_and_change_nothing() {
     assert!(said["refused"].as_str().unwrap().contains("counsel"));
     assert_eq!(json(&desk, &["image", "list"]).as_array().unwrap().len(), 2);
 
-    desk.good(&["image", "export", "hmi:1", "--out", "one.bundle"]);
+    let said = json(&desk, &["image", "keep", "hmi:1", "--lift", "--until", "2100-01-01", "--plan"]);
+    assert_eq!(
+        (&said["legal_hold"], said["until_unix_ms"].as_u64()),
+        (&Value::Null, Some(4_102_444_800_000))
+    );
+    let said = json(&desk, &["image", "keep", "hmi:1"]);
+    assert_eq!((&said["legal_hold"]["by"], &said["until_unix_ms"]), (&"counsel".into(), &0.into()));
+
+    let planned = json(&desk, &["image", "export", "hmi:1", "--out", "one.bundle", "--plan"]);
+    assert!(!desk.path("one.bundle").exists());
+    assert_eq!(json(&desk, &["image", "export", "hmi:1", "--out", "one.bundle"]), planned);
+    assert_eq!(planned["bytes"], std::fs::metadata(desk.path("one.bundle")).unwrap().len());
     desk.good(&["image", "keep", "hmi:1", "--lift"]);
     assert_eq!(json(&desk, &["image", "delete", "hmi:1"])["deleted"], true);
     desk.good(&["image", "gc", "--grace-hours", "0"]);

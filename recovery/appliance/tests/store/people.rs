@@ -181,6 +181,8 @@ fn the_trust_root_is_rotated_by_the_old_threshold_and_withdraws_old_images() {
     );
     sign_root(&site.roots, "next.json", &["root-1"]);
     copy(&site.roots, desk, "next.json");
+    desk.good(&["image", "root", "rotate", "next.json", "--plan"]);
+    desk.good(&["image", "verify", "hmi"]);
     desk.good(&["image", "root", "rotate", "next.json"]);
     desk.refused(&["image", "root", "rotate", "next.json"], 10, "cannot follow");
     // The image is older than the new floor.

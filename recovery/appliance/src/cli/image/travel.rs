@@ -43,6 +43,9 @@ pub struct Export {
     /// Write at most so many MiB a second
     #[arg(long, value_name = "MIB")]
     pub rate_mib: Option<u64>,
+    /// Say what the bundle would hold, and write nothing
+    #[arg(long, conflicts_with_all = ["manifest", "minisign"])]
+    pub plan: bool,
 }
 
 /// Export images, a manifest, or signatures.
@@ -82,12 +85,17 @@ pub fn export(place: &Place, data_dir: &Path, order: &Export, json: bool) -> Res
         let signed = manifest(&find(&store, image)?)?;
         known.extend(signed.parse().map_err(|error| store_fault(&error.into()))?.chunk_ids());
     }
-    let exported = write_bundle(&store, &contents, &known, order)?;
+    let exported = match order.plan {
+        true => bundle::plan(&store, &contents, &known)
+            .map_err(|error| Fault::of("this cannot be exported", &error, "scrub the store")),
+        false => write_bundle(&store, &contents, &known, order),
+    }?;
     if json {
         return say_json(&exported);
     }
     println!(
-        "{}: {} images, {} frames, {}",
+        "{}{}: {} images, {} frames, {}",
+        if order.plan { "would write " } else { "" },
         order.out.display(),
         ids.len(),
         exported.frames,

@@ -169,12 +169,16 @@ fn write_signed(
 }
 
 /// Put the next trust root in the place of the one in use.
-pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path, json: bool) -> Result<(), Fault> {
+pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path, plan: bool, json: bool) -> Result<(), Fault> {
     let (path, next) = (place.trust_root(data_dir), read_root(next)?);
     read_root(&path)?.check_next(&next).map_err(|error| {
         let now = "have it signed by the threshold of the old and of the new root keys: `groundstate image root sign`";
         Fault::new(Code::Integrity, "this trust root cannot follow", error.to_string(), now)
     })?;
+    if plan {
+        eprintln!("nothing was changed; trust root {} can follow", next.root.version);
+        return if json { say_root(&next, &path, json) } else { Ok(()) };
+    }
     install_root(&path, &next)?;
     eprintln!(
         "trust root {} is in use; build it into the boot kit: `groundstate trust export`",

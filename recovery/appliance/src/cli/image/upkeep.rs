@@ -9,7 +9,7 @@ use std::{
 use images::{
     ChunkId, ImageId, Store,
     replicate::{Replicated, replicate},
-    store::{CollectPlan, CollectRules, LegalHold, Replica, Scrubbed},
+    store::{CollectPlan, CollectRules, KeepChange, LegalHold, Replica, Scrubbed},
 };
 
 use super::{Place, bar, find, now_unix_ms, open, say_json, store_fault, trust::day_unix_ms};
@@ -229,25 +229,37 @@ pub struct KeepOrder {
     /// Lift the legal hold
     #[arg(long, conflicts_with = "legal_hold")]
     pub lift: bool,
+    /// Say what would stand, and change nothing
+    #[arg(long)]
+    pub plan: bool,
 }
 
 /// Retention and legal hold; without a flag, say what stands.
 pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let id = find(&store, &keep.image)?;
-    if let Some(day) = keep.until {
-        store.retain(&id, day_unix_ms(day)?).map_err(|error| store_fault(&error))?;
-    }
-    if let (Some(why), Some(by)) = (&keep.legal_hold, &keep.by) {
-        let hold = LegalHold { by: by.clone(), why: why.clone(), since_unix_ms: now_unix_ms() };
-        store.hold(&id, Some(hold)).map_err(|error| store_fault(&error))?;
-    }
-    if keep.lift {
-        store.hold(&id, None).map_err(|error| store_fault(&error))?;
-    }
-    let stands = store.keep_of(&id).map_err(|error| store_fault(&error))?;
+    let hold = |(why, by): (&String, &String)| LegalHold {
+        by: by.clone(),
+        why: why.clone(),
+        since_unix_ms: now_unix_ms(),
+    };
+    let change = KeepChange {
+        until_unix_ms: keep.until.map(day_unix_ms).transpose()?,
+        legal_hold: match keep.lift {
+            true => Some(None),
+            false => keep.legal_hold.as_ref().zip(keep.by.as_ref()).map(|both| Some(hold(both))),
+        },
+    };
+    let stands = match change == KeepChange::default() {
+        true => store.keep_of(&id),
+        false => store.keep(&id, &change, keep.plan),
+    };
+    let stands = stands.map_err(|error| store_fault(&error))?;
     if json {
         return say_json(&stands);
+    }
+    if keep.plan {
+        eprintln!("nothing was changed; it would stand so:");
     }
     match stands.until_unix_ms {
         0 => println!("{id} has no retention"),
