@@ -291,6 +291,24 @@ fn a_vhdx_reads_as_its_disk_whatever_state_its_blocks_are_in() {
 }
 
 #[test]
+fn a_vhdx_has_the_entry_of_a_bitmap_behind_each_four_gibibytes() {
+    let dir = tempfile::tempdir().unwrap();
+    // 4096 blocks of 1 MiB, the bitmap's entry, and two blocks more.
+    let size = (4098 * MIB).to_le_bytes();
+    let mut file = vhdx(&[], &|_, _, metadata| put(metadata, 65_536 + 16, &size));
+    for (index, byte) in [(4095, 1), (4096, 2), (4097, 3), (4098, 4)] {
+        let at = file.len() as u64;
+        put(&mut file, 2 * MIB as usize + index * 8, &(at | 6).to_le_bytes());
+        file.extend(vec![byte; MIB as usize]);
+    }
+    let source = open(&write(dir.path(), "a.vhdx", &file)).unwrap();
+    let mut found = vec![0; 4 * MIB as usize];
+    source.disk().read_at(4094 * MIB, &mut found).unwrap();
+    let firsts: Vec<u8> = found.chunks(MIB as usize).map(|block| block[0]).collect();
+    assert_eq!(firsts, [0, 1, 3, 4]);
+}
+
+#[test]
 fn a_descriptor_joins_the_files_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (noise(1, 3 * 512), noise(2, 4 * 512));

@@ -260,6 +260,20 @@ fn a_vhd_that_asks_for_what_is_not_done_or_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_zstd_frame_that_asks_for_more_memory_than_128_mib_is_refused() {
+    let case = Case::new();
+    // RFC 8878, section 3.1.1: no length said, a window of 2^(10 + exponent) bytes, one raw block, which is the last.
+    let frame = |exponent: u8| {
+        let block = (4096_u32 << 3 | 1).to_le_bytes();
+        [&0xfd2f_b528_u32.to_le_bytes()[..], &[0, exponent << 3], &block[..3], &noise(1, 4096)].concat()
+    };
+    let source = case.open("a.raw.zst", &frame(17)).unwrap();
+    assert_eq!(source.disk().size(), 4096);
+    let error = case.open("a.raw.zst", &frame(18)).unwrap_err();
+    assert!(matches!(error, SourceError::Unpack { .. }), "{error:?}");
+}
+
+#[test]
 fn a_vhdx_that_asks_for_what_is_not_done_or_contradicts_itself_is_refused() {
     let case = Case::new();
     let blocks = [Made::Plain(1), Made::Zero];
