@@ -1,4 +1,4 @@
-//! Import against casync, which also cuts by content and keeps each chunk once: time, what the store takes, and growth with the disk.
+//! Import against casync, which also cuts by content and keeps each chunk once: time, and what the store takes.
 //!
 //! The data are the golden test image, the same image built again after an update (a fresh file system), the same disk updated in
 //! place, its tree as a squashfs, and its larger files in an NTFS.
@@ -16,9 +16,6 @@ use crate::golden::{self, CheckIn};
 use crate::tool;
 
 const RUNS: usize = 5;
-const GIB: u64 = 1 << 30;
-/// Disks of these sizes, in GiB, hold the same golden image.
-const GROWN: [u64; 3] = [4, 16, 64];
 /// An update changes one file in so many.
 const CHANGED_ONE_IN: usize = 9;
 const NTFS_LEN: u64 = 512 << 20;
@@ -37,7 +34,6 @@ pub fn import(programs: &Programs, dir: &Path) -> Result<Vec<Figure>> {
         figures.extend(both(&format!("import {what}"), ours, peer, "casync make", bound));
     }
     figures.extend(bench.stored(&[&data.v1, &data.rebuilt, &data.updated])?);
-    figures.extend(bench.growth(&data.v1)?);
     Ok(figures)
 }
 
@@ -105,31 +101,6 @@ impl Bench<'_> {
                 1.0,
             ),
         ])
-    }
-
-    /// The same content on larger disks: no more than in proportion.
-    fn growth(&self, disk: &Path) -> Result<Vec<Figure>> {
-        let base = costs(RUNS, || self.ours_anew(disk))?;
-        let base_gib = fs::metadata(disk)?.len() as f64 / GIB as f64;
-        let grown = self.dir.join("grown.raw");
-        let mut figures = Vec::new();
-        for gib in GROWN {
-            tool::run(Command::new("cp").arg("--sparse=always").arg(disk).arg(&grown))?;
-            fs::File::options().write(true).open(&grown)?.set_len(gib * GIB)?;
-            // The second table moves to the new end, as on a disk of that size.
-            tool::run(Command::new("sfdisk").args(["--quiet", "--relocate", "gpt-bak-std"]).arg(&grown))?;
-            let cost = costs(RUNS, || self.ours_anew(&grown))?;
-            let factor = gib as f64 / base_gib;
-            let linear = Cost { cpu: base.cpu * factor, wall: base.wall * factor };
-            figures.extend(both(
-                &format!("import {gib} GiB, sparse,"),
-                cost,
-                linear,
-                "growth in proportion",
-                1.0,
-            ));
-        }
-        Ok(figures)
     }
 }
 

@@ -21,10 +21,12 @@ use crate::story::Log;
 use crate::tool;
 
 pub mod demo;
+pub mod images_growth;
 pub mod images_import;
 pub mod images_serve;
 pub mod images_sources;
 pub mod images_upkeep;
+pub mod report;
 pub mod restore;
 pub mod serve;
 
@@ -52,6 +54,9 @@ pub struct Figure {
     pub bound: f64,
     /// `ok` or `short`.
     pub verdict: String,
+    /// Size of the disk in GiB. Figures of one name that differ in it make a picture ([`report::html`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gib: Option<f64>,
 }
 
 impl Figure {
@@ -68,7 +73,20 @@ impl Figure {
             ratio,
             bound,
             verdict: verdict.to_owned(),
+            gib: None,
         }
+    }
+
+    /// The same, at a size.
+    #[must_use]
+    pub fn at_gib(self, gib: f64) -> Self {
+        Self { gib: Some(gib), ..self }
+    }
+
+    /// Its name, with its size.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.gib.map_or_else(|| self.name.clone(), |gib| format!("{}, {gib} GiB", self.name))
     }
 }
 
@@ -116,6 +134,7 @@ pub const BENCHES: &[Bench] = &[
         &[setup::CASYNC, setup::SQUASHFS, setup::NTFS],
         Runs::Outside(images_import::import),
     ),
+    bench("images-growth", &[setup::CASYNC, setup::QEMU_IMG], Runs::Outside(images_growth::growth)),
     bench("images-sources", &[setup::QEMU_IMG, setup::XZ], Runs::Outside(images_sources::sources)),
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
@@ -154,7 +173,13 @@ pub fn table(figures: &[Figure]) -> String {
         let _ = writeln!(
             text,
             "{:<38} {:>10.3} {:>10.3} {:>7.2} {:>7.2} {:<6} {}",
-            f.name, f.ours, f.peer, f.ratio, f.bound, f.verdict, f.against
+            f.label(),
+            f.ours,
+            f.peer,
+            f.ratio,
+            f.bound,
+            f.verdict,
+            f.against
         );
     }
     text

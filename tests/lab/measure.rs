@@ -21,6 +21,9 @@ pub struct Measure {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write a report with pictures (HTML) too
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Install missing Debian packages without asking
     #[arg(long)]
     yes: bool,
@@ -59,6 +62,10 @@ pub fn run(measure: &Measure) -> Result<ExitCode> {
             Runs::Outside(run) => run(&programs, dir.path())?,
             Runs::Inside(_) => inside(bench.name, dir.path())?,
         });
+    }
+    if let Some(path) = &measure.report {
+        fs::write(path, bench::report::html(&figures)?)
+            .with_context(|| format!("cannot write the report to {}", path.display()))?;
     }
     if measure.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
