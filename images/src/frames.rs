@@ -238,11 +238,21 @@ fn prefix(id: ChunkId, code: u8, raw_len: u32, len: u32) -> [u8; PREFIX_LEN] {
 
 /// Read a response to a request for `asked`; `sink` gets each frame as it arrives, in that order.
 ///
-/// The first refusal ends the reading: a source that swaps or drops frames is not worth another byte.
+/// The first refusal ends the reading: a source that swaps or drops frames is not worth another byte. So does a chunk that the
+/// source does not have; [`read_answer`] reads on.
 pub fn read_response<E: From<FrameError>>(
-    mut body: impl Read,
+    body: impl Read,
     asked: &[ChunkId],
     mut sink: impl FnMut(Frame) -> Result<(), E>,
+) -> Result<(), E> {
+    read_answer(body, asked, |id, frame| sink(frame.ok_or(FrameError::Absent { id })?))
+}
+
+/// Read a response to a request for `asked`; `sink` gets for each chunk its frame, or `None` where the source does not have it.
+pub fn read_answer<E: From<FrameError>>(
+    mut body: impl Read,
+    asked: &[ChunkId],
+    mut sink: impl FnMut(ChunkId, Option<Frame>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut magic = [0; 8];
     body.read_exact(&mut magic).map_err(FrameError::Transport)?;
@@ -252,10 +262,16 @@ pub fn read_response<E: From<FrameError>>(
     for id in asked {
         let mut prefix = [0; PREFIX_LEN];
         body.read_exact(&mut prefix).map_err(FrameError::Transport)?;
-        let (frame, len) = decode_prefix(*id, &prefix)?;
+        let (frame, len) = match decode_prefix(*id, &prefix) {
+            Err(FrameError::Absent { id }) => {
+                sink(id, None)?;
+                continue;
+            }
+            other => other?,
+        };
         let mut frame = Frame { bytes: vec![0; len], ..frame };
         body.read_exact(&mut frame.bytes).map_err(FrameError::Transport)?;
-        sink(frame)?;
+        sink(*id, Some(frame))?;
     }
     Ok(())
 }

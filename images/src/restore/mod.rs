@@ -84,6 +84,12 @@ pub enum SourceError {
         #[source]
         source: FrameError,
     },
+    /// Every source has sent what is not the chunk, or does not have it.
+    #[error("no source is left that gives the image's chunks ({why}); have the appliance's store scrubbed")]
+    NoneLeft {
+        /// Each source, and why it was left.
+        why: String,
+    },
     /// No answer, and there is no other source.
     #[error("{from} does not answer; check the network between the endpoint and the appliance")]
     Unreachable {

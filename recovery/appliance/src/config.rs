@@ -622,6 +622,10 @@ mod tests {
             assert!(matches!(parse(bad), Err(ConfigError::Value { .. })), "{bad}");
         }
         assert!(matches!(parse("site = \"Not A Label\""), Err(ConfigError::Syntax { .. })));
+        for bad in ["spare.plant", "10.0.0.6/24", "0.0.0.0", "http://10.0.0.6", "10.0.0.6:0"] {
+            let error = parse(&format!("[serving]\nalso = [\"{bad}\"]")).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains("write it as 10.7.0.6"), "{error}");
+        }
     }
 
     #[test]

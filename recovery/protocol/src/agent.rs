@@ -370,6 +370,9 @@ pub enum Reported {
     Written {
         /// In numbers.
         stats: RestoreFacts,
+        /// What each source gave; empty from agents before 2026-11-27.
+        #[serde(default)]
+        sources: Vec<SourceFacts>,
     },
     /// Read back and equal.
     Proven {
@@ -435,6 +438,19 @@ pub struct RestoreFacts {
     pub read_back_bytes: u64,
     /// Largest resident memory of the agent, from the kernel.
     pub memory_peak_bytes: u64,
+}
+
+/// What one source of chunks has given in a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SourceFacts {
+    /// Its address, as in the order.
+    pub url: String,
+    /// Chunks that it gave and that were right.
+    pub chunks: u64,
+    /// Their bytes as they travelled.
+    pub wire_bytes: u64,
+    /// Why it was left for good, if it was: it sent what was not asked for.
+    pub left: Option<String>,
 }
 
 /// The answer to a report.

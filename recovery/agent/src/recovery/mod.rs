@@ -14,6 +14,7 @@ mod network;
 mod reporter;
 mod restore;
 mod source;
+mod sources;
 #[cfg(test)]
 mod tests;
 

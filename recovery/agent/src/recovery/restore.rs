@@ -24,13 +24,14 @@ use images::restore::{
     Ahead, EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
     RestoreStats, RestoreTarget, SourceError, scan,
 };
-use images::{FrameError, KeyRing, Manifest, SignedTrustRoot, Verified};
+use images::{KeyRing, Manifest, SignedTrustRoot, Verified};
 use recovery_protocol::agent::{Activity, DiskFacts, PlanFacts, Reported, RestoreFacts, RestoreOrder};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
-use super::source::{HttpSource, plain_http};
+use super::source::{HttpSource, Watched, plain_http};
+use super::sources::{Limits, SOURCES_MAX};
 use super::{Refusal, Stop, chain};
 use crate::disk::{BlockDevice, DeviceError, select};
 use crate::inventory::{self, Disk};
@@ -108,7 +109,9 @@ fn fetch_manifest(order: &RestoreOrder, trust: &RecoveryTrust) -> Result<Verifie
         untrusted(format!("the trust root inside the recovery system cannot be read: {error}"))
     })?;
     let keys = KeyRing::pin(root).map_err(|error| untrusted(chain(&error)))?;
-    download_manifest(&order.manifest_urls, |body| verify_manifest(body, order, &keys, trust.min_image_epoch))
+    download_manifest(&order.manifest_urls, Limits::USUAL, |body| {
+        verify_manifest(body, order, &keys, trust.min_image_epoch)
+    })
 }
 
 /// What comes of one source of the manifest.
@@ -158,13 +161,14 @@ pub(super) fn verify_manifest(
 /// nothing; when no other has better, its refusal is what we say.
 pub(super) fn download_manifest<T>(
     urls: &[String],
+    limits: Limits,
     take: impl Fn(&mut dyn Read) -> Result<T, NotTaken>,
 ) -> Result<T, Refusal> {
-    let http = plain_http();
+    let http = plain_http(limits.slow_after);
     let mut why = "no address was given".to_owned();
     for round in 0..MANIFEST_ROUNDS {
         let mut refused = None;
-        for url in urls {
+        for url in urls.iter().take(SOURCES_MAX) {
             let mut answer = match http.get(url).call() {
                 Ok(answer) if answer.status() == 200 => answer,
                 Ok(answer) => {
@@ -176,7 +180,8 @@ pub(super) fn download_manifest<T>(
                     continue;
                 }
             };
-            let mut body = answer.body_mut().with_config().limit(MANIFEST_LEN_MAX).reader();
+            let body = answer.body_mut().with_config().limit(MANIFEST_LEN_MAX).reader();
+            let mut body = Watched::new(body, limits);
             match take(&mut body) {
                 Ok(taken) => return Ok(taken),
                 Err(NotTaken::Broken(error)) => why = format!("{url}: {error}"),
@@ -221,7 +226,7 @@ pub(super) fn restore(
         }
     };
     let progress: &Progress = &progress;
-    let source = HttpSource::new(&order.frames_urls, || reporter.halted());
+    let source = HttpSource::new(&order.frames_urls, Limits::USUAL, || reporter.halted());
     let failed = |error: RestoreError| reporter.take_stop().unwrap_or_else(|| Refusal::from(&error).into());
 
     let scan = reporter.during(|| scan(manifest, target, progress)).map_err(failed)?;
@@ -241,7 +246,8 @@ pub(super) fn restore(
     })?;
 
     let written = reporter.during(|| plan.poison(target)?.write(&ahead, progress)).map_err(failed)?;
-    reporter.milestone(Reported::Written { stats: written_facts(written.stats()) })?;
+    let stats = written_facts(written.stats());
+    reporter.milestone(Reported::Written { stats, sources: source.facts() })?;
     let how = if order.read_back_all { ReadBack::Everything } else { ReadBack::Written };
     let proven = reporter.during(|| written.read_back(how)).map_err(failed)?;
     reporter.milestone(Reported::Proven { stats: written_facts(proven.stats()) })?;
@@ -340,10 +346,7 @@ impl From<&RestoreError> for Refusal {
             | RestoreError::EspTooScattered => HoldReason::ManifestRefused,
             RestoreError::Disk { .. } | RestoreError::OtherDisk { .. } => HoldReason::DiskFailed,
             RestoreError::Source(SourceError::Unreachable { .. }) => HoldReason::Stalled,
-            RestoreError::Source(SourceError::Refused { source: FrameError::BadResponse, .. }) => {
-                HoldReason::Stalled
-            }
-            RestoreError::Source(SourceError::Refused { .. })
+            RestoreError::Source(SourceError::Refused { .. } | SourceError::NoneLeft { .. })
             | RestoreError::NotDelivered { .. }
             | RestoreError::ChunkLength { .. } => HoldReason::ChunkCorrupt,
             RestoreError::ReadBack { .. } | RestoreError::Unstable { .. } | RestoreError::Spoiled { .. } => {

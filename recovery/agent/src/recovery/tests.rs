@@ -21,6 +21,7 @@ use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
+use super::sources::Limits;
 use super::{Refusal, Stop, restore};
 use crate::client::Appliance;
 use crate::inventory::Disk;
@@ -423,8 +424,9 @@ fn a_source_of_the_manifest_that_fails_or_lies_is_left_for_the_next() {
     let take = |body: &mut dyn Read| restore::verify_manifest(body, &order, &plant.keys, 0);
     let good = source(200, right.clone());
     let sources = [source(404, Vec::new()), altered(), broken(), good];
-    assert_eq!(restore::download_manifest(&sources, take).unwrap().id(), plant.image);
-    let refusal = restore::download_manifest(&[altered(), source(404, Vec::new())], take).unwrap_err();
+    assert_eq!(restore::download_manifest(&sources, Limits::USUAL, take).unwrap().id(), plant.image);
+    let refusal =
+        restore::download_manifest(&[altered(), source(404, Vec::new())], Limits::USUAL, take).unwrap_err();
     assert_eq!(refusal.reason, HoldReason::ManifestAltered, "what was refused is said, not who was silent");
 }
 

@@ -178,15 +178,16 @@ async fn make(
         })?;
         esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), Base64(text));
     }
-    let http = SocketAddr::new(at.ip(), agents.0.http_port);
-    let base =
-        if http.port() == 80 { format!("http://{}", url_host(&http)) } else { format!("http://{http}") };
+    let also = agents.0.journal.config.serving.also.iter().map(|other| other.0);
+    let sources: Vec<SocketAddr> =
+        std::iter::once(SocketAddr::new(at.ip(), agents.0.http_port)).chain(also).collect();
+    let urls = |path: &str| sources.iter().map(|at| format!("http://{}{path}", url_host(at))).collect();
     Ok(RestoreOrder {
         job,
         step_seq: row.job.step_seq,
         image: row.job.image,
-        manifest_urls: vec![format!("{base}/v1/manifests/{}", row.job.image)],
-        frames_urls: vec![format!("{base}/v1/frames")],
+        manifest_urls: urls(&format!("/v1/manifests/{}", row.job.image)),
+        frames_urls: urls("/v1/frames"),
         disk: DiskSelector {
             serial: endpoint.record.disk_serial.clone(),
             min_size_bytes: header.disk.size.max(least),
@@ -197,10 +198,11 @@ async fn make(
     })
 }
 
-/// The address as it stands in a URL: IPv6 in brackets (RFC 3986 section 3.2.2).
+/// The address as it stands in a URL: IPv6 in brackets, the usual port left out (RFC 3986, section 3.2).
 fn url_host(address: &SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    match (address, address.port()) {
+        (SocketAddr::V4(v4), 80) => v4.ip().to_string(),
+        (SocketAddr::V6(v6), 80) => format!("[{}]", v6.ip()),
+        (address, _) => address.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use recovery_protocol::{
     JobId, Problem,
-    agent::{BootedAs, Report, ReportReply, Reported},
+    agent::{BootedAs, Report, ReportReply, Reported, SourceFacts},
     job::{HoldReason, JobState, Stage},
 };
 use serde_json::json;
@@ -21,6 +21,8 @@ use crate::{
 
 /// How long the answer to "committed" waits until the boot override is cleared: the endpoint reboots after it.
 const DISARM_MOST: Duration = Duration::from_secs(10);
+/// Most sources of a restore that are written down.
+const SOURCES_MOST: usize = 16;
 /// Longest detail of a refusal, in characters.
 const DETAIL_MOST: usize = 1_000;
 
@@ -38,7 +40,7 @@ pub async fn take(agents: &Agents, report: Report) -> Result<ReportReply, Proble
 
 async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> Result<ReportReply, Problem> {
     let job = report.job;
-    let mut planned = None;
+    let mut note = None;
     let milestone = match report.what {
         Reported::Progress { activity, done_bytes, total_bytes } => {
             let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
@@ -59,10 +61,13 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Refused { reason, detail } => return refused(agents, session, job, reason, detail).await,
         Reported::Enrolled { .. } => return Err(out_of_place()),
         Reported::Planned { plan, disk } => {
-            planned = Some(json!({ "plan": plan, "disk": disk }));
+            note = Some(("report.planned", json!({ "plan": plan, "disk": disk })));
             Restored::Planned(plan)
         }
-        Reported::Written { stats } => Restored::Written(stats),
+        Reported::Written { stats, sources } => {
+            note = sources_note(sources);
+            Restored::Written(stats)
+        }
         Reported::Proven { stats } => Restored::Proven(stats),
         Reported::Committed { stats } => Restored::Committed(stats),
     };
@@ -79,8 +84,8 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         }
         Err(error) => return Err(error.into()),
     };
-    if let Some(facts) = planned.filter(|_| reply == ReportReply::Continue) {
-        let fact = Fact::new("report.planned", "agent", facts).about(&session.endpoint).of(Some(job));
+    if let Some((kind, facts)) = note.filter(|_| reply == ReportReply::Continue) {
+        let fact = Fact::new(kind, "agent", facts).about(&session.endpoint).of(Some(job));
         agents.0.journal.note(fact).await?;
     }
     if committed && reply == ReportReply::Continue {
@@ -88,6 +93,18 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         disarmed(agents, job).await?;
     }
     Ok(reply)
+}
+
+/// Where the chunks came from, where that tells something: there were several sources, or one was left.
+fn sources_note(mut sources: Vec<SourceFacts>) -> Option<(&'static str, serde_json::Value)> {
+    sources.truncate(SOURCES_MOST);
+    let plain =
+        |text: &str| text.chars().filter(|c| !c.is_control()).take(DETAIL_MOST / 4).collect::<String>();
+    for source in &mut sources {
+        (source.url, source.left) = (plain(&source.url), source.left.as_deref().map(plain));
+    }
+    let tells = sources.len() > 1 || sources.iter().any(|source| source.left.is_some());
+    tells.then(|| ("report.sources", json!({ "sources": sources })))
 }
 
 fn abort(state: &JobState) -> ReportReply {

@@ -13,7 +13,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,6 +29,28 @@ pub struct Serving {
     pub total_mib_per_s: Option<u32>,
     /// Zones of the plant with a cap or a class of their own; the first that fits counts.
     pub zones: Vec<Zone>,
+    /// Other appliances that hold the same images: endpoints ask them when this one is silent, slow or wrong.
+    pub also: Vec<Other>,
+}
+
+/// Another appliance's HTTP listener, e.g. `10.7.0.6` or `10.7.0.6:8080`. Endpoints verify what it gives, so it needs no trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Other(pub SocketAddr);
+
+impl TryFrom<String> for Other {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let with_port = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 80)));
+        let reachable =
+            |at: &SocketAddr| !at.ip().is_unspecified() && !at.ip().is_multicast() && at.port() > 0;
+        with_port.ok().filter(reachable).map(Self).ok_or_else(|| {
+            format!(
+                "`{text}` is no address of an appliance; write it as 10.7.0.6 or 10.7.0.6:8080 (a recovery system looks up no names)"
+            )
+        })
+    }
 }
 
 /// One zone.

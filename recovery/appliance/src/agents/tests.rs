@@ -18,7 +18,7 @@ use recovery_protocol::{
     Problem,
     agent::{
         Assignment, BootedAs, DiskFacts, Firmware, Hello, HelloReply, Inventory, Next, PlanFacts, Report,
-        ReportReply, Reported, RestoreFacts, RestoreOrder,
+        ReportReply, Reported, RestoreFacts, RestoreOrder, SourceFacts,
     },
     job::{HoldReason, JobState, Stage},
     operator::{Decision, EndpointState, EndpointView, JobView, PairRequest},
@@ -203,7 +203,7 @@ impl Site {
         let stats = RestoreFacts::default();
         for what in [
             Reported::Planned { plan: PlanFacts::default(), disk: disk_facts() },
-            Reported::Written { stats },
+            Reported::Written { stats, sources: Vec::new() },
             Reported::Proven { stats },
         ] {
             assert_eq!(self.report(session, &order, what).await.unwrap(), ReportReply::Continue);
@@ -229,14 +229,24 @@ impl Site {
         self.service.job(order.job).await.unwrap().state.stage()
     }
 
-    async fn kinds(&self) -> Vec<String> {
+    async fn entries(&self) -> Vec<serde_json::Value> {
         let lines = self.service.evidence_lines(None).await.unwrap();
-        let kind = |line: &String| {
+        let entry = |line: &String| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let entry: serde_json::Value = serde_json::from_str(line.get("text")?.as_str()?).unwrap();
-            Some(entry["kind"].as_str()?.to_owned())
+            Some(serde_json::from_str(line.get("text")?.as_str()?).unwrap())
         };
-        lines.iter().filter_map(kind).collect()
+        lines.iter().filter_map(entry).collect()
+    }
+
+    async fn kinds(&self) -> Vec<String> {
+        let kind = |entry: &serde_json::Value| entry["kind"].as_str().map(str::to_owned);
+        self.entries().await.iter().filter_map(kind).collect()
+    }
+
+    /// The facts of the last entry of this kind.
+    async fn evidence(&self, kind: &str) -> serde_json::Value {
+        let entries = self.entries().await;
+        entries.iter().rfind(|entry| entry["kind"] == kind).unwrap()["facts"].clone()
     }
 }
 
@@ -322,6 +332,34 @@ async fn an_endpoint_without_a_tpm_is_paired_restored_and_recovered() {
 
     let again = site.hello(&hello(BootedAs::GoldenSystem, Some(&ticket.secret))).await;
     assert_eq!(code(again), "ticket-spent");
+}
+
+#[tokio::test]
+async fn an_order_names_the_second_appliance_and_evidence_says_who_gave_what() {
+    let more = "[serving]\nalso = [\"10.0.0.6\", \"10.0.0.7:8080\"]\n";
+    let site = Site::of(&format!("enrolment = \"none\"\n{more}"), Vec::new(), Expectations::default()).await;
+    site.recover().await;
+    let session = site.paired().await;
+    let order = site.ordered(&session).await;
+    let at = ["10.0.0.1", "10.0.0.6", "10.0.0.7:8080"];
+    assert_eq!(order.frames_urls, at.map(|at| format!("http://{at}/v1/frames")));
+    assert_eq!(order.manifest_urls, at.map(|at| format!("http://{at}/v1/manifests/{}", order.image)));
+
+    let planned = Reported::Planned { plan: PlanFacts::default(), disk: disk_facts() };
+    site.report(&session, &order, planned).await.unwrap();
+    let source = |url: &str, left: Option<&str>| SourceFacts {
+        url: url.into(),
+        chunks: 3,
+        wire_bytes: 70,
+        left: left.map(Into::into),
+    };
+    let sources =
+        vec![source("http://10.0.0.1/v1/frames", Some("chunk\u{1b}[2J was altered")), source("b", None)];
+    let written = Reported::Written { stats: RestoreFacts::default(), sources };
+    site.report(&session, &order, written).await.unwrap();
+    let log = site.evidence("report.sources").await;
+    assert_eq!(log["sources"][0]["left"], "chunk[2J was altered", "what an endpoint says moves no cursor");
+    assert_eq!((&log["sources"][1]["url"], &log["sources"][1]["wire_bytes"]), (&"b".into(), &70.into()));
 }
 
 #[tokio::test]
@@ -414,7 +452,9 @@ async fn what_the_agent_refuses_holds_the_job_with_its_words_and_stops_the_agent
     assert!(matches!(view.state, JobState::Held { reason: HoldReason::DiskNotFound, .. }));
     assert!(view.what.contains("S9") && !view.what_now.is_empty());
     assert!(matches!(site.next(&session).await, Ok(Assignment::Stop { why }) if why.contains("S9")));
-    let late = site.report(&session, &order, Reported::Written { stats: RestoreFacts::default() }).await;
+    let late = site
+        .report(&session, &order, Reported::Written { stats: RestoreFacts::default(), sources: Vec::new() })
+        .await;
     assert!(matches!(late, Ok(ReportReply::Abort { .. })));
 
     // A person lets it go on: the agent that waits is asked to introduce itself again, and is not powered off.
@@ -434,8 +474,14 @@ async fn a_stale_order_and_a_foreign_session_change_nothing() {
     let order = site.ordered(&session).await;
     assert_eq!(order.step_seq, stale.step_seq + 1);
     let stats = RestoreFacts::default();
-    assert_eq!(code(site.report(&session, &stale, Reported::Written { stats }).await), "session-unknown");
-    assert_eq!(code(site.report("made up", &order, Reported::Written { stats }).await), "session-unknown");
+    assert_eq!(
+        code(site.report(&session, &stale, Reported::Written { stats, sources: Vec::new() }).await),
+        "session-unknown"
+    );
+    assert_eq!(
+        code(site.report("made up", &order, Reported::Written { stats, sources: Vec::new() }).await),
+        "session-unknown"
+    );
     assert_eq!(site.stage(&order).await, Some(Stage::Imaging));
     let early = site.report(&session, &order, Reported::Committed { stats }).await;
     assert!(matches!(early, Ok(ReportReply::Abort { .. })), "committed without a read-back");
