@@ -7,6 +7,7 @@
 //!   request   "GSFQ" 01 00 00 00 | count u32 | count x id (32)
 //!   response  "GSFR" 01 00 00 00 | for each id asked: id (32) | encoding u8 | raw_len u32 | len u32 | len bytes
 //!             encoding: 0 as it is, 1 zstd, 255 absent (raw_len = len = 0)
+//!   upload    "GSFU" 01 00 00 00 | count u32 | count x frame, as in a response; nothing follows
 //! ```
 //!
 //! Nothing here is trusted: [`Opener::open`] gives plain bytes only if they hash to the id that was asked for. Frames
@@ -28,6 +29,7 @@ pub const RESPONSE_MAGIC: &[u8; 8] = b"GSFR\x01\0\0\0";
 pub const PREFIX_LEN: usize = 32 + 1 + 4 + 4;
 
 const REQUEST_MAGIC: &[u8; 8] = b"GSFQ\x01\0\0\0";
+const UPLOAD_MAGIC: &[u8; 8] = b"GSFU\x01\0\0\0";
 const LEVEL: i32 = 3;
 const ABSENT: u8 = 0xff;
 
@@ -117,6 +119,9 @@ pub enum FrameError {
     /// Not a response.
     #[error("this is not a frame response; check that the address is that of an appliance")]
     BadResponse,
+    /// Not an upload, or too long.
+    #[error("this is not an upload of at most {REQUEST_CHUNKS_MAX} frames")]
+    BadUpload,
     /// The transport failed or ended early.
     #[error("the response broke off")]
     Transport(#[source] std::io::Error),
@@ -276,6 +281,44 @@ pub fn read_answer<E: From<FrameError>>(
     Ok(())
 }
 
+/// The body that brings these frames, at most [`REQUEST_CHUNKS_MAX`], to who keeps them.
+pub fn encode_upload(frames: &[Frame]) -> Vec<u8> {
+    let mut out = Writer::new();
+    out.bytes(UPLOAD_MAGIC).u32(frames.len() as u32);
+    for frame in frames {
+        out.bytes(&encode_prefix(frame)).bytes(&frame.bytes);
+    }
+    out.0
+}
+
+/// Read an upload; `sink` gets each frame as it arrives. The first refusal ends the reading.
+pub fn read_upload<E: From<FrameError>>(
+    mut body: impl Read,
+    mut sink: impl FnMut(Frame) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut magic, mut count) = ([0; 8], [0; 4]);
+    body.read_exact(&mut magic).map_err(FrameError::Transport)?;
+    body.read_exact(&mut count).map_err(FrameError::Transport)?;
+    let count = u32::from_le_bytes(count) as usize;
+    if &magic != UPLOAD_MAGIC || count > REQUEST_CHUNKS_MAX {
+        return Err(FrameError::BadUpload.into());
+    }
+    for _ in 0..count {
+        let mut prefix = [0; PREFIX_LEN];
+        body.read_exact(&mut prefix).map_err(FrameError::Transport)?;
+        let mut id = [0; 32];
+        id.copy_from_slice(&prefix[..32]);
+        let (frame, len) = decode_prefix(ChunkId(crate::Digest(id)), &prefix)?;
+        let mut frame = Frame { bytes: vec![0; len], ..frame };
+        body.read_exact(&mut frame.bytes).map_err(FrameError::Transport)?;
+        sink(frame)?;
+    }
+    match body.read(&mut [0]).map_err(FrameError::Transport)? {
+        0 => Ok(()),
+        _ => Err(FrameError::BadUpload.into()),
+    }
+}
+
 pub(crate) fn decode_prefix(asked: ChunkId, prefix: &[u8; PREFIX_LEN]) -> Result<(Frame, usize), FrameError> {
     let id = asked;
     let mut input = Reader::new(prefix);
@@ -340,6 +383,21 @@ mod tests {
                     prop_assert_eq!(&opened, &plain);
                 }
             }
+        }
+
+        #[test]
+        fn an_upload_brings_its_frames_and_no_other_body_is_one(count in 0_u8..5, cut: prop::sample::Index) {
+            let frames: Vec<Frame> = (0..count).map(|number| frame(&[number; 700])).collect();
+            let body = encode_upload(&frames);
+            let read = |body: &[u8]| {
+                let mut got = Vec::new();
+                read_upload(body, |frame| { got.push(frame); Ok::<_, FrameError>(()) }).map(|()| got)
+            };
+            prop_assert_eq!(read(&body).unwrap(), frames);
+            prop_assert!(read(&body[..cut.index(body.len())]).is_err());
+            prop_assert!(matches!(read(&[&body[..], b"x"].concat()), Err(FrameError::BadUpload)));
+            let many = [&body[..8], &1025_u32.to_le_bytes(), &body[12..]].concat();
+            prop_assert!(matches!(read(&many), Err(FrameError::BadUpload)));
         }
 
         #[test]

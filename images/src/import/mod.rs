@@ -15,10 +15,12 @@ mod chunker;
 mod examine;
 mod inside;
 mod pipeline;
+mod sink;
 
 pub use examine::{Examination, examine};
 pub use inside::{Finding, Places};
 pub use pipeline::{ImportProgress, ImportStats};
+pub use sink::{ChunkSink, Counted, TakesFrames};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -194,6 +196,9 @@ pub enum ImportError {
     /// The store cannot take it.
     #[error("the store cannot take the image")]
     Store(#[from] StoreError),
+    /// Who takes the chunks does not.
+    #[error("what was read is not taken")]
+    NotTaken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No manifest can be made.
     #[error("no manifest can be made of this")]
     Manifest(#[from] ManifestError),
@@ -222,17 +227,27 @@ pub fn import_disk(
     store: &Store,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Imported, ImportError> {
-    let (path, disk) = (source.path(), source.disk());
-    let examination = examine(path, disk, request)?;
     // One writer to the end: a collection spares what the import relies on.
     let writer = store.writer()?;
-    let cut = pipeline::run(path, disk, &examination.cuts, &examination.free, &writer, progress)?;
+    let imported = read_disk(source.path(), source.disk(), request, &writer, progress)?;
     if let Some(path) = source.changed()? {
         return Err(ImportError::Changed { path: path.to_owned() });
     }
-    let header = header(request, &examination, cut.root);
-    let manifest = Manifest::build(header, cut.extents)?;
-    writer.put_manifest(&SignedManifest::unsigned(&manifest))?;
+    writer.put_manifest(&SignedManifest::unsigned(&imported.manifest))?;
+    Ok(imported)
+}
+
+/// Read a disk as an import does; its chunks go to `sink`. The manifest is the caller's to keep, once all chunks are there.
+pub fn read_disk(
+    path: &Path,
+    disk: &dyn ReadDisk,
+    request: &ImportRequest,
+    sink: &dyn ChunkSink,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<Imported, ImportError> {
+    let examination = examine(path, disk, request)?;
+    let cut = pipeline::run(path, disk, &examination.cuts, &examination.free, sink, progress)?;
+    let manifest = Manifest::build(header(request, &examination, cut.root), cut.extents)?;
     let mut warnings = examination.warnings.clone();
     warnings.extend(inside::look(disk, &examination));
     Ok(Imported { manifest, warnings, kept: examination.kept, stats: cut.stats })

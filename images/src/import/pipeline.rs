@@ -1,4 +1,4 @@
-//! Read once and ahead, hash and compress on two workers, append to packs in image order. Memory is bounded by the queues.
+//! Read once and ahead, hash and compress on two workers, hand over in image order. Memory is bounded by the queues.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ImportError;
 use super::chunker::{Chunker, Piece};
+use super::{ChunkSink, ImportError, TakesFrames};
 use crate::disk::{AlignedBuf, ReadDisk};
 use crate::frames::{Frame, Packer};
-use crate::{ChunkId, Content, Digest, Extent, Ingest, StoreWriter};
+use crate::{ChunkId, Content, Digest, Extent};
 
 const WORKERS: usize = 2;
 const QUEUE_LEN: usize = 64;
@@ -71,13 +71,13 @@ enum Done {
     Free(u64),
 }
 
-/// Cut the disk and put its chunks into the store, sealed. What is in `free`, ranges in rising order that do not touch, is not read.
+/// Cut the disk and hand its chunks to `sink`, which has them for good then. What is in `free`, ranges in rising order that do not touch, is not read.
 pub(super) fn run(
     path: &Path,
     disk: &dyn ReadDisk,
     cuts: &[u64],
     free: &[Range<u64>],
-    writer: &StoreWriter<'_>,
+    sink: &dyn ChunkSink,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Cut, ImportError> {
     let (jobs, jobs_out) = sync_channel::<(u64, Job)>(QUEUE_LEN);
@@ -87,11 +87,11 @@ pub(super) fn run(
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             let (jobs_out, done, seen) = (Arc::clone(&jobs_out), done.clone(), &seen);
-            scope.spawn(move || work(&jobs_out, &done, writer, seen));
+            scope.spawn(move || work(&jobs_out, &done, sink, seen));
         }
         // The workers hold the only ends now: when one side stops, the other notices.
         drop((done, jobs_out));
-        let collector = scope.spawn(move || collect(done_out, writer.ingest()));
+        let collector = scope.spawn(move || collect(done_out, sink.begin()));
         let (reads, reads_out) = sync_channel(READS_LEN);
         let (used, used_out) = sync_channel(READS_LEN + 2);
         scope.spawn(move || read(path, disk, free, &reads, &used_out));
@@ -212,7 +212,7 @@ fn cut(
 fn work(
     jobs: &Mutex<Receiver<(u64, Job)>>,
     done: &SyncSender<(u64, Result<Done, ImportError>)>,
-    writer: &StoreWriter<'_>,
+    sink: &dyn ChunkSink,
     seen: &Mutex<HashSet<ChunkId>>,
 ) {
     let mut packer = Packer::new();
@@ -225,7 +225,7 @@ fn work(
             Job::Chunk(plain) => {
                 let id = ChunkId::of(&plain);
                 let first = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-                match first && !writer.has(&id) {
+                match first && !sink.has(&id) {
                     false => Ok(Done::Known(id, plain.len() as u64)),
                     true => pack(&mut packer, id, &plain).map(Done::Fresh),
                 }
@@ -244,10 +244,10 @@ fn pack(packer: &mut std::io::Result<Packer>, id: ChunkId, plain: &[u8]) -> Resu
     }
 }
 
-/// Put results back in order, chunks into packs, extents into a list.
+/// Put results back in order, chunks to whoever takes them, extents into a list.
 fn collect(
     done: Receiver<(u64, Result<Done, ImportError>)>,
-    mut ingest: Ingest<'_>,
+    mut taker: Box<dyn TakesFrames + Send + '_>,
 ) -> Result<(Vec<Extent>, ImportStats), ImportError> {
     let (mut extents, mut stats) = (Vec::new(), ImportStats::default());
     let (mut early, mut next, mut offset) = (BTreeMap::new(), 0, 0);
@@ -266,10 +266,9 @@ fn collect(
                 }
                 Done::Known(id, len) => (len, Content::Data(id)),
                 Done::Fresh(frame) => {
-                    let stored = ingest.append(&frame)?;
-                    stats.new_chunks += u64::from(stored > 0);
-                    stats.new_stored_bytes += stored;
-                    (u64::from(frame.raw_len), Content::Data(frame.id))
+                    let (id, len) = (frame.id, u64::from(frame.raw_len));
+                    taker.take(frame)?;
+                    (len, Content::Data(id))
                 }
             };
             if let Content::Data(_) = content {
@@ -280,6 +279,6 @@ fn collect(
             offset += len;
         }
     }
-    ingest.finish()?;
+    (stats.new_chunks, stats.new_stored_bytes) = taker.finish()?;
     Ok((extents, stats))
 }

@@ -53,6 +53,50 @@ fn an_imported_disk_reads_back_from_the_store() {
 }
 
 #[test]
+fn a_disk_that_is_only_counted_comes_to_the_same_image_and_leaves_the_store_alone() {
+    let plant = Plant::new();
+    let path = plant.dir.path().join("counted.raw");
+    std::fs::write(&path, bootable_disk(16 * MIB, &grub_files())).unwrap();
+    let source = Source::raw(&path).unwrap();
+    let count = || read_disk(&path, source.disk(), &request(), &Counted(&plant.store), &mut |_| {}).unwrap();
+    let planned = count();
+    assert!(plant.store.list().unwrap().is_empty() && plant.store.counts().0 == 0);
+    let imported = import_disk(&source, &request(), &plant.store, &mut |_| {}).unwrap();
+    assert_eq!(planned.manifest.id(), imported.manifest.id());
+    assert_eq!((planned.stats, &planned.warnings), (imported.stats, &imported.warnings));
+    assert!(imported.stats.new_chunks > 0);
+    let again = count().stats;
+    assert_eq!((again.new_chunks, again.new_stored_bytes), (0, 0));
+}
+
+#[test]
+fn a_sink_that_refuses_stops_the_import_with_its_reason() {
+    struct Refuses;
+    impl ChunkSink for Refuses {
+        fn has(&self, _: &crate::ChunkId) -> bool {
+            false
+        }
+        fn begin(&self) -> Box<dyn TakesFrames + Send + '_> {
+            Box::new(Refuses)
+        }
+    }
+    impl TakesFrames for Refuses {
+        fn take(&mut self, _: crate::Frame) -> Result<(), ImportError> {
+            Err(ImportError::NotTaken("full".into()))
+        }
+        fn finish(self: Box<Self>) -> Result<(u64, u64), ImportError> {
+            panic!("nothing was taken")
+        }
+    }
+    let plant = Plant::new();
+    let path = plant.dir.path().join("refused.raw");
+    std::fs::write(&path, bootable_disk(16 * MIB, &grub_files())).unwrap();
+    let source = Source::raw(&path).unwrap();
+    let error = read_disk(&path, source.disk(), &request(), &Refuses, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, ImportError::NotTaken(why) if why.to_string() == "full"));
+}
+
+#[test]
 fn a_second_import_adds_no_chunks() {
     let plant = Plant::new();
     let raw = bootable_disk(16 * MIB, &grub_files());
