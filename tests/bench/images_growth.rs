@@ -41,6 +41,10 @@ pub fn growth(programs: &Programs, dir: &Path) -> Result<Vec<Figure>> {
         for ((name, cost), (_, first)) in now.iter().zip(base.iter()) {
             let factor = gib_f / *base_gib;
             for (unit, ours, first) in [("cpu s", cost.cpu, first.cpu), ("wall s", cost.wall, first.wall)] {
+                // What takes no time at the first size has no proportion.
+                if first < 0.005 {
+                    continue;
+                }
                 let name = format!("images/{name} by disk, {unit}");
                 figures
                     .push(Figure::at_most(&name, ours, first * factor, "in proportion", 1.0).at_gib(gib_f));

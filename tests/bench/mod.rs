@@ -165,14 +165,15 @@ pub fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
 /// The figures as text: one line each.
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
+    let width = figures.iter().map(|figure| figure.label().len()).max().unwrap_or(0).max("name".len());
     let mut text = format!(
-        "{:<38} {:>10} {:>10} {:>7} {:>7} {:<6} {}\n",
+        "{:<width$} {:>10} {:>10} {:>7} {:>7} {:<6} {}\n",
         "name", "ours", "peer", "ratio", "bound", "", "against"
     );
     for f in figures {
         let _ = writeln!(
             text,
-            "{:<38} {:>10.3} {:>10.3} {:>7.2} {:>7.2} {:<6} {}",
+            "{:<width$} {:>10.3} {:>10.3} {:>7.2} {:>7.2} {:<6} {}",
             f.label(),
             f.ours,
             f.peer,

@@ -82,10 +82,8 @@ fn picture(name: &str, points: &[&Figure]) -> Result<String> {
             .map_err(failed)?;
         chart.configure_mesh().light_line_style(WHITE).x_desc("disk, GiB").draw().map_err(failed)?;
         let against = points.first().map_or("peer", |f| &f.against);
-        let lines: [(&str, RGBColor, fn(&Figure) -> f64); 2] =
-            [("ours", OURS, |f| f.ours), (against, PEER, |f| f.peer)];
-        for (label, colour, value) in lines {
-            let line = points.iter().map(|f| (size(f), value(f)));
+        for (label, colour, is_ours) in [("ours", OURS, true), (against, PEER, false)] {
+            let line = points.iter().map(|f| (size(f), if is_ours { f.ours } else { f.peer }));
             chart
                 .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)).point_size(3))
                 .map_err(failed)?

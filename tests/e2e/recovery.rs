@@ -1,18 +1,21 @@
 //! Stories of recovery: an endpoint with nothing on its disk, or the wrong thing, comes back and proves it.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::job::{HoldReason, JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
 use tests::bmc::Bmc;
+use tests::cache::Cache;
 use tests::endpoint::{Content, Endpoint};
 use tests::fault;
-use tests::golden::DISK_LEN;
+use tests::golden::{self, CheckIn, DISK_LEN};
 use tests::plant::Plant;
 use tests::programs::Programs;
 use tests::qemu::{Firmware, Spec};
-use tests::site::{Appliance, Site};
+use tests::site::{Appliance, IMAGE, Site};
+use tests::tool;
 
 use crate::{Length, Needs, SITE, Story};
 
@@ -22,6 +25,7 @@ const RECOVERY: Duration = Duration::from_secs(600);
 pub const STORIES: &[Story] = &[
     story("recovery_of_a_blank_disk_then_of_the_same_disk", Length::Short, blank_disk_then_the_same_disk),
     story("recovery_with_secure_boot", Length::Short, with_secure_boot),
+    story("capture_of_a_golden_machine_is_an_image_to_recover_from", Length::Short, captured_then_recovered),
     story("recovery_survives_the_appliances_death_while_imaging", Length::Long, appliance_dies_while_imaging),
     story("recovery_survives_a_pulled_cable_while_imaging", Length::Long, cable_pulled_while_imaging),
     story("recovery_survives_a_power_cut_while_imaging", Length::Long, power_cut_while_imaging),
@@ -42,10 +46,14 @@ struct Scene {
 
 impl Scene {
     fn set(plant: &Plant, firmware: Firmware) -> Result<Self> {
+        Self::with(plant, firmware, &Content::Blank(DISK_LEN))
+    }
+
+    fn with(plant: &Plant, firmware: Firmware, content: &Content) -> Result<Self> {
         let programs = Programs::built()?;
         let appliance = Site::at(&plant.dir().join(SITE), &programs).start()?;
         let spec = Spec { firmware, ..Spec::press(1) };
-        let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN))?;
+        let press = Endpoint::new(plant, spec, content)?;
         let bmc = Bmc::attach(plant, &press, env!("CARGO_BIN_EXE_lab").as_ref())?;
         appliance.add(&press, Some(&bmc), false)?;
         Ok(Self { appliance, press, _bmc: bmc })
@@ -67,7 +75,7 @@ impl Scene {
     fn wait_stage(&self, stage: Stage) -> Result<JobView> {
         self.wait(&format!("the job to reach {stage:?}"), |job| match &job.state {
             JobState::Working { stage: now } => *now >= stage,
-            JobState::Recovered => true,
+            JobState::Recovered | JobState::Captured => true,
             JobState::Held { .. } | JobState::Cancelled { .. } | JobState::Failed { .. } => false,
         })
     }
@@ -92,7 +100,8 @@ impl Scene {
                     JobState::Held { .. }
                     | JobState::Cancelled { .. }
                     | JobState::Failed { .. }
-                    | JobState::Recovered => {
+                    | JobState::Recovered
+                    | JobState::Captured => {
                         bail!("{:?}: {} {}", job.state, job.what, job.what_now)
                     }
                 }
@@ -135,6 +144,52 @@ fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
     let (all, changed) = (wrote(&first)?, wrote(&second)?);
     ensure!(changed * 4 < all, "the second recovery wrote {changed} bytes, the first {all}");
     Ok(())
+}
+
+/// An engineer set a machine up; it becomes an image, somebody signs that, and the machine comes back from it after it lost its disk.
+fn captured_then_recovered(plant: &Plant) -> Result<()> {
+    let programs = Programs::built()?;
+    let golden = golden::image(&Cache::open()?, 1, &CheckIn::Agent(programs.agent.clone()))?;
+    let scene = Scene::with(plant, Firmware::Ovmf, &Content::Image(golden))?;
+    let note = plant.dir().join("set-up.txt");
+    std::fs::write(&note, "as the line wants it\n".repeat(20_000))?;
+    let copy = |press: &Endpoint| {
+        tool::run(
+            Command::new("mcopy").args(["-i", &golden::esp(press.disk())]).arg(&note).arg("::set-up.txt"),
+        )
+    };
+    copy(&scene.press).context("the machine could not be set up")?;
+    let (site, name) = (scene.appliance.site(), scene.name());
+    site.say(&[
+        "image",
+        "capture",
+        name,
+        "--name",
+        IMAGE,
+        "--version",
+        "2",
+        "--reason",
+        "a story",
+        "--no-wait",
+    ])?;
+    let job = scene.wait("the job to be Captured", |job| job.state == JobState::Captured)?;
+    let captured = job.captured.as_ref().context("the job does not say what was captured")?;
+    ensure!(captured.disk_bytes == DISK_LEN && captured.new_chunks > 0, "{captured:?}");
+    ensure!(captured.sent_bytes < 4 << 20, "what the store had was sent again: {captured:?}");
+    ensure!(scene.appliance.endpoint(name)?.state == EndpointState::Known, "it is not as it was");
+
+    let captured = job.image.to_string();
+    let diff: serde_json::Value =
+        scene.appliance.read(&["image", "diff", &format!("{IMAGE}:1"), &captured, "--json"])?;
+    ensure!(diff.to_string().contains("set-up.txt"), "the two images differ otherwise: {diff}");
+    site.say(&["image", "sign", &captured, "--key", &site.path("keys/release.key")])?;
+    scene.press.power_off();
+    scene.press.wait_off(Duration::from_secs(20))?;
+    fault::break_disk(&scene.press, fault::Break::Wipe)?;
+    scene.ask()?;
+    let job = scene.wait_recovered()?;
+    ensure!(job.image.to_string() == captured, "it came back from another image");
+    scene.ensure_proven(&job)
 }
 
 fn with_secure_boot(plant: &Plant) -> Result<()> {

@@ -266,6 +266,7 @@ fn follow(
     match &job.state {
         JobState::Recovered => Ok(job),
         JobState::Held { .. }
+        | JobState::Captured
         | JobState::Working { .. }
         | JobState::Cancelled { .. }
         | JobState::Failed { .. } => {

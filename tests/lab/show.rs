@@ -95,6 +95,7 @@ fn headline(job: &JobView) -> String {
             format!("held: {} {detail} {}", reason.what(), reason.what_now())
         }
         JobState::Recovered => "recovered".to_owned(),
+        JobState::Captured => "captured".to_owned(),
         JobState::Cancelled { stage } => format!("cancelled while {}", stage.label()),
         JobState::Failed { reason, detail, .. } => format!("failed: {} {detail}", reason.what()),
     }
@@ -121,6 +122,7 @@ pub fn whose(stage: Stage) -> Whose {
         | Stage::Ticketed
         | Stage::Powering
         | Stage::Proving
+        | Stage::Capturing
         | Stage::Imaging
         | Stage::ReadBack
         | Stage::Disarming

@@ -47,6 +47,45 @@ MemoryDenyWriteExecute=yes
 WantedBy=multi-user.target
 ";
 
+const RELAY_UNIT: &str = "usr/lib/systemd/system/groundstate-relay.service";
+const RELAY_WANTED: &str = "etc/systemd/system/multi-user.target.wants/groundstate-relay.service";
+
+/// A relay needs a socket and memory, and gets nothing else of the system.
+fn relay_unit(upstream: &str) -> String {
+    format!(
+        "\
+[Unit]
+Description=Groundstate relay: chunks for the endpoints beside this one
+Documentation=man:groundstate-agent(8)
+After=network.target
+
+[Service]
+Type=exec
+ExecStart=/usr/lib/groundstate/groundstate-agent relay --upstream {upstream}
+Restart=always
+RestartSec=10
+DynamicUser=yes
+Nice=10
+MemoryMax=512M
+CapabilityBoundingSet=
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectHome=yes
+ProtectSystem=strict
+ProtectKernelTunables=yes
+ProtectProc=invisible
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_INET AF_INET6
+RestrictNamespaces=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
 /// What the note says.
 #[derive(Debug, Serialize)]
 struct Note {
@@ -55,17 +94,28 @@ struct Note {
     digest: Digest,
 }
 
-/// Installs `program` into the file system below `root` and notes it below `esp`.
-pub fn install(program: &Path, root: &Path, esp: &Path) -> Result<()> {
+/// Installs `program` into the file system below `root` and notes it below `esp`. With `relay`, an appliance's address as in
+/// `http://10.7.0.1`, each endpoint that is restored from the image relays for it.
+pub fn install(program: &Path, root: &Path, esp: &Path, relay: Option<&str>) -> Result<()> {
+    if let Some(upstream) = relay {
+        crate::relay::Setup::parse(&["--upstream", upstream])?;
+    }
     let bytes = fs::read(program).with_context(|| format!("reading {}", program.display()))?;
     put(&root.join(PROGRAM), &bytes, 0o755)?;
-    put(&root.join(UNIT), UNIT_TEXT.as_bytes(), 0o644)?;
-    let link = root.join(WANTED);
-    fs::create_dir_all(link.parent().unwrap_or(root))?;
-    let _ = fs::remove_file(&link);
-    symlink(Path::new("/").join(UNIT), &link).with_context(|| format!("enabling {}", link.display()))?;
+    enable(root, UNIT, WANTED, UNIT_TEXT)?;
+    if let Some(upstream) = relay {
+        enable(root, RELAY_UNIT, RELAY_WANTED, &relay_unit(upstream))?;
+    }
     let note = Note { version: env!("CARGO_PKG_VERSION"), digest: Digest::of(&bytes) };
     put(&esp.join(NOTE), &serde_json::to_vec_pretty(&note)?, 0o644)
+}
+
+fn enable(root: &Path, unit: &str, wanted: &str, text: &str) -> Result<()> {
+    put(&root.join(unit), text.as_bytes(), 0o644)?;
+    let link = root.join(wanted);
+    fs::create_dir_all(link.parent().unwrap_or(root))?;
+    let _ = fs::remove_file(&link);
+    symlink(Path::new("/").join(unit), &link).with_context(|| format!("enabling {}", link.display()))
 }
 
 fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
@@ -90,8 +140,14 @@ mod tests {
         let program = dir.path().join("agent");
         fs::write(&program, b"program").unwrap();
         for _ in 0..2 {
-            install(&program, &root, &esp).unwrap();
+            install(&program, &root, &esp, None).unwrap();
         }
+        assert!(!root.join(RELAY_UNIT).exists(), "no port is opened that nobody asked for");
+        install(&program, &root, &esp, Some("10.7.0.1")).unwrap_err();
+        install(&program, &root, &esp, Some("http://10.7.0.1")).unwrap();
+        let relay = fs::read_to_string(root.join(RELAY_UNIT)).unwrap();
+        assert!(relay.contains(&format!("ExecStart=/{PROGRAM} relay --upstream http://10.7.0.1\n")));
+        assert_eq!(fs::read_link(root.join(RELAY_WANTED)).unwrap(), Path::new("/").join(RELAY_UNIT));
         assert_eq!(fs::read(root.join(PROGRAM)).unwrap(), b"program");
         assert_eq!(fs::metadata(root.join(PROGRAM)).unwrap().permissions().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(root.join(WANTED)).unwrap(), Path::new("/").join(UNIT));

@@ -5,6 +5,7 @@
 //! | PID 1 (`/init`) | the recovery system |
 //! | `groundstate-agent check-in [--once]` | the check-in service of the restored system |
 //! | `groundstate-agent install --root DIR --esp DIR` | puts itself into a golden image being built |
+//! | `groundstate-agent relay --upstream URL` | passes chunks on to the endpoints beside it |
 //! | `groundstate-agent plan --trust FILE --manifest FILE --disk FILE` | prints what a restore would do |
 //! | `groundstate-agent --version` | prints its version |
 
@@ -19,6 +20,7 @@ mod net;
 mod pid1;
 mod plan;
 mod recovery;
+mod relay;
 mod screen;
 #[cfg(test)]
 mod testing;
@@ -28,7 +30,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: groundstate-agent check-in [--once]
-       groundstate-agent install --root DIR --esp DIR
+       groundstate-agent install --root DIR --esp DIR [--relay URL]
+       groundstate-agent relay --upstream URL [--listen ADDRESS:PORT] [--memory-mib MIB]
        groundstate-agent plan --trust FILE --manifest FILE --disk FILE
        groundstate-agent --version
 As process 1 it is the recovery system.";
@@ -53,8 +56,13 @@ fn main() -> ExitCode {
             let plan = plan::plan(trust.as_ref(), manifest.as_ref(), disk.as_ref());
             finish(plan.map(|plan| println!("{plan}")))
         }
+        ["relay", words @ ..] => finish(relay::run(words)),
         ["install", "--root", root, "--esp", esp] => {
-            finish(install::install("/proc/self/exe".as_ref(), root.as_ref(), esp.as_ref()))
+            finish(install::install("/proc/self/exe".as_ref(), root.as_ref(), esp.as_ref(), None))
+        }
+        ["install", "--root", root, "--esp", esp, "--relay", upstream] => {
+            let program = "/proc/self/exe".as_ref();
+            finish(install::install(program, root.as_ref(), esp.as_ref(), Some(upstream)))
         }
         _ => {
             eprintln!("{USAGE}");

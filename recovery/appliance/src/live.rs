@@ -55,8 +55,13 @@ impl Live {
         };
     }
 
-    /// When an accepted session of this endpoint's recovery system spoke last; 0: not since the start, or not since its
-    /// golden system spoke.
+    /// Its recovery system was told to reboot, or says that it does: it runs no more, however lately it spoke.
+    pub fn left(&self, endpoint: &EndpointId) {
+        self.inner().recovering.remove(endpoint);
+    }
+
+    /// When an accepted session of this endpoint's recovery system spoke last; 0: not since the start, not since it
+    /// left, or not since its golden system spoke.
     pub fn recovery_system_seen(&self, endpoint: &EndpointId) -> u64 {
         self.inner().recovering.get(endpoint).copied().unwrap_or_default()
     }
@@ -143,6 +148,8 @@ mod tests {
         assert_eq!(live.recovery_system_seen(&press), 1_000);
         live.spoke(&press, BootedAs::GoldenSystem, 2_000);
         assert_eq!((live.recovery_system_seen(&press), live.recovery_system_seen(&other)), (0, 1_500));
+        live.left(&other);
+        assert_eq!(live.recovery_system_seen(&other), 0);
     }
 
     #[test]

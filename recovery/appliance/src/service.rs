@@ -22,8 +22,8 @@ use images::ImageId;
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     operator::{
-        Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest, RecoverRequest,
-        StatusView,
+        CaptureRequest, Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest,
+        RecoverRequest, StatusView,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -261,6 +261,16 @@ impl Service {
         request: RecoverRequest,
     ) -> Result<JobView, Problem> {
         orders::recover(&self.0, actor, endpoint, request).await
+    }
+
+    /// Order a capture: the endpoint's disk becomes an image, not signed yet. An open job: 409 `job-open`.
+    pub async fn capture(
+        &self,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        request: CaptureRequest,
+    ) -> Result<JobView, Problem> {
+        orders::capture(&self.0, actor, endpoint, request).await
     }
 
     /// Confirm the pairing code on the endpoint's screen; wrong: 409 `pairing-code-wrong`.

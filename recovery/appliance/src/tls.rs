@@ -43,6 +43,14 @@ pub struct Peer {
     pub stopping: CancellationToken,
 }
 
+#[cfg(test)]
+impl Peer {
+    /// Somebody at this address, for tests without a socket.
+    pub fn at(address: &str) -> Self {
+        Self { address: address.parse().unwrap(), certificate: None, stopping: CancellationToken::new() }
+    }
+}
+
 /// Limits of one listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -285,6 +285,8 @@ pub enum Assignment {
     },
     /// Bring the disk to the golden image.
     Restore(Box<RestoreOrder>),
+    /// Read the disk into the appliance's store; write nothing.
+    Capture(Box<CaptureOrder>),
     /// Reboot into whatever the firmware chooses.
     Reboot {
         /// Why, for the screen.
@@ -318,7 +320,69 @@ pub struct RestoreOrder {
     pub esp_files: BTreeMap<String, Base64>,
 }
 
-/// Which disk to write. Nothing removable, never by kernel name; none or several matches: refused.
+/// One capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureOrder {
+    /// The job.
+    pub job: JobId,
+    /// Grows with each order of this job; what belongs to another number is stale.
+    pub step_seq: u32,
+    /// Which disk.
+    pub disk: DiskSelector,
+    /// What the image shall be called.
+    pub image: CaptureSpec,
+    /// Where the manifest of the image before lies: its chunks need not be sent again.
+    pub known_urls: Vec<String>,
+}
+
+/// What is said of an image that is captured: what a disk does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureSpec {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Epoch: one more than the highest of this name.
+    pub epoch: u64,
+    /// Hardware class; empty means any.
+    pub hardware_class: String,
+    /// What changed, in a sentence.
+    pub note: String,
+    /// The order's time, milliseconds since 1970 UTC.
+    pub created_unix_ms: u64,
+    /// The image that it succeeds. Chunks of it need not be sent again.
+    pub previous: Option<ImageId>,
+    /// Store also what no filesystem uses.
+    pub keep_free_space: bool,
+}
+
+/// A capture in numbers, and what a person should know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Captured {
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
+    /// Bytes in chunks.
+    pub data_bytes: u64,
+    /// Bytes that no filesystem uses, left out.
+    pub free_bytes: u64,
+    /// Chunks that the store did not have.
+    pub new_chunks: u64,
+    /// Their bytes as they travelled.
+    pub sent_bytes: u64,
+    /// What an import would warn of: secrets, what is one endpoint's own, what does not boot.
+    pub warnings: Vec<String>,
+}
+
+/// `POST /agent/v1/capture/frames` answers with this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CaptureTaken {
+    /// Chunks that were new to the store.
+    pub chunks: u64,
+    /// Their stored bytes.
+    pub stored_bytes: u64,
+}
+
+/// Which disk to read or write. Nothing removable, never by kernel name; none or several matches: refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DiskSelector {
     /// This WWN.
@@ -384,6 +448,13 @@ pub enum Reported {
         /// In numbers.
         stats: RestoreFacts,
     },
+    /// The disk is in the store: all chunks, and the manifest.
+    Captured {
+        /// The new image.
+        image: ImageId,
+        /// What was found and sent.
+        captured: Captured,
+    },
     /// The restored system holds its certificate.
     Enrolled {
         /// Serial number of the certificate, lower-case hex.
@@ -408,6 +479,8 @@ pub enum Activity {
     Writing,
     /// Reading back.
     ReadingBack,
+    /// Reading the disk into the appliance's store.
+    Capturing,
 }
 
 /// A delta plan in numbers; bytes of disk unless named otherwise.

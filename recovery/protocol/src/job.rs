@@ -4,6 +4,7 @@
 //! Proposed ─► Admitted ─► Approved ─► Fenced ─► Ticketed ─► Powering ─► AgentWait ─► Proving ─┊─► Imaging ─► ReadBack
 //!                                                                  point of no return ────────┊
 //!   ─► Disarming ─► OsWait ─► Verifying ─► Enrolling ─► Registering ─► Releasing ─► Recovered
+//!   a capture:  Admitted ─► Ticketed ─► … ─► Proving ─► Capturing ─► Disarming ─► Captured
 //!   any ─► Held(reason) ─► resume | Cancelled | Failed(reason)
 //! ```
 
@@ -30,6 +31,8 @@ pub enum Stage {
     AgentWait,
     /// The recovery system proves its TPM and what it booted (or a person pairs it).
     Proving,
+    /// A capture's only act: the disk is read into the store. Nothing is written to it.
+    Capturing,
     /// Scan, plan, poison, write. From here the old content is gone.
     Imaging,
     /// What was written is read back and compared.
@@ -50,7 +53,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Proposed,
         Self::Admitted,
         Self::Approved,
@@ -59,6 +62,7 @@ impl Stage {
         Self::Powering,
         Self::AgentWait,
         Self::Proving,
+        Self::Capturing,
         Self::Imaging,
         Self::ReadBack,
         Self::Disarming,
@@ -87,6 +91,7 @@ impl Stage {
             Self::Powering => "powering into network boot",
             Self::AgentWait => "waiting for the recovery system",
             Self::Proving => "proving the hardware",
+            Self::Capturing => "reading the disk into the store",
             Self::Imaging => "writing the golden image",
             Self::ReadBack => "reading back",
             Self::Disarming => "ticket voided, rebooting",
@@ -119,6 +124,8 @@ pub enum JobState {
     },
     /// The restored system checked in, proved itself and is enrolled.
     Recovered,
+    /// The disk is in the store as an image that nobody has signed yet; the endpoint was sent back to its disk.
+    Captured,
     /// Stopped by a person before or after the point of no return (`stage` tells).
     Cancelled {
         /// The stage it was in.
@@ -139,10 +146,10 @@ impl JobState {
     /// True when nothing will happen any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self, Self::Recovered | Self::Cancelled { .. } | Self::Failed { .. })
+        matches!(self, Self::Recovered | Self::Captured | Self::Cancelled { .. } | Self::Failed { .. })
     }
 
-    /// The stage the job is in or ended in; `None` once recovered.
+    /// The stage the job is in or ended in; `None` once it ended well.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         match self {
@@ -150,7 +157,7 @@ impl JobState {
             | Self::Held { stage, .. }
             | Self::Cancelled { stage }
             | Self::Failed { stage, .. } => Some(*stage),
-            Self::Recovered => None,
+            Self::Recovered | Self::Captured => None,
         }
     }
 }
@@ -195,6 +202,8 @@ hold_reasons! {
     AwaitingApproval, "awaiting-approval", "This group's mode wants a person to approve.", "Approve the job in the console or with `groundstate job approve`.";
     /// No golden image, or none that our keys trust.
     ImageNotTrusted, "image-not-trusted", "The golden image is missing or no trusted key signed it.", "Import and sign the image (`groundstate image list`), then resume.";
+    /// The store took nothing of a captured disk.
+    CaptureRefused, "capture-refused", "The disk could not be taken into the image store.", "Read the detail: make room in the store or mend the disk's partition table, then resume; what came over is kept.";
     /// The BMC did not do what it was told.
     PowerFailed, "power-failed", "The endpoint could not be powered into a network boot.", "Switch the endpoint off and on by hand and choose network boot, then resume.";
     /// No hello from the recovery system in time.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::problem::Problem;
 use crate::{
-    agent::{Inventory, PlanFacts, RestoreFacts},
+    agent::{Captured, Inventory, PlanFacts, RestoreFacts},
     ids::{EndpointId, JobId, MacAddr},
     job::{JobState, Stage},
 };
@@ -270,6 +270,39 @@ pub struct RecoverRequest {
     pub reason: String,
 }
 
+/// What a job is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// The endpoint returns to its golden image.
+    #[default]
+    Recovery,
+    /// The endpoint's disk becomes an image.
+    Capture,
+}
+
+/// Ask for a capture: the endpoint's disk becomes an image in the store, not signed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureRequest {
+    /// Name of the image.
+    pub name: String,
+    /// Version of the image.
+    pub version: String,
+    /// Hardware class that it fits; empty means any.
+    #[serde(default)]
+    pub hardware_class: String,
+    /// What changed, in a sentence.
+    #[serde(default)]
+    pub note: String,
+    /// Store also what no filesystem uses, byte for byte.
+    #[serde(default)]
+    pub keep_free_space: bool,
+    /// Why, in the asker's words; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// Confirm that the code on the endpoint's screen is the one the console shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -302,6 +335,9 @@ pub enum Mode {
 pub struct JobView {
     /// Its id.
     pub job: JobId,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: JobKind,
     /// The endpoint.
     pub endpoint: EndpointId,
     /// `operator`, `attestation`, `webhook:<source>`, `drill`.
@@ -312,7 +348,7 @@ pub struct JobView {
     pub mode: Mode,
     /// The golden image: name and version, for people.
     pub image_name: String,
-    /// The golden image.
+    /// The golden image. Of a capture, all zeros until the disk is in the store.
     pub image: ImageId,
     /// Where it stands.
     pub state: JobState,
@@ -330,6 +366,9 @@ pub struct JobView {
     pub plan: Option<PlanFacts>,
     /// What the restore did, once known.
     pub restore: Option<RestoreFacts>,
+    /// What the capture found and sent, once it is done.
+    #[serde(default)]
+    pub captured: Option<Captured>,
     /// One sentence: what is happening or what happened.
     pub what: String,
     /// One sentence: what a person should do now; empty when nothing.

@@ -22,6 +22,8 @@ pub use self::pin::SpkiPin;
 const ANSWER_MAX: u64 = 4 << 20;
 /// Longest time for one call.
 const CALL_MAX: Duration = Duration::from_secs(30);
+/// Longest time for some tens of MiB on their way up.
+const BRING_MAX: Duration = Duration::from_secs(600);
 /// Longest time to get a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -104,6 +106,27 @@ impl Appliance {
     /// `POST /agent/v1/report`.
     pub fn report(&self, report: &Report) -> Result<ReportReply, ApiError> {
         self.post("/agent/v1/report", report)
+    }
+
+    /// `POST` of bytes for a capture; the answer's bytes.
+    pub fn bring(&self, path: &str, session: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+        let answer = self
+            .http
+            .post(self.url(path))
+            .config()
+            .timeout_global(Some(BRING_MAX))
+            .build()
+            .header("content-type", "application/octet-stream")
+            .header("authorization", format!("Bearer {session}"))
+            .send(body);
+        let unreachable =
+            |source| ApiError::Unreachable { appliance: self.address, source: Box::new(source) };
+        let mut answer = answer.map_err(unreachable)?;
+        let bytes = answer.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(unreachable)?;
+        match answer.status().as_u16() {
+            200 => Ok(bytes),
+            status => Err(self.not_ok(status, &String::from_utf8_lossy(&bytes))),
+        }
     }
 
     /// `POST` of an EST request body to `path` with HTTP Basic credentials (RFC 7030 §4.2); returns the answer's body.

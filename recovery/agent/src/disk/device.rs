@@ -23,7 +23,7 @@ const ZEROS_LEN: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The kernel says no.
-    #[error("{path} cannot be opened for writing: {source}")]
+    #[error("{path} cannot be opened: {source}")]
     Open {
         /// Its node.
         path: PathBuf,
@@ -61,20 +61,7 @@ impl BlockDevice {
     /// # Errors
     /// When it is held by something else, no disk, or another disk by now.
     pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
-        let path = &disk.node;
-        let failed = |source| DeviceError::Open { path: path.clone(), source };
-        let flags = libc::O_DIRECT | libc::O_EXCL | libc::O_CLOEXEC;
-        let mut file =
-            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.file_type().is_block_device() {
-            return Err(DeviceError::NotADisk { path: path.clone() });
-        }
-        let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
-        let opened = inventory::disk_by_number(metadata.rdev());
-        if opened.is_none_or(|opened| opened.facts != disk.facts) || size != disk.facts.size_bytes {
-            return Err(DeviceError::Changed { path: path.clone() });
-        }
+        let (file, size) = open(disk, OpenOptions::new().read(true).write(true), libc::O_DIRECT)?;
         Ok(Self { file, size, sector_size: disk.facts.sector_bytes, writes_zeros: AtomicBool::new(false) })
     }
 
@@ -85,6 +72,51 @@ impl BlockDevice {
             self.file.write_all_at(&zeros[..len], start)?;
         }
         Ok(())
+    }
+}
+
+/// Opens it exclusively; its size.
+fn open(disk: &Disk, options: &mut OpenOptions, flags: i32) -> Result<(File, u64), DeviceError> {
+    let path = &disk.node;
+    let failed = |source| DeviceError::Open { path: path.clone(), source };
+    let mut file = options.custom_flags(flags | libc::O_EXCL | libc::O_CLOEXEC).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.file_type().is_block_device() {
+        return Err(DeviceError::NotADisk { path: path.clone() });
+    }
+    let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    let opened = inventory::disk_by_number(metadata.rdev());
+    if opened.is_none_or(|opened| opened.facts != disk.facts) || size != disk.facts.size_bytes {
+        return Err(DeviceError::Changed { path: path.clone() });
+    }
+    Ok((file, size))
+}
+
+/// One whole disk that is only read, through the page cache: what filesystems say of their free space lies in small pieces.
+#[derive(Debug)]
+pub struct DiskToRead {
+    file: File,
+    size: u64,
+}
+
+impl DiskToRead {
+    /// Opens `disk` exclusively, without leave to write.
+    ///
+    /// # Errors
+    /// As [`BlockDevice::open`].
+    pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
+        let (file, size) = open(disk, OpenOptions::new().read(true), 0)?;
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadDisk for DiskToRead {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
     }
 }
 
@@ -142,6 +174,8 @@ mod tests {
         let node = dir.path().join("disk.raw");
         std::fs::write(&node, [0; 4096]).unwrap();
         for node in [node, "/dev/null".into(), dir.path().join("missing")] {
+            let error = DiskToRead::open(&Disk::of_node(node.clone())).unwrap_err();
+            assert!(matches!(error, DeviceError::NotADisk { .. } | DeviceError::Open { .. }), "{error}");
             let error = BlockDevice::open(&Disk::of_node(node)).unwrap_err();
             assert!(matches!(error, DeviceError::NotADisk { .. } | DeviceError::Open { .. }), "{error}");
         }

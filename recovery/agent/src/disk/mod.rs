@@ -3,5 +3,5 @@
 mod device;
 mod select;
 
-pub use device::{BlockDevice, DeviceError};
+pub use device::{BlockDevice, DeviceError, DiskToRead};
 pub use select::select;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! drivers, network ─► hello ─► proof (TPM) or pairing (a person) ─► next ─┬─► wait, stop ─► next
-//!          ▲                                                               ├─► restore ─► … ─► reboot
+//!          ▲                                                               ├─► restore, capture ─► … ─► reboot
 //!          └── the appliance does not know us any more ◄───────────────────┤      └─► refused, reported ─► next
 //!                                                                          └─► reboot
 //! ```
@@ -10,6 +10,7 @@
 //! It must never touch a disk without an assignment from the pinned appliance and a manifest that the pinned image keys
 //! signed, and never loop in silence: each pause says on the screen what it waits for.
 
+mod capture;
 mod network;
 mod reporter;
 mod restore;
@@ -17,18 +18,24 @@ mod source;
 mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_capture;
+
+pub(crate) use self::source::{HttpSource, plain_http};
+pub(crate) use self::sources::Limits;
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use recovery_protocol::Problem;
 use recovery_protocol::agent::{
-    Assignment, BootedAs, Challenge, Firmware, Hello, HelloReply, Report, Reported, RestoreOrder,
+    Assignment, BootedAs, CaptureOrder, Challenge, Firmware, Hello, HelloReply, Report, Reported,
+    RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::RecoveryTrust;
+use recovery_protocol::{JobId, Problem};
 
 use crate::client::{ApiError, Appliance};
 use crate::kernel_args::KernelArgs;
@@ -233,6 +240,11 @@ impl Recovery<'_> {
                     self.wait_quietly(10);
                 }
                 Assignment::Reboot { why } => return Ok(why),
+                Assignment::Capture(order) => {
+                    if let Some(done) = self.capture(&session.id, &order)? {
+                        return Ok(done);
+                    }
+                }
                 Assignment::Restore(order) => {
                     if let Some(done) = self.restore(&session.id, &order)? {
                         return Ok(done);
@@ -249,23 +261,47 @@ impl Recovery<'_> {
             format!("Image {}.", order.image),
             LEAVE_ON,
         );
-        let reporter = reporter::Reporter::new(&self.appliance, session, order, self.screen, self.pulse);
+        let ordered = (order.job, order.step_seq);
+        let reporter = reporter::Reporter::new(&self.appliance, session, ordered, self.screen, self.pulse);
         let uefi = inventory::read(self.args).firmware != Firmware::Bios;
         let drivers_quiet = || self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);
-        match restore::run(order, &self.trust, uefi, &drivers_quiet, &reporter) {
-            Ok(()) => Ok(Some("The golden image is on the disk, proven, and boots next.".to_owned())),
+        let outcome = restore::run(order, &self.trust, uefi, &drivers_quiet, &reporter);
+        let done = "The golden image is on the disk, proven, and boots next.";
+        self.end(session, ordered, outcome, done)
+    }
+
+    /// One capture; `None`: ask for the next assignment.
+    fn capture(&self, session: &str, order: &CaptureOrder) -> Result<Option<String>, Box<Problem>> {
+        self.screen.show(
+            "The appliance asked for a copy of this disk; nothing is written to it.",
+            format!("Image {} {}.", order.image.name, order.image.version),
+            LEAVE_ON,
+        );
+        let ordered = (order.job, order.step_seq);
+        let reporter = reporter::Reporter::new(&self.appliance, session, ordered, self.screen, self.pulse);
+        self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);
+        let outcome = capture::run(order, &self.appliance, session, &reporter);
+        self.end(session, ordered, outcome, "The disk is in the store; it boots again as it was.")
+    }
+
+    /// How an order ended; `None`: ask for the next assignment.
+    fn end(
+        &self,
+        session: &str,
+        ordered: (JobId, u32),
+        outcome: Result<(), Stop>,
+        done: &str,
+    ) -> Result<Option<String>, Box<Problem>> {
+        match outcome {
+            Ok(()) => Ok(Some(done.to_owned())),
             Err(Stop::NotKnown(problem)) => Err(problem),
             Err(Stop::Aborted(why)) => {
-                self.screen.show(
-                    "The appliance stopped this restore.",
-                    why,
-                    "Look at the appliance's console.",
-                );
+                self.screen.show("The appliance stopped this.", why, "Look at the appliance's console.");
                 self.wait_quietly(2);
                 Ok(None)
             }
             Err(Stop::Refused(refusal)) => {
-                self.refuse(session, order, refusal)?;
+                self.refuse(session, ordered, refusal)?;
                 self.wait_quietly(2);
                 Ok(None)
             }
@@ -273,11 +309,16 @@ impl Recovery<'_> {
     }
 
     /// Says a refusal on the screen and to the appliance, in the same words.
-    fn refuse(&self, session: &str, order: &RestoreOrder, refusal: Refusal) -> Result<(), Box<Problem>> {
+    fn refuse(
+        &self,
+        session: &str,
+        (job, step_seq): (JobId, u32),
+        refusal: Refusal,
+    ) -> Result<(), Box<Problem>> {
         let Refusal { reason, detail } = refusal;
         self.screen.show(named(reason.what(), reason.code()), &detail, reason.what_now());
         let what = Reported::Refused { reason, detail };
-        let report = Report { session: session.to_owned(), job: order.job, step_seq: order.step_seq, what };
+        let report = Report { session: session.to_owned(), job, step_seq, what };
         self.patiently(|| self.appliance.report(&report)).map(drop)
     }
 

@@ -5,7 +5,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use recovery_protocol::agent::{Activity, Report, ReportReply, Reported, RestoreOrder};
+use recovery_protocol::JobId;
+use recovery_protocol::agent::{Activity, Report, ReportReply, Reported};
 
 use super::{Stop, patiently};
 use crate::client::{ApiError, Appliance};
@@ -15,11 +16,12 @@ use crate::screen::Screen;
 /// Shortest time between two progress reports.
 const PROGRESS_MIN: Duration = Duration::from_millis(500);
 
-/// One restore's line to the appliance.
+/// One order's line to the appliance.
 pub struct Reporter<'a> {
     appliance: &'a Appliance,
     session: &'a str,
-    order: &'a RestoreOrder,
+    job: JobId,
+    step_seq: u32,
     screen: &'a Screen,
     pulse: &'a Pulse,
     state: Mutex<State>,
@@ -34,16 +36,16 @@ struct State {
 }
 
 impl<'a> Reporter<'a> {
-    /// Reports belong to `order` and `session`.
+    /// Reports belong to `session` and to an order: its job and number.
     pub fn new(
         appliance: &'a Appliance,
         session: &'a str,
-        order: &'a RestoreOrder,
+        (job, step_seq): (JobId, u32),
         screen: &'a Screen,
         pulse: &'a Pulse,
     ) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { appliance, session, order, screen, pulse, state, changed }
+        Self { appliance, session, job, step_seq, screen, pulse, state, changed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -51,8 +53,7 @@ impl<'a> Reporter<'a> {
     }
 
     fn report(&self, what: Reported) -> Report {
-        let (session, job) = (self.session.to_owned(), self.order.job);
-        Report { session, job, step_seq: self.order.step_seq, what }
+        Report { session: self.session.to_owned(), job: self.job, step_seq: self.step_seq, what }
     }
 
     /// Says on the screen what is going on.
@@ -143,5 +144,6 @@ fn label(activity: Activity) -> &'static str {
         Activity::Scanning => "Reading what is on the disk",
         Activity::Writing => "Writing the golden image",
         Activity::ReadingBack => "Reading back what was written",
+        Activity::Capturing => "Reading the disk into the store",
     }
 }

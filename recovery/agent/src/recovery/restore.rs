@@ -25,7 +25,9 @@ use images::restore::{
     RestoreStats, RestoreTarget, SourceError, scan,
 };
 use images::{KeyRing, Manifest, SignedTrustRoot, Verified};
-use recovery_protocol::agent::{Activity, DiskFacts, PlanFacts, Reported, RestoreFacts, RestoreOrder};
+use recovery_protocol::agent::{
+    Activity, DiskFacts, DiskSelector, PlanFacts, Reported, RestoreFacts, RestoreOrder,
+};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
@@ -63,13 +65,8 @@ pub fn run(
     let manifest = fetch_manifest(order, trust)?;
     let (now, why) = headline(&manifest);
     reporter.show(now, why);
-    let disk = wait_for_disk(order)?;
-    let target = BlockDevice::open(&disk).map_err(|error| match error {
-        DeviceError::Open { .. } | DeviceError::Changed { .. } => {
-            Refusal::new(HoldReason::DiskFailed, chain(&error))
-        }
-        DeviceError::NotADisk { .. } => Refusal::new(HoldReason::DiskNotFound, chain(&error)),
-    })?;
+    let disk = wait_for_disk(&order.disk)?;
+    let target = BlockDevice::open(&disk).map_err(|error| Refusal::from(&error))?;
     let meant = || {
         drivers_quiet();
         still_meant(order, &disk.facts, &inventory::disks(Path::new("/sys/block")))
@@ -196,11 +193,11 @@ pub(super) fn download_manifest<T>(
     Err(Refusal::new(HoldReason::Stalled, format!("the manifest cannot be fetched: {why}")))
 }
 
-fn wait_for_disk(order: &RestoreOrder) -> Result<Disk, Refusal> {
+pub(super) fn wait_for_disk(wanted: &DiskSelector) -> Result<Disk, Refusal> {
     let until = Instant::now() + DISK_WAIT;
     loop {
         let disks = inventory::disks(Path::new("/sys/block"));
-        match select(&order.disk, &disks) {
+        match select(wanted, &disks) {
             Ok(disk) => return Ok(disk.clone()),
             Err(error) if error.reason() == HoldReason::DiskNotFound && Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(500));
@@ -320,6 +317,16 @@ fn written_facts(stats: RestoreStats) -> RestoreFacts {
         zeroed_bytes: stats.zeroed,
         read_back_bytes: stats.read_back,
         memory_peak_bytes: memory_peak(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+    }
+}
+
+impl From<&DeviceError> for Refusal {
+    fn from(error: &DeviceError) -> Self {
+        let reason = match error {
+            DeviceError::Open { .. } | DeviceError::Changed { .. } => HoldReason::DiskFailed,
+            DeviceError::NotADisk { .. } => HoldReason::DiskNotFound,
+        };
+        Self::new(reason, chain(error))
     }
 }
 

@@ -207,7 +207,7 @@ fn run_if(
 ) -> (Result<(), Stop>, Vec<&'static str>) {
     let (appliance, reports) = appliance(reply);
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
-    let reporter = Reporter::new(&appliance, "s", order, &screen, &pulse);
+    let reporter = Reporter::new(&appliance, "s", (order.job, order.step_seq), &screen, &pulse);
     let manifest = restore::verify_manifest(&plant.manifest_bytes()[..], order, &plant.keys, 0).unwrap();
     let chosen = restore::Chosen { facts: &disk_facts(plant.raw.len()), meant: &|| meant.clone() };
     let outcome = restore::restore(order, &manifest, disk, &chosen, true, &reporter);
@@ -221,6 +221,7 @@ fn milestone(reported: &Reported) -> Option<&'static str> {
         Reported::Written { .. } => Some("written"),
         Reported::Proven { .. } => Some("proven"),
         Reported::Committed { .. } => Some("committed"),
+        Reported::Captured { .. } => Some("captured"),
         Reported::Progress { .. } | Reported::Enrolled { .. } | Reported::Refused { .. } => None,
     }
 }

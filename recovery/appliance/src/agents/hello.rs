@@ -109,6 +109,7 @@ async fn in_job(
         }
         JobState::Working { .. }
         | JobState::Recovered
+        | JobState::Captured
         | JobState::Cancelled { .. }
         | JobState::Failed { .. } => match hello.tpm {
             None => {

@@ -12,6 +12,7 @@
 //!
 //! It must never: give an order or a secret to a session that was not accepted, or change a job but by an event.
 
+mod capture;
 mod expect;
 mod files;
 mod golden_system;
@@ -27,7 +28,7 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
     http::{HeaderMap, header},
     routing::post,
@@ -43,7 +44,7 @@ pub use files::Files;
 pub use shape::Serving;
 
 use crate::{
-    api::Refusal,
+    api::{Refusal, gate},
     attest::MakerRoots,
     db::{self, DbError, session::Session},
     evidence::Fact,
@@ -52,6 +53,7 @@ use crate::{
     keys::{self, Keys},
     live::Live,
     service::Service,
+    tls::Peer,
 };
 
 /// Longest message: an event log of a few hundred KiB, in base64.
@@ -97,6 +99,7 @@ impl Agents {
             .route("/agent/v1/proof", post(take_proof))
             .route("/agent/v1/next", post(take_next))
             .route("/agent/v1/report", post(take_report))
+            .merge(capture::routes())
             .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
             .with_state(self)
     }
@@ -204,11 +207,13 @@ async fn take_proof(
 
 async fn take_next(
     State(agents): State<Agents>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Result<Json<Next>, JsonRejection>,
 ) -> Result<Json<Assignment>, Refusal> {
-    let at = reached_at(&headers)?;
-    Ok(Json(next::take(&agents, at, message(&agents, body).await?).await?))
+    let peer = gate::address(peer.as_deref());
+    let reached = next::Reached { at: reached_at(&headers)?, peer };
+    Ok(Json(next::take(&agents, reached, message(&agents, body).await?).await?))
 }
 
 async fn take_report(

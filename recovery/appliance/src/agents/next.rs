@@ -1,6 +1,9 @@
 //! What an agent shall do next, by the state of its job. Only the session that proved itself last gets an order.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use images::{Manifest, Verified, disk::ESP_TYPE};
 use recovery_protocol::{
@@ -11,7 +14,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Agents, session_unknown};
+use super::{Agents, capture, session_unknown};
 use crate::{
     db::{self, DbError, endpoint::Endpoint, job::JobRow, session::Session},
     evidence::Fact,
@@ -22,12 +25,20 @@ use crate::{
     tickets,
 };
 
-fn wait(seconds: u32, why: impl Into<String>) -> Assignment {
+pub(super) fn wait(seconds: u32, why: impl Into<String>) -> Assignment {
     Assignment::Wait { seconds, why: why.into() }
 }
 
-pub async fn take(agents: &Agents, at: SocketAddr, next: Next) -> Result<Assignment, Problem> {
+pub async fn take(agents: &Agents, reached: Reached, next: Next) -> Result<Assignment, Problem> {
     let session = agents.session(&next.session).await?;
+    let assignment = choose(agents, reached, &session).await?;
+    if matches!(assignment, Assignment::Reboot { .. }) {
+        agents.0.live.left(&session.endpoint);
+    }
+    Ok(assignment)
+}
+
+async fn choose(agents: &Agents, reached: Reached, session: &Session) -> Result<Assignment, Problem> {
     let mut conn = agents.0.journal.db.read().await?;
     let job = session.job.ok_or_else(session_unknown)?;
     let row = db::job::get(&mut conn, job).await?.ok_or_else(session_unknown)?;
@@ -49,11 +60,14 @@ pub async fn take(agents: &Agents, at: SocketAddr, next: Next) -> Result<Assignm
             let why = format!("{} {detail}. {}", reason.what(), reason.what_now());
             Ok(Assignment::Stop { why })
         }
-        JobState::Recovered | JobState::Cancelled { .. } | JobState::Failed { .. } => {
-            Ok(Assignment::Reboot { why: "This recovery is over.".to_owned() })
+        JobState::Recovered | JobState::Captured | JobState::Cancelled { .. } | JobState::Failed { .. } => {
+            Ok(Assignment::Reboot { why: "This job is over.".to_owned() })
         }
-        JobState::Working { stage: Stage::Imaging | Stage::ReadBack } if speaks(&row, &session) => {
-            order(agents, at, &session, row, endpoint).await
+        JobState::Working { stage: Stage::Capturing } if speaks(&row, session) => {
+            capture::order(agents, reached, session, row, &endpoint).await
+        }
+        JobState::Working { stage: Stage::Imaging | Stage::ReadBack } if speaks(&row, session) => {
+            order(agents, reached, session, row, endpoint).await
         }
         JobState::Working { stage } if *stage < Stage::AgentWait => Ok(wait(2, stage.label())),
         JobState::Working { stage } if *stage <= Stage::ReadBack => Err(session_unknown()),
@@ -64,13 +78,25 @@ pub async fn take(agents: &Agents, at: SocketAddr, next: Next) -> Result<Assignm
     }
 }
 
+/// Relays that an endpoint is told of.
+const RELAYS_MOST: usize = 2;
+
+/// How an agent reached us.
+#[derive(Debug, Clone, Copy)]
+pub struct Reached {
+    /// At which of our addresses.
+    pub at: SocketAddr,
+    /// From which of its own.
+    pub peer: IpAddr,
+}
+
 fn speaks(row: &JobRow, session: &Session) -> bool {
     row.job.session.as_deref() == Some(session.hash.as_str())
 }
 
 async fn order(
     agents: &Agents,
-    at: SocketAddr,
+    reached: Reached,
     session: &Session,
     row: JobRow,
     endpoint: Endpoint,
@@ -99,7 +125,7 @@ async fn order(
         Err(error) => return Err(error.into()),
     };
     let endpoint = pin_disk(&mut tx, endpoint, job, serial).await?;
-    let order = make(agents, &mut tx, at, &row, &endpoint, &manifest).await?;
+    let order = make(agents, &mut tx, reached, &row, &endpoint, &manifest).await?;
     let facts = json!({ "step_seq": order.step_seq, "image": order.image, "disk": order.disk });
     let mut fact = Fact::new("order.restore", "appliance", facts).about(&endpoint.id).of(Some(job));
     fact.mode = row.job.mode;
@@ -111,7 +137,7 @@ async fn order(
 /// The serial number of the endpoint's disk: as on record, else that of the only fixed disk that the proven session named.
 /// The endpoint's inventory is no source: any hello writes it. An order never says "the only disk that is large enough":
 /// when the system disk is dead, that is somebody's data.
-fn disk_of(endpoint: &Endpoint, session: &Session) -> Result<String, String> {
+pub(super) fn disk_of(endpoint: &Endpoint, session: &Session) -> Result<String, String> {
     if let Some(serial) = &endpoint.record.disk_serial {
         return Ok(serial.clone());
     }
@@ -153,7 +179,7 @@ async fn pin_disk(
 async fn make(
     agents: &Agents,
     tx: &mut JournalTx<'_>,
-    at: SocketAddr,
+    reached: Reached,
     row: &JobRow,
     endpoint: &Endpoint,
     manifest: &Verified<Manifest>,
@@ -168,7 +194,7 @@ async fn make(
         let ticket = EnrolmentTicket {
             job,
             endpoint: endpoint.id.to_string(),
-            appliance: at.to_string(),
+            appliance: reached.at.to_string(),
             appliance_spki_sha256: agents.0.keys.spki_sha256.clone(),
             secret: tickets::issue_enrolment(tx.conn(), job, now).await?,
         };
@@ -178,16 +204,12 @@ async fn make(
         })?;
         esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), Base64(text));
     }
-    let also = agents.0.journal.config.serving.also.iter().map(|other| other.0);
-    let sources: Vec<SocketAddr> =
-        std::iter::once(SocketAddr::new(at.ip(), agents.0.http_port)).chain(also).collect();
-    let urls = |path: &str| sources.iter().map(|at| format!("http://{}{path}", url_host(at))).collect();
     Ok(RestoreOrder {
         job,
         step_seq: row.job.step_seq,
         image: row.job.image,
-        manifest_urls: urls(&format!("/v1/manifests/{}", row.job.image)),
-        frames_urls: urls("/v1/frames"),
+        manifest_urls: agents.source_urls(reached, &format!("/v1/manifests/{}", row.job.image)),
+        frames_urls: agents.source_urls(reached, "/v1/frames"),
         disk: DiskSelector {
             serial: endpoint.record.disk_serial.clone(),
             min_size_bytes: header.disk.size.max(least),
@@ -196,6 +218,19 @@ async fn make(
         read_back_all: blueprint.is_some_and(|blueprint| blueprint.read_back_all),
         esp_files,
     })
+}
+
+impl Agents {
+    /// Where an endpoint at `peer` that reached us `at` gets what is public: from the relays of its network, here, then from
+    /// the other appliances. It is no relay for itself.
+    pub(super) fn source_urls(&self, Reached { at, peer }: Reached, path: &str) -> Vec<String> {
+        let serving = &self.0.journal.config.serving;
+        let beside = serving.relays.iter().filter(|relay| relay.subnet.holds(peer)).map(|relay| relay.at.0);
+        let relays = beside.filter(|relay| relay.ip() != peer).take(RELAYS_MOST);
+        let here = SocketAddr::new(at.ip(), self.0.http_port);
+        let all = relays.chain([here]).chain(serving.also.iter().map(|other| other.0));
+        all.map(|at| format!("http://{}{path}", url_host(&at))).collect()
+    }
 }
 
 /// The address as it stands in a URL: IPv6 in brackets, the usual port left out (RFC 3986, section 3.2).

@@ -46,8 +46,10 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
             let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
                 .await?
                 .ok_or_else(session_unknown)?;
-            let moving =
-                matches!(row.job.state, JobState::Working { stage: Stage::Imaging | Stage::ReadBack });
+            let moving = matches!(
+                row.job.state,
+                JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
+            );
             if !moving {
                 return Ok(abort(&row.job.state));
             }
@@ -60,6 +62,9 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         }
         Reported::Refused { reason, detail } => return refused(agents, session, job, reason, detail).await,
         Reported::Enrolled { .. } => return Err(out_of_place()),
+        Reported::Captured { image, captured } => {
+            return super::capture::reported(agents, session, job, report.step_seq, image, captured).await;
+        }
         Reported::Planned { plan, disk } => {
             note = Some(("report.planned", json!({ "plan": plan, "disk": disk })));
             Restored::Planned(plan)
@@ -91,6 +96,8 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
     if committed && reply == ReportReply::Continue {
         agents.0.live.forget_progress(job);
         disarmed(agents, job).await?;
+        // It reboots after this answer.
+        agents.0.live.left(&session.endpoint);
     }
     Ok(reply)
 }
@@ -107,19 +114,20 @@ fn sources_note(mut sources: Vec<SourceFacts>) -> Option<(&'static str, serde_js
     tells.then(|| ("report.sources", json!({ "sources": sources })))
 }
 
-fn abort(state: &JobState) -> ReportReply {
+pub(super) fn abort(state: &JobState) -> ReportReply {
     let why = match state {
         JobState::Held { reason, detail, .. } => format!("{} {detail}", reason.what()),
         JobState::Cancelled { .. } => "This recovery was stopped.".to_owned(),
         JobState::Failed { .. } => "This recovery was given up.".to_owned(),
         JobState::Working { stage } => format!("The job is in the stage “{}”.", stage.label()),
         JobState::Recovered => "This recovery is over.".to_owned(),
+        JobState::Captured => "This capture is over.".to_owned(),
     };
     ReportReply::Abort { why }
 }
 
 /// Wait, not for long, until the job left Disarming.
-async fn disarmed(agents: &Agents, job: JobId) -> Result<(), Problem> {
+pub(super) async fn disarmed(agents: &Agents, job: JobId) -> Result<(), Problem> {
     let mut changes = agents.0.journal.changes();
     let left = async {
         loop {
@@ -153,6 +161,7 @@ async fn refused(
         HoldReason::ManifestAltered,
         HoldReason::ManifestRefused,
         HoldReason::ChunkCorrupt,
+        HoldReason::CaptureRefused,
         HoldReason::DiskFailed,
         HoldReason::ReadBackFailed,
         HoldReason::Stalled,
@@ -191,6 +200,7 @@ async fn golden_system(agents: &Agents, session: &Session, report: Report) -> Re
         Reported::Planned { .. }
         | Reported::Progress { .. }
         | Reported::Written { .. }
+        | Reported::Captured { .. }
         | Reported::Proven { .. }
         | Reported::Committed { .. } => Err(out_of_place()),
     }

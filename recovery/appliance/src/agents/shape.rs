@@ -29,6 +29,8 @@ pub struct Serving {
     pub total_mib_per_s: Option<u32>,
     /// Zones of the plant with a cap or a class of their own; the first that fits counts.
     pub zones: Vec<Zone>,
+    /// Endpoints that pass chunks on (`groundstate-agent relay`): asked first by those of their network.
+    pub relays: Vec<RelayAt>,
     /// Other appliances that hold the same images: endpoints ask them when this one is silent, slow or wrong.
     pub also: Vec<Other>,
 }
@@ -37,6 +39,16 @@ pub struct Serving {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Other(pub SocketAddr);
+
+/// A relay, and for whom it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayAt {
+    /// The network of those that ask it, e.g. `10.7.3.0/24`.
+    pub subnet: Subnet,
+    /// Its address and port, e.g. `10.7.3.20:8480`.
+    pub at: Other,
+}
 
 impl TryFrom<String> for Other {
     type Error = String;
@@ -116,7 +128,9 @@ impl Subnet {
         u32::MAX.checked_shl(32 - self.bits).unwrap_or(0)
     }
 
-    fn holds(self, address: IpAddr) -> bool {
+    /// Whether the address is in it.
+    #[must_use]
+    pub fn holds(self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => u32::from(v4) & self.mask() == self.network,
             IpAddr::V6(_) => false,

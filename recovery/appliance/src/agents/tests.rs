@@ -1,6 +1,7 @@
 //! The agent API as an endpoint without a TPM meets it, message by message, and each thing that it must be refused. With
 //! a TPM: [`with_tpm`].
 
+mod capture;
 mod with_tpm;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ struct Site {
     journal: Arc<Journal>,
     service: Service,
     runner: Runner,
+    live: Arc<Live>,
     router: Router,
 }
 
@@ -120,7 +122,7 @@ impl Site {
         let router = Agents::new(Parts {
             journal: journal.clone(),
             golden,
-            live,
+            live: live.clone(),
             keys,
             service: service.clone(),
             expectations,
@@ -130,13 +132,14 @@ impl Site {
         .router();
         let new = serde_json::json!({ "endpoint": "press-01", "macs": [MAC], "blueprint": "box" });
         service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
-        Self { _dir: dir, journal, service, runner, router }
+        Self { _dir: dir, journal, service, runner, live, router }
     }
 
     async fn say<M: Serialize, R: DeserializeOwned>(&self, call: &str, message: &M) -> Result<R, Problem> {
         let request = Request::post(format!("/agent/v1/{call}"))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::HOST, "10.0.0.1:8443")
+            .extension(crate::tls::Peer::at("10.0.3.9:4000"))
             .body(Body::from(serde_json::to_vec(message).unwrap()))
             .unwrap();
         let (status, text) = crate::testing::read(self.router.clone().oneshot(request).await.unwrap()).await;
@@ -147,6 +150,18 @@ impl Site {
             assert_eq!(status.as_u16(), problem.status);
             Err(problem)
         }
+    }
+
+    /// Bytes of a capture.
+    async fn bring(&self, what: &str, session: &str, body: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        let request = Request::post(format!("/agent/v1/capture/{what}"))
+            .header(header::AUTHORIZATION, format!("Bearer {session}"))
+            .body(Body::from(body))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec();
+        if status == StatusCode::OK { Ok(bytes) } else { Err(serde_json::from_slice(&bytes).unwrap()) }
     }
 
     async fn hello(&self, hello: &Hello) -> Result<HelloReply, Problem> {
@@ -336,12 +351,20 @@ async fn an_endpoint_without_a_tpm_is_paired_restored_and_recovered() {
 
 #[tokio::test]
 async fn an_order_names_the_second_appliance_and_evidence_says_who_gave_what() {
-    let more = "[serving]\nalso = [\"10.0.0.6\", \"10.0.0.7:8080\"]\n";
+    let relay = |subnet: &str, at: &str| format!("{{ subnet = \"{subnet}\", at = \"{at}\" }}");
+    let relays = [
+        relay("10.0.4.0/24", "10.0.4.1:8480"),
+        relay("10.0.3.0/24", "10.0.3.9:8480"),
+        relay("10.0.3.0/24", "10.0.3.1:8480"),
+    ];
+    let more =
+        format!("[serving]\nalso = [\"10.0.0.6\", \"10.0.0.7:8080\"]\nrelays = [{}]\n", relays.join(", "));
     let site = Site::of(&format!("enrolment = \"none\"\n{more}"), Vec::new(), Expectations::default()).await;
     site.recover().await;
     let session = site.paired().await;
     let order = site.ordered(&session).await;
-    let at = ["10.0.0.1", "10.0.0.6", "10.0.0.7:8080"];
+    // The relay of its network and not itself, the appliance, then the others.
+    let at = ["10.0.3.1:8480", "10.0.0.1", "10.0.0.6", "10.0.0.7:8080"];
     assert_eq!(order.frames_urls, at.map(|at| format!("http://{at}/v1/frames")));
     assert_eq!(order.manifest_urls, at.map(|at| format!("http://{at}/v1/manifests/{}", order.image)));
 

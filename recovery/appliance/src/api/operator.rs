@@ -8,8 +8,8 @@ use axum::{
     routing::{get, post},
 };
 use recovery_protocol::operator::{
-    ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey, ImageView, JobView, NewDrill,
-    NewEndpoint, PairRequest, RecoverRequest, StatusView,
+    CaptureRequest, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey, ImageView,
+    JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, StatusView,
 };
 use serde::Deserialize;
 
@@ -25,6 +25,7 @@ pub fn routes() -> Vec<Route> {
         ("/api/v1/endpoints", get(endpoints).post(add_endpoint)),
         ("/api/v1/endpoints/{endpoint}", get(endpoint)),
         ("/api/v1/endpoints/{endpoint}/recover", post(recover)),
+        ("/api/v1/endpoints/{endpoint}/capture", post(capture)),
         ("/api/v1/endpoints/{endpoint}/pair", post(pair)),
         ("/api/v1/jobs", get(jobs)),
         ("/api/v1/jobs/{job}", get(job)),
@@ -83,6 +84,16 @@ async fn recover(
     if let Some(taken) = taken {
         taken.answered(view.job);
     }
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+async fn capture(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(request): Body<CaptureRequest>,
+) -> Result<(StatusCode, Json<JobView>), Refusal> {
+    let view = people.service.capture(&actor, &endpoint_id(&name)?, request).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

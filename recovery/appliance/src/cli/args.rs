@@ -234,6 +234,8 @@ pub enum ImageVerb {
         #[arg(long)]
         all: bool,
     },
+    /// Make an image of an endpoint's disk: the appliance boots it into the recovery system, which reads it
+    Capture(image::capture::Capture),
     /// Say which image a channel means
     Promote(image::channel::Promote),
     /// What was said about the images of a name

@@ -68,7 +68,7 @@ pub fn to_the_end(
 
 fn judge(view: JobView) -> Result<JobView, Fault> {
     let code = match &view.state {
-        JobState::Recovered | JobState::Working { .. } => return Ok(view),
+        JobState::Recovered | JobState::Captured | JobState::Working { .. } => return Ok(view),
         JobState::Held { .. } => Code::AwaitsPerson,
         JobState::Cancelled { .. } | JobState::Failed { .. } => Code::Failed,
     };
@@ -148,6 +148,7 @@ impl Screen {
                     Activity::Scanning => "reading the disk",
                     Activity::Writing => "writing the golden image",
                     Activity::ReadingBack => "reading back",
+                    Activity::Capturing => "reading the disk into the store",
                 });
             }
             None => {

@@ -1,6 +1,7 @@
 //! `groundstate image …`: work on the image store and the signers' keys. No appliance is needed: images are made and signed
 //! where the signers are, which is best not the appliance.
 
+pub mod capture;
 pub mod channel;
 pub mod look;
 pub mod token;
@@ -21,7 +22,7 @@ use images::{
     ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedManifest, SignedTrustRoot, SigningKey,
     Source, Store, StoreError,
     filesystem::KeepWhole,
-    import::ImportProgress,
+    import::{Counted, ImportProgress, read_disk},
     keys::PublicKeyFile,
     source::{Format, Wanted},
 };
@@ -88,6 +89,9 @@ pub struct Import {
     /// Store also what no filesystem uses, byte for byte
     #[arg(long)]
     pub keep_free_space: bool,
+    /// Say what the disk holds and what would be new in the store, and keep nothing
+    #[arg(long)]
+    pub plan: bool,
 }
 
 /// Import a disk.
@@ -107,8 +111,11 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         ..ImportRequest::default()
     };
     let source = source(import, &store)?;
-    let imported = with_bar("importing", |progress| images::import_disk(&source, &request, &store, progress))
-        .map_err(|error| not_imported(&error))?;
+    let imported = with_bar("importing", |progress| match import.plan {
+        true => read_disk(source.path(), source.disk(), &request, &Counted(&store), progress),
+        false => images::import_disk(&source, &request, &store, progress),
+    })
+    .map_err(|error| not_imported(&error))?;
     for warning in &imported.warnings {
         eprintln!("warning: {warning}");
     }
@@ -118,19 +125,25 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
     }
     let (id, stats) = (imported.manifest.id(), imported.stats);
     eprintln!(
-        "imported {} {}: {} of disk, {} of it data, {} free and left out, {} new in the store; now sign it",
+        "{} {} {}: {} of disk, {} of it data, {} free and left out, {} new in the store{}",
+        if import.plan { "would import" } else { "imported" },
         request.name,
         request.version,
         show::bytes(stats.disk_bytes),
         show::bytes(stats.data_bytes),
         show::bytes(stats.free_bytes),
         show::bytes(stats.new_stored_bytes),
+        if import.plan { "" } else { "; now sign it" },
     );
     if json {
         let warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
-        println!("{}", serde_json::json!({ "image": id.to_string(), "stats": stats, "warnings": warnings }))
-    } else {
-        println!("{id}")
+        return say_json(&serde_json::json!({
+            "image": id.to_string(), "plan": import.plan, "stats": stats, "warnings": warnings,
+        }));
+    }
+    // What was not kept has no name that anybody could use.
+    if !import.plan {
+        println!("{id}");
     }
     Ok(())
 }

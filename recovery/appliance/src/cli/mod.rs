@@ -99,7 +99,7 @@ fn crate_random() -> Result<[u8; 16], Fault> {
     Ok(bytes)
 }
 
-fn follow_or_print(client: &Client, job: JobView, wait: &Wait, json: bool) -> Result<(), Fault> {
+pub(crate) fn follow_or_print(client: &Client, job: JobView, wait: &Wait, json: bool) -> Result<(), Fault> {
     if !wait.wait {
         if !json {
             eprintln!("follow it with `groundstate job show {} --wait`", job.job);
@@ -175,6 +175,7 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Diff(order) => image::look::compare(place, data_dir, &order, json),
         ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, json),
         ImageVerb::Verify { image, .. } => image::look::verify(place, data_dir, image.as_deref(), json),
+        ImageVerb::Capture(order) => image::capture::capture(&reach.client()?, order, json),
         ImageVerb::Promote(order) => image::channel::promote(place, data_dir, &order, json),
         ImageVerb::History { name } => image::channel::history(place, data_dir, &name, json),
         ImageVerb::Export(order) => image::travel::export(place, data_dir, &order, json),

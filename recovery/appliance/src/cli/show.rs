@@ -197,6 +197,7 @@ pub fn job_state(view: &JobView) -> String {
         JobState::Working { stage } => stage.label().to_owned(),
         JobState::Held { reason, .. } => format!("held: {}", reason.code()),
         JobState::Recovered => "recovered".to_owned(),
+        JobState::Captured => "captured".to_owned(),
         JobState::Cancelled { .. } => "cancelled".to_owned(),
         JobState::Failed { reason, .. } => format!("failed: {}", reason.code()),
     }

@@ -5,12 +5,12 @@ use recovery_protocol::{
     agent::Activity,
     evidence::{Entry, Line},
     job::{HoldReason, JobState},
-    operator::{JobView, Mode, PhaseView, ProgressView},
+    operator::{JobKind, JobView, Mode, PhaseView, ProgressView},
 };
 
 use super::{
     page::sentence,
-    words::{Progress, STRETCHES, Tone, badge, bytes, duration, job_state, moment, since},
+    words::{Progress, Tone, badge, bytes, duration, job_state, moment, since, stretches_of},
 };
 
 /// The live part of a job's page: its story, its numbers, its evidence.
@@ -20,7 +20,7 @@ pub fn content(job: &JobView, evidence: &[String], now_ms: u64) -> Markup {
         div class="job" data-now=(now_ms) {
             p class="crumb" { a href="/" { "Endpoints" } " › " a href={ "/endpoints/" (job.endpoint) } { (job.endpoint) } }
             @if job.mode == Mode::Drill { p class="drill-tape" { "DRILL" } }
-            h1 { "Recovery of " (job.endpoint) }
+            h1 { @if job.kind == JobKind::Capture { "Capture of " } @else { "Recovery of " } (job.endpoint) }
             p class="subtitle" {
                 (job.image_name) " · asked for by " (job.trigger) " · " (moment(job.asked_unix_ms))
                 @if !job.reason.is_empty() { " · “" (job.reason) "”" }
@@ -30,7 +30,11 @@ pub fn content(job: &JobView, evidence: &[String], now_ms: u64) -> Markup {
             (numbers(job))
             (waterfall(job, now_ms))
             (evidence_list(evidence))
-            p class="small" { "Job " code class="long" { (job.job) } " · image " code class="long" { (job.image.to_string()) } }
+            p class="small" { "Job " code class="long" { (job.job) }
+                @if job.kind == JobKind::Recovery || job.state == JobState::Captured {
+                    " · image " code class="long" { (job.image.to_string()) }
+                }
+            }
         }
     }
 }
@@ -75,6 +79,7 @@ fn progress_bar(progress: ProgressView) -> Markup {
         Activity::Scanning => "Reading the disk",
         Activity::Writing => "Writing",
         Activity::ReadingBack => "Reading back",
+        Activity::Capturing => "Reading the disk into the store",
     };
     html! {
         div class="progress" {
@@ -91,7 +96,7 @@ fn progress_bar(progress: ProgressView) -> Markup {
 fn stretches(job: &JobView, now_ms: u64) -> Markup {
     html! {
         ol class="stretches" {
-            @for stretch in STRETCHES {
+            @for stretch in stretches_of(job.kind) {
                 @let (class, tone, said) = match stretch.progress(job) {
                     Progress::Ahead => ("ahead", Tone::Quiet, "to come"),
                     Progress::Now => ("now", Tone::Busy, "now"),
@@ -139,7 +144,7 @@ pub fn decisions(job: &JobView) -> Markup {
             JobState::Working { stage } => div class="actions" {
                 (button("cancel", "", if stage.past_point_of_no_return() { "Stop" } else { "Cancel" }))
             },
-            JobState::Recovered | JobState::Cancelled { .. } | JobState::Failed { .. } => {}
+            JobState::Recovered | JobState::Captured | JobState::Cancelled { .. } | JobState::Failed { .. } => {}
         }
     }
 }

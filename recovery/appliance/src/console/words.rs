@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use recovery_protocol::{
     job::{JobState, Stage},
-    operator::{EndpointState, JobView, PhaseView},
+    operator::{EndpointState, JobKind, JobView, PhaseView},
 };
 
 /// The tone of a badge or card: names a colour and, always with it, a shape.
@@ -80,6 +80,7 @@ pub fn job_state(state: &JobState) -> (Tone, &'static str) {
         JobState::Working { .. } => (Tone::Busy, "Working"),
         JobState::Held { .. } => (Tone::Attention, "Held"),
         JobState::Recovered => (Tone::Good, "Recovered"),
+        JobState::Captured => (Tone::Good, "Captured"),
         JobState::Cancelled { .. } => (Tone::Quiet, "Cancelled"),
         JobState::Failed { .. } => (Tone::Bad, "Failed"),
     }
@@ -100,11 +101,29 @@ pub struct Stretch {
 pub const STRETCHES: [Stretch; 6] = [
     Stretch { name: "Approve", first: Stage::Proposed, last: Stage::Approved },
     Stretch { name: "Start from the network", first: Stage::Fenced, last: Stage::AgentWait },
-    Stretch { name: "Prove the hardware", first: Stage::Proving, last: Stage::Proving },
+    Stretch { name: "Prove the hardware", first: Stage::Proving, last: Stage::Capturing },
     Stretch { name: "Write the golden image", first: Stage::Imaging, last: Stage::Disarming },
     Stretch { name: "Start the restored system", first: Stage::OsWait, last: Stage::Verifying },
     Stretch { name: "Enrol", first: Stage::Enrolling, last: Stage::Releasing },
 ];
+
+/// The stretches of a capture.
+pub const CAPTURE_STRETCHES: [Stretch; 5] = [
+    Stretch { name: "Approve", first: Stage::Proposed, last: Stage::Fenced },
+    Stretch { name: "Start from the network", first: Stage::Ticketed, last: Stage::AgentWait },
+    Stretch { name: "Prove the hardware", first: Stage::Proving, last: Stage::Proving },
+    Stretch { name: "Read the disk into the store", first: Stage::Capturing, last: Stage::ReadBack },
+    Stretch { name: "Start its own system again", first: Stage::Disarming, last: Stage::Releasing },
+];
+
+/// The stretches of a job.
+#[must_use]
+pub fn stretches_of(kind: JobKind) -> &'static [Stretch] {
+    match kind {
+        JobKind::Recovery => &STRETCHES,
+        JobKind::Capture => &CAPTURE_STRETCHES,
+    }
+}
 
 /// How far a stretch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +149,7 @@ impl Stretch {
     #[must_use]
     pub fn progress(&self, job: &JobView) -> Progress {
         match (&job.state, job.state.stage()) {
-            (JobState::Recovered, _) | (_, None) => Progress::Done,
+            (JobState::Recovered | JobState::Captured, _) | (_, None) => Progress::Done,
             (_, Some(stage)) if stage > self.last => Progress::Done,
             (_, Some(stage)) if stage < self.first => Progress::Ahead,
             (JobState::Working { .. }, _) => Progress::Now,

@@ -62,6 +62,7 @@ fn state_name(state: &JobState) -> &'static str {
         JobState::Working { .. } => "working",
         JobState::Held { .. } => "held",
         JobState::Recovered => "recovered",
+        JobState::Captured => "captured",
         JobState::Cancelled { .. } => "cancelled",
         JobState::Failed { .. } => "failed",
     }

@@ -195,6 +195,14 @@ async fn follow(drills: &Drills, key: &OrderKey, job: JobId, say: &mpsc::Sender<
         };
         match &view.state {
             JobState::Recovered => return passed(key, format!("recovered by job {job}"), Vec::new()),
+            JobState::Captured => {
+                return ended(
+                    key,
+                    "captured",
+                    "The job was a capture, and no recovery.",
+                    "Run the drill again.",
+                );
+            }
             JobState::Cancelled { .. } => {
                 return ended(
                     key,

@@ -75,7 +75,7 @@ fn phase(stage: Stage) -> (Phase, Actor) {
         Stage::Powering => (Phase::Power, Actor::Firmware),
         Stage::AgentWait => (Phase::Loader, Actor::Firmware),
         Stage::Proving => (Phase::Identify, Actor::Machine),
-        Stage::Imaging => (Phase::Write, Actor::Machine),
+        Stage::Capturing | Stage::Imaging => (Phase::Write, Actor::Machine),
         Stage::ReadBack => (Phase::ReadBack, Actor::Machine),
         Stage::Disarming => (Phase::Reboot, Actor::Machine),
         Stage::OsWait => (Phase::FirstBoot, Actor::Firmware),

@@ -8,7 +8,7 @@
 use images::ImageId;
 use recovery_protocol::{
     EndpointId, JobId,
-    agent::{PlanFacts, RestoreFacts},
+    agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     job::{HoldReason, JobState, Stage},
     operator::{EndpointState, Mode},
 };
@@ -23,8 +23,11 @@ pub struct Job {
     pub endpoint: EndpointId,
     /// Rehearsal or real.
     pub mode: Mode,
-    /// The golden image.
+    /// The golden image. Of a capture, all zeros until it is in the store.
     pub image: ImageId,
+    /// The disk is to be captured, under this name; `None`: the endpoint is to be recovered.
+    #[serde(default)]
+    pub capture: Option<CaptureSpec>,
     /// Where it stands.
     pub state: JobState,
     /// The endpoint's state before, to return to when nothing was done.
@@ -65,6 +68,9 @@ pub struct Job {
     pub plan: Option<PlanFacts>,
     /// What the restore did, once known.
     pub restore: Option<RestoreFacts>,
+    /// What the capture did, once it is done.
+    #[serde(default)]
+    pub captured: Option<Captured>,
 }
 
 /// How a system was accepted.
@@ -135,6 +141,17 @@ pub enum What {
         step_seq: u32,
         /// What it says.
         report: Restored,
+    },
+    /// The disk is in the store.
+    Captured {
+        /// Session hash.
+        session: String,
+        /// The order it belongs to.
+        step_seq: u32,
+        /// The new image.
+        image: ImageId,
+        /// What was found and sent.
+        captured: Captured,
     },
     /// The restored system said hello with this job's enrolment ticket.
     GoldenHello,
@@ -330,8 +347,10 @@ pub struct Proposal {
     pub endpoint: EndpointId,
     /// Rehearsal or real.
     pub mode: Mode,
-    /// The golden image.
+    /// The golden image; of a capture, all zeros.
     pub image: ImageId,
+    /// The disk is to be captured.
+    pub capture: Option<CaptureSpec>,
     /// Who asks, as in evidence.
     pub asked_by: String,
     /// The endpoint's state now.
@@ -345,6 +364,7 @@ impl Job {
             endpoint: proposal.endpoint,
             mode: proposal.mode,
             image: proposal.image,
+            capture: proposal.capture,
             state: JobState::Working { stage: Stage::Proposed },
             before: proposal.before,
             asked_by: proposal.asked_by,
@@ -365,6 +385,7 @@ impl Job {
             limit_unix_ms: None,
             plan: None,
             restore: None,
+            captured: None,
         }
     }
 }

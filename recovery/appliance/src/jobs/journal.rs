@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use recovery_protocol::{EndpointId, JobId, operator::Mode};
+use recovery_protocol::{EndpointId, JobId, agent::CaptureSpec, operator::Mode};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
@@ -217,7 +217,13 @@ impl JournalTx<'_> {
             "group": row.group,
         });
         let asked_by = row.job.asked_by.clone();
-        self.note_job("order.recover", &asked_by, &row.job, facts).await?;
+        let (order, facts) = match &row.job.capture {
+            None => ("order.recover", facts),
+            Some(spec) => {
+                ("order.capture", json!({ "reason": row.reason, "image": spec, "group": row.group }))
+            }
+        };
+        self.note_job(order, &asked_by, &row.job, facts).await?;
         self.carry_out(&row.job, effects).await?;
         Ok(row)
     }
@@ -407,5 +413,11 @@ pub fn proposal(
 ) -> Proposal {
     let before = endpoint.state;
     let endpoint: EndpointId = endpoint.id.clone();
-    Proposal { id, endpoint, mode, image, asked_by: asked_by.to_owned(), before }
+    Proposal { id, endpoint, mode, image, capture: None, asked_by: asked_by.to_owned(), before }
+}
+
+/// A new capture of an endpoint's disk, as an operator asks for it.
+pub fn capture_proposal(id: JobId, endpoint: &Endpoint, spec: CaptureSpec, asked_by: &str) -> Proposal {
+    let none_yet = images::ImageId(images::Digest([0; 32]));
+    Proposal { capture: Some(spec), ..proposal(id, endpoint, Mode::Real, none_yet, asked_by) }
 }

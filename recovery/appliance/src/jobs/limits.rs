@@ -56,6 +56,8 @@ impl Limits {
             Stage::Powering | Stage::Proving | Stage::Verifying | Stage::Enrolling | Stage::Releasing => 600,
             Stage::AgentWait => 1_800,
             Stage::Imaging | Stage::ReadBack => 3_600,
+            // A full terabyte over a slow line.
+            Stage::Capturing => 8 * 3_600,
             Stage::OsWait => 900,
             Stage::Registering => 3_600,
         };
@@ -75,7 +77,7 @@ pub fn late(stage: Stage) -> HoldReason {
         | Stage::Disarming => HoldReason::ApplianceFailed,
         Stage::Powering => HoldReason::PowerFailed,
         Stage::AgentWait | Stage::Proving => HoldReason::AgentSilent,
-        Stage::Imaging | Stage::ReadBack => HoldReason::Stalled,
+        Stage::Capturing | Stage::Imaging | Stage::ReadBack => HoldReason::Stalled,
         Stage::OsWait | Stage::Verifying => HoldReason::OsSilent,
         Stage::Enrolling => HoldReason::EnrolmentFailed,
         Stage::Registering | Stage::Releasing => HoldReason::ControlPlaneFailed,
@@ -91,6 +93,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         HoldReason::GuardRail
         | HoldReason::AwaitingApproval
         | HoldReason::ImageNotTrusted
+        | HoldReason::CaptureRefused
         | HoldReason::ManifestUnsigned
         | HoldReason::PairingNeeded
         | HoldReason::DiskNotFound

@@ -10,7 +10,7 @@ use std::sync::{
 use futures_util::future::BoxFuture;
 use recovery_protocol::{
     EndpointId, JobId,
-    agent::{PlanFacts, RestoreFacts},
+    agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     job::{HoldReason, JobState, Stage},
     operator::{EndpointState, Mode, Power},
 };
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::{
     job::{Proof, Restored, What},
-    journal::{Journal, JournalError, NewJob, proposal},
+    journal::{Journal, JournalError, NewJob, capture_proposal, proposal},
     run::Runner,
 };
 use crate::{
@@ -163,6 +163,8 @@ struct Site {
     world: Arc<World>,
     clock: Arc<TestClock>,
     job: Mutex<Option<JobId>>,
+    /// A capture is ordered, and no recovery.
+    captures: bool,
 }
 
 /// What dies.
@@ -194,7 +196,12 @@ impl Site {
         let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
         let (world, job) = (Arc::default(), Mutex::default());
-        Self { dir, config, keys, world, clock: Arc::new(TestClock(AtomicU64::new(1_000_000))), job }
+        let clock = Arc::new(TestClock(AtomicU64::new(1_000_000)));
+        Self { dir, config, keys, world, clock, job, captures: false }
+    }
+
+    fn of_a_capture() -> Self {
+        Self { captures: true, ..Self::new() }
     }
 
     fn database(&self) -> std::path::PathBuf {
@@ -228,7 +235,7 @@ impl Site {
         for _ in 0..100 {
             let row = db::job::get(&mut *life.journal.db.read().await?, id).await?.unwrap();
             match row.job.state {
-                JobState::Recovered => return Ok(()),
+                JobState::Recovered | JobState::Captured => return Ok(()),
                 JobState::Working { stage } => {
                     if stop_in == Some(stage) {
                         return Err(dead());
@@ -292,8 +299,12 @@ impl Site {
         let mut tx = life.journal.begin().await?;
         db::endpoint::put(tx.conn(), &endpoint).await?;
         let job = JobId::new(tx.at, [n; 10]);
+        let proposal = match self.captures {
+            false => proposal(job, &endpoint, Mode::Real, choice.image, "operator:anna"),
+            true => capture_proposal(job, &endpoint, spec(), "operator:anna"),
+        };
         let new = NewJob {
-            proposal: proposal(job, &endpoint, Mode::Real, choice.image, "operator:anna"),
+            proposal,
             group: "default".to_owned(),
             trigger: "operator".to_owned(),
             reason: "it does not boot".to_owned(),
@@ -312,16 +323,28 @@ impl Site {
         let row = db::job::list(&mut conn, None, 9).await.unwrap();
         assert_eq!(row.len(), 1, "one order is one job");
         let row = &row[0];
-        assert_eq!(row.job.state, JobState::Recovered);
-        assert!(row.ended.is_some() && row.job.golden == Some(Proof::Quote));
+        assert!(row.ended.is_some());
         assert_eq!(db::job::intents(&mut conn).await.unwrap(), [], "an intent was forgotten");
         assert_eq!(db::ticket::live_boot(&mut conn).await.unwrap(), [], "a boot ticket outlived its job");
         let endpoint = db::endpoint::get(&mut conn, &endpoint_id()).await.unwrap().unwrap();
-        assert_eq!((endpoint.state, endpoint.generation), (EndpointState::Trusted, 1));
-        assert_eq!(*self.world.plane.lock().unwrap(), (1, true));
+        if self.captures {
+            assert_eq!((&row.job.state, row.job.image), (&JobState::Captured, CAPTURED));
+            assert_eq!((endpoint.state, endpoint.generation), (EndpointState::Known, 0), "as it was");
+            assert_eq!(*self.world.plane.lock().unwrap(), (0, false), "nobody was fenced or registered");
+        } else {
+            assert_eq!((&row.job.state, row.job.golden), (&JobState::Recovered, Some(Proof::Quote)));
+            assert_eq!((endpoint.state, endpoint.generation), (EndpointState::Trusted, 1));
+            assert_eq!(*self.world.plane.lock().unwrap(), (1, true));
+        }
         let phases = db::job::phases(&mut conn, row.job.id).await.unwrap();
         let stages: Vec<Stage> = phases.iter().map(|phase| phase.stage).collect();
-        assert_eq!(stages, Stage::ALL, "each stage once");
+        let passed = |stage: &Stage| match self.captures {
+            false => *stage != Stage::Capturing,
+            true => *stage != Stage::Approved && *stage != Stage::Fenced && *stage <= Stage::Capturing,
+        };
+        let mut expected: Vec<Stage> = Stage::ALL.into_iter().filter(passed).collect();
+        expected.extend(self.captures.then_some(Stage::Disarming));
+        assert_eq!(stages, expected, "each stage once");
         assert!(phases.iter().all(|phase| phase.to_unix_ms.is_some_and(|to| to >= phase.from_unix_ms)));
         assert_eq!(self.world.count("power"), 1, "a power cycle was repeated blindly");
         let lines = evidence::lines(&mut conn, None).await.unwrap();
@@ -334,6 +357,21 @@ impl Site {
     }
 }
 
+const CAPTURED: images::ImageId = images::ImageId(images::Digest([8; 32]));
+
+fn spec() -> CaptureSpec {
+    CaptureSpec {
+        name: "hmi-panel".to_owned(),
+        version: "2".to_owned(),
+        epoch: 2,
+        hardware_class: String::new(),
+        note: String::new(),
+        created_unix_ms: 1,
+        previous: None,
+        keep_free_space: false,
+    }
+}
+
 /// What the endpoint does in each stage; it knows nothing of our deaths and says it again.
 fn agent(stage: Stage, step_seq: u32) -> Vec<What> {
     let session = || "s".to_owned();
@@ -341,6 +379,13 @@ fn agent(stage: Stage, step_seq: u32) -> Vec<What> {
     match stage {
         Stage::AgentWait => vec![What::AgentHello],
         Stage::Proving => vec![What::HardwareProven { session: session(), proof: Proof::Quote }],
+        Stage::Capturing if step_seq == 0 => vec![What::OrderAsked { session: session() }],
+        Stage::Capturing => vec![What::Captured {
+            session: session(),
+            step_seq,
+            image: CAPTURED,
+            captured: Captured::default(),
+        }],
         Stage::Imaging if step_seq == 0 => vec![What::OrderAsked { session: session() }],
         Stage::Imaging => {
             vec![
@@ -381,10 +426,19 @@ fn answer<T>(result: Result<T, JournalError>) -> Result<(), DbError> {
 
 #[tokio::test]
 async fn a_death_at_any_write_before_or_after_it_still_ends_recovered() {
+    a_death_at_any_write(Site::new, 20).await;
+}
+
+#[tokio::test]
+async fn a_death_at_any_write_of_a_capture_still_ends_captured_and_the_endpoint_is_as_it_was() {
+    a_death_at_any_write(Site::of_a_capture, 8).await;
+}
+
+async fn a_death_at_any_write(site: fn() -> Site, writes_least: i64) {
     for after in [false, true] {
         let mut deaths = 0;
         loop {
-            let site = Site::new();
+            let site = site();
             let died = site.live(Death::at(deaths, after), None).await.is_err();
             if died {
                 site.live(Death::default(), None).await.unwrap();
@@ -395,13 +449,13 @@ async fn a_death_at_any_write_before_or_after_it_still_ends_recovered() {
             }
             deaths += 1;
         }
-        assert!(deaths > 20, "only {deaths} writes in a whole recovery: the test does not see them");
+        assert!(deaths > writes_least, "only {deaths} writes in a whole job: the test does not see them");
     }
 }
 
 #[tokio::test]
 async fn a_death_in_each_stage_twice_still_ends_recovered() {
-    for stage in Stage::ALL {
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Capturing) {
         let site = Site::new();
         site.live(Death::default(), Some(stage)).await.unwrap_err();
         // Again, a write later; in the last stage there may be none left.

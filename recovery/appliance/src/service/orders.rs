@@ -2,7 +2,8 @@
 
 use recovery_protocol::{
     EndpointId, JobId, Problem,
-    operator::{Decision, EndpointState, JobView, Mode, RecoverRequest},
+    agent::CaptureSpec,
+    operator::{CaptureRequest, Decision, EndpointState, JobView, Mode, RecoverRequest},
 };
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::{
     golden::Choice,
     jobs::{
         job::What,
-        journal::{JournalTx, NewJob, proposal},
+        journal::{JournalTx, NewJob, capture_proposal, proposal},
     },
     keys,
     refusals::{unknown_endpoint, unknown_job},
@@ -21,6 +22,8 @@ use crate::{
 
 /// Jobs in a list, at most.
 const LIST_MOST: u32 = 500;
+/// Longest text in a manifest, in bytes (`images/DESIGN.md`, section 1).
+const TEXT_MOST: usize = 1024;
 /// Longest reason, in characters.
 const REASON_MOST: usize = 500;
 
@@ -134,7 +137,67 @@ pub async fn rehearse(
     order(inner, &permit.endpoint, asked).await
 }
 
-async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
+/// Order a capture. Nothing is written to the endpoint's disk, and nobody but a person orders one.
+pub async fn capture(
+    inner: &Inner,
+    actor: &Actor,
+    id: &EndpointId,
+    request: CaptureRequest,
+) -> Result<JobView, Problem> {
+    check_name(&request)?;
+    let endpoint = known(inner, id).await?;
+    let images = inner.golden.list().await?;
+    let newest = images.iter().filter(|view| view.name == request.name).max_by_key(|view| view.epoch);
+    let mut tx = inner.journal.begin().await?;
+    if let Some(open) = db::job::open_of(tx.conn(), id).await? {
+        let what = if open.job.capture.is_some() { "captured" } else { "recovered" };
+        return Err(busy(id, what, open.job.id));
+    }
+    let spec = CaptureSpec {
+        epoch: newest.map_or(1, |view| view.epoch + 1),
+        previous: newest.map(|view| view.image),
+        created_unix_ms: tx.at,
+        name: request.name,
+        version: request.version,
+        hardware_class: request.hardware_class,
+        note: request.note,
+        keep_free_space: request.keep_free_space,
+    };
+    let job = JobId::new(tx.at, keys::random()?);
+    let image_name = format!("{} {}", spec.name, spec.version);
+    let new = NewJob {
+        proposal: capture_proposal(job, &endpoint, spec, &actor.name),
+        group: endpoint.record.group.clone(),
+        trigger: "operator".to_owned(),
+        reason: request.reason.chars().take(REASON_MOST).collect(),
+        automatic: false,
+        image_name,
+    };
+    tx.propose(new).await?;
+    tx.commit().await?;
+    one(inner, job).await
+}
+
+/// What a manifest takes as a name is asked before an endpoint is sent to the network.
+fn check_name(request: &CaptureRequest) -> Result<(), Problem> {
+    let bad = |text: &str| text.len() > TEXT_MOST || text.chars().any(char::is_control);
+    let fields = [&request.name, &request.version, &request.hardware_class, &request.note];
+    if request.name.is_empty() || request.version.is_empty() || fields.into_iter().any(|text| bad(text)) {
+        let detail = format!("name and version are needed, and each text has at most {TEXT_MOST} bytes");
+        let remedy = "give a name and a version, as for an import";
+        return Err(Problem::new(400, "image-name", "The image cannot be called so", detail, remedy));
+    }
+    Ok(())
+}
+
+fn busy(id: &EndpointId, what: &str, job: JobId) -> Problem {
+    let detail = format!("job {job} is open: {id} is being {what}");
+    let remedy = "wait until it is over, or cancel it";
+    Problem::new(409, "job-open", "The endpoint has a job already", detail, remedy)
+}
+
+/// An endpoint that somebody put on record.
+async fn known(inner: &Inner, id: &EndpointId) -> Result<Endpoint, Problem> {
     let endpoint = db::endpoint::get(&mut *inner.journal.db.read().await?, id).await?;
     let endpoint = endpoint.ok_or_else(|| unknown_endpoint(id))?;
     if endpoint.state == EndpointState::Discovered {
@@ -148,21 +211,34 @@ async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobVi
             remedy,
         ));
     }
+    Ok(endpoint)
+}
+
+async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
+    let endpoint = known(inner, id).await?;
     // Bound first: a connection held while another is awaited could starve everybody.
     let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
     if let Some(open) = open {
-        return one(inner, open.job.id).await;
+        return open_recovery(inner, id, open).await;
     }
     let choice = choose(inner, &endpoint).await?;
     let mut tx = inner.journal.begin().await?;
     if let Some(open) = db::job::open_of(tx.conn(), id).await? {
         drop(tx);
-        return one(inner, open.job.id).await;
+        return open_recovery(inner, id, open).await;
     }
     let endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
     let row = make(&mut tx, &endpoint, &choice, asked).await?;
     tx.commit().await?;
     one(inner, row.job.id).await
+}
+
+/// An open recovery is returned, not doubled. A capture is none.
+async fn open_recovery(inner: &Inner, id: &EndpointId, open: JobRow) -> Result<JobView, Problem> {
+    match open.job.capture {
+        None => one(inner, open.job.id).await,
+        Some(_) => Err(busy(id, "captured", open.job.id)),
+    }
 }
 
 pub async fn decide(

@@ -4,7 +4,7 @@
 use recovery_protocol::{
     Problem,
     job::{HoldReason, JobState, Stage},
-    operator::{EndpointView, JobView, Power},
+    operator::{EndpointView, JobKind, JobView, Power},
 };
 
 use super::Inner;
@@ -56,8 +56,12 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
     let phases = db::job::phases(conn, row.job.id).await?;
     let endpoint = db::endpoint::get(conn, &row.job.endpoint).await?;
     let (what, what_now) = sentences(inner, &row, endpoint.as_ref());
-    let moving = matches!(row.job.state, JobState::Working { stage: Stage::Imaging | Stage::ReadBack });
+    let moving = matches!(
+        row.job.state,
+        JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
+    );
     Ok(JobView {
+        kind: if row.job.capture.is_some() { JobKind::Capture } else { JobKind::Recovery },
         job: row.job.id,
         endpoint: row.job.endpoint,
         trigger: row.trigger,
@@ -73,6 +77,7 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
         progress: inner.live.progress_of(row.job.id).filter(|_| moving),
         plan: row.job.plan,
         restore: row.job.restore,
+        captured: row.job.captured,
         what,
         what_now,
     })
@@ -85,6 +90,10 @@ fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (Strin
         JobState::Recovered => {
             let what = format!("{} runs {} again and has proven it.", row.job.endpoint, row.image_name);
             (what, String::new())
+        }
+        JobState::Captured => {
+            let what = format!("The disk of {} is in the store as {}.", row.job.endpoint, row.image_name);
+            (what, format!("Have it signed: `groundstate image sign {}`.", row.job.image))
         }
         JobState::Cancelled { stage } if row.job.touched => (
             format!("Given up in the stage “{}”.", stage.label()),

@@ -161,6 +161,9 @@ fn an_image_is_shown_and_verified_as_a_page_and_as_json() {
 #[test]
 fn plans_say_what_would_happen_and_change_nothing() {
     let Some(desk) = desk() else { return };
+    let said = json(&desk, &["image", "import", "1.raw", "--name", "hmi", "--version", "1", "--plan"]);
+    assert!(said["plan"] == true && said["stats"]["new_chunks"].as_u64().unwrap() > 0);
+    assert_eq!(json(&desk, &["image", "list"]), serde_json::json!([]));
     let (one, _) = (desk.import("1.raw", "1").to_string(), desk.import("2.raw", "2"));
     let said = json(&desk, &["image", "delete", "hmi:1", "--plan"]);
     assert_eq!((&said["image"], &said["refused"]), (&one.as_str().into(), &Value::Null));

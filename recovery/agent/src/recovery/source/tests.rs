@@ -137,7 +137,8 @@ fn a_source_that_trickles_is_left_for_the_next() {
     let (trickle, _) = source(move |asked, socket| {
         head(socket)?;
         body(&drops, asked).iter().try_for_each(|byte| {
-            std::thread::sleep(Duration::from_millis(5));
+            // A slow wire, not somebody who waits.
+            std::thread::park_timeout(Duration::from_millis(5));
             piece(socket, &[*byte])
         })
     });

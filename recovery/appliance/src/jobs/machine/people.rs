@@ -1,0 +1,98 @@
+//! What people do to a job: approve, resume, stop.
+//!
+//! It must never: let a person past what a proof alone decides.
+
+use recovery_protocol::{
+    job::{HoldReason, JobState, Stage},
+    operator::EndpointState,
+};
+
+use super::{
+    super::{
+        job::{Duty, Effect, Refusal},
+        limits::{self, RetryClass},
+    },
+    Turn,
+};
+
+impl Turn<'_> {
+    pub(super) fn approve(&mut self, by: String) -> Result<(), Refusal> {
+        let JobState::Held { reason, .. } = &self.job.state else { return Err(Refusal::NothingToApprove) };
+        let (next, also) = if *reason == HoldReason::AwaitingApproval {
+            (if self.job.capture.is_some() { Stage::Ticketed } else { Stage::Approved }, None)
+        } else if *reason == HoldReason::IdentityChanged {
+            (self.again(), Some(Effect::ForgetIdentity))
+        } else if *reason == HoldReason::FirmwareChanged {
+            (self.again(), Some(Effect::ForgetBaseline))
+        } else {
+            return Err(Refusal::NothingToApprove);
+        };
+        if self.job.second_person && by == self.job.asked_by {
+            return Err(Refusal::SecondPerson);
+        }
+        self.job.approved_by = Some(by);
+        self.effects.extend(also);
+        self.go_on(next);
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self) -> Result<(), Refusal> {
+        let JobState::Held { stage, reason, .. } = &self.job.state else { return Err(self.not_now()) };
+        if *reason == HoldReason::AwaitingApproval {
+            return Err(Refusal::ApproveInstead);
+        }
+        let security = limits::class(*reason) == RetryClass::Security;
+        let next = match stage {
+            Stage::Proposed | Stage::Admitted | Stage::Approved => *stage,
+            Stage::Fenced
+            | Stage::Ticketed
+            | Stage::Powering
+            | Stage::AgentWait
+            | Stage::Proving
+            | Stage::Capturing
+            | Stage::Imaging
+            | Stage::ReadBack
+            | Stage::OsWait
+            | Stage::Verifying => self.again(),
+            Stage::Enrolling if security => Stage::Fenced,
+            Stage::Enrolling => Stage::OsWait,
+            Stage::Disarming | Stage::Registering | Stage::Releasing => *stage,
+        };
+        self.go_on(next);
+        Ok(())
+    }
+
+    fn go_on(&mut self, next: Stage) {
+        self.job.round = 1;
+        self.job.boots = 0;
+        self.effects.push(Effect::Mark(EndpointState::Recovering));
+        self.enter(next);
+    }
+
+    pub(super) fn cancel(&mut self, by: &str) -> Result<(), Refusal> {
+        let (stage, held) = match &self.job.state {
+            JobState::Working { stage } => (*stage, false),
+            JobState::Held { stage, .. } => (*stage, true),
+            JobState::Recovered
+            | JobState::Captured
+            | JobState::Cancelled { .. }
+            | JobState::Failed { .. } => {
+                return Err(Refusal::Over);
+            }
+        };
+        if !held && (stage.past_point_of_no_return() || self.job.touched) {
+            self.hold(stage, HoldReason::Stopped, format!("stopped by {by}"));
+            return Ok(());
+        }
+        let after = match (self.job.touched, self.job.fenced) {
+            (true, _) => EndpointState::Suspect,
+            (false, true) => EndpointState::Known,
+            (false, false) => self.job.before,
+        };
+        self.end(JobState::Cancelled { stage }, after);
+        if stage >= Stage::Powering {
+            self.begin(Duty::ClearBoot, 0);
+        }
+        Ok(())
+    }
+}
