@@ -13,6 +13,10 @@
 //! Nothing here is trusted: [`Opener::open`] gives plain bytes only if they hash to the id that was asked for. Frames
 //! are decoded before that, so every length is bounded by the frame's own `raw_len`, and that by 512 KiB.
 
+mod cache;
+
+pub use cache::{Cache, Claim, Sent};
+
 use std::io::Read;
 
 use crate::ChunkId;

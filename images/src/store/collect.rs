@@ -246,7 +246,7 @@ impl Store {
         for entry in entries {
             let mut frame =
                 Frame { id: entry.id, encoding: entry.encoding, raw_len: entry.raw_len, bytes: Vec::new() };
-            (frame.encoding, frame.raw_len) = self.read_frame(&entry.id, &mut frame.bytes)?;
+            (frame.encoding, frame.raw_len) = self.read_frame(&entry.id, 0, &mut frame.bytes)?;
             pack.append(&frame)?;
         }
         self.adopt(pack, &condemned.names()).map(drop)

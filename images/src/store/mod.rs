@@ -115,14 +115,18 @@ impl Store {
     /// A chunk as stored, to be sent on. It is checked for bit rot; whether it is the chunk, the endpoint proves.
     pub fn get_frame(&self, id: &ChunkId) -> Result<Frame, StoreError> {
         let mut frame = Frame { id: *id, encoding: Encoding::Raw, raw_len: 0, bytes: Vec::new() };
-        (frame.encoding, frame.raw_len) = self.read_frame(id, &mut frame.bytes)?;
+        (frame.encoding, frame.raw_len) = self.read_frame(id, 0, &mut frame.bytes)?;
         Ok(frame)
     }
 
-    /// Append the stored bytes of a chunk to `out`, checked as by [`Store::get_frame`]; how they hold it comes back.
-    /// After an error `out` is as long as before.
-    pub fn read_frame(&self, id: &ChunkId, out: &mut Vec<u8>) -> Result<(Encoding, u32), StoreError> {
-        let start = out.len();
+    /// Put the stored bytes of a chunk into `out` from `start` on, in the place of what is there, checked as by
+    /// [`Store::get_frame`]; how they hold it comes back. After an error `out` ends at `start`.
+    pub fn read_frame(
+        &self,
+        id: &ChunkId,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(Encoding, u32), StoreError> {
         loop {
             let Some((pack, entry)) = self.locate_fresh(id)? else {
                 return Err(StoreError::MissingChunk { id: *id });

@@ -10,7 +10,6 @@
 //!
 //! It must never: keep or send what it has not hashed, hold more memory than it was given, wait for a client that does not read.
 
-mod cache;
 mod http;
 #[cfg(test)]
 mod tests;
@@ -21,11 +20,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use images::frames::{self, Opener, RESPONSE_MAGIC};
+use images::frames::{self, Cache, Opener, RESPONSE_MAGIC};
 use images::restore::ChunkSource as _;
 use images::{ChunkId, FrameError};
 
-use self::cache::Cache;
 use self::http::{Exchange, Request};
 use crate::recovery::{HttpSource, Limits};
 
@@ -192,7 +190,7 @@ impl Shared {
                 let _ = source.fetch(&fetch, &mut |frame| {
                     opener.open(&frame)?;
                     self.fetched.fetch_add(frame.bytes.len() as u64, Ordering::Relaxed);
-                    claim.put(Arc::new(frame));
+                    claim.put(&frame);
                     Ok::<_, FrameError>(())
                 });
             }
@@ -200,10 +198,7 @@ impl Shared {
             let mut piece = Vec::new();
             for id in some {
                 match self.cache.get(id) {
-                    Some(frame) => {
-                        piece.extend(frames::encode_prefix(&frame));
-                        piece.extend(&frame.bytes);
-                    }
+                    Some(sent) => piece.extend_from_slice(&sent),
                     None => piece.extend(frames::encode_absent(*id)),
                 }
             }

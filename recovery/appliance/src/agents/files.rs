@@ -2,7 +2,8 @@
 //! a strong entity tag, `POST /v1/frames`. Integrity is by digest and signature, which the endpoint verifies; nothing
 //! here is secret. What cannot be read is refused, and told to the boot layer's listener like any other malformed packet.
 //!
-//! A connection pulls: a piece is read when the one before it is on its way, on a thread that may block, and goes out when
+//! Frames are hashed when they are read, and kept for a while as they are sent ([`Cache`]): sixteen endpoints that restore one image cost
+//! one reading. A connection pulls: a piece is read when the one before it is on its way, on a thread that may block, and goes out when
 //! its turn has come ([`Governor`]). So a peer that is slow or dead holds two pieces of memory and no thread, no permit and
 //! no place in the queue, and costs nobody else; the connection itself is ended by the boot layer's time limits.
 //!
@@ -15,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,7 +30,10 @@ use hyper::{
         IF_RANGE, RANGE,
     },
 };
-use images::{ChunkId, Digest, Store, StoreError, frames};
+use images::{
+    ChunkId, Digest, Store, StoreError,
+    frames::{self, Cache, Sent},
+};
 use pxe::{
     BootEvent, BootEvents, Refusal, Stage,
     http::{
@@ -44,6 +49,10 @@ use tokio::{
 use super::shape::{Governor, Serving};
 use crate::golden::Golden;
 
+/// Frames in memory for all endpoints together: those that restore one image at about the same time share one reading.
+const CACHE_LEN: usize = 32 << 20;
+/// Nobody waits longer than this for what another reads.
+const READ_MOST: Duration = Duration::from_secs(10);
 /// Pieces that are read from the store at once.
 const READERS: usize = 16;
 /// A piece is sent when it has this many bytes.
@@ -53,6 +62,7 @@ const PIECE_LEN: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Files {
     golden: Golden,
+    cache: Arc<Cache>,
     governor: Governor,
     readers: Arc<Semaphore>,
     sent_bytes: Arc<AtomicU64>,
@@ -69,7 +79,8 @@ impl Files {
         events: Arc<dyn BootEvents>,
     ) -> Self {
         let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
-        Self { golden, governor, readers, sent_bytes, events }
+        let cache = Arc::new(Cache::new(CACHE_LEN, READ_MOST));
+        Self { golden, cache, governor, readers, sent_bytes, events }
     }
 
     /// As the boot layer mounts it.
@@ -170,12 +181,13 @@ impl Files {
             Ok(ids) => ids,
             Err(error) => return self.malformed(from, &error.to_string()),
         };
+        self.sent_bytes.fetch_add(frames::RESPONSE_MAGIC.len() as u64, Ordering::Relaxed);
         let sending = Sending {
             files: self.clone(),
             to: from.ip(),
             ids: ids.into(),
             next: 0,
-            begun: false,
+            going: vec![Bytes::from_static(frames::RESPONSE_MAGIC)].into_iter(),
             ahead: None,
         };
         let pieces = stream::try_unfold(sending, Sending::piece);
@@ -210,86 +222,128 @@ struct Sending {
     to: IpAddr,
     ids: Arc<[ChunkId]>,
     next: usize,
-    begun: bool,
+    /// Of the piece at hand, what has not gone out yet.
+    going: std::vec::IntoIter<Bytes>,
     ahead: Option<Reading>,
 }
 
-/// A piece that is being read, and the number of the id behind it.
-type Reading = JoinHandle<Result<(Vec<u8>, usize), StoreError>>;
+/// Frames in the order asked, and the number of the id behind them.
+type Piece = (Vec<Bytes>, usize);
+type Reading = JoinHandle<Result<Piece, StoreError>>;
 
 impl Sending {
-    /// The next piece, while the one behind it is being read.
+    /// The next frame. When a piece of them begins to go out, the one behind it is being read.
     async fn piece(mut self) -> Result<Option<(Frame<Bytes>, Self)>, BodyError> {
+        loop {
+            if let Some(bytes) = self.going.next() {
+                return Ok(Some((Frame::data(bytes), self)));
+            }
+            if self.ahead.is_none() && self.next == self.ids.len() {
+                return Ok(None);
+            }
+            let (piece, next) = self.next_piece().await?;
+            self.next = next;
+            let len = piece.iter().map(|bytes| bytes.len() as u64).sum();
+            if self.next < self.ids.len()
+                && self.files.cache.here(&self.ids[self.next]).is_none()
+                && let Ok(permit) = Arc::clone(&self.files.readers).try_acquire_owned()
+            {
+                self.ahead = Some(self.read(permit));
+            }
+            self.files.governor.admit(self.to, len).await;
+            self.files.sent_bytes.fetch_add(len, Ordering::Relaxed);
+            self.going = piece.into_iter();
+        }
+    }
+
+    async fn next_piece(&mut self) -> Result<Piece, BodyError> {
         let reading = match self.ahead.take() {
             Some(reading) => reading,
-            None if self.begun && self.next == self.ids.len() => return Ok(None),
             None => {
+                // What another endpoint has just got costs no thread.
+                let piece = at_hand(&self.files.cache, &self.ids, self.next);
+                if !piece.0.is_empty() {
+                    return Ok(piece);
+                }
                 let permit = Arc::clone(&self.files.readers).acquire_owned().await?;
                 self.read(permit)
             }
         };
-        let (piece, next) = match reading.await? {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(%error, "frames broke off");
-                return Err(error.into());
-            }
-        };
-        (self.next, self.begun) = (next, true);
-        if self.next < self.ids.len()
-            && let Ok(permit) = Arc::clone(&self.files.readers).try_acquire_owned()
-        {
-            self.ahead = Some(self.read(permit));
-        }
-        self.files.governor.admit(self.to, piece.len() as u64).await;
-        self.files.sent_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        Ok(Some((Frame::data(Bytes::from(piece)), self)))
+        reading.await?.map_err(|error| {
+            tracing::error!(%error, "frames broke off");
+            error.into()
+        })
     }
 
     fn read(&self, permit: OwnedSemaphorePermit) -> Reading {
-        let (store, ids) = (Arc::clone(&self.files.golden.store), Arc::clone(&self.ids));
-        let (from, begun) = (self.next, self.begun);
+        let (store, cache) = (Arc::clone(&self.files.golden.store), Arc::clone(&self.files.cache));
+        let (ids, from) = (Arc::clone(&self.ids), self.next);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            read_piece(&store, &ids, from, begun)
+            read_piece(&store, &cache, &ids, from)
         })
     }
 }
 
-/// Frames in the order asked, from the id with this number, until a piece is full.
-fn read_piece(
-    store: &Store,
-    ids: &[ChunkId],
-    from: usize,
-    begun: bool,
-) -> Result<(Vec<u8>, usize), StoreError> {
-    // Room for the frame that makes it full, so that nothing is moved.
-    let mut piece = Vec::with_capacity(PIECE_LEN + PIECE_LEN / 2);
-    if !begun {
-        piece.extend_from_slice(frames::RESPONSE_MAGIC);
-    }
+/// Frames from the id with this number on that are in memory, until a piece is full or one is not.
+fn at_hand(cache: &Cache, ids: &[ChunkId], from: usize) -> Piece {
+    let (mut piece, mut len) = (Vec::new(), 0);
     for (number, id) in ids.iter().enumerate().skip(from) {
-        let at = piece.len();
-        piece.resize(at + frames::PREFIX_LEN, 0);
-        let prefix = match store.read_frame(id, &mut piece) {
-            Ok((encoding, raw_len)) => {
-                let len = piece.len() - at - frames::PREFIX_LEN;
-                frames::encode_prefix_of(*id, encoding, raw_len, len)
-            }
-            Err(StoreError::MissingChunk { .. }) => frames::encode_absent(*id),
+        let Some(sent) = cache.here(id) else { return (piece, number) };
+        len += sent.len();
+        piece.push(Bytes::from_owner(Owned(sent)));
+        if len >= PIECE_LEN {
+            return (piece, number + 1);
+        }
+    }
+    (piece, ids.len())
+}
+
+/// Frames from the id with this number on, from memory or the disk, until a piece is full.
+fn read_piece(store: &Store, cache: &Cache, ids: &[ChunkId], from: usize) -> Result<Piece, StoreError> {
+    let (mut piece, mut len) = (Vec::new(), 0);
+    for (number, id) in ids.iter().enumerate().skip(from) {
+        let sent = store.stored_len(id).and_then(|len| {
+            let len = frames::PREFIX_LEN + len as usize;
+            cache.get_or(id, len, |buffer| read_sent(store, id, buffer))
+        });
+        let bytes = match sent {
+            Ok(sent) => Bytes::from_owner(Owned(sent)),
+            Err(StoreError::MissingChunk { .. }) => Bytes::copy_from_slice(&frames::encode_absent(*id)),
             // Asking again brings no better bytes: said at once, so that the endpoint stops or asks another source.
             Err(error @ StoreError::DamagedChunk { .. }) => {
                 tracing::error!(%error, "a chunk was not sent");
-                frames::encode_absent(*id)
+                Bytes::copy_from_slice(&frames::encode_absent(*id))
             }
             Err(error) => return Err(error),
         };
-        piece[at..at + frames::PREFIX_LEN].copy_from_slice(&prefix);
-        if piece.len() >= PIECE_LEN {
+        len += bytes.len();
+        piece.push(bytes);
+        if len >= PIECE_LEN {
             return Ok((piece, number + 1));
         }
     }
     Ok((piece, ids.len()))
+}
+
+/// A frame as it is sent, hashed as it was read.
+fn read_sent(store: &Store, id: &ChunkId, mut sent: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    if sent.len() < frames::PREFIX_LEN {
+        sent.resize(frames::PREFIX_LEN, 0);
+    }
+    let (encoding, raw_len) = store.read_frame(id, frames::PREFIX_LEN, &mut sent)?;
+    let prefix = frames::encode_prefix_of(*id, encoding, raw_len, sent.len() - frames::PREFIX_LEN);
+    sent[..frames::PREFIX_LEN].copy_from_slice(&prefix);
+    Ok(sent)
+}
+
+/// What the cache and those who send it own together.
+struct Owned(Sent);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
