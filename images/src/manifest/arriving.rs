@@ -10,13 +10,10 @@
 
 use std::io::{self, Read};
 
-use super::signed::{MAGIC, SIGNATURES_MAX, Signature};
+use super::signed::{MAGIC, SIGNATURE_LEN, SIGNATURES_MAX, Signature};
 use super::{ManifestError, codec, page};
 use crate::ImageId;
-use crate::wire::{Reader, WireError};
-
-/// Length of a signature in the file: a key and two signatures.
-const SIGNATURE_LEN: usize = 32 + 64 + 64;
+use crate::wire::WireError;
 
 /// Why no more of a manifest arrives.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +48,7 @@ impl<R: Read> Arriving<R> {
         let header_len = file.number(4, codec::HEADER_LEN_MAX, "header")?;
         file.header = file.take(header_len)?;
         for _ in 0..file.number(2, SIGNATURES_MAX, "signature list")? {
-            let bytes = file.take(SIGNATURE_LEN)?;
-            let mut input = Reader::new(&bytes);
-            let mut next = || -> Result<Signature, WireError> {
-                let (key, signature) = (input.array()?, input.array()?);
-                Ok(Signature { key, signature, comment_signature: input.array()? })
-            };
-            let next = next().map_err(ManifestError::from)?;
+            let next = Signature::decode(&file.take(SIGNATURE_LEN)?).map_err(ManifestError::from)?;
             if file.signatures.last().is_some_and(|last| last.key >= next.key) {
                 return Err(ManifestError::NotCanonical.into());
             }

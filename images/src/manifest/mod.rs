@@ -20,7 +20,7 @@ pub mod validate;
 pub use arriving::{ArrivalError, Arriving};
 pub use header::Header;
 pub use page::{Content, Extent};
-pub use signed::{Signature, SignedManifest};
+pub use signed::{MAGIC, SIGNATURES_MAX, Signature, SignedManifest};
 
 use crate::wire::WireError;
 use crate::{ChunkId, Digest, ImageId};

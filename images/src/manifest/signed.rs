@@ -7,10 +7,12 @@ use super::arriving::{ArrivalError, Arriving};
 use super::header::Header;
 use super::{Manifest, ManifestError, codec};
 use crate::ImageId;
-use crate::wire::Writer;
+use crate::wire::{Reader, WireError, Writer};
 
 /// First bytes of a signed manifest file.
 pub const MAGIC: &[u8; 8] = b"GSIMAGE\x01";
+/// Length of a signature in a file: a key and two signatures.
+pub const SIGNATURE_LEN: usize = 32 + 64 + 64;
 /// Most signatures on one manifest.
 pub const SIGNATURES_MAX: usize = 64;
 
@@ -23,6 +25,21 @@ pub struct Signature {
     pub signature: [u8; 64],
     /// Ed25519 over `signature` and the trusted comment, so that minisign can check an export.
     pub comment_signature: [u8; 64],
+}
+
+impl Signature {
+    /// Its form in files: key, signature, signature for minisign.
+    pub fn encode(&self) -> Vec<u8> {
+        [&self.key[..], &self.signature, &self.comment_signature].concat()
+    }
+
+    /// Take it from a file; whether it is valid is not looked at.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut input = Reader::new(bytes);
+        let (key, signature, comment_signature) = (input.array()?, input.array()?, input.array()?);
+        input.end()?;
+        Ok(Self { key, signature, comment_signature })
+    }
 }
 
 /// A manifest with its signatures, of which nothing has been checked.
@@ -74,7 +91,7 @@ impl SignedManifest {
         out.bytes(MAGIC).u32(self.header.len() as u32).bytes(&self.header);
         out.u16(self.signatures.len() as u16);
         for signature in &self.signatures {
-            out.bytes(&signature.key).bytes(&signature.signature).bytes(&signature.comment_signature);
+            out.bytes(&signature.encode());
         }
         out.u32(self.pages.len() as u32);
         for page in &self.pages {

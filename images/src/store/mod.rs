@@ -28,6 +28,7 @@ mod index;
 mod keep;
 pub mod pack;
 mod scrub;
+mod whole;
 mod writer;
 
 pub use channel::History;

@@ -22,6 +22,9 @@ use crate::{ChunkId, Digest, PackId};
 /// A pack is sealed when its frames reach this many bytes.
 pub const PACK_LEN_TARGET: u64 = 64 << 20;
 
+/// So many bytes at the end of a pack hold the tail of most.
+pub(crate) const END_LEN: usize = 128 << 10;
+
 const HEAD: &[u8; 8] = b"GSPACK\x01\n";
 const END: &[u8; 8] = b"GSPKEND\n";
 const TRAILER_LEN: usize = 4 + 32 + 8;
@@ -186,40 +189,79 @@ pub fn read_footer(path: &Path) -> Result<Vec<Entry>, StoreError> {
     let mut file = File::open(path).map_err(StoreError::io("open", path))?;
     let len = file.metadata().map_err(StoreError::io("read", path))?.len();
     let damaged = |what| StoreError::DamagedPack { path: path.to_owned(), what };
-    let footer = read_footer_bytes(&mut file, len).map_err(StoreError::io("read", path))?;
-    let footer = footer.ok_or_else(|| damaged("it has no valid trailer"))?;
-    let entries = decode_footer(&footer).map_err(|_| damaged("its footer is malformed"))?;
-    let frames_end = entries.last().map_or(HEAD.len() as u64, |e| e.offset + u64::from(e.len));
-    if frames_end + (footer.len() + TRAILER_LEN) as u64 != len || len > u64::from(u32::MAX) {
-        return Err(damaged("its length is not what its footer says"));
+    let mut read = |at: u64, len: usize| {
+        let mut bytes = vec![0; len];
+        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).map(|()| bytes)
+    };
+    let no_trailer = BadTail::Trailer.what();
+    if len < (HEAD.len() + TRAILER_LEN) as u64
+        || read(0, HEAD.len()).map_err(StoreError::io("read", path))? != HEAD
+    {
+        return Err(damaged(no_trailer));
     }
-    Ok(entries)
+    let trailer = read(len - TRAILER_LEN as u64, TRAILER_LEN).map_err(StoreError::io("read", path))?;
+    let tail_len = tail_len(&trailer, len).map_err(|bad| damaged(bad.what()))?;
+    let tail = read(len - tail_len as u64, tail_len).map_err(StoreError::io("read", path))?;
+    decode_tail(&tail, len).map_err(|bad| damaged(bad.what()))
 }
 
-fn read_footer_bytes(file: &mut File, len: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut head = [0; HEAD.len()];
-    if len < (HEAD.len() + TRAILER_LEN) as u64 {
-        return Ok(None);
+/// Why the end of a file is not that of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadTail {
+    /// No trailer, or one whose footer is not there or not the one that it names.
+    Trailer,
+    /// An entry that no pack has.
+    Footer,
+    /// The frames that it lists do not fill the file.
+    Length,
+}
+
+impl BadTail {
+    /// For people.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Trailer => "it has no valid trailer",
+            Self::Footer => "its footer is malformed",
+            Self::Length => "its length is not what its footer says",
+        }
     }
-    file.read_exact(&mut head)?;
-    let mut trailer = [0; TRAILER_LEN];
-    file.seek(SeekFrom::Start(len - TRAILER_LEN as u64))?;
-    file.read_exact(&mut trailer)?;
-    let mut input = Reader::new(&trailer);
+}
+
+/// How many bytes at the end of a pack of `len` bytes are footer and trailer, by the last bytes of it; nothing is believed
+/// that does not fit.
+pub fn tail_len(end: &[u8], len: u64) -> Result<usize, BadTail> {
+    let trailer = end.len().checked_sub(TRAILER_LEN).map(|at| &end[at..]).ok_or(BadTail::Trailer)?;
+    let mut input = Reader::new(trailer);
     let mut parse = || -> Result<_, WireError> {
-        let parsed = (input.u32()? as usize, input.digest()?);
+        let footer_len = input.u32()? as usize;
+        input.digest()?;
         input.expect(END, "end mark")?;
-        Ok(parsed)
+        Ok(footer_len)
     };
-    let Ok((footer_len, digest)) = parse() else { return Ok(None) };
-    let room = len - (HEAD.len() + TRAILER_LEN) as u64;
-    if &head != HEAD || footer_len as u64 > room || footer_len > FOOTER_LEN_MAX {
-        return Ok(None);
+    let footer_len = parse().map_err(|_| BadTail::Trailer)?;
+    let fits =
+        len.checked_sub((HEAD.len() + TRAILER_LEN) as u64).is_some_and(|room| footer_len as u64 <= room);
+    match fits && footer_len <= FOOTER_LEN_MAX {
+        true => Ok(footer_len + TRAILER_LEN),
+        false => Err(BadTail::Trailer),
     }
-    file.seek(SeekFrom::Start(len - (TRAILER_LEN + footer_len) as u64))?;
-    let mut footer = vec![0; footer_len];
-    file.read_exact(&mut footer)?;
-    Ok((Digest::derived(FOOTER_CONTEXT, &footer) == digest).then_some(footer))
+}
+
+/// The entries of a pack of `len` bytes by its tail, which is [`tail_len`] long.
+pub fn decode_tail(tail: &[u8], len: u64) -> Result<Vec<Entry>, BadTail> {
+    if tail_len(tail, len)? != tail.len() {
+        return Err(BadTail::Trailer);
+    }
+    let (footer, trailer) = tail.split_at(tail.len() - TRAILER_LEN);
+    if Digest::derived(FOOTER_CONTEXT, footer).as_bytes()[..] != trailer[4..36] {
+        return Err(BadTail::Trailer);
+    }
+    let entries = decode_footer(footer).map_err(|_| BadTail::Footer)?;
+    let frames_end = entries.last().map_or(HEAD.len() as u64, |e| e.offset + u64::from(e.len));
+    match frames_end + tail.len() as u64 == len && len <= u64::from(u32::MAX) {
+        true => Ok(entries),
+        false => Err(BadTail::Length),
+    }
 }
 
 /// The entries of a footer whose digest is right: a file that somebody made can hold anything all the same.

@@ -1,0 +1,350 @@
+//! Pull: images of the depot into the local store.
+//!
+//! ```text
+//!   manifest ─► signatures ─► does the key ring trust it? ─► which chunks are missing here ─► ends of its packs
+//!            ─► frames, each hashed, into local packs ─► manifest kept ─► statements that the key ring believes
+//! ```
+//!
+//! Frames of one pack go into one local pack in their order, so a pack that is missing here whole comes to have its old name,
+//! and is known when this site pushes. What was stopped is run again: packs that were sealed are found.
+//!
+//! It must never: keep a frame that does not hash to its chunk, an image that the key ring refuses unless that was asked
+//! for, or a statement that it does not believe: one of a stranger with the last epoch would silence all that follow.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::inventory::{read_entries, read_manifest};
+use super::threads::by_several;
+use super::{Depot, DepotError, Inventory, Name, READ_LEN, read_exact, read_whole};
+use crate::frames::{Frame, FrameError, Opener};
+use crate::keys::{ChannelStatement, Signed};
+use crate::manifest::SIGNATURES_MAX;
+use crate::store::pack::{Entry, check_of};
+use crate::{
+    ChunkId, Digest, ImageId, KeyRing, Manifest, PackId, PublicKey, Signature, SignedManifest, Store,
+    StoreError, StoreWriter,
+};
+
+/// A gap between two frames that is read along rather than asked around.
+const GAP_MAX: u64 = 64 << 10;
+const STATEMENT_LEN_MAX: u64 = 64 << 10;
+
+/// How to pull.
+#[derive(Debug, Clone, Copy)]
+pub struct PullRules<'a> {
+    /// Who says what may be kept. Without one every image is kept, untrusted, and no statement.
+    pub ring: Option<&'a KeyRing>,
+    /// Change nothing.
+    pub plan: bool,
+}
+
+/// What a pull has done, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Pulled {
+    /// Images that the store lacked.
+    pub images: Vec<ImageId>,
+    /// Chunks that it lacked.
+    pub chunks: usize,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Packs that were looked into.
+    pub packs: usize,
+    /// Statements that it lacked.
+    pub statements: usize,
+    /// Objects that were altered, and did not matter since others were right.
+    pub altered: Vec<String>,
+}
+
+/// Pull images. `progress` gets the bytes moved, and may wait.
+pub fn pull(
+    depot: &dyn Depot,
+    store: &Store,
+    images: &[ImageId],
+    rules: PullRules<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Pulled, DepotError> {
+    let inventory = Inventory::read(depot)?;
+    let mut pull = Pull { depot, store, rules, inventory, done: Pulled::default() };
+    for image in images {
+        pull.image(image, progress)?;
+    }
+    pull.statements()?;
+    Ok(pull.done)
+}
+
+struct Pull<'a> {
+    depot: &'a dyn Depot,
+    store: &'a Store,
+    rules: PullRules<'a>,
+    inventory: Inventory,
+    done: Pulled,
+}
+
+/// A pack, and what is wanted of it in the order of the file.
+struct Part {
+    pack: PackId,
+    entries: Vec<Entry>,
+}
+
+impl Pull<'_> {
+    fn image(&mut self, image: &ImageId, progress: &mut dyn FnMut(u64)) -> Result<(), DepotError> {
+        let (mut signed, manifest) = read_manifest(self.depot, image)?;
+        self.signatures(&mut signed)?;
+        if let Some(ring) = self.rules.ring {
+            ring.verify(signed.clone()).map_err(|source| DepotError::Untrusted { image: *image, source })?;
+        }
+        let writer = self.store.writer()?;
+        let missing = writer.missing(manifest.chunk_ids())?;
+        if !missing.is_empty() {
+            self.chunks(&manifest, &writer, missing, progress)?;
+        }
+        if !self.store.list()?.contains(image) {
+            self.done.images.push(*image);
+        }
+        if !self.rules.plan {
+            writer.put_manifest(&signed)?;
+        }
+        Ok(())
+    }
+
+    /// Signatures that are what they seem; whose they are the key ring asks.
+    fn signatures(&mut self, signed: &mut SignedManifest) -> Result<(), DepotError> {
+        let names = self.inventory.images.get(&signed.id()).map(|r| r.signatures.clone()).unwrap_or_default();
+        for name in names.iter().take(SIGNATURES_MAX) {
+            let text = name.to_string();
+            let bytes = match read_whole(self.depot, &text, 1024) {
+                Err(error) if error.is_of_the_object() => {
+                    self.done.altered.push(text);
+                    continue;
+                }
+                other => other?,
+            };
+            let valid = Signature::decode(&bytes).ok().filter(|signature| {
+                let key = PublicKey::from_bytes(signature.key);
+                *name == Name::Signature(signed.id(), Digest::of(&bytes))
+                    && key.verifies(&signed.header, &signature.signature)
+            });
+            match valid {
+                Some(signature) => signed.add(signature),
+                None => self.done.altered.push(text),
+            }
+        }
+        Ok(())
+    }
+
+    fn chunks(
+        &mut self,
+        manifest: &Manifest,
+        writer: &StoreWriter<'_>,
+        mut missing: HashSet<ChunkId>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), DepotError> {
+        let image = manifest.id();
+        let (packs, mut wrong) = self.entries(&image)?;
+        self.done.packs += packs.len();
+        // A chunk that is altered in one pack may stand right in another.
+        let mut tried = HashSet::new();
+        loop {
+            let parts = share_out(&packs, &missing, &mut tried);
+            if parts.is_empty() {
+                break;
+            }
+            let wanted = parts.iter().flat_map(|part| &part.entries);
+            if self.rules.plan {
+                for entry in wanted {
+                    missing.remove(&entry.id);
+                    (self.done.chunks, self.done.bytes) =
+                        (self.done.chunks + 1, self.done.bytes + u64::from(entry.len));
+                }
+                continue;
+            }
+            let depot = self.depot;
+            let came = by_several(&parts, progress, |part, say| fetch(depot, part, writer, say))?;
+            for came in came {
+                (self.done.chunks, self.done.bytes) =
+                    (self.done.chunks + came.ids.len(), self.done.bytes + came.bytes);
+                for id in &came.ids {
+                    missing.remove(id);
+                }
+                if let Some(error) = came.wrong {
+                    self.done.altered.push(Name::Pack(came.pack).to_string());
+                    wrong.get_or_insert(error);
+                }
+            }
+        }
+        match missing.len() {
+            0 => Ok(()),
+            missing => Err(DepotError::Incomplete { image, missing, source: wrong.map(Box::new) }),
+        }
+    }
+
+    /// The entries of each pack that is listed for an image, and the first thing that was wrong with one.
+    fn entries(&mut self, image: &ImageId) -> Result<(Vec<Part>, Option<DepotError>), DepotError> {
+        let (mut parts, mut wrong, mut seen) = (Vec::new(), None, HashSet::new());
+        for (pack, len) in self.inventory.pack_lists(self.depot, image)?.into_iter().flat_map(|list| list.0) {
+            if !seen.insert(pack) {
+                continue;
+            }
+            match read_entries(self.depot, &pack, len) {
+                Ok(entries) => parts.push(Part { pack, entries }),
+                Err(error) if error.is_of_the_object() => {
+                    self.done.altered.push(Name::Pack(pack).to_string());
+                    wrong.get_or_insert(error);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok((parts, wrong))
+    }
+
+    /// What is said about the images that both have. The names are in the order of their epochs.
+    fn statements(&mut self) -> Result<(), DepotError> {
+        let Some(ring) = self.rules.ring else { return Ok(()) };
+        let known: BTreeSet<Name> = self
+            .store
+            .histories()?
+            .into_values()
+            .flat_map(|history| history.0)
+            .filter_map(|signed| {
+                Name::of_statement(&signed, &serde_json::to_vec(&signed).unwrap_or_default())
+            })
+            .collect();
+        for name in self.inventory.names.iter().filter(|name| !known.contains(name)) {
+            let Name::Statement { digest, .. } = name else { continue };
+            let text = name.to_string();
+            let bytes = match read_whole(self.depot, &text, STATEMENT_LEN_MAX) {
+                Err(error) if error.is_of_the_object() => {
+                    self.done.altered.push(text);
+                    continue;
+                }
+                other => other?,
+            };
+            let signed = serde_json::from_slice::<Signed<ChannelStatement>>(&bytes).ok();
+            let believed = signed
+                .filter(|signed| Digest::of(&bytes) == *digest && ring.verify_statement(signed, 0).is_ok());
+            let Some(signed) = believed else {
+                self.done.altered.push(text);
+                continue;
+            };
+            let here = self.rules.plan && self.done.images.contains(&signed.body.image);
+            match if here { Ok(()) } else { self.keep(&signed) } {
+                Ok(()) => self.done.statements += 1,
+                // Older than what this site knows, or about an image that was not asked for.
+                Err(StoreError::OldStatement { .. } | StoreError::MissingImage { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, signed: &Signed<ChannelStatement>) -> Result<(), StoreError> {
+        if !self.rules.plan {
+            return self.store.put_statement(signed);
+        }
+        self.store.get_manifest(&signed.body.image)?;
+        let Some((name, _)) = signed.body.about() else { return Ok(()) };
+        let (epoch, next) = (signed.body.epoch, self.store.history(name)?.next_epoch());
+        match epoch < next {
+            true => Err(StoreError::OldStatement { channel: signed.body.channel.clone(), epoch, next }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Give each missing chunk to the first pack that has it and was not tried for it.
+fn share_out(
+    packs: &[Part],
+    missing: &HashSet<ChunkId>,
+    tried: &mut HashSet<(PackId, ChunkId)>,
+) -> Vec<Part> {
+    let mut given = HashSet::new();
+    let mut parts = Vec::new();
+    for Part { pack, entries } in packs {
+        let wanted = |entry: &&Entry| {
+            missing.contains(&entry.id) && !given.contains(&entry.id) && tried.insert((*pack, entry.id))
+        };
+        let entries: Vec<Entry> = entries.iter().filter(wanted).copied().collect();
+        given.extend(entries.iter().map(|entry| entry.id));
+        if !entries.is_empty() {
+            parts.push(Part { pack: *pack, entries });
+        }
+    }
+    parts
+}
+
+/// What came of a pack.
+struct Came {
+    pack: PackId,
+    ids: Vec<ChunkId>,
+    bytes: u64,
+    wrong: Option<DepotError>,
+}
+
+/// Fetch what is wanted of a pack into a local one. What is altered is left out and said.
+fn fetch(
+    depot: &dyn Depot,
+    part: &Part,
+    writer: &StoreWriter<'_>,
+    say: &dyn Fn(u64),
+) -> Result<Came, DepotError> {
+    let name = Name::Pack(part.pack).to_string();
+    let mut opener = Opener::new().map_err(|error| StoreError::from(FrameError::Transport(error)))?;
+    let mut ingest = writer.ingest();
+    let mut came = Came { pack: part.pack, ids: Vec::new(), bytes: 0, wrong: None };
+    let mut stopped = None;
+    for span in spans(&part.entries) {
+        let end = |entry: &Entry| entry.offset + u64::from(entry.len);
+        let (from, to) = (span[0].offset, span.last().map_or(0, end));
+        let bytes = match read_exact(depot, &name, from..to) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_of_the_object() => {
+                came.wrong.get_or_insert(error);
+                continue;
+            }
+            Err(other) => {
+                stopped = Some(other);
+                break;
+            }
+        };
+        for entry in span {
+            let at = (entry.offset - from) as usize;
+            let stored = &bytes[at..at + entry.len as usize];
+            let frame = Frame {
+                id: entry.id,
+                encoding: entry.encoding,
+                raw_len: entry.raw_len,
+                bytes: stored.to_vec(),
+            };
+            if check_of(stored) != entry.check || opener.open(&frame).is_err() {
+                let what = "a frame in it does not hash to its chunk";
+                came.wrong.get_or_insert(DepotError::Altered { name: name.clone(), what });
+                continue;
+            }
+            came.bytes += ingest.append(&frame)?;
+            came.ids.push(frame.id);
+        }
+        say(to - from);
+    }
+    // Also after an error: what came is found when it is run again.
+    ingest.finish()?;
+    stopped.map_or(Ok(came), Err)
+}
+
+/// Neighbours that are read at once.
+fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    let end = |entry: &Entry| entry.offset + u64::from(entry.len);
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let first = rest.first()?;
+        let mut count = 1;
+        while let Some(next) = rest.get(count)
+            && next.offset - end(&rest[count - 1]) <= GAP_MAX
+            && end(next) - first.offset <= READ_LEN
+        {
+            count += 1;
+        }
+        let (span, left) = rest.split_at(count);
+        rest = left;
+        Some(span)
+    })
+}
