@@ -208,7 +208,14 @@ fn read_whole(depot: &dyn Depot, name: &str, len_max: u64) -> Result<Vec<u8>, De
             name: name.to_owned(),
             what: "it is longer than such an object can be",
         }),
-        Some(len) => read_exact(depot, name, 0..len),
+        Some(len) => {
+            let mut bytes = Vec::new();
+            while (bytes.len() as u64) < len {
+                let at = bytes.len() as u64;
+                bytes.extend(read_exact(depot, name, at..(at + READ_LEN).min(len))?);
+            }
+            Ok(bytes)
+        }
     }
 }
 
@@ -231,7 +238,10 @@ fn reads_as(depot: &dyn Depot, name: &str, bytes: &[u8]) -> Result<bool, DepotEr
 
 /// Put an object and read it back; what the depot says of its doing counts for nothing.
 fn place(depot: &dyn Depot, name: &str, bytes: &[u8]) -> Result<(), DepotError> {
-    depot.put_new(name, bytes)?;
+    // Asked first, since a service that refuses a put before it has read the body may end the connection.
+    if depot.len(name)?.is_none() {
+        depot.put_new(name, bytes)?;
+    }
     if reads_as(depot, name, bytes)? {
         return Ok(());
     }

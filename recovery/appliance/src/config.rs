@@ -28,6 +28,8 @@ use recovery_protocol::{EndpointId, job::Stage};
 use serde::Deserialize;
 
 pub use crate::agents::Serving;
+use crate::depot;
+pub use crate::depot::Images;
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,8 @@ pub struct Config {
     pub trust_root_file: Option<PathBuf>,
     /// Certificates of TPM makers whose EK certificates count: PEM or DER files in this directory. None: no maker does.
     pub tpm_roots_dir: Option<PathBuf>,
+    /// What stands behind the image store.
+    pub images: Images,
     /// Addresses and ports.
     pub listen: Listen,
     /// Caps and classes for chunk frames.
@@ -113,6 +117,7 @@ impl Default for Config {
             image_store_dir: None,
             trust_root_file: None,
             tpm_roots_dir: None,
+            images: Images::default(),
             listen: Listen::default(),
             serving: Serving::default(),
             interfaces: Vec::new(),
@@ -433,11 +438,18 @@ impl Config {
         for path in paths {
             *path = base.join(&*path);
         }
+        if let Some(depot) = &mut self.images.depot {
+            depot.resolve(base);
+        }
     }
 
     fn check(&self) -> Result<(), Wrong> {
         self.check_interfaces()?;
         self.check_ports()?;
+        if let Some((key, why, now)) = self.images.depot.as_ref().and_then(depot::Setting::wrong) {
+            let key = ["images", "depot", key].map(str::to_owned).to_vec();
+            return Err(Wrong::new(key, why, now));
+        }
         for (name, group) in &self.groups {
             let at = |key: &str| vec!["groups".to_owned(), name.clone(), key.to_owned()];
             if group.safety_class > 3 {
@@ -615,6 +627,7 @@ mod tests {
             "[listen]\npeople_port = 80",
             "[hooks.k]\nsecret_file = \"no/such/file\"",
             "[blueprints.b]\nimage = \"\"",
+            "[images]\ndepot = { endpoint = \"http://a\", bucket = \"golden\", credentials_file = \"c\" }",
             "[groups.g]\nsafety_class = 9",
             "attest_every_s = 0",
             "[stage_limits_s]\nimaging = 0",

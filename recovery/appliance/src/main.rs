@@ -14,6 +14,7 @@ mod console;
 mod control_plane;
 mod daemon;
 mod db;
+mod depot;
 mod drills;
 mod enrol;
 mod evidence;

@@ -3,12 +3,16 @@
 
 #[path = "store/crash.rs"]
 mod crash;
+#[path = "store/depot.rs"]
+mod depot;
 #[path = "store/full.rs"]
 mod full;
 #[path = "store/look.rs"]
 mod look;
 #[path = "store/people.rs"]
 mod people;
+#[path = "store/s3.rs"]
+mod s3;
 #[path = "store/start.rs"]
 mod start;
 #[path = "store/token.rs"]

@@ -257,6 +257,9 @@ pub enum ImageVerb {
     Delete(image::upkeep::Delete),
     /// Retention and legal hold
     Keep(image::upkeep::KeepOrder),
+    /// The object store behind the image store
+    #[command(subcommand)]
+    Depot(image::depot::DepotVerb),
     /// Signers' keys
     #[command(subcommand)]
     Key(KeyVerb),

@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod channel;
+pub mod depot;
 pub mod look;
 pub mod token;
 pub mod travel;

@@ -185,6 +185,7 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Scrub(order) => image::upkeep::scrub(place, data_dir, &order, json),
         ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order, json),
         ImageVerb::Keep(order) => image::upkeep::keep(place, data_dir, &order, json),
+        ImageVerb::Depot(verb) => image::depot::act(place, data_dir, &verb, json),
         ImageVerb::Key(KeyVerb::New { role, name, out, unprotected, passphrase_file }) => {
             image::trust::key_new(role.into(), &name, &out, unprotected, passphrase_file.as_deref())
         }
@@ -276,6 +277,13 @@ mod tests {
             "image scrub --from /replica --rate-mib 100",
             "image delete hmi-panel:1",
             "image keep hmi-panel --until 2030-01-01 --legal-hold case --by counsel",
+            "image depot probe --config /etc/groundstate/groundstate.toml --json",
+            "image depot push hmi-panel --config g.toml --plan --rate-mib 20",
+            "image depot push --config g.toml --verify",
+            "image depot pull hmi-panel:2 --config g.toml --untrusted",
+            "image depot list --config g.toml",
+            "image depot withdraw hmi-panel:1 --config g.toml --plan",
+            "image depot gc --config g.toml --plan --grace-hours 0",
             "image verify --all",
             "image diff hmi-panel:1 hmi-panel:2 --all --json",
             "image sign hmi-panel --key signer.key --plan",

@@ -1,0 +1,265 @@
+//! The adapter against a real S3 service behind a wire that lies: what each lie comes to, and that the local store is whole.
+
+use std::sync::Arc;
+
+use images::{
+    ImageId, KeyRing, SignedTrustRoot, Store,
+    depot::{Inventory, PullRules, Pulled, PushRules, Pushed, pull, push},
+};
+
+use super::*;
+use crate::testing;
+
+#[path = "../../tests/store/s3.rs"]
+mod s3;
+
+use s3::{Lie, SECRET, Service};
+
+/// A site with an image, and the service.
+struct Site {
+    dir: tempfile::TempDir,
+    service: Service,
+    store: Store,
+    ring: KeyRing,
+    image: ImageId,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::at(Service::start())
+    }
+
+    fn at(service: Service) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, root) = (dir.path().join("store"), dir.path().join("root.json"));
+        let mut noise = vec![0; 900_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        noise.splice(0..0, vec![0; 1 << 20]);
+        noise.resize(4 << 20, 0);
+        testing::signed_image(&noise, "hmi-panel", dir.path(), &store, &root);
+        let document: SignedTrustRoot = serde_json::from_slice(&std::fs::read(root).unwrap()).unwrap();
+        let store = Store::open(store).unwrap();
+        let image = store.list().unwrap()[0];
+        Self { dir, service, store, ring: KeyRing::pin(document).unwrap(), image }
+    }
+
+    fn open(&self, limits: Limits) -> S3Depot {
+        self.open_with(limits, SECRET, "")
+    }
+
+    fn open_with(&self, limits: Limits, secret: &str, more: &str) -> S3Depot {
+        let config = self.service.configure(self.dir.path(), secret, more);
+        S3Depot::open(&Setting::load(&config).unwrap(), limits).unwrap()
+    }
+
+    fn push(&self, depot: &S3Depot, verify: bool) -> Result<Pushed, DepotError> {
+        push(&self.store, depot, &[self.image], PushRules { verify, plan: false }, &mut |_| {})
+    }
+
+    /// Into an empty store of another site.
+    fn pull(&self, depot: &S3Depot) -> (Result<Pulled, DepotError>, Store) {
+        let name = self.service.connections.load(std::sync::atomic::Ordering::Relaxed);
+        let store =
+            Store::open(self.dir.path().join(format!("site-{name}-{}", depot.place().len()))).unwrap();
+        let rules = PullRules { ring: Some(&self.ring), plan: false };
+        (pull(depot, &store, &[self.image], rules, &mut |_| {}), store)
+    }
+
+    fn assert_pulled(&self, depot: &S3Depot) {
+        let (pulled, store) = self.pull(depot);
+        pulled.unwrap();
+        let signed = store.get_manifest(&self.image).unwrap();
+        let manifest = self.ring.verify(signed).unwrap();
+        store.verify_image(&manifest, |_, _| {}).unwrap();
+    }
+
+    /// What every failure leaves: the local image serves, whole.
+    fn assert_whole(&self) {
+        let manifest = self.store.get_manifest(&self.image).unwrap().parse().unwrap();
+        self.store.verify_image(&manifest, |_, _| {}).unwrap();
+    }
+}
+
+/// So short that a test need not wait.
+fn short() -> Limits {
+    Limits {
+        connect: Duration::from_millis(500),
+        answer: Duration::from_millis(400),
+        window: Duration::from_millis(200),
+        floor: 1024,
+    }
+}
+
+#[test]
+fn an_image_goes_there_and_back() {
+    let site = Site::new();
+    let depot = site.open_with(Limits::default(), SECRET, ", prefix = \"plants/seven\"");
+    let done = site.push(&depot, false).unwrap();
+    assert_eq!((done.images.as_slice(), done.packs), (&[site.image][..], 1));
+    assert_eq!(site.push(&depot, false).unwrap(), Pushed::default());
+    assert!(site.service.files("plants/seven/packs").len() == 1);
+    let inventory = Inventory::read(&depot).unwrap();
+    assert_eq!((inventory.images().collect::<Vec<_>>(), inventory.foreign), (vec![site.image], 0));
+    site.assert_pulled(&depot);
+    assert_eq!(depot.len("no/such").unwrap(), None);
+    assert!(matches!(depot.read("no/such", 0..1), Err(DepotError::Absent { .. })));
+    depot.remove("no/such").unwrap();
+    assert!(
+        Inventory::read(&site.open(Limits::default())).unwrap().foreign > 0,
+        "another prefix is not ours"
+    );
+}
+
+#[test]
+fn a_service_that_spoils_or_forgets_is_found_while_it_is_pushed_to() {
+    for lie in [Lie::Spoils, Lie::Forgets] {
+        let site = Site::new();
+        let depot = site.open(Limits::default());
+        site.service.tell(lie);
+        let refused = site.push(&depot, false).unwrap_err();
+        assert!(matches!(refused, DepotError::NotKept { .. }), "{lie:?}: {refused}");
+        assert!(site.service.files("manifest.gsi").is_empty());
+        site.assert_whole();
+        site.service.tell(None);
+        site.push(&depot, true).unwrap();
+        site.assert_pulled(&depot);
+    }
+}
+
+#[test]
+fn a_service_that_ignores_conditions_or_checksums_does_no_harm() {
+    for lie in [Lie::IgnoresConditions, Lie::IgnoresChecksums] {
+        let site = Site::new();
+        let depot = site.open(Limits::default());
+        site.service.tell(lie);
+        site.push(&depot, false).unwrap();
+        site.push(&depot, true).unwrap();
+        site.assert_pulled(&depot);
+    }
+}
+
+#[test]
+fn what_was_altered_on_its_disk_is_refused_and_mended() {
+    for (part, at) in [("/packs/", 5000), ("manifest.gsi", 60), (".packs", 20), (".signature", 100)] {
+        let site = Site::new();
+        let depot = site.open(Limits::default());
+        site.push(&depot, false).unwrap();
+        site.service.spoil(part, at);
+        let (refused, store) = site.pull(&depot);
+        assert!(
+            matches!(
+                refused,
+                Err(DepotError::Altered { .. }
+                    | DepotError::Incomplete { .. }
+                    | DepotError::Untrusted { .. }
+                    | DepotError::Manifest { .. })
+            ),
+            "{part}: {refused:?}"
+        );
+        assert!(store.list().unwrap().is_empty());
+        site.push(&depot, true).unwrap();
+        site.assert_pulled(&depot);
+    }
+}
+
+#[test]
+fn a_wire_that_stands_still_is_too_slow_and_not_waited_for() {
+    let site = Site::new();
+    site.push(&site.open(Limits::default()), false).unwrap();
+    let depot = site.open(short());
+    for lie in [Lie::Stalls(3000), Lie::Stalls(0), Lie::Deaf] {
+        site.service.tell(lie);
+        let (refused, store) = site.pull(&depot);
+        assert!(matches!(refused, Err(DepotError::Slow { .. })), "{lie:?}: {refused:?}");
+        assert!(store.list().unwrap().is_empty());
+    }
+    site.service.tell(Lie::Deaf);
+    let refused = depot.put_over("packs/x", &vec![7; 8 << 20]).unwrap_err();
+    assert!(matches!(&refused, DepotError::Slow { .. }), "{refused:?}");
+    site.assert_whole();
+    site.service.tell(None);
+    site.assert_pulled(&depot);
+}
+
+#[test]
+fn a_wire_that_breaks_or_leads_nowhere_is_gone() {
+    let site = Site::new();
+    let depot = site.open(short());
+    for lie in [Lie::Cuts(0), Lie::Cuts(40), Lie::Gone] {
+        site.service.tell(lie);
+        let refused = site.push(&depot, false).unwrap_err();
+        assert!(matches!(refused, DepotError::Gone(_)), "{lie:?}: {refused:?}");
+        site.assert_whole();
+    }
+    // Cut in the middle of a body: what came before is tried again, and then it is gone.
+    site.service.tell(None);
+    site.push(&depot, false).unwrap();
+    site.service.tell(Lie::Cuts(3000));
+    let (refused, store) = site.pull(&depot);
+    assert!(matches!(refused, Err(DepotError::Gone(_) | DepotError::Altered { .. })), "{refused:?}");
+    assert!(store.list().unwrap().is_empty());
+    site.service.tell(None);
+    site.assert_pulled(&depot);
+}
+
+#[test]
+fn a_wrong_key_is_forbidden_and_no_error_shows_it() {
+    let site = Site::new();
+    let refused = site.push(&site.open_with(Limits::default(), "another-word", ""), false).unwrap_err();
+    assert!(matches!(&refused, DepotError::Forbidden { .. }), "{refused:?}");
+    assert!(!format!("{refused:?}").contains("another-word"));
+}
+
+#[test]
+fn the_probe_shows_what_is_tried_and_not_what_is_said() {
+    let site = Site::new();
+    let depot = site.open(Limits::default());
+    let now = jiff::Timestamp::now();
+    let found = depot.probe(now).unwrap();
+    for yes in [&found.conditional_put, &found.signed_digest, &found.ranges, &found.list] {
+        assert_eq!(yes, &Answer::Yes, "{found:?}");
+    }
+    let no = |answer: &Answer| matches!(answer, Answer::No(_));
+    // s3s-fs 0.14 looks at the checksum when the file is in its place.
+    assert!(
+        matches!(&found.checksum, Answer::No(why) if why.contains("400") && why.contains("kept")),
+        "{found:?}"
+    );
+    assert!(no(&found.versions), "{found:?}");
+    assert!(matches!(&found.object_lock, Answer::No(why) if why.contains("all the same")), "{found:?}");
+    site.service.tell(Lie::IgnoresConditions);
+    assert!(
+        matches!(depot.probe(now).unwrap().conditional_put, Answer::No(why) if why.contains("overwrote"))
+    );
+    site.service.tell(Lie::IgnoresChecksums);
+    assert!(matches!(depot.probe(now).unwrap().checksum, Answer::No(why) if why.contains("took")));
+    site.service.tell(Lie::Locks);
+    assert_eq!(depot.probe(now).unwrap().object_lock, Answer::Yes);
+    assert!(site.service.files("canary").is_empty(), "no canary stays");
+    site.service.tell(Lie::Gone);
+    assert!(matches!(depot.probe(now), Err(DepotError::Gone(_))));
+}
+
+#[test]
+fn over_tls_only_the_authorities_that_are_named_count() {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let own =
+        rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    let tls = crate::tls::server_config(&own.pem(), &pair.serialize_pem(), None).unwrap();
+    let site = Site::at(Service::behind(Some(Arc::clone(&tls))));
+    std::fs::write(site.dir.path().join("ca.pem"), own.pem()).unwrap();
+    let depot = site.open_with(Limits::default(), SECRET, ", ca_file = \"ca.pem\"");
+    site.push(&depot, false).unwrap();
+    site.assert_pulled(&depot);
+
+    let other = rcgen::KeyPair::generate().unwrap();
+    let stranger =
+        rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&other).unwrap();
+    std::fs::write(site.dir.path().join("ca.pem"), stranger.pem()).unwrap();
+    let depot = site.open_with(short(), SECRET, ", ca_file = \"ca.pem\"");
+    assert!(matches!(site.push(&depot, true), Err(DepotError::Gone(_))));
+    std::fs::write(site.dir.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----\n!").unwrap();
+    let config = site.service.configure(site.dir.path(), SECRET, ", ca_file = \"ca.pem\"");
+    let refused = S3Depot::open(&Setting::load(&config).unwrap(), short());
+    assert!(matches!(refused, Err(OpenError::Authorities { .. })));
+}

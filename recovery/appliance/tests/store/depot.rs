@@ -1,0 +1,152 @@
+//! The depot under the command line: from one site to another over a real S3 service, and what a person is told when it lies.
+
+use super::s3::{Lie, SECRET, Service};
+use super::{Desk, all_whole};
+
+/// Two desks that trust the same signer, each with a configuration that names the service.
+fn sites(service: &Service) -> (Desk, Desk) {
+    let (one, two) = (Desk::new(), Desk::new());
+    for (role, name) in [("root", "root"), ("image", "signer"), ("channel", "lead")] {
+        let file = format!("{name}.key");
+        let public = one.good(&[
+            "image",
+            "key",
+            "new",
+            "--role",
+            role,
+            "--name",
+            name,
+            "--unprotected",
+            "--out",
+            &file,
+        ]);
+        std::fs::write(one.path(&format!("{name}.pub")), public).unwrap();
+    }
+    one.good(&[
+        "image",
+        "root",
+        "new",
+        "--root",
+        "root.pub",
+        "--signer",
+        "signer.pub",
+        "--channel",
+        "lead.pub",
+    ]);
+    one.good(&["image", "root", "sign", "trust-root.json", "--key", "root.key"]);
+    std::fs::copy(one.path("trust-root.json"), two.path("trust-root.json")).unwrap();
+    for desk in [&one, &two] {
+        service.configure(desk.dir.path(), SECRET, "");
+    }
+    (one, two)
+}
+
+fn depot(words: &[&'static str]) -> Vec<&'static str> {
+    [&["image", "depot"], words, &["--config", "groundstate.toml"]].concat()
+}
+
+#[test]
+fn an_image_travels_from_site_to_site_and_leaves_again() {
+    let service = Service::start();
+    let (one, two) = sites(&service);
+    one.disk("1.raw", 1, 1 << 20);
+    let image = one.import("1.raw", "1").to_string();
+    one.good(&depot(&["push", "--plan"]));
+    assert!(service.files("").is_empty());
+    assert!(one.good(&depot(&["push"])).starts_with("pushed 1 images, 1 packs"));
+    two.refused(&depot(&["pull"]), 10, "is not trusted");
+    assert!(!two.path("store/manifests").join(format!("{image}.gsi")).exists());
+    one.good(&["image", "sign", "hmi", "--key", "signer.key"]);
+    one.good(&["image", "promote", "hmi", "--key", "lead.key", "--reason", "tested"]);
+    assert!(one.good(&depot(&["push"])).contains("0 packs, 0 B, 1 signatures, 1 statements"));
+    assert!(two.good(&depot(&["list"])).contains("depot only"));
+    assert!(two.good(&depot(&["pull", "hmi:1", "--plan"])).starts_with("would pull 1 images"));
+    assert!(two.good(&depot(&["pull", "hmi"])).starts_with("pulled 1 images"));
+    assert_eq!(all_whole(&two.path("store")), 1);
+    assert!(two.good(&["image", "list"]).contains("approved"));
+    let listed: serde_json::Value =
+        serde_json::from_str(&two.good(&[depot(&["list"]), vec!["--json"]].concat())).unwrap();
+    assert_eq!((&listed["images"][0]["here"], &listed["images"][0]["whole"]), (&true.into(), &true.into()));
+
+    two.good(&depot(&["withdraw", "hmi", "--plan"]));
+    two.good(&depot(&["withdraw", "hmi"]));
+    two.refused(&depot(&["withdraw", "hmi"]), 3, "there is no image `hmi` in the depot");
+    for _ in 0..4 {
+        one.good(&depot(&["gc", "--grace-hours", "0"]));
+    }
+    assert!(service.files("/packs/").is_empty() && service.files("/images/").is_empty());
+    assert_eq!((all_whole(&one.path("store")), all_whole(&two.path("store"))), (1, 1));
+}
+
+#[test]
+fn a_depot_that_lies_or_is_gone_is_named_and_takes_nothing_from_the_store() {
+    let service = Service::start();
+    let (one, two) = sites(&service);
+    one.disk("1.raw", 1, 1 << 20);
+    one.import("1.raw", "1");
+    one.good(&["image", "sign", "hmi", "--key", "signer.key"]);
+    service.tell(Lie::Spoils);
+    one.refused(&depot(&["push"]), 10, "written twice, it read back as something else");
+    service.tell(None);
+    one.good(&depot(&["push", "--verify"]));
+    service.spoil("/packs/", 5000);
+    two.refused(&depot(&["pull"]), 10, "a frame in it does not hash to its chunk");
+    assert_eq!(all_whole(&two.path("store")), 0);
+    assert!(one.good(&depot(&["push", "--verify"])).contains("put once more"));
+    service.tell(Lie::Gone);
+    for words in [&["push"][..], &["pull"], &["list"], &["gc"], &["probe"]] {
+        one.refused(&depot(words), 9, "does not answer");
+    }
+    assert!(one.good(&["image", "list"]).contains("trusted"), "what is here serves");
+    service.tell(None);
+    service.configure(one.dir.path(), "not-the-word", "");
+    let said = one.run(&depot(&["push"]));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("refuses us") && !said.contains("not-the-word"), "{said}");
+    two.good(&depot(&["pull"]));
+    assert_eq!((all_whole(&one.path("store")), all_whole(&two.path("store"))), (1, 1));
+}
+
+#[test]
+fn a_depot_that_goes_back_to_an_old_day_takes_no_site_along() {
+    let service = Service::start();
+    let (one, two) = sites(&service);
+    let release = |version: &str, seed: u8| {
+        one.disk(&format!("{version}.raw"), seed, 1 << 19);
+        let image = one.import(&format!("{version}.raw"), version).to_string();
+        one.good(&["image", "sign", &image, "--key", "signer.key"]);
+        one.good(&["image", "promote", &image, "--key", "lead.key"]);
+        one.good(&depot(&["push"]));
+    };
+    release("1", 1);
+    let old: Vec<_> =
+        service.files("").into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect();
+    release("2", 2);
+    two.good(&depot(&["pull"]));
+    let approved = two.good(&["image", "list"]);
+    for file in service.files("") {
+        std::fs::remove_file(file).unwrap();
+    }
+    for (file, bytes) in old {
+        std::fs::write(file, bytes).unwrap();
+    }
+    assert!(two.good(&depot(&["pull"])).starts_with("pulled 0 images, 0 chunks, 0 B, 0 statements"));
+    assert_eq!(two.good(&["image", "list"]), approved);
+    assert!(two.good(&depot(&["push"])).starts_with("pushed 1 images, 1 packs"), "who has it puts it back");
+}
+
+#[test]
+fn the_probe_says_what_a_person_must_know() {
+    let service = Service::start();
+    let (one, _) = sites(&service);
+    let said = one.good(&depot(&["probe"]));
+    assert!(
+        said.contains("object lock (WORM)  no: it took the lock, and removed the object all the same"),
+        "{said}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&one.good(&[depot(&["probe"]), vec!["--json"]].concat())).unwrap();
+    assert_eq!(json["capabilities"]["conditional_put"]["is"], "yes");
+    std::fs::write(one.path("groundstate.toml"), "site = \"a\"\n").unwrap();
+    one.refused(&depot(&["probe"]), 3, "has no depot");
+}
