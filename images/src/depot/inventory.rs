@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::packs::PACK_LIST_LEN_MAX;
+use super::pull::{right_frame, spans};
 use super::threads::by_several;
-use super::{Depot, DepotError, Name, PackList, READ_LEN, read_exact, read_whole};
+use super::{Depot, DepotError, Name, PackList, read_exact, read_whole};
+use crate::frames::Opener;
 use crate::manifest::codec::HEADER_LEN_MAX;
 use crate::store::pack::{self, Entry};
-use crate::{ChunkId, ImageId, Manifest, ManifestError, PackId, manifest};
+use crate::{ChunkId, FrameError, ImageId, Manifest, ManifestError, PackId, StoreError, manifest};
 
 /// Names and lengths, by the word of the depot.
 #[derive(Debug, Default)]
@@ -98,7 +100,7 @@ impl Inventory {
         Ok(self.has_manifest(image) && lists.iter().any(|list| list.0.iter().all(there)))
     }
 
-    /// Whether an image is whole in the depot: every pack of its lists read and hashed, and every chunk in one of them.
+    /// Whether an image is whole in the depot: every pack of its lists read, each frame hashed, and every chunk in one of them.
     pub fn is_proven(
         &self,
         depot: &dyn Depot,
@@ -116,10 +118,10 @@ impl Inventory {
         let packs: HashMap<PackId, u64> = lists.into_iter().flat_map(|list| list.0).collect();
         let packs: Vec<(PackId, u64)> = packs.into_iter().collect();
         let read = by_several(&packs, progress, |(id, len), say| match prove_pack(depot, id, *len, say) {
-            Ok(entries) => Ok(entries),
+            Ok(chunks) => Ok(chunks),
             Err(error) => unless(error).map(|()| Vec::new()),
         })?;
-        let found: HashSet<ChunkId> = read.into_iter().flatten().map(|entry| entry.id).collect();
+        let found: HashSet<ChunkId> = read.into_iter().flatten().collect();
         Ok(image.chunk_ids().all(|id| found.contains(&id)))
     }
 }
@@ -150,20 +152,33 @@ pub(super) fn read_entries(depot: &dyn Depot, id: &PackId, len: u64) -> Result<V
     pack::decode_tail(&end[end.len() - tail_len..], len).map_err(altered)
 }
 
-/// Read all of a pack and hash it; its entries.
-fn prove_pack(depot: &dyn Depot, id: &PackId, len: u64, say: &dyn Fn(u64)) -> Result<Vec<Entry>, DepotError> {
+/// Read all of a pack and hash it, and each frame in it; the chunks that it gives.
+fn prove_pack(
+    depot: &dyn Depot,
+    id: &PackId,
+    len: u64,
+    say: &dyn Fn(u64),
+) -> Result<Vec<ChunkId>, DepotError> {
     let name = Name::Pack(*id).to_string();
     let entries = read_entries(depot, id, len)?;
-    let (mut hasher, mut at) = (blake3::Hasher::new_derive_key(PackId::CONTEXT), 0);
-    while at < len {
-        let end = (at + READ_LEN).min(len);
-        let part = read_exact(depot, &name, at..end)?;
-        hasher.update(&part);
-        say(end - at);
+    let mut opener = Opener::new().map_err(|error| StoreError::from(FrameError::Transport(error)))?;
+    let (mut hasher, mut at, mut chunks) = (blake3::Hasher::new_derive_key(PackId::CONTEXT), 0, Vec::new());
+    // Frames lie back to back between head and tail.
+    for span in spans(&entries).chain([&[][..]]) {
+        let end = span.last().map_or(len, |last| last.offset + u64::from(last.len));
+        let from = at;
+        let bytes = read_exact(depot, &name, from..end)?;
+        hasher.update(&bytes);
+        for entry in span {
+            let place = (entry.offset - from) as usize;
+            let frame = right_frame(&mut opener, entry, &bytes[place..place + entry.len as usize]);
+            chunks.extend(frame.map(|frame| frame.id));
+        }
+        say(end - from);
         at = end;
     }
     match hasher.finalize().as_bytes() == id.as_bytes() {
-        true => Ok(entries),
+        true => Ok(chunks),
         false => Err(DepotError::Altered { name, what: "it does not hash to its name" }),
     }
 }

@@ -308,18 +308,11 @@ fn fetch(
         };
         for entry in span {
             let at = (entry.offset - from) as usize;
-            let stored = &bytes[at..at + entry.len as usize];
-            let frame = Frame {
-                id: entry.id,
-                encoding: entry.encoding,
-                raw_len: entry.raw_len,
-                bytes: stored.to_vec(),
-            };
-            if check_of(stored) != entry.check || opener.open(&frame).is_err() {
+            let Some(frame) = right_frame(&mut opener, entry, &bytes[at..at + entry.len as usize]) else {
                 let what = "a frame in it does not hash to its chunk";
                 came.wrong.get_or_insert(DepotError::Altered { name: name.clone(), what });
                 continue;
-            }
+            };
             came.bytes += ingest.append(&frame)?;
             came.ids.push(frame.id);
         }
@@ -330,8 +323,15 @@ fn fetch(
     stopped.map_or(Ok(came), Err)
 }
 
+/// The frame of an entry, if what is stored hashes to its chunk. Of what a pack says of itself nothing is believed.
+pub(super) fn right_frame(opener: &mut Opener, entry: &Entry, stored: &[u8]) -> Option<Frame> {
+    let Entry { id, encoding, raw_len, .. } = *entry;
+    let frame = Frame { id, encoding, raw_len, bytes: stored.to_vec() };
+    (check_of(stored) == entry.check && opener.open(&frame).is_ok()).then_some(frame)
+}
+
 /// Neighbours that are read at once.
-fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+pub(super) fn spans(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     let end = |entry: &Entry| entry.offset + u64::from(entry.len);
     let mut rest = entries;
     std::iter::from_fn(move || {

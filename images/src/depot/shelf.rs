@@ -33,6 +33,8 @@ pub(crate) enum Lie {
     ListsGhosts,
     /// States another length.
     WrongLengths,
+    /// Loses a pack, once, when it has been looked at, as a collection does that runs meanwhile.
+    LosesWhatWasSeen,
 }
 
 #[derive(Default)]
@@ -42,6 +44,8 @@ pub(crate) struct Shelf {
     pub lie: Mutex<Option<Lie>>,
     /// After so many calls it is gone.
     pub calls_left: Mutex<Option<usize>>,
+    /// An object that comes when it has been listed once.
+    pub late: Mutex<Option<(String, Vec<u8>)>>,
     /// Names that were put.
     pub puts: Mutex<Vec<String>>,
 }
@@ -129,8 +133,12 @@ impl Depot for Shelf {
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, DepotError> {
         self.call()?;
-        let objects = self.objects.lock().unwrap();
-        let bytes = objects.get(name).ok_or_else(|| DepotError::Absent { name: name.to_owned() })?;
+        let mut objects = self.objects.lock().unwrap();
+        let bytes = objects.get(name).ok_or_else(|| DepotError::Absent { name: name.to_owned() })?.clone();
+        if self.lies(Lie::LosesWhatWasSeen) && name.starts_with("packs/") {
+            objects.remove(name);
+            *self.lie.lock().unwrap() = None;
+        }
         let (from, to) = (range.start.min(bytes.len() as u64), range.end.min(bytes.len() as u64));
         let mut read = bytes[from as usize..to as usize].to_vec();
         match *self.lie.lock().unwrap() {
@@ -147,12 +155,13 @@ impl Depot for Shelf {
         if self.lies(Lie::ListsNothing) {
             return Ok(Vec::new());
         }
-        let objects = self.objects.lock().unwrap();
+        let mut objects = self.objects.lock().unwrap();
         let mut all: BTreeMap<String, u64> =
             objects.iter().map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect();
         if self.lies(Lie::ListsGhosts) {
             all.extend(self.ghosts.lock().unwrap().clone());
         }
+        objects.extend(self.late.lock().unwrap().take());
         Ok(all.into_iter().collect())
     }
 

@@ -377,6 +377,80 @@ fn a_push_under_way_keeps_its_packs_from_a_collection() {
 }
 
 #[test]
+fn a_pack_that_was_removed_while_it_was_relied_on_is_put_again() {
+    let (plant, shelf, (_dir, store)) = (Plant::new(), Shelf::default(), site());
+    let one = version(&plant, 2);
+    pushed(&plant, &shelf);
+    withdraw(&shelf, &one.id()).unwrap();
+    *shelf.lie.lock().unwrap() = Some(Lie::LosesWhatWasSeen);
+    pushed(&plant, &shelf);
+    assert_eq!(*shelf.lie.lock().unwrap(), None, "it was lost");
+    pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+}
+
+#[test]
+fn an_image_that_comes_while_a_collection_runs_is_spared() {
+    let (plant, shelf, (_dir, store)) = (Plant::new(), Shelf::default(), site());
+    let one = version(&plant, 2);
+    pushed(&plant, &shelf);
+    let taken = shelf.take("manifest.gsi");
+    collect(&shelf, &rules(100)).unwrap();
+    *shelf.late.lock().unwrap() = Some(taken);
+    let done = collect(&shelf, &rules(200)).unwrap();
+    assert_eq!((done.removed, done.pardoned, done.broken.len()), (0, 2, 0));
+    pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+}
+
+#[test]
+fn what_the_depot_says_of_an_image_is_hashed_too() {
+    let (plant, shelf) = (Plant::new(), Shelf::default());
+    let one = version(&plant, 2);
+    pushed(&plant, &shelf);
+    assert_eq!(header(&shelf, &one.id()).unwrap().identity.name, "hmi-panel");
+    shelf.spoil("manifest.gsi", 12 + 70);
+    assert!(matches!(header(&shelf, &one.id()), Err(DepotError::Altered { .. })));
+}
+
+#[test]
+fn a_pack_of_the_right_length_with_another_end_does_not_count_as_there() {
+    let (plant, shelf, (_dir, store)) = (Plant::new(), Shelf::default(), site());
+    let one = version(&plant, 2);
+    pushed(&plant, &shelf);
+    shelf.take("manifest.gsi");
+    let len =
+        shelf.objects.lock().unwrap().iter().find(|(name, _)| name.starts_with("packs/")).unwrap().1.len();
+    shelf.spoil("packs/", len - 60);
+    let done = pushed(&plant, &shelf);
+    assert_eq!((done.packs, done.mended.len()), (1, 1));
+    pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+}
+
+#[test]
+fn a_forged_pack_with_right_sums_gives_no_chunk() {
+    let (plant, shelf, (dir, store)) = (Plant::new(), Shelf::default(), site());
+    let one = version(&plant, 2);
+    pushed(&plant, &shelf);
+    let mut forged = crate::store::pack::PackWriter::create(dir.path()).unwrap();
+    let ids: std::collections::BTreeSet<crate::ChunkId> = one.chunk_ids().collect();
+    for id in &ids {
+        let mut frame = plant.store.get_frame(id).unwrap();
+        (frame.encoding, frame.bytes) = (crate::Encoding::Raw, vec![7; frame.raw_len as usize]);
+        forged.append(&frame).unwrap();
+    }
+    let (id, _) = forged.seal(dir.path(), &Default::default()).unwrap();
+    let bytes = std::fs::read(dir.path().join(crate::store::pack::file_name(&id))).unwrap();
+    let list = PackList(vec![(id, bytes.len() as u64)]).encode();
+    shelf.take(".packs");
+    let list_name = Name::Packs(one.id(), PackList::digest_of(&list)).to_string();
+    shelf.objects.lock().unwrap().extend([(Name::Pack(id).to_string(), bytes), (list_name, list)]);
+    let refused = pull_with(&shelf, &store, &plant.ring, one.id()).unwrap_err();
+    assert!(matches!(refused, DepotError::Incomplete { missing, .. } if missing == ids.len()), "{refused:?}");
+    assert_eq!((store.counts(), store.list().unwrap().len()), ((0, 0), 0));
+    push_all(&plant, &shelf, verify()).unwrap();
+    pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+}
+
+#[test]
 fn a_collection_that_cannot_read_a_list_removes_nothing() {
     let (plant, shelf) = (Plant::new(), Shelf::default());
     let one = version(&plant, 2);
