@@ -13,6 +13,11 @@ use crate::ChunkId;
 /// A frame as it stands in a response: what stands before its bytes, then they.
 pub type Sent = Arc<Vec<u8>>;
 
+/// As long as none of so many frames in turn was asked for twice, somebody asks alone: then so small a part of the memory is used,
+/// which the processor's own caches hold.
+const SHARED_FOR: u32 = 256;
+const ALONE: usize = 16;
+
 /// Buffers that wait to be filled again, at most, and the step of their lengths.
 const SPARE_MAX: usize = 32;
 const BUFFER_STEP: usize = 64 << 10;
@@ -22,6 +27,8 @@ pub struct Cache {
     inner: Mutex<Inner>,
     changed: Condvar,
     bytes_max: usize,
+    /// The part of it that is used as long as somebody asks alone.
+    alone: usize,
     wait_max: Duration,
 }
 
@@ -33,6 +40,8 @@ struct Inner {
     uses: u64,
     bytes: usize,
     coming: HashSet<ChunkId>,
+    /// How many frames may still be fetched until it is forgotten that one was found here.
+    shared: u32,
     /// Of frames that went: to be filled again, since new memory costs as much as reading does.
     spare: Vec<Vec<u8>>,
 }
@@ -40,6 +49,7 @@ struct Inner {
 impl Inner {
     fn touch(&mut self, id: &ChunkId) -> Option<Sent> {
         let (frame, used) = self.frames.get_mut(id)?;
+        self.shared = SHARED_FOR;
         self.uses += 1;
         self.used.remove(used);
         self.used.insert(self.uses, *id);
@@ -58,7 +68,14 @@ impl Cache {
     /// At most so many bytes of frames; nobody waits longer than `wait_max` for what another fetches.
     #[must_use]
     pub fn new(bytes_max: usize, wait_max: Duration) -> Self {
-        Self { inner: Mutex::default(), changed: Condvar::new(), bytes_max, wait_max }
+        Self { inner: Mutex::default(), changed: Condvar::new(), bytes_max, alone: 1, wait_max }
+    }
+
+    /// The same, for who can read a frame again at little cost: memory beyond the processor's own caches is used when more than
+    /// one ask for the same frames, since to fill it costs as much as to read.
+    #[must_use]
+    pub fn small_for_one(self) -> Self {
+        Self { alone: ALONE, ..self }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -130,8 +147,10 @@ impl Claim<'_> {
     }
 
     /// Keep a frame that was opened and is its chunk.
-    pub fn put(&mut self, frame: &Frame) {
-        self.keep(frame.id, Arc::new([&encode_prefix(frame)[..], &frame.bytes].concat()));
+    pub fn put(&mut self, frame: &Frame) -> Sent {
+        let sent: Sent = Arc::new([&encode_prefix(frame)[..], &frame.bytes].concat());
+        self.keep(frame.id, Arc::clone(&sent));
+        sent
     }
 
     fn keep(&mut self, id: ChunkId, sent: Sent) {
@@ -140,13 +159,15 @@ impl Claim<'_> {
         inner.coming.remove(&id);
         self.ids.remove(&id);
         inner.uses += 1;
+        inner.shared = inner.shared.saturating_sub(1);
         inner.bytes += sent.len();
         if let Some((old, used)) = inner.frames.insert(id, (sent, inner.uses)) {
             inner.bytes -= old.len();
             inner.used.remove(&used);
         }
         inner.used.insert(inner.uses, id);
-        while inner.bytes > self.cache.bytes_max {
+        let alone = if inner.shared == 0 { self.cache.alone } else { 1 };
+        while inner.bytes > self.cache.bytes_max / alone {
             let Some((_, oldest)) = inner.used.pop_first() else { break };
             if let Some((gone, _)) = inner.frames.remove(&oldest) {
                 inner.bytes -= gone.len();
@@ -202,6 +223,17 @@ mod tests {
         let here: Vec<bool> = frames.iter().map(|frame| cache.here(&frame.id).is_some()).collect();
         assert_eq!(here, [true, false, true, true]);
         assert!(cache.inner().bytes <= cache.bytes_max && cache.inner().used.len() == 3);
+    }
+
+    #[test]
+    fn one_that_asks_alone_gets_a_small_part_of_the_memory() {
+        let cache = Cache::new(1041 * 32, Duration::from_secs(5)).small_for_one();
+        let put = |number: u8| drop(cache.claim(&[frame(number).id]).put(&frame(number)));
+        (0..8).for_each(put);
+        assert_eq!(cache.inner().frames.len(), 2);
+        assert!(cache.here(&frame(7).id).is_some(), "somebody else asks for the same");
+        (8..40).for_each(put);
+        assert_eq!(cache.inner().frames.len(), 32);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod http;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -184,20 +185,21 @@ impl Shared {
         exchange.piece(RESPONSE_MAGIC)?;
         for some in ids.chunks(PIECE) {
             let mut claim = self.cache.claim(some);
-            let fetch = claim.ids();
+            // Held here, too: what others ask for may push it out of the memory before it is sent.
+            let (fetch, mut fetched) = (claim.ids(), HashMap::new());
             if !fetch.is_empty() {
                 // What upstream does not give is absent here; the endpoint asks its next source.
                 let _ = source.fetch(&fetch, &mut |frame| {
                     opener.open(&frame)?;
                     self.fetched.fetch_add(frame.bytes.len() as u64, Ordering::Relaxed);
-                    claim.put(&frame);
+                    fetched.insert(frame.id, claim.put(&frame));
                     Ok::<_, FrameError>(())
                 });
             }
             drop(claim);
             let mut piece = Vec::new();
             for id in some {
-                match self.cache.get(id) {
+                match fetched.remove(id).or_else(|| self.cache.get(id)) {
                     Some(sent) => piece.extend_from_slice(&sent),
                     None => piece.extend(frames::encode_absent(*id)),
                 }

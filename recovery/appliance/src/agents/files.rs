@@ -79,7 +79,7 @@ impl Files {
         events: Arc<dyn BootEvents>,
     ) -> Self {
         let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
-        let cache = Arc::new(Cache::new(CACHE_LEN, READ_MOST));
+        let cache = Arc::new(Cache::new(CACHE_LEN, READ_MOST).small_for_one());
         Self { golden, cache, governor, readers, sent_bytes, events }
     }
 
