@@ -45,8 +45,12 @@ fn upstream(frames: &[Frame]) -> (String, Arc<Mutex<Vec<ChunkId>>>) {
 }
 
 fn relay(upstream: &[&str]) -> (SocketAddr, Arc<Shared>) {
+    relay_with(upstream, 8)
+}
+
+fn relay_with(upstream: &[&str], memory_mib: usize) -> (SocketAddr, Arc<Shared>) {
     let upstream = upstream.iter().map(|url| (*url).to_owned()).collect();
-    let setup = Setup { upstream, listen: ([127, 0, 0, 1], 0).into(), memory_mib: 8 };
+    let setup = Setup { upstream, listen: ([127, 0, 0, 1], 0).into(), memory_mib };
     let relay = Relay::bind(&setup).unwrap();
     let (address, shared) = (relay.address().unwrap(), relay.shared.clone());
     std::thread::spawn(move || relay.serve());
@@ -80,6 +84,14 @@ fn four_endpoints_cost_the_appliance_one() {
     assert_eq!(once, all, "each chunk once");
     let stored: u64 = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
     assert_eq!(shared.fetched.load(Ordering::Relaxed), stored);
+}
+
+#[test]
+fn a_relay_without_room_still_gives_what_it_fetched() {
+    let frames = chunks(40);
+    let (appliance, _) = upstream(&frames);
+    let (at, _) = relay_with(&[&appliance], 0);
+    fetch(&[format!("http://{at}")], &frames).0.unwrap();
 }
 
 #[test]
