@@ -13,10 +13,6 @@
 //! Nothing here is trusted: [`Opener::open`] gives plain bytes only if they hash to the id that was asked for. Frames
 //! are decoded before that, so every length is bounded by the frame's own `raw_len`, and that by 512 KiB.
 
-mod cache;
-
-pub use cache::{Cache, Claim, Sent};
-
 use std::io::Read;
 
 use crate::ChunkId;
@@ -31,6 +27,8 @@ pub const REQUEST_LEN_MAX: usize = REQUEST_MAGIC.len() + 4 + 32 * REQUEST_CHUNKS
 pub const RESPONSE_MAGIC: &[u8; 8] = b"GSFR\x01\0\0\0";
 /// Length of what stands before the bytes of each frame in a response.
 pub const PREFIX_LEN: usize = 32 + 1 + 4 + 4;
+/// Longest frame in a response: what stands before it, and a chunk that does not compress.
+pub const SENT_LEN_MAX: usize = PREFIX_LEN + CHUNK_LEN_MAX as usize;
 
 const REQUEST_MAGIC: &[u8; 8] = b"GSFQ\x01\0\0\0";
 const UPLOAD_MAGIC: &[u8; 8] = b"GSFU\x01\0\0\0";

@@ -17,8 +17,8 @@
 //! directory; the manifest last and only when every chunk of it is there. So an image that can be listed is whole.
 //! Which operations may overlap is a table in `images/DESIGN.md`, section 3, and a test for each of its rows.
 //!
-//! The store must never hand out bytes that it has not hashed since it read them, list half an image, or remove a
-//! chunk that a listed image or a living writer relies on.
+//! The store must never hand out bytes that it has not hashed since it read them (for serving: within the last minute), list
+//! half an image, or remove a chunk that a listed image or a living writer relies on.
 
 mod channel;
 mod collect;
@@ -28,6 +28,7 @@ mod index;
 mod keep;
 pub mod pack;
 mod scrub;
+mod serve;
 mod whole;
 mod writer;
 
@@ -37,6 +38,7 @@ pub use disk::StoredDisk;
 pub use error::StoreError;
 pub use keep::{Keep, KeepChange, LegalHold};
 pub use scrub::{DamagedPack, Replica, Scrubbed};
+pub use serve::{Placed, Waiting};
 pub use writer::{Ingest, StoreWriter};
 
 use std::collections::{HashMap, HashSet};
@@ -62,6 +64,7 @@ pub struct Store {
     root: PathBuf,
     index: RwLock<Index>,
     files: Mutex<HashMap<PackId, Arc<File>>>,
+    hashed: serve::Hashed,
 }
 
 /// What [`Store::verify_image`] has read.
@@ -88,7 +91,8 @@ impl Store {
         create_or_check(&root)?;
         pack::remove_abandoned(&root.join("temp"))?;
         pack::remove_abandoned(&root.join("sessions"))?;
-        let store = Self { root, index: RwLock::default(), files: Mutex::default() };
+        let store =
+            Self { root, index: RwLock::default(), files: Mutex::default(), hashed: serve::Hashed::new() };
         store.refresh()?;
         Ok(store)
     }
@@ -128,30 +132,31 @@ impl Store {
         start: usize,
         out: &mut Vec<u8>,
     ) -> Result<(Encoding, u32), StoreError> {
+        let (pack, file, entry) = self.place(id)?;
+        out.resize(start + entry.len as usize, 0);
+        let read = file.read_exact_at(&mut out[start..], entry.offset);
+        let checked = read.map(|()| pack::check_of(&out[start..]) == entry.check);
+        match checked {
+            Ok(true) => Ok((entry.encoding, entry.raw_len)),
+            other => {
+                out.truncate(start);
+                other.map_err(StoreError::io("read", &self.pack_path(&pack)))?;
+                Err(StoreError::DamagedChunk { id: *id, pack })
+            }
+        }
+    }
+
+    /// Where a chunk lies now.
+    fn place(&self, id: &ChunkId) -> Result<(PackId, Arc<File>, Entry), StoreError> {
         loop {
             let Some((pack, entry)) = self.locate_fresh(id)? else {
                 return Err(StoreError::MissingChunk { id: *id });
             };
-            let path = self.pack_path(&pack);
-            let file = match self.pack_file(&pack) {
+            match self.pack_file(&pack) {
                 // A collection or a scrub of another process has replaced the pack; the chunk lies elsewhere now.
-                Err(error) if error.is_gone() => {
-                    self.forget(HashSet::from([pack]));
-                    continue;
-                }
-                other => other?,
-            };
-            out.resize(start + entry.len as usize, 0);
-            let read = file.read_exact_at(&mut out[start..], entry.offset);
-            let checked = read.map(|()| pack::check_of(&out[start..]) == entry.check);
-            return match checked {
-                Ok(true) => Ok((entry.encoding, entry.raw_len)),
-                other => {
-                    out.truncate(start);
-                    other.map_err(StoreError::io("read", &path))?;
-                    Err(StoreError::DamagedChunk { id: *id, pack })
-                }
-            };
+                Err(error) if error.is_gone() => self.forget(HashSet::from([pack])),
+                other => return Ok((pack, other?, entry)),
+            }
         }
     }
 
@@ -266,6 +271,7 @@ impl Store {
         self.index.write().unwrap_or_else(PoisonError::into_inner).forget(&gone);
         // An open file would keep the space of a removed pack.
         self.files.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| !gone.contains(id));
+        self.hashed.forget();
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {

@@ -103,3 +103,15 @@ fn converse<S: Read + Write>(stream: S, handler: &dyn Handler<Output = Answer>) 
         stream.get_mut().flush().ok()?;
     }
 }
+
+/// Bytes without a pattern, so that every chunk differs; other ones for each seed.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -27,6 +27,7 @@ use crate::client::Appliance;
 use crate::inventory::Disk;
 use crate::pid1::Pulse;
 use crate::screen::Screen;
+use crate::testing::noise;
 use crate::testing::{Answer, serve_plain, serve_tls};
 
 const MIB: usize = 1 << 20;
@@ -49,21 +50,9 @@ fn key_ring(root: &SigningKey, image: &SigningKey) -> KeyRing {
     KeyRing::pin(trust).unwrap()
 }
 
-/// Bytes without a pattern, so that every chunk differs.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 impl Plant {
     fn new() -> Self {
-        let mut raw = noise(6 * MIB);
+        let mut raw = noise(0, 6 * MIB);
         raw[3 * MIB..4 * MIB].fill(0);
         Self::with(raw)
     }
@@ -332,7 +321,7 @@ fn an_image_without_an_esp_cannot_take_a_ticket_and_is_refused_untouched() {
 
 #[test]
 fn an_appliance_that_was_taken_over_places_nothing_but_the_ticket_of_its_job() {
-    let plant = Plant::with(with_esp(6 * MIB, &noise(100_000)));
+    let plant = Plant::with(with_esp(6 * MIB, &noise(0, 100_000)));
     let job = plant.order(Vec::new()).job;
     let evil = Base64(b"MZ what no image key signed".to_vec());
     let long = Base64(vec![b' '; 5000]);
@@ -353,14 +342,14 @@ fn an_appliance_that_was_taken_over_places_nothing_but_the_ticket_of_its_job() {
 
 #[test]
 fn the_ticket_of_the_job_lies_on_the_esp_of_a_disk_that_boots() {
-    let plant = Plant::with(with_esp(6 * MIB, &noise(100_000)));
+    let plant = Plant::with(with_esp(6 * MIB, &noise(0, 100_000)));
     let mut order = plant.order(vec![plant.frames(|_| {})]);
     order.esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), ticket(order.job));
     let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
     assert_eq!(run(&plant, &order, &disk, go_on).0, Ok(()));
     let esp = Esp::open(&disk, MIB as u64..4 * MIB as u64).unwrap();
     assert_eq!(esp.read(EnrolmentTicket::ESP_PATH).unwrap(), ticket(order.job).0);
-    assert_eq!(esp.read("EFI/BOOT/BOOTX64.EFI").unwrap(), noise(100_000));
+    assert_eq!(esp.read("EFI/BOOT/BOOTX64.EFI").unwrap(), noise(0, 100_000));
     drop(esp);
     assert_eq!(&disk.into_bytes()[512..520], b"EFI PART");
 }

@@ -18,20 +18,9 @@ use super::{Stop, capture};
 use crate::client::Appliance;
 use crate::pid1::Pulse;
 use crate::screen::Screen;
-use crate::testing::{Answer, Request, serve_plain, serve_tls};
+use crate::testing::{Answer, Request, noise, serve_plain, serve_tls};
 
 const MIB: usize = 1 << 20;
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// A disk that can only be read.
 struct Raw(Vec<u8>);
@@ -179,7 +168,7 @@ fn imported(dir: &Path, raw: &[u8]) -> ImageId {
 fn a_captured_disk_is_the_image_that_an_import_makes_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let desk = Desk::new(dir.path());
-    let mut raw = noise(24 * MIB, 1);
+    let mut raw = noise(1, 24 * MIB);
     raw[4 * MIB..7 * MIB].fill(0);
     desk.busy.store(2, Ordering::SeqCst);
     let (image, captured) = desk.capture(&raw, &[]).unwrap();
@@ -190,7 +179,7 @@ fn a_captured_disk_is_the_image_that_an_import_makes_of_it() {
     assert_eq!((captured.disk_bytes, captured.sent_bytes), (24 << 20, desk.bytes.load(Ordering::SeqCst)));
 
     // Again, with a MiB that is new: only what differs is sent, and with the image before at hand not even asked for.
-    raw[10 * MIB..11 * MIB].copy_from_slice(&noise(MIB, 2));
+    raw[10 * MIB..11 * MIB].copy_from_slice(&noise(2, MIB));
     desk.bytes.store(0, Ordering::SeqCst);
     let before = manifest.encode();
     let known = format!("http://{}/v1/manifests/x", serve_plain(move |_| (200, before.clone())));
@@ -205,7 +194,7 @@ fn a_captured_disk_is_the_image_that_an_import_makes_of_it() {
 fn a_manifest_before_that_names_what_is_not_there_spoils_nothing_but_the_capture() {
     let dir = tempfile::tempdir().unwrap();
     let desk = Desk::new(dir.path());
-    let raw = noise(8 * MIB, 3);
+    let raw = noise(3, 8 * MIB);
     imported(dir.path(), &raw);
     let other = Store::open(dir.path().join("other")).unwrap();
     let lie = other.get_manifest(&other.list().unwrap()[0]).unwrap().encode();
@@ -219,7 +208,7 @@ fn a_manifest_before_that_names_what_is_not_there_spoils_nothing_but_the_capture
 fn a_full_store_and_a_session_that_is_over_stop_the_capture_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let desk = Desk { full: true, ..Desk::new(dir.path()) };
-    let raw = noise(8 * MIB, 4);
+    let raw = noise(4, 8 * MIB);
     let Err(Stop::Refused(refusal)) = desk.capture(&raw, &[]) else { panic!("it is full") };
     assert_eq!(
         (refusal.reason, refusal.detail.as_str()),

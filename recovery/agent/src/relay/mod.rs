@@ -10,6 +10,7 @@
 //!
 //! It must never: keep or send what it has not hashed, hold more memory than it was given, wait for a client that does not read.
 
+mod cache;
 mod http;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use images::frames::{self, Cache, Opener, RESPONSE_MAGIC};
+use images::frames::{self, Opener, RESPONSE_MAGIC};
 use images::restore::ChunkSource as _;
 use images::{ChunkId, FrameError};
 
+use self::cache::Cache;
 use self::http::{Exchange, Request};
 use crate::recovery::{HttpSource, Limits};
 

@@ -2,21 +2,21 @@
 //! a strong entity tag, `POST /v1/frames`. Integrity is by digest and signature, which the endpoint verifies; nothing
 //! here is secret. What cannot be read is refused, and told to the boot layer's listener like any other malformed packet.
 //!
-//! Frames are hashed when they are read, and kept for a while as they are sent ([`Cache`]): sixteen endpoints that restore one image cost
-//! one reading. A connection pulls: a piece is read when the one before it is on its way, on a thread that may block, and goes out when
-//! its turn has come ([`Governor`]). So a peer that is slow or dead holds two pieces of memory and no thread, no permit and
-//! no place in the queue, and costs nobody else; the connection itself is ended by the boot layer's time limits.
+//! A connection pulls: a piece is read when the one before it is on its way, and goes out when its turn has come ([`Governor`]).
+//! What is in the page cache is read on the spot, so that it is sent by the processor that has just read it; the rest on a thread that
+//! may block, one piece ahead. So a peer that is slow or dead holds two pieces of memory and no thread, no permit and no
+//! place in the queue, and costs nobody else; the connection itself is ended by the boot layer's time limits.
 //!
 //! It must never: read a path that a client named.
 
 use std::{
     convert::Infallible,
+    mem,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -31,8 +31,8 @@ use hyper::{
     },
 };
 use images::{
-    ChunkId, Digest, Store, StoreError,
-    frames::{self, Cache, Sent},
+    ChunkId, Digest, Store, StoreError, frames,
+    store::{Placed, Waiting},
 };
 use pxe::{
     BootEvent, BootEvents, Refusal, Stage,
@@ -49,20 +49,18 @@ use tokio::{
 use super::shape::{Governor, Serving};
 use crate::golden::Golden;
 
-/// Frames in memory for all endpoints together: those that restore one image at about the same time share one reading.
-const CACHE_LEN: usize = 32 << 20;
-/// Nobody waits longer than this for what another reads.
-const READ_MOST: Duration = Duration::from_secs(10);
 /// Pieces that are read from the store at once.
 const READERS: usize = 16;
 /// A piece is sent when it has this many bytes.
 const PIECE_LEN: usize = 256 * 1024;
+/// Buffers that wait to be filled again: new memory costs as much as reading does.
+const SPARE_MAX: usize = 32;
 
 /// Serves manifests and frames. Cheap to clone.
 #[derive(Clone)]
 pub struct Files {
     golden: Golden,
-    cache: Arc<Cache>,
+    buffers: Arc<Buffers>,
     governor: Governor,
     readers: Arc<Semaphore>,
     sent_bytes: Arc<AtomicU64>,
@@ -79,8 +77,7 @@ impl Files {
         events: Arc<dyn BootEvents>,
     ) -> Self {
         let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
-        let cache = Arc::new(Cache::new(CACHE_LEN, READ_MOST).small_for_one());
-        Self { golden, cache, governor, readers, sent_bytes, events }
+        Self { golden, buffers: Arc::default(), governor, readers, sent_bytes, events }
     }
 
     /// As the boot layer mounts it.
@@ -187,7 +184,7 @@ impl Files {
             to: from.ip(),
             ids: ids.into(),
             next: 0,
-            going: vec![Bytes::from_static(frames::RESPONSE_MAGIC)].into_iter(),
+            begun: false,
             ahead: None,
         };
         let pieces = stream::try_unfold(sending, Sending::piece);
@@ -222,127 +219,150 @@ struct Sending {
     to: IpAddr,
     ids: Arc<[ChunkId]>,
     next: usize,
-    /// Of the piece at hand, what has not gone out yet.
-    going: std::vec::IntoIter<Bytes>,
+    begun: bool,
     ahead: Option<Reading>,
 }
 
-/// Frames in the order asked, and the number of the id behind them.
-type Piece = (Vec<Bytes>, usize);
+/// Frames in the order asked.
+struct Piece {
+    bytes: Bytes,
+    /// The number of the id behind them.
+    next: usize,
+    /// Whether a disk was waited for.
+    waited: bool,
+}
+
 type Reading = JoinHandle<Result<Piece, StoreError>>;
 
 impl Sending {
-    /// The next frame. When a piece of them begins to go out, the one behind it is being read.
+    /// The next piece. When one goes out that came from the disk, the one behind it is being read.
     async fn piece(mut self) -> Result<Option<(Frame<Bytes>, Self)>, BodyError> {
-        loop {
-            if let Some(bytes) = self.going.next() {
-                return Ok(Some((Frame::data(bytes), self)));
-            }
-            if self.ahead.is_none() && self.next == self.ids.len() {
-                return Ok(None);
-            }
-            let (piece, next) = self.next_piece().await?;
-            self.next = next;
-            let len = piece.iter().map(|bytes| bytes.len() as u64).sum();
-            if self.next < self.ids.len()
-                && self.files.cache.here(&self.ids[self.next]).is_none()
-                && let Ok(permit) = Arc::clone(&self.files.readers).try_acquire_owned()
-            {
-                self.ahead = Some(self.read(permit));
-            }
-            self.files.governor.admit(self.to, len).await;
-            self.files.sent_bytes.fetch_add(len, Ordering::Relaxed);
-            self.going = piece.into_iter();
+        if !mem::replace(&mut self.begun, true) {
+            return Ok(Some((Frame::data(Bytes::from_static(frames::RESPONSE_MAGIC)), self)));
         }
+        if self.ahead.is_none() && self.next == self.ids.len() {
+            return Ok(None);
+        }
+        let piece =
+            self.next_piece().await.inspect_err(|error| tracing::error!(%error, "frames broke off"))?;
+        self.next = piece.next;
+        if piece.waited
+            && self.next < self.ids.len()
+            && let Ok(permit) = Arc::clone(&self.files.readers).try_acquire_owned()
+        {
+            self.ahead = Some(self.read(permit));
+        }
+        let len = piece.bytes.len() as u64;
+        self.files.governor.admit(self.to, len).await;
+        self.files.sent_bytes.fetch_add(len, Ordering::Relaxed);
+        Ok(Some((Frame::data(piece.bytes), self)))
     }
 
     async fn next_piece(&mut self) -> Result<Piece, BodyError> {
         let reading = match self.ahead.take() {
             Some(reading) => reading,
             None => {
-                // What another endpoint has just got costs no thread.
-                let piece = at_hand(&self.files.cache, &self.ids, self.next);
-                if !piece.0.is_empty() {
+                let Files { golden, buffers, readers, .. } = &self.files;
+                let piece = read_piece(&golden.store, buffers, &self.ids, self.next, Waiting::Never)?;
+                if !piece.bytes.is_empty() {
                     return Ok(piece);
                 }
-                let permit = Arc::clone(&self.files.readers).acquire_owned().await?;
-                self.read(permit)
+                self.read(Arc::clone(readers).acquire_owned().await?)
             }
         };
-        reading.await?.map_err(|error| {
-            tracing::error!(%error, "frames broke off");
-            error.into()
-        })
+        Ok(reading.await??)
     }
 
     fn read(&self, permit: OwnedSemaphorePermit) -> Reading {
-        let (store, cache) = (Arc::clone(&self.files.golden.store), Arc::clone(&self.files.cache));
+        let (store, buffers) = (Arc::clone(&self.files.golden.store), Arc::clone(&self.files.buffers));
         let (ids, from) = (Arc::clone(&self.ids), self.next);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            read_piece(&store, &cache, &ids, from)
+            read_piece(&store, &buffers, &ids, from, Waiting::Allowed)
         })
     }
 }
 
-/// Frames from the id with this number on that are in memory, until a piece is full or one is not.
-fn at_hand(cache: &Cache, ids: &[ChunkId], from: usize) -> Piece {
-    let (mut piece, mut len) = (Vec::new(), 0);
-    for (number, id) in ids.iter().enumerate().skip(from) {
-        let Some(sent) = cache.here(id) else { return (piece, number) };
-        len += sent.len();
-        piece.push(Bytes::from_owner(Owned(sent)));
-        if len >= PIECE_LEN {
-            return (piece, number + 1);
+/// Frames from the id with this number on, until a piece is full or the next would have to be waited for: at least one if it may.
+fn read_piece(
+    store: &Store,
+    buffers: &Arc<Buffers>,
+    ids: &[ChunkId],
+    from: usize,
+    waiting: Waiting,
+) -> Result<Piece, StoreError> {
+    let mut buffer = buffers.take();
+    let (mut len, mut next, mut waited) = (0, from, false);
+    while next < ids.len() && len < PIECE_LEN {
+        let id = ids[next];
+        let (prefix, room) = buffer.bytes[len..].split_at_mut(frames::PREFIX_LEN);
+        let mut placed = store.place_frame(&id, room, Waiting::Never);
+        if waiting == Waiting::Allowed && matches!(placed, Ok(Placed::NotInMemory)) {
+            waited = true;
+            placed = store.place_frame(&id, room, Waiting::Allowed);
         }
-    }
-    (piece, ids.len())
-}
-
-/// Frames from the id with this number on, from memory or the disk, until a piece is full.
-fn read_piece(store: &Store, cache: &Cache, ids: &[ChunkId], from: usize) -> Result<Piece, StoreError> {
-    let (mut piece, mut len) = (Vec::new(), 0);
-    for (number, id) in ids.iter().enumerate().skip(from) {
-        let sent = store.stored_len(id).and_then(|len| {
-            let len = frames::PREFIX_LEN + len as usize;
-            cache.get_or(id, len, |buffer| read_sent(store, id, buffer))
-        });
-        let bytes = match sent {
-            Ok(sent) => Bytes::from_owner(Owned(sent)),
-            Err(StoreError::MissingChunk { .. }) => Bytes::copy_from_slice(&frames::encode_absent(*id)),
+        let (head, frame_len) = match placed {
+            Ok(Placed::Stored { encoding, raw_len, len }) => {
+                (frames::encode_prefix_of(id, encoding, raw_len, len), len)
+            }
+            Ok(Placed::NotInMemory) => break,
+            Err(StoreError::MissingChunk { .. }) => (frames::encode_absent(id), 0),
             // Asking again brings no better bytes: said at once, so that the endpoint stops or asks another source.
             Err(error @ StoreError::DamagedChunk { .. }) => {
                 tracing::error!(%error, "a chunk was not sent");
-                Bytes::copy_from_slice(&frames::encode_absent(*id))
+                (frames::encode_absent(id), 0)
             }
+            Ok(Placed::NoRoom) => (frames::encode_absent(id), 0),
             Err(error) => return Err(error),
         };
-        len += bytes.len();
-        piece.push(bytes);
-        if len >= PIECE_LEN {
-            return Ok((piece, number + 1));
+        prefix.copy_from_slice(&head);
+        len += frames::PREFIX_LEN + frame_len;
+        next += 1;
+    }
+    let bytes = Bytes::from_owner(Filled { buffer, len });
+    Ok(Piece { bytes, next, waited })
+}
+
+/// Memory for pieces, used again: the one that was filled last first, since the processor still has it at hand.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Box<[u8]>>>);
+
+struct Buffer {
+    bytes: Box<[u8]>,
+    home: Arc<Buffers>,
+}
+
+/// A piece as it is sent.
+struct Filled {
+    buffer: Buffer,
+    len: usize,
+}
+
+impl Buffers {
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for a piece that is all but full and the longest frame.
+    fn take(self: &Arc<Self>) -> Buffer {
+        let spare = self.spare().pop();
+        let bytes = spare.unwrap_or_else(|| vec![0; PIECE_LEN + frames::SENT_LEN_MAX].into_boxed_slice());
+        Buffer { bytes, home: Arc::clone(self) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut spare = self.home.spare();
+        if spare.len() < SPARE_MAX {
+            spare.push(mem::take(&mut self.bytes));
         }
     }
-    Ok((piece, ids.len()))
 }
 
-/// A frame as it is sent, hashed as it was read.
-fn read_sent(store: &Store, id: &ChunkId, mut sent: Vec<u8>) -> Result<Vec<u8>, StoreError> {
-    if sent.len() < frames::PREFIX_LEN {
-        sent.resize(frames::PREFIX_LEN, 0);
-    }
-    let (encoding, raw_len) = store.read_frame(id, frames::PREFIX_LEN, &mut sent)?;
-    let prefix = frames::encode_prefix_of(*id, encoding, raw_len, sent.len() - frames::PREFIX_LEN);
-    sent[..frames::PREFIX_LEN].copy_from_slice(&prefix);
-    Ok(sent)
-}
-
-/// What the cache and those who send it own together.
-struct Owned(Sent);
-
-impl AsRef<[u8]> for Owned {
+impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.buffer.bytes[..self.len]
     }
 }
 
