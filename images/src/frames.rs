@@ -27,8 +27,6 @@ pub const REQUEST_LEN_MAX: usize = REQUEST_MAGIC.len() + 4 + 32 * REQUEST_CHUNKS
 pub const RESPONSE_MAGIC: &[u8; 8] = b"GSFR\x01\0\0\0";
 /// Length of what stands before the bytes of each frame in a response.
 pub const PREFIX_LEN: usize = 32 + 1 + 4 + 4;
-/// Longest frame in a response: what stands before it, and a chunk that does not compress.
-pub const SENT_LEN_MAX: usize = PREFIX_LEN + CHUNK_LEN_MAX as usize;
 
 const REQUEST_MAGIC: &[u8; 8] = b"GSFQ\x01\0\0\0";
 const UPLOAD_MAGIC: &[u8; 8] = b"GSFU\x01\0\0\0";

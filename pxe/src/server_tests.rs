@@ -4,8 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::Response;
+use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -60,7 +59,7 @@ fn start(decision: BootDecision) -> Bench {
     let handler: Handler = Arc::new(|request, _| {
         Box::pin(async move {
             let text = format!("{} {}", request.method(), request.uri().path());
-            Response::new(Full::new(Bytes::from(text)).map_err(|e| match e {}).boxed_unsync())
+            Response::new(text.into())
         })
     });
     let server = Server::bind(

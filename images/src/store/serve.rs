@@ -1,19 +1,19 @@
-//! Frames for many endpoints at once, into the buffer that goes out.
+//! Frames for many endpoints at once: where their bytes lie, so that they go from the page cache to the network without a copy.
 //!
-//! What is in the page cache is read on the spot; for anything else the caller goes where it may wait. A frame is hashed when it is
-//! first read, and again when that was more than a minute ago: sixteen endpoints that restore one image cost one hashing, and rot is
-//! seen here, not by them. That a frame is its chunk, each endpoint proves for itself.
+//! Who may not wait for a disk is told what is not in the page cache. A frame is hashed when it is first asked for, and again
+//! when that was more than a minute ago: sixteen endpoints that restore one image cost one hashing, and rot is seen here, not by
+//! them. That a frame is its chunk, each endpoint proves for itself.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use super::{Store, pack};
+use super::Store;
 use crate::frames::Encoding;
 use crate::{ChunkId, StoreError};
 
@@ -29,22 +29,22 @@ pub enum Waiting {
     Never,
 }
 
-/// What became of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
-    /// Its stored bytes are the first `len` of the buffer.
-    Stored {
-        /// How they hold the chunk.
-        encoding: Encoding,
-        /// Length of the plain chunk.
-        raw_len: u32,
-        /// Length of the stored bytes.
-        len: usize,
-    },
-    /// The buffer is too short for it, and may have anything in it.
-    NoRoom,
-    /// It has to be waited for; the buffer may have anything in it.
-    NotInMemory,
+/// Bytes of this many are hashed at a time, from the stack.
+const STEP: usize = 64 << 10;
+
+/// Where a frame's stored bytes are.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// The pack. It stays readable when the pack is removed.
+    pub file: Arc<File>,
+    /// Where in it they begin.
+    pub at: u64,
+    /// How many they are.
+    pub len: usize,
+    /// How they hold the chunk.
+    pub encoding: Encoding,
+    /// Length of the plain chunk.
+    pub raw_len: u32,
 }
 
 /// The chunks that were hashed lately, by when: in this span of [`HASHED_FOR`] or in the one before.
@@ -84,36 +84,55 @@ impl Hashed {
 }
 
 impl Store {
-    /// Put the stored bytes of a chunk at the start of `out`, to be sent on.
+    /// Where the stored bytes of a chunk lie, to be sent on; they are in the page cache now. `None` when they have to be waited for.
     ///
     /// # Errors
-    /// [`StoreError::MissingChunk`], [`StoreError::DamagedChunk`], or that of the disk; `out` may have anything in it then.
-    pub fn place_frame(&self, id: &ChunkId, out: &mut [u8], waiting: Waiting) -> Result<Placed, StoreError> {
+    /// [`StoreError::MissingChunk`], [`StoreError::DamagedChunk`], or that of the disk.
+    pub fn place_frame(&self, id: &ChunkId, waiting: Waiting) -> Result<Option<Placed>, StoreError> {
         // To look for packs of other processes means to read a directory.
         if waiting == Waiting::Never && self.locate(id).is_none() {
-            return Ok(Placed::NotInMemory);
+            return Ok(None);
         }
         let (pack, file, entry) = self.place(id)?;
-        let Some(out) = out.get_mut(..entry.len as usize) else { return Ok(Placed::NoRoom) };
-        let read = match waiting {
-            Waiting::Never => read_in_memory(&file, out, entry.offset),
-            Waiting::Allowed => file.read_exact_at(out, entry.offset).map(|()| true),
-        };
-        if !read.map_err(StoreError::io("read", &self.pack_path(&pack)))? {
-            return Ok(Placed::NotInMemory);
-        }
-        if !self.hashed.lately(id, Instant::now()) {
-            if pack::check_of(out) != entry.check {
-                return Err(StoreError::DamagedChunk { id: *id, pack });
+        let (at, len) = (entry.offset, entry.len as usize);
+        let lately = self.hashed.lately(id, Instant::now());
+        // What was hashed lately is there still if its end is: the system reads and forgets many pages at a time.
+        let is_here = lately
+            && read(&file, &mut [0], at + len.saturating_sub(1) as u64, Waiting::Never).unwrap_or(false);
+        if !is_here {
+            let found =
+                check(&file, at, len, waiting).map_err(StoreError::io("read", &self.pack_path(&pack)))?;
+            match found {
+                None => return Ok(None),
+                Some(check) if check == entry.check => self.hashed.note(*id),
+                Some(_) => return Err(StoreError::DamagedChunk { id: *id, pack }),
             }
-            self.hashed.note(*id);
         }
-        Ok(Placed::Stored { encoding: entry.encoding, raw_len: entry.raw_len, len: out.len() })
+        Ok(Some(Placed { file, at, len, encoding: entry.encoding, raw_len: entry.raw_len }))
     }
 }
 
-/// Whether all of it could be read without waiting. A file system that cannot say always waits.
-fn read_in_memory(file: &File, out: &mut [u8], at: u64) -> io::Result<bool> {
+/// The check of stored bytes, as a pack's entry has it.
+fn check(file: &File, at: u64, len: usize, waiting: Waiting) -> io::Result<Option<[u8; 16]>> {
+    let (mut hasher, mut part, mut done) = (blake3::Hasher::new(), [0; STEP], 0);
+    while done < len {
+        let step = STEP.min(len - done);
+        if !read(file, &mut part[..step], at + done as u64, waiting)? {
+            return Ok(None);
+        }
+        hasher.update(&part[..step]);
+        done += step;
+    }
+    let mut check = [0; 16];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Ok(Some(check))
+}
+
+/// Whether all of it could be read. A file system that cannot say has to be waited for.
+fn read(file: &File, out: &mut [u8], at: u64, waiting: Waiting) -> io::Result<bool> {
+    if waiting == Waiting::Allowed {
+        return file.read_exact_at(out, at).map(|()| true);
+    }
     let len = out.len();
     match preadv2(file, &mut [IoSliceMut::new(out)], at, ReadWriteFlags::NOWAIT) {
         Ok(read) => Ok(read == len),

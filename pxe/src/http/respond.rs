@@ -1,21 +1,17 @@
 //! Answers for boot files: the head with exact lengths and the body in slices, with an event when it ends.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{
+use http::header::{
     ACCEPT_RANGES, ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
     HeaderValue, IF_MATCH, IF_RANGE, RANGE,
 };
-use hyper::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::range::{Part, holds_tag, part};
-use super::{Body, BodyError};
+use super::{Body, NextPiece, Pieces};
 use crate::artefact::Artefact;
 use crate::event::{Abort, BootEvent, Fetcher, Protocol};
 use crate::gate::Gate;
@@ -36,7 +32,7 @@ pub(crate) fn refuse(status: StatusCode, text: &str) -> Response<Body> {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
-    *response.body_mut() = Full::new(text).map_err(BodyError::from).boxed_unsync();
+    *response.body_mut() = text.into();
     response
 }
 
@@ -83,12 +79,13 @@ pub(crate) fn file(
     }
     if method == Method::GET {
         let slice = body.slice(range.start as usize..range.end as usize);
-        *response.body_mut() = FileBody::begin(gate.clone(), fetcher, artefact.name(), slice).boxed_unsync();
+        let body = FileBody::begin(gate.clone(), fetcher, artefact.name(), slice);
+        *response.body_mut() = Body::Pieces(Box::new(body));
     }
     response
 }
 
-fn insert(headers: &mut HeaderMap, name: hyper::header::HeaderName, value: &str) {
+fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -113,29 +110,12 @@ impl FileBody {
     }
 }
 
-impl HttpBody for FileBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let len = self.rest.len().min(SLICE_LEN);
-        let slice = self.rest.split_to(len);
+impl Pieces for FileBody {
+    fn next(&mut self) -> NextPiece<'_> {
+        let slice = self.rest.split_to(self.rest.len().min(SLICE_LEN));
         self.sent += slice.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(slice))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        let piece = (!slice.is_empty()).then(|| vec![super::Part::Bytes(slice)]);
+        Box::pin(std::future::ready(Ok(piece)))
     }
 }
 

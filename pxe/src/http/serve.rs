@@ -4,35 +4,33 @@
 //! dead peer cannot hold the port.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, StatusCode, Version};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::read::{NoRequest, request};
 use super::respond::{file, refuse};
-use super::{Body, Handler, Peer};
+use super::send::{Asked, answer};
+use super::{Body, BodyError, Handler, Peer};
 use crate::artefact::fold;
 use crate::client::Mac;
 use crate::event::{BootEvent, Fetcher, Refusal};
 use crate::gate::Gate;
 use crate::policy::Stage;
 
-/// Time for a request's head, also between requests on a kept connection.
-const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// Time for which a peer may leave sent bytes unacknowledged.
 const STALL_WAIT: Duration = Duration::from_secs(60);
+/// Time for a peer to take the last answer and leave.
+const LINGER_WAIT: Duration = Duration::from_secs(1);
 /// Time to finish what runs when stopping.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -141,60 +139,98 @@ async fn connection_task(
     handler: Option<Handler>,
     stop: CancellationToken,
 ) {
-    if let Err(error) = connection(stream, gate.clone(), handler, stop).await {
-        if let Some(wrong) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
-            let mac = mac_of(&gate, from);
-            let reason = Refusal::Malformed(wrong.to_string());
-            gate.tell(BootEvent::Refused { mac, peer: Some(from), stage: Stage::Http, reason });
-        }
+    let ended = async {
+        let peer = Peer { remote: from, local: stream.local_addr()? };
+        stream.set_nodelay(true)?;
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
+        Front { gate: Some(gate), handler, peer }.talk(stream, &stop).await
+    };
+    if let Err(error) = ended.await {
         // Firmware hangs up with a reset as a rule; what it means for a file is told by the file's own event.
         tracing::debug!(error = %error, "connection ended");
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    gate: Arc<Gate>,
-    handler: Option<Handler>,
-    stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let peer = Peer { remote: stream.peer_addr()?, local: stream.local_addr()? };
-    stream.set_nodelay(true)?;
-    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
-    let service = service_fn(|request| {
-        let (gate, handler) = (gate.clone(), handler.clone());
-        async move { Ok::<_, Infallible>(route(&gate, handler, request, peer).await) }
-    });
-    let connection = http1::Builder::new()
-        .title_case_headers(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WAIT)
-        .max_headers(64)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        result = connection.as_mut() => return Ok(result?),
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    Ok(connection.await?)
+/// Answer the requests of one connection by a handler alone, until the peer leaves.
+pub async fn converse(stream: TcpStream, peer: Peer, handler: Handler) {
+    let front = Front { gate: None, handler: Some(handler), peer };
+    // Who left is not told.
+    let _ = front.talk(stream, &CancellationToken::new()).await;
 }
 
-async fn route(
-    gate: &Arc<Gate>,
+/// What a connection can ask.
+struct Front {
+    gate: Option<Arc<Gate>>,
     handler: Option<Handler>,
-    request: Request<Incoming>,
     peer: Peer,
-) -> Response<Body> {
-    let name = fold(&percent_decoded(request.uri().path())).filter(|name| gate.artefacts.contains(name));
-    match (name, handler) {
-        (Some(name), _) => boot_file(gate, &name, &request, peer),
-        (None, Some(handler)) => handler(request, peer).await,
-        (None, None) => refuse(StatusCode::NOT_FOUND, "no such file"),
+}
+
+impl Front {
+    /// One request after the other; when told to stop, the one that is under way is the last.
+    async fn talk(&self, mut stream: TcpStream, stop: &CancellationToken) -> Result<(), BodyError> {
+        let mut buffer = BytesMut::with_capacity(4096);
+        loop {
+            let read = tokio::select! {
+                read = request(&mut stream, &mut buffer) => read,
+                () = stop.cancelled() => return Ok(()),
+            };
+            let (asked, response) = match read {
+                Err(NoRequest::Left) => return Ok(()),
+                Err(NoRequest::Bad(status, why)) => {
+                    self.refused(why);
+                    let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep: false };
+                    (asked, refuse(status, why))
+                }
+                Ok((request, keep)) => {
+                    let (method, version) = (request.method().clone(), request.version());
+                    let response = self.route(request).await;
+                    (Asked { method, version, keep: keep && !stop.is_cancelled() }, response)
+                }
+            };
+            if !answer(&mut &stream, &asked, response).await? {
+                return end(stream).await;
+            }
+        }
+    }
+
+    fn refused(&self, why: &str) {
+        if let Some(gate) = &self.gate {
+            let (mac, reason) = (mac_of(gate, self.peer.remote), Refusal::Malformed(why.to_owned()));
+            gate.tell(BootEvent::Refused { mac, peer: Some(self.peer.remote), stage: Stage::Http, reason });
+        }
+    }
+
+    async fn route(&self, request: Request<Bytes>) -> Response<Body> {
+        let name = self.gate.as_ref().and_then(|gate| {
+            let name = fold(&percent_decoded(request.uri().path()))?;
+            gate.artefacts.contains(&name).then_some((gate, name))
+        });
+        match (name, &self.handler) {
+            (Some((gate, name)), _) => boot_file(gate, &name, &request, self.peer),
+            (None, Some(handler)) => handler(request, self.peer).await,
+            (None, None) => refuse(StatusCode::NOT_FOUND, "no such file"),
+        }
     }
 }
 
-fn boot_file(gate: &Arc<Gate>, name: &str, request: &Request<Incoming>, peer: Peer) -> Response<Body> {
+/// The last answer arrives: to close with unread bytes would reset the connection before the peer has read it.
+async fn end(mut stream: TcpStream) -> Result<(), BodyError> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    stream.shutdown().await?;
+    let drain = async {
+        let (mut junk, mut left) = ([0; 4096], 64 * 1024);
+        while left > 0 {
+            match stream.read(&mut junk).await {
+                Ok(0) | Err(_) => return,
+                Ok(len) => left -= len.min(left),
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_WAIT, drain).await;
+    Ok(())
+}
+
+fn boot_file(gate: &Arc<Gate>, name: &str, request: &Request<Bytes>, peer: Peer) -> Response<Body> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "boot files can only be read");
     }

@@ -3,33 +3,22 @@
 //! here is secret. What cannot be read is refused, and told to the boot layer's listener like any other malformed packet.
 //!
 //! A connection pulls: a piece is read when the one before it is on its way, and goes out when its turn has come ([`Governor`]).
-//! What is in the page cache is read on the spot, so that it is sent by the processor that has just read it; the rest on a thread that
-//! may block, one piece ahead. So a peer that is slow or dead holds two pieces of memory and no thread, no permit and no
-//! place in the queue, and costs nobody else; the connection itself is ended by the boot layer's time limits.
+//! What is in the page cache goes out of it without a copy; the rest is read on a thread that may block, one piece ahead. So a peer
+//! that is slow or dead holds no memory and no thread, no permit and no place in the queue, and costs nobody else; the connection
+//! itself is ended by the boot layer's time limits.
 //!
 //! It must never: read a path that a client named.
 
 use std::{
-    convert::Infallible,
     mem,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::{Frame, Incoming},
-    header::{
-        ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
-        IF_RANGE, RANGE,
-    },
-};
 use images::{
     ChunkId, Digest, Store, StoreError, frames,
     store::{Placed, Waiting},
@@ -37,8 +26,12 @@ use images::{
 use pxe::{
     BootEvent, BootEvents, Refusal, Stage,
     http::{
-        Body, BodyError, Handler,
-        range::{Part, holds_tag, part},
+        Body, BodyError, Handler, HeaderMap, HeaderValue, Method, NextPiece, Part, Pieces, Request, Response,
+        StatusCode,
+        header::{
+            ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+        },
+        range::{self, holds_tag},
     },
 };
 use tokio::{
@@ -53,14 +46,11 @@ use crate::golden::Golden;
 const READERS: usize = 16;
 /// A piece is sent when it has this many bytes.
 const PIECE_LEN: usize = 256 * 1024;
-/// Buffers that wait to be filled again: new memory costs as much as reading does.
-const SPARE_MAX: usize = 32;
 
 /// Serves manifests and frames. Cheap to clone.
 #[derive(Clone)]
 pub struct Files {
     golden: Golden,
-    buffers: Arc<Buffers>,
     governor: Governor,
     readers: Arc<Semaphore>,
     sent_bytes: Arc<AtomicU64>,
@@ -77,7 +67,7 @@ impl Files {
         events: Arc<dyn BootEvents>,
     ) -> Self {
         let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
-        Self { golden, buffers: Arc::default(), governor, readers, sent_bytes, events }
+        Self { golden, governor, readers, sent_bytes, events }
     }
 
     /// As the boot layer mounts it.
@@ -96,7 +86,7 @@ impl Files {
         text(StatusCode::BAD_REQUEST, why)
     }
 
-    async fn answer(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<Bytes>, from: SocketAddr) -> Response<Body> {
         let path = request.uri().path();
         if [Method::GET, Method::HEAD].contains(request.method())
             && let Some(name) = path.strip_prefix("/v1/manifests/")
@@ -104,7 +94,7 @@ impl Files {
             return self.manifest(name, request.method(), request.headers(), from).await;
         }
         if request.method() == Method::POST && path == "/v1/frames" {
-            return self.frames(request.into_body(), from).await;
+            return self.frames(request.body(), from);
         }
         text(StatusCode::NOT_FOUND, "there is nothing here")
     }
@@ -158,27 +148,14 @@ impl Files {
 
     /// Bytes that are at hand, at the pace of the governor.
     fn paced(&self, bytes: Bytes, to: IpAddr) -> Response<Body> {
-        let governor = self.governor.clone();
-        let pieces = stream::unfold((bytes, governor), move |(mut bytes, governor)| async move {
-            if bytes.is_empty() {
-                return None;
-            }
-            let piece = bytes.split_to(bytes.len().min(PIECE_LEN));
-            governor.admit(to, piece.len() as u64).await;
-            Some((Ok::<_, BodyError>(Frame::data(piece)), (bytes, governor)))
-        });
-        bytes_answer(StreamBody::new(pieces).boxed_unsync())
+        bytes_answer(Body::Pieces(Box::new(Paced { governor: self.governor.clone(), to, bytes })))
     }
 
-    async fn frames(&self, body: Incoming, from: SocketAddr) -> Response<Body> {
-        let Ok(body) = Limited::new(body, frames::REQUEST_LEN_MAX).collect().await else {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "ask for at most 1024 chunks at once");
-        };
-        let ids = match frames::decode_request(&body.to_bytes()) {
+    fn frames(&self, body: &Bytes, from: SocketAddr) -> Response<Body> {
+        let ids = match frames::decode_request(body) {
             Ok(ids) => ids,
             Err(error) => return self.malformed(from, &error.to_string()),
         };
-        self.sent_bytes.fetch_add(frames::RESPONSE_MAGIC.len() as u64, Ordering::Relaxed);
         let sending = Sending {
             files: self.clone(),
             to: from.ip(),
@@ -187,8 +164,27 @@ impl Files {
             begun: false,
             ahead: None,
         };
-        let pieces = stream::try_unfold(sending, Sending::piece);
-        bytes_answer(StreamBody::new(pieces).boxed_unsync())
+        bytes_answer(Body::Pieces(Box::new(sending)))
+    }
+}
+
+/// Bytes that go out at the pace of the governor.
+struct Paced {
+    governor: Governor,
+    to: IpAddr,
+    bytes: Bytes,
+}
+
+impl Pieces for Paced {
+    fn next(&mut self) -> NextPiece<'_> {
+        Box::pin(async {
+            if self.bytes.is_empty() {
+                return Ok(None);
+            }
+            let piece = self.bytes.split_to(self.bytes.len().min(PIECE_LEN));
+            self.governor.admit(self.to, piece.len() as u64).await;
+            Ok(Some(vec![Part::Bytes(piece)]))
+        })
     }
 }
 
@@ -206,10 +202,10 @@ fn choose_part(headers: &HeaderMap, etag: &str, len: u64) -> Asked {
     }
     // A range of what has changed since would be joined to the wrong rest.
     let same = header(IF_RANGE).is_none_or(|tag| holds_tag(tag, etag));
-    match part(header(RANGE).filter(|_| same), len) {
-        Part::Whole => Asked::Bytes(0..len, StatusCode::OK),
-        Part::Bytes(range) => Asked::Bytes(range, StatusCode::PARTIAL_CONTENT),
-        Part::Unsatisfiable => Asked::Beyond,
+    match range::part(header(RANGE).filter(|_| same), len) {
+        range::Part::Whole => Asked::Bytes(0..len, StatusCode::OK),
+        range::Part::Bytes(range) => Asked::Bytes(range, StatusCode::PARTIAL_CONTENT),
+        range::Part::Unsatisfiable => Asked::Beyond,
     }
 }
 
@@ -224,8 +220,10 @@ struct Sending {
 }
 
 /// Frames in the order asked.
+#[derive(Default)]
 struct Piece {
-    bytes: Bytes,
+    parts: Vec<Part>,
+    len: usize,
     /// The number of the id behind them.
     next: usize,
     /// Whether a disk was waited for.
@@ -234,16 +232,19 @@ struct Piece {
 
 type Reading = JoinHandle<Result<Piece, StoreError>>;
 
+impl Pieces for Sending {
+    fn next(&mut self) -> NextPiece<'_> {
+        Box::pin(self.piece())
+    }
+}
+
 impl Sending {
     /// The next piece. When one goes out that came from the disk, the one behind it is being read.
-    async fn piece(mut self) -> Result<Option<(Frame<Bytes>, Self)>, BodyError> {
-        if !mem::replace(&mut self.begun, true) {
-            return Ok(Some((Frame::data(Bytes::from_static(frames::RESPONSE_MAGIC)), self)));
-        }
-        if self.ahead.is_none() && self.next == self.ids.len() {
+    async fn piece(&mut self) -> Result<Option<Vec<Part>>, BodyError> {
+        if self.ahead.is_none() && self.next == self.ids.len() && self.begun {
             return Ok(None);
         }
-        let piece =
+        let mut piece =
             self.next_piece().await.inspect_err(|error| tracing::error!(%error, "frames broke off"))?;
         self.next = piece.next;
         if piece.waited
@@ -252,127 +253,77 @@ impl Sending {
         {
             self.ahead = Some(self.read(permit));
         }
-        let len = piece.bytes.len() as u64;
-        self.files.governor.admit(self.to, len).await;
-        self.files.sent_bytes.fetch_add(len, Ordering::Relaxed);
-        Ok(Some((Frame::data(piece.bytes), self)))
+        if !mem::replace(&mut self.begun, true) {
+            piece.parts.insert(0, Part::Bytes(Bytes::from_static(frames::RESPONSE_MAGIC)));
+            piece.len += frames::RESPONSE_MAGIC.len();
+        }
+        self.files.governor.admit(self.to, piece.len as u64).await;
+        self.files.sent_bytes.fetch_add(piece.len as u64, Ordering::Relaxed);
+        Ok(Some(piece.parts))
     }
 
     async fn next_piece(&mut self) -> Result<Piece, BodyError> {
         let reading = match self.ahead.take() {
             Some(reading) => reading,
             None => {
-                let Files { golden, buffers, readers, .. } = &self.files;
-                let piece = read_piece(&golden.store, buffers, &self.ids, self.next, Waiting::Never)?;
-                if !piece.bytes.is_empty() {
+                let piece = read_piece(&self.files.golden.store, &self.ids, self.next, Waiting::Never)?;
+                if piece.next > self.next || self.ids.is_empty() {
                     return Ok(piece);
                 }
-                self.read(Arc::clone(readers).acquire_owned().await?)
+                self.read(Arc::clone(&self.files.readers).acquire_owned().await?)
             }
         };
         Ok(reading.await??)
     }
 
     fn read(&self, permit: OwnedSemaphorePermit) -> Reading {
-        let (store, buffers) = (Arc::clone(&self.files.golden.store), Arc::clone(&self.files.buffers));
-        let (ids, from) = (Arc::clone(&self.ids), self.next);
+        let (store, ids, from) = (Arc::clone(&self.files.golden.store), Arc::clone(&self.ids), self.next);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            read_piece(&store, &buffers, &ids, from, Waiting::Allowed)
+            read_piece(&store, &ids, from, Waiting::Allowed)
         })
     }
 }
 
 /// Frames from the id with this number on, until a piece is full or the next would have to be waited for: at least one if it may.
-fn read_piece(
-    store: &Store,
-    buffers: &Arc<Buffers>,
-    ids: &[ChunkId],
-    from: usize,
-    waiting: Waiting,
-) -> Result<Piece, StoreError> {
-    let mut buffer = buffers.take();
-    let (mut len, mut next, mut waited) = (0, from, false);
-    while next < ids.len() && len < PIECE_LEN {
-        let id = ids[next];
-        let (prefix, room) = buffer.bytes[len..].split_at_mut(frames::PREFIX_LEN);
-        let mut placed = store.place_frame(&id, room, Waiting::Never);
-        if waiting == Waiting::Allowed && matches!(placed, Ok(Placed::NotInMemory)) {
-            waited = true;
-            placed = store.place_frame(&id, room, Waiting::Allowed);
+fn read_piece(store: &Store, ids: &[ChunkId], from: usize, waiting: Waiting) -> Result<Piece, StoreError> {
+    let mut piece = Piece { next: from, ..Piece::default() };
+    while piece.next < ids.len() && piece.len < PIECE_LEN {
+        let id = ids[piece.next];
+        let mut placed = store.place_frame(&id, Waiting::Never);
+        if waiting == Waiting::Allowed && matches!(placed, Ok(None)) {
+            piece.waited = true;
+            placed = store.place_frame(&id, Waiting::Allowed);
         }
-        let (head, frame_len) = match placed {
-            Ok(Placed::Stored { encoding, raw_len, len }) => {
-                (frames::encode_prefix_of(id, encoding, raw_len, len), len)
+        let (prefix, bytes) = match placed {
+            Ok(Some(Placed { file, at, len, encoding, raw_len })) => {
+                (frames::encode_prefix_of(id, encoding, raw_len, len), Some(Part::File { file, at, len }))
             }
-            Ok(Placed::NotInMemory) => break,
-            Err(StoreError::MissingChunk { .. }) => (frames::encode_absent(id), 0),
+            Ok(None) => break,
+            Err(StoreError::MissingChunk { .. }) => (frames::encode_absent(id), None),
             // Asking again brings no better bytes: said at once, so that the endpoint stops or asks another source.
             Err(error @ StoreError::DamagedChunk { .. }) => {
                 tracing::error!(%error, "a chunk was not sent");
-                (frames::encode_absent(id), 0)
+                (frames::encode_absent(id), None)
             }
-            Ok(Placed::NoRoom) => (frames::encode_absent(id), 0),
             Err(error) => return Err(error),
         };
-        prefix.copy_from_slice(&head);
-        len += frames::PREFIX_LEN + frame_len;
-        next += 1;
+        let before = piece.parts.len();
+        piece.parts.push(Part::Bytes(Bytes::copy_from_slice(&prefix)));
+        piece.parts.extend(bytes);
+        piece.len += piece.parts[before..].iter().map(Part::len).sum::<usize>();
+        piece.next += 1;
     }
-    let bytes = Bytes::from_owner(Filled { buffer, len });
-    Ok(Piece { bytes, next, waited })
-}
-
-/// Memory for pieces, used again: the one that was filled last first, since the processor still has it at hand.
-#[derive(Default)]
-struct Buffers(Mutex<Vec<Box<[u8]>>>);
-
-struct Buffer {
-    bytes: Box<[u8]>,
-    home: Arc<Buffers>,
-}
-
-/// A piece as it is sent.
-struct Filled {
-    buffer: Buffer,
-    len: usize,
-}
-
-impl Buffers {
-    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Room for a piece that is all but full and the longest frame.
-    fn take(self: &Arc<Self>) -> Buffer {
-        let spare = self.spare().pop();
-        let bytes = spare.unwrap_or_else(|| vec![0; PIECE_LEN + frames::SENT_LEN_MAX].into_boxed_slice());
-        Buffer { bytes, home: Arc::clone(self) }
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let mut spare = self.home.spare();
-        if spare.len() < SPARE_MAX {
-            spare.push(mem::take(&mut self.bytes));
-        }
-    }
-}
-
-impl AsRef<[u8]> for Filled {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer.bytes[..self.len]
-    }
+    Ok(piece)
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = bytes_answer(Full::new(Bytes::new()).map_err(never).boxed_unsync());
+    let mut response = bytes_answer(Body::default());
     *response.status_mut() = status;
     response
 }
 
-fn set(response: &mut Response<Body>, name: hyper::header::HeaderName, value: &str) {
+fn set(response: &mut Response<Body>, name: pxe::http::header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
@@ -385,15 +336,10 @@ fn bytes_answer(body: Body) -> Response<Body> {
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response =
-        Response::new(Full::new(Bytes::from(format!("{text}\n"))).map_err(never).boxed_unsync());
+    let mut response = Response::new(Body::from(format!("{text}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-fn never(never: Infallible) -> BodyError {
-    match never {}
 }
 
 #[cfg(test)]

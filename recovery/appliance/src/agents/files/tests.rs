@@ -1,12 +1,13 @@
-//! Manifests in parts, frames as asked, and peers that never read: over real HTTP connections in memory.
+//! Manifests in parts, frames as asked, and peers that never read: over real connections.
 
 use std::{net::SocketAddr, sync::atomic::AtomicU64, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use images::{ChunkId, ImageId};
-use pxe::http::Peer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use pxe::http::{Peer, converse};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
 
 use super::*;
 use crate::testing::signed_image;
@@ -43,25 +44,24 @@ impl Shop {
         Self { _data: data, handler: files.handler(), golden, image, sent }
     }
 
-    /// A connection from this address; little fits between the two ends.
-    fn connect(&self, from: &str) -> DuplexStream {
-        let (ours, theirs) = tokio::io::duplex(4096);
+    /// A connection that is said to be from this address; little fits between the two ends.
+    async fn connect(&self, from: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener: TcpListener = socket.listen(1).unwrap();
+        let near = TcpSocket::new_v4().unwrap();
+        near.set_recv_buffer_size(4096).unwrap();
+        let (near, far) = tokio::join!(near.connect(listener.local_addr().unwrap()), listener.accept());
         let local = SocketAddr::from(([10, 7, 0, 1], 80));
         let peer = Peer { remote: SocketAddr::new(from.parse().unwrap(), 5000), local };
-        let handler = Arc::clone(&self.handler);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answer = handler(request, peer);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(theirs), service).await;
-        });
-        ours
+        tokio::spawn(converse(far.unwrap().0, peer, Arc::clone(&self.handler)));
+        near.unwrap()
     }
 
     /// One request, and all of the answer: head and body as they came.
     async fn ask(&self, head: &str, body: &[u8]) -> (String, Vec<u8>) {
-        let mut stream = self.connect("10.7.0.9");
+        let mut stream = self.connect("10.7.0.9").await;
         let request =
             format!("{head}\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -176,7 +176,7 @@ async fn peers_that_never_read_cost_nobody_else() {
     let mut dead = Vec::new();
     // Many more than there are readers.
     for n in 0..8 * READERS {
-        let mut stream = shop.connect(&format!("10.7.1.{}", n % 250));
+        let mut stream = shop.connect(&format!("10.7.1.{}", n % 250)).await;
         let head =
             format!("POST /v1/frames HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", request.len());
         stream.write_all(head.as_bytes()).await.unwrap();
