@@ -29,7 +29,7 @@ mod upkeep;
 pub use inventory::{Inventory, header};
 pub use name::Name;
 pub use packs::PackList;
-pub use pull::{PullRules, Pulled, pull};
+pub use pull::{PullRules, Pulled, pull, statements};
 pub use push::{PushRules, Pushed, push};
 pub use upkeep::{CollectRules, Collected, collect, withdraw};
 

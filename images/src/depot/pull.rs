@@ -200,32 +200,9 @@ impl Pull<'_> {
     /// What is said about the images that both have. The names are in the order of their epochs.
     fn statements(&mut self) -> Result<(), DepotError> {
         let Some(ring) = self.rules.ring else { return Ok(()) };
-        let known: BTreeSet<Name> = self
-            .store
-            .histories()?
-            .into_values()
-            .flat_map(|history| history.0)
-            .filter_map(|signed| {
-                Name::of_statement(&signed, &serde_json::to_vec(&signed).unwrap_or_default())
-            })
-            .collect();
-        for name in self.inventory.names.iter().filter(|name| !known.contains(name)) {
-            let Name::Statement { digest, .. } = name else { continue };
-            let text = name.to_string();
-            let bytes = match read_whole(self.depot, &text, STATEMENT_LEN_MAX) {
-                Err(error) if error.is_of_the_object() => {
-                    self.done.altered.push(text);
-                    continue;
-                }
-                other => other?,
-            };
-            let signed = serde_json::from_slice::<Signed<ChannelStatement>>(&bytes).ok();
-            let believed = signed
-                .filter(|signed| Digest::of(&bytes) == *digest && ring.verify_statement(signed, 0).is_ok());
-            let Some(signed) = believed else {
-                self.done.altered.push(text);
-                continue;
-            };
+        let (said, altered) = statements(self.depot, &self.inventory, self.store, ring)?;
+        self.done.altered.extend(altered);
+        for signed in said {
             let here = self.rules.plan && self.done.images.contains(&signed.body.image);
             match if here { Ok(()) } else { self.keep(&signed) } {
                 Ok(()) => self.done.statements += 1,
@@ -249,6 +226,39 @@ impl Pull<'_> {
             false => Ok(()),
         }
     }
+}
+
+/// What the key ring believes of what is said in the depot and not in the store, by name and in the order of epochs; and the objects
+/// that are no such statements.
+pub fn statements(
+    depot: &dyn Depot,
+    inventory: &Inventory,
+    store: &Store,
+    ring: &KeyRing,
+) -> Result<(Vec<Signed<ChannelStatement>>, Vec<String>), DepotError> {
+    let here = store.histories()?.into_values().flat_map(|history| history.0);
+    let known: BTreeSet<Name> = here
+        .filter_map(|signed| Name::of_statement(&signed, &serde_json::to_vec(&signed).unwrap_or_default()))
+        .collect();
+    let (mut believed, mut altered) = (Vec::new(), Vec::new());
+    for name in inventory.names.iter().filter(|name| !known.contains(name)) {
+        let Name::Statement { digest, .. } = name else { continue };
+        let text = name.to_string();
+        let bytes = match read_whole(depot, &text, STATEMENT_LEN_MAX) {
+            Err(error) if error.is_of_the_object() => {
+                altered.push(text);
+                continue;
+            }
+            other => other?,
+        };
+        match serde_json::from_slice::<Signed<ChannelStatement>>(&bytes) {
+            Ok(signed) if Digest::of(&bytes) == *digest && ring.verify_statement(&signed, 0).is_ok() => {
+                believed.push(signed);
+            }
+            _ => altered.push(text),
+        }
+    }
+    Ok((believed, altered))
 }
 
 /// Give each missing chunk to the first pack that has it and was not tried for it.

@@ -53,12 +53,12 @@ pub(super) struct Hashed(Mutex<Spans>);
 struct Spans {
     now: HashSet<ChunkId>,
     before: HashSet<ChunkId>,
-    since: Instant,
+    since: Option<Instant>,
 }
 
 impl Hashed {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Spans { now: HashSet::new(), before: HashSet::new(), since: Instant::now() }))
+        Self(Mutex::new(Spans { now: HashSet::new(), before: HashSet::new(), since: None }))
     }
 
     /// Of all: packs have been replaced.
@@ -69,11 +69,11 @@ impl Hashed {
 
     fn lately(&self, id: &ChunkId, at: Instant) -> bool {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let age = at.saturating_duration_since(spans.since);
+        let age = at.saturating_duration_since(*spans.since.get_or_insert(at));
         if age >= HASHED_FOR {
             let last = std::mem::take(&mut spans.now);
             spans.before = if age < HASHED_FOR * 2 { last } else { HashSet::new() };
-            spans.since = at;
+            spans.since = Some(at);
         }
         spans.now.contains(id) || spans.before.contains(id)
     }
@@ -88,14 +88,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::MissingChunk`], [`StoreError::DamagedChunk`], or that of the disk.
-    pub fn place_frame(&self, id: &ChunkId, waiting: Waiting) -> Result<Option<Placed>, StoreError> {
+    pub fn place_frame(
+        &self,
+        id: &ChunkId,
+        now: Instant,
+        waiting: Waiting,
+    ) -> Result<Option<Placed>, StoreError> {
         // To look for packs of other processes means to read a directory.
         if waiting == Waiting::Never && self.locate(id).is_none() {
             return Ok(None);
         }
         let (pack, file, entry) = self.place(id)?;
         let (at, len) = (entry.offset, entry.len as usize);
-        let lately = self.hashed.lately(id, Instant::now());
+        let lately = self.hashed.lately(id, now);
         // What was hashed lately is there still if its end is: the system reads and forgets many pages at a time.
         let is_here = lately
             && read(&file, &mut [0], at + len.saturating_sub(1) as u64, Waiting::Never).unwrap_or(false);
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn what_was_hashed_is_trusted_for_a_minute_at_most() {
         let (hashed, id) = (Hashed::new(), ChunkId::of(b"frame"));
-        let begin = hashed.0.lock().unwrap().since;
+        let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         assert!(!hashed.lately(&id, begin));
         hashed.note(id);

@@ -11,6 +11,7 @@
 //! | boot layer (DHCP, TFTP, HTTP) | at once |
 //! | people's and endpoints' TLS listeners | drain, for a bounded time |
 //! | confirmations of webhooks, rehearsals | at once; they lie in the database and on disk |
+//! | following the depot | at once; what it was fetching is fetched again |
 //!
 //! This is the only place that spawns tasks: one `JoinSet`, one `CancellationToken`. A task that ends by itself or
 //! panics takes the appliance down loudly. Everything is checked before the first port is bound. It must never: decide
@@ -43,6 +44,7 @@ use crate::{
     config::Config,
     control_plane::Embedded,
     db::{Db, DbError},
+    depot::{DepotState, Follower},
     drills::{Drills, Rehearser},
     enrol,
     evidence::EvidenceLog,
@@ -140,13 +142,16 @@ pub fn log_to_stderr() {
 pub fn serve(config: Config) -> Result<(), DaemonError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(part("the task runtime"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let appliance = Appliance::open(config).await?;
         let bound = appliance.bind().await?;
         tracing::info!(listening = ?bound.listening, "ready");
         bound.run(stop).await
-    })
+    });
+    // An image that is being pulled from the depot is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The parts, open and checked; no port is bound yet.
@@ -166,6 +171,7 @@ struct Appliance {
     maker_roots: MakerRoots,
     interfaces: Vec<pxe::Interface>,
     frame_bytes: Arc<AtomicU64>,
+    follower: Option<Follower>,
 }
 
 impl Appliance {
@@ -177,13 +183,7 @@ impl Appliance {
         let names = [config.site.to_string(), "localhost".to_owned()];
         let keys = Arc::new(Keys::open(&config.data_dir, &names, &interfaces::addresses()?)?);
         let mut hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
-        let kit = match config.boot_kit_dir.clone() {
-            Some(dir) => {
-                let read = tokio::task::spawn_blocking(move || Kit::read(&dir)).await;
-                Some(read.map_err(part("the boot kit"))??)
-            }
-            None => None,
-        };
+        let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
         let db = Db::open(&config.data_dir.join("groundstate.db")).await?;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
@@ -202,6 +202,8 @@ impl Appliance {
         );
         runner.recall().await?;
         let frame_bytes = Arc::new(AtomicU64::new(0));
+        let depot = DepotState::default();
+        let follower = follower(&config, &golden, &depot, &journal);
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
             golden: golden.clone(),
@@ -209,6 +211,7 @@ impl Appliance {
             live: Arc::clone(&live),
             desk: Arc::clone(&desk),
             frame_bytes: Arc::clone(&frame_bytes),
+            depot: depot.clone(),
             started_unix_ms,
         });
         hooks.0.recall(&service, &mut hooks.1).await.map_err(part("the record of webhooks"))?;
@@ -237,6 +240,7 @@ impl Appliance {
             maker_roots,
             interfaces,
             frame_bytes,
+            follower,
         })
     }
 
@@ -284,6 +288,7 @@ impl Appliance {
             runner: self.runner,
             rehearser,
             confirmations,
+            follower: self.follower,
             lease_writer,
             refusal_writer: refused::Writer::new(self.desk, Arc::clone(&self.journal)),
             service: self.service,
@@ -337,6 +342,17 @@ impl Appliance {
     }
 }
 
+async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
+    let Some(dir) = config.boot_kit_dir.clone() else { return Ok(None) };
+    let read = tokio::task::spawn_blocking(move || Kit::read(&dir)).await;
+    Ok(Some(read.map_err(part("the boot kit"))??))
+}
+
+fn follower(config: &Config, golden: &Golden, state: &DepotState, journal: &Journal) -> Option<Follower> {
+    let setting = config.images.depot.clone()?;
+    Some(Follower::new(setting, golden.clone(), state.clone(), Arc::clone(&journal.clock)))
+}
+
 async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     let address = SocketAddr::new(address, port);
     TcpListener::bind(address).await.map_err(|e| DaemonError::Bind { address, why: e.to_string() })
@@ -359,6 +375,7 @@ struct Bound {
     runner: Runner,
     rehearser: Rehearser,
     confirmations: Confirmations,
+    follower: Option<Follower>,
     lease_writer: LeaseWriter,
     refusal_writer: refused::Writer,
     service: Service,
@@ -385,6 +402,13 @@ impl Bound {
                     tracing::error!(%error, source = %error.source, "network boot");
                 }
                 "the network boot"
+            });
+        }
+        if let Some(follower) = self.follower {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                follower.run(stop).await;
+                "following the depot"
             });
         }
         let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);

@@ -226,7 +226,11 @@ impl Golden {
         self.blocking(move |golden| Ok(golden.store.get_manifest(&image)?.encode())).await
     }
 
-    fn ring(&self) -> Result<KeyRing, GoldenError> {
+    /// The key ring of the image trust root, as the file says now. Blocking.
+    ///
+    /// # Errors
+    /// [`GoldenError::TrustRoot`].
+    pub fn ring(&self) -> Result<KeyRing, GoldenError> {
         let wrong = |why: String| GoldenError::TrustRoot { path: self.trust_root.clone(), why };
         let text = std::fs::read(&self.trust_root).map_err(|e| wrong(e.to_string()))?;
         let root: SignedTrustRoot = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;

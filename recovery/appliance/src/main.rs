@@ -7,6 +7,7 @@ mod agents;
 mod api;
 mod attest;
 mod boot;
+mod chain;
 mod cli;
 mod clock;
 mod config;

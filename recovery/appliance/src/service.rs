@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use crate::{
     boot::BootDesk,
     db::{self, trigger::Unsettled},
+    depot::DepotState,
     evidence,
     golden::Golden,
     jobs::journal::Journal,
@@ -67,6 +68,8 @@ pub struct Inner {
     pub desk: Arc<BootDesk>,
     /// Bytes of chunk frames sent.
     pub frame_bytes: Arc<AtomicU64>,
+    /// How it stands with the depot.
+    pub depot: DepotState,
     /// When the appliance started, milliseconds since 1970.
     pub started_unix_ms: u64,
 }
@@ -233,6 +236,7 @@ impl Service {
             jobs_working: jobs_in("working"),
             jobs_held: jobs_in("held"),
             refusals: self.0.desk.refused().views(),
+            depot: self.0.depot.view(),
         })
     }
 

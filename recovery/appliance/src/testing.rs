@@ -66,6 +66,7 @@ impl Bench {
             live: Arc::new(Live::default()),
             desk: Arc::clone(&desk),
             frame_bytes: Arc::default(),
+            depot: Default::default(),
             started_unix_ms: journal.now(),
         });
         let gate = Arc::new(Gate::new(&keys.operator_token));

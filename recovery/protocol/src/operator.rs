@@ -50,6 +50,26 @@ pub struct StatusView {
     /// What the boot layer was asked and did not give since the start, by kind.
     #[serde(default)]
     pub refusals: Vec<RefusalView>,
+    /// The object store behind the image store; absent where none is configured.
+    #[serde(default)]
+    pub depot: Option<DepotView>,
+}
+
+/// How it stands with the object store that the appliance follows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DepotView {
+    /// Where it is.
+    pub place: String,
+    /// Minutes between two looks; 0: the appliance does not look by itself.
+    pub follow_minutes: u64,
+    /// When it was asked last, milliseconds since 1970; 0: not yet.
+    pub asked_unix_ms: u64,
+    /// When all that it has was seen last.
+    pub reached_unix_ms: Option<u64>,
+    /// Images that came from it since the appliance started.
+    pub pulled: u64,
+    /// Why the last look fell short, in a sentence; empty: it did not.
+    pub trouble: String,
 }
 
 /// One kind of refusal on the boot network.

@@ -16,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -287,13 +288,13 @@ impl Sending {
 
 /// Frames from the id with this number on, until a piece is full or the next would have to be waited for: at least one if it may.
 fn read_piece(store: &Store, ids: &[ChunkId], from: usize, waiting: Waiting) -> Result<Piece, StoreError> {
-    let mut piece = Piece { next: from, ..Piece::default() };
+    let (mut piece, now) = (Piece { next: from, ..Piece::default() }, Instant::now());
     while piece.next < ids.len() && piece.len < PIECE_LEN {
         let id = ids[piece.next];
-        let mut placed = store.place_frame(&id, Waiting::Never);
+        let mut placed = store.place_frame(&id, now, Waiting::Never);
         if waiting == Waiting::Allowed && matches!(placed, Ok(None)) {
             piece.waited = true;
-            placed = store.place_frame(&id, Waiting::Allowed);
+            placed = store.place_frame(&id, now, Waiting::Allowed);
         }
         let (prefix, bytes) = match placed {
             Ok(Some(Placed { file, at, len, encoding, raw_len })) => {

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     attest::{self, BootExpectation, CertifiedTlsKey, Verdict, VerifiedQuote},
+    chain::chain,
     config::Enrolment,
     db::{self, endpoint::Endpoint, session::Session, ticket::EnrolmentTicket},
     evidence::Fact,
@@ -239,7 +240,7 @@ async fn first(
     let not_proven = HoldReason::GoldenNotProven;
     let quote = match quote {
         Ok(quote) => quote,
-        Err(error) => return Err(proof::hold(agents, tx, &session, not_proven, proof::chain(&error)).await),
+        Err(error) => return Err(proof::hold(agents, tx, &session, not_proven, chain(&error)).await),
     };
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(super::session_unknown)?;
     let reset_since = db::session::last_reset(tx.conn(), job).await?;
@@ -269,7 +270,7 @@ async fn first(
             match attest::verify_certify(&ak, &nonce, &key.public.0, &key.attest.0, &key.signature.0) {
                 Ok(key) => Some(key),
                 Err(error) => {
-                    let problem = key_refused(proof::chain(&error));
+                    let problem = key_refused(chain(&error));
                     return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), Some(job)).await);
                 }
             }
@@ -350,7 +351,7 @@ async fn proven_again(
         return Ok(ProofReply::Accepted { again_in_seconds: every });
     };
     let wrong = match &asked.quote {
-        Err(error) => Some(proof::chain(error)),
+        Err(error) => Some(chain(error)),
         Ok(quote) => {
             let verdict = judged(agents, quote, image, &endpoint, None).await?;
             (!verdict.passed()).then(|| verdict.to_string())

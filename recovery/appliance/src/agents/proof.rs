@@ -25,6 +25,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Agents, golden_system, session_unknown};
 use crate::{
     attest::{self, AkPublic, BootExpectation, FirmwareBaseline, QuoteEvidence, Verdict, VerifiedQuote},
+    chain::chain,
     config::{Blueprint, EkCertificatePolicy},
     db::{self, endpoint::Endpoint, session::Session},
     evidence::Fact,
@@ -282,10 +283,4 @@ async fn mode_of(
         None => None,
     };
     Ok(row.map_or(recovery_protocol::operator::Mode::Real, |row| row.job.mode))
-}
-
-/// An error with everything that caused it, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

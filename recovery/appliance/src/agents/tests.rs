@@ -117,6 +117,7 @@ impl Site {
             live: live.clone(),
             desk: Arc::new(BootDesk::new(journal.tickets.clone(), clock)),
             frame_bytes: Arc::default(),
+            depot: Default::default(),
             started_unix_ms: journal.now(),
         });
         let router = Agents::new(Parts {

@@ -30,6 +30,8 @@ use images::{
 use indicatif::{ProgressBar, ProgressStyle};
 use recovery_protocol::operator::ImageView;
 
+use crate::chain::chain;
+
 use super::{
     fault::{Code, Fault},
     show,
@@ -463,16 +465,6 @@ fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Fault> {
     let line = serde_json::to_string(value).map_err(|error| Fault::of("it cannot be printed", &error, ""))?;
     println!("{line}");
     Ok(())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn bar(doing: &'static str) -> ProgressBar {

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use recovery_protocol::{
     job::JobState,
     operator::{
-        DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, RefusalView, StatusView,
+        DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, RefusalView,
+        StatusView,
     },
 };
 
@@ -42,7 +43,18 @@ pub fn status(view: &StatusView, pin: &str) -> String {
         view.jobs_working,
         view.jobs_held,
     );
-    status + &refused.collect::<String>()
+    status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
+}
+
+fn depot(view: &DepotView) -> String {
+    let reached = match view.reached_unix_ms {
+        _ if view.follow_minutes == 0 => "not followed".to_owned(),
+        None => "not reached yet".to_owned(),
+        Some(at) => format!("reached {}, {} images came from it", moment(at), view.pulled),
+    };
+    let trouble =
+        if view.trouble.is_empty() { String::new() } else { format!("\n            {}", view.trouble) };
+    format!("\ndepot       {}: {reached}{trouble}", view.place)
 }
 
 /// `groundstate endpoint list`.

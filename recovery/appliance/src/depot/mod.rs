@@ -11,11 +11,13 @@
 //! It must never: print a secret, follow a redirect to another place, or hold more of an answer than was asked for.
 
 mod credentials;
+mod follow;
 mod probe;
 mod setting;
 mod wire;
 
 pub use credentials::CredentialsError;
+pub use follow::{DepotState, Follower};
 pub use probe::{Answer, Capabilities};
 pub use setting::{Images, Setting, SettingError};
 pub use wire::Limits;

@@ -37,6 +37,13 @@ pub struct Setting {
     /// Speak plain HTTP: whoever listens sees the images, and cannot alter them.
     #[serde(default)]
     pub plain_http: bool,
+    /// Minutes between two looks for newly approved images, which the appliance then pulls by itself; 0: it never does.
+    #[serde(default = "usual_follow")]
+    pub follow_minutes: u64,
+}
+
+fn usual_follow() -> u64 {
+    10
 }
 
 fn usual_region() -> String {

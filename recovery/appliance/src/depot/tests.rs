@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use images::{
-    ImageId, KeyRing, SignedTrustRoot, Store,
+    ImageId, ImportRequest, KeyRing, Role, SignedTrustRoot, SigningKey, Store, TrustRoot,
     depot::{Inventory, PullRules, Pulled, PushRules, Pushed, pull, push},
+    keys::{ChannelStatement, RoleKeys, Signed, Stage},
 };
 
 use super::*;
@@ -262,4 +263,121 @@ fn over_tls_only_the_authorities_that_are_named_count() {
     let config = site.service.configure(site.dir.path(), SECRET, ", ca_file = \"ca.pem\"");
     let refused = S3Depot::open(&Setting::load(&config).unwrap(), short());
     assert!(matches!(refused, Err(OpenError::Authorities { .. })));
+}
+
+/// Another site that follows the depot of this one, by a trust root of its own.
+struct Elsewhere {
+    dir: tempfile::TempDir,
+    golden: crate::golden::Golden,
+    state: DepotState,
+    follower: Follower,
+    channel: SigningKey,
+}
+
+impl Elsewhere {
+    /// Its trust root knows the signer of these images, and where `channels` are in use who promotes.
+    fn new(site: &Site, signer: &SigningKey, channels: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, channel) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
+        let mut roles =
+            std::collections::BTreeMap::from([(Role::Root, one(&root)), (Role::Image, one(signer))]);
+        if channels {
+            roles.insert(Role::Channel, one(&channel));
+        }
+        let mut document =
+            SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
+        document.sign(&root).unwrap();
+        let path = dir.path().join("root.json");
+        std::fs::write(&path, serde_json::to_vec(&document).unwrap()).unwrap();
+        let golden = crate::golden::Golden::open(&dir.path().join("store"), &path).unwrap();
+        let setting = Setting::load(&site.service.configure(site.dir.path(), SECRET, "")).unwrap();
+        let state = DepotState::default();
+        let clock = Arc::new(crate::clock::SystemClock);
+        let follower = Follower::new(setting, golden.clone(), state.clone(), clock);
+        Self { dir, golden, state, follower, channel }
+    }
+
+    fn here(&self) -> Vec<ImageId> {
+        self.golden.store.list().unwrap()
+    }
+}
+
+impl Site {
+    /// One more image of the name in the depot.
+    fn add(&self, epoch: u64, signer: Option<&SigningKey>) -> ImageId {
+        let disk = self.dir.path().join("more.raw");
+        let mut bytes = vec![0; 4 << 20];
+        bytes[2 << 20..3 << 20].fill(epoch as u8);
+        std::fs::write(&disk, bytes).unwrap();
+        let version = epoch.to_string();
+        let request = ImportRequest { name: "hmi-panel".into(), version, epoch, ..ImportRequest::default() };
+        let image = images::import_raw(&disk, &request, &self.store, &mut |_| {}).unwrap().manifest.id();
+        if let Some(signer) = signer {
+            let mut signed = self.store.get_manifest(&image).unwrap();
+            signer.sign_image(&mut signed).unwrap();
+            self.store.put_manifest(&signed).unwrap();
+        }
+        let depot = self.open(Limits::default());
+        push(&self.store, &depot, &[image], PushRules { verify: false, plan: false }, &mut |_| {}).unwrap();
+        image
+    }
+}
+
+#[test]
+fn a_follower_brings_the_newest_that_is_trusted_and_says_what_it_left() {
+    let site = Site::new();
+    let signer = SigningKey::generate().unwrap();
+    let (old, new) = (site.add(3, Some(&signer)), site.add(4, Some(&signer)));
+    let mut elsewhere = Elsewhere::new(&site, &signer, false);
+    elsewhere.follower.round();
+    assert_eq!(elsewhere.here(), [new], "{:?}", elsewhere.state.view());
+    let view = elsewhere.state.view().unwrap();
+    assert!(view.pulled == 1 && view.reached_unix_ms.is_some() && view.trouble.is_empty(), "{view:?}");
+
+    // One that nobody here trusts is newer: it is named, and takes nothing away.
+    site.add(9, None);
+    elsewhere.follower.round();
+    let view = elsewhere.state.view().unwrap();
+    assert!(view.pulled == 1 && view.trouble.starts_with("hmi-panel 9: "), "{view:?}");
+    assert_eq!(elsewhere.here(), [new]);
+    assert_ne!(old, new);
+
+    let newer = site.add(5, Some(&signer));
+    site.service.tell(Lie::Gone);
+    elsewhere.follower.round();
+    let view = elsewhere.state.view().unwrap();
+    assert!(view.trouble.contains("depot") && view.pulled == 1, "{view:?}");
+    assert!(view.asked_unix_ms >= view.reached_unix_ms.unwrap());
+    site.service.tell(None);
+    elsewhere.follower.round();
+    assert!(elsewhere.here().contains(&newer));
+    let verified =
+        elsewhere.golden.ring().unwrap().verify(elsewhere.golden.store.get_manifest(&newer).unwrap());
+    elsewhere.golden.store.verify_image(&verified.unwrap(), |_, _| {}).unwrap();
+    drop(elsewhere.dir);
+}
+
+#[test]
+fn where_channels_are_in_use_a_follower_brings_what_is_approved() {
+    let site = Site::new();
+    let signer = SigningKey::generate().unwrap();
+    let (approved, candidate) = (site.add(3, Some(&signer)), site.add(4, Some(&signer)));
+    let mut elsewhere = Elsewhere::new(&site, &signer, true);
+    elsewhere.follower.round();
+    assert!(elsewhere.here().is_empty(), "nothing is approved");
+    for (epoch, image, stage) in [(1, candidate, Stage::Candidate), (2, approved, Stage::Approved)] {
+        let body = ChannelStatement {
+            channel: stage.channel("hmi-panel"),
+            epoch,
+            image,
+            author: "a.person".into(),
+            reason: "tried on the bench".into(),
+            at_unix_ms: 1,
+        };
+        site.store.put_statement(&Signed::new(body, &elsewhere.channel).unwrap()).unwrap();
+    }
+    site.push(&site.open(Limits::default()), false).unwrap();
+    elsewhere.follower.round();
+    assert_eq!(elsewhere.here(), [approved], "{:?}", elsewhere.state.view());
 }

@@ -10,7 +10,8 @@ use images::{
 };
 use serde_json::{Value, json};
 
-use super::{Place, bar, chain, find, open, ring, say_json, store_fault};
+use super::{Place, bar, find, open, ring, say_json, store_fault};
+use crate::chain::chain;
 use crate::cli::{
     fault::{Code, Fault},
     show,

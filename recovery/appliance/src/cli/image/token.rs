@@ -23,6 +23,7 @@ use images::{
 };
 
 use super::{secret, write_new};
+use crate::chain::chain;
 use crate::cli::fault::{Code, Fault};
 
 /// Ed25519 as an object identifier in DER: 1.3.101.112 (RFC 8410, section 3).
@@ -291,7 +292,7 @@ pub fn fault(error: &TokenError) -> Fault {
         | TokenError::NoPoint
         | TokenError::Refused { .. } => Code::Failed,
     };
-    Fault::new(code, "the token gave no key", super::chain(error), "plug in the right token and try again")
+    Fault::new(code, "the token gave no key", chain(error), "plug in the right token and try again")
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use images::{
 };
 
 use super::{
-    Place, bar, chain, file_fault, find, open, pretty, read_root, ring, say_json, store_fault, upkeep::Pace,
+    Place, bar, file_fault, find, open, pretty, read_root, ring, say_json, store_fault, upkeep::Pace,
     write_new,
 };
+use crate::chain::chain;
 use crate::cli::{
     fault::{Code, Fault},
     show,

@@ -1,0 +1,216 @@
+//! Following the depot: what it has approved comes into the local store by itself, so that it is here when the uplink is cut.
+//!
+//! ```text
+//!   statements ─► of each name the approved image (without channels: the one of the highest epoch that the key ring trusts)
+//!              ─► not here yet: pulled ─► how it went: `groundstate status`
+//! ```
+//!
+//! Rounds begin some minutes apart. A depot that is gone, slow or lies costs a word in the status and nothing else: what is here stays,
+//! is served, and is what a recovery uses.
+//!
+//! It must never: push, keep what the key ring refuses, remove anything.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use images::{
+    ImageId, KeyRing, Role,
+    depot::{self, Depot, DepotError, Inventory, PullRules},
+    keys::Stage,
+    manifest::header::Identity,
+};
+use recovery_protocol::operator::DepotView;
+use tokio_util::sync::CancellationToken;
+
+use super::{Limits, S3Depot, Setting};
+use crate::{chain::chain, clock::Clock, golden::Golden};
+
+/// What the status says of the depot. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct DepotState(Arc<Mutex<Option<DepotView>>>);
+
+impl DepotState {
+    /// Now; `None` where no depot is configured.
+    #[must_use]
+    pub fn view(&self) -> Option<DepotView> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut DepotView)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default());
+    }
+}
+
+/// Brings what the depot approves.
+pub struct Follower {
+    setting: Setting,
+    golden: Golden,
+    state: DepotState,
+    clock: Arc<dyn Clock>,
+    /// Names of images, which never change.
+    names: HashMap<ImageId, Identity>,
+}
+
+/// How a round ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Round {
+    pulled: Vec<ImageId>,
+    /// Images that could not be had, each with the reason.
+    short: Vec<String>,
+}
+
+impl Follower {
+    /// For this depot.
+    #[must_use]
+    pub fn new(setting: Setting, golden: Golden, state: DepotState, clock: Arc<dyn Clock>) -> Self {
+        state.change(|view| {
+            view.place = setting.to_string();
+            view.follow_minutes = setting.follow_minutes;
+        });
+        Self { setting, golden, state, clock, names: HashMap::new() }
+    }
+
+    /// Round after round until told to stop. A round that is under way then ends with the process: the store is whole at any point.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let every = Duration::from_secs(60 * self.setting.follow_minutes);
+        if every.is_zero() {
+            return stop.cancelled().await;
+        }
+        loop {
+            let round = tokio::task::spawn_blocking(move || {
+                self.round();
+                self
+            });
+            tokio::select! {
+                () = stop.cancelled() => return,
+                back = round => match back {
+                    Ok(follower) => self = follower,
+                    Err(_) => return,
+                },
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+        }
+    }
+
+    /// One round, and what the status says of it. Blocking.
+    pub(super) fn round(&mut self) {
+        let asked = self.clock.now_unix_ms();
+        let opened = S3Depot::open(&self.setting, Limits::default());
+        let ended = match opened {
+            Err(error) => Err(chain(&error)),
+            Ok(depot) => self.follow(&depot),
+        };
+        let now = self.clock.now_unix_ms();
+        self.state.change(|view| {
+            view.asked_unix_ms = asked;
+            match &ended {
+                Err(why) => view.trouble.clone_from(why),
+                Ok(round) => {
+                    view.reached_unix_ms = Some(now);
+                    view.pulled += round.pulled.len() as u64;
+                    view.trouble = round.short.join("; ");
+                }
+            }
+        });
+        match ended {
+            Err(why) => tracing::warn!(depot = %self.setting, %why, "the depot could not be followed"),
+            Ok(round) => {
+                round
+                    .short
+                    .iter()
+                    .for_each(|why| tracing::warn!(depot = %self.setting, %why, "an image did not come"));
+                round.pulled.iter().for_each(|image| tracing::info!(%image, "an image came from the depot"));
+            }
+        }
+    }
+
+    fn follow(&mut self, depot: &dyn Depot) -> Result<Round, String> {
+        let ring = self.golden.ring().map_err(|error| chain(&error))?;
+        let rules = PullRules { ring: Some(&ring), plan: false };
+        let store = Arc::clone(&self.golden.store);
+        let failed = |error: DepotError| chain(&error);
+        // What is said about the images that are here.
+        depot::pull(depot, &store, &[], rules, &mut |_| {}).map_err(failed)?;
+        let here = store.list().map_err(|error| chain(&error))?;
+        let mut round = Round::default();
+        for image in self.choose(depot, &ring, &mut round)? {
+            for image in image {
+                if here.contains(&image) {
+                    break;
+                }
+                match depot::pull(depot, &store, &[image], rules, &mut |_| {}) {
+                    Ok(_) => {
+                        round.pulled.push(image);
+                        break;
+                    }
+                    Err(error) if is_of_the_depot(&error) => return Err(failed(error)),
+                    Err(error) => round.short.push(format!("{}: {}", self.called(&image), chain(&error))),
+                }
+            }
+        }
+        Ok(round)
+    }
+
+    /// Of each name the images that may be wanted, the best first.
+    fn choose(
+        &mut self,
+        depot: &dyn Depot,
+        ring: &KeyRing,
+        round: &mut Round,
+    ) -> Result<Vec<Vec<ImageId>>, String> {
+        let inventory = Inventory::read(depot).map_err(|error| chain(&error))?;
+        let mut by_name: BTreeMap<String, Vec<(u64, ImageId)>> = BTreeMap::new();
+        for image in inventory.images() {
+            let identity = match self.names.get(&image) {
+                Some(known) => known.clone(),
+                None => match depot::header(depot, &image) {
+                    Ok(header) => self.names.entry(image).or_insert(header.identity).clone(),
+                    Err(error) if is_of_the_depot(&error) => return Err(chain(&error)),
+                    Err(error) => {
+                        round.short.push(format!("{image}: {}", chain(&error)));
+                        continue;
+                    }
+                },
+            };
+            by_name.entry(identity.name).or_default().push((identity.epoch, image));
+        }
+        let channels = ring.root().root.roles.contains_key(&Role::Channel);
+        // A statement is kept with its image: what is said of those that are not here stands in the depot alone.
+        let said = depot::statements(depot, &inventory, &self.golden.store, ring);
+        let said = said.map_err(|error| chain(&error))?.0;
+        let mut chosen = Vec::new();
+        for (name, mut all) in by_name {
+            if channels {
+                let mut history =
+                    self.golden.store.history(&name).map_err(|error| chain(&error))?.believed(ring).0;
+                let about =
+                    said.iter().filter(|signed| signed.body.about().is_some_and(|(of, _)| of == name));
+                history.0.extend(about.cloned());
+                history.0.sort_by_key(|signed| signed.body.epoch);
+                all.retain(|(_, image)| history.stage_of(image) == Some(Stage::Approved));
+            }
+            all.sort_unstable_by_key(|(epoch, _)| Reverse(*epoch));
+            chosen.push(all.into_iter().map(|(_, image)| image).collect());
+        }
+        Ok(chosen)
+    }
+
+    fn called(&self, image: &ImageId) -> String {
+        self.names.get(image).map_or_else(|| image.to_string(), |is| format!("{} {}", is.name, is.version))
+    }
+}
+
+/// Whether other objects would fare no better.
+fn is_of_the_depot(error: &DepotError) -> bool {
+    matches!(
+        error,
+        DepotError::Gone(_) | DepotError::Slow { .. } | DepotError::Forbidden { .. } | DepotError::Store(_)
+    )
+}
