@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Chunks of the image before are taken for there without a question: the appliance keeps a manifest only when it has every
-//! chunk, so one that is not there after all makes the capture fail and nothing else.
+//! chunk. If it has not, what was said of the image before was wrong, and the disk is read once more without it.
 //!
 //! It must never write to a disk, or hold more than some tens of MiB of it in memory.
 
@@ -31,8 +31,13 @@ use crate::disk::DiskToRead;
 
 /// Frames for which the appliance is asked at once whether it has them: so many, or of so many bytes.
 const ASK: (usize, usize) = (512, 16 << 20);
-/// Frames that are sent at once: the appliance makes a pack of them.
-const SEND: (usize, usize) = (frames::REQUEST_CHUNKS_MAX, 48 << 20);
+/// Frames that are sent at once, at most: the appliance makes a pack of them.
+const SEND_MAX: usize = 48 << 20;
+/// Over a line whose speed is not known yet, and over one that is slower than any.
+const SEND_FIRST: usize = 8 << 20;
+const SEND_MIN: usize = 1 << 20;
+/// So long an upload is to take: the appliance gives an endpoint up from which it hears nothing for minutes.
+const SEND_FOR: Duration = Duration::from_secs(30);
 /// An appliance that does not answer for this long is given up.
 const OUTAGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Pause before it is asked again.
@@ -66,7 +71,7 @@ pub(super) fn capture(
     session: &str,
     reporter: &Reporter<'_>,
 ) -> Result<(), Stop> {
-    let upload = Upload {
+    let mut upload = Upload {
         appliance,
         session,
         known: known(&order.known_urls),
@@ -74,14 +79,27 @@ pub(super) fn capture(
         halted: &|| reporter.halted(),
         sent: Mutex::default(),
     };
-    let mut progress = |at: ImportProgress| reporter.progress(Activity::Capturing, at.done, at.total);
-    let read = reporter.during(|| read_disk(path, disk, &request(order), &upload, &mut progress));
-    let imported = read.map_err(|error| {
-        let stopped = upload.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        reporter.take_stop().or(stopped).unwrap_or_else(|| refused(&error).into())
-    })?;
-    let signed = SignedManifest::unsigned(&imported.manifest).encode();
-    upload.until_answered("/agent/v1/capture/manifest", &signed)?;
+    let read = |upload: &Upload<'_>| -> Result<Imported, Stop> {
+        let mut progress = |at: ImportProgress| reporter.progress(Activity::Capturing, at.done, at.total);
+        let read = reporter.during(|| read_disk(path, disk, &request(order), upload, &mut progress));
+        read.map_err(|error| {
+            let stopped = upload.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+            reporter.take_stop().or(stopped).unwrap_or_else(|| refused(&error).into())
+        })
+    };
+    let mut imported = read(&upload)?;
+    let keep = |upload: &Upload<'_>, imported: &Imported| {
+        let signed = SignedManifest::unsigned(&imported.manifest).encode();
+        upload.until_answered("/agent/v1/capture/manifest", &signed).map(drop)
+    };
+    match keep(&upload, &imported) {
+        Err(Stop::Refused(_)) if !upload.known.is_empty() && !reporter.halted() => {
+            upload.known.clear();
+            imported = read(&upload)?;
+            keep(&upload, &imported)?;
+        }
+        kept => kept?,
+    }
     let sent_bytes = *upload.sent.lock().unwrap_or_else(PoisonError::into_inner);
     reporter.milestone(Reported::Captured {
         image: imported.manifest.id(),
@@ -191,7 +209,13 @@ impl ChunkSink for Upload<'_> {
     }
 
     fn begin(&self) -> Box<dyn TakesFrames + Send + '_> {
-        Box::new(Batch { upload: self, asked: Vec::new(), ready: Vec::new(), taken: CaptureTaken::default() })
+        Box::new(Batch {
+            upload: self,
+            asked: Vec::new(),
+            ready: Vec::new(),
+            at_once: SEND_FIRST,
+            taken: CaptureTaken::default(),
+        })
     }
 }
 
@@ -200,11 +224,19 @@ struct Batch<'a> {
     upload: &'a Upload<'a>,
     asked: Vec<Frame>,
     ready: Vec<Frame>,
+    /// Bytes that are sent at once.
+    at_once: usize,
     taken: CaptureTaken,
 }
 
 fn is_full(frames: &[Frame], (count, bytes): (usize, usize)) -> bool {
     frames.len() >= count || frames.iter().map(|frame| frame.bytes.len()).sum::<usize>() >= bytes
+}
+
+/// How much to send next, where this much took so long.
+fn at_once(len: usize, took: Duration) -> usize {
+    let per_second = len as f64 / took.as_secs_f64().max(0.001);
+    ((per_second * SEND_FOR.as_secs_f64()) as usize).clamp(SEND_MIN, SEND_MAX)
 }
 
 impl Batch<'_> {
@@ -218,7 +250,7 @@ impl Batch<'_> {
         let missing: HashSet<ChunkId> = missing.into_iter().collect();
         for frame in self.asked.drain(..).filter(|frame| missing.contains(&frame.id)).collect::<Vec<_>>() {
             self.ready.push(frame);
-            if is_full(&self.ready, SEND) {
+            if is_full(&self.ready, (frames::REQUEST_CHUNKS_MAX, self.at_once)) {
                 self.send()?;
             }
         }
@@ -231,7 +263,9 @@ impl Batch<'_> {
         }
         let body = frames::encode_upload(&self.ready);
         self.ready.clear();
+        let begun = Instant::now();
         let answer = self.upload.say("/agent/v1/capture/frames", &body)?;
+        self.at_once = at_once(body.len(), begun.elapsed());
         let taken: CaptureTaken =
             serde_json::from_slice(&answer).map_err(|error| ImportError::NotTaken(error.into()))?;
         self.taken.chunks += taken.chunks;
@@ -254,5 +288,19 @@ impl TakesFrames for Batch<'_> {
         self.ask()?;
         self.send()?;
         Ok((self.taken.chunks, self.taken.stored_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_is_as_large_as_the_line_takes_in_half_a_minute() {
+        assert_eq!(at_once(8 << 20, Duration::from_secs(1)), SEND_MAX);
+        assert_eq!(at_once(8 << 20, Duration::from_secs(60)), 4 << 20);
+        assert_eq!(at_once(1 << 20, Duration::from_secs(300)), SEND_MIN);
+        // A line that takes 0.1 MiB a second is heard of in time from the first upload on.
+        assert!(SEND_FIRST as u64 / 100_000 < 120);
     }
 }
