@@ -155,6 +155,11 @@ pub fn job(view: &JobView) -> String {
         let (wire, written) = (bytes(restore.wire_bytes), bytes(restore.written_bytes));
         text.push_str(&format!("\nrestored  {wire} over the network, {written} written"));
     }
+    if let Some(captured) = &view.captured {
+        let (disk, sent) = (bytes(captured.disk_bytes), bytes(captured.sent_bytes));
+        text.push_str(&format!("\ncaptured  {disk}, {sent} over the network"));
+        captured.warnings.iter().for_each(|warning| text.push_str(&format!("\nwarning   {warning}")));
+    }
     let row = |phase: &recovery_protocol::operator::PhaseView| {
         let took = phase.to_unix_ms.map(|to| duration(to.saturating_sub(phase.from_unix_ms)));
         vec![

@@ -28,6 +28,7 @@ pub fn content(job: &JobView, evidence: &[String], now_ms: u64) -> Markup {
             (story(job, now_ms))
             (decisions(job))
             (numbers(job))
+            (captured(job))
             (waterfall(job, now_ms))
             (evidence_list(evidence))
             p class="small" { "Job " code class="long" { (job.job) }
@@ -186,6 +187,27 @@ fn numbers(job: &JobView) -> Markup {
                         dt { "Written" } dd { (bytes(restore.written_bytes)) }
                         dt { "Read back, equal" } dd { (bytes(restore.read_back_bytes)) }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// What a capture found, and what is to be looked at before anybody signs it.
+fn captured(job: &JobView) -> Markup {
+    html! {
+        @if let Some(captured) = &job.captured {
+            section class="card" {
+                h2 { "What was captured" }
+                dl class="figures" {
+                    dt { "Disk" } dd { (bytes(captured.disk_bytes)) }
+                    dt { "Kept" } dd { (bytes(captured.data_bytes)) }
+                    dt { "Free, left out" } dd { (bytes(captured.free_bytes)) }
+                    dt { "Over the network" } dd { (bytes(captured.sent_bytes)) " in " (captured.new_chunks) " chunks" }
+                }
+                @if !captured.warnings.is_empty() {
+                    h3 { "Look at this before you sign it" }
+                    ul { @for warning in &captured.warnings { li { (warning) } } }
                 }
             }
         }

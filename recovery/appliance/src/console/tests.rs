@@ -5,9 +5,9 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use recovery_protocol::{
-    agent::Activity,
+    agent::{Activity, Captured},
     job::{HoldReason, JobState, Stage},
-    operator::{EkCertificate, EndpointView, JobView, Mode, PhaseView, ProgressView, TpmModel},
+    operator::{EkCertificate, EndpointView, JobKind, JobView, Mode, PhaseView, ProgressView, TpmModel},
 };
 use serde_json::json;
 
@@ -168,6 +168,27 @@ async fn a_page_says_on_what_the_belief_in_a_tpm_rests() {
     }
     view.ek_certificate = Some(EkCertificate::Verified { root: "CN=Maker".into(), tpm: TpmModel::default() });
     assert!(page(&view).contains("verified by CN=Maker") && !page(&view).contains("weaker"));
+}
+
+#[tokio::test]
+async fn a_captured_disk_says_what_to_look_at_before_it_is_signed() {
+    let (_, view) = views().await;
+    let captured = Captured {
+        disk_bytes: 2 << 30,
+        data_bytes: 1 << 30,
+        free_bytes: 1 << 30,
+        new_chunks: 12,
+        sent_bytes: 3 << 20,
+        warnings: vec!["p2:/etc/<key> is a private key".into()],
+    };
+    let view =
+        JobView { kind: JobKind::Capture, state: JobState::Captured, captured: Some(captured), ..view };
+    let page = job::content(&view, &[], view.asked_unix_ms).into_string();
+    for wanted in
+        ["Capture of ", "3.0 MiB in 12 chunks", "before you sign it", "p2:/etc/&lt;key&gt; is a private key"]
+    {
+        assert!(page.contains(wanted), "{wanted}\n{page}");
+    }
 }
 
 #[tokio::test]
