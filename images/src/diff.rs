@@ -123,7 +123,7 @@ pub fn diff(
             same.map(|same| !same).map_err(DiffError::Read)
         }
     };
-    let cost = cost(after, &mut differs, &|id| store.stored_len(id).map_err(DiffError::from))?;
+    let cost = cost(after, before, &mut differs, &|id| store.stored_len(id).map_err(DiffError::from))?;
     Ok(Difference {
         before: before.id(),
         after: after.id(),

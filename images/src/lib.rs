@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod bundle;
+mod chunker;
 pub mod depot;
 pub mod diff;
 pub mod digest;

@@ -11,7 +11,6 @@
 //! Nothing is listed before the manifest is written, and that happens when every chunk is on disk: an import that is
 //! stopped leaves whole packs at most, which the next import of the same disk finds and uses.
 
-mod chunker;
 mod examine;
 mod inside;
 mod pipeline;
@@ -291,7 +290,7 @@ fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> H
         content: ContentTable {
             root,
             chunker: codec::CHUNKER_FASTCDC_2020,
-            chunk_len: chunker::CHUNK_LEN,
+            chunk_len: crate::chunker::CHUNK_LEN,
             codec: codec::CODEC_ZSTD_3,
             pages: Vec::new(),
         },

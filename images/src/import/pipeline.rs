@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::chunker::{Chunker, Piece};
 use super::{ChunkSink, ImportError, TakesFrames};
+use crate::chunker::{Chunker, Piece};
 use crate::disk::{AlignedBuf, ReadDisk};
 use crate::frames::{Frame, Packer};
 use crate::{ChunkId, Content, Digest, Extent};

@@ -28,7 +28,8 @@ impl<'s> Ahead<'s> {
     ///
     /// A source that fails now is asked again when the chunks are wanted, so nothing is said of it here.
     pub fn fill(&self, plan: &RestorePlan<'_>, stored_max: usize, go_on: &dyn Fn() -> bool) {
-        let ids = distinct(plan.wrong().map(|(_, id)| id).filter(|id| plan.from(id) == From::Fetch));
+        let fetched = plan.wrong().filter(|(extent, id)| plan.from(extent, id) == From::Fetch);
+        let ids = distinct(fetched.map(|(_, id)| id));
         let mut stored = 0;
         for batch in ids.chunks(BATCH_CHUNKS) {
             if stored >= stored_max || !go_on() {

@@ -42,6 +42,8 @@ pub(super) struct Differences {
     pub wrong: ExtentSet,
     /// Ranges that are not zero and must be, in order, merged.
     pub dirty: Vec<Range<u64>>,
+    /// Ranges of wrong extents and dirty ranges that hold something, in order, merged.
+    pub other: Vec<Range<u64>>,
     /// First byte of the first difference.
     pub first: Option<u64>,
     /// Bytes in wrong extents and dirty ranges.
@@ -61,28 +63,36 @@ impl Differences {
     }
 
     fn absorb(&mut self, found: Found) {
-        for (index, range) in found.wrong {
+        for (index, range, blank) in found.wrong {
             self.wrong.insert(index);
-            self.add(range);
+            self.add(range.clone());
+            self.other.extend((!blank).then_some(range));
         }
         for range in found.dirty {
             self.add(range.clone());
+            self.other.push(range.clone());
             self.dirty.push(range);
         }
         self.compared += found.compared;
     }
 
     fn finish(mut self) -> Self {
-        self.dirty.sort_unstable_by_key(|range| range.start);
-        self.dirty.dedup_by(|next, last| {
-            let touch = next.start == last.end;
-            if touch {
-                last.end = next.end;
-            }
-            touch
-        });
+        merge(&mut self.dirty);
+        merge(&mut self.other);
         self
     }
+}
+
+/// Put ranges in order, and those that touch together.
+pub(super) fn merge(ranges: &mut Vec<Range<u64>>) {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let touch = next.start <= last.end;
+        if touch {
+            last.end = last.end.max(next.end);
+        }
+        touch
+    });
 }
 
 /// How to read: which method of the target, and what to call it when it fails.
@@ -194,7 +204,8 @@ fn split(extent: Extent, at: u64) -> (Option<Extent>, Extent) {
 
 #[derive(Default)]
 struct Found {
-    wrong: Vec<(usize, Range<u64>)>,
+    /// Index, place, and whether it is zero.
+    wrong: Vec<(usize, Range<u64>, bool)>,
     dirty: Vec<Range<u64>>,
     compared: u64,
 }
@@ -221,9 +232,10 @@ fn compare_piece(
         match extent.content {
             // Zeros are nearly always zero extents in an image, so a blank disk is not worth hashing: a scan that errs here
             // only has zeros written over zeros. A read-back must not err and hashes everything.
-            Content::Data(id) if phase == Phase::Scan && is_zero(held) || ChunkId::of(held) != id => {
-                found.wrong.push((*index, extent.range()));
+            Content::Data(_) if phase == Phase::Scan && is_zero(held) => {
+                found.wrong.push((*index, extent.range(), true));
             }
+            Content::Data(id) if ChunkId::of(held) != id => found.wrong.push((*index, extent.range(), false)),
             Content::Zero => found.dirty.extend(dirty_blocks(extent, held)),
             Content::Data(_) | Content::Any => {}
         }

@@ -40,6 +40,7 @@ mod place;
 mod plan;
 mod prove;
 mod scan;
+mod seeds;
 mod write;
 
 pub use crate::disk::{AlignedBuf, ReadDisk, RestoreTarget};
@@ -122,6 +123,8 @@ impl ChunkSource for Store {
 pub enum Phase {
     /// Reading the disk and comparing.
     Scan,
+    /// Looking, in what differs, for chunks that can be moved. Absent when nothing differs, and may end early.
+    Search,
     /// Fetching and writing what differs.
     Write,
     /// Reading back what was written.
@@ -153,6 +156,9 @@ pub struct RestoreStats {
     pub kept: u64,
     /// Copied from another place of the same disk.
     pub copied: u64,
+    /// Moved from a place of the same disk that was overwritten later.
+    #[serde(default)]
+    pub moved: u64,
     /// Plain bytes of the chunks fetched.
     pub fetched: u64,
     /// The same as they travelled.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::boot_region::{self, Place};
 use super::compare::ExtentSet;
+use super::seeds::{Moves, in_order};
 use super::{RestoreError, RestoreTarget, Scan, write::Poisoned};
 use crate::manifest::header::{AgentVersion, Policy, Scheme};
 use crate::{ChunkId, Content, Extent, Header, ImageId, Manifest, Verified};
@@ -161,9 +162,10 @@ impl PlanRefusal {
 pub(super) enum From {
     /// From the source.
     Fetch,
-    /// From this place of the same disk, which is right and stays. Chunks that are about to be overwritten are not
-    /// used as seeds yet; they would be another variant, and an order to write in.
+    /// From this place of the same disk, which is right and stays.
     Copy(u64),
+    /// From this place of the same disk, which is overwritten later.
+    Move(u64),
 }
 
 /// A plan in figures.
@@ -175,6 +177,12 @@ pub struct PlanSummary {
     pub copy_extents: u64,
     /// Their bytes.
     pub copy_bytes: u64,
+    /// Extents to be moved from places that are overwritten later.
+    #[serde(default)]
+    pub move_extents: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub move_bytes: u64,
     /// Extents to be fetched.
     pub fetch_extents: u64,
     /// Their plain bytes; fewer travel.
@@ -196,6 +204,7 @@ impl fmt::Display for PlanSummary {
         let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
         writeln!(f, "keep   {:>10.1} MiB", mib(self.keep_bytes))?;
         writeln!(f, "copy   {:>10.1} MiB in {} extents", mib(self.copy_bytes), self.copy_extents)?;
+        writeln!(f, "move   {:>10.1} MiB in {} extents", mib(self.move_bytes), self.move_extents)?;
         writeln!(f, "fetch  {:>10.1} MiB in {} extents", mib(self.fetch_bytes), self.fetch_extents)?;
         writeln!(f, "zero   {:>10.1} MiB in {} ranges", mib(self.zero_bytes), self.zero_ranges)?;
         let boot = if self.boot_differs { "fetched, " } else { "" };
@@ -209,6 +218,7 @@ pub struct RestorePlan<'m> {
     pub(super) manifest: &'m Verified<Manifest>,
     pub(super) scan: Scan,
     copies: HashMap<ChunkId, u64>,
+    moves: Moves,
     clean: bool,
     summary: PlanSummary,
 }
@@ -229,7 +239,14 @@ impl<'m> RestorePlan<'m> {
         PlanRefusal::of_partitions(header)?;
         let copies = copies(manifest, &scan.differences.wrong);
         let clean = scan.is_clean();
-        let mut plan = Self { manifest, scan, copies, clean, summary: PlanSummary::default() };
+        let moves = match scan.seeds.is_empty() {
+            true => Moves::default(),
+            false => {
+                let wrong: Vec<_> = wrong(manifest, &scan.differences.wrong).collect();
+                Moves::plan(&wrong, &scan.seeds, &|id| copies.contains_key(id))
+            }
+        };
+        let mut plan = Self { manifest, scan, copies, moves, clean, summary: PlanSummary::default() };
         plan.summary = plan.summarize();
         Ok(plan)
     }
@@ -253,16 +270,21 @@ impl<'m> RestorePlan<'m> {
     }
 
     /// Where a wrong extent's bytes come from.
-    pub(super) fn from(&self, id: &ChunkId) -> From {
-        self.copies.get(id).map_or(From::Fetch, |offset| From::Copy(*offset))
+    pub(super) fn from(&self, extent: &Extent, id: &ChunkId) -> From {
+        match (self.copies.get(id), self.moves.from(extent)) {
+            (Some(offset), _) => From::Copy(*offset),
+            (None, Some(offset)) => From::Move(offset),
+            (None, None) => From::Fetch,
+        }
     }
 
-    /// The wrong data extents in disk order.
-    pub(super) fn wrong(&self) -> impl Iterator<Item = (Extent, ChunkId)> + Send + '_ {
-        boot_region::payload(self.manifest).filter_map(|(index, extent)| match extent.content {
-            Content::Data(id) if self.scan.differences.wrong.contains(index) => Some((extent, id)),
-            _ => None,
-        })
+    /// The wrong data extents in the order of writing.
+    pub(super) fn wrong(&self) -> Box<dyn Iterator<Item = (Extent, ChunkId)> + Send + '_> {
+        let wrong = wrong(self.manifest, &self.scan.differences.wrong);
+        match self.moves.descending {
+            true => in_order(wrong.collect::<Vec<_>>().into_iter(), true),
+            false => Box::new(wrong),
+        }
     }
 
     pub(super) fn place(&self) -> Place {
@@ -280,9 +302,10 @@ impl<'m> RestorePlan<'m> {
             ..PlanSummary::default()
         };
         for (extent, id) in self.wrong() {
-            let (extents, bytes) = match self.from(&id) {
+            let (extents, bytes) = match self.from(&extent, &id) {
                 From::Fetch => (&mut summary.fetch_extents, &mut summary.fetch_bytes),
                 From::Copy(_) => (&mut summary.copy_extents, &mut summary.copy_bytes),
+                From::Move(_) => (&mut summary.move_extents, &mut summary.move_bytes),
             };
             *extents += 1;
             *bytes += extent.len;
@@ -305,6 +328,21 @@ impl fmt::Display for RestorePlan<'_> {
             false => self.summary.fmt(f),
         }
     }
+}
+
+fn wrong<'m>(
+    manifest: &'m Manifest,
+    wrong: &'m ExtentSet,
+) -> impl Iterator<Item = (Extent, ChunkId)> + Send + 'm {
+    boot_region::payload(manifest).filter_map(|(index, extent)| match extent.content {
+        Content::Data(id) if wrong.contains(index) => Some((extent, id)),
+        _ => None,
+    })
+}
+
+/// The chunks of wrong extents.
+pub(super) fn wanted(manifest: &Manifest, set: &ExtentSet) -> HashSet<ChunkId> {
+    if set.is_empty() { HashSet::new() } else { wrong(manifest, set).map(|(_, id)| id).collect() }
 }
 
 /// Wrong chunks that stand right elsewhere on the disk.

@@ -2,7 +2,8 @@
 
 use super::boot_region::{self, BootBytes, Place};
 use super::compare::{Differences, Through, compare};
-use super::plan::PlanRefusal;
+use super::plan::{PlanRefusal, wanted};
+use super::seeds::{self, Seeds};
 use super::{Phase, Progress, RestoreError, RestoreTarget};
 use crate::{Content, ImageId, Manifest, Verified};
 
@@ -13,6 +14,8 @@ pub struct Scan {
     pub(super) disk_size: u64,
     pub(super) sector_size: u32,
     pub(super) differences: Differences,
+    /// Wanted chunks that stand where something else belongs.
+    pub(super) seeds: Seeds,
     /// The boot region in the image's layout, when the disk has it right. It is kept, since poisoning wipes it.
     pub(super) boot: Option<BootBytes>,
 }
@@ -34,7 +37,7 @@ impl Scan {
     }
 }
 
-/// Read every extent of the image from the disk and compare. Refuses disks that cannot hold the image.
+/// Read every extent of the image from the disk and compare; what differs is searched for chunks of the image. Refuses disks that cannot hold the image.
 pub fn scan(
     manifest: &Verified<Manifest>,
     target: &dyn RestoreTarget,
@@ -48,5 +51,7 @@ pub fn scan(
         boot_region::payload(manifest).filter(|(_, e)| e.content != Content::Any).map(|(_, e)| e.len).sum();
     let payload = boot_region::payload(manifest);
     let differences = compare(target, Through::Cache, payload, total, Phase::Scan, progress)?;
-    Ok(Scan { image: manifest.id(), disk_size, sector_size, differences, boot })
+    let wanted = wanted(manifest, &differences.wrong);
+    let seeds = seeds::search(target, &differences.other, &wanted, progress)?;
+    Ok(Scan { image: manifest.id(), disk_size, sector_size, differences, seeds, boot })
 }

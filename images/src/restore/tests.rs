@@ -14,6 +14,7 @@ use crate::{Content, Manifest, Verified};
 
 mod ahead;
 mod hostile;
+mod moved;
 
 fn quiet(_: ProgressEvent) {}
 
@@ -403,7 +404,7 @@ fn phases_report_progress_to_their_end() {
     let written = plan.poison(&disk).unwrap().write(&plant.store, &progress).unwrap();
     written.read_back(ReadBack::Everything).unwrap().commit_boot_region().unwrap();
     let ends = ends.into_inner().unwrap();
-    for phase in [Phase::Scan, Phase::Write, Phase::ReadBack, Phase::Commit] {
+    for phase in [Phase::Scan, Phase::Search, Phase::Write, Phase::ReadBack, Phase::Commit] {
         assert_eq!(ends[&phase].done, ends[&phase].total, "{phase:?}");
         assert!(ends[&phase].total > 0);
     }

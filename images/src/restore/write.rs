@@ -93,6 +93,7 @@ impl<'a> Poisoned<'a> {
 impl RestoreStats {
     pub(super) fn add(&mut self, other: Self) {
         self.copied += other.copied;
+        self.moved += other.moved;
         self.fetched += other.fetched;
         self.fetched_stored += other.fetched_stored;
         self.written += other.written;
@@ -212,6 +213,9 @@ pub(super) struct Job<'j> {
     pub punch: bool,
 }
 
+/// A chunk that is to be moved, and the bytes that stood in its old place.
+type Moving = (ChunkId, Vec<u8>);
+
 enum Task {
     Data(Vec<(Extent, ChunkId)>),
     Zero(Range<u64>),
@@ -234,8 +238,14 @@ impl Job<'_> {
                 Err(error) => return fail(&result, &stop, error),
             };
             while !stop.load(Ordering::Relaxed) {
-                let Some(task) = tasks.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                match worker.perform(task) {
+                let (task, moving) = {
+                    let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                    let Some(task) = tasks.next() else { break };
+                    // Before anybody gets the next task, which may overwrite it.
+                    let moving = worker.read_moving(&task);
+                    (task, moving)
+                };
+                match worker.perform(task, moving) {
                     Ok(len) => {
                         let done = done.fetch_add(len, Ordering::Relaxed) + len;
                         (self.progress)(ProgressEvent { phase, done: done.min(total), total });
@@ -265,7 +275,7 @@ fn fail(result: &Mutex<Result<RestoreStats, RestoreError>>, stop: &AtomicBool, e
     }
 }
 
-/// Extents that one worker fetches at once, each chunk once.
+/// Extents that one worker fetches at once, each chunk once: in disk order, also where they come from the end.
 pub(super) fn batches(
     mut extents: impl Iterator<Item = (Extent, ChunkId)> + Send,
 ) -> impl Iterator<Item = Vec<(Extent, ChunkId)>> + Send {
@@ -276,6 +286,7 @@ pub(super) fn batches(
             len += extent.len;
             batch.push((extent, id));
         }
+        batch.sort_unstable_by_key(|(extent, _)| extent.offset);
         (!batch.is_empty()).then_some(batch)
     })
 }
@@ -309,20 +320,30 @@ impl<'j> Worker<'j> {
     }
 
     /// Do a task and say how many bytes of the disk it was about.
-    fn perform(&mut self, task: Task) -> Result<u64, RestoreError> {
+    fn perform(&mut self, task: Task, moving: Vec<Moving>) -> Result<u64, RestoreError> {
         match task {
             Task::Zero(range) => {
                 self.zero(range.clone())?;
                 Ok(range.end - range.start)
             }
-            Task::Data(batch) => self.write_batch(&batch),
+            Task::Data(batch) => self.write_batch(&batch, moving),
         }
     }
 
-    fn write_batch(&mut self, batch: &[(Extent, ChunkId)]) -> Result<u64, RestoreError> {
+    fn write_batch(&mut self, batch: &[(Extent, ChunkId)], moving: Vec<Moving>) -> Result<u64, RestoreError> {
         let ids = distinct(batch.iter().map(|(_, id)| *id));
         let (mut plains, mut absent) = (HashMap::new(), Vec::new());
+        for (id, plain) in moving {
+            // What is not there any more is fetched.
+            if ChunkId::of(&plain) == id {
+                self.stats.moved += plain.len() as u64;
+                plains.insert(id, plain);
+            }
+        }
         for id in ids {
+            if plains.contains_key(&id) {
+                continue;
+            }
             match self.copy(&id, batch)? {
                 Some(plain) => drop(plains.insert(id, plain)),
                 None => absent.push(id),
@@ -350,20 +371,35 @@ impl<'j> Worker<'j> {
 
     /// The chunk from elsewhere on the disk, if it stands there and still hashes to its id.
     fn copy(&mut self, id: &ChunkId, batch: &[(Extent, ChunkId)]) -> Result<Option<Vec<u8>>, RestoreError> {
-        let From::Copy(offset) = self.job.plan.from(id) else { return Ok(None) };
         let Some((extent, _)) = batch.iter().find(|(_, other)| other == id) else { return Ok(None) };
-        let sector = u64::from(self.job.target.sector_size());
-        let start = offset - offset % sector;
-        let end = (offset + extent.len).next_multiple_of(sector);
-        let mut buf = AlignedBuf::new((end - start) as usize);
-        Through::Cache.read(self.job.target, start, &mut buf)?;
-        let at = (offset - start) as usize;
-        let plain = &buf[at..at + extent.len as usize];
-        if ChunkId::of(plain) != *id {
+        let From::Copy(offset) = self.job.plan.from(extent, id) else { return Ok(None) };
+        let plain = self.read(offset, extent.len)?;
+        if ChunkId::of(&plain) != *id {
             return Ok(None);
         }
         self.stats.copied += extent.len;
-        Ok(Some(plain.to_vec()))
+        Ok(Some(plain))
+    }
+
+    /// What a task moves, as the disk has it now. What cannot be read is left out, and fetched.
+    fn read_moving(&self, task: &Task) -> Vec<Moving> {
+        let Task::Data(batch) = task else { return Vec::new() };
+        let mut seen = std::collections::HashSet::new();
+        let moving = batch.iter().filter_map(|(extent, id)| match self.job.plan.from(extent, id) {
+            From::Move(offset) if seen.insert(*id) => Some((*id, self.read(offset, extent.len).ok()?)),
+            _ => None,
+        });
+        moving.collect()
+    }
+
+    fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, RestoreError> {
+        let sector = u64::from(self.job.target.sector_size());
+        let start = offset - offset % sector;
+        let end = (offset + len).next_multiple_of(sector);
+        let mut buf = AlignedBuf::new((end - start) as usize);
+        Through::Cache.read(self.job.target, start, &mut buf)?;
+        let at = (offset - start) as usize;
+        Ok(buf[at..at + len as usize].to_vec())
     }
 
     /// Write bytes at any offset: whole sectors as they are, the edges completed from the disk.

@@ -496,6 +496,9 @@ pub struct PlanFacts {
     pub zero_bytes: u64,
     /// Chunks to fetch.
     pub fetch_chunks: u64,
+    /// Stands elsewhere on the disk, and need not come over the network.
+    #[serde(default)]
+    pub move_bytes: u64,
 }
 
 /// A restore in numbers; bytes of disk unless named otherwise.

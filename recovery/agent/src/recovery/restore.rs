@@ -281,7 +281,7 @@ fn check_files(order: &RestoreOrder, manifest: &Manifest) -> Result<(), Refusal>
 
 fn activity(phase: Phase) -> Option<Activity> {
     match phase {
-        Phase::Scan => Some(Activity::Scanning),
+        Phase::Scan | Phase::Search => Some(Activity::Scanning),
         Phase::Write => Some(Activity::Writing),
         Phase::ReadBack => Some(Activity::ReadingBack),
         Phase::Commit => None,
@@ -307,6 +307,7 @@ fn plan_facts(manifest: &Manifest, plan: &RestorePlan<'_>) -> PlanFacts {
         fetch_bytes: summary.fetch_bytes,
         zero_bytes: summary.zero_bytes,
         fetch_chunks: summary.fetch_extents,
+        move_bytes: summary.move_bytes + summary.copy_bytes,
     }
 }
 

@@ -259,6 +259,7 @@ fn difference_page(before: &Manifest, after: &Manifest, difference: &Difference,
     for (word, bytes, more) in [
         ("fetches", cost.wire_bytes, format!(" in {} chunks", cost.fetch_chunks)),
         ("copies", cost.copy_bytes, " from elsewhere on its disk".to_owned()),
+        ("moves", cost.move_bytes, " on its disk".to_owned()),
         ("writes", cost.write_bytes, String::new()),
         ("zeroes", cost.zero_bytes, String::new()),
         ("keeps", cost.keep_bytes, String::new()),

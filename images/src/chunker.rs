@@ -40,7 +40,12 @@ pub struct Chunker {
 impl Chunker {
     /// A chunker for a stream with these forced cuts, in rising order; the last one is the end of the stream.
     pub fn new(cuts: &[u64]) -> Self {
-        Self { cuts: cuts.iter().copied().collect(), at: 0, data: Vec::new(), zeros: 0, out: VecDeque::new() }
+        Self::starting_at(0, cuts)
+    }
+
+    /// The same for a part of a disk that begins there; the cuts are places on the disk.
+    pub fn starting_at(at: u64, cuts: &[u64]) -> Self {
+        Self { cuts: cuts.iter().copied().collect(), at, data: Vec::new(), zeros: 0, out: VecDeque::new() }
     }
 
     /// Take the next bytes of the stream.
