@@ -96,7 +96,7 @@ pub enum Warning {
     },
     /// No agent will check in after a restore.
     #[error(
-        "the image has no groundstate check-in service, so a recovery cannot end by itself; run `groundstate-agent install --root DIR` when building it"
+        "the image has no groundstate check-in service, so a recovery cannot end by itself; run `groundstate-agent install --root DIR --esp DIR` when building it"
     )]
     NoCheckIn,
     /// No loader.

@@ -19,7 +19,7 @@ mod modules;
 mod packages;
 mod uki;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -40,8 +40,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Build {
-    /// Static `groundstate-agent` binary
-    #[arg(long)]
+    /// Static `groundstate-agent` binary: a file, or a name that is looked for beside this program and in PATH
+    #[arg(long, default_value = "groundstate-agent")]
     agent: PathBuf,
     /// Whom the recovery system trusts: `trust.json` of the appliance
     #[arg(long)]
@@ -66,6 +66,17 @@ struct Build {
     cache: Option<PathBuf>,
 }
 
+/// A program by its name alone is looked for as a shell would; a path is itself.
+fn program(name: &Path) -> PathBuf {
+    if name.components().count() != 1 || name.exists() {
+        return name.to_owned();
+    }
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = beside.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(name));
+    found.into_iter().find(|file| file.is_file()).unwrap_or_else(|| name.to_owned())
+}
+
 fn main() -> Result<()> {
     let Command::Build(build) = Cli::parse().command;
     let home =
@@ -76,7 +87,7 @@ fn main() -> Result<()> {
         Some(dir) => dir,
         None => packages.unpacked(&packages::kernel_package(&build.kernel_package)?)?,
     };
-    let input = kit::Input::read(&packages, &kernel, &build.agent, &build.trust)?;
+    let input = kit::Input::read(&packages, &kernel, &program(&build.agent), &build.trust)?;
     let kit = kit::build(&input, &kit::command_line(build.appliance, &build.console))?;
     kit.write(&build.out)?;
     print!("{}", kit.table());

@@ -46,6 +46,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
+        [.., "--help" | "-h"] | ["help"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
         ["--version"] => {
             println!("groundstate-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -45,7 +45,9 @@ pub enum ConfigError {
         why: String,
     },
     /// Not TOML, an unknown key, or a value of the wrong kind. The parser's message has line, column and key.
-    #[error("{path}: {why}\ncorrect the line; keys are listed in the manual")]
+    #[error(
+        "{path}: {why}\ncorrect the line; README.md shows the configuration, and recovery/appliance/DESIGN.md each key"
+    )]
     Syntax {
         /// The file.
         path: PathBuf,

@@ -112,7 +112,7 @@ impl EvidenceLog {
         Ok(())
     }
 
-    /// Sign everything so far, in the caller's transaction.
+    /// Sign everything so far, in the caller's transaction; an export is to end in what is signed.
     ///
     /// # Errors
     /// [`DbError`].

@@ -318,8 +318,11 @@ impl Service {
     }
 
     /// Evidence as JSON lines ([`recovery_protocol::evidence::Line`]), oldest first: the whole log with its
-    /// checkpoints, or the entries of one job (which alone do not chain).
+    /// checkpoints, signed to its end so that a cut is seen, or the entries of one job (which alone do not chain).
     pub async fn evidence_lines(&self, job: Option<JobId>) -> Result<Vec<String>, Problem> {
+        if job.is_none() {
+            self.0.journal.sign_log().await?;
+        }
         Ok(evidence::lines(&mut *self.0.journal.db.read().await?, job).await?)
     }
 

@@ -17,7 +17,7 @@ use ring::digest;
 pub enum KitError {
     /// A file cannot be read.
     #[error(
-        "cannot read {path}: {why}; build the boot kit (`cargo run -p recovery-agent --bin bootkit`) or correct boot_kit_dir"
+        "cannot read {path}: {why}; build the boot kit with `groundstate-bootkit build`, or correct boot_kit_dir"
     )]
     Unreadable {
         /// The file.

@@ -23,7 +23,7 @@ pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
     match verb {
         DrillVerb::List => {
             let views: Vec<DrillView> = client.get("/api/v1/drills")?;
-            print(json, &views, |views| views.iter().map(show::drill).collect::<Vec<_>>().join("\n\n"))
+            print(json, &views, |views| show::drills(views))
         }
         DrillVerb::Show { drill } => {
             let view: DrillView = client.get(&format!("/api/v1/drills/{drill}"))?;
@@ -84,7 +84,10 @@ fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, json: bool) -> 
         }
         for step in view.steps.iter().filter(|step| step.state == "waiting_person") {
             if said.insert(format!("? {}", step.step)) && !json {
-                eprintln!("waits   {}: {} (`groundstate drill answer {}`)", step.step, step.what, view.drill);
+                let of = step.endpoint.as_ref().map(|of| format!(" --endpoint {of}")).unwrap_or_default();
+                let answer =
+                    format!("groundstate drill answer {} --step {}{of} --person NAME", view.drill, step.step);
+                eprintln!("waits   {}: {} (`{answer}`, and `--no` where it is not so)", step.step, step.what);
             }
         }
         if wait.timeout.is_some_and(|limit| begun.elapsed().as_secs() > limit) {

@@ -86,11 +86,13 @@ struct Screen {
     printed: usize,
     /// The phase that was said to begin.
     begun: Option<(recovery_protocol::job::Stage, u64)>,
+    /// What a person was told to do.
+    told: String,
 }
 
 impl Screen {
     fn new(look: Look) -> Self {
-        Self { look, bar: None, printed: 0, begun: None }
+        Self { look, bar: None, printed: 0, begun: None, told: String::new() }
     }
 
     fn show(&mut self, view: &JobView) {
@@ -103,6 +105,10 @@ impl Screen {
             Look::Lines | Look::Live => {
                 self.finished(view);
                 self.running(view);
+                if !view.state.is_over() && !view.what_now.is_empty() && view.what_now != self.told {
+                    self.told.clone_from(&view.what_now);
+                    self.say(&format!("  now   {}", view.what_now));
+                }
             }
         }
     }

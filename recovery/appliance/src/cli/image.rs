@@ -14,7 +14,7 @@ use std::{
     error::Error,
     fs,
     io::{IsTerminal as _, Read as _, Write as _, stderr, stdin},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -99,7 +99,7 @@ pub struct Import {
 
 /// Import a disk.
 pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Result<(), Fault> {
-    let store = open(&place.store(data_dir))?;
+    let store = open_or_make(&place.store(data_dir))?;
     let known = views(&store, None)?;
     let newest = known.iter().filter(|view| view.name == import.name).max_by_key(|view| view.epoch);
     let request = ImportRequest {
@@ -362,8 +362,26 @@ fn find(store: &Store, wanted: &str) -> Result<ImageId, Fault> {
     })
 }
 
+/// A store that is there: a wrong path is not to become an empty store.
 fn open(directory: &Path) -> Result<Store, Fault> {
+    if directory.join("format").is_file() {
+        return Store::open(directory).map_err(|error| store_fault(&error));
+    }
+    let now = "name the directory of a store with --store; a first import makes one";
+    Err(Fault::new(Code::NotFound, "there is no image store", directory.display().to_string(), now))
+}
+
+/// The same, for what adds to it: it is made when there is none.
+fn open_or_make(directory: &Path) -> Result<Store, Fault> {
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dir(parent)?;
+    }
     Store::open(directory).map_err(|error| store_fault(&error))
+}
+
+/// A directory that only its owner reads, as the appliance wants its own to be.
+fn make_dir(path: &Path) -> Result<(), Fault> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| file_fault(path, &error))
 }
 
 fn store_fault(error: &StoreError) -> Fault {
@@ -418,7 +436,15 @@ fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
             .take(4096)
             .read_to_string(&mut text)
             .map_err(|error| file_fault(Path::new("stdin"), &error))?;
-        return Ok(first_line(text));
+        return match first_line(text) {
+            text if text.is_empty() => Err(Fault::new(
+                Code::Usage,
+                "no passphrase was given",
+                "there is no terminal to ask at, and nothing came on stdin",
+                "run it at a terminal, or name a file with --passphrase-file",
+            )),
+            text => Ok(text),
+        };
     }
     eprint!("{prompt}");
     let _ = stderr().flush();
@@ -430,6 +456,35 @@ fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
     read.map(|_| first_line(text)).map_err(|error| file_fault(Path::new("stdin"), &error))
 }
 
+/// A new passphrase: at a terminal it is asked for twice, since a slip would lose the key for good.
+fn new_secret(file: Option<&Path>) -> Result<String, Fault> {
+    let passphrase = secret("Passphrase for the new key: ", file)?;
+    if file.is_none() && stdin().is_terminal() && secret("The same once more: ", None)? != passphrase {
+        return Err(Fault::new(Code::Usage, "the two passphrases differ", "", "try again; no key was made"));
+    }
+    Ok(passphrase)
+}
+
+/// A signer's key, which must be for this role.
+fn public_key_for(role: Role, path: &Path) -> Result<PublicKey, Fault> {
+    let made_for = match key_file(path) {
+        Ok(file) => Some(file.role),
+        Err(_) => fs::read(path)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<PublicKeyFile>(&text).ok())
+            .map(|file| file.role),
+    };
+    match made_for {
+        Some(other) if other != role => Err(Fault::new(
+            Code::Usage,
+            format!("{} is no {role} key", path.display()),
+            format!("it was made for the role {other}, and a key has one role"),
+            "give each key for its own role",
+        )),
+        _ => public_key(path),
+    }
+}
+
 fn pretty(signed: &SignedTrustRoot) -> Result<String, Fault> {
     serde_json::to_string_pretty(signed)
         .map(|text| text + "\n")
@@ -439,7 +494,7 @@ fn pretty(signed: &SignedTrustRoot) -> Result<String, Fault> {
 /// Write a file that was not there before.
 pub fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Fault> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(|error| file_fault(parent, &error))?;
+        make_dir(parent)?;
     }
     let file = fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path);
     file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))

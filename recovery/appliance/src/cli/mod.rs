@@ -50,9 +50,9 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             trust_export(&reach, &place, &out, site, min_image_epoch)
         }
         Command::Evidence(EvidenceVerb::Verify { file: Some(file), key: Some(key) }) => {
-            evidence::verify_file(&file, &key)
+            evidence::verify_file(&file, &key, json)
         }
-        Command::Evidence(EvidenceVerb::Verify { .. }) => evidence::verify_appliance(&reach.client()?),
+        Command::Evidence(EvidenceVerb::Verify { .. }) => evidence::verify_appliance(&reach.client()?, json),
         Command::Evidence(EvidenceVerb::Export { out }) => evidence::export(&reach.client()?, out.as_deref()),
         Command::Status => {
             let view: StatusView = reach.client()?.get("/api/v1/status")?;

@@ -195,6 +195,13 @@ pub fn images(views: &[ImageView]) -> String {
     table(&head, &views.iter().map(row).collect::<Vec<_>>()) + &why.collect::<String>()
 }
 
+/// `groundstate drill list`.
+#[must_use]
+pub fn drills(views: &[DrillView]) -> String {
+    let row = |view: &DrillView| vec![view.drill.clone(), view.runbook.clone(), view.state.clone()];
+    table(&["DRILL", "RUNBOOK", "STATE"], &views.iter().map(row).collect::<Vec<_>>())
+}
+
 /// `groundstate drill run`, when it is over.
 #[must_use]
 pub fn drill(view: &DrillView) -> String {

@@ -132,7 +132,8 @@ impl Drills {
         let mut targets: Vec<Target<Drill>> = Vec::with_capacity(facts.len());
         for fact in facts {
             let safe = DrillSafe::resolve(fact, &scope).map_err(|error| {
-                let remedy = "put a bench, spare-disk or virtual endpoint on record with `--drill-safe`";
+                let remedy = "three words must agree: the endpoint on record with `--drill-safe`, its blueprint with `place = \"bench\"` or \
+                              `\"virtual\"`, its group with `drill_zone = true`";
                 Problem::new(
                     409,
                     "not-drill-safe",
@@ -173,11 +174,18 @@ impl Drills {
                 && task.target.as_ref().map(runbooks::TargetId::as_str)
                     == endpoint.as_ref().map(|e| e.as_str())
         };
-        let task = record
-            .tasks
-            .iter()
-            .find(asked)
-            .ok_or_else(|| answer_refused(&format!("there is no step `{step}`")))?;
+        let task = record.tasks.iter().find(asked).ok_or_else(|| {
+            let of: Vec<&str> = record
+                .tasks
+                .iter()
+                .filter(|task| task.step.as_str() == step)
+                .filter_map(|task| Some(task.target.as_ref()?.as_str()))
+                .collect();
+            answer_refused(&match of.is_empty() {
+                true => format!("there is no step `{step}`"),
+                false => format!("step `{step}` is asked of {}: name it with --endpoint", of.join(", ")),
+            })
+        })?;
         let key = record.key_of(task);
         let facts = serde_json::json!({
             "drill": drill, "step": step, "endpoint": endpoint, "person": person, "role": role, "yes": yes, "note": note,
@@ -219,7 +227,8 @@ impl Drills {
 
     fn find(&self, drill: &str) -> Result<Kept, Problem> {
         self.kept().get(&RunId::new(drill)).cloned().ok_or_else(|| {
-            let remedy = "list the drills in the console or start one with `groundstate drill run`";
+            let remedy =
+                "list the drills with `groundstate drill list`, or start one with `groundstate drill run`";
             Problem::new(404, "unknown-drill", "No such drill", format!("`{drill}`"), remedy)
         })
     }

@@ -133,6 +133,16 @@ impl Journal {
         machine::step(job, event, &self.limits).is_ok()
     }
 
+    /// Sign everything in the log so far.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn sign_log(&self) -> Result<(), DbError> {
+        let mut tx = self.db.begin().await?;
+        self.evidence.checkpoint(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Begin a transaction. Dropped without [`JournalTx::commit`], nothing happened.
     ///
     /// # Errors

@@ -87,7 +87,12 @@ fn two_people_sign_in_turn_and_minisign_agrees() {
     desk.refused(&["image", "verify", "hmi"], 10, "");
 
     copy(desk, &site.first, "hmi.gsi");
-    site.first.refused(&["image", "sign", "hmi.gsi", "--key", "first.key"], 4, "passphrase is wrong");
+    site.first.refused(&["image", "sign", "hmi.gsi", "--key", "first.key"], 2, "--passphrase-file");
+    std::fs::write(site.first.path("wrong"), "not this one").unwrap();
+    let wrong = ["image", "sign", "hmi.gsi", "--key", "first.key", "--passphrase-file", "wrong"];
+    site.first.refused(&wrong, 4, "passphrase is wrong");
+    let swapped = ["image", "root", "new", "--root", "first.key", "--signer", "first.key", "--out", "r.json"];
+    site.first.refused(&swapped, 2, "is no root key");
     sign(&site.first, "hmi.gsi", "first");
     copy(&site.first, desk, "hmi.gsi");
     desk.good(&["image", "import-bundle", "hmi.gsi"]);

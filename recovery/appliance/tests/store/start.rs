@@ -28,6 +28,10 @@ fn the_data_directory_is_the_one_that_was_named_wherever_it_was_named() {
 #[test]
 fn a_reader_that_goes_away_ends_a_command_without_a_word() {
     let desk = Desk::new();
+    desk.refused(&["image", "list"], 3, "there is no image store");
+    assert!(!desk.path("store").exists(), "a look makes nothing");
+    desk.disk("disk.raw", 1, 1 << 20);
+    desk.import("disk.raw", "1");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = desk.command(&["image", "list", "--json"]).stdout(writer).output().unwrap();

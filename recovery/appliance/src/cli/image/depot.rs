@@ -14,7 +14,7 @@ use images::{
 };
 use indicatif::ProgressBar;
 
-use super::{Place, bar, find, now_unix_ms, open, ring, say_json, upkeep::Pace};
+use super::{Place, bar, find, now_unix_ms, open, open_or_make, ring, say_json, upkeep::Pace};
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -182,7 +182,7 @@ fn push(place: &Place, data_dir: &Path, order: &Push, json: bool) -> Result<(), 
 }
 
 fn pull(place: &Place, data_dir: &Path, order: &Pull, json: bool) -> Result<(), Fault> {
-    let (depot, store) = (order.at.open()?, open(&place.store(data_dir))?);
+    let (depot, store) = (order.at.open()?, open_or_make(&place.store(data_dir))?);
     let ring = if order.untrusted { None } else { Some(ring(&place.trust_root(data_dir))?) };
     let images = wanted(&depot, &order.images)?;
     let rules = PullRules { ring: ring.as_ref(), plan: order.plan };

@@ -14,8 +14,8 @@ use images::{
 };
 
 use super::{
-    Place, bar, file_fault, find, open, pretty, read_root, ring, say_json, store_fault, upkeep::Pace,
-    write_new,
+    Place, bar, file_fault, find, open, open_or_make, pretty, read_root, ring, say_json, store_fault,
+    upkeep::Pace, write_new,
 };
 use crate::chain::chain;
 use crate::cli::{
@@ -188,7 +188,7 @@ pub struct ImportBundle {
 
 /// Bring in a bundle, or the signatures of a manifest that was signed elsewhere.
 pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json: bool) -> Result<(), Fault> {
-    let store = open(&place.store(data_dir))?;
+    let store = open_or_make(&place.store(data_dir))?;
     let failed = |error: &bundle::BundleError| {
         let now = "mend the cause and run it again: what came over is kept";
         Fault::of("the bundle was not taken in", error, now).with(Code::Integrity)

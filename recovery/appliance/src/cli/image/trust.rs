@@ -9,8 +9,8 @@ use std::{
 use images::{KeyFile, Role, SignedTrustRoot, SigningKey, TrustRoot, keys::RoleKeys};
 
 use super::{
-    Place, file_fault, key_file, pretty, public_key, read_root, say_json, secret, travel::install_root,
-    unlock, write_new,
+    Place, file_fault, key_file, new_secret, pretty, public_key_for, read_root, say_json,
+    travel::install_root, unlock, write_new,
 };
 use crate::cli::fault::{Code, Fault};
 
@@ -28,7 +28,7 @@ pub fn key_new(
         eprintln!("warning: {} is not protected by a passphrase; use it for tests only", out.display());
         KeyFile::open_for_tests(&key, role, name).map_err(|error| failed(&error))?
     } else {
-        let passphrase = secret("Passphrase for the new key: ", passphrase)?;
+        let passphrase = new_secret(passphrase)?;
         if passphrase.chars().count() < 8 {
             return Err(Fault::new(
                 Code::Usage,
@@ -83,16 +83,18 @@ pub struct RootNew {
 impl RootNew {
     /// The document, as the successor of another where there is one.
     fn root(&self, before: Option<&TrustRoot>) -> Result<TrustRoot, Fault> {
-        let publics =
-            |files: &[PathBuf]| files.iter().map(|file| public_key(file)).collect::<Result<Vec<_>, _>>();
-        let (roots, signers) = (publics(&self.roots)?, publics(&self.signers)?);
+        let publics = |role, files: &[PathBuf]| {
+            files.iter().map(|file| public_key_for(role, file)).collect::<Result<Vec<_>, _>>()
+        };
+        let (roots, signers) = (publics(Role::Root, &self.roots)?, publics(Role::Image, &self.signers)?);
         let half = u16::try_from(roots.len() / 2 + 1).unwrap_or(u16::MAX);
         let threshold = self.threshold.unwrap_or(half);
         let mut roles = BTreeMap::from([
             (Role::Root, RoleKeys { threshold, keys: roots }),
             (Role::Image, RoleKeys { threshold: self.signer_threshold, keys: signers }),
         ]);
-        let (channels, freshness) = (publics(&self.channels)?, publics(&self.freshness)?);
+        let (channels, freshness) =
+            (publics(Role::Channel, &self.channels)?, publics(Role::Freshness, &self.freshness)?);
         if !channels.is_empty() {
             roles.insert(Role::Channel, RoleKeys { threshold: self.channel_threshold, keys: channels });
         }
@@ -171,8 +173,12 @@ fn write_signed(
 /// Put the next trust root in the place of the one in use.
 pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path, plan: bool, json: bool) -> Result<(), Fault> {
     let (path, next) = (place.trust_root(data_dir), read_root(next)?);
-    read_root(&path)?.check_next(&next).map_err(|error| {
-        let now = "have it signed by the threshold of the old and of the new root keys: `groundstate image root sign`";
+    let now_in_use = read_root(&path)?;
+    now_in_use.check_next(&next).map_err(|error| {
+        let now = match next.root.version == now_in_use.root.version + 1 {
+            true => "have it signed by the threshold of the old and of the new root keys: `groundstate image root sign`",
+            false => "make the one that follows with `groundstate image root next`",
+        };
         Fault::new(Code::Integrity, "this trust root cannot follow", error.to_string(), now)
     })?;
     if plan {

@@ -12,7 +12,7 @@ use images::{
     store::{CollectPlan, CollectRules, KeepChange, LegalHold, Replica, Scrubbed},
 };
 
-use super::{Place, bar, find, now_unix_ms, open, say_json, store_fault, trust::day_unix_ms};
+use super::{Place, bar, find, now_unix_ms, open, open_or_make, say_json, store_fault, trust::day_unix_ms};
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -95,7 +95,7 @@ pub struct Scrub {
 /// Read everything, find bit rot, repair it.
 pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
-    let replica = scrub.from.as_deref().map(existing).transpose()?;
+    let replica = scrub.from.as_deref().map(open).transpose()?;
     let (bar, mut pace, mut seen) = (bar("scrubbing"), Pace::new(scrub.rate_mib), 0);
     let mut progress = |done: u64, total: u64| {
         bar.set_length(total);
@@ -112,18 +112,21 @@ pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Resul
     if json {
         say_json(&found)?;
     } else {
-        println!("{}", scrub_text(&found));
+        println!("{}", scrub_text(&found, scrub.plan));
     }
     let damaged = !found.damaged_packs.is_empty() || !found.damaged_manifests.is_empty();
     if found.broken.is_empty() && !(scrub.plan && damaged) {
         return Ok(());
     }
     let broken: Vec<String> = found.broken.iter().map(|(image, _)| image.to_string()).collect();
-    let now = "repair it: `groundstate image scrub --from REPLICA`, or import the image again";
+    let now = match (&replica, scrub.plan) {
+        (Some(_), true) => "run it without --plan: what the replica has whole is taken from there",
+        _ => "repair it: `groundstate image scrub --from REPLICA`, or import the image again",
+    };
     Err(Fault::new(Code::Integrity, "the store is damaged", broken.join(", "), now))
 }
 
-fn scrub_text(found: &Scrubbed) -> String {
+fn scrub_text(found: &Scrubbed, plan: bool) -> String {
     let mut text = format!("read {} packs, {}", found.packs, show::bytes(found.bytes));
     for pack in &found.damaged_packs {
         let chunks: Vec<String> = pack.damaged.iter().map(ToString::to_string).collect();
@@ -137,7 +140,10 @@ fn scrub_text(found: &Scrubbed) -> String {
     for image in &found.damaged_manifests {
         text += &format!("\ndamaged: manifest of {image}");
     }
-    text += &format!("\nrepaired: {} chunks, {} manifests", found.repaired_chunks, found.repaired_manifests);
+    if !plan {
+        text +=
+            &format!("\nrepaired: {} chunks, {} manifests", found.repaired_chunks, found.repaired_manifests);
+    }
     for (image, missing) in &found.broken {
         text += &format!("\nnot whole: {image}, {missing} chunks missing");
     }
@@ -238,13 +244,18 @@ pub struct KeepOrder {
 pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let id = find(&store, &keep.image)?;
+    let until = keep.until.map(day_unix_ms).transpose()?;
+    if until.is_some_and(|until| until <= now_unix_ms()) {
+        let why = "it would keep nothing from being deleted";
+        return Err(Fault::new(Code::Usage, "that day is over", why, "name a day to come with --until"));
+    }
     let hold = |(why, by): (&String, &String)| LegalHold {
         by: by.clone(),
         why: why.clone(),
         since_unix_ms: now_unix_ms(),
     };
     let change = KeepChange {
-        until_unix_ms: keep.until.map(day_unix_ms).transpose()?,
+        until_unix_ms: until,
         legal_hold: match keep.lift {
             true => Some(None),
             false => keep.legal_hold.as_ref().zip(keep.by.as_ref()).map(|both| Some(hold(both))),
@@ -294,7 +305,7 @@ pub struct Replicate {
 
 /// Copy images from one store to another.
 pub fn copy(order: &Replicate, json: bool) -> Result<(), Fault> {
-    let (from, to) = (existing(&order.from)?, open(&order.to)?);
+    let (from, to) = (open(&order.from)?, open_or_make(&order.to)?);
     let images = match order.images.is_empty() {
         true => from.list().map_err(|error| store_fault(&error))?,
         false => order.images.iter().map(|image| find(&from, image)).collect::<Result<_, _>>()?,
@@ -320,15 +331,6 @@ pub fn copy(order: &Replicate, json: bool) -> Result<(), Fault> {
         done.statements
     );
     Ok(())
-}
-
-/// Open a store that must be there: a wrong path is not to become an empty store.
-fn existing(path: &Path) -> Result<Store, Fault> {
-    if path.join("format").is_file() {
-        return open(path);
-    }
-    let now = "name the directory of a store; it holds a file `format`";
-    Err(Fault::new(Code::NotFound, "there is no image store", path.display().to_string(), now))
 }
 
 /// Waits so that no more than a rate goes through.
