@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use recovery_protocol::agent::BootEntry;
 use recovery_protocol::job::{HoldReason, JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
 use tests::bmc::Bmc;
@@ -143,6 +144,10 @@ fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
         |job: &JobView| job.restore.map(|facts| facts.written_bytes).context("the job has no figures");
     let (all, changed) = (wrote(&first)?, wrote(&second)?);
     ensure!(changed * 4 < all, "the second recovery wrote {changed} bytes, the first {all}");
+    // The firmware learned of the blank disk once, and its memory was left alone the second time.
+    let entry = |job: &JobView| job.restore.map(|facts| facts.boot_entry);
+    ensure!(entry(&first) == Some(BootEntry::Set), "{:?}", entry(&first));
+    ensure!(entry(&second) == Some(BootEntry::Kept), "{:?}", entry(&second));
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 //! | `groundstate-agent plan --trust FILE --manifest FILE --disk FILE` | prints what a restore would do |
 //! | `groundstate-agent --version` | prints its version |
 
+mod boot_entry;
 mod check_in;
 mod client;
 mod disk;

@@ -514,6 +514,24 @@ pub struct RestoreFacts {
     pub read_back_bytes: u64,
     /// Largest resident memory of the agent, from the kernel.
     pub memory_peak_bytes: u64,
+    /// What became of the firmware's boot entry; known when all is committed.
+    #[serde(default)]
+    pub boot_entry: BootEntry,
+}
+
+/// The firmware's boot entry for the restored disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootEntry {
+    /// Not looked at: no UEFI, no variables to be written, no GPT, or not yet.
+    #[default]
+    None,
+    /// It was there.
+    Kept,
+    /// It was set, and reads back.
+    Set,
+    /// The firmware refused it: the disk boots where firmware looks for `\EFI\BOOT` by itself.
+    Refused,
 }
 
 /// What one source of chunks has given in a restore.

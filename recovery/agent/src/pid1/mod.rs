@@ -67,6 +67,20 @@ fn mount_efivarfs() {
     }
 }
 
+/// The firmware's variables, to be written for as long as `work` takes.
+pub fn with_writable_variables<T>(work: impl FnOnce(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
+    let target = Path::new("/sys/firmware/efi/efivars");
+    let remount = |more: MsFlags| {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | more;
+        mount(Some("efivarfs"), target, None::<&str>, flags, None::<&str>)
+    };
+    remount(MsFlags::empty())?;
+    let done = work(target);
+    // It is as good as closed: nothing else here writes there, and the system ends soon.
+    let _ = remount(MsFlags::MS_RDONLY);
+    done
+}
+
 /// A panic anywhere ends on the screen and in a reboot, never in silence.
 pub fn install_panic_hook(screen: &Screen) {
     let screen = screen.clone();

@@ -56,6 +56,11 @@ impl<'a> Reporter<'a> {
         Report { session: self.session.to_owned(), job: self.job, step_seq: self.step_seq, what }
     }
 
+    /// A line for the screen's log.
+    pub fn say(&self, line: String) {
+        self.screen.say(line);
+    }
+
     /// Says on the screen what is going on.
     pub fn show(&self, now: String, why: String) {
         self.screen.show(now, why, super::LEAVE_ON);

@@ -24,9 +24,9 @@ use images::restore::{
     Ahead, EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
     RestoreStats, RestoreTarget, SourceError, scan,
 };
-use images::{KeyRing, Manifest, SignedTrustRoot, Verified};
+use images::{Header, KeyRing, Manifest, SignedTrustRoot, Verified};
 use recovery_protocol::agent::{
-    Activity, DiskFacts, DiskSelector, PlanFacts, Reported, RestoreFacts, RestoreOrder,
+    Activity, BootEntry, DiskFacts, DiskSelector, PlanFacts, Reported, RestoreFacts, RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
@@ -35,8 +35,10 @@ use super::reporter::Reporter;
 use super::source::{HttpSource, Watched, plain_http};
 use super::sources::{Limits, SOURCES_MAX};
 use super::{Refusal, Stop, chain};
+use crate::boot_entry::{self, Done, Loader};
 use crate::disk::{BlockDevice, DeviceError, select};
 use crate::inventory::{self, Disk};
+use crate::pid1;
 
 /// Longest manifest we take: enough for an image of 256 GiB.
 const MANIFEST_LEN_MAX: u64 = 96 << 20;
@@ -71,7 +73,9 @@ pub fn run(
         drivers_quiet();
         still_meant(order, &disk.facts, &inventory::disks(Path::new("/sys/block")))
     };
-    restore(order, &manifest, &target, &Chosen { facts: &disk.facts, meant: &meant }, uefi, reporter)
+    let register = |header: &Header| if uefi { register(header, reporter) } else { BootEntry::None };
+    let chosen = Chosen { facts: &disk.facts, meant: &meant, register: &register };
+    restore(order, &manifest, &target, &chosen, uefi, reporter)
 }
 
 /// A disk that may be read, and the question whether it may be written.
@@ -80,6 +84,21 @@ pub(super) struct Chosen<'a> {
     pub facts: &'a DiskFacts,
     /// Whether it is still the only one that the order can mean; asked once, before anything is written.
     pub meant: &'a dyn Fn() -> Result<(), Refusal>,
+    /// Tells the firmware where its loader is; asked once, when the disk boots.
+    pub register: &'a dyn Fn(&Header) -> BootEntry,
+}
+
+/// A firmware that refuses the entry does not undo a restore: it is said, and the disk boots where firmware finds it by itself.
+fn register(header: &Header, reporter: &Reporter<'_>) -> BootEntry {
+    let Some(loader) = Loader::of(header) else { return BootEntry::None };
+    match pid1::with_writable_variables(|efivars| boot_entry::ensure(efivars, &loader)) {
+        Ok(Done::Kept) => BootEntry::Kept,
+        Ok(Done::Set) => BootEntry::Set,
+        Err(error) => {
+            reporter.say(format!("The firmware's boot entry was not set: {error}."));
+            BootEntry::Refused
+        }
+    }
 }
 
 /// Whether the order still means the disk that was chosen, now that these are there.
@@ -254,7 +273,9 @@ pub(super) fn restore(
         None => proven,
     };
     let restored = proven.commit_boot_region().map_err(failed)?;
-    reporter.milestone(Reported::Committed { stats: written_facts(restored.stats()) })
+    let boot_entry = (disk.register)(manifest.header());
+    let stats = RestoreFacts { boot_entry, ..written_facts(restored.stats()) };
+    reporter.milestone(Reported::Committed { stats })
 }
 
 /// The only file that an order may place is the way home of its own job. Anything else could be a loader that no image key
@@ -318,6 +339,7 @@ fn written_facts(stats: RestoreStats) -> RestoreFacts {
         zeroed_bytes: stats.zeroed,
         read_back_bytes: stats.read_back,
         memory_peak_bytes: memory_peak(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+        boot_entry: BootEntry::None,
     }
 }
 

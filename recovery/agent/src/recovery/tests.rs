@@ -15,7 +15,7 @@ use images::{
 };
 use recovery_protocol::JobId;
 use recovery_protocol::agent::{
-    Base64, DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder,
+    Base64, BootEntry, DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
@@ -198,7 +198,11 @@ fn run_if(
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
     let reporter = Reporter::new(&appliance, "s", (order.job, order.step_seq), &screen, &pulse);
     let manifest = restore::verify_manifest(&plant.manifest_bytes()[..], order, &plant.keys, 0).unwrap();
-    let chosen = restore::Chosen { facts: &disk_facts(plant.raw.len()), meant: &|| meant.clone() };
+    let chosen = restore::Chosen {
+        facts: &disk_facts(plant.raw.len()),
+        meant: &|| meant.clone(),
+        register: &|_| BootEntry::Kept,
+    };
     let outcome = restore::restore(order, &manifest, disk, &chosen, true, &reporter);
     let milestones = reports.lock().unwrap().iter().filter_map(milestone).collect();
     (outcome, milestones)

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use recovery_protocol::{
-    agent::Activity,
+    agent::{Activity, BootEntry},
     evidence::{Entry, Line},
     job::{HoldReason, JobState},
     operator::{JobKind, JobView, Mode, PhaseView, ProgressView},
@@ -187,10 +187,21 @@ fn numbers(job: &JobView) -> Markup {
                         dt { "Over the network" } dd { (bytes(restore.wire_bytes)) }
                         dt { "Written" } dd { (bytes(restore.written_bytes)) }
                         dt { "Read back, equal" } dd { (bytes(restore.read_back_bytes)) }
+                        @if let Some(said) = boot_entry(restore.boot_entry) { dt { "Firmware's boot entry" } dd { (said) } }
                     }
                 }
             }
         }
+    }
+}
+
+/// What became of it, in words; nothing where there was nothing to do.
+fn boot_entry(entry: BootEntry) -> Option<&'static str> {
+    match entry {
+        BootEntry::None => None,
+        BootEntry::Kept => Some("was right"),
+        BootEntry::Set => Some("set"),
+        BootEntry::Refused => Some("the firmware refused it: see that it boots this disk by itself"),
     }
 }
 
