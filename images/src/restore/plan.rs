@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::boot_region::{self, Place};
 use super::compare::ExtentSet;
-use super::seeds::{Moves, in_order};
+use super::seeds::{EXTENTS_MAX, Moves, in_order};
 use super::{RestoreError, RestoreTarget, Scan, write::Poisoned};
 use crate::manifest::header::{AgentVersion, Policy, Scheme};
 use crate::{ChunkId, Content, Extent, Header, ImageId, Manifest, Verified};
@@ -340,9 +340,12 @@ fn wrong<'m>(
     })
 }
 
-/// The chunks of wrong extents.
+/// The chunks of wrong extents, to be looked for on the disk; none when they are too many to be kept in memory.
 pub(super) fn wanted(manifest: &Manifest, set: &ExtentSet) -> HashSet<ChunkId> {
-    if set.is_empty() { HashSet::new() } else { wrong(manifest, set).map(|(_, id)| id).collect() }
+    match set.len() {
+        1..=EXTENTS_MAX => wrong(manifest, set).map(|(_, id)| id).collect(),
+        _ => HashSet::new(),
+    }
 }
 
 /// Wrong chunks that stand right elsewhere on the disk.

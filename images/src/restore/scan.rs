@@ -52,6 +52,6 @@ pub fn scan(
     let payload = boot_region::payload(manifest);
     let differences = compare(target, Through::Cache, payload, total, Phase::Scan, progress)?;
     let wanted = wanted(manifest, &differences.wrong);
-    let seeds = seeds::search(target, &differences.other, &wanted, progress)?;
+    let seeds = seeds::search(target, &differences.other, &wanted, progress);
     Ok(Scan { image: manifest.id(), disk_size, sector_size, differences, seeds, boot })
 }

@@ -29,6 +29,10 @@ const THREADS: usize = 2;
 /// After so many bytes of which not one in a hundred is wanted, nothing more is looked for: a disk of somebody else's, or ransomed.
 const PATIENCE: u64 = 256 << 20;
 const ONE_IN: u64 = 100;
+/// Parts that could not be read, after which no more is looked for.
+const FAILURES_MAX: u64 = 3;
+/// With more wrong extents than this nothing is moved: what is moved stands in memory.
+pub(super) const EXTENTS_MAX: usize = 250_000;
 
 /// Wanted chunks, and the first and the last place where each was found.
 pub(super) type Seeds = HashMap<ChunkId, (u64, u64)>;
@@ -45,36 +49,34 @@ pub(super) fn search(
     ranges: &[Range<u64>],
     wanted: &HashSet<ChunkId>,
     progress: &Progress<'_>,
-) -> Result<Seeds, RestoreError> {
+) -> Seeds {
     if wanted.is_empty() {
-        return Ok(Seeds::new());
+        return Seeds::new();
     }
     let total = ranges.iter().map(|range| range.end - range.start).sum();
     let parts = Mutex::new(ranges.iter().flat_map(parts));
-    let seeds = Mutex::new(Ok(Seeds::new()));
-    let (read, hits, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let seeds = Mutex::new(Seeds::new());
+    let (read, hits, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
     let work = || {
         while !stop.load(Ordering::Relaxed) {
             let Some(part) = parts.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
             let len = (part.end - part.start).min(PART);
-            let result = search_part(target, part, wanted);
-            let mut seeds = seeds.lock().unwrap_or_else(PoisonError::into_inner);
-            match (result, seeds.as_mut()) {
-                (Ok(some), Ok(seeds)) => {
-                    let hit: u64 = some.iter().map(|(_, _, len)| len).sum();
-                    some.into_iter().for_each(|(id, at, _)| found(seeds, id, at));
-                    let hits = hits.fetch_add(hit, Ordering::Relaxed) + hit;
-                    let read = read.fetch_add(len, Ordering::Relaxed) + len;
-                    progress(ProgressEvent { phase: Phase::Search, done: read, total });
-                    if read > PATIENCE && hits < read / ONE_IN {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                }
-                (Err(error), Ok(_)) => {
-                    *seeds = Err(error);
+            let Ok(some) = search_part(target, part, wanted) else {
+                // What cannot be read need not be: it is overwritten. A disk that says so slowly is not asked often.
+                if failed.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
                     stop.store(true, Ordering::Relaxed);
                 }
-                (_, Err(_)) => {}
+                continue;
+            };
+            let hit: u64 = some.iter().map(|(_, _, len)| len).sum();
+            let mut seeds = seeds.lock().unwrap_or_else(PoisonError::into_inner);
+            some.into_iter().for_each(|(id, at, _)| found(&mut seeds, id, at));
+            let hits = hits.fetch_add(hit, Ordering::Relaxed) + hit;
+            let read = read.fetch_add(len, Ordering::Relaxed) + len;
+            progress(ProgressEvent { phase: Phase::Search, done: read, total });
+            if read > PATIENCE && hits < read / ONE_IN {
+                stop.store(true, Ordering::Relaxed);
             }
         }
     };

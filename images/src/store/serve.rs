@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::Store;
+use super::pack::Entry;
 use crate::frames::Encoding;
-use crate::{ChunkId, StoreError};
+use crate::{ChunkId, PackId, StoreError};
 
 /// A frame that was hashed within one to two of these is not hashed again.
 const HASHED_FOR: Duration = Duration::from_secs(30);
@@ -51,8 +52,8 @@ pub struct Placed {
 pub(super) struct Hashed(Mutex<Spans>);
 
 struct Spans {
-    now: HashSet<ChunkId>,
-    before: HashSet<ChunkId>,
+    now: HashSet<(PackId, ChunkId)>,
+    before: HashSet<(PackId, ChunkId)>,
     since: Option<Instant>,
 }
 
@@ -67,7 +68,7 @@ impl Hashed {
         (spans.now, spans.before) = (HashSet::new(), HashSet::new());
     }
 
-    fn lately(&self, id: &ChunkId, at: Instant) -> bool {
+    fn lately(&self, frame: &(PackId, ChunkId), at: Instant) -> bool {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let age = at.saturating_duration_since(*spans.since.get_or_insert(at));
         if age >= HASHED_FOR {
@@ -75,11 +76,11 @@ impl Hashed {
             spans.before = if age < HASHED_FOR * 2 { last } else { HashSet::new() };
             spans.since = Some(at);
         }
-        spans.now.contains(id) || spans.before.contains(id)
+        spans.now.contains(frame) || spans.before.contains(frame)
     }
 
-    fn note(&self, id: ChunkId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).now.insert(id);
+    fn note(&self, frame: (PackId, ChunkId)) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).now.insert(frame);
     }
 }
 
@@ -94,13 +95,16 @@ impl Store {
         now: Instant,
         waiting: Waiting,
     ) -> Result<Option<Placed>, StoreError> {
-        // To look for packs of other processes means to read a directory.
-        if waiting == Waiting::Never && self.locate(id).is_none() {
-            return Ok(None);
-        }
-        let (pack, file, entry) = self.place(id)?;
+        let (pack, file, entry) = match waiting {
+            Waiting::Allowed => self.place(id)?,
+            // To open a pack, or to look for those of other processes, may take its time.
+            Waiting::Never => match self.place_at_hand(id) {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+        };
         let (at, len) = (entry.offset, entry.len as usize);
-        let lately = self.hashed.lately(id, now);
+        let lately = self.hashed.lately(&(pack, *id), now);
         // What was hashed lately is there still if its end is: the system reads and forgets many pages at a time.
         let is_here = lately
             && read(&file, &mut [0], at + len.saturating_sub(1) as u64, Waiting::Never).unwrap_or(false);
@@ -109,11 +113,20 @@ impl Store {
                 check(&file, at, len, waiting).map_err(StoreError::io("read", &self.pack_path(&pack)))?;
             match found {
                 None => return Ok(None),
-                Some(check) if check == entry.check => self.hashed.note(*id),
+                Some(check) if check == entry.check => self.hashed.note((pack, *id)),
                 Some(_) => return Err(StoreError::DamagedChunk { id: *id, pack }),
             }
         }
         Ok(Some(Placed { file, at, len, encoding: entry.encoding, raw_len: entry.raw_len }))
+    }
+}
+
+impl Store {
+    /// Where a chunk lies, if its pack is open.
+    fn place_at_hand(&self, id: &ChunkId) -> Option<(PackId, Arc<File>, Entry)> {
+        let (pack, entry) = self.locate(id)?;
+        let file = self.files.lock().unwrap_or_else(PoisonError::into_inner).get(&pack).cloned()?;
+        Some((pack, file, entry))
     }
 }
 
@@ -152,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_was_hashed_is_trusted_for_a_minute_at_most() {
-        let (hashed, id) = (Hashed::new(), ChunkId::of(b"frame"));
+        let (hashed, id) = (Hashed::new(), (PackId(crate::Digest([1; 32])), ChunkId::of(b"frame")));
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         assert!(!hashed.lately(&id, begin));

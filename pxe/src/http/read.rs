@@ -57,10 +57,14 @@ pub(super) async fn request<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn head<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut) -> Result<Request<()>, NoRequest> {
+    let mut seen = 0;
     loop {
-        if !buffer.is_empty()
-            && let Some((head, len)) = parse(buffer)?
-        {
+        // A head ends in a line's end: what has none in it that is new is not parsed again.
+        let fresh = buffer.get(seen..).is_some_and(|fresh| fresh.contains(&b'\n') || fresh.len() > 1024);
+        if fresh {
+            seen = buffer.len();
+        }
+        if fresh && let Some((head, len)) = parse(buffer)? {
             let _ = buffer.split_to(len);
             return Ok(head);
         }

@@ -24,6 +24,8 @@ const SMALL: usize = 4096;
 pub(super) trait Sink {
     /// Send bytes; when `more` follow at once, a segment may wait for them.
     fn bytes(&mut self, bytes: &[u8], more: bool) -> impl Future<Output = io::Result<()>> + Send;
+    /// Ready when the peer has hung up; never, when it has sent more.
+    fn gone(&self) -> impl Future<Output = ()> + Send;
     /// Send a part of a file.
     fn file(&mut self, file: &File, at: u64, len: usize) -> impl Future<Output = io::Result<()>> + Send;
 }
@@ -37,6 +39,13 @@ impl Sink for &TcpStream {
             bytes = &bytes[sent..];
         }
         Ok(())
+    }
+
+    async fn gone(&self) {
+        // One that sends its next request already is there.
+        if let Ok(1..) = self.peek(&mut [0]).await {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn file(&mut self, file: &File, at: u64, len: usize) -> io::Result<()> {
@@ -80,13 +89,31 @@ pub(super) async fn answer(
     let (parts, body) = response.into_parts();
     let framing = framing(asked, &parts, &body);
     let closes = parts.headers.get(CONNECTION).is_some_and(|value| value == "close");
-    let keep = asked.keep && !closes && framing != Framing::Close;
+    let fine = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
+    let keep = asked.keep && fine && !closes && framing != Framing::Close;
     let mut out = Out { sink, small: head(asked, &parts, &body, framing, keep) };
     match body {
         Body::Whole(bytes) if framing == Framing::Length => out.part(&Part::Bytes(bytes), false).await?,
         Body::Pieces(mut pieces) if framing != Framing::None => {
-            while let Some(piece) = pieces.next().await? {
+            let said =
+                parts.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
+            let mut sent = 0;
+            loop {
+                // Who has hung up holds no place in the queue that a piece may wait in.
+                let piece = tokio::select! {
+                    biased;
+                    piece = pieces.next() => piece?,
+                    () = out.sink.gone() => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+                };
+                let Some(piece) = piece else { break };
+                sent += piece.iter().map(|part| part.len() as u64).sum::<u64>();
+                if said.is_some_and(|said| sent > said) {
+                    return Err("the body is longer than its Content-Length".into());
+                }
                 out.piece(&piece, framing == Framing::Chunked).await?;
+            }
+            if said.is_some_and(|said| sent != said) {
+                return Err("the body is shorter than its Content-Length".into());
             }
             if framing == Framing::Chunked {
                 out.small.extend_from_slice(b"0\r\n\r\n");
@@ -306,6 +333,45 @@ mod tests {
         let short = vec![vec![Part::File { file: file(b"0123"), at: 0, len: 5 }]];
         let (_, body, ended) = sent(Method::GET, Version::HTTP_11, pieces(short, None)).await;
         assert!(body == b"5\r\n0123" && ended.is_err(), "{ended:?}");
+    }
+
+    /// A body that waits for its turn, and says when it is let go.
+    struct Waits(Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Pieces for Waits {
+        fn next(&mut self) -> NextPiece<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let _ = self.0.take().map(|told| told.send(()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_hangs_up_while_its_body_waits_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let (told, let_go) = tokio::sync::oneshot::channel();
+        let response = Response::new(Body::Pieces(Box::new(Waits(Some(told)))));
+        let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep: true };
+        let answering = tokio::spawn(async move { answer(&mut &server, &asked, response).await.is_err() });
+        drop(client);
+        let_go.await.unwrap();
+        assert!(answering.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_length_than_was_said_ends_the_connection() {
+        for len in ["4", "6"] {
+            let mut response = pieces(vec![vec![Part::Bytes(Bytes::from_static(b"12345"))]], None);
+            response.headers_mut().insert(CONTENT_LENGTH, len.parse().unwrap());
+            let (_, body, ended) = sent(Method::GET, Version::HTTP_11, response).await;
+            assert!(ended.is_err() && (body.is_empty() || body == b"12345"), "{ended:?}");
+        }
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{NoRequest, request};
 use super::respond::{file, refuse};
-use super::send::{Asked, answer};
+use super::send::{Asked, Sink, answer};
 use super::{Body, BodyError, Handler, Peer};
 use crate::artefact::fold;
 use crate::client::Mac;
@@ -183,7 +183,12 @@ impl Front {
                 }
                 Ok((request, keep)) => {
                     let (method, version) = (request.method().clone(), request.version());
-                    let response = self.route(request).await;
+                    let sink = &stream;
+                    let response = tokio::select! {
+                        biased;
+                        response = self.route(request) => response,
+                        () = sink.gone() => return Ok(()),
+                    };
                     (Asked { method, version, keep: keep && !stop.is_cancelled() }, response)
                 }
             };

@@ -1,8 +1,9 @@
 //! The firmware's boot entry for the restored disk: set, and read back.
 //!
 //! Firmware that looks for `\EFI\BOOT` only on removable media finds nothing on a disk that was replaced; an entry of the disk before
-//! points to a partition that is gone. The entry goes behind those that boot from the network at the start of the order, so that the
-//! site's choice of network first or disk first stays, and the endpoint can be recovered again.
+//! points to a partition that is gone. The entry goes before the first that boots from a fixed disk; where there is none, behind all that
+//! boot from the network and the one that booted us. So the site's choice of network first or disk first stays, and the endpoint can be
+//! recovered again.
 //!
 //! Sources: UEFI specification 2.10, sections 3.1.3 (load options), 3.3 (BootOrder, Boot####), 10.3.5.1 and 10.3.5.4 (device paths);
 //! Linux `Documentation/filesystems/efivarfs.rst`: a variable is its attributes and its value, written in one go.
@@ -100,15 +101,31 @@ impl Entry {
 
     /// Whether one of its nodes is of a network (section 10.3.4: MAC, IPv4, IPv6, URI).
     fn is_network(&self) -> bool {
+        self.nodes().any(|node| matches!(node, (3, 11 | 12 | 13 | 24)))
+    }
+
+    /// Whether it leads to a disk that is not on USB (section 10.3.4: ATAPI, SCSI, SATA, NVMe, SAS, UFS, SD, eMMC; 10.3.5.1: a partition;
+    /// section 10.3.6: a hard disk of the BIOS).
+    fn is_fixed_disk(&self) -> bool {
+        let disk = |node| matches!(node, (3, 1 | 2 | 18 | 22 | 23 | 25 | 26 | 29) | (4, 1));
+        !self.nodes().any(|node| matches!(node, (3, 5 | 15 | 16))) && self.nodes().any(disk)
+            || self.is_bios_disk()
+    }
+
+    fn is_bios_disk(&self) -> bool {
+        matches!(self.path[..], [5, 1, _, _, 2, 0, ..])
+    }
+
+    /// Type and sub-type of each node.
+    fn nodes(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
         let mut rest = &self.path[..];
-        while let [kind, sub, low, high, ..] = rest {
-            if *kind == 3 && [11, 12, 13, 24].contains(sub) {
-                return true;
-            }
+        std::iter::from_fn(move || {
+            let [kind, sub, low, high, ..] = rest else { return None };
+            let node = (*kind, *sub);
             let len = usize::from(u16::from_le_bytes([*low, *high])).max(4);
             rest = rest.get(len..).unwrap_or_default();
-        }
-        false
+            Some(node)
+        })
     }
 }
 
@@ -169,6 +186,10 @@ pub fn ensure(efivars: &Path, loader: &Loader) -> io::Result<Done> {
         let bytes = variables.read("BootOrder")?.unwrap_or_default();
         bytes.as_chunks::<2>().0.iter().map(|number| u16::from_le_bytes(*number)).collect()
     };
+    if order.is_empty() {
+        // It would be ours alone: firmware that makes its order anew at each start has the network in none.
+        return Err(io::Error::other("the firmware keeps no boot order"));
+    }
     let right =
         |number: &u16| entries.get(number).is_some_and(|entry| entry.active && entry.path == loader.path);
     let stale: Vec<u16> = entries
@@ -191,9 +212,13 @@ pub fn ensure(efivars: &Path, loader: &Loader) -> io::Result<Done> {
                 number
             }
         };
-        let network = |number: &u16| entries.get(number).is_some_and(Entry::is_network);
-        let at = next.iter().take_while(|number| network(number)).count();
-        next.insert(at, number);
+        let current =
+            variables.read("BootCurrent")?.and_then(|bytes| Some(u16::from_le_bytes(*bytes.first_chunk()?)));
+        let is = |number: &u16, what: fn(&Entry) -> bool| entries.get(number).is_some_and(what);
+        let network = |number: &u16| is(number, Entry::is_network) || Some(*number) == current;
+        let behind_network = next.iter().rposition(network).map_or(0, |at| at + 1);
+        let disk = next.iter().position(|number| is(number, Entry::is_fixed_disk) && !network(number));
+        next.insert(disk.unwrap_or(behind_network), number);
     }
     if next != order {
         let bytes: Vec<u8> = next.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -245,7 +270,7 @@ mod tests {
             }
             let order: Vec<u8> = entries.iter().flat_map(|(number, _)| number.to_le_bytes()).collect();
             firmware.variables().write("BootOrder", &order).unwrap();
-            std::fs::write(firmware.0.path().join(format!("BootCurrent-{GLOBAL}")), [6, 0, 0, 0, 1, 0])
+            std::fs::write(firmware.0.path().join(format!("BootCurrent-{GLOBAL}")), [6, 0, 0, 0, 5, 0])
                 .unwrap();
             std::fs::write(firmware.0.path().join("Boot0009-other-vendor"), b"junk").unwrap();
             firmware
@@ -262,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_goes_behind_the_network_and_is_set_once() {
+    fn the_entry_goes_before_the_first_disk_and_is_set_once() {
         let firmware = Firmware::new(&[
             (3, option("PXE", &network())),
-            (1, option("Setup", &disk(9).path)),
+            (1, option("disk", &disk(9).path)),
             (0, vec![1, 2]),
         ]);
         assert_eq!(ensure(firmware.0.path(), &disk(1)).unwrap(), Done::Set);
@@ -304,11 +329,39 @@ mod tests {
         assert_eq!(firmware.order(), [5, 4]);
     }
 
+    /// The order of OVMF, of firmware with a stick before the network, and of one whose network entry is in words of its own.
     #[test]
-    fn firmware_without_an_order_gets_one_and_one_that_refuses_is_an_error() {
+    fn the_network_stays_before_the_disk_wherever_it_stands() {
+        let setup = option("UiApp", &[[4, 7, 20, 0].as_slice(), &[9; 16], &END].concat());
+        let shell = option("EFI Internal Shell", &[[4, 7, 20, 0].as_slice(), &[8; 16], &END].concat());
+        let stick = option("USB", &[[3, 5, 6, 0, 1, 0].as_slice(), &disk(3).path].concat());
+        let sata =
+            option("UEFI HARDDISK", &[[3, 18, 10, 0, 0, 0, 0xff, 0xff, 0, 0].as_slice(), &END].concat());
+        let pxe = || option("PXE", &network());
+        let own_words = option("PCI LAN", &[[3, 10, 20, 0].as_slice(), &[7; 16], &END].concat());
+        for (entries, order) in [
+            (
+                vec![(0, setup.clone()), (2, pxe()), (3, sata.clone()), (4, shell.clone())],
+                vec![0, 2, 1, 3, 4],
+            ),
+            (vec![(0, setup.clone()), (2, pxe()), (4, shell.clone())], vec![0, 2, 1, 4]),
+            (vec![(0, stick), (2, pxe()), (3, sata.clone())], vec![0, 2, 1, 3]),
+            // BootCurrent is 5: the agent came by it.
+            (vec![(0, setup), (5, own_words), (4, shell)], vec![0, 5, 1, 4]),
+            (vec![(3, sata), (2, pxe())], vec![0, 3, 2]),
+        ] {
+            let firmware = Firmware::new(&entries);
+            assert_eq!(ensure(firmware.0.path(), &disk(1)).unwrap(), Done::Set);
+            assert_eq!(firmware.order(), order);
+        }
+    }
+
+    #[test]
+    fn firmware_without_an_order_is_left_alone_and_one_that_refuses_is_an_error() {
         let firmware = Firmware(tempfile::tempdir().unwrap());
-        assert_eq!(ensure(firmware.0.path(), &disk(1)).unwrap(), Done::Set);
-        assert_eq!(firmware.order(), [0]);
+        firmware.variables().write("Boot0001", &option("PXE", &network())).unwrap();
+        assert!(ensure(firmware.0.path(), &disk(1)).unwrap_err().to_string().contains("no boot order"));
+        assert!(!firmware.0.path().join(format!("Boot0000-{GLOBAL}")).exists());
         assert!(ensure(Path::new("/no/such/place"), &disk(1)).is_err());
     }
 
