@@ -34,18 +34,21 @@ pub struct Chunker {
     data: Vec<u8>,
     /// Zero bytes behind `data` that may yet turn out to be a run.
     zeros: u64,
+    /// Nothing but zeros came yet, and what lies before them is not known: they are no part of the data behind them.
+    unknown_before: bool,
     out: VecDeque<Piece>,
 }
 
 impl Chunker {
     /// A chunker for a stream with these forced cuts, in rising order; the last one is the end of the stream.
     pub fn new(cuts: &[u64]) -> Self {
-        Self::starting_at(0, cuts)
+        Self { unknown_before: false, ..Self::starting_at(0, cuts) }
     }
 
-    /// The same for a part of a disk that begins there; the cuts are places on the disk.
+    /// The same for a part of a disk that begins there; the cuts are places on the disk. Zeros at its start may be the end of a run.
     pub fn starting_at(at: u64, cuts: &[u64]) -> Self {
-        Self { cuts: cuts.iter().copied().collect(), at, data: Vec::new(), zeros: 0, out: VecDeque::new() }
+        let cuts = cuts.iter().copied().collect();
+        Self { cuts, at, data: Vec::new(), zeros: 0, unknown_before: true, out: VecDeque::new() }
     }
 
     /// Take the next bytes of the stream.
@@ -113,7 +116,8 @@ impl Chunker {
     /// The zeros end here: a run of its own, or part of the data around it.
     fn settle_zeros(&mut self) {
         let zeros = std::mem::take(&mut self.zeros);
-        if zeros >= ZERO_RUN_MIN {
+        let apart = std::mem::take(&mut self.unknown_before) && zeros > 0;
+        if apart || zeros >= ZERO_RUN_MIN {
             self.cut_data(0);
             self.out.push_back(Piece::Zero(zeros));
         } else {

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::compare::{Through, is_zero};
+use super::compare::Through;
 use super::write::batches;
 use super::{AlignedBuf, Phase, Progress, ProgressEvent, RestoreError, RestoreTarget};
 use crate::chunker::{Chunker, Piece};
@@ -23,8 +23,6 @@ const PART: u64 = 32 << 20;
 /// So far a part reads on, so that no chunk is cut in two by its end: two of the longest.
 const OVERLAP: u64 = 1 << 20;
 const READ_LEN: u64 = 1 << 20;
-/// As an import looks for zeros.
-const ZERO_BLOCK: u64 = 4096;
 const THREADS: usize = 2;
 /// After so many bytes of which not one in a hundred is wanted, nothing more is looked for: a disk of somebody else's, or ransomed.
 const PATIENCE: u64 = 256 << 20;
@@ -103,21 +101,12 @@ fn search_part(
     let mut buf = AlignedBuf::new((READ_LEN + 2 * sector) as usize);
     let (mut chunker, mut at, mut some) =
         (Chunker::starting_at(part.start, &[part.end]), part.start, Vec::new());
-    let mut blank = true;
     for start in part.clone().step_by(READ_LEN as usize) {
         let end = (start + READ_LEN).min(part.end);
         let (from, to) = (start - start % sector, end.next_multiple_of(sector));
         let bytes = &mut buf[..(to - from) as usize];
         Through::Cache.read(target, from, bytes)?;
-        let mut bytes = &bytes[(start - from) as usize..(end - from) as usize];
-        if blank {
-            // What lies before the range is not known, or is zero: zeros that it begins with belong to what is before.
-            let zeros = leading_zeros(bytes, start);
-            chunker.skip(zeros as u64);
-            bytes = &bytes[zeros..];
-            blank = bytes.is_empty();
-        }
-        chunker.push(bytes);
+        chunker.push(&bytes[(start - from) as usize..(end - from) as usize]);
         while let Some(piece) = chunker.next_piece() {
             at += match piece {
                 Piece::Data(bytes) => {
@@ -134,20 +123,6 @@ fn search_part(
     Ok(some)
 }
 
-/// Zero bytes at the start, in whole blocks of the disk.
-fn leading_zeros(bytes: &[u8], at: u64) -> usize {
-    let mut zeros = 0;
-    while zeros < bytes.len() {
-        let block = (at + zeros as u64 + 1).next_multiple_of(ZERO_BLOCK) - at;
-        let block = bytes.len().min(block as usize);
-        if !is_zero(&bytes[zeros..block]) {
-            break;
-        }
-        zeros = block;
-    }
-    zeros
-}
-
 /// In which order the disk is written, and what is moved on it meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Moves {
@@ -160,17 +135,18 @@ pub(super) struct Moves {
 impl Moves {
     /// For these wrong extents in disk order; chunks that stand right elsewhere (`kept`) need no moving.
     pub fn plan(wrong: &[(Extent, ChunkId)], seeds: &Seeds, kept: &dyn Fn(&ChunkId) -> bool) -> Self {
-        if seeds.is_empty() {
+        if seeds.is_empty() || wrong.len() > EXTENTS_MAX {
             return Self::default();
         }
-        let [up, down] = [false, true].map(|descending| Self::in_order(wrong, seeds, kept, descending));
+        let [up, down] = [false, true].map(|descending| Self::tried(wrong, seeds, kept, descending));
         match down.1 > up.1 {
             true => down.0,
             false => up.0,
         }
     }
 
-    fn in_order(
+    /// Written in this direction: what can be moved, and how many bytes.
+    fn tried(
         wrong: &[(Extent, ChunkId)],
         seeds: &Seeds,
         kept: &dyn Fn(&ChunkId) -> bool,
@@ -180,12 +156,10 @@ impl Moves {
         // A batch reads what it moves before any batch behind it is begun: its own extents are whole then, and all that come later.
         let whole = |at: u64, len: u64, batch: &[(Extent, ChunkId)]| {
             let first = wrong.partition_point(|(extent, _)| extent.end() <= at);
-            let touched = wrong[first..].iter().take_while(|(extent, _)| extent.offset < at + len);
+            let mut touched = wrong[first..].iter().take_while(|(extent, _)| extent.offset < at + len);
             let (start, end) =
                 (batch.first().map_or(0, |b| b.0.offset), batch.last().map_or(0, |b| b.0.end()));
-            touched
-                .into_iter()
-                .all(|(extent, _)| if descending { extent.end() <= end } else { extent.offset >= start })
+            touched.all(|(extent, _)| if descending { extent.end() <= end } else { extent.offset >= start })
         };
         for batch in batches(in_order(wrong.iter().copied(), descending)) {
             for (extent, id) in &batch {

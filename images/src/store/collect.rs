@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use super::pack::{self, Entry, PackWriter};
 use super::{Store, StoreError, files_in, lock_file, sync_dir, write_atomically};
-use crate::frames::Frame;
 use crate::{ChunkId, ImageId, PackId};
 
 /// How to collect. The caller brings the time: this core has no clock.
@@ -244,10 +243,7 @@ impl Store {
     fn rewrite(&self, entries: &[Entry], condemned: &Condemned) -> Result<(), StoreError> {
         let mut pack = PackWriter::create(&self.root.join("temp"))?;
         for entry in entries {
-            let mut frame =
-                Frame { id: entry.id, encoding: entry.encoding, raw_len: entry.raw_len, bytes: Vec::new() };
-            (frame.encoding, frame.raw_len) = self.read_frame(&entry.id, 0, &mut frame.bytes)?;
-            pack.append(&frame)?;
+            pack.append(&self.get_frame(&entry.id)?)?;
         }
         self.adopt(pack, &condemned.names()).map(drop)
     }

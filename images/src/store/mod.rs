@@ -50,7 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use ring::rand::SecureRandom;
 
-use crate::frames::{Encoding, Frame, FrameError, Opener};
+use crate::frames::{Frame, FrameError, Opener};
 use crate::{ChunkId, ImageId, Manifest, ManifestError, PackId, SignedManifest};
 use index::Index;
 use pack::Entry;
@@ -119,30 +119,13 @@ impl Store {
 
     /// A chunk as stored, to be sent on. It is checked for bit rot; whether it is the chunk, the endpoint proves.
     pub fn get_frame(&self, id: &ChunkId) -> Result<Frame, StoreError> {
-        let mut frame = Frame { id: *id, encoding: Encoding::Raw, raw_len: 0, bytes: Vec::new() };
-        (frame.encoding, frame.raw_len) = self.read_frame(id, 0, &mut frame.bytes)?;
-        Ok(frame)
-    }
-
-    /// Put the stored bytes of a chunk into `out` from `start` on, in the place of what is there, checked as by
-    /// [`Store::get_frame`]; how they hold it comes back. After an error `out` ends at `start`.
-    pub fn read_frame(
-        &self,
-        id: &ChunkId,
-        start: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(Encoding, u32), StoreError> {
         let (pack, file, entry) = self.place(id)?;
-        out.resize(start + entry.len as usize, 0);
-        let read = file.read_exact_at(&mut out[start..], entry.offset);
-        let checked = read.map(|()| pack::check_of(&out[start..]) == entry.check);
-        match checked {
-            Ok(true) => Ok((entry.encoding, entry.raw_len)),
-            other => {
-                out.truncate(start);
-                other.map_err(StoreError::io("read", &self.pack_path(&pack)))?;
-                Err(StoreError::DamagedChunk { id: *id, pack })
-            }
+        let mut bytes = vec![0; entry.len as usize];
+        let read = file.read_exact_at(&mut bytes, entry.offset);
+        read.map_err(StoreError::io("read", &self.pack_path(&pack)))?;
+        match pack::check_of(&bytes) == entry.check {
+            true => Ok(Frame { id: *id, encoding: entry.encoding, raw_len: entry.raw_len, bytes }),
+            false => Err(StoreError::DamagedChunk { id: *id, pack }),
         }
     }
 

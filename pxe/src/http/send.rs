@@ -3,11 +3,10 @@
 //! Small parts wait for what follows them, in one segment; a file goes from the page cache to the socket by sendfile(2).
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::response::Parts;
 use http::{Method, Response, StatusCode, Version};
 use rustix::fs::sendfile;
@@ -20,46 +19,11 @@ use super::{Body, BodyError, Part};
 /// A part that is shorter than this is copied to the one behind it.
 const SMALL: usize = 4096;
 
-/// Where an answer goes.
-pub(super) trait Sink {
-    /// Send bytes; when `more` follow at once, a segment may wait for them.
-    fn bytes(&mut self, bytes: &[u8], more: bool) -> impl Future<Output = io::Result<()>> + Send;
-    /// Ready when the peer has hung up; never, when it has sent more.
-    fn gone(&self) -> impl Future<Output = ()> + Send;
-    /// Send a part of a file.
-    fn file(&mut self, file: &File, at: u64, len: usize) -> impl Future<Output = io::Result<()>> + Send;
-}
-
-impl Sink for &TcpStream {
-    async fn bytes(&mut self, mut bytes: &[u8], more: bool) -> io::Result<()> {
-        let mut flags = SendFlags::NOSIGNAL;
-        flags.set(SendFlags::MORE, more);
-        while !bytes.is_empty() {
-            let sent = self.async_io(Interest::WRITABLE, || Ok(send(*self, bytes, flags)?)).await?;
-            bytes = &bytes[sent..];
-        }
-        Ok(())
-    }
-
-    async fn gone(&self) {
-        // One that sends its next request already is there.
-        if let Ok(1..) = self.peek(&mut [0]).await {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    async fn file(&mut self, file: &File, at: u64, len: usize) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < len {
-            let mut from = at + sent as u64;
-            let one = || Ok(sendfile(*self, file, Some(&mut from), len - sent)?);
-            let some = self.async_io(Interest::WRITABLE, one).await?;
-            if some == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            sent += some;
-        }
-        Ok(())
+/// Ready when the peer has hung up; never, when it has sent more.
+pub(super) async fn gone(stream: &TcpStream) {
+    // One that sends its next request already is there.
+    if let Ok(1..) = stream.peek(&mut [0]).await {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -82,7 +46,7 @@ enum Framing {
 
 /// Send an answer; whether the connection is kept comes back. An error means that it is at its end.
 pub(super) async fn answer(
-    sink: &mut impl Sink,
+    stream: &TcpStream,
     asked: &Asked,
     response: Response<Body>,
 ) -> Result<bool, BodyError> {
@@ -91,7 +55,7 @@ pub(super) async fn answer(
     let closes = parts.headers.get(CONNECTION).is_some_and(|value| value == "close");
     let fine = parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED;
     let keep = asked.keep && fine && !closes && framing != Framing::Close;
-    let mut out = Out { sink, small: head(asked, &parts, &body, framing, keep) };
+    let mut out = Out { stream, small: head(asked, &parts, &body, framing, keep) };
     match body {
         Body::Whole(bytes) if framing == Framing::Length => out.part(&Part::Bytes(bytes), false).await?,
         Body::Pieces(mut pieces) if framing != Framing::None => {
@@ -103,7 +67,7 @@ pub(super) async fn answer(
                 let piece = tokio::select! {
                     biased;
                     piece = pieces.next() => piece?,
-                    () = out.sink.gone() => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+                    () = gone(stream) => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
                 };
                 let Some(piece) = piece else { break };
                 sent += piece.iter().map(|part| part.len() as u64).sum::<u64>();
@@ -157,8 +121,7 @@ fn head(asked: &Asked, parts: &Parts, body: &Body, framing: Framing, keep: bool)
         let _ = write!(head, "Content-Length: {}\r\n", bytes.len());
     }
     if framing == Framing::Chunked {
-        title_case(&mut head, TRANSFER_ENCODING.as_str());
-        head.extend_from_slice(b": chunked\r\n");
+        head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     if !parts.headers.contains_key(DATE) {
         let _ = write!(head, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
@@ -181,13 +144,13 @@ fn title_case(out: &mut Vec<u8>, name: &str) {
 }
 
 /// What is on its way.
-struct Out<'s, S> {
-    sink: &'s mut S,
+struct Out<'s> {
+    stream: &'s TcpStream,
     /// What waits for the next large part.
     small: Vec<u8>,
 }
 
-impl<S: Sink> Out<'_, S> {
+impl Out<'_> {
     async fn piece(&mut self, piece: &[Part], chunked: bool) -> io::Result<()> {
         let len: usize = piece.iter().map(Part::len).sum();
         if len == 0 {
@@ -219,18 +182,44 @@ impl<S: Sink> Out<'_, S> {
             }
             Part::Bytes(bytes) => {
                 self.flush(true).await?;
-                self.sink.bytes(bytes, more).await
+                self.bytes(bytes, more).await
             }
             Part::File { file, at, len } => {
                 self.flush(true).await?;
-                self.sink.file(file, *at, *len).await
+                self.file(file, *at, *len).await
             }
         }
     }
 
     async fn flush(&mut self, more: bool) -> io::Result<()> {
-        self.sink.bytes(&self.small, more).await?;
+        self.bytes(&self.small, more).await?;
         self.small.clear();
+        Ok(())
+    }
+
+    /// When `more` follow at once, a segment may wait for them.
+    async fn bytes(&self, mut bytes: &[u8], more: bool) -> io::Result<()> {
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more);
+        while !bytes.is_empty() {
+            let one = || Ok(send(self.stream, bytes, flags)?);
+            let sent = self.stream.async_io(Interest::WRITABLE, one).await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    async fn file(&self, file: &File, at: u64, len: usize) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < len {
+            let mut from = at + sent as u64;
+            let one = || Ok(sendfile(self.stream, file, Some(&mut from), len - sent)?);
+            let some = self.stream.async_io(Interest::WRITABLE, one).await?;
+            if some == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            sent += some;
+        }
         Ok(())
     }
 }
@@ -238,6 +227,7 @@ impl<S: Sink> Out<'_, S> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use tokio::io::AsyncReadExt as _;
@@ -284,7 +274,7 @@ mod tests {
             client.read_to_end(&mut all).await.unwrap();
             all
         });
-        let ended = answer(&mut &server, &asked, response).await.map_err(|error| error.to_string());
+        let ended = answer(&server, &asked, response).await.map_err(|error| error.to_string());
         drop(server);
         let all = reading.await.unwrap();
         let end = all.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
@@ -358,9 +348,9 @@ mod tests {
         let (told, let_go) = tokio::sync::oneshot::channel();
         let response = Response::new(Body::Pieces(Box::new(Waits(Some(told)))));
         let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep: true };
-        let answering = tokio::spawn(async move { answer(&mut &server, &asked, response).await.is_err() });
+        let answering = tokio::spawn(async move { answer(&server, &asked, response).await.is_err() });
         drop(client);
-        let_go.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), let_go).await.expect("it is let go").unwrap();
         assert!(answering.await.unwrap());
     }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{NoRequest, request};
 use super::respond::{file, refuse};
-use super::send::{Asked, Sink, answer};
+use super::send::{Asked, answer, gone};
 use super::{Body, BodyError, Handler, Peer};
 use crate::artefact::fold;
 use crate::client::Mac;
@@ -183,16 +183,15 @@ impl Front {
                 }
                 Ok((request, keep)) => {
                     let (method, version) = (request.method().clone(), request.version());
-                    let sink = &stream;
                     let response = tokio::select! {
                         biased;
                         response = self.route(request) => response,
-                        () = sink.gone() => return Ok(()),
+                        () = gone(&stream) => return Ok(()),
                     };
                     (Asked { method, version, keep: keep && !stop.is_cancelled() }, response)
                 }
             };
-            if !answer(&mut &stream, &asked, response).await? {
+            if !answer(&stream, &asked, response).await? {
                 return end(stream).await;
             }
         }

@@ -93,7 +93,9 @@ pub(super) fn capture(
         upload.until_answered("/agent/v1/capture/manifest", &signed).map(drop)
     };
     match keep(&upload, &imported) {
-        Err(Stop::Refused(_)) if !upload.known.is_empty() && !reporter.halted() => {
+        Err(Stop::Refused(Refusal { reason: HoldReason::CaptureRefused, .. }))
+            if !upload.known.is_empty() && !reporter.halted() =>
+        {
             upload.known.clear();
             imported = read(&upload)?;
             keep(&upload, &imported)?;

@@ -22,7 +22,7 @@ use images::manifest::header::AgentVersion;
 use images::manifest::{ArrivalError, Arriving};
 use images::restore::{
     Ahead, EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
-    RestoreStats, RestoreTarget, SourceError, scan,
+    RestoreStats, RestoreTarget, Restored, SourceError, scan,
 };
 use images::{Header, KeyRing, Manifest, SignedTrustRoot, Verified};
 use recovery_protocol::agent::{
@@ -73,7 +73,10 @@ pub fn run(
         drivers_quiet();
         still_meant(order, &disk.facts, &inventory::disks(Path::new("/sys/block")))
     };
-    let register = |header: &Header| if uefi { register(header, reporter) } else { BootEntry::None };
+    let register = |header: &Header, booting: &Restored| match uefi {
+        true => register(header, booting, reporter),
+        false => BootEntry::None,
+    };
     let chosen = Chosen { facts: &disk.facts, meant: &meant, register: &register };
     restore(order, &manifest, &target, &chosen, uefi, reporter)
 }
@@ -84,12 +87,12 @@ pub(super) struct Chosen<'a> {
     pub facts: &'a DiskFacts,
     /// Whether it is still the only one that the order can mean; asked once, before anything is written.
     pub meant: &'a dyn Fn() -> Result<(), Refusal>,
-    /// Tells the firmware where its loader is; asked once, when the disk boots.
-    pub register: &'a dyn Fn(&Header) -> BootEntry,
+    /// Tells the firmware where the loader of a disk that boots is.
+    pub register: &'a dyn Fn(&Header, &Restored) -> BootEntry,
 }
 
 /// A firmware that refuses the entry does not undo a restore: it is said, and the disk boots where firmware finds it by itself.
-fn register(header: &Header, reporter: &Reporter<'_>) -> BootEntry {
+fn register(header: &Header, _booting: &Restored, reporter: &Reporter<'_>) -> BootEntry {
     let Some(loader) = Loader::of(header) else { return BootEntry::None };
     match pid1::with_writable_variables(|efivars| boot_entry::ensure(efivars, &loader)) {
         Ok(Done::Kept) => BootEntry::Kept,
@@ -273,7 +276,7 @@ pub(super) fn restore(
         None => proven,
     };
     let restored = proven.commit_boot_region().map_err(failed)?;
-    let boot_entry = (disk.register)(manifest.header());
+    let boot_entry = (disk.register)(manifest.header(), &restored);
     let stats = RestoreFacts { boot_entry, ..written_facts(restored.stats()) };
     reporter.milestone(Reported::Committed { stats })
 }

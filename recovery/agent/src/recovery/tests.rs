@@ -201,7 +201,7 @@ fn run_if(
     let chosen = restore::Chosen {
         facts: &disk_facts(plant.raw.len()),
         meant: &|| meant.clone(),
-        register: &|_| BootEntry::Kept,
+        register: &|_, _| BootEntry::Kept,
     };
     let outcome = restore::restore(order, &manifest, disk, &chosen, true, &reporter);
     let milestones = reports.lock().unwrap().iter().filter_map(milestone).collect();

@@ -309,10 +309,9 @@ fn read_piece(store: &Store, ids: &[ChunkId], from: usize, waiting: Waiting) -> 
             }
             Err(error) => return Err(error),
         };
-        let before = piece.parts.len();
+        piece.len += prefix.len() + bytes.as_ref().map_or(0, Part::len);
         piece.parts.push(Part::Bytes(Bytes::copy_from_slice(&prefix)));
         piece.parts.extend(bytes);
-        piece.len += piece.parts[before..].iter().map(Part::len).sum::<usize>();
         piece.next += 1;
     }
     Ok(piece)

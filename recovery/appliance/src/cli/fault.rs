@@ -4,6 +4,8 @@ use std::{fmt, process::ExitCode};
 
 use recovery_protocol::Problem;
 
+use crate::chain::chain;
+
 /// Exit codes. They are part of the interface and do not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -45,13 +47,7 @@ impl Fault {
 
     /// An error with its whole chain as the reason.
     pub fn of(what: &str, error: &dyn std::error::Error, now: &str) -> Self {
-        let mut why = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            why = format!("{why}: {cause}");
-            source = cause.source();
-        }
-        Self::new(Code::Failed, what, why, now)
+        Self::new(Code::Failed, what, chain(error), now)
     }
 
     /// The same with another exit code.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use recovery_protocol::{
+    agent::BootEntry,
     job::JobState,
     operator::{
         DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, RefusalView,
@@ -154,6 +155,9 @@ pub fn job(view: &JobView) -> String {
     if let Some(restore) = view.restore {
         let (wire, written) = (bytes(restore.wire_bytes), bytes(restore.written_bytes));
         text.push_str(&format!("\nrestored  {wire} over the network, {written} written"));
+        if restore.boot_entry == BootEntry::Refused {
+            text.push_str("\nfirmware  it refused the boot entry: see that it boots this disk by itself");
+        }
     }
     if let Some(captured) = &view.captured {
         let (disk, sent) = (bytes(captured.disk_bytes), bytes(captured.sent_bytes));

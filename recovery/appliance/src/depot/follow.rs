@@ -138,11 +138,13 @@ impl Follower {
         let failed = |error: DepotError| chain(&error);
         // What is said about the images that are here.
         depot::pull(depot, &store, &[], rules, &mut |_| {}).map_err(failed)?;
-        let here = store.list().map_err(|error| chain(&error))?;
+        // One that is here and lacks signatures may get them.
+        let is_here =
+            |image: &ImageId| store.get_manifest(image).is_ok_and(|signed| ring.verify(signed).is_ok());
         let mut round = Round::default();
         for image in self.choose(depot, &ring, &mut round)? {
             for image in image {
-                if here.contains(&image) {
+                if is_here(&image) {
                     break;
                 }
                 match depot::pull(depot, &store, &[image], rules, &mut |_| {}) {

@@ -381,3 +381,15 @@ fn where_channels_are_in_use_a_follower_brings_what_is_approved() {
     elsewhere.follower.round();
     assert_eq!(elsewhere.here(), [approved], "{:?}", elsewhere.state.view());
 }
+
+#[test]
+fn an_untrusted_image_that_is_here_keeps_no_trusted_one_away() {
+    let site = Site::new();
+    let signer = SigningKey::generate().unwrap();
+    let (trusted, stranger) = (site.add(3, Some(&signer)), site.add(9, None));
+    let mut elsewhere = Elsewhere::new(&site, &signer, false);
+    let rules = PullRules { ring: None, plan: false };
+    pull(&site.open(Limits::default()), &elsewhere.golden.store, &[stranger], rules, &mut |_| {}).unwrap();
+    elsewhere.follower.round();
+    assert!(elsewhere.here().contains(&trusted), "{:?}", elsewhere.state.view());
+}
