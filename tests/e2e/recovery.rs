@@ -23,6 +23,9 @@ use crate::{Length, Needs, SITE, Story};
 /// Under emulation on a loaded computer; an idle one needs less than two minutes.
 const RECOVERY: Duration = Duration::from_secs(600);
 
+/// What an endpoint has on its data partition, and shall keep.
+const RECIPES: &str = "recipes of the night shift";
+
 pub const STORIES: &[Story] = &[
     story("recovery_of_a_blank_disk_then_of_the_same_disk", Length::Short, blank_disk_then_the_same_disk),
     story("recovery_with_secure_boot", Length::Short, with_secure_boot),
@@ -136,10 +139,29 @@ fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
     let plan = first.plan.context("the first job has no plan")?;
     ensure!(plan.fetch_bytes > 0 && plan.image_bytes == DISK_LEN, "{plan:?}");
 
+    // A blank disk has what the image has on its data partition. From now on it is the endpoint's own.
+    let disk = scene.press.disk();
+    ensure!(golden::read_data(disk)? == golden::AS_DELIVERED, "{:?}", golden::read_data(disk)?);
+    scene.press.power_off();
+    golden::write_data(disk, RECIPES)?;
+
     scene.ask()?;
     let second = scene.wait_recovered()?;
     ensure!(second.job != first.job, "no second job was made");
     scene.ensure_proven(&second)?;
+    ensure!(golden::read_data(disk)? == RECIPES, "{:?}", golden::read_data(disk)?);
+    let stays = second.plan.map(|plan| plan.preserve_bytes);
+    ensure!(stays == Some(golden::DATA_LEN) && plan.preserve_bytes == 0, "{stays:?}, {plan:?}");
+    let kept = scene
+        .appliance
+        .evidence()?
+        .into_iter()
+        .find(|entry| entry.job == Some(second.job) && entry.kind == "report.preserved");
+    let kept = kept.context("no evidence says what was preserved")?.facts;
+    let mut partition = RECIPES.as_bytes().to_vec();
+    partition.resize(golden::DATA_LEN as usize, 0);
+    let hash = images::Digest::of(&partition).to_string();
+    ensure!(kept["preserved"][0]["blake3"] == hash.as_str(), "{kept}, and it should be {hash}");
     let wrote =
         |job: &JobView| job.restore.map(|facts| facts.written_bytes).context("the job has no figures");
     let (all, changed) = (wrote(&first)?, wrote(&second)?);

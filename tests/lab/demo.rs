@@ -38,6 +38,8 @@ use crate::verifier::Verifier;
 
 /// A recovery under emulation on a loaded computer; an idle one needs less than two minutes.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(900);
+/// What an endpoint has on its data partition, and keeps.
+const RECIPES: &str = "recipes of the night shift";
 const TRIGGER_LIMIT: Duration = Duration::from_secs(300);
 /// How often the display is drawn while nothing is said.
 const FRAME: Duration = Duration::from_millis(250);
@@ -209,6 +211,7 @@ fn play(
         How::Tamper => "breaking it: the kernel's command line is changed",
     });
     endpoint.power_off();
+    golden::write_data(endpoint.disk(), RECIPES)?;
     match how {
         How::Bootloader => fault::break_disk(endpoint, Break::Bootloader)?,
         How::Wipe => fault::break_disk(endpoint, Break::Wipe)?,
@@ -225,6 +228,10 @@ fn play(
     let second = follow(appliance, endpoint, show, Some(&first))?;
     verifier.judge(name, false);
     checked_in(appliance, name, &second)?;
+    // A disk of which every byte is gone gets what the image has there.
+    let kept = golden::read_data(endpoint.disk())?;
+    let expected = if how == How::Wipe { golden::AS_DELIVERED } else { RECIPES };
+    ensure!(kept == expected, "the data partition of {name} holds {kept:?}, and it should be {expected:?}");
     show.finish("healed: the restored system checked in");
     Ok(vec![first, second])
 }

@@ -15,6 +15,7 @@
 //! few seconds after the kernel starts, even under emulation. It boots from NVMe only.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,9 +44,18 @@ const PARTITIONS: &str = "label: gpt
 label-id: 6b1c9a52-0000-4000-8000-000000000000
 start=2048, size=262144, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, uuid=6b1c9a52-0001-4000-8000-000000000000, name=ESP
 start=264192, size=3891200, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=6b1c9a52-0002-4000-8000-000000000000, name=root
+start=4155392, size=32768, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, uuid=6b1c9a52-0003-4000-8000-000000000000, name=data
 ";
 /// Where the root file system begins, in bytes.
 pub const ROOT_OFFSET: u64 = 264_192 * 512;
+/// The name of the partition that a restore leaves as its endpoint has it.
+pub const DATA: &str = "data";
+/// Where it begins, in bytes.
+const DATA_OFFSET: u64 = 4_155_392 * 512;
+/// Its bytes.
+pub const DATA_LEN: u64 = 32_768 * 512;
+/// What it holds in the image.
+pub const AS_DELIVERED: &str = "as delivered";
 const ROOT_KIB: u64 = 3_891_200 / 2;
 const ESP_SECTORS: &str = "262144";
 
@@ -348,7 +358,30 @@ fn partition(work: &Path, disk: &Path) -> Result<()> {
     let script = work.join("partitions");
     fs::write(&script, PARTITIONS)?;
     run_on(Command::new("sfdisk").arg("--quiet").arg(disk), fs::File::open(script)?)?;
-    Ok(())
+    write_data(disk, AS_DELIVERED)
+}
+
+/// Leaves a text on the data partition of the raw disk `disk`.
+///
+/// # Errors
+/// When the disk cannot be written.
+pub fn write_data(disk: &Path, text: &str) -> Result<()> {
+    let disk = fs::OpenOptions::new().write(true).open(disk)?;
+    let mut sector = [0; 512];
+    sector.get_mut(..text.len()).context("the text has at most 512 bytes")?.copy_from_slice(text.as_bytes());
+    disk.write_all_at(&sector, DATA_OFFSET).context("cannot write the data partition")
+}
+
+/// The text on the data partition of the raw disk `disk`.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn read_data(disk: &Path) -> Result<String> {
+    let mut sector = [0; 512];
+    fs::File::open(disk)?
+        .read_exact_at(&mut sector, DATA_OFFSET)
+        .context("cannot read the data partition")?;
+    Ok(String::from_utf8_lossy(&sector).trim_end_matches('\0').to_owned())
 }
 
 fn fill_esp(esp: &Path, disk: &Path) -> Result<()> {

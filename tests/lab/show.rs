@@ -164,7 +164,8 @@ pub fn table(job: &JobView) -> String {
     if let (Some(plan), Some(done)) = (&job.plan, &job.restore) {
         let _ = writeln!(
             text,
-            "  kept {}, fetched {} ({} on the wire), zeroed {}, written {}, read back {}; agent's memory at most {}",
+            "  preserved {}, kept {}, fetched {} ({} on the wire), zeroed {}, written {}, read back {}; agent's memory at most {}",
+            HumanBytes(plan.preserve_bytes),
             HumanBytes(plan.keep_bytes),
             HumanBytes(plan.fetch_bytes),
             HumanBytes(done.wire_bytes),

@@ -99,7 +99,8 @@ impl Site {
     /// When a command fails.
     pub fn import(&self, golden: &Path, version: u32) -> Result<()> {
         let (disk, version) = (golden.display().to_string(), version.to_string());
-        self.say(&["image", "import", &disk, "--name", IMAGE, "--version", &version, "--epoch", &version])?;
+        let import = ["image", "import", &disk, "--name", IMAGE, "--version", &version, "--epoch", &version];
+        self.say(&[&import[..], &["--preserve", crate::golden::DATA]].concat())?;
         self.say(&["image", "sign", IMAGE, "--key", &self.key("release")])?;
         Ok(())
     }

@@ -81,6 +81,21 @@ pub fn is_present(
 }
 
 impl Gpt {
+    /// What each of the two copies lists, where it is valid by itself: for a disk that may be half written.
+    pub fn copies(
+        read: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>,
+        sector: u32,
+        size: u64,
+    ) -> io::Result<[Option<Vec<GptEntry>>; 2]> {
+        let sectors = size / u64::from(sector);
+        let mut copy = |lba, name| match Copy::read(read, sector, lba, sectors, name) {
+            Ok(copy) => Ok(copy.used_entries().ok()),
+            Err(GptError::Read(error)) => Err(error),
+            Err(GptError::Damaged { .. } | GptError::CopiesDiffer) => Ok(None),
+        };
+        Ok([copy(1, "primary")?, copy(sectors.saturating_sub(1), "backup")?])
+    }
+
     /// Read both copies from a disk of `size` bytes.
     pub fn read(
         read: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>,

@@ -25,10 +25,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::boot::PeError;
-use crate::disk::{GptError, ReadDisk};
+use crate::disk::{GptError, ReadDisk, guid_text};
 use crate::filesystem::{KeepWhole, Kind, Unclean};
 use crate::manifest::codec;
-use crate::manifest::header::{AgentVersion, ContentTable, Identity, Policy};
+use crate::manifest::header::{AgentVersion, ContentTable, Identity, Partition, PartitionTable, Policy};
 use crate::source::{Source, SourceError};
 use crate::{Digest, Header, ImageId, Manifest, ManifestError, SignedManifest, Store, StoreError};
 
@@ -53,6 +53,9 @@ pub struct ImportRequest {
     pub previous: Option<ImageId>,
     /// Give the last partition the rest of a larger disk.
     pub grow_last_partition: bool,
+    /// Partitions that a restore leaves as the endpoint has them: each a number counted from 1, a name, or a GUID (its own, or
+    /// that of its type, which may mean several).
+    pub preserve: Vec<String>,
     /// Sector size of the disk that the image was made for; `None` to tell from its partition table.
     pub sector_size: Option<u32>,
     /// Store also what no filesystem uses, byte for byte.
@@ -192,6 +195,16 @@ pub enum ImportError {
         #[source]
         source: GptError,
     },
+    /// No partition is meant by what shall be preserved.
+    #[error("no partition of {path} is `{wanted}`, so it cannot be preserved; give its number, its name or a GUID. There are: {found}", path = path.display())]
+    NothingToPreserve {
+        /// The raw disk.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// The partitions.
+        found: String,
+    },
     /// The store cannot take it.
     #[error("the store cannot take the image")]
     Store(#[from] StoreError),
@@ -244,7 +257,8 @@ pub fn read_disk(
     sink: &dyn ChunkSink,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Imported, ImportError> {
-    let examination = examine(path, disk, request)?;
+    let mut examination = examine(path, disk, request)?;
+    preserve(path, &mut examination.table, &request.preserve)?;
     let cut = pipeline::run(path, disk, &examination.cuts, &examination.free, sink, progress)?;
     let manifest = Manifest::build(header(request, &examination, cut.root), cut.extents)?;
     let mut warnings = examination.warnings.clone();
@@ -266,6 +280,7 @@ fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> H
     let mut table = examination.table.clone();
     if request.grow_last_partition
         && let Some(last) = table.partitions.iter_mut().max_by_key(|p| p.last_lba)
+        && last.policy == Policy::Write
     {
         last.policy = Policy::Grow;
     }
@@ -297,6 +312,35 @@ fn header(request: &ImportRequest, examination: &Examination, root: Digest) -> H
         measurements: examination.measurements.clone(),
         extra: Vec::new(),
     }
+}
+
+/// Mark what a restore shall leave alone.
+fn preserve(path: &Path, table: &mut PartitionTable, wanted: &[String]) -> Result<(), ImportError> {
+    for wanted in wanted {
+        let is_guid = |guid: &[u8; 16]| *guid != [0; 16] && guid_text(guid).eq_ignore_ascii_case(wanted);
+        let meant = |p: &Partition| {
+            (p.index + 1).to_string() == *wanted
+                || (!p.name.is_empty() && p.name == *wanted)
+                || is_guid(&p.unique_guid)
+                || is_guid(&p.type_guid)
+        };
+        let mut any = false;
+        for partition in table.partitions.iter_mut().filter(|p| meant(p)) {
+            partition.policy = Policy::Preserve;
+            any = true;
+        }
+        if !any {
+            let (path, wanted) = (path.to_owned(), wanted.clone());
+            let words = |p: &Partition| match p.name.is_empty() {
+                true => format!("{} ({})", p.index + 1, p.filesystem),
+                false => format!("{} `{}` ({})", p.index + 1, p.name, p.filesystem),
+            };
+            let found = table.partitions.iter().map(words).collect::<Vec<_>>().join(", ");
+            let found = if found.is_empty() { "none".to_owned() } else { found };
+            return Err(ImportError::NothingToPreserve { path, wanted, found });
+        }
+    }
+    Ok(())
 }
 
 /// The size of the disk, checked.

@@ -241,9 +241,11 @@ impl Parts {
     }
 }
 
-/// Extents may not straddle the edges of the boot region, and host regions hold `any`.
+/// Extents may not straddle the edges of the boot region and of what is preserved, and host regions hold `any`.
 struct Cuts {
     edges: [u64; 2],
+    /// Starts and ends of what is preserved.
+    preserved: Vec<u64>,
     host: Vec<std::ops::Range<u64>>,
 }
 
@@ -251,13 +253,19 @@ impl Cuts {
     fn new(header: &Header) -> Self {
         let disk = &header.disk;
         let host = header.host_regions.iter().map(|r| r.offset..r.offset + r.len).collect();
-        Self { edges: [disk.head_len, disk.tail_start()], host }
+        let sector = u64::from(disk.sector_size);
+        let preserved = header.table.partitions.iter().filter(|p| p.policy == header::Policy::Preserve);
+        let preserved = preserved.flat_map(|p| [p.first_lba * sector, (p.last_lba + 1) * sector]).collect();
+        Self { edges: [disk.head_len, disk.tail_start()], preserved, host }
     }
 
     fn check(&self, extent: &Extent) -> Result<(), ManifestError> {
         let straddles = |edge: &u64| extent.offset < *edge && *edge < extent.end();
         if self.edges.iter().any(straddles) {
             return Err(ManifestError::Rule { rule: "extents end at the edges of the boot region" });
+        }
+        if self.preserved.iter().any(straddles) {
+            return Err(ManifestError::Rule { rule: "extents end at the edges of what is preserved" });
         }
         let any = matches!(extent.content, Content::Any);
         let owned = |host: &std::ops::Range<u64>| extent.offset < host.end && host.start < extent.end();

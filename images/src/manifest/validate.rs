@@ -1,8 +1,9 @@
 //! Rules that a header obeys beyond its encoding, so that nobody after the decoder has to ask again.
 
-use super::header::{Header, Policy, Scheme};
+use super::header::{Header, Partition, Policy, Scheme};
 use super::page::CHUNK_LEN_MAX;
 use super::{ManifestError, codec};
+use crate::disk::ESP_TYPE;
 
 /// The head of the boot region is never longer than this, in bytes.
 pub const HEAD_LEN_MAX: u64 = 1 << 20;
@@ -77,8 +78,26 @@ fn partitions(
     let end = ranges.last().map(|range| range.1);
     let mut growing = table.partitions.iter().filter(|p| p.policy == Policy::Grow);
     rule(growing.all(|p| Some(p.last_lba) == end), "only the last partition on the disk grows")?;
+    for partition in table.partitions.iter().filter(|p| p.policy == Policy::Preserve) {
+        preserved(header, partition, &rule)?;
+    }
     let indexes = table.partitions.windows(2).all(|pair| pair[0].index < pair[1].index);
     rule(indexes, "partitions stand in the order of their table")
+}
+
+fn preserved(
+    header: &Header,
+    partition: &Partition,
+    rule: impl Fn(bool, &'static str) -> Result<(), ManifestError>,
+) -> Result<(), ManifestError> {
+    let (disk, sector) = (&header.disk, u64::from(header.disk.sector_size));
+    let between = partition.first_lba * sector >= HEAD_LEN_MAX
+        && (partition.last_lba + 1) * sector <= disk.tail_start();
+    rule(
+        between && disk.head_len == HEAD_LEN_MAX,
+        "what is preserved lies between a head of 1 MiB and the tail",
+    )?;
+    rule(partition.type_guid != ESP_TYPE, "the EFI system partition is the image's")
 }
 
 fn texts(header: &Header) -> Result<(), ManifestError> {

@@ -5,6 +5,7 @@
 //! disk's on the other.
 
 use super::compare::Through;
+use super::preserve::Kept;
 use super::{RestoreError, RestoreTarget};
 use crate::disk::gpt::Layout;
 use crate::manifest::header::{Policy, Scheme};
@@ -113,11 +114,18 @@ pub(super) fn extents(manifest: &Manifest) -> impl Iterator<Item = Extent> + '_ 
     manifest.extents().filter(move |extent| extent.offset < head || extent.offset >= tail)
 }
 
-/// All other extents, with their indexes in the manifest.
-pub(super) fn payload(manifest: &Manifest) -> impl Iterator<Item = (usize, Extent)> + Send + '_ {
+/// All other extents, with their indexes in the manifest. Those of what stays may hold anything.
+pub(super) fn payload<'s>(
+    manifest: &'s Manifest,
+    kept: &'s Kept,
+) -> impl Iterator<Item = (usize, Extent)> + Send + 's {
     let disk = &manifest.header().disk;
     let (head, tail) = (disk.head_len, disk.tail_start());
-    manifest.extents().enumerate().filter(move |(_, e)| e.offset >= head && e.offset < tail)
+    let payload = manifest.extents().enumerate().filter(move |(_, e)| e.offset >= head && e.offset < tail);
+    payload.map(|(index, extent)| match kept.has(&extent) {
+        true => (index, Extent { content: Content::Any, ..extent }),
+        false => (index, extent),
+    })
 }
 
 fn slice<'b>(header: &Header, bytes: &'b BootBytes, extent: &Extent) -> &'b [u8] {

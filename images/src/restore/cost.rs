@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::boot_region;
 use super::compare::{ExtentSet, ZERO_BLOCK, merge};
 use super::plan::copies;
+use super::preserve::Kept;
 use super::seeds::{Moves, Seeds, found, in_order};
 use super::write::{batches, distinct, with_id};
 use crate::{ChunkId, Content, Extent, Manifest};
@@ -42,8 +43,9 @@ pub(crate) fn cost<E>(
     stored_len: &dyn Fn(&ChunkId) -> Result<u32, E>,
 ) -> Result<Cost, E> {
     let mut cost = Cost::default();
+    let kept = Kept::shared(manifest.header(), before.header());
     let (mut wrong, mut wanted, mut other) = (ExtentSet::default(), Vec::new(), Vec::new());
-    for (index, extent) in boot_region::payload(manifest) {
+    for (index, extent) in boot_region::payload(manifest, &kept) {
         if extent.content == Content::Any {
             continue;
         }
@@ -67,7 +69,7 @@ pub(crate) fn cost<E>(
             }
         }
     }
-    let copies = copies(manifest, &wrong);
+    let copies = copies(manifest, &kept, &wrong);
     cost.copy_bytes = wanted.iter().filter(|(_, id)| copies.contains_key(id)).map(|(e, _)| e.len).sum();
     let seeds = seeds(before, &wanted, other);
     let moves = Moves::plan(&wanted, &seeds, &|id| copies.contains_key(id));

@@ -38,6 +38,7 @@ pub mod file;
 pub mod mem;
 mod place;
 mod plan;
+mod preserve;
 mod prove;
 mod scan;
 mod seeds;
@@ -50,8 +51,9 @@ pub use cost::Cost;
 pub(crate) use cost::cost;
 pub use place::EndpointFile;
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
+pub use preserve::{Preserve, Preserved};
 pub use prove::{Proven, ReadBack, Restored};
-pub use scan::{Scan, scan};
+pub use scan::{Scan, scan, scan_for};
 pub use write::{Poisoned, Written};
 
 use std::io;
@@ -253,6 +255,16 @@ pub enum RestoreError {
     Spoiled {
         /// First byte of the extent.
         offset: u64,
+    },
+    /// A partition that was to stay as it was is not.
+    #[error(
+        "partition {number} `{name}` was to be preserved and is not as it was before, though nothing was written to it; the disk cannot be trusted. Save what is left of it, then replace the disk"
+    )]
+    NotPreserved {
+        /// Number of the partition, counted from 1.
+        number: u32,
+        /// Its name.
+        name: String,
     },
     /// No decoder could be made.
     #[error("cannot start the decoder")]

@@ -18,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::boot_region;
 use super::compare::{Through, is_zero};
+use super::preserve::Kept;
 use super::write::flush;
 use super::{AlignedBuf, ReadDisk, RestoreError, RestoreTarget};
 use crate::boot::AGENT_MARK;
@@ -109,7 +110,10 @@ impl<'a> Overlay<'a> {
     /// Over the extents that lie in `range`, which must not reach into the boot region.
     pub fn new(target: &'a dyn RestoreTarget, manifest: &Manifest, range: &Range<u64>) -> Self {
         let inside = |extent: &Extent| extent.end() > range.start && extent.offset < range.end;
-        let extents = boot_region::payload(manifest).map(|(_, extent)| extent).filter(inside).collect();
+        let extents = boot_region::payload(manifest, &Kept::default())
+            .map(|(_, extent)| extent)
+            .filter(inside)
+            .collect();
         Self { target, extents, state: Mutex::default() }
     }
 

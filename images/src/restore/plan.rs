@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::boot_region::{self, Place};
 use super::compare::ExtentSet;
+use super::preserve::{Kept, Preserved};
 use super::seeds::{EXTENTS_MAX, Moves, in_order};
 use super::{RestoreError, RestoreTarget, Scan, write::Poisoned};
 use crate::manifest::header::{AgentVersion, Policy, Scheme};
@@ -96,6 +97,38 @@ pub enum PlanRefusal {
         /// `UEFI` or `BIOS`.
         endpoint: &'static str,
     },
+    /// A partition that must stay is not where the image has it.
+    #[error(
+        "partition {number} `{name}` of the image is to be preserved, and the disk's partition table does not have it there (it has {found}). Restore an image for this layout, or give up what is to be preserved"
+    )]
+    PreservedElsewhere {
+        /// Number of the partition, counted from 1.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// What the table has.
+        found: String,
+    },
+    /// Nothing says where a partition is that must stay.
+    #[error(
+        "partition {number} `{name}` of the image is to be preserved. The disk has no partition table any more, and something lies where that partition would be. Save it if it matters, then give up what is to be preserved"
+    )]
+    PreservedUnknown {
+        /// Number of the partition, counted from 1.
+        number: u32,
+        /// Its name.
+        name: String,
+    },
+    /// Something wrote to a partition that an interrupted restore has left alone.
+    #[error(
+        "partition {number} `{name}` is to be preserved and was changed since an earlier restore of this disk began. Look at what it holds, then give up what is to be preserved if the loss is meant"
+    )]
+    PreservedChanged {
+        /// Number of the partition, counted from 1.
+        number: u32,
+        /// Its name.
+        name: String,
+    },
     /// The agent is too old.
     #[error("the image needs agent {need:?} or newer, this is {have:?}; update the recovery system")]
     AgentTooOld {
@@ -149,7 +182,7 @@ impl PlanRefusal {
     }
 
     fn of_partitions(header: &Header) -> Result<(), Self> {
-        let cannot = |policy| matches!(policy, Policy::Preserve | Policy::Regenerate | Policy::Skip);
+        let cannot = |policy| matches!(policy, Policy::Regenerate | Policy::Skip);
         match header.table.partitions.iter().find(|p| cannot(p.policy)) {
             Some(p) => Err(Self::Policy { index: p.index, policy: p.policy }),
             None => Ok(()),
@@ -195,6 +228,12 @@ pub struct PlanSummary {
     pub boot_bytes: u64,
     /// Whether the boot region has to be fetched, too.
     pub boot_differs: bool,
+    /// Partitions that stay as they are.
+    #[serde(default)]
+    pub preserve_partitions: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub preserve_bytes: u64,
     /// Whether the backup partition table moves to the end of a larger disk.
     pub larger_disk: bool,
 }
@@ -202,6 +241,10 @@ pub struct PlanSummary {
 impl fmt::Display for PlanSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+        if self.preserve_partitions > 0 {
+            let (mib, count) = (mib(self.preserve_bytes), self.preserve_partitions);
+            writeln!(f, "stay   {mib:>10.1} MiB in {count} preserved partitions, hashed before and after")?;
+        }
         writeln!(f, "keep   {:>10.1} MiB", mib(self.keep_bytes))?;
         writeln!(f, "copy   {:>10.1} MiB in {} extents", mib(self.copy_bytes), self.copy_extents)?;
         writeln!(f, "move   {:>10.1} MiB in {} extents", mib(self.move_bytes), self.move_extents)?;
@@ -237,12 +280,12 @@ impl<'m> RestorePlan<'m> {
         PlanRefusal::of_disk(header, scan.disk_size, scan.sector_size)?;
         PlanRefusal::of_endpoint(header, facts)?;
         PlanRefusal::of_partitions(header)?;
-        let copies = copies(manifest, &scan.differences.wrong);
+        let copies = copies(manifest, &scan.kept, &scan.differences.wrong);
         let clean = scan.is_clean();
         let moves = match scan.seeds.is_empty() {
             true => Moves::default(),
             false => {
-                let wrong: Vec<_> = wrong(manifest, &scan.differences.wrong).collect();
+                let wrong: Vec<_> = wrong(manifest, &scan.kept, &scan.differences.wrong).collect();
                 Moves::plan(&wrong, &scan.seeds, &|id| copies.contains_key(id))
             }
         };
@@ -254,6 +297,11 @@ impl<'m> RestorePlan<'m> {
     /// Whether the disk holds the whole image already, so that nothing will be written.
     pub fn is_clean(&self) -> bool {
         self.clean
+    }
+
+    /// The partitions that stay as they are.
+    pub fn preserved(&self) -> &[Preserved] {
+        self.scan.preserved()
     }
 
     /// The plan in figures, to be shown before anything is written.
@@ -280,7 +328,7 @@ impl<'m> RestorePlan<'m> {
 
     /// The wrong data extents in the order of writing.
     pub(super) fn wrong(&self) -> Box<dyn Iterator<Item = (Extent, ChunkId)> + Send + '_> {
-        let wrong = wrong(self.manifest, &self.scan.differences.wrong);
+        let wrong = wrong(self.manifest, &self.scan.kept, &self.scan.differences.wrong);
         match self.moves.descending {
             true => in_order(wrong.collect::<Vec<_>>().into_iter(), true),
             false => Box::new(wrong),
@@ -298,6 +346,8 @@ impl<'m> RestorePlan<'m> {
             zero_ranges: scan.differences.dirty.len() as u64,
             zero_bytes: scan.differences.dirty.iter().map(|r| r.end - r.start).sum(),
             boot_differs: scan.boot.is_none(),
+            preserve_partitions: scan.kept.list().len() as u64,
+            preserve_bytes: scan.kept.bytes(),
             larger_disk: scan.disk_size > header.disk.size && header.table.scheme == Scheme::Gpt,
             ..PlanSummary::default()
         };
@@ -332,29 +382,30 @@ impl fmt::Display for RestorePlan<'_> {
 
 fn wrong<'m>(
     manifest: &'m Manifest,
+    kept: &'m Kept,
     wrong: &'m ExtentSet,
 ) -> impl Iterator<Item = (Extent, ChunkId)> + Send + 'm {
-    boot_region::payload(manifest).filter_map(|(index, extent)| match extent.content {
+    boot_region::payload(manifest, kept).filter_map(|(index, extent)| match extent.content {
         Content::Data(id) if wrong.contains(index) => Some((extent, id)),
         _ => None,
     })
 }
 
 /// The chunks of wrong extents, to be looked for on the disk; none when they are too many to be kept in memory.
-pub(super) fn wanted(manifest: &Manifest, set: &ExtentSet) -> HashSet<ChunkId> {
+pub(super) fn wanted(manifest: &Manifest, kept: &Kept, set: &ExtentSet) -> HashSet<ChunkId> {
     match set.len() {
-        1..=EXTENTS_MAX => wrong(manifest, set).map(|(_, id)| id).collect(),
+        1..=EXTENTS_MAX => wrong(manifest, kept, set).map(|(_, id)| id).collect(),
         _ => HashSet::new(),
     }
 }
 
 /// Wrong chunks that stand right elsewhere on the disk.
-pub(super) fn copies(manifest: &Manifest, wrong: &ExtentSet) -> HashMap<ChunkId, u64> {
+pub(super) fn copies(manifest: &Manifest, kept: &Kept, wrong: &ExtentSet) -> HashMap<ChunkId, u64> {
     if wrong.is_empty() {
         return HashMap::new();
     }
     let data = || {
-        boot_region::payload(manifest).filter_map(|(index, extent)| match extent.content {
+        boot_region::payload(manifest, kept).filter_map(|(index, extent)| match extent.content {
             Content::Data(id) => Some((wrong.contains(index), id, extent.offset)),
             Content::Zero | Content::Any => None,
         })

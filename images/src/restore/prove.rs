@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::boot_region::{self, BootBytes, Place};
 use super::compare::{Differences, Through, compare};
 use super::place::{EndpointFile, Overlay};
+use super::preserve::{Kept, Preserved};
 use super::write::{Job, flush, poison};
 use super::{AlignedBuf, Phase, ProgressEvent, RestoreError, RestoreStats, RestoreTarget, Written};
 use crate::disk::{ESP_TYPE, esp};
@@ -55,12 +56,19 @@ impl<'a> Written<'a> {
         self.stats
     }
 
-    /// Read back from the medium. What is wrong is written once more; what is wrong then fails the disk.
+    /// The partitions that stay as they are.
+    pub fn preserved(&self) -> &[Preserved] {
+        self.plan.preserved()
+    }
+
+    /// Read back from the medium; what stays is compared with what it was. What is wrong is written once more; what is wrong then fails the disk.
     pub fn read_back(mut self, how: ReadBack) -> Result<Proven<'a>, RestoreError> {
+        let kept = &self.plan.scan.kept;
+        kept.prove(self.target, self.progress)?;
         let whole = 0..self.plan.manifest.header().disk.size;
         let touched = match how {
             ReadBack::Everything => vec![whole],
-            ReadBack::Written => touched(self.plan.manifest, &self.plan.scan.differences),
+            ReadBack::Written => touched(self.plan.manifest, kept, &self.plan.scan.differences),
         };
         let found = self.compare(&touched)?;
         self.stats.read_back += found.compared - found.bytes;
@@ -70,7 +78,7 @@ impl<'a> Written<'a> {
             return Err(RestoreError::Unstable { offset });
         }
         self.rewrite(&found)?;
-        let again = self.compare(&self::touched(self.plan.manifest, &found))?;
+        let again = self.compare(&self::touched(self.plan.manifest, &self.plan.scan.kept, &found))?;
         if let Some(offset) = again.first {
             return Err(RestoreError::ReadBack { offset, bytes: again.bytes });
         }
@@ -79,18 +87,20 @@ impl<'a> Written<'a> {
     }
 
     fn compare(&self, touched: &[Range<u64>]) -> Result<Differences, RestoreError> {
-        let manifest: &Manifest = self.plan.manifest;
+        let (manifest, kept): (&Manifest, _) = (self.plan.manifest, &self.plan.scan.kept);
         let readable = |(_, e): &(usize, Extent)| e.content != Content::Any;
-        let total = select(manifest, touched).filter(readable).map(|(_, e)| e.len).sum();
-        let extents = select(manifest, touched);
+        let total = select(manifest, kept, touched).filter(readable).map(|(_, e)| e.len).sum();
+        let extents = select(manifest, kept, touched);
         compare(self.target, Through::Medium, extents, total, Phase::ReadBack, self.progress)
     }
 
     fn rewrite(&mut self, found: &Differences) -> Result<(), RestoreError> {
         let wrong =
-            boot_region::payload(self.plan.manifest).filter_map(|(index, extent)| match extent.content {
-                Content::Data(id) if found.wrong.contains(index) => Some((extent, id)),
-                _ => None,
+            boot_region::payload(self.plan.manifest, &self.plan.scan.kept).filter_map(|(index, extent)| {
+                match extent.content {
+                    Content::Data(id) if found.wrong.contains(index) => Some((extent, id)),
+                    _ => None,
+                }
             });
         let job = Job {
             plan: &self.plan,
@@ -123,7 +133,7 @@ impl Proven<'_> {
         esp::put_file(&overlay, range, path, bytes)
             .map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))?;
         if !*poisoned {
-            poison(*target, plan.manifest)?;
+            poison(*target, plan.manifest, &plan.scan.kept)?;
             *poisoned = true;
         }
         stats.written += overlay.write_out()?;
@@ -138,6 +148,11 @@ impl Proven<'_> {
         let esp = header.table.partitions.iter().find(|p| p.type_guid == ESP_TYPE)?;
         let range = esp.first_lba * sector..(esp.last_lba + 1) * sector;
         (range.start >= header.disk.head_len && range.end <= header.disk.tail_start()).then_some(range)
+    }
+
+    /// The partitions that stayed as they were.
+    pub fn preserved(&self) -> &[Preserved] {
+        self.written.preserved()
     }
 
     /// What was done so far.
@@ -167,7 +182,7 @@ impl Proven<'_> {
             stats.rewritten += total;
         }
         // What stands there now is unknown; it shall at least not boot.
-        poison(target, plan.manifest)?;
+        poison(target, plan.manifest, &plan.scan.kept)?;
         Err(RestoreError::ReadBack { offset: 0, bytes: total })
     }
 }
@@ -193,8 +208,8 @@ fn write_boot(target: &dyn RestoreTarget, place: &Place, boot: &BootBytes) -> Re
 }
 
 /// Every range that writing these differences may have touched, in order, merged.
-fn touched(manifest: &Manifest, differences: &Differences) -> Vec<Range<u64>> {
-    let wrong = boot_region::payload(manifest).filter(|(index, _)| differences.wrong.contains(*index));
+fn touched(manifest: &Manifest, kept: &Kept, differences: &Differences) -> Vec<Range<u64>> {
+    let wrong = boot_region::payload(manifest, kept).filter(|(index, _)| differences.wrong.contains(*index));
     let mut ranges: Vec<Range<u64>> = wrong.map(|(_, extent)| extent.range()).collect();
     ranges.extend(differences.dirty.iter().cloned());
     for range in &mut ranges {
@@ -214,9 +229,10 @@ fn touched(manifest: &Manifest, differences: &Differences) -> Vec<Range<u64>> {
 /// The extents of the payload that the ranges touch: data whole, zeros only where touched.
 fn select<'s>(
     manifest: &'s Manifest,
+    kept: &'s Kept,
     touched: &'s [Range<u64>],
 ) -> impl Iterator<Item = (usize, Extent)> + Send + 's {
-    boot_region::payload(manifest).flat_map(move |(index, extent)| {
+    boot_region::payload(manifest, kept).flat_map(move |(index, extent)| {
         let first = touched.partition_point(|range| range.end <= extent.offset);
         let meeting = touched[first..].iter().take_while(move |range| range.start < extent.end());
         let whole = matches!(extent.content, Content::Data(_));

@@ -3,8 +3,9 @@
 use super::boot_region::{self, BootBytes, Place};
 use super::compare::{Differences, Through, compare};
 use super::plan::{PlanRefusal, wanted};
+use super::preserve::{self, Kept, Preserve, Preserved};
 use super::seeds::{self, Seeds};
-use super::{Phase, Progress, RestoreError, RestoreTarget};
+use super::{Phase, Progress, ProgressEvent, RestoreError, RestoreTarget};
 use crate::{Content, ImageId, Manifest, Verified};
 
 /// What a disk holds of an image.
@@ -18,6 +19,7 @@ pub struct Scan {
     pub(super) seeds: Seeds,
     /// The boot region in the image's layout, when the disk has it right. It is kept, since poisoning wipes it.
     pub(super) boot: Option<BootBytes>,
+    pub(super) kept: Kept,
 }
 
 impl Scan {
@@ -29,6 +31,11 @@ impl Scan {
     /// Whether the boot region is right.
     pub fn boots(&self) -> bool {
         self.boot.is_some()
+    }
+
+    /// The partitions that stay as they are.
+    pub fn preserved(&self) -> &[Preserved] {
+        self.kept.list()
     }
 
     /// Bytes in extents that differ, without the boot region.
@@ -43,15 +50,41 @@ pub fn scan(
     target: &dyn RestoreTarget,
     progress: &Progress<'_>,
 ) -> Result<Scan, RestoreError> {
+    scan_for(manifest, target, Preserve::Keep, progress)
+}
+
+/// As [`scan`], and say what becomes of the partitions that the image preserves. They are looked for first.
+pub fn scan_for(
+    manifest: &Verified<Manifest>,
+    target: &dyn RestoreTarget,
+    preserve: Preserve,
+    progress: &Progress<'_>,
+) -> Result<Scan, RestoreError> {
     let header = manifest.header();
     let (disk_size, sector_size) = (target.size(), target.sector_size());
     PlanRefusal::of_disk(header, disk_size, sector_size)?;
+    let all = match preserve {
+        Preserve::Keep => Kept::all_of(header),
+        Preserve::GiveUp => Kept::default(),
+    };
+    // What stays is read first, and the bar goes on from there.
+    let first = all.bytes();
+    let read = boot_region::payload(manifest, &all).filter(|(_, e)| e.content != Content::Any);
+    let rest: u64 = read.map(|(_, extent)| extent.len).sum();
+    let shown = |event: ProgressEvent| progress(ProgressEvent { total: first + rest, ..event });
+    let kept = match preserve {
+        Preserve::Keep => preserve::find(header, target, &shown)?,
+        Preserve::GiveUp => Kept::default(),
+    };
     let boot = Place::new(header, disk_size).read_if_right(manifest, target)?;
-    let total =
-        boot_region::payload(manifest).filter(|(_, e)| e.content != Content::Any).map(|(_, e)| e.len).sum();
-    let payload = boot_region::payload(manifest);
-    let differences = compare(target, Through::Cache, payload, total, Phase::Scan, progress)?;
-    let wanted = wanted(manifest, &differences.wrong);
+    let first = kept.bytes();
+    let payload = || boot_region::payload(manifest, &kept);
+    let total = payload().filter(|(_, e)| e.content != Content::Any).map(|(_, e)| e.len).sum();
+    let shown = |event: ProgressEvent| {
+        progress(ProgressEvent { done: first + event.done, total: first + event.total, ..event });
+    };
+    let differences = compare(target, Through::Cache, payload(), total, Phase::Scan, &shown)?;
+    let wanted = wanted(manifest, &kept, &differences.wrong);
     let seeds = seeds::search(target, &differences.other, &wanted, progress);
-    Ok(Scan { image: manifest.id(), disk_size, sector_size, differences, seeds, boot })
+    Ok(Scan { image: manifest.id(), disk_size, sector_size, differences, seeds, boot, kept })
 }

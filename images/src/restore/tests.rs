@@ -15,6 +15,7 @@ use crate::{Content, Manifest, Verified};
 mod ahead;
 mod hostile;
 mod moved;
+mod preserved;
 
 fn quiet(_: ProgressEvent) {}
 
@@ -377,14 +378,14 @@ fn an_image_with_a_policy_that_we_cannot_carry_out_is_refused() {
     let raw = raw_disk(9, 4);
     let plain = plant.image(&raw);
     let mut header = plain.header().clone();
-    header.table.partitions[1].policy = Policy::Preserve;
+    header.table.partitions[1].policy = Policy::Regenerate;
     let manifest = Manifest::build(header, plain.extents()).unwrap();
     let mut signed = crate::SignedManifest::unsigned(&manifest);
     plant.key.sign_image(&mut signed).unwrap();
     let image = plant.ring.verify(signed).unwrap();
     let disk = MemDisk::new(raw, 512);
     let refused = RestorePlan::new(&image, scan(&image, &disk, &quiet).unwrap(), &EndpointFacts::default());
-    assert!(matches!(refused, Err(PlanRefusal::Policy { index: 1, policy: Policy::Preserve })));
+    assert!(matches!(refused, Err(PlanRefusal::Policy { index: 1, policy: Policy::Regenerate })));
 }
 
 #[test]

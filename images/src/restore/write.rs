@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::boot_region::{self, BootBytes};
-use super::compare::{Through, is_zero};
+use super::compare::Through;
 use super::plan::From;
+use super::preserve::Kept;
 use super::{
     AlignedBuf, ChunkSource, Phase, Progress, ProgressEvent, RestoreError, RestorePlan, RestoreStats,
     RestoreTarget,
@@ -61,7 +62,7 @@ impl<'a> Poisoned<'a> {
             ..Default::default()
         };
         if !plan.is_clean() {
-            poison(target, plan.manifest)?;
+            poison(target, plan.manifest, &plan.scan.kept)?;
         }
         Ok(Self { plan, target, stats })
     }
@@ -101,34 +102,39 @@ impl RestoreStats {
     }
 }
 
-/// Zero the boot region: where this image wants it, and where an earlier table may stand on a larger disk.
+/// Zero the boot region: where this image wants it, and where an earlier table may stand on a larger disk. The record of what stays takes the
+/// place of the table that is lost.
 ///
 /// One step is on the medium, and was read from there, before the next begins: all that follows rests on it. First both places where firmware looks for a table, and only
 /// then the end of the image, which on a larger disk lies in the middle of what an earlier table describes.
-pub(super) fn poison(target: &dyn RestoreTarget, manifest: &Manifest) -> Result<(), RestoreError> {
+pub(super) fn poison(
+    target: &dyn RestoreTarget,
+    manifest: &Manifest,
+    kept: &Kept,
+) -> Result<(), RestoreError> {
     let disk = &manifest.header().disk;
     let end = target.size();
-    let mut ranges = vec![0..disk.head_len, disk.tail_start()..disk.size];
+    let zeros = |range: Range<u64>| (range.start, AlignedBuf::new((range.end - range.start) as usize));
+    let mut steps = vec![(0, kept.poisoned_head(disk.head_len)), zeros(disk.tail_start()..disk.size)];
     if end > disk.size {
-        ranges.insert(1, (end - disk.tail_len).max(disk.size)..end);
+        steps.insert(1, zeros((end - disk.tail_len).max(disk.size)..end));
     }
-    for range in ranges {
-        let len = range.end - range.start;
+    for (start, wanted) in steps {
+        let len = wanted.len() as u64;
         // Written, not punched: here the bytes must change, whatever the disk makes of a hint.
-        let zeros = AlignedBuf::new(len as usize);
-        let mut held = AlignedBuf::new(len as usize);
+        let mut held = AlignedBuf::new(wanted.len());
         let mut poisoned = false;
         for _attempt in 0..2 {
-            target.write_at(range.start, &zeros).map_err(RestoreError::disk("write", range.start, len))?;
+            target.write_at(start, &wanted).map_err(RestoreError::disk("write", start, len))?;
             flush(target)?;
-            Through::Medium.read(target, range.start, &mut held)?;
-            poisoned = is_zero(&held);
+            Through::Medium.read(target, start, &mut held)?;
+            poisoned = held[..] == wanted[..];
             if poisoned {
                 break;
             }
         }
         if !poisoned {
-            return Err(RestoreError::ReadBack { offset: range.start, bytes: len });
+            return Err(RestoreError::ReadBack { offset: start, bytes: len });
         }
     }
     Ok(())

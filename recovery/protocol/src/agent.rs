@@ -18,7 +18,7 @@
 
 use std::collections::BTreeMap;
 
-use images::ImageId;
+use images::{Digest, ImageId};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, MacAddr};
@@ -316,6 +316,9 @@ pub struct RestoreOrder {
     pub disk: DiskSelector,
     /// Read back everything (`true`) or only what was written.
     pub read_back_all: bool,
+    /// A person has given up what the image preserves: it is written as the image has it.
+    #[serde(default)]
+    pub give_up_preserved: bool,
     /// Files to place on the ESP after the read-back and before the boot region: path with `/` → content.
     pub esp_files: BTreeMap<String, Base64>,
 }
@@ -354,6 +357,9 @@ pub struct CaptureSpec {
     pub previous: Option<ImageId>,
     /// Store also what no filesystem uses.
     pub keep_free_space: bool,
+    /// Partitions that a restore leaves as its endpoint has them: number, name or GUID.
+    #[serde(default)]
+    pub preserve: Vec<String>,
 }
 
 /// A capture in numbers, and what a person should know of it.
@@ -420,6 +426,9 @@ pub enum Reported {
         plan: PlanFacts,
         /// The disk it is for.
         disk: DiskFacts,
+        /// Partitions that stay as they are.
+        #[serde(default)]
+        preserved: Vec<PreservedFacts>,
     },
     /// Work goes on.
     Progress {
@@ -442,6 +451,9 @@ pub enum Reported {
     Proven {
         /// In numbers.
         stats: RestoreFacts,
+        /// Partitions that stayed as they were: read again after all was written.
+        #[serde(default)]
+        preserved: Vec<PreservedFacts>,
     },
     /// The boot region is written and read back; the endpoint reboots after the answer.
     Committed {
@@ -499,6 +511,22 @@ pub struct PlanFacts {
     /// Stands elsewhere on the disk, and need not come over the network.
     #[serde(default)]
     pub move_bytes: u64,
+    /// Stays as the endpoint has it.
+    #[serde(default)]
+    pub preserve_bytes: u64,
+}
+
+/// A partition that a restore leaves as the endpoint has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreservedFacts {
+    /// Number of the partition, from 1.
+    pub partition: u32,
+    /// Its name in the image's table; may be empty.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Plain blake3 of them, before the first attempt to restore around it.
+    pub blake3: Digest,
 }
 
 /// A restore in numbers; bytes of disk unless named otherwise.

@@ -288,6 +288,9 @@ pub struct RecoverRequest {
     /// Why, in the asker's words; goes into evidence.
     #[serde(default)]
     pub reason: String,
+    /// Partitions that the image preserves are written as the image has them.
+    #[serde(default)]
+    pub give_up_preserved: bool,
 }
 
 /// What a job is for.
@@ -318,6 +321,9 @@ pub struct CaptureRequest {
     /// Store also what no filesystem uses, byte for byte.
     #[serde(default)]
     pub keep_free_space: bool,
+    /// Partitions that a restore leaves as the endpoint has them: number, name or GUID.
+    #[serde(default)]
+    pub preserve: Vec<String>,
     /// Why, in the asker's words; goes into evidence.
     #[serde(default)]
     pub reason: String,

@@ -121,6 +121,7 @@ fn request(order: &CaptureOrder) -> ImportRequest {
         created_unix_ms: spec.created_unix_ms,
         previous: spec.previous,
         keep_free_space: spec.keep_free_space,
+        preserve: spec.preserve.clone(),
         ..ImportRequest::default()
     }
 }

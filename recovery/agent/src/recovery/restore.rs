@@ -21,12 +21,13 @@ use images::keys::ArrivingError;
 use images::manifest::header::AgentVersion;
 use images::manifest::{ArrivalError, Arriving};
 use images::restore::{
-    Ahead, EndpointFacts, EndpointFile, Phase, Progress, ProgressEvent, ReadBack, RestoreError, RestorePlan,
-    RestoreStats, RestoreTarget, Restored, SourceError, scan,
+    Ahead, EndpointFacts, EndpointFile, Phase, Preserve, Preserved, Progress, ProgressEvent, ReadBack,
+    RestoreError, RestorePlan, RestoreStats, RestoreTarget, Restored, SourceError, scan_for,
 };
 use images::{Header, KeyRing, Manifest, SignedTrustRoot, Verified};
 use recovery_protocol::agent::{
-    Activity, BootEntry, DiskFacts, DiskSelector, PlanFacts, Reported, RestoreFacts, RestoreOrder,
+    Activity, BootEntry, DiskFacts, DiskSelector, PlanFacts, PreservedFacts, Reported, RestoreFacts,
+    RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
@@ -248,7 +249,11 @@ pub(super) fn restore(
     let source = HttpSource::new(&order.frames_urls, Limits::USUAL, || reporter.halted());
     let failed = |error: RestoreError| reporter.take_stop().unwrap_or_else(|| Refusal::from(&error).into());
 
-    let scan = reporter.during(|| scan(manifest, target, progress)).map_err(failed)?;
+    let preserve = match order.give_up_preserved {
+        true => Preserve::GiveUp,
+        false => Preserve::Keep,
+    };
+    let scan = reporter.during(|| scan_for(manifest, target, preserve, progress)).map_err(failed)?;
     let plan =
         RestorePlan::new(manifest, scan, &endpoint_facts(uefi)).map_err(|error| failed(error.into()))?;
     if let Some(stop) = reporter.take_stop() {
@@ -258,7 +263,11 @@ pub(super) fn restore(
     let (ahead, asking) = (Ahead::new(&source), AtomicBool::new(true));
     std::thread::scope(|scope| {
         scope.spawn(|| ahead.fill(&plan, AHEAD_LEN, &|| asking.load(Ordering::Relaxed)));
-        let facts = || Reported::Planned { plan: plan_facts(manifest, &plan), disk: disk.facts.clone() };
+        let facts = || Reported::Planned {
+            plan: plan_facts(manifest, &plan),
+            disk: disk.facts.clone(),
+            preserved: preserved_facts(plan.preserved()),
+        };
         let leave = (disk.meant)().map_err(Stop::from).and_then(|()| reporter.milestone(facts()));
         asking.store(false, Ordering::Relaxed);
         leave
@@ -269,7 +278,8 @@ pub(super) fn restore(
     reporter.milestone(Reported::Written { stats, sources: source.facts() })?;
     let how = if order.read_back_all { ReadBack::Everything } else { ReadBack::Written };
     let proven = reporter.during(|| written.read_back(how)).map_err(failed)?;
-    reporter.milestone(Reported::Proven { stats: written_facts(proven.stats()) })?;
+    let preserved = preserved_facts(proven.preserved());
+    reporter.milestone(Reported::Proven { stats: written_facts(proven.stats()), preserved })?;
 
     let proven = match order.esp_files.get(TICKET.path()) {
         Some(ticket) => proven.place(TICKET, &ticket.0).map_err(failed)?,
@@ -332,7 +342,18 @@ fn plan_facts(manifest: &Manifest, plan: &RestorePlan<'_>) -> PlanFacts {
         zero_bytes: summary.zero_bytes,
         fetch_chunks: summary.fetch_extents,
         move_bytes: summary.move_bytes + summary.copy_bytes,
+        preserve_bytes: summary.preserve_bytes,
     }
+}
+
+fn preserved_facts(preserved: &[Preserved]) -> Vec<PreservedFacts> {
+    let facts = |kept: &Preserved| PreservedFacts {
+        partition: kept.number,
+        name: kept.name.clone(),
+        bytes: kept.range.end - kept.range.start,
+        blake3: kept.digest,
+    };
+    preserved.iter().map(facts).collect()
 }
 
 fn written_facts(stats: RestoreStats) -> RestoreFacts {
@@ -373,6 +394,11 @@ impl From<&RestoreError> for Refusal {
                 | Plan::Firmware { .. },
             )
             | RestoreError::Table(_) => HoldReason::DiskUnfit,
+            RestoreError::Refused(
+                Plan::PreservedElsewhere { .. }
+                | Plan::PreservedUnknown { .. }
+                | Plan::PreservedChanged { .. },
+            ) => HoldReason::PreservedMissing,
             RestoreError::Refused(_)
             | RestoreError::NoEsp { .. }
             | RestoreError::Place(_)
@@ -382,9 +408,10 @@ impl From<&RestoreError> for Refusal {
             RestoreError::Source(SourceError::Refused { .. } | SourceError::NoneLeft { .. })
             | RestoreError::NotDelivered { .. }
             | RestoreError::ChunkLength { .. } => HoldReason::ChunkCorrupt,
-            RestoreError::ReadBack { .. } | RestoreError::Unstable { .. } | RestoreError::Spoiled { .. } => {
-                HoldReason::ReadBackFailed
-            }
+            RestoreError::ReadBack { .. }
+            | RestoreError::Unstable { .. }
+            | RestoreError::Spoiled { .. }
+            | RestoreError::NotPreserved { .. } => HoldReason::ReadBackFailed,
             RestoreError::Decoder(_) => HoldReason::AgentFailed,
         };
         Self::new(reason, chain(error))

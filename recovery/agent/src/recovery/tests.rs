@@ -107,6 +107,7 @@ impl Plant {
             frames_urls,
             disk: DiskSelector::default(),
             read_back_all: true,
+            give_up_preserved: false,
             esp_files: BTreeMap::new(),
         }
     }

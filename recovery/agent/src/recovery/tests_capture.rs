@@ -137,6 +137,7 @@ fn order(known: &[String]) -> CaptureOrder {
         created_unix_ms: 5,
         previous: None,
         keep_free_space: true,
+        preserve: Vec::new(),
     };
     let known_urls = known.to_vec();
     CaptureOrder {

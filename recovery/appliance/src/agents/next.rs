@@ -126,7 +126,12 @@ async fn order(
     };
     let endpoint = pin_disk(&mut tx, endpoint, job, serial).await?;
     let order = make(agents, &mut tx, reached, &row, &endpoint, &manifest).await?;
-    let facts = json!({ "step_seq": order.step_seq, "image": order.image, "disk": order.disk });
+    let facts = json!({
+        "step_seq": order.step_seq,
+        "image": order.image,
+        "disk": order.disk,
+        "give_up_preserved": order.give_up_preserved,
+    });
     let mut fact = Fact::new("order.restore", "appliance", facts).about(&endpoint.id).of(Some(job));
     fact.mode = row.job.mode;
     tx.note(fact).await?;
@@ -215,6 +220,7 @@ async fn make(
             min_size_bytes: header.disk.size.max(least),
             ..DiskSelector::default()
         },
+        give_up_preserved: row.job.give_up_preserved,
         read_back_all: blueprint.is_some_and(|blueprint| blueprint.read_back_all),
         esp_files,
     })

@@ -23,6 +23,8 @@ use crate::{
 const DISARM_MOST: Duration = Duration::from_secs(10);
 /// Most sources of a restore that are written down.
 const SOURCES_MOST: usize = 16;
+/// Most preserved partitions of a restore that are written down.
+const PRESERVED_MOST: usize = 128;
 /// Longest detail of a refusal, in characters.
 const DETAIL_MOST: usize = 1_000;
 
@@ -65,15 +67,22 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Captured { image, captured } => {
             return super::capture::reported(agents, session, job, report.step_seq, image, captured).await;
         }
-        Reported::Planned { plan, disk } => {
-            note = Some(("report.planned", json!({ "plan": plan, "disk": disk })));
+        Reported::Planned { plan, disk, mut preserved } => {
+            preserved.truncate(PRESERVED_MOST);
+            let facts = json!({ "plan": plan, "disk": disk, "preserved": preserved });
+            note = Some(("report.planned", facts));
             Restored::Planned(plan)
         }
         Reported::Written { stats, sources } => {
             note = sources_note(sources);
             Restored::Written(stats)
         }
-        Reported::Proven { stats } => Restored::Proven(stats),
+        Reported::Proven { stats, mut preserved } => {
+            preserved.truncate(PRESERVED_MOST);
+            let facts = json!({ "preserved": preserved });
+            note = (!preserved.is_empty()).then_some(("report.preserved", facts));
+            Restored::Proven(stats)
+        }
         Reported::Committed { stats } => Restored::Committed(stats),
     };
     let committed = matches!(milestone, Restored::Committed(_));
@@ -156,6 +165,7 @@ async fn refused(
         HoldReason::DiskNotFound,
         HoldReason::DiskAmbiguous,
         HoldReason::DiskUnfit,
+        HoldReason::PreservedMissing,
         HoldReason::ManifestUnsigned,
         HoldReason::ManifestForeign,
         HoldReason::ManifestAltered,

@@ -218,9 +218,9 @@ impl Site {
         let order = self.ordered(session).await;
         let stats = RestoreFacts::default();
         for what in [
-            Reported::Planned { plan: PlanFacts::default(), disk: disk_facts() },
+            Reported::Planned { plan: PlanFacts::default(), disk: disk_facts(), preserved: Vec::new() },
             Reported::Written { stats, sources: Vec::new() },
-            Reported::Proven { stats },
+            Reported::Proven { stats, preserved: Vec::new() },
         ] {
             assert_eq!(self.report(session, &order, what).await.unwrap(), ReportReply::Continue);
         }
@@ -369,7 +369,7 @@ async fn an_order_names_the_second_appliance_and_evidence_says_who_gave_what() {
     assert_eq!(order.frames_urls, at.map(|at| format!("http://{at}/v1/frames")));
     assert_eq!(order.manifest_urls, at.map(|at| format!("http://{at}/v1/manifests/{}", order.image)));
 
-    let planned = Reported::Planned { plan: PlanFacts::default(), disk: disk_facts() };
+    let planned = Reported::Planned { plan: PlanFacts::default(), disk: disk_facts(), preserved: Vec::new() };
     site.report(&session, &order, planned).await.unwrap();
     let source = |url: &str, left: Option<&str>| SourceFacts {
         url: url.into(),

@@ -81,6 +81,9 @@ pub struct Recover {
     /// Why; goes into evidence
     #[arg(long, default_value = "")]
     pub(super) reason: String,
+    /// Write partitions that the image preserves as the image has them; what they hold on the endpoint is lost
+    #[arg(long)]
+    pub(super) give_up_preserved: bool,
     /// Ask for it and leave; without this it is followed to its end
     #[arg(long)]
     pub(super) no_wait: bool,

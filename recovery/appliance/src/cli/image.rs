@@ -92,6 +92,13 @@ pub struct Import {
     /// Store also what no filesystem uses, byte for byte
     #[arg(long)]
     pub keep_free_space: bool,
+    /// Leave this partition as the endpoint has it: its number, its name or a GUID (its own or its type's); may be repeated. A
+    /// blank disk gets what the image has there
+    #[arg(long, value_name = "PARTITION")]
+    pub preserve: Vec<String>,
+    /// Give the last partition the rest of a larger disk; its filesystem grows when the restored system grows it
+    #[arg(long)]
+    pub grow_last_partition: bool,
     /// Say what the disk holds and what would be new in the store, and keep nothing
     #[arg(long)]
     pub plan: bool,
@@ -111,6 +118,8 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         created_unix_ms: now_unix_ms(),
         previous: newest.map(|view| view.image),
         keep_free_space: import.keep_free_space,
+        preserve: import.preserve.clone(),
+        grow_last_partition: import.grow_last_partition,
         ..ImportRequest::default()
     };
     let source = source(import, &store)?;

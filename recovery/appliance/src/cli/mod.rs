@@ -86,7 +86,7 @@ fn print<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String
 fn recover(client: &Client, recover: Recover, json: bool) -> Result<(), Fault> {
     let key = hex::encode(crate_random()?);
     let path = format!("/api/v1/endpoints/{}/recover", recover.endpoint);
-    let request = RecoverRequest { reason: recover.reason };
+    let request = RecoverRequest { reason: recover.reason, give_up_preserved: recover.give_up_preserved };
     let job: JobView = client.post_with(&path, &request, &[("idempotency-key", &key)])?;
     let wait = Wait { wait: !recover.no_wait, timeout: recover.timeout };
     follow_or_print(client, job, &wait, json)

@@ -180,6 +180,7 @@ fn numbers(job: &JobView) -> Markup {
                 dl class="figures" {
                     dt { "Image" } dd { (bytes(plan.image_bytes)) }
                     dt { "Already right" } dd { (bytes(plan.keep_bytes)) }
+                    @if plan.preserve_bytes > 0 { dt { "Preserved, hashed before and after" } dd { (bytes(plan.preserve_bytes)) } }
                     @if plan.move_bytes > 0 { dt { "Elsewhere on the disk" } dd { (bytes(plan.move_bytes)) } }
                     dt { "To fetch" } dd { (bytes(plan.fetch_bytes)) " in " (plan.fetch_chunks) " chunks" }
                     dt { "To make zero" } dd { (bytes(plan.zero_bytes)) }

@@ -176,7 +176,10 @@ async fn recover(
         let view = people.service.endpoint(&endpoint).await?;
         return question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view)).await;
     }
-    people.service.recover(&actor, &endpoint, RecoverRequest { reason: order.reason }).await?;
+    people
+        .service
+        .recover(&actor, &endpoint, RecoverRequest { reason: order.reason, ..RecoverRequest::default() })
+        .await?;
     Ok(Redirect::to(&format!("/endpoints/{endpoint}")).into_response())
 }
 

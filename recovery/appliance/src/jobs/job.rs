@@ -71,6 +71,9 @@ pub struct Job {
     /// What the capture did, once it is done.
     #[serde(default)]
     pub captured: Option<Captured>,
+    /// The asker has given up what the image preserves.
+    #[serde(default)]
+    pub give_up_preserved: bool,
 }
 
 /// How a system was accepted.
@@ -355,6 +358,8 @@ pub struct Proposal {
     pub asked_by: String,
     /// The endpoint's state now.
     pub before: EndpointState,
+    /// What the image preserves is given up.
+    pub give_up_preserved: bool,
 }
 
 impl Job {
@@ -363,6 +368,7 @@ impl Job {
             id: proposal.id,
             endpoint: proposal.endpoint,
             mode: proposal.mode,
+            give_up_preserved: proposal.give_up_preserved,
             image: proposal.image,
             capture: proposal.capture,
             state: JobState::Working { stage: Stage::Proposed },

@@ -423,7 +423,8 @@ pub fn proposal(
 ) -> Proposal {
     let before = endpoint.state;
     let endpoint: EndpointId = endpoint.id.clone();
-    Proposal { id, endpoint, mode, image, capture: None, asked_by: asked_by.to_owned(), before }
+    let asked_by = asked_by.to_owned();
+    Proposal { id, endpoint, mode, image, capture: None, asked_by, before, give_up_preserved: false }
 }
 
 /// A new capture of an endpoint's disk, as an operator asks for it.

@@ -99,6 +99,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::DiskNotFound
         | HoldReason::DiskAmbiguous
         | HoldReason::DiskUnfit
+        | HoldReason::PreservedMissing
         | HoldReason::DiskFailed
         | HoldReason::ReadBackFailed
         | HoldReason::OsSilent

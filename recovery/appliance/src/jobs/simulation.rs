@@ -369,6 +369,7 @@ fn spec() -> CaptureSpec {
         created_unix_ms: 1,
         previous: None,
         keep_free_space: false,
+        preserve: Vec::new(),
     }
 }
 

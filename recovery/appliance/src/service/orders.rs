@@ -13,7 +13,7 @@ use crate::{
     evidence::Fact,
     golden::Choice,
     jobs::{
-        job::What,
+        job::{Proposal, What},
         journal::{JournalTx, NewJob, capture_proposal, proposal},
     },
     keys,
@@ -54,6 +54,8 @@ pub struct Asked<'a> {
     pub mode: Mode,
     /// A confirmed integrity failure asks.
     pub automatic: bool,
+    /// What the image preserves is given up.
+    pub give_up_preserved: bool,
 }
 
 /// Make a job in the caller's transaction; the caller saw that there is none open.
@@ -65,6 +67,7 @@ pub async fn make(
 ) -> Result<JobRow, Problem> {
     let id = JobId::new(tx.at, keys::random()?);
     let proposal = proposal(id, endpoint, asked.mode, choice.image, &asked.actor.name);
+    let proposal = Proposal { give_up_preserved: asked.give_up_preserved, ..proposal };
     let new = NewJob {
         proposal,
         group: endpoint.record.group.clone(),
@@ -102,8 +105,14 @@ pub async fn recover(
     request: RecoverRequest,
 ) -> Result<JobView, Problem> {
     let reason = request.reason;
-    let asked =
-        Asked { actor, trigger: "operator".to_owned(), reason: &reason, mode: Mode::Real, automatic: false };
+    let asked = Asked {
+        actor,
+        trigger: "operator".to_owned(),
+        reason: &reason,
+        mode: Mode::Real,
+        automatic: false,
+        give_up_preserved: request.give_up_preserved,
+    };
     let ordered = order(inner, endpoint, asked).await;
     if let Err(problem) = &ordered {
         let facts =
@@ -132,8 +141,14 @@ pub async fn rehearse(
     drill: &str,
 ) -> Result<JobView, Problem> {
     let reason = format!("drill {drill}");
-    let asked =
-        Asked { actor, trigger: "drill".to_owned(), reason: &reason, mode: Mode::Drill, automatic: false };
+    let asked = Asked {
+        actor,
+        trigger: "drill".to_owned(),
+        reason: &reason,
+        mode: Mode::Drill,
+        automatic: false,
+        give_up_preserved: false,
+    };
     order(inner, &permit.endpoint, asked).await
 }
 
@@ -162,6 +177,7 @@ pub async fn capture(
         hardware_class: request.hardware_class,
         note: request.note,
         keep_free_space: request.keep_free_space,
+        preserve: request.preserve,
     };
     let job = JobId::new(tx.at, keys::random()?);
     let image_name = format!("{} {}", spec.name, spec.version);
@@ -218,14 +234,15 @@ async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobVi
     let endpoint = known(inner, id).await?;
     // Bound first: a connection held while another is awaited could starve everybody.
     let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
+    let give_up = asked.give_up_preserved;
     if let Some(open) = open {
-        return open_recovery(inner, id, open).await;
+        return open_recovery(inner, id, open, give_up).await;
     }
     let choice = choose(inner, &endpoint).await?;
     let mut tx = inner.journal.begin().await?;
     if let Some(open) = db::job::open_of(tx.conn(), id).await? {
         drop(tx);
-        return open_recovery(inner, id, open).await;
+        return open_recovery(inner, id, open, give_up).await;
     }
     let endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
     let row = make(&mut tx, &endpoint, &choice, asked).await?;
@@ -234,8 +251,15 @@ async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobVi
 }
 
 /// An open recovery is returned, not doubled. A capture is none.
-async fn open_recovery(inner: &Inner, id: &EndpointId, open: JobRow) -> Result<JobView, Problem> {
+async fn open_recovery(
+    inner: &Inner,
+    id: &EndpointId,
+    open: JobRow,
+    give_up: bool,
+) -> Result<JobView, Problem> {
     match open.job.capture {
+        // It was ordered otherwise, and perhaps approved so.
+        None if give_up && !open.job.give_up_preserved => Err(busy(id, "recovered", open.job.id)),
         None => one(inner, open.job.id).await,
         Some(_) => Err(busy(id, "captured", open.job.id)),
     }

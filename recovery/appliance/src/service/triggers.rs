@@ -137,6 +137,7 @@ async fn decide(
                 reason: &trigger.reason,
                 mode: Mode::Real,
                 automatic,
+                give_up_preserved: false,
             };
             let row = orders::make(tx, &endpoint, &choice, asked).await?;
             Ok(if automatic {

@@ -33,6 +33,7 @@ fn captured_disk(spec: &CaptureSpec) -> (Vec<images::Frame>, Vec<u8>) {
         epoch: spec.epoch,
         created_unix_ms: spec.created_unix_ms,
         keep_free_space: true,
+        preserve: Vec::new(),
         ..ImportRequest::default()
     };
     let manifest = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap().manifest;

@@ -28,6 +28,9 @@ pub struct Capture {
     /// Store also what no filesystem uses, byte for byte
     #[arg(long)]
     pub keep_free_space: bool,
+    /// A restore leaves this partition as its endpoint has it: number, name or GUID (its own or its type's); may be repeated
+    #[arg(long, value_name = "PARTITION")]
+    pub preserve: Vec<String>,
     /// Why; goes into evidence
     #[arg(long, default_value = "")]
     pub reason: String,
@@ -53,6 +56,7 @@ pub fn capture(client: &Client, order: Capture, json: bool) -> Result<(), Fault>
         hardware_class: order.hardware_class,
         note: order.note,
         keep_free_space: order.keep_free_space,
+        preserve: order.preserve,
         reason: order.reason,
     };
     let job: JobView = client.post(&format!("/api/v1/endpoints/{}/capture", order.endpoint), &request)?;

@@ -42,6 +42,7 @@ fn new_capture() -> Job {
         created_unix_ms: 1,
         previous: None,
         keep_free_space: false,
+        preserve: Vec::new(),
     };
     new(Some(spec)).0
 }
@@ -55,6 +56,7 @@ fn new(capture: Option<CaptureSpec>) -> (Job, Vec<Effect>) {
         image: images::ImageId(images::Digest([7; 32])),
         asked_by: "operator:anna".to_owned(),
         before: EndpointState::Trusted,
+        give_up_preserved: false,
     };
     propose(proposal, &Limits::default(), 1_000)
 }

@@ -1,0 +1,233 @@
+//! What an image preserves stays as it is, through power cuts too, or the restore is refused and the disk untouched.
+
+use super::*;
+use crate::manifest::header::Scheme;
+
+/// Sectors of the partition that stays: 3 to 4 MiB of a disk of 5 MiB.
+const FIRST: u64 = 6144;
+const LAST: u64 = 8191;
+const DATA: std::ops::Range<usize> = 3 * MIB as usize..4 * MIB as usize;
+
+/// A disk of 5 MiB: system, data, system.
+fn disk_with_data(seed: u64) -> Vec<u8> {
+    let parts = [(LINUX_TYPE, 2048, 4095), (LINUX_TYPE, FIRST, LAST), (LINUX_TYPE, 8192, 10239 - 34)];
+    let mut raw = gpt_disk(5 * MIB, 512, &parts);
+    for (at, len) in [(MIB, 500_000), (3 * MIB + 4096, 300_000), (4 * MIB + 512, 200_000)] {
+        let at = at as usize;
+        raw[at..at + len].copy_from_slice(&noise(seed ^ at as u64, len));
+    }
+    raw
+}
+
+fn preserving(plant: &Plant, raw: &[u8], what: &str) -> Verified<Manifest> {
+    plant.image_with(raw, &ImportRequest { preserve: vec![what.to_owned()], ..request() })
+}
+
+/// The image with what the endpoint had in its data partition.
+fn expected(image: &[u8], endpoint: &[u8]) -> Vec<u8> {
+    let mut disk = image.to_vec();
+    disk[DATA].copy_from_slice(&endpoint[DATA]);
+    disk
+}
+
+fn refusal(image: &Verified<Manifest>, disk: &MemDisk) -> PlanRefusal {
+    match scan(image, disk, &quiet) {
+        Err(RestoreError::Refused(refusal)) => {
+            assert_eq!(disk.counts().operations, 0, "the disk is untouched");
+            refusal
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_an_endpoint_has_there_stays_and_is_hashed_before_and_after() {
+    let plant = Plant::new();
+    let (golden, endpoint) = (disk_with_data(1), disk_with_data(2));
+    for what in ["2", "p1", "02020202-0202-0202-0202-020202020202"] {
+        let image = preserving(&plant, &golden, what);
+        assert_eq!(image.header().table.partitions[1].policy, Policy::Preserve, "{what}");
+        assert_eq!(image.header().table.partitions[0].policy, Policy::Write);
+        let disk = MemDisk::new(endpoint.clone(), 512);
+        let ends = Mutex::new((0, 0));
+        let progress = |event: ProgressEvent| {
+            if event.phase == Phase::Scan {
+                let mut ends = ends.lock().unwrap();
+                *ends = (ends.0.max(event.done), event.total);
+            }
+        };
+        let found = scan_for(&image, &disk, Preserve::Keep, &progress).unwrap();
+        let (done, total) = ends.into_inner().unwrap();
+        assert!(done == total && done > MIB, "{done} of {total}");
+        let plan = RestorePlan::new(&image, found, &EndpointFacts::default()).unwrap();
+        assert_eq!((plan.summary().preserve_partitions, plan.summary().preserve_bytes), (1, MIB));
+        assert!(plan.to_string().contains("1.0 MiB in 1 preserved"), "{plan}");
+        let before = plan.preserved()[0].clone();
+        assert_eq!((before.number, before.name.as_str()), (2, "p1"));
+        assert_eq!(before.digest, crate::Digest::of(&endpoint[DATA]));
+        let written = plan.poison(&disk).unwrap().write(&plant.store, &quiet).unwrap();
+        let proven = written.read_back(ReadBack::Everything).unwrap();
+        assert_eq!(proven.preserved(), [before]);
+        proven.commit_boot_region().unwrap();
+        assert!(bytes_of(&disk) == expected(&golden, &endpoint));
+        let again = restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+        assert_eq!(again.written, 0);
+    }
+}
+
+#[test]
+fn a_blank_disk_gets_what_the_image_has_there() {
+    let plant = Plant::new();
+    let golden = disk_with_data(1);
+    let image = preserving(&plant, &golden, "2");
+    let empty_table = gpt_disk(5 * MIB, 512, &[]);
+    for blank in [vec![0; golden.len()], empty_table] {
+        let disk = MemDisk::new(blank, 512);
+        restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+        assert!(bytes_of(&disk) == golden);
+    }
+}
+
+#[test]
+fn a_disk_on_which_it_cannot_be_told_is_refused_until_a_person_gives_it_up() {
+    let plant = Plant::new();
+    let golden = disk_with_data(1);
+    let image = preserving(&plant, &golden, "p1");
+    let mut elsewhere = gpt_disk(5 * MIB, 512, &[(LINUX_TYPE, FIRST + 8, LAST)]);
+    elsewhere[DATA].fill(7);
+    // One of the two copies of the table is enough to say no.
+    let mut torn = disk_with_data(2);
+    let sector = torn.len() - 512;
+    torn[sector..].copy_from_slice(&elsewhere[sector..]);
+    torn[sector - 32 * 512..sector].copy_from_slice(&elsewhere[sector - 32 * 512..sector]);
+    let mut wiped = disk_with_data(2);
+    wiped[..MIB as usize].fill(0);
+    wiped[sector..].fill(0);
+    for bytes in [elsewhere, torn, wiped] {
+        let disk = MemDisk::new(bytes, 512);
+        match refusal(&image, &disk) {
+            PlanRefusal::PreservedElsewhere { number: 2, name, found } => {
+                assert!(name == "p1" && found.contains("from sector 6152 to 8191"), "{found}");
+            }
+            PlanRefusal::PreservedUnknown { number: 2, .. } => {}
+            other => panic!("{other:?}"),
+        }
+        let found = scan_for(&image, &disk, Preserve::GiveUp, &quiet).unwrap();
+        let plan = RestorePlan::new(&image, found, &EndpointFacts::default()).unwrap();
+        assert_eq!(plan.summary().preserve_partitions, 0);
+        let written = plan.poison(&disk).unwrap().write(&plant.store, &quiet).unwrap();
+        written.read_back(ReadBack::Everything).unwrap().commit_boot_region().unwrap();
+        assert!(bytes_of(&disk) == golden);
+    }
+}
+
+#[test]
+fn either_copy_of_the_table_says_where_it_is() {
+    let plant = Plant::new();
+    let (golden, endpoint) = (disk_with_data(1), disk_with_data(2));
+    let image = preserving(&plant, &golden, "p1");
+    for lost in [0..MIB as usize, golden.len() - 512..golden.len()] {
+        let mut bytes = endpoint.clone();
+        bytes[lost].fill(0);
+        let disk = MemDisk::new(bytes, 512);
+        restore(&image, &disk, &plant.store, ReadBack::Written).unwrap();
+        assert!(bytes_of(&disk) == expected(&golden, &endpoint));
+    }
+}
+
+#[test]
+fn a_disk_that_loses_it_is_named_and_does_not_boot() {
+    let plant = Plant::new();
+    let (golden, endpoint) = (disk_with_data(1), disk_with_data(2));
+    let image = preserving(&plant, &golden, "p1");
+    let disk = MemDisk::new(endpoint, 512);
+    let found = scan(&image, &disk, &quiet).unwrap();
+    let plan = RestorePlan::new(&image, found, &EndpointFacts::default()).unwrap();
+    let written = plan.poison(&disk).unwrap().write(&plant.store, &quiet).unwrap();
+    let mut sector = AlignedBuf::new(512);
+    let flip = |sector: &mut AlignedBuf| {
+        sector[100] ^= 1;
+        disk.write_at((FIRST + 9) * 512, sector).unwrap();
+    };
+    disk.read_at((FIRST + 9) * 512, &mut sector).unwrap();
+    flip(&mut sector);
+    match written.read_back(ReadBack::Written).map(drop) {
+        Err(RestoreError::NotPreserved { number: 2, name }) => assert_eq!(name, "p1"),
+        other => panic!("{other:?}"),
+    }
+    assert!(!boots(&bytes_of(&disk)));
+    // And the next attempt sees by the record of the first that it is not what it was.
+    assert!(matches!(
+        scan(&image, &disk, &quiet),
+        Err(RestoreError::Refused(PlanRefusal::PreservedChanged { number: 2, .. }))
+    ));
+    flip(&mut sector);
+    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+}
+
+#[test]
+fn no_power_cut_loses_what_stays_or_the_way_to_it() {
+    let plant = Plant::new();
+    let (golden, endpoint) = (disk_with_data(1), disk_with_data(2));
+    let image = preserving(&plant, &golden, "p1");
+    // Another image for the same layout finds it too.
+    let other = preserving(&plant, &disk_with_data(3), "p1");
+    let disk = MemDisk::new(endpoint.clone(), 512);
+    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+    let operations = disk.counts().operations;
+    for cut in 0..=operations {
+        for seed in 0..3 {
+            let faults = Faults { power_cut_at: Some(cut), ..Faults::default() };
+            let disk = MemDisk::with_faults(endpoint.clone(), 512, faults);
+            let _ = restore(&image, &disk, &plant.store, ReadBack::Everything);
+            let mut random = noise(cut * 3 + seed, 1 << 16).into_iter().cycle();
+            let left = disk.after_power_cut(|| seed == 1 || (seed == 0 && random.next().unwrap() & 1 == 1));
+            assert!(left[DATA] == endpoint[DATA], "cut at operation {cut} of {operations}");
+            let survivor = MemDisk::new(left.clone(), 512);
+            restore(&image, &survivor, &plant.store, ReadBack::Everything).unwrap();
+            assert!(bytes_of(&survivor) == expected(&golden, &endpoint));
+            let survivor = MemDisk::new(left, 512);
+            restore(&other, &survivor, &plant.store, ReadBack::Everything).unwrap();
+            assert!(bytes_of(&survivor)[DATA] == endpoint[DATA]);
+        }
+    }
+}
+
+#[test]
+fn a_master_boot_record_says_where_it_is_too() {
+    let plant = Plant::new();
+    let mbr = |seed| {
+        let mut raw = vec![0; 5 * MIB as usize];
+        for (slot, first, count) in [(0, 2048u32, 4096u32), (1, FIRST as u32, 2048)] {
+            let entry = &mut raw[446 + 16 * slot..][..16];
+            entry[4] = 0x83;
+            entry[8..12].copy_from_slice(&first.to_le_bytes());
+            entry[12..16].copy_from_slice(&count.to_le_bytes());
+        }
+        raw[510..512].copy_from_slice(&[0x55, 0xaa]);
+        raw[MIB as usize..4 * MIB as usize].copy_from_slice(&noise(seed, 3 * MIB as usize));
+        raw
+    };
+    let (golden, endpoint) = (mbr(1), mbr(2));
+    let image = preserving(&plant, &golden, "2");
+    assert_eq!(image.header().table.scheme, Scheme::Mbr);
+    let disk = MemDisk::new(endpoint.clone(), 512);
+    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+    assert!(bytes_of(&disk) == expected(&golden, &endpoint));
+}
+
+#[test]
+fn what_cannot_be_preserved_is_said_at_import() {
+    let plant = Plant::new();
+    let path = plant.dir.path().join("other.raw");
+    std::fs::write(&path, disk_with_data(1)).unwrap();
+    let import = |what: &str, path: &std::path::Path| {
+        let request = ImportRequest { preserve: vec![what.to_owned()], ..request() };
+        crate::import::import_raw(path, &request, &plant.store, &mut |_| {}).map(drop).unwrap_err()
+    };
+    let error = import("D:", &path).to_string();
+    assert!(error.contains("`D:`") && error.contains("2 `p1`"), "{error}");
+    std::fs::write(&path, bootable_disk(8 * MIB, &[])).unwrap();
+    let error = format!("{:?}", import("1", &path));
+    assert!(error.contains("the EFI system partition is the image's"), "{error}");
+}
