@@ -127,6 +127,7 @@ impl Scene {
         ensure!(view.certificate_serial.is_some(), "no certificate");
         let maker = view.ek_certificate.context("nothing is known of the TPM's maker")?;
         ensure!(maker.is_verified(), "the TPM's maker does not vouch for it: {maker}");
+        self.appliance.is_itself(&self.press)?;
         self.appliance.site().say(&["evidence", "verify"]).map(drop)
     }
 }

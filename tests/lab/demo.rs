@@ -228,6 +228,7 @@ fn play(
     let second = follow(appliance, endpoint, show, Some(&first))?;
     verifier.judge(name, false);
     checked_in(appliance, name, &second)?;
+    appliance.is_itself(endpoint)?;
     // A disk of which every byte is gone gets what the image has there.
     let kept = golden::read_data(endpoint.disk())?;
     let expected = if how == How::Wipe { golden::AS_DELIVERED } else { RECIPES };

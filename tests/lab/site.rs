@@ -8,11 +8,12 @@
 //! Everything goes through the real command line; the lab never opens the appliance's files, except to break them on purpose.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use recovery_protocol::evidence::{Entry, Line};
@@ -290,6 +291,9 @@ impl Appliance {
         let blueprint = record.blueprint.unwrap_or(IMAGE);
         let mut words =
             vec!["endpoint", "add", &spec.name, "--mac", &mac, "--blueprint", blueprint, "--group", "line"];
+        // Its own name and address, which the image does not have.
+        let (address, gateway) = (format!("{}/24", spec.address()), APPLIANCE.to_string());
+        words.extend(["--hostname", &spec.name, "--address", &address, "--gateway", &gateway]);
         if let Some(serial) = record.disk_serial {
             words.extend(["--disk-serial", serial]);
         }
@@ -308,6 +312,23 @@ impl Appliance {
             words.push("--drill-safe");
         }
         self.site.say(&words).map(drop)
+    }
+
+    /// Fails unless the endpoint's restored system said last that it has the name and the address on record, and no other.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub fn is_itself(&self, endpoint: &Endpoint) -> Result<()> {
+        let spec = endpoint.spec();
+        let said = self.endpoint(&spec.name)?.inventory.context("it said nothing of itself")?;
+        ensure!(
+            said.hostname == spec.name && said.addresses == [IpAddr::V4(spec.address())],
+            "{} calls itself {} and has the addresses {:?}",
+            spec.name,
+            said.hostname,
+            said.addresses
+        );
+        Ok(())
     }
 
     /// The evidence log, oldest entry first.

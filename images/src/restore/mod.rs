@@ -49,7 +49,7 @@ pub use ahead::Ahead;
 pub(crate) use compare::is_zero;
 pub use cost::Cost;
 pub(crate) use cost::cost;
-pub use place::EndpointFile;
+pub use place::{EndpointFile, PlacedOn};
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
 pub use preserve::{Preserve, Preserved};
 pub use prove::{Proven, ReadBack, Restored};
@@ -242,12 +242,20 @@ pub enum RestoreError {
         /// The file.
         path: &'static str,
     },
+    /// There is no place for the endpoint's seed.
+    #[error(
+        "the image has no partition named cidata to be written, so {path} cannot be placed; build the image with one"
+    )]
+    NoSeed {
+        /// The file.
+        path: &'static str,
+    },
     /// A file of the endpoint cannot be placed.
-    #[error("the endpoint's own file cannot be placed on the image's EFI system partition")]
+    #[error("the endpoint's own file cannot be placed on the image's partition for it")]
     Place(#[source] EspError),
     /// Placing a file would need most of the EFI system partition in memory.
     #[error(
-        "the EFI system partition's directories are spread too far to place a file; build the image anew"
+        "the directories of the partition for the endpoint's own files are spread too far to place one; build the image anew"
     )]
     EspTooScattered,
     /// What was proven reads otherwise, beside the file that was placed or before it was.

@@ -44,7 +44,19 @@ const HELD_MAX: usize = 64 << 20;
 /// const LOADER: images::restore::EndpointFile = images::restore::EndpointFile::new("EFI/BOOT/BOOTX64.EFI");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndpointFile(&'static str);
+pub struct EndpointFile {
+    on: PlacedOn,
+    path: &'static str,
+}
+
+/// Where a file of the endpoint goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlacedOn {
+    /// On the EFI system partition.
+    Esp,
+    /// On the partition named `cidata`, where cloud-init and cloudbase-init look for their NoCloud seed.
+    Seed,
+}
 
 impl EndpointFile {
     /// The file at this path.
@@ -69,12 +81,24 @@ impl EndpointFile {
             bytes[directory.len()] != b'.' && bytes[at - 1] != b'.',
             "a name does not begin or end with a dot"
         );
-        Self(path)
+        Self { on: PlacedOn::Esp, path }
+    }
+
+    /// NoCloud `meta-data`: who this instance is.
+    pub const SEED_META_DATA: Self = Self { on: PlacedOn::Seed, path: "meta-data" };
+    /// NoCloud `user-data`.
+    pub const SEED_USER_DATA: Self = Self { on: PlacedOn::Seed, path: "user-data" };
+    /// NoCloud `network-config`.
+    pub const SEED_NETWORK_CONFIG: Self = Self { on: PlacedOn::Seed, path: "network-config" };
+
+    /// Where it goes.
+    pub const fn on(self) -> PlacedOn {
+        self.on
     }
 
     /// The path, with `/`.
     pub const fn path(self) -> &'static str {
-        self.0
+        self.path
     }
 }
 

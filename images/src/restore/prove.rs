@@ -1,14 +1,16 @@
 //! Read back, then commit: the boot region is written last, and only when every byte has been proven.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::boot_region::{self, BootBytes, Place};
 use super::compare::{Differences, Through, compare};
-use super::place::{EndpointFile, Overlay};
+use super::place::{EndpointFile, Overlay, PlacedOn};
 use super::preserve::{Kept, Preserved};
 use super::write::{Job, flush, poison};
 use super::{AlignedBuf, Phase, ProgressEvent, RestoreError, RestoreStats, RestoreTarget, Written};
 use crate::disk::{ESP_TYPE, esp};
+use crate::manifest::header::{Partition, Policy};
 use crate::{Content, Extent, ImageId, Manifest};
 
 /// A write may touch this many bytes beside its extent, to complete a sector.
@@ -27,8 +29,8 @@ pub enum ReadBack {
 /// Every byte but the boot region is on the medium, and was read from there.
 pub struct Proven<'a> {
     written: Written<'a>,
-    /// What was placed, and what was read for it.
-    overlay: Option<Overlay<'a>>,
+    /// What was placed, and what was read for it, by where its partition begins.
+    overlays: BTreeMap<u64, Overlay<'a>>,
 }
 
 /// The disk holds the image and boots.
@@ -72,7 +74,9 @@ impl<'a> Written<'a> {
         };
         let found = self.compare(&touched)?;
         self.stats.read_back += found.compared - found.bytes;
-        let Some(offset) = found.first else { return Ok(Proven { written: self, overlay: None }) };
+        let Some(offset) = found.first else {
+            return Ok(Proven { written: self, overlays: BTreeMap::new() });
+        };
         if !self.poisoned {
             // Nothing was poisoned, so nothing may be written.
             return Err(RestoreError::Unstable { offset });
@@ -83,7 +87,7 @@ impl<'a> Written<'a> {
             return Err(RestoreError::ReadBack { offset, bytes: again.bytes });
         }
         self.stats.read_back += found.bytes;
-        Ok(Proven { written: self, overlay: None })
+        Ok(Proven { written: self, overlays: BTreeMap::new() })
     }
 
     fn compare(&self, touched: &[Range<u64>]) -> Result<Differences, RestoreError> {
@@ -119,7 +123,7 @@ impl<'a> Written<'a> {
 }
 
 impl Proven<'_> {
-    /// Put a file of the endpoint on the EFI system partition, such as its enrolment ticket. Files of the image cannot be
+    /// Put a file of the endpoint on the EFI system partition, such as its enrolment ticket, or on the seed partition. Files of the image cannot be
     /// replaced or changed: what the file's blocks held beside it is read again from the medium. A disk that held the
     /// image already is poisoned first. The next scan will see those blocks as differing.
     ///
@@ -127,26 +131,42 @@ impl Proven<'_> {
     /// The proof is gone with any of them; once writing has begun the disk does not boot.
     pub fn place(mut self, file: EndpointFile, bytes: &[u8]) -> Result<Self, RestoreError> {
         let path = file.path();
-        let range = self.esp().ok_or(RestoreError::NoEsp { path })?;
+        let range = match file.on() {
+            PlacedOn::Esp => self.esp().ok_or(RestoreError::NoEsp { path })?,
+            PlacedOn::Seed => self.seed().ok_or(RestoreError::NoSeed { path })?,
+        };
         let Written { plan, target, poisoned, stats, .. } = &mut self.written;
-        let overlay = self.overlay.take().unwrap_or_else(|| Overlay::new(*target, plan.manifest, &range));
-        esp::put_file(&overlay, range, path, bytes)
+        let overlay =
+            self.overlays.entry(range.start).or_insert_with(|| Overlay::new(*target, plan.manifest, &range));
+        esp::put_file(overlay, range, path, bytes)
             .map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))?;
         if !*poisoned {
             poison(*target, plan.manifest, &plan.scan.kept)?;
             *poisoned = true;
         }
         stats.written += overlay.write_out()?;
-        self.overlay = Some(overlay);
         Ok(self)
     }
 
     /// Where the EFI system partition lies, in bytes of the disk; none if it overlaps the boot region.
     pub fn esp(&self) -> Option<Range<u64>> {
         let header = self.written.plan.manifest.header();
-        let sector = u64::from(header.disk.sector_size);
         let esp = header.table.partitions.iter().find(|p| p.type_guid == ESP_TYPE)?;
-        let range = esp.first_lba * sector..(esp.last_lba + 1) * sector;
+        self.outside_boot_region(esp)
+    }
+
+    /// Where the partition named `cidata` lies that the image wants written, if it has one: what belongs to the endpoint goes there.
+    pub fn seed(&self) -> Option<Range<u64>> {
+        let partitions = &self.written.plan.manifest.header().table.partitions;
+        let seed =
+            partitions.iter().find(|p| p.name.eq_ignore_ascii_case("cidata") && p.policy == Policy::Write)?;
+        self.outside_boot_region(seed)
+    }
+
+    fn outside_boot_region(&self, partition: &Partition) -> Option<Range<u64>> {
+        let header = self.written.plan.manifest.header();
+        let sector = u64::from(header.disk.sector_size);
+        let range = partition.first_lba * sector..(partition.last_lba + 1) * sector;
         (range.start >= header.disk.head_len && range.end <= header.disk.tail_start()).then_some(range)
     }
 

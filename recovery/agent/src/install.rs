@@ -38,13 +38,46 @@ PrivateTmp=yes
 ProtectHome=yes
 ProtectSystem=strict
 NoNewPrivileges=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 RestrictSUIDSGID=yes
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 
 [Install]
 WantedBy=multi-user.target
+";
+
+const SETTINGS_UNIT: &str = "usr/lib/systemd/system/groundstate-settings.service";
+const SETTINGS_WANTED: &str = "etc/systemd/system/sysinit.target.wants/groundstate-settings.service";
+
+/// Before the network, as a name and addresses that come late are wrong ones.
+const SETTINGS_TEXT: &str = "\
+[Unit]
+Description=Groundstate settings: this endpoint's own name and addresses
+Documentation=man:groundstate-agent(8)
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target network-pre.target systemd-networkd.service shutdown.target
+Wants=network-pre.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/lib/groundstate/groundstate-agent settings
+StandardError=journal+console
+RuntimeDirectory=groundstate
+RuntimeDirectoryPreserve=yes
+PrivateMounts=yes
+ProtectHome=yes
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+
+[Install]
+WantedBy=sysinit.target
 ";
 
 const RELAY_UNIT: &str = "usr/lib/systemd/system/groundstate-relay.service";
@@ -103,6 +136,7 @@ pub fn install(program: &Path, root: &Path, esp: &Path, relay: Option<&str>) -> 
     let bytes = fs::read(program).with_context(|| format!("reading {}", program.display()))?;
     put(&root.join(PROGRAM), &bytes, 0o755)?;
     enable(root, UNIT, WANTED, UNIT_TEXT)?;
+    enable(root, SETTINGS_UNIT, SETTINGS_WANTED, SETTINGS_TEXT)?;
     if let Some(upstream) = relay {
         enable(root, RELAY_UNIT, RELAY_WANTED, &relay_unit(upstream))?;
     }
@@ -151,6 +185,8 @@ mod tests {
         assert_eq!(fs::read(root.join(PROGRAM)).unwrap(), b"program");
         assert_eq!(fs::metadata(root.join(PROGRAM)).unwrap().permissions().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(root.join(WANTED)).unwrap(), Path::new("/").join(UNIT));
+        let wanted = fs::read_link(root.join(SETTINGS_WANTED)).unwrap();
+        assert_eq!(wanted, Path::new("/").join(SETTINGS_UNIT));
         let unit = fs::read_to_string(root.join(UNIT)).unwrap();
         assert!(unit.contains(&format!("ExecStart=/{PROGRAM} check-in\nStandardError=journal+console\n")));
         let note: serde_json::Value = serde_json::from_slice(&fs::read(esp.join(NOTE)).unwrap()).unwrap();

@@ -4,12 +4,16 @@
 //! module except beside the facts that identify the disk, for the one who opens it.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use recovery_protocol::agent::{DiskFacts, Firmware, Inventory};
 
 use crate::kernel_args::KernelArgs;
 use crate::net;
+
+/// Most addresses that are told.
+const ADDRESSES_MOST: usize = 32;
 
 /// A disk: its facts, and where it is in this boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +56,24 @@ pub fn read(args: KernelArgs) -> Inventory {
         firmware: firmware(Path::new("/sys/firmware/efi")),
         memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
         disks: disks(Path::new("/sys/block")).into_iter().map(|disk| disk.facts).collect(),
+        hostname: text(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default(),
+        addresses: addresses(),
     }
+}
+
+/// Those that neighbours can reach.
+fn addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let address = |interface: nix::ifaddrs::InterfaceAddress| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    let near = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    interfaces.filter_map(address).filter(near).take(ADDRESSES_MOST).collect()
 }
 
 /// A file's text, trimmed; `None` when it cannot be read or is empty.

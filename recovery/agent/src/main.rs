@@ -4,6 +4,7 @@
 //! |---|---|
 //! | PID 1 (`/init`) | the recovery system |
 //! | `groundstate-agent check-in [--once]` | the check-in service of the restored system |
+//! | `groundstate-agent settings` | gives the restored system its own name and addresses, before its network starts |
 //! | `groundstate-agent install --root DIR --esp DIR` | puts itself into a golden image being built |
 //! | `groundstate-agent relay --upstream URL` | passes chunks on to the endpoints beside it |
 //! | `groundstate-agent plan --trust FILE --manifest FILE --disk FILE` | prints what a restore would do |
@@ -23,6 +24,7 @@ mod plan;
 mod recovery;
 mod relay;
 mod screen;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod tpm;
@@ -31,6 +33,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: groundstate-agent check-in [--once]
+       groundstate-agent settings
        groundstate-agent install --root DIR --esp DIR [--relay URL]
        groundstate-agent relay --upstream URL [--listen ADDRESS:PORT] [--memory-mib MIB]
        groundstate-agent plan --trust FILE --manifest FILE --disk FILE
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
             println!("groundstate-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        ["settings"] => finish(settings::run("/".as_ref())),
         ["check-in"] => finish(check_in::run(false)),
         ["check-in", "--once"] => finish(check_in::run(true)),
         ["plan", "--trust", trust, "--manifest", manifest, "--disk", disk] => {

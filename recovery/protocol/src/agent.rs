@@ -16,12 +16,18 @@
 //!
 //! Every message after the hello carries the session and, where it belongs to a job, the job; a stale one is refused.
 
-use std::collections::BTreeMap;
+mod facts;
 
-use images::{Digest, ImageId};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use images::ImageId;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, MacAddr};
+use crate::settings::EndpointSettings;
+
+pub use facts::{BootEntry, PlacedFile, PlanFacts, PreservedFacts, RestoreFacts, SourceFacts};
 
 /// Bytes in JSON: standard base64 (RFC 4648 §4).
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -96,6 +102,12 @@ pub struct Inventory {
     pub memory_bytes: u64,
     /// Disks that could be written.
     pub disks: Vec<DiskFacts>,
+    /// Its host name; empty when unknown.
+    #[serde(default)]
+    pub hostname: String,
+    /// Its own IP addresses, in no order.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// How the firmware booted us.
@@ -316,6 +328,9 @@ pub struct RestoreOrder {
     pub disk: DiskSelector,
     /// Read back everything (`true`) or only what was written.
     pub read_back_all: bool,
+    /// What belongs to this endpoint and not to its image, placed beside the files below.
+    #[serde(default)]
+    pub settings: EndpointSettings,
     /// A person has given up what the image preserves: it is written as the image has it.
     #[serde(default)]
     pub give_up_preserved: bool,
@@ -459,6 +474,9 @@ pub enum Reported {
     Committed {
         /// In numbers.
         stats: RestoreFacts,
+        /// What was placed beside the image, without its ticket.
+        #[serde(default)]
+        placed: Vec<PlacedFile>,
     },
     /// The disk is in the store: all chunks, and the manifest.
     Captured {
@@ -493,86 +511,6 @@ pub enum Activity {
     ReadingBack,
     /// Reading the disk into the appliance's store.
     Capturing,
-}
-
-/// A delta plan in numbers; bytes of disk unless named otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct PlanFacts {
-    /// Size of the image's disk.
-    pub image_bytes: u64,
-    /// Already right.
-    pub keep_bytes: u64,
-    /// Must come over the network.
-    pub fetch_bytes: u64,
-    /// Must become zero.
-    pub zero_bytes: u64,
-    /// Chunks to fetch.
-    pub fetch_chunks: u64,
-    /// Stands elsewhere on the disk, and need not come over the network.
-    #[serde(default)]
-    pub move_bytes: u64,
-    /// Stays as the endpoint has it.
-    #[serde(default)]
-    pub preserve_bytes: u64,
-}
-
-/// A partition that a restore leaves as the endpoint has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PreservedFacts {
-    /// Number of the partition, from 1.
-    pub partition: u32,
-    /// Its name in the image's table; may be empty.
-    pub name: String,
-    /// Its bytes.
-    pub bytes: u64,
-    /// Plain blake3 of them, before the first attempt to restore around it.
-    pub blake3: Digest,
-}
-
-/// A restore in numbers; bytes of disk unless named otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct RestoreFacts {
-    /// Bytes that travelled (frames as sent).
-    pub wire_bytes: u64,
-    /// Bytes written.
-    pub written_bytes: u64,
-    /// Bytes made zero.
-    pub zeroed_bytes: u64,
-    /// Bytes read back and compared.
-    pub read_back_bytes: u64,
-    /// Largest resident memory of the agent, from the kernel.
-    pub memory_peak_bytes: u64,
-    /// What became of the firmware's boot entry; known when all is committed.
-    #[serde(default)]
-    pub boot_entry: BootEntry,
-}
-
-/// The firmware's boot entry for the restored disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BootEntry {
-    /// Not looked at: no UEFI, no variables to be written, no GPT, or not yet.
-    #[default]
-    None,
-    /// It was there.
-    Kept,
-    /// It was set, and reads back.
-    Set,
-    /// The firmware refused it: the disk boots where firmware looks for `\EFI\BOOT` by itself.
-    Refused,
-}
-
-/// What one source of chunks has given in a restore.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SourceFacts {
-    /// Its address, as in the order.
-    pub url: String,
-    /// Chunks that it gave and that were right.
-    pub chunks: u64,
-    /// Their bytes as they travelled.
-    pub wire_bytes: u64,
-    /// Why it was left for good, if it was: it sent what was not asked for.
-    pub left: Option<String>,
 }
 
 /// The answer to a report.

@@ -11,6 +11,7 @@
 //! | [`operator`] | people and scripts ⇄ appliance (REST, console, command line) |
 //! | [`evidence`] | the hash-chained evidence log, as exported and verified |
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
+//! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
 //! | [`kit`] | what a boot kit holds and measures: its builder ⇄ the appliance |
 //! | [`tpm`] | TPM 2.0 structures and the TCG event log |
@@ -24,6 +25,7 @@ pub mod job;
 pub mod kit;
 pub mod operator;
 pub mod problem;
+pub mod settings;
 pub mod tpm;
 pub mod trust;
 

@@ -30,6 +30,7 @@ use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
     ids::{EndpointId, JobId, MacAddr},
     job::{JobState, Stage},
+    settings::EndpointSettings,
 };
 
 /// The appliance in one look.
@@ -124,6 +125,9 @@ pub struct EndpointView {
     pub ek_certificate: Option<EkCertificate>,
     /// May be the target of a drill.
     pub drill_safe: bool,
+    /// What belongs to it and not to its image, as a person put it on record.
+    #[serde(default)]
+    pub settings: EndpointSettings,
     /// What it said of itself last.
     pub inventory: Option<Inventory>,
     /// The pairing code it shows, while a person must confirm it.
@@ -235,6 +239,9 @@ pub struct NewEndpoint {
     /// How it is switched on and off.
     #[serde(default)]
     pub power: Power,
+    /// What belongs to it and not to its image; `None`: as it is on record.
+    #[serde(default)]
+    pub settings: Option<EndpointSettings>,
 }
 
 fn default_group() -> String {

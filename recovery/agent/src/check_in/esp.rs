@@ -1,4 +1,4 @@
-//! The enrolment ticket on the EFI system partition of the running system.
+//! The enrolment ticket, and the endpoint's settings, on the EFI system partition of the running system.
 //!
 //! The partition is found by its type in the partition table of a fixed disk, and mounted for a moment by the kernel, so
 //! that a system which has it mounted itself sees the same files. It must never be left mounted.
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use images::disk::{ESP_TYPE, Gpt, GptError};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
+use recovery_protocol::settings::{EndpointSettings, SettingsError};
 use recovery_protocol::trust::EnrolmentTicket;
 
 use crate::inventory;
@@ -42,6 +43,12 @@ pub enum TicketError {
     /// The ticket is not one.
     #[error("the enrolment ticket cannot be read: {0}; recover the endpoint again")]
     Malformed(#[source] serde_json::Error),
+    /// The settings are none.
+    #[error("the endpoint's settings cannot be read: {0}; recover the endpoint again")]
+    MalformedSettings(#[source] serde_json::Error),
+    /// Nobody can live by the settings.
+    #[error("the endpoint's settings are wrong: {0}")]
+    Settings(#[source] SettingsError),
 }
 
 /// The ticket, if there is one.
@@ -68,6 +75,26 @@ pub fn remove_ticket() -> Result<(), TicketError> {
 
 fn file_error(source: std::io::Error) -> TicketError {
     TicketError::File { path: EnrolmentTicket::ESP_PATH, source }
+}
+
+/// The endpoint's settings, if it has any. What an order could not say is not taken from a disk either.
+///
+/// # Errors
+/// When it cannot be said whether there are any, or they are wrong.
+pub fn read_settings() -> Result<Option<EndpointSettings>, TicketError> {
+    on_esp(MsFlags::MS_RDONLY, settings_in)
+}
+
+/// The settings below `root`.
+fn settings_in(root: &Path) -> Result<Option<EndpointSettings>, TicketError> {
+    let path = EndpointSettings::ESP_PATH;
+    let settings: EndpointSettings = match fs::read(root.join(path)) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(TicketError::MalformedSettings)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(TicketError::File { path, source }),
+    };
+    settings.check().map_err(TicketError::Settings)?;
+    Ok(Some(settings))
 }
 
 /// The ticket below `root`.
@@ -132,6 +159,17 @@ mod tests {
         };
         fs::write(&path, serde_json::to_vec(&ticket).unwrap()).unwrap();
         assert_eq!(ticket_in(root.path()).unwrap(), Some(ticket));
+        assert_eq!(settings_in(root.path()).unwrap(), None);
+        let settings = EndpointSettings { hostname: Some("press-01".to_owned()), interfaces: Vec::new() };
+        let of_settings = root.path().join(EndpointSettings::ESP_PATH);
+        fs::write(&of_settings, serde_json::to_vec(&settings).unwrap()).unwrap();
+        assert_eq!(settings_in(root.path()).unwrap(), Some(settings));
+        for (wrong, why) in
+            [("{\"hostname\":\"a b\"}", "not a host name"), ("{\"run\":\"x\"}", "unknown field")]
+        {
+            fs::write(&of_settings, wrong).unwrap();
+            assert!(settings_in(root.path()).unwrap_err().to_string().contains(why));
+        }
         fs::write(&path, "{").unwrap();
         assert!(matches!(ticket_in(root.path()), Err(TicketError::Malformed(_))));
     }

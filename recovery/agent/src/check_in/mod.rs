@@ -11,7 +11,7 @@
 
 mod certs_only;
 mod enrol;
-mod esp;
+pub mod esp;
 mod home;
 
 use std::time::Duration;

@@ -21,15 +21,17 @@ use images::keys::ArrivingError;
 use images::manifest::header::AgentVersion;
 use images::manifest::{ArrivalError, Arriving};
 use images::restore::{
-    Ahead, EndpointFacts, EndpointFile, Phase, Preserve, Preserved, Progress, ProgressEvent, ReadBack,
-    RestoreError, RestorePlan, RestoreStats, RestoreTarget, Restored, SourceError, scan_for,
+    Ahead, EndpointFacts, EndpointFile, Phase, PlacedOn, Preserve, Preserved, Progress, ProgressEvent,
+    Proven, ReadBack, RestoreError, RestorePlan, RestoreStats, RestoreTarget, Restored, SourceError,
+    scan_for,
 };
-use images::{Header, KeyRing, Manifest, SignedTrustRoot, Verified};
+use images::{Digest, Header, KeyRing, Manifest, SignedTrustRoot, Verified};
 use recovery_protocol::agent::{
-    Activity, BootEntry, DiskFacts, DiskSelector, PlanFacts, PreservedFacts, Reported, RestoreFacts,
-    RestoreOrder,
+    Activity, BootEntry, DiskFacts, DiskSelector, PlacedFile, PlanFacts, PreservedFacts, Reported,
+    RestoreFacts, RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
+use recovery_protocol::settings::EndpointSettings;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
@@ -47,6 +49,8 @@ const MANIFEST_LEN_MAX: u64 = 96 << 20;
 const DISK_WAIT: Duration = Duration::from_secs(20);
 /// The one file of an order that is placed on the disk.
 const TICKET: EndpointFile = EndpointFile::new(EnrolmentTicket::ESP_PATH);
+/// What belongs to this endpoint, for the check-in service of the restored system.
+const SETTINGS: EndpointFile = EndpointFile::new(EndpointSettings::ESP_PATH);
 /// Longest enrolment ticket.
 const TICKET_LEN_MAX: usize = 4096;
 /// Most bytes of frames that are fetched before the disk may be written.
@@ -285,10 +289,40 @@ pub(super) fn restore(
         Some(ticket) => proven.place(TICKET, &ticket.0).map_err(failed)?,
         None => proven,
     };
+    let (proven, placed) = place_settings(order, proven).map_err(failed)?;
     let restored = proven.commit_boot_region().map_err(failed)?;
     let boot_entry = (disk.register)(manifest.header(), &restored);
     let stats = RestoreFacts { boot_entry, ..written_facts(restored.stats()) };
-    reporter.milestone(Reported::Committed { stats })
+    reporter.milestone(Reported::Committed { stats, placed })
+}
+
+/// What belongs to this endpoint, where its system looks: our service on the EFI system partition, cloud-init and its kin on
+/// the seed partition, if the image has one.
+fn place_settings<'a>(
+    order: &RestoreOrder,
+    mut proven: Proven<'a>,
+) -> Result<(Proven<'a>, Vec<PlacedFile>), RestoreError> {
+    let (settings, mut placed) = (&order.settings, Vec::new());
+    if settings.is_empty() {
+        return Ok((proven, placed));
+    }
+    let mut files = vec![(SETTINGS, serde_json::to_string(settings).unwrap_or_default())];
+    if proven.seed().is_some() {
+        files.push((EndpointFile::SEED_META_DATA, settings.meta_data(&order.job.to_string())));
+        files.push((EndpointFile::SEED_USER_DATA, settings.user_data()));
+        let network = settings.network_config();
+        files.extend(network.map(|network| (EndpointFile::SEED_NETWORK_CONFIG, network)));
+    }
+    for (file, text) in files {
+        let on = match file.on() {
+            PlacedOn::Esp => "esp",
+            PlacedOn::Seed => "cidata",
+        };
+        placed
+            .push(PlacedFile { path: format!("{on}/{}", file.path()), blake3: Digest::of(text.as_bytes()) });
+        proven = proven.place(file, text.as_bytes())?;
+    }
+    Ok((proven, placed))
 }
 
 /// The only file that an order may place is the way home of its own job. Anything else could be a loader that no image key
@@ -305,10 +339,15 @@ fn check_files(order: &RestoreOrder, manifest: &Manifest) -> Result<(), Refusal>
         }
     }
     let has_esp = manifest.header().table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE);
-    if !order.esp_files.is_empty() && !has_esp {
+    let places = !order.esp_files.is_empty() || !order.settings.is_empty();
+    if places && !has_esp {
         return refused(
-            "the image has no EFI system partition, so the way home cannot be placed on it".to_owned(),
+            "the image has no EFI system partition, so the endpoint's own files cannot be placed on it"
+                .to_owned(),
         );
+    }
+    if let Err(error) = order.settings.check() {
+        return refused(format!("the endpoint's settings in the order are wrong: {error}"));
     }
     Ok(())
 }
@@ -401,6 +440,7 @@ impl From<&RestoreError> for Refusal {
             ) => HoldReason::PreservedMissing,
             RestoreError::Refused(_)
             | RestoreError::NoEsp { .. }
+            | RestoreError::NoSeed { .. }
             | RestoreError::Place(_)
             | RestoreError::EspTooScattered => HoldReason::ManifestRefused,
             RestoreError::Disk { .. } | RestoreError::OtherDisk { .. } => HoldReason::DiskFailed,

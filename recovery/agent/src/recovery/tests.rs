@@ -15,9 +15,10 @@ use images::{
 };
 use recovery_protocol::JobId;
 use recovery_protocol::agent::{
-    Base64, BootEntry, DiskFacts, DiskSelector, Report, ReportReply, Reported, RestoreOrder,
+    Base64, BootEntry, DiskFacts, DiskSelector, PlacedFile, Report, ReportReply, Reported, RestoreOrder,
 };
 use recovery_protocol::job::HoldReason;
+use recovery_protocol::settings::EndpointSettings;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
@@ -108,12 +109,14 @@ impl Plant {
             disk: DiskSelector::default(),
             read_back_all: true,
             give_up_preserved: false,
+            settings: EndpointSettings::default(),
             esp_files: BTreeMap::new(),
         }
     }
 }
 
-/// A disk with a GPT (UEFI specification 2.10, section 5.3) and an EFI system partition from 1 to 4 MiB that holds a loader.
+/// A disk with a GPT (UEFI specification 2.10, section 5.3): an EFI system partition from 1 to 4 MiB that holds a loader, and a
+/// seed partition from 4 to 5 MiB.
 fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
     let (mut disk, sectors) = (vec![0; size], size as u64 / 512);
     (disk[450], disk[454]) = (0xee, 1);
@@ -124,6 +127,13 @@ fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
     entries[16..32].fill(1);
     entries[32..40].copy_from_slice(&2048_u64.to_le_bytes());
     entries[40..48].copy_from_slice(&8191_u64.to_le_bytes());
+    let seed = &mut entries[128..256];
+    seed[..32].fill(2);
+    seed[32..40].copy_from_slice(&8192_u64.to_le_bytes());
+    seed[40..48].copy_from_slice(&10239_u64.to_le_bytes());
+    for (at, letter) in b"CIDATA".iter().enumerate() {
+        seed[56 + 2 * at] = *letter;
+    }
     let crc = crc32fast::hash(&entries);
     for (my, other, array) in [(1, sectors - 1, 2), (sectors - 1, 1, sectors - 33)] {
         let mut header = vec![0; 92];
@@ -139,9 +149,11 @@ fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
         disk[my as usize * 512..][..92].copy_from_slice(&header);
         disk[array as usize * 512..][..entries.len()].copy_from_slice(&entries);
     }
-    let mut volume = std::io::Cursor::new(vec![0; 3 * MIB]);
-    fatfs::format_volume(&mut volume, fatfs::FormatVolumeOptions::new()).unwrap();
-    disk[MIB..4 * MIB].copy_from_slice(volume.get_ref());
+    for range in [MIB..4 * MIB, 4 * MIB..5 * MIB] {
+        let mut volume = std::io::Cursor::new(vec![0; range.len()]);
+        fatfs::format_volume(&mut volume, fatfs::FormatVolumeOptions::new()).unwrap();
+        disk[range].copy_from_slice(volume.get_ref());
+    }
     let disk = MemDisk::new(disk, 512);
     esp::put_file(&disk, MIB as u64..4 * MIB as u64, "EFI/BOOT/BOOTX64.EFI", loader).unwrap();
     disk.into_bytes()
@@ -195,6 +207,18 @@ fn run_if(
     meant: Result<(), Refusal>,
     reply: fn(&Reported) -> ReportReply,
 ) -> (Result<(), Stop>, Vec<&'static str>) {
+    let (outcome, reports) = run_and_hear(plant, order, disk, meant, reply);
+    (outcome, reports.iter().filter_map(milestone).collect())
+}
+
+/// As [`run_if`], with all that was reported.
+fn run_and_hear(
+    plant: &Plant,
+    order: &RestoreOrder,
+    disk: &MemDisk,
+    meant: Result<(), Refusal>,
+    reply: fn(&Reported) -> ReportReply,
+) -> (Result<(), Stop>, Vec<Reported>) {
     let (appliance, reports) = appliance(reply);
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
     let reporter = Reporter::new(&appliance, "s", (order.job, order.step_seq), &screen, &pulse);
@@ -205,8 +229,8 @@ fn run_if(
         register: &|_, _| BootEntry::Kept,
     };
     let outcome = restore::restore(order, &manifest, disk, &chosen, true, &reporter);
-    let milestones = reports.lock().unwrap().iter().filter_map(milestone).collect();
-    (outcome, milestones)
+    let reports = reports.lock().unwrap().clone();
+    (outcome, reports)
 }
 
 fn milestone(reported: &Reported) -> Option<&'static str> {
@@ -357,6 +381,43 @@ fn the_ticket_of_the_job_lies_on_the_esp_of_a_disk_that_boots() {
     assert_eq!(esp.read("EFI/BOOT/BOOTX64.EFI").unwrap(), noise(0, 100_000));
     drop(esp);
     assert_eq!(&disk.into_bytes()[512..520], b"EFI PART");
+}
+
+#[test]
+fn an_endpoints_own_name_and_addresses_lie_where_its_system_looks() {
+    let plant = Plant::with(with_esp(6 * MIB, &noise(0, 100_000)));
+    let mut order = plant.order(vec![plant.frames(|_| {})]);
+    order.settings = serde_json::from_str(
+        r#"{"hostname":"press-01","interfaces":[{"mac":"52:54:00:12:34:56","addresses":["10.7.3.21/24"]}]}"#,
+    )
+    .unwrap();
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let (outcome, reports) = run_and_hear(&plant, &order, &disk, Ok(()), go_on);
+    assert_eq!(outcome, Ok(()));
+    let (esp, seed) = (MIB as u64..4 * MIB as u64, 4 * MIB as u64..5 * MIB as u64);
+    let read = |range, path| Esp::open(&disk, range).unwrap().read(path).unwrap();
+    let placed = [
+        ("esp/EFI/groundstate/settings.json", read(esp.clone(), EndpointSettings::ESP_PATH)),
+        ("cidata/meta-data", read(seed.clone(), "meta-data")),
+        ("cidata/user-data", read(seed.clone(), "user-data")),
+        ("cidata/network-config", read(seed, "network-config")),
+    ];
+    assert_eq!(serde_json::from_slice::<EndpointSettings>(&placed[0].1).unwrap(), order.settings);
+    assert_eq!(String::from_utf8_lossy(&placed[1].1), order.settings.meta_data(&order.job.to_string()));
+    assert_eq!(Some(String::from_utf8_lossy(&placed[3].1).into_owned()), order.settings.network_config());
+    let expected: Vec<PlacedFile> = placed
+        .iter()
+        .map(|(path, bytes)| PlacedFile { path: (*path).to_owned(), blake3: images::Digest::of(bytes) })
+        .collect();
+    let Some(Reported::Committed { placed, .. }) = reports.last() else { panic!("{reports:?}") };
+    assert_eq!(*placed, expected);
+    assert_eq!(read(esp, "EFI/BOOT/BOOTX64.EFI"), noise(0, 100_000));
+
+    // Nobody's settings are refused before a byte is written.
+    order.settings.hostname = Some("press 01".to_owned());
+    let untouched = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    assert_eq!(reason(run(&plant, &order, &untouched, go_on).0), HoldReason::ManifestRefused);
+    assert_eq!(untouched.counts().operations, 0);
 }
 
 #[test]

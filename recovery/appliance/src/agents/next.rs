@@ -131,6 +131,7 @@ async fn order(
         "image": order.image,
         "disk": order.disk,
         "give_up_preserved": order.give_up_preserved,
+        "settings": order.settings,
     });
     let mut fact = Fact::new("order.restore", "appliance", facts).about(&endpoint.id).of(Some(job));
     fact.mode = row.job.mode;
@@ -220,6 +221,7 @@ async fn make(
             min_size_bytes: header.disk.size.max(least),
             ..DiskSelector::default()
         },
+        settings: endpoint.record.settings.clone(),
         give_up_preserved: row.job.give_up_preserved,
         read_back_all: blueprint.is_some_and(|blueprint| blueprint.read_back_all),
         esp_files,

@@ -23,6 +23,8 @@ use crate::{
 const DISARM_MOST: Duration = Duration::from_secs(10);
 /// Most sources of a restore that are written down.
 const SOURCES_MOST: usize = 16;
+/// Most placed files of a restore that are written down.
+const PLACED_MOST: usize = 16;
 /// Most preserved partitions of a restore that are written down.
 const PRESERVED_MOST: usize = 128;
 /// Longest detail of a refusal, in characters.
@@ -42,8 +44,7 @@ pub async fn take(agents: &Agents, report: Report) -> Result<ReportReply, Proble
 
 async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> Result<ReportReply, Problem> {
     let job = report.job;
-    let mut note = None;
-    let milestone = match report.what {
+    let (milestone, note) = match report.what {
         Reported::Progress { activity, done_bytes, total_bytes } => {
             let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
                 .await?
@@ -70,20 +71,21 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Planned { plan, disk, mut preserved } => {
             preserved.truncate(PRESERVED_MOST);
             let facts = json!({ "plan": plan, "disk": disk, "preserved": preserved });
-            note = Some(("report.planned", facts));
-            Restored::Planned(plan)
+            (Restored::Planned(plan), Some(("report.planned", facts)))
         }
-        Reported::Written { stats, sources } => {
-            note = sources_note(sources);
-            Restored::Written(stats)
-        }
+        Reported::Written { stats, sources } => (Restored::Written(stats), sources_note(sources)),
         Reported::Proven { stats, mut preserved } => {
             preserved.truncate(PRESERVED_MOST);
             let facts = json!({ "preserved": preserved });
-            note = (!preserved.is_empty()).then_some(("report.preserved", facts));
-            Restored::Proven(stats)
+            let note = (!preserved.is_empty()).then_some(("report.preserved", facts));
+            (Restored::Proven(stats), note)
         }
-        Reported::Committed { stats } => Restored::Committed(stats),
+        Reported::Committed { stats, mut placed } => {
+            placed.truncate(PLACED_MOST);
+            let facts = json!({ "placed": placed });
+            let note = (!placed.is_empty()).then_some(("report.placed", facts));
+            (Restored::Committed(stats), note)
+        }
     };
     let committed = matches!(milestone, Restored::Committed(_));
     let what = What::Reported { session: session.hash.clone(), step_seq: report.step_seq, report: milestone };

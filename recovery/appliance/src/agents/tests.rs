@@ -225,7 +225,7 @@ impl Site {
             assert_eq!(self.report(session, &order, what).await.unwrap(), ReportReply::Continue);
         }
         // The answer waits until the runner has cleared the boot override.
-        let committed = self.report(session, &order, Reported::Committed { stats });
+        let committed = self.report(session, &order, Reported::Committed { stats, placed: Vec::new() });
         let (reply, ()) = tokio::join!(committed, async {
             let mut changes = self.service.changes();
             loop {
@@ -293,6 +293,8 @@ fn hello(booted_as: BootedAs, ticket: Option<&str>) -> Hello {
         firmware: Firmware::Bios,
         memory_bytes: 1 << 30,
         disks: vec![disk_facts()],
+        hostname: String::new(),
+        addresses: Vec::new(),
     };
     Hello {
         protocol: recovery_protocol::AGENT_PROTOCOL,
@@ -507,7 +509,7 @@ async fn a_stale_order_and_a_foreign_session_change_nothing() {
         "session-unknown"
     );
     assert_eq!(site.stage(&order).await, Some(Stage::Imaging));
-    let early = site.report(&session, &order, Reported::Committed { stats }).await;
+    let early = site.report(&session, &order, Reported::Committed { stats, placed: Vec::new() }).await;
     assert!(matches!(early, Ok(ReportReply::Abort { .. })), "committed without a read-back");
 }
 

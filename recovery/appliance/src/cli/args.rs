@@ -1,11 +1,13 @@
 //! What can be typed: nouns, verbs, flags, and their help. Parsing does nothing.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{
     EndpointId, JobId, MacAddr,
     operator::{Chain, NewEndpoint, Power},
+    settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
 };
 
 use super::{
@@ -144,6 +146,21 @@ pub struct Add {
     /// Serial number of its disk, where more than one could be meant
     #[arg(long)]
     pub(super) disk_serial: Option<String>,
+    /// Its host name, which it gets after each restore
+    #[arg(long)]
+    pub(super) hostname: Option<String>,
+    /// Its own address with the prefix, as in 10.7.3.21/24, on the interface of its first --mac; may be repeated. Without: DHCP
+    #[arg(long = "address", value_name = "ADDRESS/PREFIX")]
+    pub(super) addresses: Vec<InterfaceAddress>,
+    /// Its gateway; one of each family
+    #[arg(long = "gateway", value_name = "ADDRESS", requires = "addresses")]
+    pub(super) gateways: Vec<IpAddr>,
+    /// A name server; may be repeated
+    #[arg(long, value_name = "ADDRESS", requires = "addresses")]
+    pub(super) dns: Vec<IpAddr>,
+    /// Forget the host name and addresses on record: it starts as its image is
+    #[arg(long, conflicts_with_all = ["hostname", "addresses"])]
+    pub(super) no_settings: bool,
     /// It may be the target of a drill
     #[arg(long)]
     pub(super) drill_safe: bool,
@@ -495,7 +512,13 @@ impl Add {
             }
             _ => Power::Person,
         };
+        let interface = self.macs.first().filter(|_| !self.addresses.is_empty()).map(|mac| {
+            InterfaceSettings { mac: *mac, addresses: self.addresses, gateways: self.gateways, dns: self.dns }
+        });
+        let settings =
+            EndpointSettings { hostname: self.hostname, interfaces: interface.into_iter().collect() };
         Ok(NewEndpoint {
+            settings: (self.no_settings || !settings.is_empty()).then_some(settings),
             endpoint: self.endpoint,
             macs: self.macs,
             blueprint: self.blueprint,

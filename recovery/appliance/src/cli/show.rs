@@ -8,6 +8,7 @@ use recovery_protocol::{
         DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, RefusalView,
         StatusView,
     },
+    settings::InterfaceSettings,
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last one is not padded.
@@ -97,6 +98,17 @@ pub fn endpoint(view: &EndpointView) -> String {
     add("refused", view.refusal.clone());
     add("pairing code", view.pairing_code.clone());
     add("drills", view.drill_safe.then(|| "may be drilled".to_owned()));
+    add(
+        "host name",
+        told(view.settings.hostname.as_deref(), view.inventory.as_ref().map(|i| i.hostname.as_str())),
+    );
+    let own = |interface: &InterfaceSettings| {
+        let list = interface.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!("{} has {list}", interface.mac)
+    };
+    for interface in &view.settings.interfaces {
+        add("network", Some(own(interface)));
+    }
     add("hardware", view.inventory.as_ref().map(|i| format!("{} {} {}", i.vendor, i.product, i.serial)));
     for disk in view.inventory.iter().flat_map(|inventory| &inventory.disks) {
         let serial = disk.serial.as_deref().unwrap_or("no serial");
@@ -107,6 +119,16 @@ pub fn endpoint(view: &EndpointView) -> String {
         text.push_str(&self::job(job));
     }
     text
+}
+
+/// What is on record, and what it said last where that is something else.
+fn told(record: Option<&str>, said: Option<&str>) -> Option<String> {
+    let said = said.filter(|said| !said.is_empty());
+    match (record, said) {
+        (Some(record), Some(said)) if said != record => Some(format!("{record} (it calls itself {said})")),
+        (Some(record), _) => Some(record.to_owned()),
+        (None, said) => said.map(ToOwned::to_owned),
+    }
 }
 
 /// `groundstate job list`.

@@ -4,6 +4,7 @@ use recovery_protocol::{
     EndpointId, MacAddr,
     agent::Inventory,
     operator::{Chain, EkCertificate, EndpointState, Power},
+    settings::EndpointSettings,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, sqlite::SqliteRow};
@@ -27,6 +28,9 @@ pub struct Record {
     pub drill_safe: bool,
     /// How it is switched on and off.
     pub power: Power,
+    /// What belongs to it and not to its image.
+    #[serde(default)]
+    pub settings: EndpointSettings,
 }
 
 /// One endpoint.

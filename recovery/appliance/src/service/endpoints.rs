@@ -80,7 +80,7 @@ pub async fn one(inner: &Inner, endpoint: &EndpointId) -> Result<EndpointView, P
 }
 
 pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
-    let id = new.endpoint.clone();
+    let (id, settings) = (new.endpoint.clone(), new.settings.clone());
     let record = checked(inner, new)?;
     let mut tx = inner.journal.begin().await?;
     let conflict = |detail: String| {
@@ -92,17 +92,34 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
         && known.state != EndpointState::Discovered
     {
         let disk_serial = record.disk_serial.clone().or_else(|| known.record.disk_serial.clone());
-        if known.record != (Record { disk_serial: known.record.disk_serial.clone(), ..record.clone() }) {
+        let settings = settings.unwrap_or_else(|| known.record.settings.clone());
+        let now = Record { disk_serial, settings, ..record.clone() };
+        let may_change = Record {
+            disk_serial: known.record.disk_serial.clone(),
+            settings: known.record.settings.clone(),
+            ..record
+        };
+        if known.record != may_change {
             return Err(conflict(format!(
                 "{id} is on record with other addresses, blueprint, group, chain or power"
             )));
         }
-        // A disk was replaced: the one fact that a person may change by saying it again.
-        if disk_serial != known.record.disk_serial {
-            let facts = json!({ "disk_serial": disk_serial, "before": known.record.disk_serial });
-            let endpoint = Endpoint { record: Record { disk_serial, ..record }, ..known.clone() };
-            db::endpoint::put(tx.conn(), &endpoint).await?;
-            tx.note(Fact::new("order.disk", &actor.name, facts).about(&id)).await?;
+        // A disk was replaced, or it moved in the network: the facts that a person may change by saying them again.
+        let before = &known.record;
+        let mut changed = Vec::new();
+        if now.disk_serial != before.disk_serial {
+            let facts = json!({ "disk_serial": now.disk_serial, "before": before.disk_serial });
+            changed.push(Fact::new("order.disk", &actor.name, facts));
+        }
+        if now.settings != before.settings {
+            let facts = json!({ "settings": now.settings, "before": before.settings });
+            changed.push(Fact::new("order.settings", &actor.name, facts));
+        }
+        if !changed.is_empty() {
+            db::endpoint::put(tx.conn(), &Endpoint { record: now, ..known.clone() }).await?;
+            for fact in changed {
+                tx.note(fact.about(&id)).await?;
+            }
             tx.commit().await?;
         } else {
             drop(tx);
@@ -160,7 +177,16 @@ fn checked(inner: &Inner, new: NewEndpoint) -> Result<Record, Problem> {
         let detail = "an endpoint needs at least one Ethernet address, and only its own".to_owned();
         return unfit("bad-mac", detail, "read the address from its firmware or its label");
     }
+    let settings = new.settings.unwrap_or_default();
+    if let Err(error) = settings.check() {
+        return unfit("bad-settings", error.to_string(), "correct it; nothing was put on record");
+    }
+    if let Some(other) = settings.interfaces.iter().find(|interface| !macs.contains(&interface.mac)) {
+        let detail = format!("{} is none of this endpoint's Ethernet addresses", other.mac);
+        return unfit("bad-settings", detail, "name the interface by an address that is given with it");
+    }
     Ok(Record {
+        settings,
         macs,
         blueprint: new.blueprint,
         group: new.group,

@@ -41,6 +41,7 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         ek_sha256: endpoint.ek_sha256,
         ek_certificate: endpoint.ek_certificate,
         drill_safe: endpoint.record.drill_safe,
+        settings: endpoint.record.settings,
         inventory: endpoint.inventory,
         pairing_code: endpoint.pairing.map(|pairing| pairing.code),
         seen_unix_ms: endpoint.seen,

@@ -1,0 +1,113 @@
+//! What belongs to this endpoint and not to its image: taken from the EFI system partition at each start of the restored system.
+//!
+//! ```text
+//! EFI/groundstate/settings.json ─► checked ─► host name: kernel, /etc/hostname, the 127.0.1.1 line of /etc/hosts
+//!                                          └► addresses: /run/systemd/network/05-groundstate-N.network
+//! ```
+//!
+//! systemd-networkd takes its files by name, so ours go before the image's. Systems with another network service have a seed
+//! partition and cloud-init or its kin. It must never take from the disk what an order could not say.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use recovery_protocol::settings::EndpointSettings;
+
+use crate::check_in::esp;
+
+/// Gives the running system below `root` its name and addresses; without settings nothing happens.
+///
+/// # Errors
+/// When they are there and cannot be read or taken.
+pub fn run(root: &Path) -> Result<()> {
+    let settings = match esp::read_settings() {
+        Ok(settings) => settings.unwrap_or_default(),
+        Err(esp::TicketError::NoEsp) => EndpointSettings::default(),
+        Err(error) => return Err(error.into()),
+    };
+    take(root, &settings)?;
+    if let Some(name) = &settings.hostname {
+        nix::unistd::sethostname(name).context("setting the host name")?;
+    }
+    Ok(())
+}
+
+fn take(root: &Path, settings: &EndpointSettings) -> Result<()> {
+    if let Some(name) = &settings.hostname {
+        put(&root.join("etc/hostname"), &format!("{name}\n"))?;
+        let hosts = root.join("etc/hosts");
+        let text = match fs::read_to_string(&hosts) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.with_context(|| format!("reading {}", hosts.display()))?,
+        };
+        put(&hosts, &with_own_line(&text, name))?;
+    }
+    // Below /run: what a restore does not say any more is gone at the next start.
+    let networks = root.join("run/systemd/network");
+    for (number, interface) in settings.interfaces.iter().enumerate() {
+        put(&networks.join(format!("05-groundstate-{number}.network")), &interface.networkd())?;
+    }
+    Ok(())
+}
+
+/// Debian's way: the host's own name stands beside 127.0.1.1.
+fn with_own_line(hosts: &str, name: &str) -> String {
+    let short = name.split('.').next().unwrap_or(name);
+    let own = if short == name { format!("127.0.1.1\t{name}") } else { format!("127.0.1.1\t{name} {short}") };
+    let mut lines: Vec<&str> =
+        hosts.lines().filter(|line| line.split_whitespace().next() != Some("127.0.1.1")).collect();
+    lines.push(&own);
+    lines.join("\n") + "\n"
+}
+
+/// A file of before is kept whole until the new one is there; what is right already is not written.
+fn put(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let write = || {
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        let new = path.with_extension("groundstate-new");
+        fs::write(&new, text)?;
+        fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_takes_its_name_and_addresses_once() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let hosts = "127.0.0.1\tlocalhost\n127.0.1.1\thmi-panel\n10.7.0.5\tappliance\n";
+        fs::write(root.path().join("etc/hosts"), hosts).unwrap();
+        let text = r#"{"hostname":"press-01.plant","interfaces":[{"mac":"52:54:00:12:34:56","addresses":["10.7.3.21/24"]}]}"#;
+        let settings: EndpointSettings = serde_json::from_str(text).unwrap();
+        settings.check().unwrap();
+        for _start in 0..2 {
+            take(root.path(), &settings).unwrap();
+            let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
+            assert_eq!(read("etc/hostname"), "press-01.plant\n");
+            assert_eq!(
+                read("etc/hosts"),
+                "127.0.0.1\tlocalhost\n10.7.0.5\tappliance\n127.0.1.1\tpress-01.plant press-01\n"
+            );
+            let network = read("run/systemd/network/05-groundstate-0.network");
+            assert_eq!(network, settings.interfaces[0].networkd());
+        }
+        assert_eq!(fs::read_dir(root.path().join("etc")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn without_settings_a_system_stays_as_the_image_is() {
+        let root = tempfile::tempdir().unwrap();
+        take(root.path(), &EndpointSettings::default()).unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+}
