@@ -9,6 +9,8 @@ mod depot;
 mod full;
 #[path = "store/look.rs"]
 mod look;
+#[path = "store/names.rs"]
+mod names;
 #[path = "store/people.rs"]
 mod people;
 #[path = "store/s3.rs"]

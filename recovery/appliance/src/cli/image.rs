@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod channel;
 pub mod depot;
+mod find;
 pub mod look;
 pub mod token;
 pub mod travel;
@@ -20,8 +21,8 @@ use std::{
 };
 
 use images::{
-    ImageId, ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedManifest, SignedTrustRoot, SigningKey,
-    Source, Store, StoreError,
+    ImportRequest, KeyFile, KeyRing, PublicKey, Role, SignedManifest, SignedTrustRoot, SigningKey, Source,
+    Store, StoreError,
     filesystem::KeepWhole,
     import::{Counted, ImportProgress, read_disk},
     keys::PublicKeyFile,
@@ -36,6 +37,7 @@ use super::{
     fault::{Code, Fault},
     show,
 };
+use find::find;
 
 /// Where images and the trust root lie.
 #[derive(Debug, Clone, clap::Args)]
@@ -354,21 +356,6 @@ fn views(store: &Store, ring: Option<&KeyRing>) -> Result<Vec<ImageView>, Fault>
     }
     views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
     Ok(views)
-}
-
-/// An image by its id, by `name`, or by `name:version`; of several the one with the highest epoch.
-fn find(store: &Store, wanted: &str) -> Result<ImageId, Fault> {
-    if let Ok(id) = wanted.parse() {
-        return Ok(id);
-    }
-    let (name, version) =
-        wanted.split_once(':').map_or((wanted, None), |(name, version)| (name, Some(version)));
-    let fits = |view: &ImageView| view.name == name && version.is_none_or(|version| view.version == version);
-    let found = views(store, None)?.into_iter().filter(fits).max_by_key(|view| view.epoch);
-    found.map(|view| view.image).ok_or_else(|| {
-        let now = "name it as in `groundstate image list`: id, name or name:version";
-        Fault::new(Code::NotFound, format!("there is no image `{wanted}`"), "", now)
-    })
 }
 
 /// A store that is there: a wrong path is not to become an empty store.

@@ -14,7 +14,12 @@ use images::{
 };
 use indicatif::ProgressBar;
 
-use super::{Place, bar, find, now_unix_ms, open, open_or_make, ring, say_json, upkeep::Pace};
+use super::{
+    Place, bar,
+    find::{find, is_called},
+    now_unix_ms, open, open_or_make, ring, say_json,
+    upkeep::Pace,
+};
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -250,10 +255,7 @@ fn wanted(depot: &S3Depot, words: &[String]) -> Result<Vec<ImageId>, Fault> {
     }
     let all = all(depot, &inventory)?;
     let find = |word: &String| {
-        let (name, version) = word.split_once(':').map_or((word.as_str(), None), |(n, v)| (n, Some(v)));
-        let fits = |header: &&Header| {
-            header.identity.name == name && version.is_none_or(|version| header.identity.version == version)
-        };
+        let fits = |header: &&Header| is_called(&header.identity.name, &header.identity.version, word);
         let known = all.iter().filter_map(|there| Some((there.image, there.header.as_ref().ok()?)));
         let found = known.filter(|(_, header)| fits(header)).max_by_key(|(_, header)| header.identity.epoch);
         found.map(|(image, _)| image).or_else(|| word.parse().ok()).ok_or_else(|| {

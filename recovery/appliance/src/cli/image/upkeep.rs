@@ -12,7 +12,12 @@ use images::{
     store::{CollectPlan, CollectRules, KeepChange, LegalHold, Replica, Scrubbed},
 };
 
-use super::{Place, bar, find, now_unix_ms, open, open_or_make, say_json, store_fault, trust::day_unix_ms};
+use super::{
+    Place, bar,
+    find::{find, find_held},
+    now_unix_ms, open, open_or_make, say_json, store_fault,
+    trust::day_unix_ms,
+};
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -232,7 +237,7 @@ pub struct KeepOrder {
     /// Who ordered the hold
     #[arg(long, value_name = "WHO")]
     pub by: Option<String>,
-    /// Lift the legal hold
+    /// Lift the legal hold: by name, of the one image of that name that is under one
     #[arg(long, conflicts_with = "legal_hold")]
     pub lift: bool,
     /// Say what would stand, and change nothing
@@ -243,7 +248,7 @@ pub struct KeepOrder {
 /// Retention and legal hold; without a flag, say what stands.
 pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
-    let id = find(&store, &keep.image)?;
+    let id = if keep.lift { find_held(&store, &keep.image)? } else { find(&store, &keep.image)? };
     let until = keep.until.map(day_unix_ms).transpose()?;
     if until.is_some_and(|until| until <= now_unix_ms()) {
         let why = "it would keep nothing from being deleted";
@@ -279,8 +284,10 @@ pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Res
             println!("{id} is kept until {at}");
         }
     }
-    if let Some(hold) = stands.legal_hold {
-        println!("legal hold of {}: {}", hold.by, hold.why);
+    match stands.legal_hold {
+        Some(hold) => println!("legal hold of {}: {}", hold.by, hold.why),
+        None if keep.lift => println!("{id} is under no legal hold"),
+        None => {}
     }
     Ok(())
 }
