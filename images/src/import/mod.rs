@@ -29,15 +29,16 @@ use crate::disk::{GptError, ReadDisk, guid_text};
 use crate::filesystem::{KeepWhole, Kind, Unclean};
 use crate::manifest::codec;
 use crate::manifest::header::{AgentVersion, ContentTable, Identity, Partition, PartitionTable, Policy};
+use crate::manifest::{NameError, name};
 use crate::source::{Source, SourceError};
 use crate::{Digest, Header, ImageId, Manifest, ManifestError, SignedManifest, Store, StoreError};
 
 /// What a person says about an image that cannot be read from the disk.
 #[derive(Debug, Clone, Default)]
 pub struct ImportRequest {
-    /// Name of the image.
+    /// Name of the image: what [`name::name`] takes.
     pub name: String,
-    /// Version of the image.
+    /// Version of the image: what [`name::version`] takes.
     pub version: String,
     /// Epoch, counting up with each release.
     pub epoch: u64,
@@ -156,6 +157,9 @@ pub enum Warning {
 /// Why an import fails. The store is as before but for packs that the next import can use.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
+    /// It may not be called so.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// It cannot be opened as a disk.
     #[error("this is no disk to import")]
     Source(#[from] SourceError),
@@ -257,6 +261,8 @@ pub fn read_disk(
     sink: &dyn ChunkSink,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Imported, ImportError> {
+    name::name(&request.name)?;
+    name::version(&request.version)?;
     let mut examination = examine(path, disk, request)?;
     preserve(path, &mut examination.table, &request.preserve)?;
     let cut = pipeline::run(path, disk, &examination.cuts, &examination.free, sink, progress)?;

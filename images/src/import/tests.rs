@@ -233,11 +233,17 @@ fn damaged_tables_and_impossible_sizes_are_refused_and_nothing_is_listed() {
     assert!(matches!(refuse(&no_signature), ImportError::Table { .. }));
     assert!(matches!(refuse(&good[..size - 7]), ImportError::Size { .. }));
     assert!(matches!(refuse(&[0; 4096]), ImportError::Size { .. }));
-    let nameless = ImportRequest { name: String::new(), ..request() };
     let path = plant.dir.path().join("good.raw");
     std::fs::write(&path, &good).unwrap();
-    let error = import_raw(&path, &nameless, &plant.store, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, ImportError::Manifest(_)));
+    for named in [
+        ImportRequest { name: String::new(), ..request() },
+        ImportRequest { name: "hmi/approved".into(), ..request() },
+        ImportRequest { version: "1 2".into(), ..request() },
+    ] {
+        let error = import_raw(&path, &named, &plant.store, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, ImportError::Name(_)), "{error}");
+    }
+    assert_eq!(plant.store.counts(), (0, 0), "nothing was read for it");
     let gone = import_raw(Path::new("/nonexistent.raw"), &request(), &plant.store, &mut |_| {});
     assert!(matches!(gone, Err(ImportError::Source(SourceError::Open { .. }))));
 }

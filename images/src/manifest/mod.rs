@@ -13,12 +13,14 @@
 mod arriving;
 pub mod codec;
 pub mod header;
+pub mod name;
 pub mod page;
 mod signed;
 pub mod validate;
 
 pub use arriving::{ArrivalError, Arriving};
 pub use header::Header;
+pub use name::NameError;
 pub use page::{Content, Extent};
 pub use signed::{MAGIC, SIGNATURES_MAX, Signature, SignedManifest};
 

@@ -26,6 +26,7 @@ use images::{
     filesystem::KeepWhole,
     import::{Counted, ImportProgress, read_disk},
     keys::PublicKeyFile,
+    manifest::name,
     source::{Format, Wanted},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -76,11 +77,11 @@ pub struct Import {
     /// How large a compressed disk may become; default: as large as the file system of the store
     #[arg(long, value_name = "GIB")]
     pub unpacked_max_gib: Option<u64>,
-    /// Name of the golden image
-    #[arg(long)]
+    /// Name of the golden image: at most 64 letters, digits, `.`, `_`, `-`
+    #[arg(long, value_parser = name::name)]
     pub name: String,
-    /// Version of the golden image
-    #[arg(long)]
+    /// Version of the golden image: the same, and `+`, `~`
+    #[arg(long, value_parser = name::version)]
     pub version: String,
     /// Epoch: counts up with each release, never back; default: one more than the highest of this name
     #[arg(long)]

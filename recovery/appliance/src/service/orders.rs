@@ -1,5 +1,6 @@
 //! Orders of people: recover, rehearse, approve, resume, cancel.
 
+use images::manifest::name;
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     agent::CaptureSpec,
@@ -196,14 +197,19 @@ pub async fn capture(
 
 /// What a manifest takes as a name is asked before an endpoint is sent to the network.
 fn check_name(request: &CaptureRequest) -> Result<(), Problem> {
-    let bad = |text: &str| text.len() > TEXT_MOST || text.chars().any(char::is_control);
-    let fields = [&request.name, &request.version, &request.hardware_class, &request.note];
-    if request.name.is_empty() || request.version.is_empty() || fields.into_iter().any(|text| bad(text)) {
-        let detail = format!("name and version are needed, and each text has at most {TEXT_MOST} bytes");
+    let refused = |detail: String| {
         let remedy = "give a name and a version, as for an import";
-        return Err(Problem::new(400, "image-name", "The image cannot be called so", detail, remedy));
+        Problem::new(400, "image-name", "The image cannot be called so", detail, remedy)
+    };
+    name::name(&request.name).map_err(|error| refused(error.to_string()))?;
+    name::version(&request.version).map_err(|error| refused(error.to_string()))?;
+    let bad = |text: &str| text.len() > TEXT_MOST || text.chars().any(char::is_control);
+    match bad(&request.hardware_class) || bad(&request.note) {
+        true => Err(refused(format!(
+            "hardware class and note have at most {TEXT_MOST} bytes each, and no control characters"
+        ))),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn busy(id: &EndpointId, what: &str, job: JobId) -> Problem {

@@ -149,8 +149,14 @@ async fn a_capture_comes_into_the_store_unsigned_and_the_endpoint_is_as_it_was()
 #[tokio::test]
 async fn nothing_is_captured_of_an_endpoint_that_is_being_recovered_or_under_no_name() {
     let site = Site::new().await;
-    let nameless = CaptureRequest { name: String::new(), ..capture_request() };
-    assert_eq!(code(site.service.capture(&anna(), &press(), nameless).await), "image-name");
+    for refused in [
+        CaptureRequest { name: String::new(), ..capture_request() },
+        CaptureRequest { name: "box/approved".into(), ..capture_request() },
+        CaptureRequest { version: "2;reboot".into(), ..capture_request() },
+        CaptureRequest { note: "a\u{1b}b".into(), ..capture_request() },
+    ] {
+        assert_eq!(code(site.service.capture(&anna(), &press(), refused).await), "image-name");
+    }
     let unknown = "press-99".parse().unwrap();
     assert_eq!(code(site.service.capture(&anna(), &unknown, capture_request()).await), "unknown-endpoint");
     site.recover().await;

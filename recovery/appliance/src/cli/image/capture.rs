@@ -1,5 +1,6 @@
 //! `groundstate image capture`: the disk of an endpoint as an image in the appliance's store. The only verb of `image` that needs the appliance.
 
+use images::manifest::name;
 use recovery_protocol::{
     EndpointId,
     operator::{CaptureRequest, EndpointView, ImageView, JobView},
@@ -13,11 +14,11 @@ use crate::cli::{args::Wait, client::Client, fault::Fault, follow_or_print, show
 pub struct Capture {
     /// The endpoint
     pub endpoint: EndpointId,
-    /// Name of the image
-    #[arg(long)]
+    /// Name of the image: at most 64 letters, digits, `.`, `_`, `-`
+    #[arg(long, value_parser = name::name)]
     pub name: String,
-    /// Version of the image
-    #[arg(long)]
+    /// Version of the image: the same, and `+`, `~`
+    #[arg(long, value_parser = name::version)]
     pub version: String,
     /// Hardware class that it fits
     #[arg(long, default_value = "")]
