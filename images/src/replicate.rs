@@ -47,12 +47,44 @@ pub struct ReplicateProgress {
     pub bytes: u64,
 }
 
-/// Bring images to `to`. With `plan` nothing is written. `progress` may wait: that is how a caller caps the bandwidth.
+/// What [`replicate`] would do. Nothing is written, so there may be no store to fill yet; lengths are the word of the packs.
+pub fn plan(from: &Store, to: Option<&Store>, images: &[ImageId]) -> Result<Replicated, ReplicateError> {
+    let known: HashSet<ImageId> = match to {
+        Some(to) => to.list().map_err(ReplicateError::To)?.into_iter().collect(),
+        None => HashSet::new(),
+    };
+    let (mut plan, mut counted) = (Replicated::default(), HashSet::new());
+    for image in images {
+        let signed = from.get_manifest(image).map_err(ReplicateError::From)?;
+        let manifest = signed.parse().map_err(|error| ReplicateError::From(error.into()))?;
+        for id in manifest.chunk_ids() {
+            if to.is_some_and(|to| to.has(&id)) || !counted.insert(id) {
+                continue;
+            }
+            let len = from.stored_len(&id).map_err(ReplicateError::From)?;
+            (plan.chunks, plan.bytes) = (plan.chunks + 1, plan.bytes + u64::from(len));
+        }
+        if !known.contains(image) {
+            plan.images.push(*image);
+        }
+    }
+    let there = |image: &ImageId| known.contains(image) || images.contains(image);
+    for (name, history) in from.histories().map_err(ReplicateError::From)? {
+        let next = match to {
+            Some(to) => to.history(&name).map_err(ReplicateError::To)?.next_epoch(),
+            None => 0,
+        };
+        let said = history.0.iter().filter(|signed| signed.body.epoch >= next && there(&signed.body.image));
+        plan.statements += said.count();
+    }
+    Ok(plan)
+}
+
+/// Bring images to `to`. `progress` may wait: that is how a caller caps the bandwidth.
 pub fn replicate(
     from: &Store,
     to: &Store,
     images: &[ImageId],
-    plan: bool,
     progress: &mut dyn FnMut(ReplicateProgress),
 ) -> Result<Replicated, ReplicateError> {
     let mut opener = Opener::new().map_err(|error| ReplicateError::Frame(FrameError::Transport(error)))?;
@@ -72,32 +104,28 @@ pub fn replicate(
             let frame = from.get_frame(&id).map_err(ReplicateError::From)?;
             let bytes = frame.bytes.len() as u64;
             (done.chunks, done.bytes) = (done.chunks + 1, done.bytes + bytes);
-            if !plan {
-                opener.open(&frame).map_err(ReplicateError::Frame)?;
-                ingest.append(&frame).map_err(ReplicateError::To)?;
-                let (total, done) = (missing.len(), missing.len() - left.len());
-                progress(ReplicateProgress { done, total, bytes });
-            }
+            opener.open(&frame).map_err(ReplicateError::Frame)?;
+            ingest.append(&frame).map_err(ReplicateError::To)?;
+            let (total, done) = (missing.len(), missing.len() - left.len());
+            progress(ReplicateProgress { done, total, bytes });
         }
         if !known.contains(image) {
             done.images.push(*image);
         }
-        if !plan {
-            ingest.finish().map_err(ReplicateError::To)?;
-            writer.put_manifest(&signed).map_err(ReplicateError::To)?;
-        }
+        ingest.finish().map_err(ReplicateError::To)?;
+        writer.put_manifest(&signed).map_err(ReplicateError::To)?;
     }
-    statements(from, to, plan, &mut done)?;
+    statements(from, to, &mut done)?;
     Ok(done)
 }
 
 /// What is said about the images that both have.
-fn statements(from: &Store, to: &Store, plan: bool, done: &mut Replicated) -> Result<(), ReplicateError> {
+fn statements(from: &Store, to: &Store, done: &mut Replicated) -> Result<(), ReplicateError> {
     for (name, history) in from.histories().map_err(ReplicateError::From)? {
         let there = to.history(&name).map_err(ReplicateError::To)?;
         let next = there.next_epoch();
         for signed in history.0.iter().filter(|signed| signed.body.epoch >= next) {
-            match if plan { Ok(()) } else { to.put_statement(signed) } {
+            match to.put_statement(signed) {
                 Ok(()) => done.statements += 1,
                 // It speaks of an image that was not asked for; what follows may speak of one that was.
                 Err(StoreError::MissingImage { .. }) => {}
@@ -126,21 +154,24 @@ mod tests {
         let (a, b) = (Plant::new(), Plant::new());
         let (one, two) =
             (a.image(&disk(2)), a.image_with(&disk(3), &ImportRequest { epoch: 2, ..request() }));
-        let plan = replicate(&a.store, &b.store, &[one.id()], true, &mut |_| {}).unwrap();
+        let plan = super::plan(&a.store, Some(&b.store), &[one.id()]).unwrap();
         assert_eq!((plan.images.len(), b.store.counts().1), (1, 0));
+        assert_eq!(super::plan(&a.store, None, &[one.id()]).unwrap(), plan, "no store yet is an empty one");
         let mut moved = 0;
-        let done =
-            replicate(&a.store, &b.store, &[one.id()], false, &mut |step| moved += step.bytes).unwrap();
+        let done = replicate(&a.store, &b.store, &[one.id()], &mut |step| moved += step.bytes).unwrap();
         assert_eq!((&done, moved), (&plan, plan.bytes));
         a.ring.verify(b.store.get_manifest(&one.id()).unwrap()).unwrap();
         b.store.verify_image(&one, |_, _| {}).unwrap();
 
         let all = a.store.list().unwrap();
-        let second = replicate(&a.store, &b.store, &all, false, &mut |_| {}).unwrap();
-        assert_eq!(second.images, [two.id()]);
+        let plan = super::plan(&a.store, Some(&b.store), &all).unwrap();
+        let second = replicate(&a.store, &b.store, &all, &mut |_| {}).unwrap();
+        assert_eq!((&second, second.images.as_slice()), (&plan, &[two.id()][..]));
         assert!(second.bytes < done.bytes, "shared chunks travel once");
-        let nothing = replicate(&a.store, &b.store, &all, false, &mut |_| {}).unwrap();
+        let nothing = replicate(&a.store, &b.store, &all, &mut |_| {}).unwrap();
         assert_eq!(nothing, Replicated::default());
+        let all_anew = super::plan(&a.store, None, &all).unwrap();
+        assert_eq!(all_anew.bytes, done.bytes + second.bytes, "what two images share is counted once");
     }
 
     #[test]
@@ -153,7 +184,7 @@ mod tests {
         let near_the_end = bytes.len() - 57 * ids.len() - 5000;
         bytes[near_the_end] ^= 1;
         std::fs::write(&pack, bytes).unwrap();
-        let stopped = replicate(&a.store, &b.store, &[image.id()], false, &mut |_| {});
+        let stopped = replicate(&a.store, &b.store, &[image.id()], &mut |_| {});
         assert!(matches!(stopped, Err(ReplicateError::From(StoreError::DamagedChunk { .. }))));
         assert!(b.store.list().unwrap().is_empty());
     }

@@ -368,6 +368,16 @@ fn open(directory: &Path) -> Result<Store, Fault> {
     Err(Fault::new(Code::NotFound, "there is no image store", directory.display().to_string(), now))
 }
 
+/// The same, for a plan: what is not there is looked at as empty, and not made.
+fn open_if_there(directory: &Path) -> Result<Option<Store>, Fault> {
+    let empty = match fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    // What is there and is no store is refused in the plan already.
+    if empty { Ok(None) } else { Store::open(directory).map(Some).map_err(|error| store_fault(&error)) }
+}
+
 /// The same, for what adds to it: it is made when there is none.
 fn open_or_make(directory: &Path) -> Result<Store, Fault> {
     if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {

@@ -202,3 +202,38 @@ fn plans_say_what_would_happen_and_change_nothing() {
     assert!(said["fetch_bytes"].as_u64().unwrap() > 800_000);
     assert!(!desk.path("new.raw").exists());
 }
+
+#[test]
+fn a_plan_makes_no_store_where_there_is_none() {
+    let desk = Desk::new();
+    desk.disk("1.raw", 1, 1 << 19);
+    let id = desk.import("1.raw", "1").to_string();
+    desk.good(&["image", "export", "hmi", "--out", "hmi.bundle"]);
+    desk.good(&["image", "export", "hmi", "--manifest", "--out", "hmi.gsi"]);
+    let copied = json(&desk, &["image", "replicate", "store", "there/replica", "--plan"]);
+    assert!(copied["images"][0] == id.as_str() && copied["bytes"].as_u64().unwrap() >= 1 << 19, "{copied}");
+    assert!(!desk.path("there").exists());
+    let bundled = json(&desk, &["image", "--store", "island/store", "import-bundle", "hmi.bundle", "--plan"]);
+    assert_eq!((&bundled["images"][0]["known"], &bundled["plan"]), (&false.into(), &true.into()));
+    assert_eq!(bundled["images"][0]["missing_chunks"], copied["chunks"]);
+    // Signatures come to an image that is there, with a plan or without.
+    for more in [&["--plan"][..], &[]] {
+        let words = ["image", "--store", "island/store", "import-bundle", "hmi.gsi"];
+        desk.refused(&[&words[..], more].concat(), 3, "there is no image store");
+    }
+    assert!(!desk.path("island").exists());
+
+    // An empty directory is a store to come and stays empty; one of other things is refused before anything is ordered.
+    for (dir, file) in [("empty", None), ("photos", Some("a.jpg"))] {
+        std::fs::create_dir(desk.path(dir)).unwrap();
+        if let Some(file) = file {
+            std::fs::write(desk.path(dir).join(file), "a").unwrap();
+        }
+    }
+    assert_eq!(json(&desk, &["image", "replicate", "store", "empty", "--plan"]), copied);
+    assert_eq!(std::fs::read_dir(desk.path("empty")).unwrap().count(), 0);
+    desk.refused(&["image", "replicate", "store", "photos", "--plan"], 1, "is not a groundstate store");
+    assert_eq!(json(&desk, &["image", "replicate", "store", "there/replica"]), copied);
+    let again = json(&desk, &["image", "replicate", "store", "there/replica", "--plan"]);
+    assert_eq!((&again["images"], &again["chunks"]), (&serde_json::json!([]), &0.into()));
+}

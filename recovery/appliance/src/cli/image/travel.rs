@@ -14,8 +14,8 @@ use images::{
 };
 
 use super::{
-    Place, bar, file_fault, find, open, open_or_make, pretty, read_root, ring, say_json, store_fault,
-    upkeep::Pace, write_new,
+    Place, bar, file_fault, find, open, open_if_there, open_or_make, pretty, read_root, ring, say_json,
+    store_fault, upkeep::Pace, write_new,
 };
 use crate::chain::chain;
 use crate::cli::{
@@ -188,18 +188,17 @@ pub struct ImportBundle {
 
 /// Bring in a bundle, or the signatures of a manifest that was signed elsewhere.
 pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json: bool) -> Result<(), Fault> {
-    let store = open_or_make(&place.store(data_dir))?;
     let failed = |error: &bundle::BundleError| {
         let now = "mend the cause and run it again: what came over is kept";
         Fault::of("the bundle was not taken in", error, now).with(Code::Integrity)
     };
     let file = File::open(&order.file).map_err(|error| file_fault(&order.file, &error))?;
     let reader = match BundleReader::open(BufReader::with_capacity(1 << 20, file)) {
-        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, &store, order, json),
+        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, order, json),
         other => other.map_err(|error| failed(&error))?,
     };
     if order.plan {
-        return bundle_plan(place, data_dir, &store, &reader.contents, json);
+        return bundle_plan(place, data_dir, &reader.contents, json);
     }
     if let Some(offered) = &reader.contents.trust_root {
         follow(&place.trust_root(data_dir), offered)?;
@@ -210,6 +209,7 @@ pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json:
             vouched(&ring, signed)?;
         }
     }
+    let store = open_or_make(&place.store(data_dir))?;
     let bar = bar("frames");
     let received = reader.receive(&store, &mut |done, total| {
         bar.set_length(total as u64);
@@ -230,21 +230,17 @@ pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json:
     Ok(())
 }
 
-/// What is in a bundle. Its frames come last and are not read for this, nor is its trust root followed.
-fn bundle_plan(
-    place: &Place,
-    data_dir: &Path,
-    store: &Store,
-    contents: &Contents,
-    json: bool,
-) -> Result<(), Fault> {
+/// What is in a bundle. Its frames come last and are not read for this, nor is its trust root followed or a store made.
+fn bundle_plan(place: &Place, data_dir: &Path, contents: &Contents, json: bool) -> Result<(), Fault> {
+    let store = open_if_there(&place.store(data_dir))?;
+    let has = |id: &ChunkId| store.as_ref().is_some_and(|store| store.has(id));
     let ring = ring(&place.trust_root(data_dir)).ok();
     let (mut rows, mut images) = (Vec::new(), Vec::new());
     for signed in &contents.manifests {
         let manifest = signed.parse().map_err(|error| store_fault(&error.into()))?;
         let identity = &manifest.header().identity;
-        let known = store.get_manifest(&signed.id()).is_ok();
-        let missing = manifest.chunk_ids().collect::<HashSet<_>>().iter().filter(|id| !store.has(id)).count();
+        let known = store.as_ref().is_some_and(|store| store.get_manifest(&signed.id()).is_ok());
+        let missing = manifest.chunk_ids().collect::<HashSet<_>>().iter().filter(|id| !has(id)).count();
         let trusted = ring.as_ref().is_some_and(|ring| ring.verify(signed.clone()).is_ok());
         images.push(serde_json::json!({
             "image": signed.id(), "name": identity.name, "version": identity.version, "known": known,
@@ -284,13 +280,8 @@ fn vouched(ring: &images::KeyRing, signed: &SignedManifest) -> Result<(), Fault>
 }
 
 /// Signatures that were made elsewhere, for an image that is here.
-fn take_manifest(
-    place: &Place,
-    data_dir: &Path,
-    store: &Store,
-    order: &ImportBundle,
-    json: bool,
-) -> Result<(), Fault> {
+fn take_manifest(place: &Place, data_dir: &Path, order: &ImportBundle, json: bool) -> Result<(), Fault> {
+    let store = open(&place.store(data_dir))?;
     let bytes = fs::read(&order.file).map_err(|error| file_fault(&order.file, &error))?;
     let refused = |error: &dyn std::error::Error| {
         let what = format!("{} was not taken in", order.file.display());

@@ -8,14 +8,14 @@ use std::{
 
 use images::{
     ChunkId, ImageId, Store,
-    replicate::{Replicated, replicate},
+    replicate::{self, Replicated, replicate},
     store::{CollectPlan, CollectRules, KeepChange, LegalHold, Replica, Scrubbed},
 };
 
 use super::{
     Place, bar,
     find::{find, find_held},
-    now_unix_ms, open, open_or_make, say_json, store_fault,
+    now_unix_ms, open, open_if_there, open_or_make, say_json, store_fault,
     trust::day_unix_ms,
 };
 use crate::cli::{
@@ -302,7 +302,7 @@ pub struct Replicate {
     /// This image; give it several times; default: all
     #[arg(long = "image")]
     pub images: Vec<String>,
-    /// Say what would be copied, and copy nothing
+    /// Say what would be copied, and copy and make nothing
     #[arg(long)]
     pub plan: bool,
     /// Move at most so many MiB a second
@@ -312,17 +312,24 @@ pub struct Replicate {
 
 /// Copy images from one store to another.
 pub fn copy(order: &Replicate, json: bool) -> Result<(), Fault> {
-    let (from, to) = (open(&order.from)?, open_or_make(&order.to)?);
+    let from = open(&order.from)?;
     let images = match order.images.is_empty() {
         true => from.list().map_err(|error| store_fault(&error))?,
         false => order.images.iter().map(|image| find(&from, image)).collect::<Result<_, _>>()?,
     };
-    let (bar, mut pace) = (bar("replicating"), Pace::new(order.rate_mib));
-    let done = replicate(&from, &to, &images, order.plan, &mut |step| {
-        bar.inc(step.bytes);
-        pace.moved(step.bytes);
-    });
-    bar.finish_and_clear();
+    let done = match order.plan {
+        true => replicate::plan(&from, open_if_there(&order.to)?.as_ref(), &images),
+        false => {
+            let to = open_or_make(&order.to)?;
+            let (bar, mut pace) = (bar("replicating"), Pace::new(order.rate_mib));
+            let done = replicate(&from, &to, &images, &mut |step| {
+                bar.inc(step.bytes);
+                pace.moved(step.bytes);
+            });
+            bar.finish_and_clear();
+            done
+        }
+    };
     let done: Replicated = done.map_err(|error| {
         Fault::of("not everything was replicated", &error, "mend the cause and run it again: it goes on")
     })?;
