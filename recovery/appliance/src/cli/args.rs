@@ -234,8 +234,8 @@ pub enum ImageVerb {
     Import(image::Import),
     /// Sign an image, or a manifest that was exported
     Sign(image::Sign),
-    /// List images
-    List,
+    /// List images: those of the store, and those that only the depot has
+    List(image::List),
     /// Show an image's header
     Show {
         /// Id, name or name:version

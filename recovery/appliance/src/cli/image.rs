@@ -284,16 +284,55 @@ fn say_what_is_signed(signed: &SignedManifest) -> Result<(), Fault> {
     Ok(())
 }
 
-/// List the images of a store.
-pub fn list(place: &Place, data_dir: &Path, json: bool) -> Result<(), Fault> {
-    let store = open(&place.store(data_dir))?;
-    let views = views(&store, ring(&place.trust_root(data_dir)).ok().as_ref())?;
+/// What to list.
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Configuration file; where it names a depot, what only the depot has is listed too
+    #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// An image as the list has it.
+#[derive(serde::Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    view: ImageView,
+    /// It is not in the store.
+    depot_only: bool,
+}
+
+/// List the images of a store, and those that only the depot has.
+pub fn list(place: &Place, data_dir: &Path, order: &List, json: bool) -> Result<(), Fault> {
+    let path = place.store(data_dir);
+    // Where there is a depot, an appliance that holds nothing yet is no error.
+    let store = if order.config.is_some() { open_if_there(&path)? } else { Some(open(&path)?) };
+    let ring = ring(&place.trust_root(data_dir)).ok();
+    let here = store.as_ref().map(|store| views(store, ring.as_ref())).transpose()?.unwrap_or_default();
+    let known = here.iter().map(|view| view.image).collect();
+    let elsewhere = order.config.as_deref().map(|config| depot::elsewhere(config, &known));
+    let elsewhere = elsewhere.transpose().unwrap_or_else(|fault| {
+        eprintln!("note: {fault}\nwhat only the depot has is not listed");
+        None
+    });
+    let elsewhere = match elsewhere.flatten() {
+        Some(elsewhere) => elsewhere,
+        None if store.is_none() => return open(&path).map(drop),
+        None => Vec::new(),
+    };
+    let mark = |depot_only| move |view| Listed { view, depot_only };
+    let mut all: Vec<Listed> =
+        here.into_iter().map(mark(false)).chain(elsewhere.into_iter().map(mark(true))).collect();
+    all.sort_by(|a, b| in_order(&a.view, &b.view));
     if json {
-        println!("{}", serde_json::json!(views))
-    } else {
-        println!("{}", show::images(&views))
+        return say_json(&all);
     }
+    println!("{}", show::images(&all.iter().map(|one| (&one.view, one.depot_only)).collect::<Vec<_>>()));
     Ok(())
+}
+
+/// By name, the newest last.
+fn in_order(a: &ImageView, b: &ImageView) -> std::cmp::Ordering {
+    (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version))
 }
 
 /// Restore an image onto a file.
@@ -355,7 +394,7 @@ fn views(store: &Store, ring: Option<&KeyRing>) -> Result<Vec<ImageView>, Fault>
         }
         views.push(view);
     }
-    views.sort_by(|a, b| (&a.name, a.epoch, &a.version).cmp(&(&b.name, b.epoch, &b.version)));
+    views.sort_by(in_order);
     Ok(views)
 }
 

@@ -170,7 +170,7 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
     match verb {
         ImageVerb::Import(import) => image::import(place, data_dir, &import, json),
         ImageVerb::Sign(order) => image::sign(place, data_dir, &order, json),
-        ImageVerb::List => image::list(place, data_dir, json),
+        ImageVerb::List(order) => image::list(place, data_dir, &order, json),
         ImageVerb::Show { image } => image::look::show(place, data_dir, &image, json),
         ImageVerb::Diff(order) => image::look::compare(place, data_dir, &order, json),
         ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, json),
@@ -290,6 +290,7 @@ mod tests {
             "image delete hmi-panel:1 --plan",
             "image import-bundle hmi.bundle --plan",
             "image --store /s list",
+            "image list --config /etc/groundstate/groundstate.toml --json",
             "trust export --out trust.json",
             "drill run quarterly-hmi-drill --endpoint press-01 --wait",
             "drill report 00ff --out report.html",

@@ -201,14 +201,15 @@ pub fn job(view: &JobView) -> String {
 
 /// `groundstate image list`.
 #[must_use]
-pub fn images(views: &[ImageView]) -> String {
-    let row = |view: &ImageView| {
+pub fn images(views: &[(&ImageView, bool)]) -> String {
+    let row = |(view, depot_only): &(&ImageView, bool)| {
+        let trust = if view.trusted { "trusted" } else { "not trusted" };
         vec![
             if view.name.is_empty() { "(damaged)".to_owned() } else { view.name.clone() },
             view.version.clone(),
             view.epoch.to_string(),
             bytes(view.disk_bytes),
-            if view.trusted { "trusted" } else { "not trusted" }.to_owned(),
+            if *depot_only { "in the depot only" } else { trust }.to_owned(),
             view.stage.clone(),
             view.image.to_string(),
         ]
@@ -216,8 +217,8 @@ pub fn images(views: &[ImageView]) -> String {
     let head = ["NAME", "VERSION", "EPOCH", "DISK", "TRUST", "STAGE", "IMAGE"];
     let why = views
         .iter()
-        .filter(|view| !view.trusted)
-        .map(|view| format!("\n{} {}: {}", view.name, view.version, view.why_not));
+        .filter(|(view, _)| !view.trusted)
+        .map(|(view, _)| format!("\n{} {}: {}", view.name, view.version, view.why_not));
     table(&head, &views.iter().map(row).collect::<Vec<_>>()) + &why.collect::<String>()
 }
 

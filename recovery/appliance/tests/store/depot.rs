@@ -150,3 +150,50 @@ fn the_probe_says_what_a_person_must_know() {
     std::fs::write(one.path("groundstate.toml"), "site = \"a\"\n").unwrap();
     one.refused(&depot(&["probe"]), 3, "has no depot");
 }
+
+#[test]
+fn what_only_the_depot_has_is_listed_as_such_and_a_silent_depot_hides_nothing_of_the_store() {
+    let service = Service::start();
+    let (one, two) = sites(&service);
+    for (version, seed) in [("1", 1), ("2", 2)] {
+        one.disk("disk.raw", seed, 1 << 19);
+        one.import("disk.raw", version);
+    }
+    one.good(&["image", "sign", "hmi:1", "--key", "signer.key"]);
+    one.good(&depot(&["push"]));
+    let list = &["image", "list", "--config", "groundstate.toml"][..];
+    let json = |desk: &Desk| -> Vec<(String, bool)> {
+        let said = desk.good(&[list, &["--json"]].concat());
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let one = |view: &serde_json::Value| {
+            (view["version"].as_str().unwrap().to_owned(), view["depot_only"].as_bool().unwrap())
+        };
+        said.as_array().unwrap().iter().map(one).collect()
+    };
+    let lists = |here: &[(&str, bool)]| here.iter().map(|(v, d)| ((*v).to_owned(), *d)).collect::<Vec<_>>();
+    // A site with no store yet, and none is made by looking.
+    assert_eq!(json(&two), lists(&[("1", true), ("2", true)]));
+    two.refused(&["image", "list"], 3, "there is no image store");
+    assert!(!two.path("store").exists());
+    two.good(&depot(&["pull", "hmi:1"]));
+    assert_eq!(json(&two), lists(&[("1", false), ("2", true)]));
+    let said = two.good(list);
+    let line =
+        |version: &str| said.lines().find(|line| line.starts_with(&format!("hmi   {version}"))).unwrap();
+    assert!(line("2").contains("in the depot only") && line("1").contains("trusted"), "{said}");
+    assert!(!line("1").contains("depot"), "{said}");
+    assert!(!two.good(&["image", "list"]).contains("depot"), "nobody was asked");
+
+    service.tell(Lie::Gone);
+    let output = two.run(list);
+    let (said, noted) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("trusted") && !said.contains("in the depot only"));
+    assert!(noted.contains("does not answer") && noted.contains("is not listed"), "{noted}");
+    assert_eq!(json(&two), lists(&[("1", false)]));
+    let nowhere = two.run(&[&["image", "--store", "nowhere"][..], &list[1..]].concat());
+    assert_eq!(nowhere.status.code(), Some(3), "no store and no depot leave nothing to list");
+    // A configuration without a depot asks nobody and has nothing to say.
+    std::fs::write(two.path("groundstate.toml"), "site = \"a\"\n").unwrap();
+    let output = two.run(list);
+    assert!(output.status.success() && output.stderr.is_empty());
+}

@@ -20,6 +20,9 @@ use super::{
     now_unix_ms, open, open_or_make, ring, say_json,
     upkeep::Pace,
 };
+use recovery_protocol::operator::ImageView;
+
+use crate::chain::chain;
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -128,13 +131,46 @@ pub fn act(place: &Place, data_dir: &Path, verb: &DepotVerb, json: bool) -> Resu
 
 impl At {
     fn open(&self) -> Result<S3Depot, Fault> {
-        let setting = Setting::load(&self.config).map_err(|error| {
-            let code = if matches!(error, SettingError::None { .. }) { Code::NotFound } else { Code::Usage };
-            Fault::of("there is no depot", &error, "").with(code)
-        })?;
-        S3Depot::open(&setting, Limits::default())
-            .map_err(|error| Fault::of("the depot cannot be used", &error, "").with(Code::Usage))
+        open_depot(&self.config)
     }
+}
+
+/// The depot that a configuration file names.
+fn open_depot(config: &Path) -> Result<S3Depot, Fault> {
+    ready(&Setting::load(config).map_err(|error| no_depot(&error))?, Limits::default())
+}
+
+fn no_depot(error: &SettingError) -> Fault {
+    let code = if matches!(error, SettingError::None { .. }) { Code::NotFound } else { Code::Usage };
+    Fault::of("there is no depot", error, "").with(code)
+}
+
+fn ready(setting: &Setting, limits: Limits) -> Result<S3Depot, Fault> {
+    S3Depot::open(setting, limits)
+        .map_err(|error| Fault::of("the depot cannot be used", &error, "").with(Code::Usage))
+}
+
+/// What the depot has besides what is known; none where the file names no depot. Who looks at a list does not wait for long.
+pub fn elsewhere(config: &Path, known: &HashSet<ImageId>) -> Result<Option<Vec<ImageView>>, Fault> {
+    let setting = match Setting::load(config) {
+        Err(SettingError::None { .. }) => return Ok(None),
+        other => other.map_err(|error| no_depot(&error))?,
+    };
+    let limits =
+        Limits { connect: Duration::from_secs(2), answer: Duration::from_secs(10), ..Limits::default() };
+    let depot = ready(&setting, limits)?;
+    let inventory = Inventory::read(&depot).map_err(|error| fault(&depot, &error))?;
+    let unknown = inventory.images().filter(|image| !known.contains(image));
+    let view = |There { image, header }| {
+        let why = match &header {
+            Ok(_) => {
+                "in the depot only, and not judged yet; `groundstate image depot pull` brings it".to_owned()
+            }
+            Err(error) => format!("in the depot only, and not as it should be: {}", chain(error)),
+        };
+        ImageView::new(image, header.as_ref().ok(), Some(why))
+    };
+    Ok(Some(all(&depot, unknown)?.into_iter().map(view).collect()))
 }
 
 /// What went wrong, with the exit code of its kind.
@@ -229,9 +265,9 @@ struct There {
     header: Result<Header, DepotError>,
 }
 
-fn all(depot: &S3Depot, inventory: &Inventory) -> Result<Vec<There>, Fault> {
+fn all(depot: &S3Depot, images: impl Iterator<Item = ImageId>) -> Result<Vec<There>, Fault> {
     let mut all = Vec::new();
-    for image in inventory.images() {
+    for image in images {
         let header = depot::header(depot, &image);
         if let Err(error @ (DepotError::Gone(_) | DepotError::Slow { .. } | DepotError::Forbidden { .. })) =
             &header
@@ -253,7 +289,7 @@ fn wanted(depot: &S3Depot, words: &[String]) -> Result<Vec<ImageId>, Fault> {
     if words.is_empty() {
         return Ok(inventory.images().collect());
     }
-    let all = all(depot, &inventory)?;
+    let all = all(depot, inventory.images())?;
     let find = |word: &String| {
         let fits = |header: &&Header| is_called(&header.identity.name, &header.identity.version, word);
         let known = all.iter().filter_map(|there| Some((there.image, there.header.as_ref().ok()?)));
@@ -271,7 +307,7 @@ fn list(place: &Place, data_dir: &Path, depot: &S3Depot, json: bool) -> Result<(
     let inventory = Inventory::read(depot).map_err(failed)?;
     let here: HashSet<ImageId> = here(place, data_dir)?.into_iter().collect();
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for There { image, header } in all(depot, &inventory)? {
+    for There { image, header } in all(depot, inventory.images())? {
         let whole = inventory.is_whole(depot, &image).map_err(failed)?;
         let identity = header.as_ref().ok().map(|header| &header.identity);
         let (name, version) = identity
