@@ -10,13 +10,14 @@
 //! ```
 //!
 //! Nothing in it ever changes: every object is named by what it holds, so that to write one twice does no harm, and what is
-//! read is hashed against the name that was asked for. Only the local store serves; the depot fills it ([`pull`]) and
-//! is filled from it ([`push`]).
+//! read is hashed against the name that was asked for. Only the local store serves; the depot fills it ([`pull`]), heals it
+//! ([`mend`]) and is filled from it ([`push`]).
 //!
 //! A depot must never: be believed about a condition, a checksum, a length or a list; or lose the local store anything by
 //! lying, being slow, or being gone.
 
 mod inventory;
+mod mend;
 mod name;
 mod packs;
 mod pull;
@@ -27,6 +28,7 @@ mod threads;
 mod upkeep;
 
 pub use inventory::{Inventory, header};
+pub use mend::{Mended, mend};
 pub use name::Name;
 pub use packs::PackList;
 pub use pull::{PullRules, Pulled, pull, statements};

@@ -72,12 +72,12 @@ pub fn pull(
     Ok(pull.done)
 }
 
-struct Pull<'a> {
-    depot: &'a dyn Depot,
-    store: &'a Store,
-    rules: PullRules<'a>,
-    inventory: Inventory,
-    done: Pulled,
+pub(super) struct Pull<'a> {
+    pub depot: &'a dyn Depot,
+    pub store: &'a Store,
+    pub rules: PullRules<'a>,
+    pub inventory: Inventory,
+    pub done: Pulled,
 }
 
 /// A pack, and what is wanted of it in the order of the file.
@@ -88,8 +88,7 @@ struct Part {
 
 impl Pull<'_> {
     fn image(&mut self, image: &ImageId, progress: &mut dyn FnMut(u64)) -> Result<(), DepotError> {
-        let (mut signed, manifest) = read_manifest(self.depot, image)?;
-        self.signatures(&mut signed)?;
+        let (signed, manifest) = self.manifest(image)?;
         if let Some(ring) = self.rules.ring {
             ring.verify(signed.clone()).map_err(|source| DepotError::Untrusted { image: *image, source })?;
         }
@@ -105,6 +104,13 @@ impl Pull<'_> {
             writer.put_manifest(&signed)?;
         }
         Ok(())
+    }
+
+    /// An image's manifest, hashed, with its signatures.
+    pub fn manifest(&mut self, image: &ImageId) -> Result<(SignedManifest, Manifest), DepotError> {
+        let (mut signed, manifest) = read_manifest(self.depot, image)?;
+        self.signatures(&mut signed)?;
+        Ok((signed, manifest))
     }
 
     /// Signatures that are what they seem; whose they are the key ring asks.
@@ -140,12 +146,43 @@ impl Pull<'_> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), DepotError> {
         let image = manifest.id();
-        let (packs, mut wrong) = self.entries(&image)?;
+        let lists = self.inventory.pack_lists(self.depot, &image)?;
+        let listed = lists.into_iter().flat_map(|list| list.0).collect();
+        let wrong = self.bring(listed, writer, &mut missing, progress)?;
+        match missing.len() {
+            0 => Ok(()),
+            missing => Err(DepotError::Incomplete { image, missing, source: wrong.map(Box::new) }),
+        }
+    }
+
+    /// The packs that are listed for these images. A list that is altered is said, and gives none.
+    pub fn listed(&mut self, images: &[ImageId]) -> Result<Vec<(PackId, u64)>, DepotError> {
+        let mut listed = Vec::new();
+        for image in images {
+            match self.inventory.pack_lists(self.depot, image) {
+                Ok(lists) => listed.extend(lists.into_iter().flat_map(|list| list.0)),
+                Err(DepotError::Altered { name, .. }) => self.done.altered.push(name),
+                Err(error) if error.is_of_the_object() => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Bring what is missing as far as these packs give it; the first thing that was wrong with one.
+    pub fn bring(
+        &mut self,
+        listed: Vec<(PackId, u64)>,
+        writer: &StoreWriter<'_>,
+        missing: &mut HashSet<ChunkId>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Option<DepotError>, DepotError> {
+        let (packs, mut wrong) = self.entries(listed)?;
         self.done.packs += packs.len();
         // A chunk that is altered in one pack may stand right in another.
         let mut tried = HashSet::new();
         loop {
-            let parts = share_out(&packs, &missing, &mut tried);
+            let parts = share_out(&packs, missing, &mut tried);
             if parts.is_empty() {
                 break;
             }
@@ -172,16 +209,13 @@ impl Pull<'_> {
                 }
             }
         }
-        match missing.len() {
-            0 => Ok(()),
-            missing => Err(DepotError::Incomplete { image, missing, source: wrong.map(Box::new) }),
-        }
+        Ok(wrong)
     }
 
-    /// The entries of each pack that is listed for an image, and the first thing that was wrong with one.
-    fn entries(&mut self, image: &ImageId) -> Result<(Vec<Part>, Option<DepotError>), DepotError> {
+    /// The entries of each of these packs, and the first thing that was wrong with one.
+    fn entries(&mut self, listed: Vec<(PackId, u64)>) -> Result<(Vec<Part>, Option<DepotError>), DepotError> {
         let (mut parts, mut wrong, mut seen) = (Vec::new(), None, HashSet::new());
-        for (pack, len) in self.inventory.pack_lists(self.depot, image)?.into_iter().flat_map(|list| list.0) {
+        for (pack, len) in listed {
             if !seen.insert(pack) {
                 continue;
             }

@@ -494,3 +494,79 @@ fn a_depot_that_lists_nothing_or_ghosts_costs_no_image() {
     pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
     assert_eq!(header(&shelf, &one.id()).unwrap().identity.name, "hmi-panel");
 }
+
+/// Flip a byte in the middle of each pack of a store.
+fn rot(store: &Store) -> usize {
+    let packs: Vec<_> = std::fs::read_dir(store.root().join("packs")).unwrap().map(Result::unwrap).collect();
+    for pack in &packs {
+        let mut bytes = std::fs::read(pack.path()).unwrap();
+        bytes[1000] ^= 1;
+        std::fs::write(pack.path(), bytes).unwrap();
+    }
+    packs.len()
+}
+
+fn mended(shelf: &Shelf, store: &Store) -> Result<Mended, DepotError> {
+    mend(shelf, store, &mut |_, _| {}, &mut |_| {})
+}
+
+#[test]
+fn what_rots_here_is_mended_from_the_depot_also_from_a_pack_of_another_image() {
+    let (plant, shelf, (_dir, store)) = (Plant::new(), Shelf::default(), site());
+    let (one, two) = (version(&plant, 2), version(&plant, 3));
+    pushed(&plant, &shelf);
+    assert_eq!(
+        mended(&shelf, &store).unwrap(),
+        Mended::default(),
+        "an image that is not listed is not brought"
+    );
+    pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+    // Only the second image is left in the depot; what both share is enough for a chunk of the shared half.
+    withdraw(&shelf, &one.id()).unwrap();
+    assert_eq!(rot(&store), 1);
+    let done = mended(&shelf, &store).unwrap().scrubbed;
+    assert_eq!((done.damaged_packs.len(), done.repaired_chunks, done.broken.len()), (1, 1, 0));
+    store.verify_image(&one, |_, _| {}).unwrap();
+    assert_eq!(store.list().unwrap(), [one.id()], "and the other image did not come along");
+    assert_eq!(mended(&shelf, &store).unwrap().scrubbed.damaged_packs, []);
+    assert!(store.get_manifest(&two.id()).is_err());
+}
+
+#[test]
+fn a_depot_that_lies_or_goes_away_mends_nothing_and_the_next_run_goes_on() {
+    let (plant, shelf) = (Plant::new(), Shelf::default());
+    let one = version(&plant, 2);
+    pushed(&plant, &shelf);
+    for lie in [Lie::ReadsNoise, Lie::ReadsShort, Lie::ListsNothing, Lie::WrongLengths] {
+        let (_dir, store) = site();
+        pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+        rot(&store);
+        *shelf.lie.lock().unwrap() = Some(lie);
+        let done = mended(&shelf, &store);
+        *shelf.lie.lock().unwrap() = None;
+        let done = done.unwrap().scrubbed;
+        assert_eq!((done.repaired_chunks, &done.broken), (0, &vec![(one.id(), 1)]), "{lie:?}");
+        assert!(matches!(store.verify_image(&one, |_, _| {}), Err(StoreError::MissingChunk { .. })));
+        assert_eq!(mended(&shelf, &store).unwrap().scrubbed.repaired_chunks, 1, "{lie:?}");
+        store.verify_image(&one, |_, _| {}).unwrap();
+    }
+    let (_dir, store) = site();
+    pull_with(&shelf, &store, &plant.ring, one.id()).unwrap();
+    rot(&store);
+    let mut stops = 0;
+    for calls in 0.. {
+        *shelf.calls_left.lock().unwrap() = Some(calls);
+        match mended(&shelf, &store) {
+            Err(DepotError::Gone(_)) => stops += 1,
+            other => {
+                assert_eq!(other.unwrap().scrubbed.broken, []);
+                break;
+            }
+        }
+        let set_aside = std::fs::read_dir(store.root().join("damaged")).unwrap().count();
+        assert_eq!(set_aside, usize::from(calls > 0), "nothing is set aside for one that does not answer");
+    }
+    *shelf.calls_left.lock().unwrap() = None;
+    assert!(stops > 2, "it was stopped at {stops} places");
+    store.verify_image(&one, |_, _| {}).unwrap();
+}

@@ -40,7 +40,7 @@ pub enum StoreError {
     },
     /// A chunk does not read as it was written.
     #[error(
-        "chunk {id} in pack {pack} is damaged: the disk under the store is failing; repair it with `groundstate image scrub --from`"
+        "chunk {id} in pack {pack} is damaged: the disk under the store is failing; repair it with `groundstate image scrub`, --from a replica or --from-depot"
     )]
     DamagedChunk {
         /// The chunk.
@@ -63,7 +63,7 @@ pub enum StoreError {
         id: ImageId,
     },
     /// A manifest file does not hold the image of its name.
-    #[error("the manifest in {path} is damaged; repair it with `groundstate image scrub --from`, or import the image again", path = path.display())]
+    #[error("the manifest in {path} is damaged; repair it with `groundstate image scrub`, --from a replica or --from-depot, or import the image again", path = path.display())]
     DamagedManifest {
         /// The file.
         path: PathBuf,

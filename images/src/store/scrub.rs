@@ -132,17 +132,15 @@ impl Store {
             }
             found.repaired_chunks = self.complete(replica)?;
         }
-        let left = Scrubbed {
-            damaged_manifests: found
-                .damaged_manifests
-                .iter()
-                .filter(|i| self.get_manifest(i).is_err())
-                .copied()
-                .collect(),
-            ..Scrubbed::default()
-        };
-        found.broken = self.broken(&left)?;
+        found.broken = self.not_whole(&found.damaged_manifests)?;
         Ok(found)
+    }
+
+    /// Which images lack something when what was damaged is set aside, and these manifests were damaged.
+    pub(crate) fn not_whole(&self, manifests: &[ImageId]) -> Result<Vec<(ImageId, usize)>, StoreError> {
+        let damaged_manifests =
+            manifests.iter().filter(|image| self.get_manifest(image).is_err()).copied().collect();
+        self.broken(&Scrubbed { damaged_manifests, ..Scrubbed::default() })
     }
 
     /// Which images lack something.

@@ -275,6 +275,7 @@ mod tests {
             "image replicate /a /b --image hmi-panel --plan",
             "image gc --plan --grace-hours 0",
             "image scrub --from /replica --rate-mib 100",
+            "image scrub --from-depot --config g.toml --rate-mib 100",
             "image delete hmi-panel:1",
             "image keep hmi-panel --until 2030-01-01 --legal-hold case --by counsel",
             "image depot probe --config /etc/groundstate/groundstate.toml --json",

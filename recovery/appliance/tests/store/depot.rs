@@ -197,3 +197,62 @@ fn what_only_the_depot_has_is_listed_as_such_and_a_silent_depot_hides_nothing_of
     let output = two.run(list);
     assert!(output.status.success() && output.stderr.is_empty());
 }
+
+/// Flip a byte of the only pack of a desk's store, and cut its only manifest where that is wanted too.
+fn rot(desk: &Desk, manifest: bool) {
+    let only = |dir: &str| std::fs::read_dir(desk.path(dir)).unwrap().next().unwrap().unwrap().path();
+    let change = |path: std::path::PathBuf, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+    };
+    change(only("store/packs"), &|bytes| bytes[100_000] ^= 1);
+    if manifest {
+        change(only("store/manifests"), &|bytes| bytes.truncate(1000));
+    }
+}
+
+#[test]
+fn a_scrub_fetches_again_from_the_depot_what_rotted_and_takes_nothing_that_is_altered_there() {
+    let service = Service::start();
+    let (one, two) = sites(&service);
+    one.disk("1.raw", 1, 3 << 20);
+    let image = one.import("1.raw", "1");
+    one.good(&["image", "sign", "hmi", "--key", "signer.key"]);
+    one.good(&depot(&["push"]));
+    two.good(&depot(&["pull"]));
+    let scrub = ["image", "scrub", "--from-depot", "--config", "groundstate.toml"];
+    let with = |more: &'static str| [&scrub[..], &[more]].concat();
+    assert!(two.good(&scrub).contains("repaired: 0 chunks, 0 manifests"));
+
+    rot(&two, true);
+    two.refused(&with("--plan"), 10, "what the depot has whole is taken from there");
+    let damaged = |desk: &Desk| std::fs::read_dir(desk.path("store/damaged")).unwrap().count();
+    // Nothing is set aside for a depot that is not there.
+    service.tell(Lie::Gone);
+    two.refused(&scrub, 9, "does not answer");
+    assert_eq!(damaged(&two), 0);
+    service.tell(None);
+    let said: serde_json::Value = serde_json::from_str(&two.good(&with("--json"))).unwrap();
+    assert_eq!((&said["repaired_chunks"], &said["repaired_manifests"]), (&1.into(), &1.into()));
+    assert_eq!((&said["broken"], damaged(&two)), (&serde_json::json!([]), 1));
+    assert_eq!(all_whole(&two.path("store")), 1);
+    two.good(&["image", "verify", "hmi"]);
+
+    // The depot rots as well: nothing of that is kept, and the image is named until a site that has it mends the depot.
+    let three = Desk::new();
+    std::fs::copy(one.path("trust-root.json"), three.path("trust-root.json")).unwrap();
+    service.configure(three.dir.path(), SECRET, "");
+    three.good(&depot(&["pull"]));
+    rot(&three, false);
+    service.spoil("/packs/", 100_000);
+    let output = three.run(&scrub);
+    let (said, noted) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(10), "{noted}");
+    assert!(said.contains(&format!("not whole: {image}, 1 chunks missing")), "{said}");
+    assert!(noted.contains("the depot gives something else for packs/"), "{noted}");
+    assert!(one.good(&depot(&["push", "--verify"])).contains("put once more"));
+    assert!(three.good(&scrub).contains("repaired: 1 chunks, 0 manifests"), "it goes on where it was");
+    three.good(&["image", "verify", "hmi"]);
+    three.refused(&["image", "scrub", "--from-depot"], 2, "--config");
+}

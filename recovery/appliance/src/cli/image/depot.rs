@@ -136,7 +136,7 @@ impl At {
 }
 
 /// The depot that a configuration file names.
-fn open_depot(config: &Path) -> Result<S3Depot, Fault> {
+pub fn open_depot(config: &Path) -> Result<S3Depot, Fault> {
     ready(&Setting::load(config).map_err(|error| no_depot(&error))?, Limits::default())
 }
 
@@ -174,7 +174,7 @@ pub fn elsewhere(config: &Path, known: &HashSet<ImageId>) -> Result<Option<Vec<I
 }
 
 /// What went wrong, with the exit code of its kind.
-fn fault(depot: &S3Depot, error: &DepotError) -> Fault {
+pub fn fault(depot: &S3Depot, error: &DepotError) -> Fault {
     let code = match error {
         DepotError::Gone(_) | DepotError::Slow { .. } => Code::Unavailable,
         DepotError::Forbidden { .. } => Code::Forbidden,

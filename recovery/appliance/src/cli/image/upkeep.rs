@@ -7,13 +7,14 @@ use std::{
 };
 
 use images::{
-    ChunkId, ImageId, Store,
+    ChunkId, ImageId, Store, StoreError,
+    depot::{Mended, mend},
     replicate::{self, Replicated, replicate},
     store::{CollectPlan, CollectRules, KeepChange, LegalHold, Replica, Scrubbed},
 };
 
 use super::{
-    Place, bar,
+    Place, bar, depot,
     find::{find, find_held},
     now_unix_ms, open, open_if_there, open_or_make, say_json, store_fault,
     trust::day_unix_ms,
@@ -22,6 +23,7 @@ use crate::cli::{
     fault::{Code, Fault},
     show,
 };
+use crate::depot::S3Depot;
 
 /// How to collect.
 #[derive(Debug, clap::Args)]
@@ -63,7 +65,7 @@ pub fn gc(place: &Place, data_dir: &Path, gc: &Gc, json: bool) -> Result<(), Fau
     }
     for pack in &done.damaged {
         println!(
-            "pack {pack} holds a damaged chunk and was left alone: run `groundstate image scrub --from`"
+            "pack {pack} holds a damaged chunk and was left alone: run `groundstate image scrub`, with --from or --from-depot"
         );
     }
     Ok(())
@@ -89,6 +91,12 @@ pub struct Scrub {
     /// Repair from this store
     #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
+    /// Repair from the depot that the configuration names
+    #[arg(long, conflicts_with = "from", requires = "config")]
+    pub from_depot: bool,
+    /// Configuration file with `depot` in its table `[images]`, for --from-depot
+    #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Say what is damaged, and change nothing
     #[arg(long)]
     pub plan: bool,
@@ -101,6 +109,9 @@ pub struct Scrub {
 pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let replica = scrub.from.as_deref().map(open).transpose()?;
+    // `requires`: where the flag stands there is a configuration.
+    let config = scrub.config.as_deref().filter(|_| scrub.from_depot);
+    let depot = config.map(depot::open_depot).transpose()?;
     let (bar, mut pace, mut seen) = (bar("scrubbing"), Pace::new(scrub.rate_mib), 0);
     let mut progress = |done: u64, total: u64| {
         bar.set_length(total);
@@ -108,27 +119,58 @@ pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Resul
         pace.moved(done.saturating_sub(seen));
         seen = done;
     };
-    let found = match scrub.plan {
-        true => store.scrub(&mut progress),
-        false => store.repair(replica.as_ref().map(|store| store as &dyn Replica), &mut progress),
+    let found = match (&depot, scrub.plan) {
+        (Some(depot), false) => mended(&store, depot, scrub.rate_mib, &mut progress),
+        (_, true) => whole(store.scrub(&mut progress)),
+        (None, false) => {
+            whole(store.repair(replica.as_ref().map(|store| store as &dyn Replica), &mut progress))
+        }
     };
     bar.finish_and_clear();
-    let found = found.map_err(|error| store_fault(&error))?;
+    let found = found?;
+    for name in &found.altered {
+        eprintln!("warning: the depot gives something else for {name}; it was not used");
+    }
     if json {
         say_json(&found)?;
     } else {
-        println!("{}", scrub_text(&found, scrub.plan));
+        println!("{}", scrub_text(&found.scrubbed, scrub.plan));
     }
+    let found = found.scrubbed;
     let damaged = !found.damaged_packs.is_empty() || !found.damaged_manifests.is_empty();
     if found.broken.is_empty() && !(scrub.plan && damaged) {
         return Ok(());
     }
     let broken: Vec<String> = found.broken.iter().map(|(image, _)| image.to_string()).collect();
-    let now = match (&replica, scrub.plan) {
-        (Some(_), true) => "run it without --plan: what the replica has whole is taken from there",
-        _ => "repair it: `groundstate image scrub --from REPLICA`, or import the image again",
+    let now = match (&replica, &depot, scrub.plan) {
+        (Some(_), _, true) => "run it without --plan: what the replica has whole is taken from there",
+        (_, Some(_), true) => "run it without --plan: what the depot has whole is taken from there",
+        (_, Some(_), false) => {
+            "the depot lacks it too: push it with --verify from a site that has it and run this again, or import the image again"
+        }
+        _ => {
+            "repair it: `groundstate image scrub --from REPLICA` or `--from-depot`, or import the image again"
+        }
     };
     Err(Fault::new(Code::Integrity, "the store is damaged", broken.join(", "), now))
+}
+
+fn whole(scrubbed: Result<Scrubbed, StoreError>) -> Result<Mended, Fault> {
+    let scrubbed = scrubbed.map_err(|error| store_fault(&error))?;
+    Ok(Mended { scrubbed, altered: Vec::new() })
+}
+
+/// Repair from the depot.
+fn mended(
+    store: &Store,
+    depot: &S3Depot,
+    rate_mib: Option<u64>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Mended, Fault> {
+    // Begun when something comes: the rate has no credit for the time in which the store was read.
+    let mut fetched = None;
+    let mut fetching = |bytes| fetched.get_or_insert_with(|| Pace::new(rate_mib)).moved(bytes);
+    mend(depot, store, progress, &mut fetching).map_err(|error| depot::fault(depot, &error))
 }
 
 fn scrub_text(found: &Scrubbed, plan: bool) -> String {
