@@ -1,4 +1,4 @@
-//! What this endpoint is made of, read from sysfs.
+//! What this endpoint is made of, read from sysfs; its disks also say themselves how they are.
 //!
 //! Everything here is told by the endpoint itself: it selects, it proves nothing. A kernel name (`sda`) never leaves this
 //! module except beside the facts that identify the disk, for the one who opens it.
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use recovery_protocol::agent::{DiskFacts, Firmware, Inventory};
 
+use crate::disk::health;
 use crate::kernel_args::KernelArgs;
 use crate::net;
 
@@ -44,18 +45,20 @@ impl Disk {
     }
 }
 
-/// Reads the whole inventory.
+/// Reads the whole inventory, and asks each disk how it is.
 pub fn read(args: KernelArgs) -> Inventory {
     let dmi = |name: &str| text(&Path::new("/sys/class/dmi/id").join(name)).unwrap_or_default();
+    let disks = disks(Path::new("/sys/block"));
     Inventory {
         macs: net::interfaces(args.boot_mac).into_iter().map(|interface| interface.mac).collect(),
         vendor: dmi("sys_vendor"),
         product: dmi("product_name"),
         serial: dmi("product_serial"),
         uuid: dmi("product_uuid"),
-        firmware: firmware(Path::new("/sys/firmware/efi")),
+        firmware: booted_by(),
         memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
-        disks: disks(Path::new("/sys/block")).into_iter().map(|disk| disk.facts).collect(),
+        disk_health: disks.iter().map(health::of).collect(),
+        disks: disks.into_iter().map(|disk| disk.facts).collect(),
         hostname: text(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default(),
         addresses: addresses(),
     }
@@ -74,6 +77,11 @@ fn addresses() -> Vec<IpAddr> {
         IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
     };
     interfaces.filter_map(address).filter(near).take(ADDRESSES_MOST).collect()
+}
+
+/// How the firmware booted us.
+pub fn booted_by() -> Firmware {
+    firmware(Path::new("/sys/firmware/efi"))
 }
 
 /// A file's text, trimmed; `None` when it cannot be read or is empty.

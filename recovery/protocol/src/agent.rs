@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use images::ImageId;
 use serde::{Deserialize, Serialize};
 
+use crate::health::DiskHealth;
 use crate::ids::{JobId, MacAddr};
 use crate::settings::EndpointSettings;
 
@@ -108,6 +109,9 @@ pub struct Inventory {
     /// Its own IP addresses, in no order.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// Their health in the same order; empty from agents before 2026-11-28, and where nobody asked the disks.
+    #[serde(default)]
+    pub disk_health: Vec<DiskHealth>,
 }
 
 /// How the firmware booted us.
@@ -444,6 +448,9 @@ pub enum Reported {
         /// Partitions that stay as they are.
         #[serde(default)]
         preserved: Vec<PreservedFacts>,
+        /// How that disk is; unknown from agents before 2026-11-28.
+        #[serde(default)]
+        health: Box<DiskHealth>,
     },
     /// Work goes on.
     Progress {

@@ -228,6 +228,8 @@ hold_reasons! {
     DiskUnfit, "disk-unfit", "The golden image does not fit the disk.", "Fit a disk of the right size and sector size, or choose another image.";
     /// What is to be preserved is not where the image has it, or cannot be told.
     PreservedMissing, "preserved-missing", "A partition that is to be preserved is not where the golden image has it.", "Save what matters from that disk; then cancel this job and recover with `--give-up-preserved`, or choose an image for its layout. The disk was not touched.";
+    /// The disk says that it is failing.
+    DiskFailing, "disk-failing", "The endpoint's disk says that it is failing.", "Replace it and name the new disk's serial for this endpoint, then resume; this order wrote nothing to it.";
     /// Nobody signed the manifest, or too few did.
     ManifestUnsigned, "manifest-unsigned", "The golden image is not signed, or by too few of its signers.", "Have it signed (`groundstate image sign`), then resume; the disk was not touched.";
     /// Signed, but by nobody whom we trust.

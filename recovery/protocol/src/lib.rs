@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`ids`] | everyone: names that must not be mixed up |
 //! | [`agent`] | agent ⇄ appliance, over TLS pinned to the appliance's key |
+//! | [`health`] | what a disk says of itself, as the agent read it |
 //! | [`job`] | the states of a recovery job, its phases, why it is held |
 //! | [`operator`] | people and scripts ⇄ appliance (REST, console, command line) |
 //! | [`evidence`] | the hash-chained evidence log, as exported and verified |
@@ -20,6 +21,7 @@
 
 pub mod agent;
 pub mod evidence;
+pub mod health;
 pub mod ids;
 pub mod job;
 pub mod kit;

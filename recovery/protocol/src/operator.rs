@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
+    health::DiskHealth,
     ids::{EndpointId, JobId, MacAddr},
     job::{JobState, Stage},
     settings::EndpointSettings,
@@ -397,6 +398,9 @@ pub struct JobView {
     pub progress: Option<ProgressView>,
     /// The plan, once made.
     pub plan: Option<PlanFacts>,
+    /// How the disk was before it was written, once read.
+    #[serde(default)]
+    pub disk_health: Option<DiskHealth>,
     /// What the restore did, once known.
     pub restore: Option<RestoreFacts>,
     /// What the capture found and sent, once it is done.

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use images::disk::{AlignedBuf, ReadDisk, RestoreTarget};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
+use recovery_protocol::health::DiskHealth;
 
+use super::health;
 use crate::inventory::{self, Disk};
 
 /// Zeros written at once where the device cannot make them itself.
@@ -63,6 +65,11 @@ impl BlockDevice {
     pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
         let (file, size) = open(disk, OpenOptions::new().read(true).write(true), libc::O_DIRECT)?;
         Ok(Self { file, size, sector_size: disk.facts.sector_bytes, writes_zeros: AtomicBool::new(false) })
+    }
+
+    /// What the disk says of its health.
+    pub fn health(&self, transport: &str) -> DiskHealth {
+        health::read(&self.file, transport)
     }
 
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {

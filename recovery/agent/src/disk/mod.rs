@@ -1,7 +1,9 @@
-//! The endpoint's disk: which one, and how to write it.
+//! The endpoint's disk: which one, how it is, and how to write it.
 
 mod device;
+pub mod health;
+mod ioctl;
 mod select;
 
 pub use device::{BlockDevice, DeviceError, DiskToRead};
-pub use select::select;
+pub use select::{describe, select};

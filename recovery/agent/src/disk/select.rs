@@ -71,19 +71,19 @@ impl SelectError {
 /// No name, no match, several, one that does not fit, or one that something else holds.
 pub fn select<'a>(selector: &DiskSelector, disks: &'a [Disk]) -> Result<&'a Disk, SelectError> {
     if selector.wwn.is_none() && selector.serial.is_none() {
-        return Err(SelectError::Unnamed { found: describe(disks) });
+        return Err(SelectError::Unnamed { found: describe_all(disks) });
     }
     let mut meant = disks.iter().filter(|disk| is_named(selector, &disk.facts));
-    let (wanted, found) = (describe_name(selector), describe(disks));
+    let (wanted, found) = (describe_name(selector), describe_all(disks));
     match (meant.next(), meant.next()) {
         (None, _) => Err(SelectError::None { wanted, found }),
         (Some(_), Some(_)) => Err(SelectError::Several { wanted, found }),
         (Some(disk), None) if !fits(selector, &disk.facts) => {
             let wanted = describe_limits(selector);
-            Err(SelectError::Unfit { disk: describe_one(&disk.facts), wanted })
+            Err(SelectError::Unfit { disk: describe(&disk.facts), wanted })
         }
         (Some(disk), None) if !disk.holders.is_empty() => {
-            Err(SelectError::InUse { disk: describe_one(&disk.facts), by: disk.holders.join(", ") })
+            Err(SelectError::InUse { disk: describe(&disk.facts), by: disk.holders.join(", ") })
         }
         (Some(disk), None) => Ok(disk),
     }
@@ -119,14 +119,15 @@ fn describe_limits(selector: &DiskSelector) -> String {
     parts.join(", ")
 }
 
-fn describe(disks: &[Disk]) -> String {
+fn describe_all(disks: &[Disk]) -> String {
     match disks {
         [] => "no disk at all".to_owned(),
-        _ => disks.iter().map(|disk| describe_one(&disk.facts)).collect::<Vec<_>>().join("; "),
+        _ => disks.iter().map(|disk| describe(&disk.facts)).collect::<Vec<_>>().join("; "),
     }
 }
 
-fn describe_one(facts: &DiskFacts) -> String {
+/// A disk in words, by what identifies it.
+pub fn describe(facts: &DiskFacts) -> String {
     let mut text = format!("{} {}", size(facts.size_bytes), facts.transport);
     for (name, value) in [("serial", &facts.serial), ("WWN", &facts.wwn)] {
         if let Some(value) = value {

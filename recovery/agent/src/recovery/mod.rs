@@ -263,7 +263,7 @@ impl Recovery<'_> {
         );
         let ordered = (order.job, order.step_seq);
         let reporter = reporter::Reporter::new(&self.appliance, session, ordered, self.screen, self.pulse);
-        let uefi = inventory::read(self.args).firmware != Firmware::Bios;
+        let uefi = inventory::booted_by() != Firmware::Bios;
         let drivers_quiet = || self.drivers.wait_quiet(DRIVERS_QUIET, DRIVERS_WAIT);
         let outcome = restore::run(order, &self.trust, uefi, &drivers_quiet, &reporter);
         let done = "The golden image is on the disk, proven, and boots next.";

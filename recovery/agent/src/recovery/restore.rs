@@ -1,7 +1,7 @@
 //! One restore, from an order to a disk that boots.
 //!
 //! ```text
-//! manifest fetched, verified ─► disk chosen, opened ─► scanned ─► planned ─► disk chosen again, drivers quiet
+//! manifest fetched, verified ─► disk chosen, opened, asked how it is ─► scanned ─► planned ─► disk chosen again, drivers quiet
 //!   ─► Planned ──Continue──► poisoned ─► written ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region
 //!   ─► Committed ─► reboot
 //! ```
@@ -30,6 +30,7 @@ use recovery_protocol::agent::{
     Activity, BootEntry, DiskFacts, DiskSelector, PlacedFile, PlanFacts, PreservedFacts, Reported,
     RestoreFacts, RestoreOrder,
 };
+use recovery_protocol::health::{DiskHealth, HealthState};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::settings::EndpointSettings;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
@@ -39,7 +40,7 @@ use super::source::{HttpSource, Watched, plain_http};
 use super::sources::{Limits, SOURCES_MAX};
 use super::{Refusal, Stop, chain};
 use crate::boot_entry::{self, Done, Loader};
-use crate::disk::{BlockDevice, DeviceError, select};
+use crate::disk::{BlockDevice, DeviceError, describe, select};
 use crate::inventory::{self, Disk};
 use crate::pid1;
 
@@ -82,7 +83,9 @@ pub fn run(
         true => register(header, booting, reporter),
         false => BootEntry::None,
     };
-    let chosen = Chosen { facts: &disk.facts, meant: &meant, register: &register };
+    let health = target.health(&disk.facts.transport);
+    reporter.say(format!("The disk says of its health: {health}."));
+    let chosen = Chosen { facts: &disk.facts, health: &health, meant: &meant, register: &register };
     restore(order, &manifest, &target, &chosen, uefi, reporter)
 }
 
@@ -90,6 +93,8 @@ pub fn run(
 pub(super) struct Chosen<'a> {
     /// What it says of itself.
     pub facts: &'a DiskFacts,
+    /// How it is.
+    pub health: &'a DiskHealth,
     /// Whether it is still the only one that the order can mean; asked once, before anything is written.
     pub meant: &'a dyn Fn() -> Result<(), Refusal>,
     /// Tells the firmware where the loader of a disk that boots is.
@@ -243,6 +248,7 @@ pub(super) fn restore(
     uefi: bool,
     reporter: &Reporter<'_>,
 ) -> Result<(), Stop> {
+    check_health(disk)?;
     check_files(order, manifest)?;
     let progress = |event: ProgressEvent| {
         if let Some(activity) = activity(event.phase) {
@@ -271,6 +277,7 @@ pub(super) fn restore(
             plan: plan_facts(manifest, &plan),
             disk: disk.facts.clone(),
             preserved: preserved_facts(plan.preserved()),
+            health: Box::new(disk.health.clone()),
         };
         let leave = (disk.meant)().map_err(Stop::from).and_then(|()| reporter.milestone(facts()));
         asking.store(false, Ordering::Relaxed);
@@ -323,6 +330,17 @@ fn place_settings<'a>(
         proven = proven.place(file, text.as_bytes())?;
     }
     Ok((proven, placed))
+}
+
+/// A disk that says that it is failing would take the image and lose it. Anything less, and silence, stops nobody.
+fn check_health(disk: &Chosen<'_>) -> Result<(), Refusal> {
+    match disk.health.state {
+        HealthState::Failing => {
+            let detail = format!("{} says of itself: {}", describe(disk.facts), disk.health);
+            Err(Refusal::new(HoldReason::DiskFailing, detail))
+        }
+        HealthState::Good | HealthState::Worn | HealthState::Unknown => Ok(()),
+    }
 }
 
 /// The only file that an order may place is the way home of its own job. Anything else could be a loader that no image key

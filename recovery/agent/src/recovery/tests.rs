@@ -17,6 +17,7 @@ use recovery_protocol::JobId;
 use recovery_protocol::agent::{
     Base64, BootEntry, DiskFacts, DiskSelector, PlacedFile, Report, ReportReply, Reported, RestoreOrder,
 };
+use recovery_protocol::health::{DiskHealth, HealthState};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::settings::EndpointSettings;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
@@ -219,12 +220,25 @@ fn run_and_hear(
     meant: Result<(), Refusal>,
     reply: fn(&Reported) -> ReportReply,
 ) -> (Result<(), Stop>, Vec<Reported>) {
+    run_on(plant, order, disk, meant, &DiskHealth::default(), reply)
+}
+
+/// As [`run_and_hear`], on a disk of this health.
+fn run_on(
+    plant: &Plant,
+    order: &RestoreOrder,
+    disk: &MemDisk,
+    meant: Result<(), Refusal>,
+    health: &DiskHealth,
+    reply: fn(&Reported) -> ReportReply,
+) -> (Result<(), Stop>, Vec<Reported>) {
     let (appliance, reports) = appliance(reply);
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
     let reporter = Reporter::new(&appliance, "s", (order.job, order.step_seq), &screen, &pulse);
     let manifest = restore::verify_manifest(&plant.manifest_bytes()[..], order, &plant.keys, 0).unwrap();
     let chosen = restore::Chosen {
         facts: &disk_facts(plant.raw.len()),
+        health,
         meant: &|| meant.clone(),
         register: &|_, _| BootEntry::Kept,
     };
@@ -324,6 +338,30 @@ fn a_disk_too_small_is_refused_untouched() {
     let (outcome, _) = run(&plant, &order, &disk, go_on);
     assert_eq!(reason(outcome), HoldReason::DiskUnfit);
     assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
+fn a_failing_disk_is_refused_before_it_is_read_and_a_worn_one_is_said() {
+    let plant = Plant::new();
+    let order = plant.order(vec![plant.frames(|_| {})]);
+    let reasons = vec!["it is not reliable any more".to_owned()];
+    let failing = DiskHealth { state: HealthState::Failing, reasons, ..DiskHealth::default() };
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let (outcome, reports) = run_on(&plant, &order, &disk, Ok(()), &failing, go_on);
+    let Err(Stop::Refused(refusal)) = outcome else { panic!("not refused: {outcome:?}") };
+    assert_eq!(refusal.reason, HoldReason::DiskFailing);
+    let detail = "0.0 GB nvme serial S1 says of itself: failing: it is not reliable any more";
+    assert_eq!(refusal.detail, detail);
+    assert!(reports.is_empty() && disk.counts().operations == 0);
+
+    let worn = DiskHealth { state: HealthState::Worn, ..failing };
+    let (outcome, reports) = run_on(&plant, &order, &disk, Ok(()), &worn, go_on);
+    assert_eq!(outcome, Ok(()));
+    let said = reports.iter().find_map(|report| match report {
+        Reported::Planned { health, .. } => Some(&**health),
+        _ => None,
+    });
+    assert_eq!(said, Some(&worn));
 }
 
 /// The way home of `job`, as an order carries it.

@@ -3,6 +3,7 @@
 use recovery_protocol::{
     AGENT_PROTOCOL, EndpointId, JobId, Problem,
     agent::{Base64, BootedAs, Challenge, Firmware, Hello, HelloReply, Inventory, TpmIdentity},
+    health::DiskHealth,
     job::{HoldReason, JobState, Stage},
     operator::EndpointState,
 };
@@ -27,6 +28,8 @@ const SESSIONS_KEPT: u32 = 16;
 /// Longest text and longest list of an inventory that is kept.
 const INVENTORY_TEXT_MOST: usize = 128;
 const INVENTORY_LIST_MOST: usize = 64;
+/// Most reasons of a disk's health that are kept; there are not as many.
+const HEALTH_REASONS_MOST: usize = 8;
 
 pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Problem> {
     if hello.protocol != AGENT_PROTOCOL {
@@ -46,11 +49,21 @@ pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Probl
 fn bound(inventory: &mut Inventory) {
     inventory.macs.truncate(INVENTORY_LIST_MOST);
     inventory.disks.truncate(INVENTORY_LIST_MOST);
+    inventory.disk_health.truncate(INVENTORY_LIST_MOST);
+    inventory.disk_health.iter_mut().for_each(bound_health);
     let texts = [&mut inventory.vendor, &mut inventory.product, &mut inventory.serial, &mut inventory.uuid];
     let disks = inventory.disks.iter_mut().flat_map(|disk| [&mut disk.model, &mut disk.transport]);
-    for text in texts.into_iter().chain(disks) {
-        *text = text.chars().filter(|c| !c.is_control()).take(INVENTORY_TEXT_MOST).collect();
-    }
+    texts.into_iter().chain(disks).for_each(bound_text);
+}
+
+fn bound_text(text: &mut String) {
+    *text = text.chars().filter(|c| !c.is_control()).take(INVENTORY_TEXT_MOST).collect();
+}
+
+/// What an agent says of a disk, within the same bounds.
+pub(super) fn bound_health(health: &mut DiskHealth) {
+    health.reasons.truncate(HEALTH_REASONS_MOST);
+    health.reasons.iter_mut().for_each(bound_text);
 }
 
 async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem> {

@@ -9,7 +9,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Agents, session_unknown};
+use super::{Agents, hello::bound_health, session_unknown};
 use crate::{
     db::{self, session::Session},
     evidence::Fact,
@@ -68,10 +68,11 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Captured { image, captured } => {
             return super::capture::reported(agents, session, job, report.step_seq, image, captured).await;
         }
-        Reported::Planned { plan, disk, mut preserved } => {
+        Reported::Planned { plan, disk, mut preserved, mut health } => {
             preserved.truncate(PRESERVED_MOST);
-            let facts = json!({ "plan": plan, "disk": disk, "preserved": preserved });
-            (Restored::Planned(plan), Some(("report.planned", facts)))
+            bound_health(&mut health);
+            let facts = json!({ "plan": plan, "disk": disk, "preserved": preserved, "health": health });
+            (Restored::Planned(plan, health), Some(("report.planned", facts)))
         }
         Reported::Written { stats, sources } => (Restored::Written(stats), sources_note(sources)),
         Reported::Proven { stats, mut preserved } => {
@@ -174,6 +175,7 @@ async fn refused(
         HoldReason::ManifestRefused,
         HoldReason::ChunkCorrupt,
         HoldReason::CaptureRefused,
+        HoldReason::DiskFailing,
         HoldReason::DiskFailed,
         HoldReason::ReadBackFailed,
         HoldReason::Stalled,

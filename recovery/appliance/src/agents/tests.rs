@@ -2,6 +2,7 @@
 //! a TPM: [`with_tpm`].
 
 mod capture;
+mod health;
 mod with_tpm;
 
 use std::sync::Arc;
@@ -218,7 +219,12 @@ impl Site {
         let order = self.ordered(session).await;
         let stats = RestoreFacts::default();
         for what in [
-            Reported::Planned { plan: PlanFacts::default(), disk: disk_facts(), preserved: Vec::new() },
+            Reported::Planned {
+                plan: PlanFacts::default(),
+                disk: disk_facts(),
+                preserved: Vec::new(),
+                health: Box::default(),
+            },
             Reported::Written { stats, sources: Vec::new() },
             Reported::Proven { stats, preserved: Vec::new() },
         ] {
@@ -295,6 +301,7 @@ fn hello(booted_as: BootedAs, ticket: Option<&str>) -> Hello {
         disks: vec![disk_facts()],
         hostname: String::new(),
         addresses: Vec::new(),
+        disk_health: Vec::new(),
     };
     Hello {
         protocol: recovery_protocol::AGENT_PROTOCOL,
@@ -371,7 +378,12 @@ async fn an_order_names_the_second_appliance_and_evidence_says_who_gave_what() {
     assert_eq!(order.frames_urls, at.map(|at| format!("http://{at}/v1/frames")));
     assert_eq!(order.manifest_urls, at.map(|at| format!("http://{at}/v1/manifests/{}", order.image)));
 
-    let planned = Reported::Planned { plan: PlanFacts::default(), disk: disk_facts(), preserved: Vec::new() };
+    let planned = Reported::Planned {
+        plan: PlanFacts::default(),
+        disk: disk_facts(),
+        preserved: Vec::new(),
+        health: Box::default(),
+    };
     site.report(&session, &order, planned).await.unwrap();
     let source = |url: &str, left: Option<&str>| SourceFacts {
         url: url.into(),

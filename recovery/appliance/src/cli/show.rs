@@ -110,9 +110,13 @@ pub fn endpoint(view: &EndpointView) -> String {
         add("network", Some(own(interface)));
     }
     add("hardware", view.inventory.as_ref().map(|i| format!("{} {} {}", i.vendor, i.product, i.serial)));
-    for disk in view.inventory.iter().flat_map(|inventory| &inventory.disks) {
-        let serial = disk.serial.as_deref().unwrap_or("no serial");
-        add("disk", Some(format!("{} {} {} ({serial})", disk.model, bytes(disk.size_bytes), disk.transport)));
+    if let Some(inventory) = &view.inventory {
+        for (at, disk) in inventory.disks.iter().enumerate() {
+            let serial = disk.serial.as_deref().unwrap_or("no serial");
+            let (size, transport) = (bytes(disk.size_bytes), &disk.transport);
+            add("disk", Some(format!("{} {size} {transport} ({serial})", disk.model)));
+            add("its health", inventory.disk_health.get(at).map(ToString::to_string));
+        }
     }
     if let Some(job) = &view.job {
         text.push_str("\n\n");
@@ -173,6 +177,9 @@ pub fn job(view: &JobView) -> String {
         && !detail.is_empty()
     {
         text.push_str(&format!("\ndetail    {detail}"));
+    }
+    if let Some(health) = &view.disk_health {
+        text.push_str(&format!("\ndisk      {health}"));
     }
     if let Some(restore) = view.restore {
         let (wire, written) = (bytes(restore.wire_bytes), bytes(restore.written_bytes));

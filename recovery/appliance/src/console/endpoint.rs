@@ -209,12 +209,13 @@ fn facts(view: &EndpointView) -> Markup {
                     dt { "Serial number" } dd { (inventory.serial) }
                     dt { "Firmware" } dd { (firmware(inventory.firmware)) }
                     dt { "Memory" } dd { (bytes(inventory.memory_bytes)) }
-                    @for disk in &inventory.disks {
+                    @for (at, disk) in inventory.disks.iter().enumerate() {
                         dt { "Disk" }
                         dd {
                             (disk.model) " " (bytes(disk.size_bytes)) " " (disk.transport)
                             @if let Some(serial) = &disk.serial { ", serial " code { (serial) } }
                             @if disk.removable { " (removable: never written)" }
+                            @if let Some(health) = inventory.disk_health.get(at) { "; health: " (health) }
                         }
                     }
                 }

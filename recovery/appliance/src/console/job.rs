@@ -184,6 +184,7 @@ fn numbers(job: &JobView) -> Markup {
                     @if plan.move_bytes > 0 { dt { "Elsewhere on the disk" } dd { (bytes(plan.move_bytes)) } }
                     dt { "To fetch" } dd { (bytes(plan.fetch_bytes)) " in " (plan.fetch_chunks) " chunks" }
                     dt { "To make zero" } dd { (bytes(plan.zero_bytes)) }
+                    @if let Some(health) = &job.disk_health { dt { "Disk health" } dd { (health) } }
                     @if let Some(restore) = job.restore {
                         dt { "Over the network" } dd { (bytes(restore.wire_bytes)) }
                         dt { "Written" } dd { (bytes(restore.written_bytes)) }

@@ -5,7 +5,8 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use recovery_protocol::{
-    agent::{Activity, Captured},
+    agent::{Activity, Captured, Inventory, PlanFacts},
+    health::{DiskHealth, HealthFigures, HealthState},
     job::{HoldReason, JobState, Stage},
     operator::{EkCertificate, EndpointView, JobKind, JobView, Mode, PhaseView, ProgressView, TpmModel},
 };
@@ -189,6 +190,30 @@ async fn a_captured_disk_says_what_to_look_at_before_it_is_signed() {
     {
         assert!(page.contains(wanted), "{wanted}\n{page}");
     }
+}
+
+#[tokio::test]
+async fn how_a_disk_is_stands_beside_the_plan_and_the_disk() {
+    let (mut view, job) = views().await;
+    let health = |state| DiskHealth {
+        state,
+        reasons: vec!["3 sectors were <replaced>".to_owned()],
+        figures: HealthFigures { temperature_celsius: Some(31), ..HealthFigures::default() },
+    };
+    let (plan, worn) = (Some(PlanFacts::default()), health(HealthState::Worn));
+    let job = JobView { plan, disk_health: Some(worn.clone()), ..job };
+    let page = job::content(&job, &[], job.asked_unix_ms).into_string();
+    assert!(page.contains("worn: 3 sectors were &lt;replaced&gt; (31 °C)"), "{page}");
+
+    let inventory = r#"{"macs": [], "vendor": "", "product": "", "serial": "", "uuid": "", "firmware": "uefi", "memory_bytes": 0,
+        "disks": [{"wwn": null, "serial": "S1", "model": "", "size_bytes": 1, "sector_bytes": 512, "transport": "ata",
+            "rotational": true, "removable": false}]}"#;
+    let before: Inventory = serde_json::from_str(inventory).unwrap();
+    view.inventory = Some(before.clone());
+    let page = |view: &EndpointView| endpoint::content(view, job.asked_unix_ms).into_string();
+    assert!(!page(&view).contains("health"), "an agent that says nothing of it is no news");
+    view.inventory = Some(Inventory { disk_health: vec![worn], ..before });
+    assert!(page(&view).contains("health: worn: 3 sectors"), "{}", page(&view));
 }
 
 #[tokio::test]

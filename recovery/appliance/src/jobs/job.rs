@@ -9,6 +9,7 @@ use images::ImageId;
 use recovery_protocol::{
     EndpointId, JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
+    health::DiskHealth,
     job::{HoldReason, JobState, Stage},
     operator::{EndpointState, Mode},
 };
@@ -66,6 +67,9 @@ pub struct Job {
     pub limit_unix_ms: Option<u64>,
     /// The plan, once made.
     pub plan: Option<PlanFacts>,
+    /// How the disk was when the plan was made.
+    #[serde(default)]
+    pub disk_health: Option<DiskHealth>,
     /// What the restore did, once known.
     pub restore: Option<RestoreFacts>,
     /// What the capture did, once it is done.
@@ -239,8 +243,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restored {
-    /// The plan is made; nothing is written yet.
-    Planned(PlanFacts),
+    /// The plan is made, and how the disk is; nothing is written yet.
+    Planned(PlanFacts, Box<DiskHealth>),
     /// All but the boot region is written.
     Written(RestoreFacts),
     /// Read back and equal.
@@ -390,6 +394,7 @@ impl Job {
             entered_unix_ms: at_unix_ms,
             limit_unix_ms: None,
             plan: None,
+            disk_health: None,
             restore: None,
             captured: None,
         }

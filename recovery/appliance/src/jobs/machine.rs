@@ -392,7 +392,10 @@ impl Turn<'_> {
             return Err(Refusal::Order { got: step_seq, current: self.job.step_seq });
         }
         match report {
-            Restored::Planned(plan) if stage == Stage::Imaging => self.job.plan = Some(plan),
+            Restored::Planned(plan, health) if stage == Stage::Imaging => {
+                self.job.plan = Some(plan);
+                self.job.disk_health = Some(*health);
+            }
             Restored::Written(facts) if stage == Stage::Imaging => {
                 self.job.restore = Some(facts);
                 self.enter(Stage::ReadBack);
@@ -407,7 +410,7 @@ impl Turn<'_> {
             }
             Restored::Written(_) if stage == Stage::ReadBack => return Err(Refusal::Repeated),
             Restored::Committed(_) if stage > Stage::ReadBack => return Err(Refusal::Repeated),
-            Restored::Planned(_) | Restored::Written(_) | Restored::Proven(_) | Restored::Committed(_) => {
+            Restored::Planned(..) | Restored::Written(_) | Restored::Proven(_) | Restored::Committed(_) => {
                 return Err(self.not_now());
             }
         }

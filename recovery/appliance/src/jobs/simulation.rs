@@ -390,7 +390,7 @@ fn agent(stage: Stage, step_seq: u32) -> Vec<What> {
         Stage::Imaging if step_seq == 0 => vec![What::OrderAsked { session: session() }],
         Stage::Imaging => {
             vec![
-                says(Restored::Planned(PlanFacts::default())),
+                says(Restored::Planned(PlanFacts::default(), Box::default())),
                 says(Restored::Written(RestoreFacts::default())),
             ]
         }

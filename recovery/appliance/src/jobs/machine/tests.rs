@@ -105,7 +105,7 @@ fn straight(job: &Job, stage: Stage) -> Vec<What> {
             What::Reported {
                 session: "s".to_owned(),
                 step_seq: job.step_seq + 1,
-                report: Restored::Planned(PlanFacts::default()),
+                report: Restored::Planned(PlanFacts::default(), Box::default()),
             },
             What::Reported {
                 session: "s".to_owned(),
@@ -418,7 +418,7 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         13 => What::HardwareProven { session, proof: Proof::Quote },
         14 => What::HardwareProven { session, proof: Proof::Paired },
         15 => What::OrderAsked { session },
-        16 => reported(Restored::Planned(PlanFacts::default())),
+        16 => reported(Restored::Planned(PlanFacts::default(), Box::default())),
         17 => reported(Restored::Written(facts)),
         18 => reported(Restored::Proven(facts)),
         19 => reported(Restored::Committed(facts)),
