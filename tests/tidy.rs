@@ -72,6 +72,9 @@ const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     ),
 ];
 
+/// The only files with `unsafe` in them; each holds nothing else, and its package's `DESIGN.md` says why.
+const UNSAFE: &[&str] = &["recovery/agent/src/net/ioctl.rs", "recovery/agent/src/disk/ioctl.rs"];
+
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 600;
 
@@ -113,6 +116,7 @@ enum Rule {
     Leftover,
     Ignored,
     Sleep,
+    Unsafe,
     Word,
     Top,
 }
@@ -218,7 +222,20 @@ fn source_offences(source: &Source<'_>) -> Vec<Offence> {
     found.extend(words(source));
     found.extend(cores(source));
     found.extend(places(source));
+    found.extend(unsafe_code(source));
     found
+}
+
+fn unsafe_code(source: &Source<'_>) -> Vec<Offence> {
+    // Written apart, so that this file does not offend.
+    let lint = concat!("unsafe", "_code,");
+    let elsewhere = source.text.lines().enumerate().filter(|(_, line)| line.contains(lint));
+    elsewhere
+        .filter(|_| !UNSAFE.contains(&source.path))
+        .map(|(index, _)| {
+            source.offence(Rule::Unsafe, index + 1, "move it to a listed file, or list this one")
+        })
+        .collect()
 }
 
 fn first_line(source: &Source<'_>) -> Option<Offence> {
@@ -479,6 +496,9 @@ fn the_tree_keeps_the_house_rules() {
 
 #[test]
 fn every_exception_is_about_a_file_that_exists() {
+    for path in UNSAFE {
+        assert!(root().join(path).exists(), "{path} is gone, take it off the list");
+    }
     for (rule, path, reason) in EXCEPTIONS {
         assert!(root().join(path).exists(), "{rule:?}: {path} is gone, remove its exception");
         assert!(reason.starts_with("20"), "{rule:?} {path}: the reason begins with its date");
@@ -598,6 +618,14 @@ mod the_rules_bite {
             rules("pxe/src/a.rs", &format!("//! A.\nconst A: &str = \"{}X\";\n", concat!("XX", "X"))),
             []
         );
+    }
+
+    #[test]
+    fn unsafe_code_stands_in_listed_files_only() {
+        let text =
+            format!("//! A.\n#![expect(\n    {}\n    reason = \"b\"\n)]\n", concat!("unsafe", "_code,"));
+        assert_eq!(rules("recovery/agent/src/main.rs", &text), [Rule::Unsafe]);
+        assert_eq!(rules(UNSAFE[0], &text), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! it was, or does not boot.
 //!
 //! ```text
-//!   press-01   three disks, two of them twins   no such disk ─► twins ─► too small           never written
+//!   press-01   four disks, two of them twins    no such disk ─► twins ─► failing ─► too small   never written
 //!   press-02   an appliance that was taken over  foreign signature ─► (signed) ─► altered chunk ─► does not boot ─► no ticket
 //!   press-03   never switched on                 unsigned ─► foreign ─► altered manifest       never started
 //!   press-04   somebody's ticket on its disk     foreign enrolment ticket
@@ -39,6 +39,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Another image of the site, which nobody has signed.
 const OTHER: &str = "other-panel";
+
+/// Serial number of a disk that says that it is failing.
+const FAILING: &str = "GSFAILING";
 
 /// Goes behind the lab's own configuration.
 const MORE: &str = "\n[blueprints.other-panel]\nimage = \"other-panel\"\n";
@@ -241,7 +244,7 @@ impl Plot {
 
     fn disks(&self, plant: &Plant) -> Result<(Endpoint, Bmc)> {
         let twins = vec!["GSTWIN".to_owned(), "GSTWIN".to_owned()];
-        let spec = Spec { more_disks: twins, ..Spec::press(1) };
+        let spec = Spec { more_disks: twins, failing_disk: Some(FAILING.to_owned()), ..Spec::press(1) };
         let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN / 2))?;
         let bmc = self.bmc(plant, &press)?;
         let record = Record { disk_serial: Some("NOSUCHDISK"), ..Record::default() };
@@ -255,7 +258,8 @@ impl Plot {
         let own = press.spec().disk_serial();
         let next = [
             (HoldReason::DiskNotFound, Some("GSTWIN")),
-            (HoldReason::DiskAmbiguous, Some(own.as_str())),
+            (HoldReason::DiskAmbiguous, Some(FAILING)),
+            (HoldReason::DiskFailing, Some(own.as_str())),
             (HoldReason::DiskUnfit, None),
         ];
         for (reason, serial) in next {

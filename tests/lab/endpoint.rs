@@ -27,6 +27,7 @@ use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
 
+use crate::golden::DISK_LEN;
 use crate::plant::Plant;
 use crate::qemu::{self, BootOrder, End, Monitor, Spec, Wiring};
 use crate::story::{Log, Silent};
@@ -95,7 +96,8 @@ impl Endpoint {
         };
         write_disk(&wiring.disk, content)?;
         for file in wiring.more_disks(&spec) {
-            write_disk(&file, &Content::Blank(MORE_DISK_LEN))?;
+            let length = if file == wiring.failing_disk() { DISK_LEN } else { MORE_DISK_LEN };
+            write_disk(&file, &Content::Blank(length))?;
         }
         let shared = Shared {
             tpm: Tpm::make(dir.join("tpm"), &Maker::of_run(plant.dir())?)?,

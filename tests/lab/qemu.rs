@@ -83,6 +83,8 @@ pub struct Spec {
     pub bus: DiskBus,
     /// Serial numbers of more disks, blank and on SATA.
     pub more_disks: Vec<String>,
+    /// Serial number of one more disk, blank, on NVMe and large enough for the golden image, that says of itself that it is not reliable any more.
+    pub failing_disk: Option<String>,
     /// The boot kit whose recovery system it starts without any network boot, as from a recovery stick.
     pub stick: Option<PathBuf>,
     /// Its network adapter.
@@ -106,6 +108,7 @@ impl Spec {
             firmware: Firmware::Ovmf,
             bus: DiskBus::Nvme,
             more_disks: Vec::new(),
+            failing_disk: None,
             stick: None,
             nic: Nic::Virtio,
             memory_mib: 1024,
@@ -164,7 +167,16 @@ pub struct Wiring {
 impl Wiring {
     /// The files of the further disks, in order.
     pub fn more_disks(&self, spec: &Spec) -> impl Iterator<Item = PathBuf> {
-        (1..=spec.more_disks.len()).map(|at| self.disk.with_file_name(format!("disk-{at}.raw")))
+        let failing = spec.failing_disk.as_ref().map(|_| self.failing_disk());
+        (1..=spec.more_disks.len())
+            .map(|at| self.disk.with_file_name(format!("disk-{at}.raw")))
+            .chain(failing)
+    }
+
+    /// The file of the disk that says that it is failing.
+    #[must_use]
+    pub fn failing_disk(&self) -> PathBuf {
+        self.disk.with_file_name("disk-failing.raw")
     }
 }
 
@@ -246,6 +258,12 @@ fn disk(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {
         let drive = format!("if=none,id=disk{at},format=raw,cache=unsafe,file={}", file.display());
         words.pair("-drive", drive);
         words.pair("-device", format!("ide-hd,drive=disk{at},bus=ide.{at},serial={serial}"));
+    }
+    if let Some(serial) = &spec.failing_disk {
+        let file = wiring.failing_disk();
+        words.pair("-drive", format!("if=none,id=failing,format=raw,cache=unsafe,file={}", file.display()));
+        // Bit 2 of the critical warnings (NVM Express base specification 2.0, figure 207).
+        words.pair("-device", format!("nvme,drive=failing,serial={serial},smart_critical_warning=4"));
     }
 }
 
@@ -402,6 +420,14 @@ mod tests {
         let line = line(&spec, BootOrder::DiskFirst);
         assert_eq!(line.matches("serial=TWIN").count(), 2, "{line}");
         assert!(line.contains("file=/lab/disk-1.raw") && line.contains("file=/lab/disk-2.raw"), "{line}");
+    }
+
+    #[test]
+    fn a_failing_disk_is_one_more_that_says_so() {
+        let spec = Spec { failing_disk: Some("DYING".to_owned()), ..Spec::press(1) };
+        let line = line(&spec, BootOrder::DiskFirst);
+        assert!(line.contains("serial=DYING,smart_critical_warning=4"), "{line}");
+        assert_eq!(line.matches("smart_critical_warning").count(), 1, "{line}");
     }
 
     #[test]
