@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use recovery_protocol::agent::{DiskFacts, Firmware, Inventory};
 
-use crate::disk::health;
+use crate::disk;
 use crate::kernel_args::KernelArgs;
 use crate::net;
 
@@ -45,10 +45,11 @@ impl Disk {
     }
 }
 
-/// Reads the whole inventory, and asks each disk how it is.
+/// Reads the whole inventory, and asks each disk how it is and how it can erase itself.
 pub fn read(args: KernelArgs) -> Inventory {
     let dmi = |name: &str| text(&Path::new("/sys/class/dmi/id").join(name)).unwrap_or_default();
     let disks = disks(Path::new("/sys/block"));
+    let (disk_health, disk_erase) = disks.iter().map(disk::ask).unzip();
     Inventory {
         macs: net::interfaces(args.boot_mac).into_iter().map(|interface| interface.mac).collect(),
         vendor: dmi("sys_vendor"),
@@ -57,7 +58,8 @@ pub fn read(args: KernelArgs) -> Inventory {
         uuid: dmi("product_uuid"),
         firmware: booted_by(),
         memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
-        disk_health: disks.iter().map(health::of).collect(),
+        disk_health,
+        disk_erase,
         disks: disks.into_iter().map(|disk| disk.facts).collect(),
         hostname: text(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default(),
         addresses: addresses(),

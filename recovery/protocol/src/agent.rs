@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use images::ImageId;
 use serde::{Deserialize, Serialize};
 
+use crate::erase::EraseOffer;
 use crate::health::DiskHealth;
 use crate::ids::{JobId, MacAddr};
 use crate::settings::EndpointSettings;
@@ -112,6 +113,9 @@ pub struct Inventory {
     /// Their health in the same order; empty from agents before 2026-11-28, and where nobody asked the disks.
     #[serde(default)]
     pub disk_health: Vec<DiskHealth>,
+    /// How they can erase themselves, likewise.
+    #[serde(default)]
+    pub disk_erase: Vec<EraseOffer>,
 }
 
 /// How the firmware booted us.

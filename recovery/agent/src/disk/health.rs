@@ -23,13 +23,12 @@ use std::time::Duration;
 use recovery_protocol::health::{DiskHealth, HealthFigures, HealthState};
 
 use super::ioctl;
-use crate::inventory::Disk;
 
 /// A disk that is alive answers within milliseconds, one that spins up within seconds.
-const LIMIT: Duration = Duration::from_secs(15);
+pub(super) const LIMIT: Duration = Duration::from_secs(15);
 
 /// What a disk answered with: one page or sector.
-type Sector = [u8; 512];
+pub(super) type Sector = [u8; 512];
 
 /// Asks the disk behind `disk`, which hangs on `transport` as the inventory names it.
 pub fn read(disk: &File, transport: &str) -> DiskHealth {
@@ -40,20 +39,8 @@ pub fn read(disk: &File, transport: &str) -> DiskHealth {
     }
 }
 
-/// Asks a disk that nobody has opened.
-pub fn of(disk: &Disk) -> DiskHealth {
-    // Removable ones are never written, and some wait for a medium.
-    if disk.facts.removable {
-        return DiskHealth::default();
-    }
-    match File::open(&disk.node) {
-        Ok(file) => read(&file, &disk.facts.transport),
-        Err(error) => silent(&error),
-    }
-}
-
 /// It did not answer: not good, and not failing either.
-fn silent(error: &io::Error) -> DiskHealth {
+pub(super) fn silent(error: &io::Error) -> DiskHealth {
     unknown(format!("it does not say ({error})"))
 }
 
@@ -168,16 +155,22 @@ fn pass_through(command: u8, feature: u8, with_sector: bool) -> [u8; 16] {
     [0x85, protocol, flags, 0, feature, 0, count, 0, 0, 0, middle, 0, high, 0, command, 0]
 }
 
+fn sector(disk: &File, command: u8, feature: u8) -> io::Result<Sector> {
+    let mut sector = [0; 512];
+    let answer = ioctl::scsi(disk, pass_through(command, feature, true), &mut sector, LIMIT)?;
+    match answer.status {
+        0 => Ok(sector),
+        _ => Err(io::Error::other("the disk refused the command")),
+    }
+}
+
+/// IDENTIFY data of an ATA disk.
+pub(super) fn identify(disk: &File) -> io::Result<Sector> {
+    sector(disk, IDENTIFY, 0)
+}
+
 fn ata(disk: &File) -> DiskHealth {
-    let sector = |command, feature| {
-        let mut sector = [0; 512];
-        let answer = ioctl::scsi(disk, pass_through(command, feature, true), &mut sector, LIMIT)?;
-        match answer.status {
-            0 => Ok(sector),
-            _ => Err(io::Error::other("the disk refused the command")),
-        }
-    };
-    let identify = match sector(IDENTIFY, 0) {
+    let identify = match identify(disk) {
         Ok(identify) => identify,
         Err(error) => return silent(&error),
     };
@@ -188,7 +181,7 @@ fn ata(disk: &File) -> DiskHealth {
     }
     let registers = ioctl::scsi(disk, pass_through(SMART, RETURN_STATUS, false), &mut [], LIMIT);
     let verdict = registers.ok().and_then(|answer| verdict(&answer.sense));
-    let data = sector(SMART, READ_DATA).ok();
+    let data = sector(disk, SMART, READ_DATA).ok();
     of_ata(&identify, verdict, data.as_ref())
 }
 
@@ -200,7 +193,7 @@ enum Smart {
     None,
 }
 
-fn word(sector: &Sector, at: usize) -> u16 {
+pub(super) fn word(sector: &Sector, at: usize) -> u16 {
     u16::from_le_bytes([sector[2 * at], sector[2 * at + 1]])
 }
 

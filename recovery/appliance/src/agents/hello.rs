@@ -3,6 +3,7 @@
 use recovery_protocol::{
     AGENT_PROTOCOL, EndpointId, JobId, Problem,
     agent::{Base64, BootedAs, Challenge, Firmware, Hello, HelloReply, Inventory, TpmIdentity},
+    erase::EraseMethod,
     health::DiskHealth,
     job::{HoldReason, JobState, Stage},
     operator::EndpointState,
@@ -51,6 +52,12 @@ fn bound(inventory: &mut Inventory) {
     inventory.disks.truncate(INVENTORY_LIST_MOST);
     inventory.disk_health.truncate(INVENTORY_LIST_MOST);
     inventory.disk_health.iter_mut().for_each(bound_health);
+    inventory.disk_erase.truncate(INVENTORY_LIST_MOST);
+    for offer in &mut inventory.disk_erase {
+        offer.methods.truncate(EraseMethod::ALL.len());
+        offer.against.truncate(HEALTH_REASONS_MOST);
+        offer.against.iter_mut().for_each(bound_text);
+    }
     let texts = [&mut inventory.vendor, &mut inventory.product, &mut inventory.serial, &mut inventory.uuid];
     let disks = inventory.disks.iter_mut().flat_map(|disk| [&mut disk.model, &mut disk.transport]);
     texts.into_iter().chain(disks).for_each(bound_text);

@@ -302,6 +302,7 @@ fn hello(booted_as: BootedAs, ticket: Option<&str>) -> Hello {
         hostname: String::new(),
         addresses: Vec::new(),
         disk_health: Vec::new(),
+        disk_erase: Vec::new(),
     };
     Hello {
         protocol: recovery_protocol::AGENT_PROTOCOL,

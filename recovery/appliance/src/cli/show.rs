@@ -116,6 +116,7 @@ pub fn endpoint(view: &EndpointView) -> String {
             let (size, transport) = (bytes(disk.size_bytes), &disk.transport);
             add("disk", Some(format!("{} {size} {transport} ({serial})", disk.model)));
             add("its health", inventory.disk_health.get(at).map(ToString::to_string));
+            add("its erasing", inventory.disk_erase.get(at).map(ToString::to_string));
         }
     }
     if let Some(job) = &view.job {

@@ -216,6 +216,7 @@ fn facts(view: &EndpointView) -> Markup {
                             @if let Some(serial) = &disk.serial { ", serial " code { (serial) } }
                             @if disk.removable { " (removable: never written)" }
                             @if let Some(health) = inventory.disk_health.get(at) { "; health: " (health) }
+                            @if let Some(offer) = inventory.disk_erase.get(at) { "; can erase itself by: " (offer) }
                         }
                     }
                 }

@@ -6,6 +6,7 @@ use axum::{
 };
 use recovery_protocol::{
     agent::{Activity, Captured, Inventory, PlanFacts},
+    erase::{EraseMethod, EraseOffer},
     health::{DiskHealth, HealthFigures, HealthState},
     job::{HoldReason, JobState, Stage},
     operator::{EkCertificate, EndpointView, JobKind, JobView, Mode, PhaseView, ProgressView, TpmModel},
@@ -212,8 +213,10 @@ async fn how_a_disk_is_stands_beside_the_plan_and_the_disk() {
     view.inventory = Some(before.clone());
     let page = |view: &EndpointView| endpoint::content(view, job.asked_unix_ms).into_string();
     assert!(!page(&view).contains("health"), "an agent that says nothing of it is no news");
-    view.inventory = Some(Inventory { disk_health: vec![worn], ..before });
+    let offer = EraseOffer { methods: vec![EraseMethod::FormatCrypto], against: Vec::new() };
+    view.inventory = Some(Inventory { disk_health: vec![worn], disk_erase: vec![offer], ..before });
     assert!(page(&view).contains("health: worn: 3 sectors"), "{}", page(&view));
+    assert!(page(&view).contains("can erase itself by: format crypto"), "{}", page(&view));
 }
 
 #[tokio::test]
