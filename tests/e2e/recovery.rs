@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::agent::BootEntry;
+use recovery_protocol::health::HealthState;
 use recovery_protocol::job::{HoldReason, JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
 use tests::bmc::Bmc;
@@ -139,6 +140,8 @@ fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
     scene.ensure_proven(&first)?;
     let plan = first.plan.context("the first job has no plan")?;
     ensure!(plan.fetch_bytes > 0 && plan.image_bytes == DISK_LEN, "{plan:?}");
+    let health = first.disk_health.as_ref().map(|health| health.state);
+    ensure!(health == Some(HealthState::Good), "{:?}", first.disk_health);
 
     // A blank disk has what the image has on its data partition. From now on it is the endpoint's own.
     let disk = scene.press.disk();
