@@ -28,6 +28,7 @@ pub mod images_sources;
 pub mod images_upkeep;
 pub mod report;
 pub mod restore;
+pub mod restore_wire;
 pub mod serve;
 
 /// How long a server may take to start.
@@ -129,6 +130,11 @@ pub const BENCHES: &[Bench] = &[
     bench("tftp", &[setup::TFTPD_HPA], Runs::Inside(serve::tftp)),
     bench("http", &[setup::NGINX], Runs::Inside(serve::http)),
     bench("restore", &[setup::CASYNC], Runs::Inside(restore::restore)),
+    bench(
+        "restore-wire",
+        &[setup::CASYNC, setup::BMAPTOOL, setup::NGINX],
+        Runs::Inside(restore_wire::restore),
+    ),
     bench(
         "images-import",
         &[setup::CASYNC, setup::SQUASHFS, setup::NTFS],
@@ -307,6 +313,12 @@ impl Server {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(OwnedFd::from(socket)).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Ok(Self(child.with_context(|| format!("cannot start {program}"))?))
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     /// CPU time that it has used so far.

@@ -51,7 +51,7 @@ pub const ROOT_OFFSET: u64 = 264_192 * 512;
 /// The name of the partition that a restore leaves as its endpoint has it.
 pub const DATA: &str = "data";
 /// Where it begins, in bytes.
-const DATA_OFFSET: u64 = 4_155_392 * 512;
+pub const DATA_OFFSET: u64 = 4_155_392 * 512;
 /// Its bytes.
 pub const DATA_LEN: u64 = 32_768 * 512;
 /// What it holds in the image.

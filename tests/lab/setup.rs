@@ -82,6 +82,8 @@ pub const XZ: Package = package("xz-utils", "makes the .xz to import");
 /// A peer of a bench.
 pub const NGINX: Package = package("nginx-light", "the HTTP server to compare with");
 /// A peer of a bench.
+pub const BMAPTOOL: Package = package("bmap-tools", "the image writer to compare with");
+/// A peer of a bench.
 pub const CASYNC: Package = package("casync", "the image store and the restore to compare with");
 
 /// Sees to it that every package in `sets` is installed.

@@ -230,7 +230,9 @@ confirm_url = "http://127.0.0.1:{port}/confirm"
         self.dir.join(name).display().to_string()
     }
 
-    fn key(&self, name: &str) -> String {
+    /// A signer's key file.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
         self.dir.join("keys").join(format!("{name}.key")).display().to_string()
     }
 }

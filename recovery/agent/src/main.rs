@@ -8,6 +8,7 @@
 //! | `groundstate-agent install --root DIR --esp DIR` | puts itself into a golden image being built |
 //! | `groundstate-agent relay --upstream URL` | passes chunks on to the endpoints beside it |
 //! | `groundstate-agent plan --trust FILE --manifest FILE --disk FILE` | prints what a restore would do |
+//! | `groundstate-agent restore --trust FILE --image ID --disk FILE URL…` | restores onto a file, by the path of an endpoint's disk |
 //! | `groundstate-agent --version` | prints its version |
 
 mod boot_entry;
@@ -23,6 +24,7 @@ mod pid1;
 mod plan;
 mod recovery;
 mod relay;
+mod restore_file;
 mod screen;
 mod settings;
 #[cfg(test)]
@@ -37,6 +39,7 @@ usage: groundstate-agent check-in [--once]
        groundstate-agent install --root DIR --esp DIR [--relay URL]
        groundstate-agent relay --upstream URL [--listen ADDRESS:PORT] [--memory-mib MIB]
        groundstate-agent plan --trust FILE --manifest FILE --disk FILE
+       groundstate-agent restore --trust FILE --image ID --disk FILE URL [URL...]
        groundstate-agent --version
 As process 1 it is the recovery system.";
 
@@ -64,6 +67,11 @@ fn main() -> ExitCode {
         ["plan", "--trust", trust, "--manifest", manifest, "--disk", disk] => {
             let plan = plan::plan(trust.as_ref(), manifest.as_ref(), disk.as_ref());
             finish(plan.map(|plan| println!("{plan}")))
+        }
+        ["restore", "--trust", trust, "--image", image, "--disk", disk, first, more @ ..] => {
+            let appliances = [&[*first], more].concat();
+            let done = restore_file::restore(trust.as_ref(), image, disk.as_ref(), &appliances);
+            finish(done.map(|done| println!("{done}")))
         }
         ["relay", words @ ..] => finish(relay::run(words)),
         ["install", "--root", root, "--esp", esp] => {

@@ -13,9 +13,9 @@
 mod capture;
 mod network;
 mod reporter;
-mod restore;
-mod source;
-mod sources;
+pub mod restore;
+pub mod source;
+pub mod sources;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

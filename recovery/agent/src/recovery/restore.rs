@@ -145,7 +145,7 @@ fn fetch_manifest(order: &RestoreOrder, trust: &RecoveryTrust) -> Result<Verifie
 
 /// What comes of one source of the manifest.
 #[derive(Debug)]
-pub(super) enum NotTaken {
+pub enum NotTaken {
     /// It failed half way: ask again.
     Broken(io::Error),
     /// What it sent is refused.
@@ -188,7 +188,7 @@ pub(super) fn verify_manifest(
 
 /// Asks the sources in turn until `take` takes what one sends. One that sends something to be refused costs the others
 /// nothing; when no other has better, its refusal is what we say.
-pub(super) fn download_manifest<T>(
+pub fn download_manifest<T>(
     urls: &[String],
     limits: Limits,
     take: impl Fn(&mut dyn Read) -> Result<T, NotTaken>,
@@ -435,7 +435,7 @@ impl From<&DeviceError> for Refusal {
 }
 
 /// `VmHWM` of proc(5), in bytes.
-fn memory_peak(status: &str) -> u64 {
+pub fn memory_peak(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

@@ -58,6 +58,8 @@ fn bound(inventory: &mut Inventory) {
         offer.against.truncate(HEALTH_REASONS_MOST);
         offer.against.iter_mut().for_each(bound_text);
     }
+    inventory.addresses.truncate(INVENTORY_LIST_MOST);
+    bound_text(&mut inventory.hostname);
     let texts = [&mut inventory.vendor, &mut inventory.product, &mut inventory.serial, &mut inventory.uuid];
     let disks = inventory.disks.iter_mut().flat_map(|disk| [&mut disk.model, &mut disk.transport]);
     texts.into_iter().chain(disks).for_each(bound_text);

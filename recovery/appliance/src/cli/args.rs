@@ -109,7 +109,7 @@ pub struct Wait {
 #[derive(Debug, Subcommand)]
 pub enum EndpointVerb {
     /// Put an endpoint on record, or approve a discovered one
-    Add(Add),
+    Add(Box<Add>),
     /// List endpoints
     List,
     /// Show one endpoint

@@ -4,6 +4,7 @@ use recovery_protocol::{
     EndpointId, MacAddr, Problem,
     agent::Inventory,
     operator::{EndpointState, EndpointView, NewEndpoint},
+    settings::EndpointSettings,
 };
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
@@ -83,47 +84,12 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
     let (id, settings) = (new.endpoint.clone(), new.settings.clone());
     let record = checked(inner, new)?;
     let mut tx = inner.journal.begin().await?;
-    let conflict = |detail: String| {
-        let remedy = "choose another name, or correct the facts";
-        Problem::new(409, "endpoint-conflict", "This endpoint is on record with other facts", detail, remedy)
-    };
     let known = db::endpoint::get(tx.conn(), &id).await?;
     if let Some(known) = &known
         && known.state != EndpointState::Discovered
     {
-        let disk_serial = record.disk_serial.clone().or_else(|| known.record.disk_serial.clone());
-        let settings = settings.unwrap_or_else(|| known.record.settings.clone());
-        let now = Record { disk_serial, settings, ..record.clone() };
-        let may_change = Record {
-            disk_serial: known.record.disk_serial.clone(),
-            settings: known.record.settings.clone(),
-            ..record
-        };
-        if known.record != may_change {
-            return Err(conflict(format!(
-                "{id} is on record with other addresses, blueprint, group, chain or power"
-            )));
-        }
-        // A disk was replaced, or it moved in the network: the facts that a person may change by saying them again.
-        let before = &known.record;
-        let mut changed = Vec::new();
-        if now.disk_serial != before.disk_serial {
-            let facts = json!({ "disk_serial": now.disk_serial, "before": before.disk_serial });
-            changed.push(Fact::new("order.disk", &actor.name, facts));
-        }
-        if now.settings != before.settings {
-            let facts = json!({ "settings": now.settings, "before": before.settings });
-            changed.push(Fact::new("order.settings", &actor.name, facts));
-        }
-        if !changed.is_empty() {
-            db::endpoint::put(tx.conn(), &Endpoint { record: now, ..known.clone() }).await?;
-            for fact in changed {
-                tx.note(fact.about(&id)).await?;
-            }
-            tx.commit().await?;
-        } else {
-            drop(tx);
-        }
+        said_again(&mut tx, actor, known, record, settings).await?;
+        tx.commit().await?;
         return one(inner, &id).await;
     }
     let mut inventory = known.and_then(|known| known.inventory);
@@ -154,6 +120,50 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
     tx.note(Fact::new("order.endpoint", &actor.name, facts).about(&id)).await?;
     tx.commit().await?;
     one(inner, &id).await
+}
+
+fn conflict(detail: String) -> Problem {
+    let remedy = "choose another name, or correct the facts";
+    Problem::new(409, "endpoint-conflict", "This endpoint is on record with other facts", detail, remedy)
+}
+
+/// A disk was replaced, or it moved in the network: the facts that a person may change by saying them again.
+async fn said_again(
+    tx: &mut JournalTx<'_>,
+    actor: &Actor,
+    known: &Endpoint,
+    record: Record,
+    settings: Option<EndpointSettings>,
+) -> Result<(), Problem> {
+    let (id, before) = (&known.id, &known.record);
+    let now = Record {
+        disk_serial: record.disk_serial.clone().or_else(|| before.disk_serial.clone()),
+        settings: settings.unwrap_or_else(|| before.settings.clone()),
+        ..record.clone()
+    };
+    let but_for_those =
+        Record { disk_serial: before.disk_serial.clone(), settings: before.settings.clone(), ..record };
+    if *before != but_for_those {
+        return Err(conflict(format!(
+            "{id} is on record with other addresses, blueprint, group, chain or power"
+        )));
+    }
+    let mut changed = Vec::new();
+    if now.disk_serial != before.disk_serial {
+        let facts = json!({ "disk_serial": now.disk_serial, "before": before.disk_serial });
+        changed.push(Fact::new("order.disk", &actor.name, facts));
+    }
+    if now.settings != before.settings {
+        let facts = json!({ "settings": now.settings, "before": before.settings });
+        changed.push(Fact::new("order.settings", &actor.name, facts));
+    }
+    if !changed.is_empty() {
+        db::endpoint::put(tx.conn(), &Endpoint { record: now, ..known.clone() }).await?;
+    }
+    for fact in changed {
+        tx.note(fact.about(id)).await?;
+    }
+    Ok(())
 }
 
 fn checked(inner: &Inner, new: NewEndpoint) -> Result<Record, Problem> {

@@ -1,0 +1,337 @@
+//! Restore over the network: the agent's path onto a file, from an appliance that serves, against the pipes that people use today.
+//!
+//! Ours verifies every chunk, syncs, and reads back every byte; `bmaptool` and `curl | zstd -d | dd` do none of it, casync has no
+//! network here. The forms are those of a plant: a blank disk, a disk that drifted, one of which a fifth was encrypted, the next version.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{Cost, Figure, Programs, Server, costs, median, resident_bytes};
+use crate::cache::Cache;
+use crate::golden::{self, CheckIn};
+use crate::plant::{APPLIANCE, BRIDGE, Plant};
+use crate::site::{IMAGE, Site};
+use crate::tool;
+
+const RUNS: usize = 5;
+/// Bytes that a run of encryption overwrites, and how far apart: a fifth of what the disk holds.
+const RANSOM: (usize, u64) = (256 << 10, 1280 << 10);
+const ENDPOINTS: usize = 64;
+/// The disk of each of many endpoints; half of it is data.
+const SMALL_DISK: usize = 96 << 20;
+const MANY_RUNS: usize = 3;
+
+/// The table of the restore path.
+///
+/// # Errors
+/// When a program fails, or what it restored is not the image.
+pub fn restore(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
+    let cache = Cache::open()?;
+    let image = |release| golden::image(&cache, release, &CheckIn::Agent(programs.programs.agent.clone()));
+    let (v1, v2) = (image(1)?, image(2)?);
+    let dir = plant.dir().join("restore-wire");
+    fs::create_dir_all(&dir)?;
+    let site = Site::at(&dir.join("site"), &programs.programs);
+    site.prepare_image(&v1)?;
+    site.import(&v2, 2)?;
+    let small = dir.join("small.raw");
+    fs::write(&small, half_noise(SMALL_DISK))?;
+    site.say(&["image", "import", &small.display().to_string(), "--name", "small", "--version", "1"])?;
+    site.say(&["image", "sign", "small", "--key", &site.key("release")])?;
+    site.say(&["trust", "export", "--site", "bench", "--out", &site.path("trust.json")])?;
+    let mut serve = Command::new(&programs.programs.appliance);
+    serve.arg("serve").arg("--config").arg(config(&dir, &site)?).env("RUST_LOG", "info");
+    let server = Server::start(&mut serve, "\"ready\"", dir.join("serve.log"))?;
+    let bench = Bench { programs, site: &site, dir: &dir };
+
+    let mut figures = bench.blank(&v1)?;
+    figures.extend(bench.overwritten(&v1)?);
+    figures.extend(bench.next_version(&v1)?);
+    figures.extend(bench.many(&server, &small)?);
+    Ok(figures)
+}
+
+struct Bench<'b> {
+    programs: &'b Programs,
+    site: &'b Site,
+    dir: &'b Path,
+}
+
+impl Bench<'_> {
+    fn agent(&self, image: &str, disk: &Path) -> Command {
+        let mut command = Command::new(&self.programs.programs.agent);
+        command.args(["restore", "--trust", &self.site.path("trust.json"), "--image", image, "--disk"]);
+        command.arg(disk).arg(format!("http://{APPLIANCE}"));
+        command
+    }
+
+    fn id(&self, image: &str) -> Result<String> {
+        let list: serde_json::Value =
+            serde_json::from_str(&self.site.say(&["image", "show", image, "--json"])?)?;
+        list["image"].as_str().map(ToOwned::to_owned).context("`image show` names the image")
+    }
+
+    /// What one restore did, as it says itself.
+    fn done(&self, image: &str, disk: &Path) -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&tool::run(&mut self.agent(image, disk))?)?)
+    }
+
+    fn blank(&self, v1: &Path) -> Result<Vec<Figure>> {
+        let (id, disk, packed) =
+            (self.id(&format!("{IMAGE}:1"))?, self.dir.join("disk.raw"), self.dir.join("v1.zst"));
+        tool::run(Command::new("zstd").args(["-q", "-f", "-3", "-T2"]).arg(v1).arg("-o").arg(&packed))?;
+        let map = self.dir.join("v1.bmap");
+        tool::run(Command::new("bmaptool").args(["create", "-o"]).arg(&map).arg(v1))?;
+        let ours = costs(RUNS, || {
+            fresh(&disk)?;
+            Ok(self.agent(&id, &disk))
+        })?;
+        same(v1, &disk)?;
+        let memory =
+            self.done(&id, &disk)?["memory_peak_bytes"].as_f64().context("the agent says its memory")?;
+        let bmaptool = costs(RUNS, || {
+            fresh(&disk)?;
+            let mut command = Command::new("bmaptool");
+            command.args(["-q", "copy", "--bmap"]).arg(&map).arg(&packed).arg(&disk);
+            Ok(command)
+        })?;
+        let pipe = self.pipe(&packed, &disk)?;
+        let name = |what: &str| format!("restore-wire/blank {what}");
+        Ok(vec![
+            Figure::at_most(&name("wall s"), ours.wall, bmaptool.wall, "bmaptool copy of a .zst", 1.15),
+            Figure::at_most(&name("cpu s"), ours.cpu, bmaptool.cpu, "bmaptool copy of a .zst", 1.15),
+            Figure::at_most(&name("wall s "), ours.wall, pipe.wall, "curl | zstd -d | dd", 0.8),
+            Figure::at_most(
+                "restore-wire/agent memory MiB",
+                memory / f64::from(1 << 20),
+                256.0,
+                "the most",
+                1.0,
+            ),
+        ])
+    }
+
+    /// The pipe that people write an image with, from a web server on the same computer.
+    fn pipe(&self, packed: &Path, disk: &Path) -> Result<Cost> {
+        let name = packed.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-c").arg(nginx_config(self.dir)?);
+        let _nginx = Server::start(&mut nginx, super::NGINX_READY, self.dir.join("nginx.log"))?;
+        costs(RUNS, || {
+            fresh(disk)?;
+            let mut command = Command::new("bash");
+            let script = format!(
+                "set -o pipefail; curl -sf http://{APPLIANCE}:8081/{name} | zstd -dc | dd of={} bs=4M conv=fsync status=none",
+                disk.display()
+            );
+            command.args(["-c", &script]);
+            Ok(command)
+        })
+    }
+
+    /// A disk that drifted, and one of which a fifth was encrypted.
+    fn overwritten(&self, v1: &Path) -> Result<Vec<Figure>> {
+        let id = self.id(&format!("{IMAGE}:1"))?;
+        let (ransomed, drifted) = (self.dir.join("ransomed.raw"), self.dir.join("drifted.raw"));
+        let changed = ransom(v1, &ransomed)?;
+        copy(v1, &drifted)?;
+        OpenOptions::new().write(true).open(&drifted)?.write_all_at(&[0xd5; 60_000], 300 << 20)?;
+        let disk = self.dir.join("disk.raw");
+        let wire = |from: &Path| -> Result<f64> {
+            copy(from, &disk)?;
+            self.done(&id, &disk)?["fetched_stored"].as_f64().context("the agent says what came over")
+        };
+        let (of_ransom, of_drift) = (wire(&ransomed)?, wire(&drifted)?);
+        let ours = costs(RUNS, || {
+            copy(&ransomed, &disk)?;
+            Ok(self.agent(&id, &disk))
+        })?;
+        let (store, index, out) =
+            (self.dir.join("peer.castr"), self.dir.join("v1.caibx"), self.dir.join("peer.raw"));
+        tool::run(Command::new("casync").args(["make", "--store"]).arg(&store).arg(&index).arg(v1))?;
+        let casync = costs(RUNS, || {
+            fresh(&out)?;
+            let mut command = Command::new("casync");
+            command
+                .args(["extract", "--store"])
+                .arg(&store)
+                .arg("--seed")
+                .arg(&ransomed)
+                .arg(&index)
+                .arg(&out);
+            Ok(command)
+        })?;
+        fresh(&out)?;
+        let packed = self.dir.join("changed.zst");
+        tool::run(Command::new("zstd").args(["-q", "-f", "-3"]).arg(&changed).arg("-o").arg(&packed))?;
+        let least = fs::metadata(&packed)?.len() as f64;
+        let mib = f64::from(1 << 20);
+        Ok(vec![
+            Figure::at_most(
+                "restore-wire/ransomed wall s",
+                ours.wall,
+                casync.wall,
+                "casync extract --seed",
+                0.06,
+            ),
+            Figure::at_most(
+                "restore-wire/ransomed cpu s",
+                ours.cpu,
+                casync.cpu,
+                "casync extract --seed",
+                0.06,
+            ),
+            Figure::at_most(
+                "restore-wire/ransomed wire MiB",
+                of_ransom / mib,
+                least / mib,
+                "zstd -3 of what changed",
+                1.05,
+            ),
+            Figure::at_most("restore-wire/drifted wire MiB", of_drift / mib, 1.0, "1 MiB", 1.0),
+        ])
+    }
+
+    fn next_version(&self, v1: &Path) -> Result<Vec<Figure>> {
+        let (id, disk) = (self.id(&format!("{IMAGE}:2"))?, self.dir.join("disk.raw"));
+        let wire = || -> Result<f64> {
+            self.done(&id, &disk)?["fetched_stored"].as_f64().context("the agent says what came over")
+        };
+        fresh(&disk)?;
+        let full = wire()?;
+        copy(v1, &disk)?;
+        let rebuilt = wire()?;
+        let mib = f64::from(1 << 20);
+        let name = "restore-wire/v1 to v2 rebuilt wire MiB";
+        Ok(vec![Figure::at_most(name, rebuilt / mib, full / mib, "a full restore of v2", 0.6)])
+    }
+
+    /// Many endpoints at once, each a process with a disk of its own.
+    fn many(&self, server: &Server, small: &Path) -> Result<Vec<Figure>> {
+        let id = self.id("small")?;
+        let disks: Vec<PathBuf> =
+            (0..ENDPOINTS).map(|n| self.dir.join(format!("endpoint-{n}.raw"))).collect();
+        let run = |disks: &[PathBuf]| -> Result<Vec<f64>> {
+            disks.iter().try_for_each(|disk| fresh(disk))?;
+            let begin = Instant::now();
+            let one = |disk: &PathBuf| -> Result<f64> {
+                self.done(&id, disk)?;
+                Ok(begin.elapsed().as_secs_f64())
+            };
+            std::thread::scope(|scope| {
+                let endpoints: Vec<_> = disks.iter().map(|disk| scope.spawn(move || one(disk))).collect();
+                let ended = |endpoint: std::thread::ScopedJoinHandle<'_, Result<f64>>| match endpoint.join() {
+                    Ok(seconds) => seconds,
+                    Err(_) => bail!("an endpoint ended badly"),
+                };
+                endpoints.into_iter().map(ended).collect()
+            })
+        };
+        let (mut alone, mut together, mut slowest) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..MANY_RUNS {
+            alone.push(run(&disks[..1])?[0]);
+            let seconds = run(&disks)?;
+            let last = seconds.iter().copied().fold(0.0, f64::max);
+            together.push(last / ENDPOINTS as f64);
+            slowest.push(last / median(seconds));
+        }
+        same(small, &disks[ENDPOINTS - 1])?;
+        let memory = resident_bytes(server.pid())? as f64 / f64::from(1 << 20);
+        disks.iter().try_for_each(|disk| fresh(disk))?;
+        Ok(vec![
+            Figure::at_most(
+                "restore-wire/64 at once s each",
+                median(together),
+                median(alone),
+                "one alone",
+                1.0 / 0.9,
+            ),
+            Figure::at_most(
+                "restore-wire/64 at once slowest s",
+                median(slowest),
+                1.0,
+                "the median of them",
+                1.3,
+            ),
+            Figure::at_most("restore-wire/64 at once appliance MiB", memory, 512.0, "the most", 1.0),
+        ])
+    }
+}
+
+fn fresh(path: &Path) -> Result<()> {
+    if path.exists() {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fresh(to)?;
+    tool::run(Command::new("cp").arg("--sparse=always").arg(from).arg(to)).map(drop)
+}
+
+/// A copy of which a fifth of what it holds was overwritten with noise; the bytes that were there, in a file.
+fn ransom(disk: &Path, ransomed: &Path) -> Result<PathBuf> {
+    copy(disk, ransomed)?;
+    let file = OpenOptions::new().read(true).write(true).open(ransomed)?;
+    let (len, step) = RANSOM;
+    let noise = half_noise(2 * len);
+    let (mut lost, mut held) = (Vec::new(), vec![0; len]);
+    for at in (golden::ROOT_OFFSET..golden::DATA_OFFSET - step).step_by(usize::try_from(step)?) {
+        file.read_exact_at(&mut held, at)?;
+        if held.iter().any(|byte| *byte != 0) {
+            file.write_all_at(&noise[..len], at)?;
+            lost.extend_from_slice(&held);
+        }
+    }
+    ensure!(!lost.is_empty(), "the golden image holds nothing that could be encrypted");
+    let path = ransomed.with_extension("changed");
+    fs::write(&path, lost)?;
+    Ok(path)
+}
+
+/// Noise in the first half, zeros in the second.
+fn half_noise(len: usize) -> Vec<u8> {
+    let mut word = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut bytes = vec![0; len];
+    for piece in bytes[..len / 2].chunks_exact_mut(8) {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        piece.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+fn same(image: &Path, disk: &Path) -> Result<()> {
+    tool::run(Command::new("cmp").arg(image).arg(disk))
+        .map(drop)
+        .context("the restored disk is not the image")
+}
+
+fn config(dir: &Path, site: &Site) -> Result<PathBuf> {
+    let path = dir.join("serve.toml");
+    let text = format!(
+        "site = \"bench\"\ndata_dir = \"{}\"\n[[interfaces]]\nname = \"{BRIDGE}\"\n",
+        site.path("data")
+    );
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn nginx_config(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("nginx.conf");
+    let text = format!(
+        "daemon off; master_process off; pid {0}/nginx.pid; error_log stderr notice;\nevents {{}}\n\
+         http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
+         uwsgi_temp_path {0}; scgi_temp_path {0};\nserver {{ listen {APPLIANCE}:8081; root {0}; }} }}\n",
+        dir.display(),
+    );
+    fs::write(&path, text)?;
+    Ok(path)
+}
