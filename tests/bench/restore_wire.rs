@@ -317,8 +317,10 @@ fn same(image: &Path, disk: &Path) -> Result<()> {
 fn config(dir: &Path, site: &Site) -> Result<PathBuf> {
     let path = dir.join("serve.toml");
     let text = format!(
-        "site = \"bench\"\ndata_dir = \"{}\"\n[[interfaces]]\nname = \"{BRIDGE}\"\n",
-        site.path("data")
+        "site = \"bench\"\ndata_dir = \"{}\"\nimage_store_dir = \"{}\"\ntrust_root_file = \"{}\"\n[[interfaces]]\nname = \"{BRIDGE}\"\n",
+        site.path("data"),
+        site.path("store"),
+        site.path("root.json")
     );
     fs::write(&path, text)?;
     Ok(path)

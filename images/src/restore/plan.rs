@@ -121,7 +121,7 @@ pub enum PlanRefusal {
     },
     /// Something wrote to a partition that an interrupted restore has left alone.
     #[error(
-        "partition {number} `{name}` is to be preserved and was changed since an earlier restore of this disk began. Look at what it holds, then give up what is to be preserved if the loss is meant"
+        "partition {number} `{name}` is to be preserved and was changed since an earlier restore of this disk began. To keep what it holds now, put the disk's partition table back, then resume; or give up what is to be preserved"
     )]
     PreservedChanged {
         /// Number of the partition, counted from 1.

@@ -6,9 +6,9 @@
 //!                                                            else: refused, unless a person gave it up
 //! ```
 //!
-//! Poisoning takes away the table that says where they are, so it leaves a *record* in its place: where, and what they
-//! hashed to before the first attempt. The next attempt after a power cut finds them by it, and proves the survival of
-//! both. It is believed as little as a table is: it only ever keeps bytes from being written.
+//! Poisoning takes away the table that says where they are, so it first leaves a *record*: where, and what they hashed to
+//! before the first attempt, or that they are the image's to write. The next attempt after a power cut finds them by it, and
+//! proves the survival of both. While the disk has a table at its start, the record is old and says nothing.
 //!
 //! What is kept is the bytes. The table is the image's, since that is what its system was set up with.
 
@@ -69,44 +69,74 @@ impl From<&Partition> for Place {
     }
 }
 
-/// The partitions that stay.
+/// The partitions that stay, and those that the image would preserve and writes, since the disk is blank there or they were given up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Kept(Vec<Preserved>);
+pub(super) struct Kept {
+    stay: Vec<Preserved>,
+    written: Vec<Place>,
+}
+
+/// What a record says of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    /// It stays, and hashed to this.
+    Stays(Digest),
+    /// It is the image's to write.
+    Written,
+}
+
+/// In the record: not the digest of anything, as nobody can find a preimage.
+const WRITTEN: Digest = Digest([0; 32]);
 
 impl Kept {
     /// Every partition that an image preserves, as if a disk had all of them.
     pub fn all_of(header: &Header) -> Self {
-        let digest = Digest([0; 32]);
-        Self(wanted(header).map(|partition| preserved(header, partition, digest)).collect())
+        let stay = wanted(header).map(|partition| preserved(header, partition)).collect();
+        Self { stay, written: Vec::new() }
+    }
+
+    /// None of them: a person has given them up.
+    pub fn given_up(header: &Header) -> Self {
+        Self { stay: Vec::new(), written: wanted(header).map(Place::from).collect() }
     }
 
     /// What an image preserves on a disk that holds another image.
     pub fn shared(header: &Header, held: &Header) -> Self {
         let mut kept = Self::all_of(header);
-        kept.0.retain(|kept| held.table.partitions.iter().any(|there| Place::from(there) == kept.place));
+        kept.stay.retain(|kept| held.table.partitions.iter().any(|there| Place::from(there) == kept.place));
         kept
     }
 
     pub fn list(&self) -> &[Preserved] {
-        &self.0
+        &self.stay
     }
 
     /// Bytes that stay.
     pub fn bytes(&self) -> u64 {
-        self.0.iter().map(|kept| kept.range.end - kept.range.start).sum()
+        self.stay.iter().map(|kept| kept.range.end - kept.range.start).sum()
     }
 
     /// Whether an extent lies in what stays; none lies there in part.
     pub fn has(&self, extent: &Extent) -> bool {
-        self.0.iter().any(|kept| kept.range.start <= extent.offset && extent.offset < kept.range.end)
+        self.stay.iter().any(|kept| kept.range.start <= extent.offset && extent.offset < kept.range.end)
+    }
+
+    /// The record, and where it goes: on the medium before anything that it stands for is taken away.
+    pub fn record(&self) -> Option<(u64, AlignedBuf)> {
+        if self.stay.is_empty() && self.written.is_empty() {
+            return None;
+        }
+        let mut record = AlignedBuf::new(RECORD_LEN_MAX);
+        let bytes = encode(&self.stay, &self.written);
+        record[..bytes.len()].copy_from_slice(&bytes);
+        Some((RECORD_AT, record))
     }
 
     /// What poisoning puts in the place of the boot region's head.
     pub fn poisoned_head(&self, head_len: u64) -> AlignedBuf {
         let mut head = AlignedBuf::new(head_len as usize);
-        if !self.0.is_empty() {
-            let record = encode(&self.0);
-            head[RECORD_AT as usize..][..record.len()].copy_from_slice(&record);
+        if let Some((at, record)) = self.record() {
+            head[at as usize..][..record.len()].copy_from_slice(&record);
         }
         head
     }
@@ -114,7 +144,7 @@ impl Kept {
     /// Read all of it from the medium and compare with what it was.
     pub fn prove(&self, target: &dyn RestoreTarget, progress: &Progress<'_>) -> Result<(), RestoreError> {
         let mut done = 0;
-        for kept in &self.0 {
+        for kept in &self.stay {
             let shown = |len| {
                 progress(ProgressEvent { phase: Phase::ReadBack, done: done + len, total: self.bytes() })
             };
@@ -137,18 +167,19 @@ pub(super) fn find(
     if wanted(header).next().is_none() {
         return Ok(kept);
     }
-    let (tables, record) = (tables(target)?, record(target)?);
+    let there = There::read(header, target)?;
     for partition in wanted(header) {
-        if is_there(header, partition, target, &tables, &record)? {
-            kept.0.push(preserved(header, partition, Digest([0; 32])));
+        match there.has(header, partition, target, progress)? {
+            true => kept.stay.push(preserved(header, partition)),
+            false => kept.written.push(Place::from(partition)),
         }
     }
     let (mut done, total) = (0, kept.bytes());
-    for kept in &mut kept.0 {
+    for kept in &mut kept.stay {
         let shown = |len| progress(ProgressEvent { phase: Phase::Scan, done: done + len, total });
         kept.digest = digest(target, &kept.range, Through::Cache, &shown)?;
-        let before = record.iter().find(|(place, _)| *place == kept.place).map(|(_, digest)| *digest);
-        if before.is_some_and(|before| before != kept.digest) {
+        let before = there.record.iter().find(|(place, _)| *place == kept.place).map(|(_, said)| *said);
+        if matches!(before, Some(Recorded::Stays(before)) if before != kept.digest) {
             return Err(PlanRefusal::PreservedChanged { number: kept.number, name: kept.name.clone() }.into());
         }
         done += kept.range.end - kept.range.start;
@@ -160,13 +191,13 @@ fn wanted(header: &Header) -> impl Iterator<Item = &Partition> {
     header.table.partitions.iter().filter(|partition| partition.policy == Policy::Preserve)
 }
 
-fn preserved(header: &Header, partition: &Partition, digest: Digest) -> Preserved {
+fn preserved(header: &Header, partition: &Partition) -> Preserved {
     let sector = u64::from(header.disk.sector_size);
     Preserved {
         number: partition.index + 1,
         name: partition.name.clone(),
         range: partition.first_lba * sector..(partition.last_lba + 1) * sector,
-        digest,
+        digest: WRITTEN,
         place: Place::from(partition),
     }
 }
@@ -174,61 +205,87 @@ fn preserved(header: &Header, partition: &Partition, digest: Digest) -> Preserve
 /// One table of a disk, for the question where partitions are; with names for people.
 struct Table(Vec<(Place, String)>);
 
-fn is_there(
-    header: &Header,
-    partition: &Partition,
-    target: &dyn RestoreTarget,
-    tables: &[Table],
-    record: &[(Place, Digest)],
-) -> Result<bool, RestoreError> {
-    let place = Place::from(partition);
-    let (number, name) = (partition.index + 1, partition.name.clone());
-    let without = |table: &&Table| table.0.iter().all(|(there, _)| *there != place);
-    if let Some(table) = tables.iter().find(without) {
-        let found = table.0.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(PlanRefusal::PreservedElsewhere { number, name, found }.into());
+/// What a disk says of where its partitions are.
+struct There {
+    tables: Vec<Table>,
+    /// Of an earlier attempt; empty where the disk has a table at its start, which is younger.
+    record: Vec<(Place, Recorded)>,
+    /// The disk begins as poisoning left it, byte for byte.
+    poisoned: bool,
+}
+
+impl There {
+    fn read(header: &Header, target: &dyn RestoreTarget) -> Result<Self, RestoreError> {
+        let len = header.disk.head_len;
+        let mut head = AlignedBuf::new(len as usize);
+        Through::Cache.read(target, 0, &mut head)?;
+        let (tables, at_the_start) = tables(target, &head)?;
+        let (at, end) = (RECORD_AT as usize, RECORD_AT as usize + RECORD_LEN_MAX);
+        let record = head.get(at..end).map(|bytes| decode(bytes).unwrap_or_default()).unwrap_or_default();
+        let poisoned = is_zero(&head[..at.min(head.len())]) && is_zero(head.get(end..).unwrap_or_default());
+        let record = if at_the_start { Vec::new() } else { record };
+        Ok(Self { tables, record, poisoned })
     }
-    if !tables.is_empty() || record.iter().any(|(there, _)| *there == place) {
-        return Ok(true);
-    }
-    // No table: a disk that is blank there has lost nothing.
-    match is_blank(target, &preserved(header, partition, Digest([0; 32])).range)? {
-        true => Ok(false),
-        false => Err(PlanRefusal::PreservedUnknown { number, name }.into()),
+
+    /// Whether the partition is there and stays; refuses where that cannot be told.
+    fn has(
+        &self,
+        header: &Header,
+        partition: &Partition,
+        target: &dyn RestoreTarget,
+        progress: &Progress<'_>,
+    ) -> Result<bool, RestoreError> {
+        let place = Place::from(partition);
+        let (number, name) = (partition.index + 1, partition.name.clone());
+        let without = |table: &&Table| table.0.iter().all(|(there, _)| *there != place);
+        if let Some(table) = self.tables.iter().find(without) {
+            let found = table.0.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(PlanRefusal::PreservedElsewhere { number, name, found }.into());
+        }
+        let said = self.record.iter().find(|(there, _)| *there == place).map(|(_, said)| *said);
+        match said {
+            _ if !self.tables.is_empty() => return Ok(true),
+            Some(Recorded::Stays(_)) => return Ok(true),
+            // Leave to write is believed only where nothing else was written since.
+            Some(Recorded::Written) if self.poisoned => return Ok(false),
+            Some(Recorded::Written) | None => {}
+        }
+        // No table: a disk that is blank there has lost nothing.
+        match is_blank(target, &preserved(header, partition).range, progress)? {
+            true => Ok(false),
+            false => Err(PlanRefusal::PreservedUnknown { number, name }.into()),
+        }
     }
 }
 
-/// Every table that the disk shows.
-fn tables(target: &dyn RestoreTarget) -> Result<Vec<Table>, RestoreError> {
+/// Every table that the disk shows, and whether one of them is at its start.
+fn tables(target: &dyn RestoreTarget, head: &[u8]) -> Result<(Vec<Table>, bool), RestoreError> {
     let sector = target.sector_size();
     let mut read = |offset: u64, buf: &mut [u8]| read_unaligned(target, offset, buf);
     let read_failed = RestoreError::disk("read", 0, u64::from(sector));
-    let copies = Gpt::copies(&mut read, sector, target.size()).map_err(&read_failed)?;
-    let mut tables = Vec::new();
-    for entries in copies.into_iter().flatten() {
-        let entry = |entry: &crate::disk::gpt::GptEntry| {
-            let place = Place { type_guid: entry.type_guid, lbas: (entry.first_lba, entry.last_lba) };
-            (place, words(entry.index, &entry.name, place.lbas))
-        };
-        tables.push(Table(entries.iter().map(entry).collect()));
-    }
-    let mut first = [0; 512];
-    read(0, &mut first).map_err(&read_failed)?;
-    if tables.is_empty()
-        && !mbr::is_protective(&first)
-        && let Some(entries) = mbr::entries(&first, target.size() / u64::from(sector))
-    {
+    let [primary, backup] = Gpt::copies(&mut read, sector, target.size()).map_err(&read_failed)?;
+    let first = head.get(..512).unwrap_or_default();
+    let mbr = mbr::entries(first, target.size() / u64::from(sector)).filter(|_| !mbr::is_protective(first));
+    // A table of four partitions is what firmware and kernel go by, whatever an older backup at the end says.
+    if let (None, Some(entries)) = (&primary, mbr) {
         let entry = |entry: &mbr::MbrEntry| {
             let mut type_guid = [0; 16];
             type_guid[0] = entry.kind;
             let place = Place { type_guid, lbas: (entry.first_lba, entry.last_lba) };
             (place, words(entry.index, "", place.lbas))
         };
-        tables.push(Table(entries.iter().map(entry).collect()));
+        return Ok((vec![Table(entries.iter().map(entry).collect())], true));
     }
+    let at_the_start = primary.is_some();
+    let entry = |entry: &crate::disk::gpt::GptEntry| {
+        let place = Place { type_guid: entry.type_guid, lbas: (entry.first_lba, entry.last_lba) };
+        (place, words(entry.index, &entry.name, place.lbas))
+    };
+    let copies = [primary, backup].into_iter().flatten();
+    let mut tables: Vec<Table> = copies.map(|entries| Table(entries.iter().map(entry).collect())).collect();
     // One that lists nothing says nothing of where something was.
     tables.retain(|table| !table.0.is_empty());
-    Ok(tables)
+    Ok((tables, at_the_start))
 }
 
 fn words(index: u32, name: &str, (first, last): (u64, u64)) -> String {
@@ -246,7 +303,11 @@ fn read_unaligned(target: &dyn RestoreTarget, offset: u64, buf: &mut [u8]) -> st
     Ok(())
 }
 
-fn is_blank(target: &dyn RestoreTarget, range: &Range<u64>) -> Result<bool, RestoreError> {
+fn is_blank(
+    target: &dyn RestoreTarget,
+    range: &Range<u64>,
+    progress: &Progress<'_>,
+) -> Result<bool, RestoreError> {
     let mut buf = AlignedBuf::new(READ_LEN as usize);
     for start in range.clone().step_by(READ_LEN as usize) {
         let held = &mut buf[..(range.end - start).min(READ_LEN) as usize];
@@ -254,6 +315,8 @@ fn is_blank(target: &dyn RestoreTarget, range: &Range<u64>) -> Result<bool, Rest
         if !is_zero(held) {
             return Ok(false);
         }
+        let (done, total) = (start - range.start, range.end - range.start);
+        progress(ProgressEvent { phase: Phase::Scan, done, total });
     }
     Ok(true)
 }
@@ -289,25 +352,20 @@ fn digest(
     })
 }
 
-fn encode(kept: &[Preserved]) -> Vec<u8> {
+fn encode(stay: &[Preserved], written: &[Place]) -> Vec<u8> {
     let mut out = Writer::new();
-    out.bytes(RECORD_MAGIC).u32(kept.len() as u32);
-    for kept in kept {
-        out.bytes(&kept.place.type_guid).u64(kept.place.lbas.0).u64(kept.place.lbas.1).digest(&kept.digest);
+    out.bytes(RECORD_MAGIC).u32((stay.len() + written.len()) as u32);
+    let entries = stay.iter().map(|kept| (&kept.place, &kept.digest));
+    for (place, digest) in entries.chain(written.iter().map(|place| (place, &WRITTEN))) {
+        out.bytes(&place.type_guid).u64(place.lbas.0).u64(place.lbas.1).digest(digest);
     }
     let check = Digest::derived(RECORD_CONTEXT, &out.0);
     out.digest(&check);
     out.0
 }
 
-/// The record of an earlier attempt; nothing where there is none.
-fn record(target: &dyn RestoreTarget) -> Result<Vec<(Place, Digest)>, RestoreError> {
-    let mut bytes = AlignedBuf::new(RECORD_LEN_MAX);
-    Through::Cache.read(target, RECORD_AT, &mut bytes)?;
-    Ok(decode(&bytes).unwrap_or_default())
-}
-
-fn decode(bytes: &[u8]) -> Result<Vec<(Place, Digest)>, WireError> {
+/// The entries of a record; nothing where there is none.
+fn decode(bytes: &[u8]) -> Result<Vec<(Place, Recorded)>, WireError> {
     let mut input = Reader::new(bytes);
     let magic: [u8; 8] = input.array()?;
     let count = input.u32()?;
@@ -318,7 +376,11 @@ fn decode(bytes: &[u8]) -> Result<Vec<(Place, Digest)>, WireError> {
     for _ in 0..count {
         let type_guid = input.array()?;
         let lbas = (input.u64()?, input.u64()?);
-        entries.push((Place { type_guid, lbas }, input.digest()?));
+        let said = match input.digest()? {
+            WRITTEN => Recorded::Written,
+            digest => Recorded::Stays(digest),
+        };
+        entries.push((Place { type_guid, lbas }, said));
     }
     let len = RECORD_MAGIC.len() + 4 + 64 * count as usize;
     match input.digest()? == Digest::derived(RECORD_CONTEXT, &bytes[..len]) {
@@ -349,10 +411,13 @@ mod tests {
                 place: Place { type_guid: *type_guid, lbas: *lbas },
             };
             let kept: Vec<Preserved> = entries.iter().map(kept).collect();
-            let mut bytes = encode(&kept);
+            let written = Place { type_guid: [9; 16], lbas: (1, 2) };
+            let mut bytes = encode(&kept, &[written]);
             let len = bytes.len();
             bytes.resize(RECORD_LEN_MAX, 0);
-            let expected: Vec<_> = kept.iter().map(|kept| (kept.place, kept.digest)).collect();
+            let mut expected: Vec<_> =
+                kept.iter().map(|kept| (kept.place, Recorded::Stays(kept.digest))).collect();
+            expected.push((written, Recorded::Written));
             prop_assert_eq!(decode(&bytes), Ok(expected));
             bytes[at.index(len)] ^= flip;
             prop_assert_eq!(decode(&bytes).unwrap_or_default(), vec![]);

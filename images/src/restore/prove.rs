@@ -10,9 +10,13 @@ use super::preserve::{Kept, Preserved};
 use super::write::{Job, flush, poison};
 use super::{AlignedBuf, Phase, ProgressEvent, RestoreError, RestoreStats, RestoreTarget, Written};
 use crate::disk::{ESP_TYPE, esp};
-use crate::manifest::header::{Partition, Policy};
+use crate::manifest::header::{Partition, Policy, Scheme};
 use crate::{Content, Extent, ImageId, Manifest};
 
+/// Length of the boot code in a master boot record.
+const BOOT_CODE_LEN: usize = 440;
+/// `int 18h`: this device does not boot, try the next (BIOS Boot Specification 1.01, section 6.7).
+const NEXT_DEVICE: [u8; 2] = [0xcd, 0x18];
 /// A write may touch this many bytes beside its extent, to complete a sector.
 const EDGE: u64 = 4096;
 
@@ -138,6 +142,12 @@ impl Proven<'_> {
         let Written { plan, target, poisoned, stats, .. } = &mut self.written;
         let overlay =
             self.overlays.entry(range.start).or_insert_with(|| Overlay::new(*target, plan.manifest, &range));
+        if file == EndpointFile::SEED_USER_DATA
+            && esp::Esp::open(overlay, range.clone()).is_ok_and(|seed| seed.has(path))
+        {
+            // The image's own: its people and what they run. The name above counts with it.
+            return Ok(self);
+        }
         esp::put_file(overlay, range, path, bytes)
             .map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))?;
         if !*poisoned {
@@ -192,8 +202,9 @@ impl Proven<'_> {
         let total = place.head_len + place.tail_len;
         progress(ProgressEvent { phase: Phase::Commit, done: 0, total });
         flush(target)?;
+        let witness = plan.manifest.header().table.scheme == Scheme::Mbr && plan.scan.kept.record().is_some();
         for _attempt in 0..2 {
-            stats.written += write_boot(target, &place, &boot)?;
+            stats.written += write_boot(target, &place, &boot, witness)?;
             if place.read(target, Through::Medium)? == boot {
                 stats.read_back += total;
                 progress(ProgressEvent { phase: Phase::Commit, done: total, total });
@@ -208,9 +219,23 @@ impl Proven<'_> {
 }
 
 /// Backup table first, first sector last, each flushed, so that the disk starts to boot with one small write.
-fn write_boot(target: &dyn RestoreTarget, place: &Place, boot: &BootBytes) -> Result<u64, RestoreError> {
+///
+/// Between the second and the third there is no record any more, and a table of four partitions has no backup. With `witness` the
+/// table comes first of all, without the image's boot code: in its place stands what sends a BIOS to the next device.
+fn write_boot(
+    target: &dyn RestoreTarget,
+    place: &Place,
+    boot: &BootBytes,
+    witness: bool,
+) -> Result<u64, RestoreError> {
     let sector = target.sector_size() as usize;
+    let mut table = boot.head[..sector.min(boot.head.len())].to_vec();
+    if let Some(code) = table.get_mut(..BOOT_CODE_LEN) {
+        code.fill(0);
+        code[..NEXT_DEVICE.len()].copy_from_slice(&NEXT_DEVICE);
+    }
     let parts = [
+        (0, if witness { &table[..] } else { &[] }),
         (place.tail_start, &boot.tail[..]),
         (sector as u64, boot.head.get(sector..).unwrap_or_default()),
         (0, &boot.head[..sector.min(boot.head.len())]),

@@ -74,7 +74,7 @@ pub fn scan_for(
     let shown = |event: ProgressEvent| progress(ProgressEvent { total: first + rest, ..event });
     let kept = match preserve {
         Preserve::Keep => preserve::find(header, target, &shown)?,
-        Preserve::GiveUp => Kept::default(),
+        Preserve::GiveUp => Kept::given_up(header),
     };
     let boot = Place::new(header, disk_size).read_if_right(manifest, target)?;
     let first = kept.bytes();

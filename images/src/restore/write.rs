@@ -102,8 +102,8 @@ impl RestoreStats {
     }
 }
 
-/// Zero the boot region: where this image wants it, and where an earlier table may stand on a larger disk. The record of what stays takes the
-/// place of the table that is lost.
+/// Zero the boot region: where this image wants it, and where an earlier table may stand on a larger disk. The record of what stays comes
+/// first: it takes the place of the table that is lost, and a table of four partitions has no other copy.
 ///
 /// One step is on the medium, and was read from there, before the next begins: all that follows rests on it. First both places where firmware looks for a table, and only
 /// then the end of the image, which on a larger disk lies in the middle of what an earlier table describes.
@@ -115,10 +115,12 @@ pub(super) fn poison(
     let disk = &manifest.header().disk;
     let end = target.size();
     let zeros = |range: Range<u64>| (range.start, AlignedBuf::new((range.end - range.start) as usize));
-    let mut steps = vec![(0, kept.poisoned_head(disk.head_len)), zeros(disk.tail_start()..disk.size)];
+    let mut steps: Vec<(u64, AlignedBuf)> = kept.record().into_iter().collect();
+    steps.push((0, kept.poisoned_head(disk.head_len)));
     if end > disk.size {
-        steps.insert(1, zeros((end - disk.tail_len).max(disk.size)..end));
+        steps.push(zeros((end - disk.tail_len).max(disk.size)..end));
     }
+    steps.push(zeros(disk.tail_start()..disk.size));
     for (start, wanted) in steps {
         let len = wanted.len() as u64;
         // Written, not punched: here the bytes must change, whatever the disk makes of a hint.

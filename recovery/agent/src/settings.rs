@@ -27,23 +27,26 @@ pub fn run(root: &Path) -> Result<()> {
         Err(esp::TicketError::NoEsp) => EndpointSettings::default(),
         Err(error) => return Err(error.into()),
     };
-    take(root, &settings)?;
-    if let Some(name) = &settings.hostname {
+    // Each by itself: a root that cannot be written shall not cost the addresses.
+    let networks = take_networks(root, &settings);
+    let name = settings.hostname.as_ref().map_or(Ok(()), |name| {
         nix::unistd::sethostname(name).context("setting the host name")?;
-    }
-    Ok(())
+        take_name(root, name)
+    });
+    networks.and(name)
 }
 
-fn take(root: &Path, settings: &EndpointSettings) -> Result<()> {
-    if let Some(name) = &settings.hostname {
-        put(&root.join("etc/hostname"), &format!("{name}\n"))?;
-        let hosts = root.join("etc/hosts");
-        let text = match fs::read_to_string(&hosts) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.with_context(|| format!("reading {}", hosts.display()))?,
-        };
-        put(&hosts, &with_own_line(&text, name))?;
-    }
+fn take_name(root: &Path, name: &str) -> Result<()> {
+    put(&root.join("etc/hostname"), &format!("{name}\n"))?;
+    let hosts = root.join("etc/hosts");
+    let text = match fs::read_to_string(&hosts) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("reading {}", hosts.display()))?,
+    };
+    put(&hosts, &with_own_line(&text, name))
+}
+
+fn take_networks(root: &Path, settings: &EndpointSettings) -> Result<()> {
     // Below /run: what a restore does not say any more is gone at the next start.
     let networks = root.join("run/systemd/network");
     for (number, interface) in settings.interfaces.iter().enumerate() {
@@ -91,7 +94,8 @@ mod tests {
         let settings: EndpointSettings = serde_json::from_str(text).unwrap();
         settings.check().unwrap();
         for _start in 0..2 {
-            take(root.path(), &settings).unwrap();
+            take_networks(root.path(), &settings).unwrap();
+            take_name(root.path(), "press-01.plant").unwrap();
             let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
             assert_eq!(read("etc/hostname"), "press-01.plant\n");
             assert_eq!(
@@ -107,7 +111,7 @@ mod tests {
     #[test]
     fn without_settings_a_system_stays_as_the_image_is() {
         let root = tempfile::tempdir().unwrap();
-        take(root.path(), &EndpointSettings::default()).unwrap();
+        take_networks(root.path(), &EndpointSettings::default()).unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 }

@@ -226,8 +226,10 @@ hold_reasons! {
     DiskAmbiguous, "disk-ambiguous", "More than one disk matches.", "Name one disk by serial or WWN for this endpoint, then resume.";
     /// The image does not fit the disk.
     DiskUnfit, "disk-unfit", "The golden image does not fit the disk.", "Fit a disk of the right size and sector size, or choose another image.";
-    /// What is to be preserved is not where the image has it, or cannot be told.
-    PreservedMissing, "preserved-missing", "A partition that is to be preserved is not where the golden image has it.", "Save what matters from that disk; then cancel this job and recover with `--give-up-preserved`, or choose an image for its layout. The disk was not touched.";
+    /// What is to be preserved is not as it was, or cannot be told.
+    PreservedMissing, "preserved-missing", "A partition that is to be preserved cannot be found as it was.", "Read the detail and save what matters from that disk. Then put its partition table back and resume, choose an image for its layout, or cancel this job and recover with `--give-up-preserved`.";
+    /// What was to be preserved is not what it was before.
+    PreservedLost, "preserved-lost", "A partition that was to be preserved does not read as it did before, though nothing was written to it.", "Save what is left of it before anything else; then replace the disk and recover again.";
     /// The disk says that it is failing.
     DiskFailing, "disk-failing", "The endpoint's disk says that it is failing.", "Replace it and name the new disk's serial for this endpoint, then resume; this order wrote nothing to it.";
     /// Nobody signed the manifest, or too few did.

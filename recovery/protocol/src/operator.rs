@@ -241,7 +241,7 @@ pub struct NewEndpoint {
     #[serde(default)]
     pub power: Power,
     /// What belongs to it and not to its image; `None`: as it is on record.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<EndpointSettings>,
 }
 
@@ -297,7 +297,7 @@ pub struct RecoverRequest {
     #[serde(default)]
     pub reason: String,
     /// Partitions that the image preserves are written as the image has them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub give_up_preserved: bool,
 }
 
@@ -330,7 +330,7 @@ pub struct CaptureRequest {
     #[serde(default)]
     pub keep_free_space: bool,
     /// Partitions that a restore leaves as the endpoint has them: number, name or GUID.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preserve: Vec<String>,
     /// Why, in the asker's words; goes into evidence.
     #[serde(default)]
@@ -396,6 +396,9 @@ pub struct JobView {
     pub phases: Vec<PhaseView>,
     /// Bytes of the running activity.
     pub progress: Option<ProgressView>,
+    /// Who asked has given up what the image preserves.
+    #[serde(default)]
+    pub give_up_preserved: bool,
     /// The plan, once made.
     pub plan: Option<PlanFacts>,
     /// How the disk was before it was written, once read.

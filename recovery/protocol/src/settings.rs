@@ -20,7 +20,6 @@ const ADDRESSES_MOST: usize = 16;
 
 /// What belongs to one endpoint and not to its image. Empty: it starts as the image is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EndpointSettings {
     /// Its host name (RFC 1123, section 2.1), with or without a domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +31,6 @@ pub struct EndpointSettings {
 
 /// One interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct InterfaceSettings {
     /// Which.
     pub mac: MacAddr,
@@ -74,7 +72,7 @@ pub enum SettingsError {
     },
     /// Not a host name.
     #[error(
-        "`{name}` is not a host name; letters, digits and `-`, up to 63 between dots and 253 in all, no `-` at an end"
+        "`{name}` is not a host name; letters, digits and `-`, at most 64 with its dots, no `-` at an end, not only digits, not localhost"
     )]
     Hostname {
         /// What was given.
@@ -201,7 +199,8 @@ impl InterfaceSettings {
     /// The `.network` file of systemd-networkd.
     #[must_use]
     pub fn networkd(&self) -> String {
-        let mut text = format!("[Match]\nMACAddress={}\n\n[Network]\n", self.mac);
+        // A bridge or a VLAN has the address of its port, and is of another type.
+        let mut text = format!("[Match]\nMACAddress={}\nType=ether wlan\n\n[Network]\n", self.mac);
         if self.addresses.is_empty() {
             text.push_str("DHCP=yes\n");
         }
@@ -290,7 +289,10 @@ fn is_hostname(name: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    name.len() <= 253 && name.split('.').all(label)
+    // Longer ones are names in DNS, but no kernel takes them (sethostname(2)).
+    let own =
+        !name.eq_ignore_ascii_case("localhost") && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    name.len() <= 64 && own && name.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -318,7 +320,7 @@ mod tests {
         assert!(EndpointSettings::default().is_empty() && !settings.is_empty());
         assert_eq!(
             settings.interfaces[0].networkd(),
-            "[Match]\nMACAddress=52:54:00:12:34:56\n\n[Network]\nAddress=10.7.3.21/24\nAddress=fd00:7::21/64\n\
+            "[Match]\nMACAddress=52:54:00:12:34:56\nType=ether wlan\n\n[Network]\nAddress=10.7.3.21/24\nAddress=fd00:7::21/64\n\
              Gateway=10.7.3.1\nGateway=fe80::1\nDNS=10.7.0.2\n"
         );
         let network: serde_json::Value = serde_json::from_str(&settings.network_config().unwrap()).unwrap();
@@ -349,7 +351,19 @@ mod tests {
             change(&mut settings);
             settings.check().unwrap_err().to_string()
         };
-        for name in ["", "-a", "a-", "a..b", "a_b", "press 1", "ä", &"a".repeat(64)] {
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "a..b",
+            "a_b",
+            "press 1",
+            "ä",
+            "10.7.3.21",
+            "LocalHost",
+            &"a".repeat(64),
+            &"a.".repeat(33),
+        ] {
             let settings = EndpointSettings { hostname: Some(name.to_owned()), ..press() };
             assert!(matches!(settings.check(), Err(SettingsError::Hostname { .. })), "{name}");
         }

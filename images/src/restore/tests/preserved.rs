@@ -1,7 +1,6 @@
 //! What an image preserves stays as it is, through power cuts too, or the restore is refused and the disk untouched.
 
 use super::*;
-use crate::manifest::header::Scheme;
 
 /// Sectors of the partition that stays: 3 to 4 MiB of a disk of 5 MiB.
 const FIRST: u64 = 6144;
@@ -165,6 +164,139 @@ fn a_disk_that_loses_it_is_named_and_does_not_boot() {
     restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
 }
 
+/// How a disk can say where its partitions are, other than by two copies of a GPT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// As a smaller disk that was copied onto it does.
+    ByItsStartAlone,
+    ByMasterBootRecord,
+}
+
+/// The master boot record of three partitions at the places of [`disk_with_data`], with boot code.
+fn master_boot_record(raw: &mut [u8]) {
+    raw[..MIB as usize].fill(0);
+    let end = raw.len() - 34 * 512;
+    raw[end..].fill(0);
+    raw[..440].fill(0x90);
+    for (slot, first, count) in [(0, 2048u32, 2048u32), (1, FIRST as u32, 2048), (2, 8192, 2014)] {
+        let entry = &mut raw[446 + 16 * slot..][..16];
+        entry[4] = 0x83;
+        entry[8..12].copy_from_slice(&first.to_le_bytes());
+        entry[12..16].copy_from_slice(&count.to_le_bytes());
+    }
+    raw[510..512].copy_from_slice(&[0x55, 0xaa]);
+}
+
+fn form(mut raw: Vec<u8>, says: Says) -> Vec<u8> {
+    match says {
+        Says::ByItsStartAlone => {
+            let end = raw.len() - 512;
+            raw[end..].fill(0);
+        }
+        Says::ByMasterBootRecord => master_boot_record(&mut raw),
+    }
+    raw
+}
+
+#[test]
+fn no_power_cut_loses_what_stays_or_the_way_to_it_whatever_tells_where_it_is() {
+    let plant = Plant::new();
+    for says in [Says::ByItsStartAlone, Says::ByMasterBootRecord] {
+        let golden = match says {
+            Says::ByMasterBootRecord => form(disk_with_data(1), says),
+            _ => disk_with_data(1),
+        };
+        let endpoint = form(disk_with_data(2), says);
+        let image = preserving(&plant, &golden, "2");
+        let disk = MemDisk::new(endpoint.clone(), 512);
+        restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+        assert!(bytes_of(&disk) == expected(&golden, &endpoint), "{says:?}");
+        let operations = disk.counts().operations;
+        for cut in 0..=operations {
+            for seed in 0..6 {
+                let faults = Faults { power_cut_at: Some(cut), ..Faults::default() };
+                let disk = MemDisk::with_faults(endpoint.clone(), 512, faults);
+                let _ = restore(&image, &disk, &plant.store, ReadBack::Everything);
+                let mut random = noise(cut * 6 + seed, 1 << 16).into_iter().cycle();
+                let left =
+                    disk.after_power_cut(|| seed == 1 || (seed != 2 && random.next().unwrap() & 1 == 1));
+                let at = format!("{says:?}, cut at operation {cut} of {operations}");
+                assert!(left[DATA] == endpoint[DATA], "{at}");
+                if says == Says::ByMasterBootRecord
+                    && left[..440] == golden[..440]
+                    && left[510..512] == [0x55, 0xaa]
+                {
+                    let (whole, before) = (expected(&golden, &endpoint), &endpoint);
+                    let same = |other: &[u8]| payload_of(&left) == payload_of(other);
+                    assert!(same(&whole) || same(before), "half an image boots: {at}");
+                }
+                let survivor = MemDisk::new(left, 512);
+                let again = restore(&image, &survivor, &plant.store, ReadBack::Everything);
+                again.unwrap_or_else(|error| panic!("{at}: {error:?}"));
+                assert!(bytes_of(&survivor) == expected(&golden, &endpoint), "{at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_blank_disk_whose_first_restore_is_cut_gets_the_image_all_the_same() {
+    let plant = Plant::new();
+    let golden = disk_with_data(1);
+    let image = preserving(&plant, &golden, "2");
+    let blank = vec![0; golden.len()];
+    let disk = MemDisk::new(blank.clone(), 512);
+    restore(&image, &disk, &plant.store, ReadBack::Written).unwrap();
+    let operations = disk.counts().operations;
+    for cut in 0..=operations {
+        for seed in 0..3 {
+            let faults = Faults { power_cut_at: Some(cut), ..Faults::default() };
+            let disk = MemDisk::with_faults(blank.clone(), 512, faults);
+            let _ = restore(&image, &disk, &plant.store, ReadBack::Written);
+            let mut random = noise(cut * 3 + seed, 1 << 16).into_iter().cycle();
+            let left = disk.after_power_cut(|| seed == 1 || (seed == 0 && random.next().unwrap() & 1 == 1));
+            let survivor = MemDisk::new(left, 512);
+            let again = restore(&image, &survivor, &plant.store, ReadBack::Written);
+            again.unwrap_or_else(|error| panic!("cut at operation {cut} of {operations}: {error:?}"));
+            assert!(bytes_of(&survivor) == golden);
+        }
+    }
+}
+
+#[test]
+fn a_record_beside_a_table_at_the_start_is_old() {
+    let plant = Plant::new();
+    let (golden, endpoint) = (disk_with_data(1), disk_with_data(2));
+    let image = preserving(&plant, &golden, "p1");
+    let disk = MemDisk::new(endpoint.clone(), 512);
+    let plan =
+        RestorePlan::new(&image, scan(&image, &disk, &quiet).unwrap(), &EndpointFacts::default()).unwrap();
+    let _interrupted = plan.poison(&disk).unwrap();
+    // A person puts the table back, works with the data, and recovers the endpoint one day.
+    let mut worked = bytes_of(&disk);
+    worked[..34 * 512].copy_from_slice(&endpoint[..34 * 512]);
+    let end = worked.len() - 33 * 512;
+    worked[end..].copy_from_slice(&endpoint[end..]);
+    worked[DATA.start + 7] ^= 1;
+    let disk = MemDisk::new(worked.clone(), 512);
+    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+    assert!(bytes_of(&disk) == expected(&golden, &worked));
+}
+
+#[test]
+fn an_older_backup_at_the_end_does_not_outvote_a_master_boot_record() {
+    let plant = Plant::new();
+    let (golden, mut endpoint) = (form(disk_with_data(1), Says::ByMasterBootRecord), disk_with_data(2));
+    let backup = gpt_disk(5 * MIB, 512, &[(LINUX_TYPE, 4096, 9000)]);
+    master_boot_record(&mut endpoint);
+    let end = endpoint.len() - 33 * 512;
+    endpoint[end..].copy_from_slice(&backup[end..]);
+    let image = preserving(&plant, &golden, "2");
+    let disk = MemDisk::new(endpoint.clone(), 512);
+    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
+    assert!(bytes_of(&disk) == expected(&golden, &endpoint));
+}
+
 #[test]
 fn no_power_cut_loses_what_stays_or_the_way_to_it() {
     let plant = Plant::new();
@@ -191,29 +323,6 @@ fn no_power_cut_loses_what_stays_or_the_way_to_it() {
             assert!(bytes_of(&survivor)[DATA] == endpoint[DATA]);
         }
     }
-}
-
-#[test]
-fn a_master_boot_record_says_where_it_is_too() {
-    let plant = Plant::new();
-    let mbr = |seed| {
-        let mut raw = vec![0; 5 * MIB as usize];
-        for (slot, first, count) in [(0, 2048u32, 4096u32), (1, FIRST as u32, 2048)] {
-            let entry = &mut raw[446 + 16 * slot..][..16];
-            entry[4] = 0x83;
-            entry[8..12].copy_from_slice(&first.to_le_bytes());
-            entry[12..16].copy_from_slice(&count.to_le_bytes());
-        }
-        raw[510..512].copy_from_slice(&[0x55, 0xaa]);
-        raw[MIB as usize..4 * MIB as usize].copy_from_slice(&noise(seed, 3 * MIB as usize));
-        raw
-    };
-    let (golden, endpoint) = (mbr(1), mbr(2));
-    let image = preserving(&plant, &golden, "2");
-    assert_eq!(image.header().table.scheme, Scheme::Mbr);
-    let disk = MemDisk::new(endpoint.clone(), 512);
-    restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
-    assert!(bytes_of(&disk) == expected(&golden, &endpoint));
 }
 
 #[test]

@@ -111,7 +111,13 @@ fn on_esp<T>(flags: MsFlags, work: impl FnOnce(&Path) -> Result<T, TicketError>)
     let node = find(Path::new("/sys/block")).ok_or(TicketError::NoEsp)?;
     fs::create_dir_all(MOUNT_POINT).map_err(file_error)?;
     let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some(&node), MOUNT_POINT, Some("vfat"), flags, Some("umask=0077"))
+    let mounted = |flags| mount(Some(&node), MOUNT_POINT, Some("vfat"), flags, Some("umask=0077"));
+    mounted(flags)
+        .or_else(|error| match error {
+            // The system has it mounted, and the kernel has one read-only flag for all who do (get_tree_bdev).
+            Errno::EBUSY => mounted(flags ^ MsFlags::MS_RDONLY),
+            error => Err(error),
+        })
         .map_err(|source| TicketError::Mount { node: node.clone(), source })?;
     let done = work(Path::new(MOUNT_POINT));
     umount(MOUNT_POINT).map_err(|source| TicketError::Mount { node, source })?;

@@ -364,6 +364,13 @@ fn check_files(order: &RestoreOrder, manifest: &Manifest) -> Result<(), Refusal>
                 .to_owned(),
         );
     }
+    let seed = manifest.header().table.partitions.iter().find(|p| p.name.eq_ignore_ascii_case("cidata"));
+    if let Some(seed) = seed.filter(|seed| !order.settings.is_empty() && seed.filesystem != "vfat") {
+        return refused(format!(
+            "the endpoint has settings, and the image's partition `{}` holds no FAT ({}) to place them on",
+            seed.name, seed.filesystem
+        ));
+    }
     if let Err(error) = order.settings.check() {
         return refused(format!("the endpoint's settings in the order are wrong: {error}"));
     }
@@ -456,20 +463,21 @@ impl From<&RestoreError> for Refusal {
                 | Plan::PreservedUnknown { .. }
                 | Plan::PreservedChanged { .. },
             ) => HoldReason::PreservedMissing,
-            RestoreError::Refused(_)
-            | RestoreError::NoEsp { .. }
+            RestoreError::Refused(_) => HoldReason::ManifestRefused,
+            // All is written by then, and the disk does not boot.
+            RestoreError::NoEsp { .. }
             | RestoreError::NoSeed { .. }
             | RestoreError::Place(_)
-            | RestoreError::EspTooScattered => HoldReason::ManifestRefused,
+            | RestoreError::EspTooScattered => HoldReason::AgentFailed,
             RestoreError::Disk { .. } | RestoreError::OtherDisk { .. } => HoldReason::DiskFailed,
             RestoreError::Source(SourceError::Unreachable { .. }) => HoldReason::Stalled,
             RestoreError::Source(SourceError::Refused { .. } | SourceError::NoneLeft { .. })
             | RestoreError::NotDelivered { .. }
             | RestoreError::ChunkLength { .. } => HoldReason::ChunkCorrupt,
-            RestoreError::ReadBack { .. }
-            | RestoreError::Unstable { .. }
-            | RestoreError::Spoiled { .. }
-            | RestoreError::NotPreserved { .. } => HoldReason::ReadBackFailed,
+            RestoreError::ReadBack { .. } | RestoreError::Unstable { .. } | RestoreError::Spoiled { .. } => {
+                HoldReason::ReadBackFailed
+            }
+            RestoreError::NotPreserved { .. } => HoldReason::PreservedLost,
             RestoreError::Decoder(_) => HoldReason::AgentFailed,
         };
         Self::new(reason, chain(error))

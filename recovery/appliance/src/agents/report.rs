@@ -169,6 +169,7 @@ async fn refused(
         HoldReason::DiskAmbiguous,
         HoldReason::DiskUnfit,
         HoldReason::PreservedMissing,
+        HoldReason::PreservedLost,
         HoldReason::ManifestUnsigned,
         HoldReason::ManifestForeign,
         HoldReason::ManifestAltered,

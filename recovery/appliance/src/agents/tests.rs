@@ -3,6 +3,7 @@
 
 mod capture;
 mod health;
+mod own;
 mod with_tpm;
 
 use std::sync::Arc;

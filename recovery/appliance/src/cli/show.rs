@@ -179,6 +179,9 @@ pub fn job(view: &JobView) -> String {
     {
         text.push_str(&format!("\ndetail    {detail}"));
     }
+    if view.give_up_preserved {
+        text.push_str("\npreserved GIVEN UP: what the image preserves is written as the image has it");
+    }
     if let Some(health) = &view.disk_health {
         text.push_str(&format!("\ndisk      {health}"));
     }

@@ -136,6 +136,12 @@ pub fn decisions(job: &JobView) -> Markup {
         )
     };
     html! {
+        @if job.give_up_preserved && !job.state.is_over() {
+            p class="warning" role="note" {
+                strong { "Preserved partitions are given up." }
+                " What the endpoint has on them is written over with what the image has there."
+            }
+        }
         @match &job.state {
             JobState::Held { reason, .. } => div class="actions" {
                 @if approves(reason) { (button("approve", "primary", "Approve")) }

@@ -100,6 +100,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::DiskAmbiguous
         | HoldReason::DiskUnfit
         | HoldReason::PreservedMissing
+        | HoldReason::PreservedLost
         | HoldReason::DiskFailing
         | HoldReason::DiskFailed
         | HoldReason::ReadBackFailed

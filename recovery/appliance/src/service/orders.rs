@@ -85,6 +85,10 @@ pub async fn make(
         fact.mode = row.job.mode;
         tx.note(fact).await?;
     }
+    if row.job.give_up_preserved {
+        let fact = Fact::new("order.give-up-preserved", &asked.actor.name, json!({})).about(&endpoint.id);
+        tx.note(fact.of(Some(id))).await?;
+    }
     Ok(row)
 }
 
@@ -265,7 +269,7 @@ async fn open_recovery(
 ) -> Result<JobView, Problem> {
     match open.job.capture {
         // It was ordered otherwise, and perhaps approved so.
-        None if give_up && !open.job.give_up_preserved => Err(busy(id, "recovered", open.job.id)),
+        None if give_up != open.job.give_up_preserved => Err(busy(id, "recovered", open.job.id)),
         None => one(inner, open.job.id).await,
         Some(_) => Err(busy(id, "captured", open.job.id)),
     }
