@@ -20,7 +20,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use self::modules::Loader;
-use crate::screen::Screen;
+use crate::screen::{Mood, Screen};
 
 /// Time a person has to read the last words before a reboot.
 pub const LAST_WORDS: Duration = Duration::from_secs(60);
@@ -86,17 +86,21 @@ pub fn install_panic_hook(screen: &Screen) {
     let screen = screen.clone();
     std::panic::set_hook(Box::new(move |panic| {
         let why = panic.to_string();
-        last_words(&screen, "The recovery system has a fault.", &why, LAST_WORDS);
+        screen.last_words("The recovery system has a fault.", &why, &reboots_in(LAST_WORDS));
+        std::thread::sleep(LAST_WORDS);
+        restart(&screen);
     }));
 }
 
 /// Says the last words, waits, reboots.
 pub fn last_words(screen: &Screen, what: &str, why: &str, wait: Duration) -> ! {
-    let next =
-        format!("The endpoint reboots in {} s. Photograph this screen if it comes back.", wait.as_secs());
-    screen.show(what, why, next);
+    screen.show(Mood::Failed(String::new()), what, why, reboots_in(wait));
     std::thread::sleep(wait);
     restart(screen)
+}
+
+fn reboots_in(wait: Duration) -> String {
+    format!("The endpoint reboots in {} s. Photograph this screen if it comes back.", wait.as_secs())
 }
 
 /// Reboots now.
@@ -105,7 +109,7 @@ pub fn restart(screen: &Screen) -> ! {
     loop {
         let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
         let next = "Switch the endpoint off and on by hand.";
-        screen.show("The endpoint cannot reboot by itself.", errno.desc(), next);
+        screen.last_words("The endpoint cannot reboot by itself.", errno.desc(), next);
         std::thread::sleep(LAST_WORDS);
     }
 }

@@ -40,7 +40,7 @@ use recovery_protocol::{JobId, Problem};
 use crate::client::{ApiError, Appliance};
 use crate::kernel_args::KernelArgs;
 use crate::pid1::{self, Drivers, Pulse};
-use crate::screen::Screen;
+use crate::screen::{Mood, Screen};
 use crate::{identity, inventory, net};
 
 /// Where the boot kit's builder puts whom to trust.
@@ -54,6 +54,8 @@ const DRIVERS_QUIET: Duration = Duration::from_secs(3);
 const DRIVERS_WAIT: Duration = Duration::from_secs(20);
 /// An endpoint that is refused at the hello for this long reboots: without a ticket its place is its own disk.
 const REFUSED_MAX: Duration = Duration::from_secs(5 * 60);
+/// The appliance's code for an endpoint that it does not know.
+const UNKNOWN: &str = "endpoint-unknown";
 /// Pause before an appliance that refused or was silent is asked again: first, and longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
@@ -96,11 +98,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// What happened, with the name under which the appliance keeps it: what a person at the screen can tell one at the console.
-fn named(what: &str, code: &str) -> String {
-    format!("{what} [{code}]")
-}
-
 /// A session with the appliance, proven by a TPM or, with a pairing code, by a person.
 struct Session {
     id: String,
@@ -115,11 +112,11 @@ pub fn run() -> ! {
     pid1::install_panic_hook(&screen);
     let pulse = Pulse::new();
     pid1::start_caretaker(&screen, &pulse);
-    screen.show("The recovery system started.", "", "");
+    screen.show(Mood::Starting, "The recovery system started.", "", "");
     said.iter().for_each(|line| screen.say(line));
     match recover(&screen, &pulse) {
         Ok(why) => {
-            screen.show("The endpoint reboots.", why, "");
+            screen.show(Mood::Rebooting, "The endpoint reboots.", why, "");
             pid1::restart(&screen)
         }
         Err(error) => {
@@ -152,20 +149,27 @@ fn recover(screen: &Screen, pulse: &Pulse) -> anyhow::Result<String> {
     let appliance = Appliance::new(address, trust.appliance_spki_sha256.parse()?)?;
     std::thread::spawn(move || net::keep(&connected));
     let recovery = Recovery { screen, pulse, args, trust, appliance, drivers };
+    screen.set_endpoint(recovery.unnamed(""), false);
     recovery.wait_for_disks();
     loop {
         let session = recovery.introduce()?;
         match recovery.obey(&session) {
             Ok(why) => return Ok(why),
             Err(problem) => {
-                let what = named(&problem.title, &problem.code);
-                screen.show(what, &problem.detail, "The agent introduces itself again.")
+                let next = "The agent introduces itself again.";
+                screen.show(Mood::Failed(problem.code), problem.title, problem.detail, next);
             }
         }
     }
 }
 
 impl Recovery<'_> {
+    /// An endpoint whose name is not known: by the address that its firmware booted from.
+    fn unnamed(&self, before: &str) -> String {
+        let macs = inventory::read(self.args).macs;
+        macs.first().map_or_else(String::new, |mac| format!("{before}{mac}"))
+    }
+
     fn wait_for_disks(&self) {
         self.drivers.wait_quiet(Duration::ZERO, DRIVERS_WAIT);
         let until = Instant::now() + DISKS_WAIT;
@@ -182,7 +186,11 @@ impl Recovery<'_> {
                 Ok(session) => return Ok(session),
                 Err(problem) => problem,
             };
-            self.screen.show(named(&problem.title, &problem.code), &problem.detail, &problem.remedy);
+            if problem.code == UNKNOWN {
+                self.screen.set_endpoint(self.unnamed("not on record  "), false);
+            }
+            let mood = Mood::Failed(problem.code.clone());
+            self.screen.show(mood, &problem.title, &problem.detail, &problem.remedy);
             if Instant::now() > refused_until {
                 return Err((*problem).into());
             }
@@ -222,7 +230,7 @@ impl Recovery<'_> {
     fn prove(&self, tpm: &mut crate::tpm::Tpm, challenge: &Challenge) -> Result<Session, Box<Problem>> {
         let proof = identity::prove(tpm, challenge, None).map_err(|error| tpm_problem(&error))?;
         self.patiently(|| self.appliance.proof(&proof))?;
-        self.screen.show("This endpoint has proven itself.", "", "");
+        self.screen.show(Mood::Starting, "This endpoint has proven itself.", "", "");
         Ok(Session { id: challenge.session.clone(), pairing_code: None })
     }
 
@@ -232,11 +240,8 @@ impl Recovery<'_> {
             match self.patiently(|| self.appliance.next(&session.id))? {
                 Assignment::Wait { seconds, why } => self.wait(seconds, why, session.pairing_code.as_deref()),
                 Assignment::Stop { why } => {
-                    self.screen.show(
-                        "A person decides how to go on.",
-                        why,
-                        "Look at the appliance's console.",
-                    );
+                    let next = "Look at the appliance's console.";
+                    self.screen.show(Mood::Held, "A person decides how to go on.", why, next);
                     self.wait_quietly(10);
                 }
                 Assignment::Reboot { why } => return Ok(why),
@@ -257,6 +262,7 @@ impl Recovery<'_> {
     /// One restore; `None`: ask for the next assignment.
     fn restore(&self, session: &str, order: &RestoreOrder) -> Result<Option<String>, Box<Problem>> {
         self.screen.show(
+            Mood::Working,
             "The appliance ordered a golden image; its signatures are being checked.",
             format!("Image {}.", order.image),
             LEAVE_ON,
@@ -273,6 +279,7 @@ impl Recovery<'_> {
     /// One capture; `None`: ask for the next assignment.
     fn capture(&self, session: &str, order: &CaptureOrder) -> Result<Option<String>, Box<Problem>> {
         self.screen.show(
+            Mood::Working,
             "The appliance asked for a copy of this disk; nothing is written to it.",
             format!("Image {} {}.", order.image.name, order.image.version),
             LEAVE_ON,
@@ -296,7 +303,8 @@ impl Recovery<'_> {
             Ok(()) => Ok(Some(done.to_owned())),
             Err(Stop::NotKnown(problem)) => Err(problem),
             Err(Stop::Aborted(why)) => {
-                self.screen.show("The appliance stopped this.", why, "Look at the appliance's console.");
+                let next = "Look at the appliance's console.";
+                self.screen.show(Mood::Failed(String::new()), "The appliance stopped this.", why, next);
                 self.wait_quietly(2);
                 Ok(None)
             }
@@ -316,7 +324,7 @@ impl Recovery<'_> {
         refusal: Refusal,
     ) -> Result<(), Box<Problem>> {
         let Refusal { reason, detail } = refusal;
-        self.screen.show(named(reason.what(), reason.code()), &detail, reason.what_now());
+        self.screen.show(Mood::Failed(reason.code().to_owned()), reason.what(), &detail, reason.what_now());
         let what = Reported::Refused { reason, detail };
         let report = Report { session: session.to_owned(), job, step_seq, what };
         self.patiently(|| self.appliance.report(&report)).map(drop)
@@ -325,8 +333,8 @@ impl Recovery<'_> {
     fn wait(&self, seconds: u32, why: String, pairing_code: Option<&str>) {
         let compare = "Compare this code with the one in the appliance's console and confirm it there.";
         match pairing_code {
-            Some(code) => self.screen.show(format!("PAIRING CODE  {code}"), why, compare),
-            None => self.screen.show("Waiting for the appliance.", why, ""),
+            Some(code) => self.screen.show(Mood::Pairing(code.to_owned()), "PAIRING CODE", why, compare),
+            None => self.screen.show(Mood::Starting, "Waiting for the appliance.", why, ""),
         }
         self.wait_quietly(seconds);
     }
@@ -367,7 +375,10 @@ fn patiently<T>(
             }
             Err(error) => chain(&error),
         };
+        // A pause of seconds needs nobody.
+        let mood = if pause < PAUSE.1 { Mood::Starting } else { Mood::Person };
         screen.show(
+            mood,
             "The appliance does not answer.",
             why,
             "Check the network cable and the appliance; the agent keeps trying.",

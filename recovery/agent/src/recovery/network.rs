@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use crate::kernel_args::{APPLIANCE_PORT, KernelArgs};
 use crate::net::{self, Connected, Interface};
 use crate::pid1::{self, Pulse};
-use crate::screen::Screen;
+use crate::screen::{Mood, Screen};
 
 /// Without any link for this long, cards are asked even though they report none: some drivers cannot tell.
 const LINK_WAIT: Duration = Duration::from_secs(10);
+
+/// So often all cards are asked before a person is called: a switch may hold a port for most of a minute.
+const ROUNDS_ALONE: usize = 2;
 
 /// Tries until one card has an address. Gives up only by the caretaker's reboot, since a cable may come.
 pub fn connect(screen: &Screen, pulse: &Pulse, args: KernelArgs) -> Connected {
@@ -41,7 +44,7 @@ pub fn connect(screen: &Screen, pulse: &Pulse, args: KernelArgs) -> Connected {
                     pulse.beat();
                     return connected;
                 }
-                Err(error) => no_address(screen, &error.to_string()),
+                Err(error) => no_address(screen, round, &error.to_string()),
             }
         }
         match linked.is_empty() {
@@ -49,14 +52,19 @@ pub fn connect(screen: &Screen, pulse: &Pulse, args: KernelArgs) -> Connected {
             false => round += 1,
         }
         if blind && interfaces.is_empty() {
-            no_address(screen, "The kernel found no network card that the recovery system has a driver for.");
+            no_address(
+                screen,
+                ROUNDS_ALONE,
+                "The kernel found no network card that the recovery system has a driver for.",
+            );
         }
     }
 }
 
-fn no_address(screen: &Screen, why: &str) {
+fn no_address(screen: &Screen, round: usize, why: &str) {
+    let mood = if round < ROUNDS_ALONE { Mood::Starting } else { Mood::Person };
     let next = "Check the cable and the switch port; the agent keeps trying each network card.";
-    screen.show("No network address yet.", why, next);
+    screen.show(mood, "No network address yet.", why, next);
 }
 
 /// The appliance when the command line names none: whoever serves the boot, else whoever gave the address.

@@ -11,7 +11,7 @@ use recovery_protocol::agent::{Activity, Report, ReportReply, Reported};
 use super::{Stop, patiently};
 use crate::client::{ApiError, Appliance};
 use crate::pid1::Pulse;
-use crate::screen::Screen;
+use crate::screen::{Mood, Screen};
 
 /// Shortest time between two progress reports.
 const PROGRESS_MIN: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ impl<'a> Reporter<'a> {
 
     /// Says on the screen what is going on.
     pub fn show(&self, now: String, why: String) {
-        self.screen.show(now, why, super::LEAVE_ON);
+        self.screen.show(Mood::Working, now, why, super::LEAVE_ON);
     }
 
     /// Notes how far the work is; returns at once.
