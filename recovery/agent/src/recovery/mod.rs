@@ -267,6 +267,9 @@ impl Recovery<'_> {
             format!("Image {}.", order.image),
             LEAVE_ON,
         );
+        if let Some(name) = &order.settings.hostname {
+            self.screen.set_endpoint(name, false);
+        }
         let ordered = (order.job, order.step_seq);
         let reporter = reporter::Reporter::new(&self.appliance, session, ordered, self.screen, self.pulse);
         let uefi = inventory::booted_by() != Firmware::Bios;

@@ -50,7 +50,7 @@ struct Theme {
 
 fn theme(mood: &Mood) -> Theme {
     let (night, blue) = (Rgb(8, 12, 28), Rgb(16, 52, 140));
-    let calm = Theme { sign: "►", word: "WORKING", band: (blue, WHITE), ground: night, accent: YELLOW };
+    let calm = Theme { sign: ">", word: "WORKING", band: (blue, WHITE), ground: night, accent: YELLOW };
     match mood {
         Mood::Starting => Theme { sign: "…", word: "STARTING", ..calm },
         Mood::Working => calm,
@@ -61,7 +61,7 @@ fn theme(mood: &Mood) -> Theme {
             let red = Rgb(120, 0, 16);
             Theme { sign: "X", word: "STOPPED", band: (WHITE, red), ground: red, accent: Rgb(255, 230, 128) }
         }
-        Mood::Rebooting => Theme { sign: "»", word: "REBOOTING", ..calm },
+        Mood::Rebooting => Theme { sign: "@", word: "REBOOTING", ..calm },
     }
 }
 

@@ -76,7 +76,8 @@ impl Font {
         fits.then_some(Self(font))
     }
 
-    /// The bitmaps of `text`; what the font lacks is a question mark.
+    /// The bitmaps of `text`; what the font lacks is a question mark, and so is what shares its bitmap with another letter beyond
+    /// ASCII (`Å`, `►`): `spleen-font` 0.2 does not find those.
     pub fn letters(&mut self, text: &str) -> Vec<&'static [u8]> {
         let letter = |c: char| {
             let c = if c.is_control() { ' ' } else { c };

@@ -152,6 +152,8 @@ fn each_mood_has_a_word_and_a_sign_of_its_own_and_a_contrast_of_seven_to_one() {
     for mood in &moods {
         let Theme { sign, word, band, ground, accent } = theme(mood);
         assert!(said.insert(sign) && said.insert(word), "{mood:?}");
+        let mut font = Font::built_in().unwrap();
+        assert_ne!(font.letters(sign), font.letters("?"), "{sign} is in the font");
         // Also where the board has red where we put blue.
         for (one, other) in [band, (ground, accent), (ground, WHITE)] {
             let least = contrast(one, other).min(contrast(swapped(one), swapped(other)));
