@@ -240,7 +240,7 @@ impl Layout {
         if !words.why.is_empty() {
             y = self.lines(y, 1, &words.why, WHITE) + gap;
         }
-        self.lines(y, 1, &words.next, self.theme.accent);
+        self.lines(y, words.next_scale, &words.next, self.theme.accent);
     }
 
     /// The pairing code and the largest scale at which it fits into this height.
@@ -255,15 +255,21 @@ impl Layout {
         const NOW_MOST: usize = 3;
         const WHY_LEAST: usize = 3;
         let (line, gap, columns) = (self.line(1), self.units(GAP), self.columns(1));
-        let (why, next) = (wrap(&scene.why, columns), wrap(&scene.next, columns));
+        // The appliance's reason to wait for a pairing is the code once more.
+        let why = if matches!(scene.mood, Mood::Pairing(_)) { "" } else { scene.why.as_str() };
+        let (why, next) = (wrap(why, columns), wrap(&scene.next, columns));
         let room = room.saturating_sub(2 * gap);
-        for scale in [3, 2] {
+        let whole = |text: &str, scale| {
+            text.split_whitespace().all(|word| word.chars().count() <= self.columns(scale))
+        };
+        for (scale, next_scale) in [(3, 2), (2, 2), (3, 1), (2, 1)] {
+            let next = wrap(&scene.next, self.columns(next_scale));
             let now = wrap(&scene.now, self.columns(scale));
-            let rest = room.checked_sub(now.len() * self.line(scale) + next.len() * line);
+            let rest = room.checked_sub(now.len() * self.line(scale) + next.len() * self.line(next_scale));
             let Some(most) = rest.map(|rest| rest / line) else { continue };
-            let whole = scene.now.split_whitespace().all(|word| word.chars().count() <= self.columns(scale));
+            let whole = whole(&scene.now, scale) && whole(&scene.next, next_scale);
             if whole && now.len() <= NOW_MOST && most >= why.len().min(WHY_LEAST) {
-                return Words { scale, now, why: shorten(why, most, columns), next };
+                return Words { scale, now, why: shorten(why, most, columns), next_scale, next };
             }
         }
         let most = room / line;
@@ -272,7 +278,13 @@ impl Layout {
         let next_most = next.len().min(most - now_most);
         let shortened = |lines: Vec<String>, most| shorten(lines, most, columns);
         let why = shortened(why, most - now_most - next_most);
-        Words { scale: 1, now: shortened(now, now_most), why, next: shortened(next, next_most) }
+        Words {
+            scale: 1,
+            now: shortened(now, now_most),
+            why,
+            next_scale: 1,
+            next: shortened(next, next_most),
+        }
     }
 
     fn gauge(&self, progress: &Progress) -> Gauge {
@@ -308,6 +320,8 @@ struct Words {
     scale: usize,
     now: Vec<String>,
     why: Vec<String>,
+    /// Of `next`.
+    next_scale: usize,
     next: Vec<String>,
 }
 
