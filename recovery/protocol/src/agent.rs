@@ -336,6 +336,12 @@ pub struct RestoreOrder {
     pub disk: DiskSelector,
     /// Read back everything (`true`) or only what was written.
     pub read_back_all: bool,
+    /// How people call this endpoint, for its screen; empty from appliances before 2026-11-29.
+    #[serde(default)]
+    pub endpoint: String,
+    /// A rehearsal: it looks like one on the screen, and nothing else differs.
+    #[serde(default)]
+    pub drill: bool,
     /// What belongs to this endpoint and not to its image, placed beside the files below.
     #[serde(default)]
     pub settings: EndpointSettings,

@@ -267,8 +267,8 @@ impl Recovery<'_> {
             format!("Image {}.", order.image),
             LEAVE_ON,
         );
-        if let Some(name) = &order.settings.hostname {
-            self.screen.set_endpoint(name, false);
+        if !order.endpoint.is_empty() {
+            self.screen.set_endpoint(&order.endpoint, order.drill);
         }
         let ordered = (order.job, order.step_seq);
         let reporter = reporter::Reporter::new(&self.appliance, session, ordered, self.screen, self.pulse);

@@ -109,6 +109,8 @@ impl Plant {
             frames_urls,
             disk: DiskSelector::default(),
             read_back_all: true,
+            endpoint: "press-01".to_owned(),
+            drill: false,
             give_up_preserved: false,
             settings: EndpointSettings::default(),
             esp_files: BTreeMap::new(),

@@ -10,6 +10,7 @@ use recovery_protocol::{
     JobId, Problem,
     agent::{Assignment, Base64, BootedAs, DiskFacts, DiskSelector, Next, RestoreOrder},
     job::{HoldReason, JobState, Stage},
+    operator::Mode,
     trust::EnrolmentTicket,
 };
 use serde_json::json;
@@ -221,6 +222,8 @@ async fn make(
             min_size_bytes: header.disk.size.max(least),
             ..DiskSelector::default()
         },
+        endpoint: endpoint.id.to_string(),
+        drill: row.job.mode == Mode::Drill,
         settings: endpoint.record.settings.clone(),
         give_up_preserved: row.job.give_up_preserved,
         read_back_all: blueprint.is_some_and(|blueprint| blueprint.read_back_all),

@@ -44,6 +44,7 @@ async fn a_name_and_addresses_go_from_the_record_into_the_order_and_can_be_said_
     let order = site.ordered(&session).await;
     assert_eq!(order.settings.interfaces[0].addresses[0].to_string(), "10.7.3.21/24");
     assert!(!order.give_up_preserved);
+    assert_eq!((order.endpoint.as_str(), order.drill), ("press-01", false));
 }
 
 #[tokio::test]
@@ -158,11 +159,13 @@ fn reports_and_orders_of_before_are_understood() {
         disk: Default::default(),
         read_back_all: false,
         settings: Default::default(),
+        endpoint: String::new(),
+        drill: false,
         give_up_preserved: false,
         esp_files: Default::default(),
     })
     .unwrap();
-    for new in ["settings", "give_up_preserved"] {
+    for new in ["endpoint", "drill", "settings", "give_up_preserved"] {
         order.as_object_mut().unwrap().remove(new);
     }
     assert!(serde_json::from_value::<RestoreOrder>(order).is_ok());
