@@ -20,7 +20,7 @@ use crate::tool;
 
 const RUNS: usize = 5;
 /// Bytes that a run of encryption overwrites, and how far apart: a fifth of what the disk holds.
-const RANSOM: (usize, u64) = (256 << 10, 1280 << 10);
+const RANSOM: (usize, u64) = (1 << 20, 5 << 20);
 const ENDPOINTS: usize = 64;
 /// The disk of each of many endpoints; half of it is data.
 const SMALL_DISK: usize = 96 << 20;
@@ -105,7 +105,7 @@ impl Bench<'_> {
         Ok(vec![
             Figure::at_most(&name("wall s"), ours.wall, bmaptool.wall, "bmaptool copy of a .zst", 1.15),
             Figure::at_most(&name("cpu s"), ours.cpu, bmaptool.cpu, "bmaptool copy of a .zst", 1.15),
-            Figure::at_most(&name("wall s "), ours.wall, pipe.wall, "curl | zstd -d | dd", 0.8),
+            Figure::at_most(&name("wall, the pipe s"), ours.wall, pipe.wall, "curl | zstd -d | dd", 0.8),
             Figure::at_most(
                 "restore-wire/agent memory MiB",
                 memory / f64::from(1 << 20),
@@ -140,7 +140,9 @@ impl Bench<'_> {
         let (ransomed, drifted) = (self.dir.join("ransomed.raw"), self.dir.join("drifted.raw"));
         let changed = ransom(v1, &ransomed)?;
         copy(v1, &drifted)?;
-        OpenOptions::new().write(true).open(&drifted)?.write_all_at(&[0xd5; 60_000], 300 << 20)?;
+        // Where the image has data: a log that grew, say.
+        let at = fs::metadata(&changed)?.len() / 2;
+        drift(&drifted, at)?;
         let disk = self.dir.join("disk.raw");
         let wire = |from: &Path| -> Result<f64> {
             copy(from, &disk)?;
@@ -207,7 +209,7 @@ impl Bench<'_> {
         copy(v1, &disk)?;
         let rebuilt = wire()?;
         let mib = f64::from(1 << 20);
-        let name = "restore-wire/v1 to v2 rebuilt wire MiB";
+        let name = "restore-wire/v1 to v2 wire MiB";
         Ok(vec![Figure::at_most(name, rebuilt / mib, full / mib, "a full restore of v2", 0.6)])
     }
 
@@ -293,6 +295,21 @@ fn ransom(disk: &Path, ransomed: &Path) -> Result<PathBuf> {
     let path = ransomed.with_extension("changed");
     fs::write(&path, lost)?;
     Ok(path)
+}
+
+/// Overwrites 60,000 bytes that the image has, behind about `held` bytes of its data.
+fn drift(disk: &Path, held: u64) -> Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(disk)?;
+    let (mut bytes, mut seen) = (vec![0; 60_000], 0);
+    for at in (golden::ROOT_OFFSET..golden::DATA_OFFSET - 60_000).step_by(64 << 10) {
+        file.read_exact_at(&mut bytes, at)?;
+        let full = bytes.chunks(4096).all(|block| block.iter().any(|byte| *byte != 0));
+        seen += if full { bytes.len() as u64 } else { 0 };
+        if full && seen > held {
+            return Ok(file.write_all_at(&[0xd5; 60_000], at)?);
+        }
+    }
+    bail!("the golden image holds no run of data to drift")
 }
 
 /// Noise in the first half, zeros in the second.
