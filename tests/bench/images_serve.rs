@@ -16,7 +16,7 @@ use crate::tool;
 
 const RUNS: usize = 5;
 const DISK_LEN: usize = 512 << 20;
-const PEER_PORT: u16 = 8081;
+pub(super) const PEER_PORT: u16 = 8081;
 /// Chunks in one request.
 const BATCH: usize = 512;
 const FOOTER_ENTRY_LEN: usize = 57;
@@ -57,7 +57,7 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         }),
     )?;
     let mut nginx = Command::new("nginx");
-    nginx.arg("-c").arg(nginx_config(&dir, &store)?);
+    nginx.arg("-c").arg(nginx_config(&dir, &store.join("packs"))?);
     let nginx = Server::start(&mut nginx, NGINX_READY, dir.join("nginx.log"))?;
     let gets = urls(
         &dir,
@@ -159,14 +159,15 @@ fn config(dir: &Path, store: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn nginx_config(dir: &Path, store: &Path) -> Result<PathBuf> {
+/// An nginx that serves the files below `root` at [`PEER_PORT`].
+pub(super) fn nginx_config(dir: &Path, root: &Path) -> Result<PathBuf> {
     let path = dir.join("nginx.conf");
     let text = format!(
         "daemon off; master_process off; pid {0}/nginx.pid; error_log stderr notice;\nevents {{}}\n\
          http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
          uwsgi_temp_path {0}; scgi_temp_path {0};\nserver {{ listen {APPLIANCE}:{PEER_PORT}; root {1}; }} }}\n",
         dir.display(),
-        store.join("packs").display()
+        root.display()
     );
     fs::write(&path, text)?;
     Ok(path)

@@ -71,14 +71,14 @@ pub fn restore(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     ])
 }
 
-fn fresh(path: &Path) -> Result<()> {
+pub(super) fn fresh(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_file(path)?;
     }
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     fresh(to)?;
     tool::run(Command::new("cp").arg("--sparse=always").arg(from).arg(to)).map(drop)
 }
@@ -92,7 +92,7 @@ fn drift(golden: &Path, drifted: &Path) -> Result<()> {
     Ok(())
 }
 
-fn same(golden: &Path, target: &Path) -> Result<()> {
+pub(super) fn same(golden: &Path, target: &Path) -> Result<()> {
     tool::run(Command::new("cmp").arg(golden).arg(target))
         .map(drop)
         .context("the restored disk is not the golden image")

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::images_serve::{PEER_PORT, nginx_config};
+use super::restore::{copy, fresh, same};
 use super::{Cost, Figure, Programs, Server, costs, median, resident_bytes};
 use crate::cache::Cache;
 use crate::golden::{self, CheckIn};
@@ -120,13 +122,13 @@ impl Bench<'_> {
     fn pipe(&self, packed: &Path, disk: &Path) -> Result<Cost> {
         let name = packed.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         let mut nginx = Command::new("nginx");
-        nginx.arg("-c").arg(nginx_config(self.dir)?);
+        nginx.arg("-c").arg(nginx_config(self.dir, self.dir)?);
         let _nginx = Server::start(&mut nginx, super::NGINX_READY, self.dir.join("nginx.log"))?;
         costs(RUNS, || {
             fresh(disk)?;
             let mut command = Command::new("bash");
             let script = format!(
-                "set -o pipefail; curl -sf http://{APPLIANCE}:8081/{name} | zstd -dc | dd of={} bs=4M conv=fsync status=none",
+                "set -o pipefail; curl -sf http://{APPLIANCE}:{PEER_PORT}/{name} | zstd -dc | dd of={} bs=4M conv=fsync status=none",
                 disk.display()
             );
             command.args(["-c", &script]);
@@ -265,18 +267,6 @@ impl Bench<'_> {
     }
 }
 
-fn fresh(path: &Path) -> Result<()> {
-    if path.exists() {
-        fs::remove_file(path)?;
-    }
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fresh(to)?;
-    tool::run(Command::new("cp").arg("--sparse=always").arg(from).arg(to)).map(drop)
-}
-
 /// A copy of which a fifth of what it holds was overwritten with noise; the bytes that were there, in a file.
 fn ransom(disk: &Path, ransomed: &Path) -> Result<PathBuf> {
     copy(disk, ransomed)?;
@@ -325,12 +315,6 @@ fn half_noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn same(image: &Path, disk: &Path) -> Result<()> {
-    tool::run(Command::new("cmp").arg(image).arg(disk))
-        .map(drop)
-        .context("the restored disk is not the image")
-}
-
 fn config(dir: &Path, site: &Site) -> Result<PathBuf> {
     let path = dir.join("serve.toml");
     let text = format!(
@@ -338,18 +322,6 @@ fn config(dir: &Path, site: &Site) -> Result<PathBuf> {
         site.path("data"),
         site.path("store"),
         site.path("root.json")
-    );
-    fs::write(&path, text)?;
-    Ok(path)
-}
-
-fn nginx_config(dir: &Path) -> Result<PathBuf> {
-    let path = dir.join("nginx.conf");
-    let text = format!(
-        "daemon off; master_process off; pid {0}/nginx.pid; error_log stderr notice;\nevents {{}}\n\
-         http {{ access_log off; sendfile on; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
-         uwsgi_temp_path {0}; scgi_temp_path {0};\nserver {{ listen {APPLIANCE}:8081; root {0}; }} }}\n",
-        dir.display(),
     );
     fs::write(&path, text)?;
     Ok(path)

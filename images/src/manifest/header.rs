@@ -127,6 +127,14 @@ pub struct PartitionTable {
     pub partitions: Vec<Partition>,
 }
 
+impl Header {
+    /// The partition where cloud-init and its kin look for what belongs to one endpoint, where the image wants it written.
+    pub fn seed_partition(&self) -> Option<&Partition> {
+        let seed = |p: &&Partition| p.name.eq_ignore_ascii_case("cidata") && p.policy == Policy::Write;
+        self.table.partitions.iter().find(seed)
+    }
+}
+
 /// What a restore does with a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {

@@ -10,7 +10,7 @@ use super::preserve::{Kept, Preserved};
 use super::write::{Job, flush, poison};
 use super::{AlignedBuf, Phase, ProgressEvent, RestoreError, RestoreStats, RestoreTarget, Written};
 use crate::disk::{ESP_TYPE, esp};
-use crate::manifest::header::{Partition, Policy, Scheme};
+use crate::manifest::header::{Partition, Scheme};
 use crate::{Content, Extent, ImageId, Manifest};
 
 /// Length of the boot code in a master boot record.
@@ -135,19 +135,10 @@ impl Proven<'_> {
     /// The proof is gone with any of them; once writing has begun the disk does not boot.
     pub fn place(mut self, file: EndpointFile, bytes: &[u8]) -> Result<Self, RestoreError> {
         let path = file.path();
-        let range = match file.on() {
-            PlacedOn::Esp => self.esp().ok_or(RestoreError::NoEsp { path })?,
-            PlacedOn::Seed => self.seed().ok_or(RestoreError::NoSeed { path })?,
-        };
+        let range = self.range_for(file)?;
         let Written { plan, target, poisoned, stats, .. } = &mut self.written;
         let overlay =
             self.overlays.entry(range.start).or_insert_with(|| Overlay::new(*target, plan.manifest, &range));
-        if file == EndpointFile::SEED_USER_DATA
-            && esp::Esp::open(overlay, range.clone()).is_ok_and(|seed| seed.has(path))
-        {
-            // The image's own: its people and what they run. The name above counts with it.
-            return Ok(self);
-        }
         esp::put_file(overlay, range, path, bytes)
             .map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))?;
         if !*poisoned {
@@ -156,6 +147,24 @@ impl Proven<'_> {
         }
         stats.written += overlay.write_out()?;
         Ok(self)
+    }
+
+    /// Whether the image brings such a file itself.
+    pub fn holds(&mut self, file: EndpointFile) -> Result<bool, RestoreError> {
+        let range = self.range_for(file)?;
+        let Written { plan, target, .. } = &self.written;
+        let overlay =
+            self.overlays.entry(range.start).or_insert_with(|| Overlay::new(*target, plan.manifest, &range));
+        let held = esp::Esp::open(overlay, range).map(|partition| partition.has(file.path()));
+        held.map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))
+    }
+
+    fn range_for(&self, file: EndpointFile) -> Result<Range<u64>, RestoreError> {
+        let path = file.path();
+        match file.on() {
+            PlacedOn::Esp => self.esp().ok_or(RestoreError::NoEsp { path }),
+            PlacedOn::Seed => self.seed().ok_or(RestoreError::NoSeed { path }),
+        }
     }
 
     /// Where the EFI system partition lies, in bytes of the disk; none if it overlaps the boot region.
@@ -167,10 +176,7 @@ impl Proven<'_> {
 
     /// Where the partition named `cidata` lies that the image wants written, if it has one: what belongs to the endpoint goes there.
     pub fn seed(&self) -> Option<Range<u64>> {
-        let partitions = &self.written.plan.manifest.header().table.partitions;
-        let seed =
-            partitions.iter().find(|p| p.name.eq_ignore_ascii_case("cidata") && p.policy == Policy::Write)?;
-        self.outside_boot_region(seed)
+        self.outside_boot_region(self.written.plan.manifest.header().seed_partition()?)
     }
 
     fn outside_boot_region(&self, partition: &Partition) -> Option<Range<u64>> {

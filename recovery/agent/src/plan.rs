@@ -17,13 +17,24 @@ const SECTOR: u32 = 512;
 /// # Errors
 /// When the manifest is not trusted, the image does not fit, or something cannot be read.
 pub fn plan(trust: &Path, manifest: &Path, disk: &Path) -> Result<String> {
-    let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
-    let trust: RecoveryTrust = serde_json::from_slice(&read(trust)?).context("reading the trust")?;
-    let root: SignedTrustRoot =
-        serde_json::from_slice(&trust.image_trust_root.0).context("reading the trust root")?;
-    let manifest = KeyRing::pin(root)?.verify(SignedManifest::decode(&read(manifest)?)?)?;
+    let manifest = keys(trust)?.verify(SignedManifest::decode(&read(manifest)?)?)?;
     let target =
         FileTarget::open_read_only(disk, SECTOR).with_context(|| format!("opening {}", disk.display()))?;
     let scan = scan(&manifest, &target, &|_| {})?;
     Ok(RestorePlan::new(&manifest, scan, &EndpointFacts::default())?.to_string())
+}
+
+/// The keys that a recovery system with this trust believes.
+///
+/// # Errors
+/// When the file cannot be read, or is no trust.
+pub fn keys(trust: &Path) -> Result<KeyRing> {
+    let trust: RecoveryTrust = serde_json::from_slice(&read(trust)?).context("reading the trust")?;
+    let root: SignedTrustRoot =
+        serde_json::from_slice(&trust.image_trust_root.0).context("reading the trust root")?;
+    Ok(KeyRing::pin(root)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
 }

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use images::SignedManifest;
 use images::restore::file::FileTarget;
 use images::restore::{EndpointFacts, ReadBack, RestorePlan, RestoreTarget as _, scan};
-use images::{KeyRing, SignedManifest, SignedTrustRoot};
 use recovery_protocol::agent::SourceFacts;
-use recovery_protocol::trust::RecoveryTrust;
 use serde::Serialize;
 
+use crate::plan;
 use crate::recovery::restore::{NotTaken, download_manifest, memory_peak};
 use crate::recovery::source::HttpSource;
 use crate::recovery::sources::Limits;
@@ -39,11 +39,7 @@ struct Done {
 /// When the manifest is not trusted, the image does not fit, or something cannot be read or written.
 pub fn restore(trust: &Path, image: &str, disk: &Path, appliances: &[&str]) -> Result<String> {
     let begin = Instant::now();
-    let read = fs::read(trust).with_context(|| format!("reading {}", trust.display()))?;
-    let trust: RecoveryTrust = serde_json::from_slice(&read).context("reading the trust")?;
-    let root: SignedTrustRoot =
-        serde_json::from_slice(&trust.image_trust_root.0).context("reading the trust root")?;
-    let keys = KeyRing::pin(root)?;
+    let keys = plan::keys(trust)?;
     let id: images::ImageId =
         image.parse().context("an image is named by its id, as `image list` shows it")?;
     let urls = |path: &str| appliances.iter().map(|at| format!("{at}{path}")).collect::<Vec<_>>();
@@ -60,8 +56,8 @@ pub fn restore(trust: &Path, image: &str, disk: &Path, appliances: &[&str]) -> R
     let target = open(disk, manifest.header().disk.size)?;
     let source = HttpSource::new(&urls("/v1/frames"), Limits::USUAL, || false);
     let found = scan(&manifest, &target, &|_| {})?;
-    let plan = RestorePlan::new(&manifest, found, &EndpointFacts::default())?;
-    let written = plan.poison(&target)?.write(&source, &|_| {})?;
+    let restore = RestorePlan::new(&manifest, found, &EndpointFacts::default())?;
+    let written = restore.poison(&target)?.write(&source, &|_| {})?;
     let restored = written.read_back(ReadBack::Everything)?.commit_boot_region()?;
     target.flush()?;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

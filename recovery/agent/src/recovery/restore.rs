@@ -313,10 +313,13 @@ fn place_settings<'a>(
     if settings.is_empty() {
         return Ok((proven, placed));
     }
-    let mut files = vec![(SETTINGS, serde_json::to_string(settings).unwrap_or_default())];
+    let mut files = vec![(SETTINGS, serde_json::json!(settings).to_string())];
     if proven.seed().is_some() {
         files.push((EndpointFile::SEED_META_DATA, settings.meta_data(&order.job.to_string())));
-        files.push((EndpointFile::SEED_USER_DATA, settings.user_data()));
+        // The image's own stays: its people, and what they run. The name above counts with it.
+        if !proven.holds(EndpointFile::SEED_USER_DATA)? {
+            files.push((EndpointFile::SEED_USER_DATA, settings.user_data()));
+        }
         let network = settings.network_config();
         files.extend(network.map(|network| (EndpointFile::SEED_NETWORK_CONFIG, network)));
     }
@@ -364,7 +367,7 @@ fn check_files(order: &RestoreOrder, manifest: &Manifest) -> Result<(), Refusal>
                 .to_owned(),
         );
     }
-    let seed = manifest.header().table.partitions.iter().find(|p| p.name.eq_ignore_ascii_case("cidata"));
+    let seed = manifest.header().seed_partition();
     if let Some(seed) = seed.filter(|seed| !order.settings.is_empty() && seed.filesystem != "vfat") {
         return refused(format!(
             "the endpoint has settings, and the image's partition `{}` holds no FAT ({}) to place them on",

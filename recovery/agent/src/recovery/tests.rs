@@ -461,6 +461,27 @@ fn an_endpoints_own_name_and_addresses_lie_where_its_system_looks() {
 }
 
 #[test]
+fn what_an_image_has_its_people_do_at_the_first_start_stays() {
+    let disk = MemDisk::new(with_esp(6 * MIB, &noise(0, 100_000)), 512);
+    let (seed, own) = (4 * MIB as u64..5 * MIB as u64, b"#cloud-config\nusers: [technician]\n");
+    esp::put_file(&disk, seed.clone(), "user-data", own).unwrap();
+    let plant = Plant::with(disk.into_bytes());
+    let mut order = plant.order(vec![plant.frames(|_| {})]);
+    order.settings.hostname = Some("press-01".to_owned());
+    let disk = MemDisk::new(vec![0xa5; plant.raw.len()], 512);
+    let (outcome, reports) = run_and_hear(&plant, &order, &disk, Ok(()), go_on);
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(Esp::open(&disk, seed).unwrap().read("user-data").unwrap(), own);
+    let Some(Reported::Committed { placed, .. }) = reports.last() else { panic!("{reports:?}") };
+    let paths: Vec<&str> = placed.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        ["esp/EFI/groundstate/settings.json", "cidata/meta-data"],
+        "evidence says what was placed"
+    );
+}
+
+#[test]
 fn manifests_are_believed_by_our_keys_name_and_epoch_only() {
     let plant = Plant::new();
     let order = plant.order(Vec::new());
