@@ -29,6 +29,9 @@ use crate::story::Log;
 use crate::swtpm::Maker;
 use crate::tool;
 
+/// Two check-ins.
+const SAYS_LIMIT: Duration = Duration::from_secs(120);
+
 /// The golden image's name on every lab site.
 pub const IMAGE: &str = "hmi-panel";
 /// The webhook source that stands for the site's attestation verifier.
@@ -322,15 +325,19 @@ impl Appliance {
     /// What it said instead.
     pub fn is_itself(&self, endpoint: &Endpoint) -> Result<()> {
         let spec = endpoint.spec();
-        let said = self.endpoint(&spec.name)?.inventory.context("it said nothing of itself")?;
-        ensure!(
-            said.hostname == spec.name && said.addresses == [IpAddr::V4(spec.address())],
-            "{} calls itself {} and has the addresses {:?}",
-            spec.name,
-            said.hostname,
-            said.addresses
-        );
-        Ok(())
+        // A system may look at itself for its first hello before its network is up, and is connected when it is; the next one tells.
+        self.log.until(&format!("{} to say who and where it is", spec.name), SAYS_LIMIT, || {
+            let said = self.endpoint(&spec.name)?.inventory.context("it said nothing of itself")?;
+            let itself = said.hostname == spec.name && said.addresses == [IpAddr::V4(spec.address())];
+            ensure!(
+                itself || said.addresses.is_empty(),
+                "{} calls itself {} and has the addresses {:?}",
+                spec.name,
+                said.hostname,
+                said.addresses
+            );
+            Ok(itself.then_some(()))
+        })
     }
 
     /// The evidence log, oldest entry first.
