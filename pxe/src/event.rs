@@ -92,6 +92,8 @@ pub enum BootEvent {
         name: String,
         /// Bytes to send.
         size: u64,
+        /// The options granted of those that were asked, in words; empty without any and over HTTP.
+        options: String,
     },
     /// A transfer reached the peer in full.
     TransferFinished {

@@ -30,6 +30,7 @@ pub mod policy;
 pub mod script;
 mod server;
 pub mod tftp;
+pub mod trace;
 pub mod whois;
 
 pub use artefact::{Artefact, Artefacts};

@@ -49,6 +49,17 @@ impl Loaders {
         self.table.values().map(String::as_str)
     }
 
+    /// Each first file with the chain that it begins.
+    pub fn chains(&self) -> impl Iterator<Item = (&str, Chain)> {
+        self.table.iter().map(|((chain, _), name)| (name.as_str(), *chain))
+    }
+
+    /// Whether a chain has a first file for an architecture.
+    #[must_use]
+    pub fn has(&self, chain: Chain, arch: Arch) -> bool {
+        self.table.contains_key(&(chain, arch))
+    }
+
     /// The boot file for a client: a bare name for PXE, an absolute URL with our literal address for HTTP Boot and iPXE
     /// (host names need a name server that boot firmware often does not get, ipxe#1200). `http_port` is left out of the
     /// URL when it is 80: EDK2 sends no port in `Host`.

@@ -105,7 +105,8 @@ struct FileBody {
 impl FileBody {
     fn begin(gate: Arc<Gate>, fetcher: Fetcher, name: &str, rest: Bytes) -> Self {
         let (protocol, name, size) = (Protocol::Http, name.to_owned(), rest.len() as u64);
-        gate.tell(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size });
+        let options = String::new();
+        gate.tell(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size, options });
         FileBody { gate, fetcher, name, rest, sent: 0, begun: Instant::now() }
     }
 }

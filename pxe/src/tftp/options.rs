@@ -23,6 +23,17 @@ pub struct Agreed {
     pub option_ack: Option<Vec<u8>>,
 }
 
+impl Agreed {
+    /// What was granted, for a person: `blksize 1468, windowsize 4`. Empty when no option was asked.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Some(ack) = &self.option_ack else { return String::new() };
+        let text = String::from_utf8_lossy(ack.get(2..).unwrap_or_default());
+        let parts: Vec<&str> = text.split_terminator('\0').collect();
+        parts.chunks(2).map(|pair| pair.join(" ")).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Grants options for a file of `size` bytes. `block_len_max` is what fits the interface's MTU.
 pub fn agree(options: &[(&[u8], &[u8])], size: u64, block_len_max: u16) -> Agreed {
     let mut agreed = Agreed { block_len: 512, window: 1, timeout: None, option_ack: None };
@@ -65,6 +76,10 @@ mod tests {
         agree(&raw, 1234, 1468)
     }
 
+    fn agreed_words(options: &[(&str, &str)]) -> String {
+        agree_to(options).words()
+    }
+
     #[test]
     fn d4_only_what_was_asked_is_acknowledged_and_never_more() {
         let agreed =
@@ -72,6 +87,8 @@ mod tests {
         let ack = agreed.option_ack.expect("granted");
         assert_eq!(ack, b"\0\x06tsize\x001234\0blksize\x001468\0windowsize\x004\0");
         assert_eq!((agreed.block_len, agreed.window), (1468, 4));
+        assert_eq!(agreed_words(&[("tsize", "0"), ("blksize", "1468")]), "tsize 1234, blksize 1468");
+        assert_eq!(agreed_words(&[]), "");
         assert_eq!(agree_to(&[]).option_ack, None);
         assert_eq!(agree_to(&[("multicast", "")]).option_ack, None);
     }

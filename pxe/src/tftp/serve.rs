@@ -149,7 +149,8 @@ async fn transfer_task(job: Job, ours: Ipv4Addr, peer: SocketAddrV4, gate: &Gate
     let Job { name, body, agreed, fetcher } = job;
     let protocol = Protocol::Tftp;
     let size = body.len() as u64;
-    gate.tell(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size });
+    let options = agreed.words();
+    gate.tell(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size, options });
     let begun = Instant::now();
     let mut transfer = Transfer::new(body, agreed, begun);
     let result = tokio::select! {
