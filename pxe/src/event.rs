@@ -144,6 +144,19 @@ pub enum BootEvent {
         /// The client that chose it.
         client: Mac,
     },
+    /// A server that is not ours answered a client, or our probe, on this interface.
+    ForeignOffer {
+        /// Its identifier (option 54), or where its answer came from.
+        server: Ipv4Addr,
+        /// Our address on the interface.
+        interface: Ipv4Addr,
+        /// Whom it answered.
+        client: Mac,
+        /// It gives an address.
+        gives: bool,
+        /// It names a boot file, or speaks as a boot server.
+        boots: bool,
+    },
 }
 
 /// Why a transfer ended early.

@@ -49,7 +49,17 @@ pub(crate) struct UdpPort {
 impl UdpPort {
     /// Binds `port` on every address of `interface`.
     pub(crate) fn bind(interface: &str, port: u16) -> io::Result<Self> {
+        Self::bound(new_socket(Some(interface))?, port)
+    }
+
+    /// The same, of a port that another program may have, too: each gets its own copy of a broadcast.
+    pub(crate) fn bind_shared(interface: &str, port: u16) -> io::Result<Self> {
         let socket = new_socket(Some(interface))?;
+        socket.set_reuse_address(true)?;
+        Self::bound(socket, port)
+    }
+
+    fn bound(socket: Socket, port: u16) -> io::Result<Self> {
         socket.set_broadcast(true)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;

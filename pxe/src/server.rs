@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::artefact::Artefacts;
 use crate::config::{Config, ConfigError, DhcpMode, Interface, Ports};
 use crate::dhcp::lease::LeaseJournal;
+use crate::dhcp::overhear::{Ear, Prober};
 use crate::dhcp::reply::Site;
 use crate::dhcp::serve::DhcpPorts;
 use crate::dhcp::{Links, Responder};
@@ -82,6 +83,7 @@ struct Sockets {
     interface: Interface,
     ports: Ports,
     dhcp: Option<DhcpPorts>,
+    ear: Option<(UdpPort, [u8; 6], mpsc::Receiver<u32>)>,
     solicitations: Option<Solicitations>,
     tftp: UdpPort,
     http: TcpListener,
@@ -97,6 +99,7 @@ pub struct Server {
     journal: Option<Arc<dyn LeaseJournal>>,
     handler: Option<Handler>,
     sockets: Vec<Sockets>,
+    prober: Prober,
 }
 
 impl Server {
@@ -108,10 +111,26 @@ impl Server {
         events: Arc<dyn BootEvents>,
     ) -> Result<Self, BindError> {
         config.check(&artefacts)?;
-        let sockets =
-            config.interfaces.iter().map(|i| bind_interface(i, config.ports)).collect::<Result<_, _>>()?;
-        let neighbours = Arc::new(KernelNeighbours);
-        Ok(Server { config, artefacts, policy, events, neighbours, journal: None, handler: None, sockets })
+        let mut prober = Prober::default();
+        let bind = |interface| bind_interface(interface, config.ports, &mut prober);
+        let sockets = config.interfaces.iter().map(bind).collect::<Result<_, _>>()?;
+        Ok(Server {
+            config,
+            artefacts,
+            policy,
+            events,
+            neighbours: Arc::new(KernelNeighbours),
+            journal: None,
+            handler: None,
+            sockets,
+            prober,
+        })
+    }
+
+    /// What asks the network who else serves boots on it.
+    #[must_use]
+    pub fn prober(&self) -> Prober {
+        self.prober.clone()
     }
 
     /// Mounts a handler for all HTTP paths that are not boot files.
@@ -154,7 +173,8 @@ impl Server {
         let links = Links { policy: self.policy, events: self.events, whois, journal: self.journal };
         let permits = Arc::new(Semaphore::new(self.config.limits.http_connections));
         let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
-        for Sockets { interface, ports, dhcp, solicitations, tftp, http } in self.sockets {
+        let all_ours: Vec<Ipv4Addr> = self.sockets.iter().map(|s| s.interface.addr).collect();
+        for Sockets { interface, ports, dhcp, ear, solicitations, tftp, http } in self.sockets {
             let (ours, limits) = (interface.addr, self.config.limits);
             if let Some(sockets) = dhcp {
                 let site = Site { interface: interface.clone(), loaders: self.config.loaders.clone(), ports };
@@ -167,6 +187,12 @@ impl Server {
                     ports.dhcp_client,
                     stop.clone(),
                 ));
+            }
+            if let Some((port, mac, probes)) = ear {
+                let (events, all) = (links.events.clone(), all_ours.clone());
+                let ear =
+                    Ear { port, interface: ours, server_port: ports.dhcp, mac, probes, events, ours: all };
+                tasks.spawn(ear.run(stop.clone()));
             }
             if let Some(solicitations) = solicitations {
                 let (policy, stop) = (links.policy.clone(), stop.clone());
@@ -189,7 +215,31 @@ impl Server {
     }
 }
 
-fn bind_interface(interface: &Interface, ports: Ports) -> Result<Sockets, BindError> {
+/// Where clients listen, shared with the system's own DHCP client; without it the boot layer works all the same.
+fn bind_ear(
+    interface: &Interface,
+    port: u16,
+    prober: &mut Prober,
+) -> Option<(UdpPort, [u8; 6], mpsc::Receiver<u32>)> {
+    let name = &interface.name;
+    let opened = hardware_addr(name).and_then(|mac| Ok((UdpPort::bind_shared(name, port)?, mac)));
+    match opened {
+        Ok((port, mac)) => Some((port, mac, prober.add())),
+        Err(error) => {
+            tracing::info!(interface = %name, port, %error, "other servers' offers cannot be overheard here");
+            None
+        }
+    }
+}
+
+/// The hardware address of an Ethernet interface.
+fn hardware_addr(name: &str) -> io::Result<[u8; 6]> {
+    let mut all = nix::ifaddrs::getifaddrs()?.filter(|found| found.interface_name == name);
+    let link = all.find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
+    link.filter(|mac| *mac != [0; 6]).ok_or_else(|| io::Error::other("it is not Ethernet"))
+}
+
+fn bind_interface(interface: &Interface, ports: Ports, prober: &mut Prober) -> Result<Sockets, BindError> {
     let udp = |what, port| {
         UdpPort::bind(&interface.name, port).map_err(|source| BindError::port(what, interface, port, source))
     };
@@ -221,7 +271,8 @@ fn bind_interface(interface: &Interface, ports: Ports) -> Result<Sockets, BindEr
         actual.dhcp = bound("DHCP", ports.dhcp, dhcp.dhcp.port())?;
         actual.boot_server = bound("PXE boot server", ports.boot_server, dhcp.boot_server.port())?;
     }
-    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, solicitations, tftp, http })
+    let ear = dhcp.as_ref().and_then(|_| bind_ear(interface, ports.dhcp_client, prober));
+    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, ear, solicitations, tftp, http })
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A test runs itself again inside `unshare`, so that it needs no root and cannot disturb the machine's network.
-//! Needs the Debian packages util-linux, iproute2, atftp, tftp-hpa and curl.
+//! Needs the Debian packages util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa and curl.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use pxe::config::FullDhcp;
 use pxe::dhcp::loader::Loaders;
+use pxe::dhcp::overhear::Prober;
 use pxe::event::BootEvents;
 use pxe::script::{KernelArgs, RecoverySystem, install};
 use pxe::{
@@ -257,9 +258,67 @@ fn discover() -> Vec<u8> {
     raw
 }
 
+/// dnsmasq on the endpoint's side, with these words more, until what is returned is dropped.
+fn dnsmasq(plant: &Plant, more: &[&str]) -> Result<Peer> {
+    let mut words =
+        vec!["--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--leasefile-ro"];
+    words.extend(more);
+    let words: Vec<String> = words.into_iter().map(String::from).collect();
+    plant.on_endpoint(move || {
+        let mut command = Command::new("/usr/sbin/dnsmasq");
+        let mut child =
+            command.args(words).stderr(Stdio::piped()).spawn().with_context(|| missing("dnsmasq"))?;
+        let said = BufReader::new(child.stderr.take().context("no standard error")?);
+        let mut said = said.lines();
+        let peer = Peer(child);
+        let ready = said.find(|line| line.as_ref().is_ok_and(|line| line.contains("dnsmasq-dhcp")));
+        ready.context("dnsmasq ended")??;
+        // Read on, or it blocks.
+        std::thread::spawn(move || said.for_each(drop));
+        Ok(peer)
+    })
+}
+
+struct Peer(Child);
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn b3_c18_a_probe_finds_another_dhcp_and_another_boot_server() -> Result<()> {
+    story("b3_c18_a_probe_finds_another_dhcp_and_another_boot_server", |plant| {
+        let other = Ipv4Addr::new(10, 77, 0, 9);
+        let heard = |gives: bool, boots: bool| {
+            plant.until("the other server to be heard", |event| {
+                matches!(event, BootEvent::ForeignOffer { server, interface, gives: g, boots: b, .. }
+                    if (*server, *interface, *g, *b) == (other, US, gives, boots))
+            })
+        };
+        let boots =
+            dnsmasq(plant, &["--dhcp-range=10.77.0.0,proxy", "--pxe-service=x86-64_EFI,Other,other"])?;
+        ensure!(plant.prober.probe(1) == 1, "the interface does not listen");
+        heard(false, true)?;
+        drop(boots);
+        let gives = dnsmasq(plant, &["--dhcp-range=10.77.0.100,10.77.0.110,1h"])?;
+        plant.prober.probe(2);
+        heard(true, false)?;
+        drop(gives);
+        // Our own offers and our own question, heard again, are nobody else's.
+        let asked =
+            |event: &BootEvent| matches!(event, BootEvent::DiscoverSeen { .. } | BootEvent::Refused { .. });
+        ensure!(!plant.events().iter().any(asked), "{:#?}", plant.events());
+        Ok(())
+    })
+}
+
 // --- the plant ---
 
 struct Plant {
+    prober: Prober,
     dir: tempfile::TempDir,
     events: Arc<Mutex<Vec<BootEvent>>>,
     to_endpoint: Sender<Errand>,
@@ -295,13 +354,23 @@ impl Plant {
         Ok(bytes)
     }
 
+    /// Waits for an event.
+    fn until(&self, what: &str, is: impl Fn(&BootEvent) -> bool) -> Result<()> {
+        let begun = Instant::now();
+        while !self.events().iter().any(&is) {
+            ensure!(begun.elapsed() < Duration::from_secs(20), "{what}: {:#?}", self.events());
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
     fn events(&self) -> Vec<BootEvent> {
         self.events.lock().expect("lock").clone()
     }
 }
 
 fn missing(program: &str) -> String {
-    format!("`{program}` cannot be run; install util-linux, iproute2, atftp, tftp-hpa and curl")
+    format!("`{program}` cannot be run; install util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa and curl")
 }
 
 fn story(name: &str, tell: fn(&Plant) -> Result<()>) -> Result<()> {
@@ -347,8 +416,9 @@ fn inside(decision: BootDecision, tell: fn(&Plant) -> Result<()>) -> Result<()> 
         let _guard = runtime.enter();
         serve(decision, Arc::new(move |e| sink.lock().expect("lock").push(e)))?
     };
+    let prober = server.prober();
     let task = runtime.spawn(server.run(stop.clone()));
-    let plant = Plant { dir: tempfile::tempdir()?, events, to_endpoint };
+    let plant = Plant { prober, dir: tempfile::tempdir()?, events, to_endpoint };
     let told = tell(&plant);
     stop.cancel();
     runtime.block_on(task)??;

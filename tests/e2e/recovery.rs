@@ -133,9 +133,29 @@ impl Scene {
     }
 }
 
+/// Every hop of a real boot stands in its trace, in order, with time, bytes and outcome.
+fn boot_is_traced(scene: &Scene) -> Result<()> {
+    scene.wait_stage(Stage::Imaging)?;
+    let boot = scene.appliance.boot(scene.name())?;
+    ensure!(boot.diagnosis.code == "booted" && boot.chain.as_deref() == Some("ipxe"), "{boot:?}");
+    let mut hops = boot.hops.iter();
+    for step in ["discover", "offer", "request", "options", "loader", "config", "kernel", "agent"] {
+        let hop = hops.find(|hop| hop.step == step && hop.outcome == "done");
+        let hop = hop.with_context(|| format!("no {step} in its place: {boot:#?}"))?;
+        let file = ["loader", "config", "kernel"].contains(&step);
+        ensure!(file == (hop.bytes > 0), "{hop:?}");
+        ensure!(hop.at_unix_ms <= hop.until_unix_ms, "{hop:?}");
+    }
+    ensure!(boot.hops.iter().any(|hop| hop.outcome == "size-asked"), "EDK2 asks for sizes: {boot:#?}");
+    let shown = scene.appliance.site().say(&["net", "doctor", scene.name()])?;
+    ensure!(shown.contains("snponly.efi") && shown.contains("recovery.efi"), "{shown}");
+    Ok(())
+}
+
 fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
     let scene = Scene::set(plant, Firmware::Ovmf)?;
     scene.ask()?;
+    boot_is_traced(&scene)?;
     let first = scene.wait_recovered()?;
     scene.ensure_proven(&first)?;
     let plan = first.plan.context("the first job has no plan")?;

@@ -321,6 +321,9 @@ impl Plot {
         let shown = self.say(&["endpoint", "show", "press-02"])?;
         ensure!(shown.contains("no-boot-ticket"), "{shown}");
         ensure!(self.page("/endpoints/press-02")?.contains("no-boot-ticket"), "the console does not say so");
+        let boot = self.appliance.boot("press-02")?;
+        let diagnosis = &boot.diagnosis;
+        ensure!(diagnosis.code == "no-ticket" && diagnosis.level == "fine" && !boot.ticket, "{boot:#?}");
         ensure!(press.boots() > boots, "it did not start again");
         let again = press.serial().wait_for(from, "GROUNDSTATE recovery system", Duration::ZERO);
         ensure!(again.is_err(), "the recovery system was started without a ticket");

@@ -53,6 +53,7 @@ pub const PLANT: &[Package] = &[
 pub const VERIFY: &[Package] = &[
     package("g++", "links the fuzz targets"),
     package("atftp", "a TFTP peer"),
+    package("dnsmasq-base", "another DHCP and boot server"),
     package("tftp-hpa", "a TFTP peer"),
     package("minisign", "a peer for signatures"),
     package("softhsm2", "a token that keeps signers' keys"),

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use recovery_protocol::evidence::{Entry, Line};
+use recovery_protocol::net::BootView;
 use recovery_protocol::operator::{EndpointView, JobView};
 use serde::de::DeserializeOwned;
 
@@ -366,6 +367,14 @@ impl Appliance {
     ///
     /// # Errors
     /// When there is none.
+    pub fn boot(&self, name: &str) -> Result<BootView> {
+        self.read(&["net", "doctor", name, "--json"])
+    }
+
+    /// The newest job of an endpoint, if there is one.
+    ///
+    /// # Errors
+    /// When the appliance does not answer.
     pub fn newest_job(&self, endpoint: &str) -> Result<Option<JobView>> {
         Ok(self.endpoint(endpoint)?.job)
     }

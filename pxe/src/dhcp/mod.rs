@@ -16,6 +16,7 @@ pub mod encode;
 pub(crate) mod fixtures;
 pub mod lease;
 pub mod loader;
+pub mod overhear;
 pub mod packet;
 pub mod reply;
 pub(crate) mod serve;
@@ -96,6 +97,10 @@ impl Responder {
             Door::Dhcp => Stage::Discover,
             Door::BootServer => Stage::BootServer,
         };
+        // A question from our own address is our own probe, heard again.
+        if *from.ip() == self.site.interface.addr {
+            return None;
+        }
         let peer = Some(SocketAddr::V4(from)).filter(|p| !p.ip().is_unspecified());
         let request = match Request::parse(raw) {
             Ok(request) => request,

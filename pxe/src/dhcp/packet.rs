@@ -28,6 +28,8 @@ pub mod code {
     pub const MESSAGE_SIZE: u8 = 57;
     /// Vendor class identifier.
     pub const VENDOR_CLASS: u8 = 60;
+    /// Boot file name.
+    pub const BOOT_FILE: u8 = 67;
     /// User class.
     pub const USER_CLASS: u8 = 77;
     /// Relay agent information.
@@ -76,8 +78,8 @@ pub enum NotDhcp {
     /// Shorter than the fixed part.
     #[error("{0} bytes are too short for DHCP")]
     Short(usize),
-    /// Not a BOOTREQUEST.
-    #[error("operation {0} is not a request")]
+    /// Not the operation that was expected: BOOTREQUEST is 1, BOOTREPLY 2.
+    #[error("operation {0} is not expected here")]
     Op(u8),
     /// Hardware address length 0 or above 16.
     #[error("hardware address length {0} is impossible")]
@@ -115,23 +117,10 @@ pub struct Request {
 impl Request {
     /// Reads a datagram.
     pub fn parse(raw: &[u8]) -> Result<Self, NotDhcp> {
-        let Some((head, tail)) = raw.split_at_checked(HEADER_LEN) else {
-            return Err(NotDhcp::Short(raw.len()));
-        };
-        if head[0] != 1 {
-            return Err(NotDhcp::Op(head[0]));
-        }
-        let hlen = head[2];
-        let mac = (hlen <= 16).then(|| Mac::from_slice(&head[28..28 + usize::from(hlen)])).flatten();
-        let mac = mac.ok_or(NotDhcp::HardwareLen(hlen))?;
-        if head[236..240] != COOKIE {
-            return Err(NotDhcp::Cookie);
-        }
-        let options = walk(tail);
-        let kind = find(&options, code::MESSAGE_TYPE).and_then(|d| d.first()).ok_or(NotDhcp::Bootp)?;
+        let (head, kind, mac, options) = read(raw, 1)?;
         let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         Ok(Request {
-            kind: MessageType::from(*kind),
+            kind: MessageType::from(kind),
             htype: head[1],
             xid: word(4),
             secs: (word(8) >> 16) as u16,
@@ -153,6 +142,66 @@ impl Request {
         let four: [u8; 4] = self.option(code)?.get(..4)?.try_into().ok()?;
         Some(four.into())
     }
+}
+
+/// A server's reply, as far as an onlooker needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Message type (option 53).
+    pub kind: u8,
+    /// Whom it answers.
+    pub mac: Mac,
+    /// The address given.
+    pub yiaddr: Ipv4Addr,
+    /// The header names a boot file.
+    pub names_file: bool,
+    options: Vec<(u8, Vec<u8>)>,
+}
+
+impl Reply {
+    /// Reads a datagram.
+    ///
+    /// # Errors
+    /// [`NotDhcp`].
+    pub fn parse(raw: &[u8]) -> Result<Self, NotDhcp> {
+        let (head, kind, mac, options) = read(raw, 2)?;
+        let yiaddr = Ipv4Addr::new(head[16], head[17], head[18], head[19]);
+        Ok(Reply { kind, mac, yiaddr, names_file: head[108] != 0, options })
+    }
+
+    /// The bytes of an option.
+    #[must_use]
+    pub fn option(&self, code: u8) -> Option<&[u8]> {
+        find(&self.options, code)
+    }
+
+    /// An option that holds one address.
+    #[must_use]
+    pub fn addr_option(&self, code: u8) -> Option<Ipv4Addr> {
+        let four: [u8; 4] = self.option(code)?.get(..4)?.try_into().ok()?;
+        Some(four.into())
+    }
+}
+
+type Options = Vec<(u8, Vec<u8>)>;
+
+/// Header, message type, hardware address and options of a message of operation `op`.
+fn read(raw: &[u8], op: u8) -> Result<(&[u8], u8, Mac, Options), NotDhcp> {
+    let Some((head, tail)) = raw.split_at_checked(HEADER_LEN) else {
+        return Err(NotDhcp::Short(raw.len()));
+    };
+    if head[0] != op {
+        return Err(NotDhcp::Op(head[0]));
+    }
+    let hlen = head[2];
+    let mac = (hlen <= 16).then(|| Mac::from_slice(&head[28..28 + usize::from(hlen)])).flatten();
+    let mac = mac.ok_or(NotDhcp::HardwareLen(hlen))?;
+    if head[236..240] != COOKIE {
+        return Err(NotDhcp::Cookie);
+    }
+    let options = walk(tail);
+    let kind = find(&options, code::MESSAGE_TYPE).and_then(|d| d.first()).copied().ok_or(NotDhcp::Bootp)?;
+    Ok((head, kind, mac, options))
 }
 
 fn find(options: &[(u8, Vec<u8>)], code: u8) -> Option<&[u8]> {

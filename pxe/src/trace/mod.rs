@@ -399,7 +399,7 @@ impl Traces {
             BootEvent::Refused { mac: Some(mac), stage, reason, .. } => {
                 self.refused(at, mac, *stage, reason, known);
             }
-            BootEvent::Refused { mac: None, .. } => {}
+            BootEvent::Refused { mac: None, .. } | BootEvent::ForeignOffer { .. } => {}
             BootEvent::ForeignDhcpServer { server, client, .. } => {
                 let trace = self.by_mac.get_mut(client)?;
                 trace.note(at, Step::Request, Outcome::Done, 0, &format!("to the DHCP server {server}"));

@@ -6,27 +6,41 @@
 //!
 //! A firmware's address selects a ticket and proves nothing. Without a live ticket the answer is "local disk": that
 //! alone keeps a recovered endpoint from being recovered in a loop. What the boot layer reports is kept as the last
-//! sign of life of an endpoint's boot, counted, and logged; what it refused is shown and goes into evidence ([`refused`]).
+//! sign of life of an endpoint's boot and as its trace ([`trace`]), counted, and logged; what it refused is shown and goes
+//! into evidence ([`refused`]).
 //!
 //! It must never: issue or void a ticket (the job machine does), or answer for an endpoint that has none.
 
+mod foreign;
 mod kit;
 pub mod leases;
 pub mod refused;
+pub mod trace;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    net::Ipv4Addr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use pxe::{BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Mac};
-use recovery_protocol::{EndpointId, JobId, MacAddr, operator::Chain};
+use pxe::{
+    BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Mac,
+    dhcp::overhear::Prober,
+    trace::{Trace, Traces},
+};
+use recovery_protocol::{
+    EndpointId, JobId, MacAddr,
+    net::{BootDiagnosis, BootView, ForeignView, InterfaceView},
+    operator::{Chain, EndpointState},
+};
 
+use foreign::Foreign;
 pub use kit::{Kit, KitError};
 use refused::Refused;
+use trace::Around;
 
 use crate::{
     clock::Clock,
@@ -50,6 +64,7 @@ pub struct Ticket {
 #[derive(Debug, Default)]
 pub struct Tickets {
     live: RwLock<Arc<BTreeMap<MacAddr, Ticket>>>,
+    known: RwLock<Arc<HashSet<MacAddr>>>,
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -74,6 +89,24 @@ impl Tickets {
         Ok(())
     }
 
+    /// Read from the database which addresses a person put on record. Called after each commit that changed it.
+    ///
+    /// # Errors
+    /// [`DbError`]; what is in memory stays as it was.
+    pub async fn learn(&self, db: &Db) -> Result<(), DbError> {
+        let _one = self.reading.lock().await;
+        let endpoints = db::endpoint::all(&mut *db.read().await?).await?;
+        let approved = endpoints.into_iter().filter(|endpoint| endpoint.state != EndpointState::Discovered);
+        let known = approved.flat_map(|endpoint| endpoint.record.macs).collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        Ok(())
+    }
+
+    /// Whether a person put this address on record.
+    pub fn knows(&self, mac: MacAddr) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&mac)
+    }
+
     /// The live ticket of an address at a time (milliseconds since 1970).
     pub fn find(&self, mac: MacAddr, at: u64) -> Option<Ticket> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -94,6 +127,10 @@ pub struct BootDesk {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     seen: Mutex<HashMap<EndpointId, Seen>>,
     refused: Mutex<Refused>,
+    traces: Mutex<Traces>,
+    foreign: Mutex<Foreign>,
+    prober: OnceLock<Prober>,
+    interfaces: Vec<pxe::Interface>,
     /// Bytes of boot files sent.
     pub sent_bytes: AtomicU64,
 }
@@ -110,8 +147,113 @@ pub struct Seen {
 impl BootDesk {
     /// A desk over these tickets.
     pub fn new(tickets: Arc<Tickets>, clock: Arc<dyn Clock>) -> Self {
-        let (counts, seen, refused) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { tickets, clock, counts, seen, refused, sent_bytes: AtomicU64::new(0) }
+        Self {
+            tickets,
+            clock,
+            counts: Mutex::default(),
+            seen: Mutex::default(),
+            refused: Mutex::default(),
+            traces: Mutex::new(trace::traces(&[])),
+            foreign: Mutex::default(),
+            prober: OnceLock::new(),
+            interfaces: Vec::new(),
+            sent_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The same desk, of an appliance that serves these interfaces.
+    #[must_use]
+    pub fn on(self, interfaces: Vec<pxe::Interface>) -> Self {
+        Self { traces: Mutex::new(trace::traces(&interfaces)), interfaces, ..self }
+    }
+
+    /// The interfaces that are served.
+    pub fn interfaces(&self) -> Vec<InterfaceView> {
+        self.interfaces.iter().map(trace::interface).collect()
+    }
+
+    /// What asks the network, once the boot layer is bound.
+    pub fn set_prober(&self, prober: Prober) {
+        // Set once, when the ports are bound.
+        let _ = self.prober.set(prober);
+    }
+
+    /// Ask every interface who else serves boots on it; says on how many that could be asked. Answers are heard within seconds.
+    pub fn probe(&self, xid: u32) -> usize {
+        self.prober.get().map_or(0, |prober| prober.probe(xid))
+    }
+
+    /// The other DHCP and boot servers heard of since the start.
+    pub fn foreign(&self) -> Vec<ForeignView> {
+        self.foreign_now().views(|at| self.is_full(at))
+    }
+
+    /// The ones that are in the way and not yet written into evidence; they count as written.
+    fn foreign_due(&self, at: u64) -> Vec<ForeignView> {
+        self.foreign_now().take_due(|at| self.is_full(at), at)
+    }
+
+    fn foreign_now(&self) -> MutexGuard<'_, Foreign> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_full(&self, at: Ipv4Addr) -> bool {
+        let full = |interface: &pxe::Interface| matches!(interface.dhcp, pxe::DhcpMode::Full(_));
+        self.interfaces.iter().any(|interface| interface.addr == at && full(interface))
+    }
+
+    fn traces(&self) -> MutexGuard<'_, Traces> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The boot of one endpoint, with its hops, at a time.
+    pub fn boot(&self, endpoint: Option<EndpointId>, macs: &[MacAddr], at: u64) -> BootView {
+        let traces = self.traces();
+        let found = newest(&traces, macs);
+        let around = self.around(&traces, macs, found, at);
+        trace::whole(endpoint, found, &around, at)
+    }
+
+    /// What is the matter with a boot that began at `since` or later.
+    pub fn diagnosis(&self, macs: &[MacAddr], since: u64, at: u64) -> BootDiagnosis {
+        let traces = self.traces();
+        let found = newest(&traces, macs);
+        let around = self.around(&traces, macs, found, at);
+        let fresh = found.map(|(_, trace)| trace).filter(|trace| trace.last() >= since);
+        trace::diagnosis(around.diagnose(fresh, at))
+    }
+
+    /// The boots of these endpoints and of every stranger that was seen, without hops.
+    pub fn boots(&self, endpoints: &[(EndpointId, Vec<MacAddr>)], at: u64) -> Vec<BootView> {
+        let traces = self.traces();
+        let mut named: HashSet<MacAddr> = HashSet::new();
+        let mut views = Vec::new();
+        for (endpoint, macs) in endpoints {
+            named.extend(macs);
+            let found = newest(&traces, macs);
+            let around = self.around(&traces, macs, found, at);
+            views.push(trace::row(Some(endpoint.clone()), found, &around, at));
+        }
+        for (mac, seen) in traces.all() {
+            let Some(mac) = mac_addr(*mac).filter(|mac| !named.contains(mac)) else { continue };
+            let around = self.around(&traces, &[mac], Some((mac, seen)), at);
+            views.push(trace::row(None, Some((mac, seen)), &around, at));
+        }
+        views
+    }
+
+    fn around(&self, traces: &Traces, macs: &[MacAddr], found: Option<(MacAddr, &Trace)>, at: u64) -> Around {
+        let ticket = macs.iter().any(|mac| self.tickets.find(*mac, at).is_some());
+        let mode = found.map(|(_, trace)| traces.mode(trace)).unwrap_or_default();
+        let asked = found.and_then(|(_, trace)| trace.interface);
+        let (dhcp, boot) = asked.map(|asked| self.foreign_now().on(asked, at)).unwrap_or_default();
+        Around { mode, ticket, dhcp, boot }
+    }
+
+    /// The recovery system's agent said hello from one of these addresses.
+    pub fn agent_spoke(&self, macs: &[MacAddr]) {
+        let macs: Vec<Mac> = macs.iter().map(|mac| Mac::from(mac.0)).collect();
+        self.traces().agent(self.clock.now_unix_ms(), &macs);
     }
 
     /// What was refused since the start.
@@ -142,6 +284,27 @@ impl BootDesk {
     }
 }
 
+/// The trace that something was seen of last, of the endpoint that has these addresses.
+fn newest<'a>(traces: &'a Traces, macs: &[MacAddr]) -> Option<(MacAddr, &'a Trace)> {
+    let found = macs.iter().filter_map(|mac| Some((*mac, traces.get(&mac.0.into())?)));
+    found.max_by_key(|(_, trace)| trace.last())
+}
+
+/// Whose event it is, where that is known.
+fn sender(event: &BootEvent) -> Option<Mac> {
+    match event {
+        BootEvent::DiscoverSeen { client, .. }
+        | BootEvent::OfferSent { client, .. }
+        | BootEvent::AckSent { client, .. }
+        | BootEvent::NakSent { client, .. } => Some(client.mac),
+        BootEvent::TransferStarted { fetcher, .. }
+        | BootEvent::TransferFinished { fetcher, .. }
+        | BootEvent::TransferAborted { fetcher, .. } => fetcher.mac,
+        BootEvent::Refused { mac, .. } => *mac,
+        BootEvent::ForeignDhcpServer { client, .. } | BootEvent::ForeignOffer { client, .. } => Some(*client),
+    }
+}
+
 /// Six-byte addresses only: the others are not Ethernet.
 fn mac_addr(mac: Mac) -> Option<MacAddr> {
     mac.as_slice().try_into().ok().map(MacAddr)
@@ -163,6 +326,8 @@ impl BootPolicy for BootDesk {
 
 impl BootEvents for BootDesk {
     fn event(&self, event: BootEvent) {
+        let known = sender(&event).and_then(mac_addr).is_some_and(|mac| self.tickets.knows(mac));
+        self.traces().take(self.clock.now_unix_ms(), &event, known);
         match event {
             BootEvent::DiscoverSeen { client, secs, .. } => self.record("discover", Some(client.mac), || {
                 format!("its firmware asks for an address ({secs} s after its network came up)")
@@ -201,10 +366,15 @@ impl BootEvents for BootDesk {
                 self.record("refused", mac, || format!("was refused: {reason}"));
             }
             BootEvent::ForeignDhcpServer { server, interface, client } => {
-                tracing::warn!(%server, %interface, %client, "another DHCP server answers on this network");
+                tracing::debug!(%server, %interface, %client, "another DHCP server was chosen");
+                self.foreign_now().note(interface, server, (true, false), self.clock.now_unix_ms());
                 self.record("foreign-dhcp", Some(client), || {
                     format!("was answered by another DHCP server, {server}")
                 });
+            }
+            BootEvent::ForeignOffer { server, interface, gives, boots, .. } => {
+                self.foreign_now().note(interface, server, (gives, boots), self.clock.now_unix_ms());
+                self.record("foreign-offer", None, String::new);
             }
         }
     }
@@ -216,8 +386,6 @@ fn file_name(file: Option<&str>) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::clock::SystemClock;
 

@@ -192,7 +192,7 @@ impl Appliance {
         refused_start::write_down(&config.data_dir, &journal).await?;
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
-        let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock));
+        let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone()));
         let runner = Runner::new(
             Arc::clone(&journal),
             golden.clone(),
@@ -333,9 +333,10 @@ impl Appliance {
         let desk = Arc::clone(&self.desk);
         let sent = Arc::clone(&self.frame_bytes);
         let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone());
-        let server = pxe::Server::bind(config, table, desk.clone(), desk)?
+        let server = pxe::Server::bind(config, table, desk.clone(), desk.clone())?
             .with_handler(files.handler())
             .with_leases(leases);
+        desk.set_prober(server.prober());
         let http =
             server.ports().map(|(addr, ports)| SocketAddr::new(IpAddr::V4(addr), ports.http)).collect();
         Ok((Some(server), http, expectations))

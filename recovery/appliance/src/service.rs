@@ -20,7 +20,8 @@ use std::sync::{
 
 use images::ImageId;
 use recovery_protocol::{
-    EndpointId, JobId, Problem,
+    EndpointId, JobId, MacAddr, Problem,
+    net::{BootView, NetView},
     operator::{
         CaptureRequest, Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest,
         RecoverRequest, StatusView,
@@ -42,6 +43,7 @@ use crate::{
 
 mod endpoints;
 mod enrolment;
+mod net;
 mod orders;
 #[cfg(test)]
 mod tests;
@@ -236,8 +238,29 @@ impl Service {
             jobs_working: jobs_in("working"),
             jobs_held: jobs_in("held"),
             refusals: self.0.desk.refused().views(),
+            foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
             depot: self.0.depot.view(),
         })
+    }
+
+    /// `GET /api/v1/net`: the boot network in one look.
+    pub async fn net(&self) -> Result<NetView, Problem> {
+        net::all(&self.0).await
+    }
+
+    /// The boot network, after every interface was asked who else serves boots on it; takes seconds. 409 `no-ear`.
+    pub async fn probe(&self) -> Result<NetView, Problem> {
+        net::probe(&self.0).await
+    }
+
+    /// One endpoint's boot with its hops; unknown: 404 `unknown-endpoint`.
+    pub async fn boot(&self, endpoint: &EndpointId) -> Result<BootView, Problem> {
+        net::one(&self.0, endpoint).await
+    }
+
+    /// The recovery system's agent says hello from one of these addresses: the boot came to its end.
+    pub fn agent_spoke(&self, macs: &[MacAddr]) {
+        self.0.desk.agent_spoke(macs);
     }
 
     /// Every endpoint, by name.

@@ -15,6 +15,7 @@
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
 //! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
+//! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
 //! | [`kit`] | what a boot kit holds and measures: its builder ⇄ the appliance |
 //! | [`tpm`] | TPM 2.0 structures and the TCG event log |
 //!
@@ -27,6 +28,7 @@ pub mod health;
 pub mod ids;
 pub mod job;
 pub mod kit;
+pub mod net;
 pub mod operator;
 pub mod problem;
 pub mod settings;

@@ -13,6 +13,7 @@
 //! | `GET /api/v1/images` | → [`ImageView`] list |
 //! | `GET /api/v1/evidence[?job=]` | → JSON lines of [`crate::evidence::Line`] (whole log when no filter) |
 //! | `GET /api/v1/evidence/key` | → [`EvidenceKey`] |
+//! | `GET /api/v1/net`, `POST …/probe`, `GET …/{endpoint}` | → [`crate::net::NetView`] twice, [`crate::net::BootView`] |
 //! | `GET /api/v1/drills` | → [`DrillView`] list, newest first |
 //! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
 //! | `GET /api/v1/drills/{drill}`, `…/report` | → [`DrillView`], HTML |
@@ -52,6 +53,9 @@ pub struct StatusView {
     /// What the boot layer was asked and did not give since the start, by kind.
     #[serde(default)]
     pub refusals: Vec<RefusalView>,
+    /// Other DHCP and boot servers that are in the way.
+    #[serde(default)]
+    pub foreign: Vec<crate::net::ForeignView>,
     /// The object store behind the image store; absent where none is configured.
     #[serde(default)]
     pub depot: Option<DepotView>,

@@ -84,6 +84,7 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
     endpoint.seen = Some(tx.at);
     db::endpoint::put(tx.conn(), &endpoint).await?;
     let id = endpoint.id.clone();
+    agents.0.service.agent_spoke(&endpoint.record.macs);
     if endpoint.state == EndpointState::Discovered {
         return Err(agents.refuse_in(tx, not_approved(&id), Some(&id), None).await);
     }

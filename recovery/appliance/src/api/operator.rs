@@ -7,6 +7,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
+use recovery_protocol::net::{BootView, NetView};
 use recovery_protocol::operator::{
     CaptureRequest, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey, ImageView,
     JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, StatusView,
@@ -35,6 +36,9 @@ pub fn routes() -> Vec<Route> {
         ("/api/v1/images", get(images)),
         ("/api/v1/evidence", get(evidence)),
         ("/api/v1/evidence/key", get(evidence_key)),
+        ("/api/v1/net", get(net)),
+        ("/api/v1/net/probe", post(probe)),
+        ("/api/v1/net/{endpoint}", get(boot)),
         ("/api/v1/drills", get(drills).post(start_drill)),
         ("/api/v1/drills/{drill}", get(drill)),
         ("/api/v1/drills/{drill}/report", get(drill_report)),
@@ -165,6 +169,18 @@ async fn evidence(State(people): State<People>, Query(of): Query<OfJob>) -> Resu
 
 async fn evidence_key(State(people): State<People>) -> Json<EvidenceKey> {
     Json(people.service.evidence_key())
+}
+
+async fn net(State(people): State<People>) -> Answer<NetView> {
+    Ok(Json(people.service.net().await?))
+}
+
+async fn probe(State(people): State<People>) -> Answer<NetView> {
+    Ok(Json(people.service.probe().await?))
+}
+
+async fn boot(State(people): State<People>, Path(name): Path<String>) -> Answer<BootView> {
+    Ok(Json(people.service.boot(&endpoint_id(&name)?).await?))
 }
 
 async fn drills(State(people): State<People>) -> Json<Vec<DrillView>> {

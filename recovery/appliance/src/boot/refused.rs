@@ -19,7 +19,7 @@ use std::{
 };
 
 use pxe::{Refusal, Stage};
-use recovery_protocol::{MacAddr, Problem, operator::RefusalView};
+use recovery_protocol::{MacAddr, Problem, net::ForeignView, operator::RefusalView};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -182,6 +182,17 @@ impl Writer {
     }
 
     async fn write_due(&self, at: u64) {
+        for server in self.desk.foreign_due(at) {
+            tracing::warn!(
+                server = server.server,
+                interface = server.interface,
+                what = server.what,
+                "foreign server"
+            );
+            if let Err(problem) = self.write_alarm(&server).await {
+                tracing::error!(server = server.server, %problem, "an alarm was not written down");
+            }
+        }
         let due = self.desk.refused().take_due(at);
         for summary in due {
             let RefusalView { code, from, why, .. } = &summary.view;
@@ -190,6 +201,19 @@ impl Writer {
                 tracing::error!(code = summary.view.code, %problem, "a refusal was not written down");
             }
         }
+    }
+
+    async fn write_alarm(&self, server: &ForeignView) -> Result<(), Problem> {
+        let ForeignView {
+            interface, server, gives_addresses, boots, first_unix_ms, last_unix_ms, what, ..
+        } = server;
+        let facts = json!({
+            "server": server, "interface": interface, "gives_addresses": gives_addresses, "boots": boots,
+            "first_unix_ms": first_unix_ms, "last_unix_ms": last_unix_ms, "what": what,
+        });
+        let mut tx = self.journal.begin().await?;
+        tx.note(Fact::new("alarm.foreign-server", "appliance", facts)).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn write(&self, summary: &Summary) -> Result<(), Problem> {
@@ -297,6 +321,34 @@ mod tests {
         assert_eq!(refused.turned_away(&[mac(1), last]), Some(u64::from(u16::MAX)));
         refused.forget(last);
         assert_eq!(refused.turned_away(&[last]), None);
+    }
+
+    #[tokio::test]
+    async fn another_boot_server_is_alarmed_in_evidence_status_console_and_doctor() {
+        use pxe::BootEvents as _;
+        let bench = crate::testing::Bench::new("").await;
+        let interface = std::net::Ipv4Addr::new(10, 0, 0, 1);
+        for (server, gives, boots) in [([10, 0, 0, 2], true, false), ([10, 0, 0, 3], false, true)] {
+            let (server, client) = (server.into(), [2, 0, 0, 0, 0, 1].into());
+            bench.desk.event(pxe::BootEvent::ForeignOffer { server, interface, client, gives, boots });
+        }
+        let writer = Writer::new(bench.desk.clone(), bench.journal.clone());
+        let now = bench.journal.now();
+        writer.write_due(now).await;
+        writer.write_due(now + 1).await;
+        let kinds = bench.evidence(None).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "alarm.foreign-server").count(), 1, "{kinds:?}");
+        let status = bench.service.status().await.unwrap();
+        let servers: Vec<_> = status.foreign.iter().map(|view| view.server.as_str()).collect();
+        assert_eq!(servers, ["10.0.0.3"], "the site's own DHCP is no alarm");
+        let (_, net) = bench.ask("GET", "/api/v1/net", serde_json::Value::Null).await;
+        assert_eq!(net["servers"].as_array().map(Vec::len), Some(2));
+        let (_, page) = bench.ask("GET", "/", serde_json::Value::Null).await;
+        assert!(page.as_str().unwrap().contains("10.0.0.3"), "the console shows it, too");
+        let (_, metrics) = bench.ask("GET", "/metrics", serde_json::Value::Null).await;
+        assert!(metrics.as_str().unwrap().contains("groundstate_foreign_servers 1"));
+        let (status, problem) = bench.ask("POST", "/api/v1/net/probe", json!({})).await;
+        assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("no-ear")), "no interface listens here");
     }
 
     #[tokio::test]

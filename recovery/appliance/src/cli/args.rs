@@ -57,6 +57,9 @@ pub enum Command {
     /// Recovery jobs
     #[command(subcommand)]
     Job(JobVerb),
+    /// The boot network
+    #[command(subcommand)]
+    Net(NetVerb),
     /// Golden images and signers' keys, in a store directory
     Image {
         #[command(flatten)]
@@ -182,6 +185,19 @@ pub enum ChainWord {
     Auto,
     /// Secure Boot
     Shim,
+}
+
+/// What to do with the boot network.
+#[derive(Debug, Subcommand)]
+pub enum NetVerb {
+    /// Say who boots, who does not, and why; of one endpoint, hop by hop
+    Doctor {
+        /// The endpoint
+        endpoint: Option<EndpointId>,
+        /// Ask every interface first who else serves boots on it; takes some seconds
+        #[arg(long, conflicts_with = "endpoint")]
+        probe: bool,
+    },
 }
 
 /// What to do with jobs.

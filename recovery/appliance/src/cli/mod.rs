@@ -12,6 +12,7 @@ mod evidence;
 mod fault;
 mod follow;
 mod image;
+mod net;
 mod pinned;
 mod restore;
 mod show;
@@ -68,6 +69,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Recover(recover) => self::recover(&reach.client()?, recover, json),
         Command::Endpoint(verb) => endpoint_verb(&reach.client()?, verb, json),
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
+        Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
     }
 }
@@ -245,6 +247,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_about_the_boot_network_parse() {
+        for line in ["net doctor", "net doctor press-01 --json", "net doctor --probe"] {
+            let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub fn status(view: &StatusView, pin: &str) -> String {
         view.jobs_working,
         view.jobs_held,
     );
+    let foreign = view.foreign.iter().map(|server| format!("\nforeign     {}", super::net::foreign(server)));
+    let refused = refused.chain(foreign);
     status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
 }
 

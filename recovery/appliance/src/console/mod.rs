@@ -10,6 +10,7 @@
 //! another host and nothing is inline, so the content policy has no exception. Pages are never cached; a page that
 //! cannot reach the appliance says so and takes no orders.
 
+mod boot;
 mod drill;
 mod endpoint;
 mod endpoints;
@@ -27,9 +28,10 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use maud::Markup;
+use maud::{Markup, html};
 use recovery_protocol::{
     Problem,
+    job::Stage,
     operator::{Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest},
 };
 use serde::Deserialize;
@@ -147,11 +149,11 @@ impl Order {
 }
 
 async fn endpoint_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
-    let content = endpoints::list(
-        &people.service.endpoints().await?,
-        &people.service.status().await?.refusals,
-        now_ms(),
-    );
+    let status = people.service.status().await?;
+    let content = html! {
+        (boot::alarms(&status.foreign))
+        (endpoints::list(&people.service.endpoints().await?, &status.refusals, now_ms()))
+    };
     part.of(&people, Tab::Endpoints, "Endpoints", "/", content).await
 }
 
@@ -161,7 +163,8 @@ async fn endpoint_page(
     Query(part): Query<Part>,
 ) -> Result<Response, Failed> {
     let view = people.service.endpoint(&endpoint_id(&name)?).await?;
-    let content = endpoint::content(&view, now_ms());
+    let boot = people.service.boot(&view.endpoint).await?;
+    let content = html! { (endpoint::content(&view, now_ms())) (boot::card(&boot)) };
     part.of(&people, Tab::Endpoints, &name, &format!("/endpoints/{}", view.endpoint), content).await
 }
 
@@ -206,7 +209,12 @@ async fn job_page(
 ) -> Result<Response, Failed> {
     let view = people.service.job(job_id(&job)?).await?;
     let evidence = people.service.evidence_lines(Some(view.job)).await?;
-    let content = job::content(&view, &evidence, now_ms());
+    let boot = people.service.boot(&view.endpoint).await?;
+    let asks = view.state.stage().is_some_and(|stage| stage <= Stage::AgentWait);
+    let content = html! {
+        (job::content(&view, &evidence, now_ms()))
+        @if asks { (boot::card(&boot)) }
+    };
     let title = format!("Recovery of {}", view.endpoint);
     part.of(&people, Tab::Endpoints, &title, &format!("/jobs/{}", view.job), content).await
 }

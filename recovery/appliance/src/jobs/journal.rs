@@ -107,6 +107,7 @@ impl Journal {
             changes: watch::Sender::new(1),
         };
         journal.tickets.read(&journal.db).await?;
+        journal.tickets.learn(&journal.db).await?;
         Ok(journal)
     }
 

@@ -119,6 +119,7 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
     let facts = json!({ "record": endpoint.record });
     tx.note(Fact::new("order.endpoint", &actor.name, facts).about(&id)).await?;
     tx.commit().await?;
+    inner.journal.tickets.learn(&inner.journal.db).await?;
     one(inner, &id).await
 }
 

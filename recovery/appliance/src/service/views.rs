@@ -4,6 +4,7 @@
 use recovery_protocol::{
     Problem,
     job::{HoldReason, JobState, Stage},
+    net::BootDiagnosis,
     operator::{EndpointView, JobKind, JobView, Power},
 };
 
@@ -13,6 +14,9 @@ use crate::db::{self, Conn, endpoint::Endpoint, job::JobRow};
 /// What is said of an endpoint whose firmware asked to boot and had no ticket.
 const TURNED_AWAY: &str = "its firmware asked to boot from the network and was sent to its own disk: there is no live boot \
                            ticket for it (no-boot-ticket)";
+
+/// An endpoint that shall boot, and of which nothing was seen for so long.
+const UNSEEN_MS: u64 = 180_000;
 
 /// A stage's name in JSON.
 pub fn stage_name(stage: Stage) -> String {
@@ -89,7 +93,17 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
 fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (String, String) {
     match &row.job.state {
         JobState::Working { stage } => working(inner, row, endpoint, *stage),
-        JobState::Held { reason, detail, .. } => held(*reason, detail),
+        JobState::Held { reason, detail, stage } => {
+            let (what, what_now) = held(*reason, detail);
+            match boot_trouble(inner, row, endpoint, *stage) {
+                // Why it is held stays: what stopped its boot is said behind it.
+                Some(trouble) if *reason == HoldReason::AgentSilent => (
+                    format!("{what} {}.", capital(trouble.cause)),
+                    format!("{}. {what_now}", capital(trouble.remedy)),
+                ),
+                Some(_) | None => (what, what_now),
+            }
+        }
         JobState::Recovered => {
             let what = format!("{} runs {} again and has proven it.", row.job.endpoint, row.image_name);
             (what, String::new())
@@ -123,22 +137,45 @@ fn working(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>, stage: Stag
     let seen = inner.desk.seen(&row.job.endpoint).filter(|seen| boots && seen.at >= row.asked);
     let refusal = endpoint.and_then(|e| e.refusal.as_ref());
     let label = stage.label();
-    let what = match (seen, refusal) {
-        (_, Some(refusal)) => format!("{label}; last refusal: {refusal}"),
-        (Some(seen), None) => format!("{label}: it {}", seen.what),
-        (None, None) => label.to_owned(),
+    let trouble = boot_trouble(inner, row, endpoint, stage);
+    let what = match (&trouble, seen, refusal) {
+        (Some(trouble), _, _) => format!("{label}: {}", trouble.cause),
+        (None, _, Some(refusal)) => format!("{label}; last refusal: {refusal}"),
+        (None, Some(seen), None) => format!("{label}: it {}", seen.what),
+        (None, None, None) => label.to_owned(),
     };
     let by_hand = endpoint.is_some_and(|e| e.record.power == Power::Person);
     let loads = inner.desk.seen(&row.job.endpoint).is_some_and(|seen| seen.at >= row.job.entered_unix_ms);
-    let what_now = if stage == Stage::AgentWait && by_hand && !loads {
-        "Switch the endpoint off and on and choose network boot in its firmware."
-    } else {
-        ""
+    let what_now = match trouble {
+        Some(trouble) => capital(trouble.remedy) + ".",
+        None if stage == Stage::AgentWait && by_hand && !loads => {
+            "Switch the endpoint off and on and choose network boot in its firmware.".to_owned()
+        }
+        None => String::new(),
     };
-    let mut sentence: String = what;
-    if let Some(first) = sentence.get(..1).map(str::to_uppercase) {
-        sentence.replace_range(..1, &first);
+    (capital(what) + ".", what_now)
+}
+
+/// Why an endpoint whose job waits for its boot does not come: what is the matter with its newest attempt since it was asked for, and
+/// of an endpoint that is not heard of at all, after a while.
+fn boot_trouble(
+    inner: &Inner,
+    row: &JobRow,
+    endpoint: Option<&Endpoint>,
+    stage: Stage,
+) -> Option<BootDiagnosis> {
+    if !(Stage::Ticketed..=Stage::AgentWait).contains(&stage) {
+        return None;
     }
-    sentence.push('.');
-    (sentence, what_now.to_owned())
+    let now = inner.journal.now();
+    let found = inner.desk.diagnosis(&endpoint?.record.macs, row.asked, now);
+    let late = now.saturating_sub(row.job.entered_unix_ms) > UNSEEN_MS;
+    (found.is_trouble() || (found.code == "nothing-seen" && late)).then_some(found)
+}
+
+fn capital(mut text: String) -> String {
+    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+        text.replace_range(..1, &first);
+    }
+    text
 }

@@ -1,0 +1,166 @@
+//! The boot network as people and scripts see it: each endpoint's boot, hop by hop, and what is the matter with it.
+//!
+//! | call | in → out |
+//! |---|---|
+//! | `GET /api/v1/net` | → [`NetView`]: every endpoint on record and every stranger that was seen, without hops |
+//! | `POST /api/v1/net/probe` | → [`NetView`], after every interface was asked who else serves boots on it |
+//! | `GET /api/v1/net/{endpoint}` | → [`BootView`] with its hops; unknown: 404 `unknown-endpoint` |
+//!
+//! Names (steps, outcomes, causes, chains) are stable words of the boot layer; texts are for people and change.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EndpointId, MacAddr};
+
+/// The boot network in one look.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetView {
+    /// The interfaces that are served.
+    pub interfaces: Vec<InterfaceView>,
+    /// Other DHCP and boot servers heard of since the start.
+    pub servers: Vec<ForeignView>,
+    /// The endpoints: trouble first, then by name.
+    pub endpoints: Vec<BootView>,
+}
+
+/// One interface of the appliance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// The appliance's address on it.
+    pub address: String,
+    /// `observe`, `proxy` or `full`.
+    pub mode: String,
+}
+
+/// A DHCP or boot server that is not ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignView {
+    /// The appliance's address on the interface where it was heard of.
+    pub interface: String,
+    /// Its address.
+    pub server: String,
+    /// It gives addresses.
+    pub gives_addresses: bool,
+    /// It names a boot file, or speaks as a boot server.
+    pub boots: bool,
+    /// When it was heard of first, milliseconds since 1970.
+    pub first_unix_ms: u64,
+    /// When it was heard of last.
+    pub last_unix_ms: u64,
+    /// How often.
+    pub count: u64,
+    /// It is in the way.
+    pub alarm: bool,
+    /// What it means, in a sentence.
+    pub what: String,
+}
+
+/// One endpoint's boot: its newest attempt, how earlier ones ended, and what is the matter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootView {
+    /// Its name; absent for a stranger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointId>,
+    /// The Ethernet address that the newest attempt came from; absent when nothing was seen of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// What it says it is: architecture and class.
+    pub firmware: String,
+    /// The chain of loaders that this attempt takes, once it came to a file: `ipxe`, `shim`, `uefi-http`, `bios`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// It holds a live boot ticket.
+    pub ticket: bool,
+    /// When this attempt began, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_unix_ms: Option<u64>,
+    /// When anything was seen of it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_unix_ms: Option<u64>,
+    /// The last step that was done.
+    pub reached: String,
+    /// What is the matter.
+    pub diagnosis: BootDiagnosis,
+    /// The hops, oldest first; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<HopView>,
+    /// How earlier attempts ended, oldest first; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierView>,
+    /// What its loaders said of themselves, oldest first; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<SaidView>,
+}
+
+/// What is the matter with a boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootDiagnosis {
+    /// Stable name of the cause, such as `loader-refused`.
+    pub code: String,
+    /// `fine`, `waiting` or `trouble`.
+    pub level: String,
+    /// The step that did not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// What was seen and what it likely means.
+    pub cause: String,
+    /// What to do; empty when nothing.
+    pub remedy: String,
+    /// What else was noticed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+}
+
+impl BootDiagnosis {
+    /// Whether a person should act.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        self.level == "trouble"
+    }
+}
+
+/// One hop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopView {
+    /// `discover`, `offer`, `request`, `4011`, `options`, `loader`, `second-stage`, `config`, `kernel`, `initrd`, `agent`.
+    pub step: String,
+    /// When it began first, milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// When it was seen last or ended.
+    pub until_unix_ms: u64,
+    /// How often.
+    pub count: u32,
+    /// Bytes that reached the endpoint.
+    pub bytes: u64,
+    /// `done`, `underway`, `size-asked`, `refused`, `broken`.
+    pub outcome: String,
+    /// File, class, address, or why not.
+    pub what: String,
+}
+
+/// How an earlier attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierView {
+    /// When it began, milliseconds since 1970.
+    pub begun_unix_ms: u64,
+    /// When its last hop was.
+    pub last_unix_ms: u64,
+    /// Its chain, if it came to a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The last step that was done.
+    pub reached: String,
+    /// What was the matter.
+    pub cause: String,
+}
+
+/// One line of a loader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidView {
+    /// When, milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// What.
+    pub text: String,
+}
