@@ -18,6 +18,7 @@
 //! the policy said nothing.
 
 pub mod artefact;
+pub mod chains;
 pub mod client;
 pub mod config;
 pub mod dhcp;

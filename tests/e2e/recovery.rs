@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::agent::BootEntry;
+use recovery_protocol::evidence::Entry;
 use recovery_protocol::health::HealthState;
 use recovery_protocol::job::{HoldReason, JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
@@ -16,7 +17,7 @@ use tests::golden::{self, CheckIn, DISK_LEN};
 use tests::plant::Plant;
 use tests::programs::Programs;
 use tests::qemu::{Firmware, Spec};
-use tests::site::{Appliance, IMAGE, Site};
+use tests::site::{Appliance, IMAGE, Record, Site};
 use tests::tool;
 
 use crate::{Length, Needs, SITE, Story};
@@ -46,7 +47,7 @@ const fn story(name: &'static str, length: Length, tell: fn(&Plant) -> Result<()
 struct Scene {
     appliance: Appliance,
     press: Endpoint,
-    _bmc: Bmc,
+    bmc: Bmc,
 }
 
 impl Scene {
@@ -61,7 +62,7 @@ impl Scene {
         let press = Endpoint::new(plant, spec, content)?;
         let bmc = Bmc::attach(plant, &press, env!("CARGO_BIN_EXE_lab").as_ref())?;
         appliance.add(&press, Some(&bmc), false)?;
-        Ok(Self { appliance, press, _bmc: bmc })
+        Ok(Self { appliance, press, bmc })
     }
 
     fn name(&self) -> &str {
@@ -243,11 +244,35 @@ fn captured_then_recovered(plant: &Plant) -> Result<()> {
     scene.ensure_proven(&job)
 }
 
+/// A loader that nobody signed is refused by the firmware, which tells nobody: the trace does. The chain for Secure Boot goes through.
 fn with_secure_boot(plant: &Plant) -> Result<()> {
     let scene = Scene::set(plant, Firmware::OvmfSecureBoot)?;
+    let put = |chain| {
+        let record = Record { chain: Some(chain), ..Record::default() };
+        scene.appliance.put(&scene.press, Some(&scene.bmc), &record)
+    };
+    put("ipxe")?;
     scene.ask()?;
+    let refused = scene.appliance.log().until("Secure Boot's refusal to be named", RECOVERY, || {
+        let boot = scene.appliance.boot(scene.name())?;
+        Ok((boot.diagnosis.code == "loader-refused").then_some(boot))
+    })?;
+    ensure!(refused.diagnosis.cause.contains("snponly.efi"), "{refused:#?}");
+    ensure!(refused.diagnosis.remedy.contains("--chain shim"), "{refused:#?}");
+    let job = scene.job()?;
+    ensure!(job.what.contains("Secure Boot") && job.what_now.contains("--chain shim"), "{job:?}");
+    put("shim")?;
+    scene.press.power_off();
+    scene.press.wait_off(Duration::from_secs(20))?;
+    scene.press.power_on();
     let job = scene.wait_recovered()?;
-    scene.ensure_proven(&job)
+    scene.ensure_proven(&job)?;
+    let lesson = |entry: &Entry| entry.kind == "boot.chain" && entry.facts["chain"] == "shim";
+    let entries = scene.appliance.evidence()?;
+    let learned =
+        entries.iter().find(|entry| lesson(entry)).context("no evidence says which chain it took")?;
+    ensure!(learned.facts["outcome"] == "worked" && learned.facts["why"] == "a person set it", "{learned:?}");
+    Ok(())
 }
 
 fn appliance_dies_while_imaging(plant: &Plant) -> Result<()> {

@@ -250,6 +250,8 @@ pub struct Record<'a> {
     pub blueprint: Option<&'a str>,
     /// The serial number of its disk.
     pub disk_serial: Option<&'a str>,
+    /// Another chain than the one that its firmware needs.
+    pub chain: Option<&'a str>,
 }
 
 /// A running appliance.
@@ -287,7 +289,7 @@ impl Appliance {
         self.put(endpoint, power, &Record { drill_safe, ..Record::default() })
     }
 
-    /// Puts an endpoint and its BMC on record; said again, it may name another disk.
+    /// Puts an endpoint and its BMC on record; said again, it may name another disk or chain.
     ///
     /// # Errors
     /// When the appliance refuses it.
@@ -311,8 +313,9 @@ impl Appliance {
             words.extend(["--ipmi", &host, "--ipmi-user", bmc::USER]);
             words.extend(["--ipmi-password-file", &password_file]);
         }
-        if spec.firmware == Firmware::OvmfSecureBoot {
-            words.extend(["--chain", "shim"]);
+        let needs_shim = spec.firmware == Firmware::OvmfSecureBoot;
+        if let Some(chain) = record.chain.or(needs_shim.then_some("shim")) {
+            words.extend(["--chain", chain]);
         }
         if record.drill_safe {
             words.push("--drill-safe");

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Hop, Outcome, Step, Trace};
+use super::{Hop, Outcome, Step, Trace, class_name};
 use crate::client::{Arch, ClientClass};
 use crate::config::DhcpMode;
 use crate::policy::Chain;
@@ -54,6 +54,8 @@ pub struct Surroundings<'a> {
     pub dhcp: &'a [Ipv4Addr],
     /// Other boot servers seen there.
     pub boot: &'a [Ipv4Addr],
+    /// Each chain that its firmware could follow failed too often under this ticket: nothing is offered.
+    pub exhausted: bool,
     /// The attempt is over: nothing more will come of it.
     pub over: bool,
 }
@@ -128,7 +130,11 @@ pub fn diagnose(trace: Option<&Trace>, around: &Surroundings<'_>, now: u64) -> D
     let Some(trace) = trace.filter(|trace| !trace.hops.is_empty()) else {
         return unseen(around);
     };
-    let mut found = of_attempt(trace, around, now);
+    let mut found = if around.ticket && around.exhausted && trace.reached() < Step::Loader {
+        exhausted(trace)
+    } else {
+        of_attempt(trace, around, now)
+    };
     // A new attempt that has not come far says less than how the last one ended.
     if !around.over
         && found.level == Level::Waiting
@@ -141,6 +147,18 @@ pub fn diagnose(trace: Option<&Trace>, around: &Surroundings<'_>, now: u64) -> D
         found.also.extend(noticed(trace, around));
     }
     found
+}
+
+fn exhausted(trace: &Trace) -> Diagnosis {
+    let last = trace.earlier.back().map_or("", |ended| ended.diagnosis.cause.as_str());
+    Diagnosis::trouble(
+        "chains-exhausted",
+        Step::Offer,
+        format!(
+            "each chain that its firmware can follow failed under this boot ticket, so nothing is offered any more; the last time: {last}"
+        ),
+        "mend what stopped the earlier attempts, then set a chain (`groundstate endpoint add … --chain`), or cancel the job and order it again",
+    )
 }
 
 fn unseen(around: &Surroundings<'_>) -> Diagnosis {
@@ -169,7 +187,7 @@ fn of_attempt(trace: &Trace, around: &Surroundings<'_>, now: u64) -> Diagnosis {
     }
     let reached = trace.reached();
     if reached >= Step::Kernel {
-        return after_kernel(quiet);
+        return after_kernel(trace, quiet);
     }
     if reached >= Step::Loader {
         if quiet < PATIENCE_MS {
@@ -296,16 +314,39 @@ fn stalled(hop: &Hop, why: &str) -> Diagnosis {
     )
 }
 
-fn after_kernel(quiet: u64) -> Diagnosis {
+fn after_kernel(trace: &Trace, quiet: u64) -> Diagnosis {
     if quiet < KERNEL_PATIENCE_MS {
         return Diagnosis::waiting(Step::Agent, "it has loaded the recovery system and starts it");
+    }
+    let runs = trace.of(Step::Discover).any(|hop| hop.what == class_name(ClientClass::Agent));
+    if runs {
+        return Diagnosis::trouble(
+            "agent-cut-off",
+            Step::Agent,
+            "the recovery system runs and has asked for an address, and its agent never spoke: it got none, or cannot reach the appliance's port for endpoints",
+            "look at its screen; open the appliance's port for endpoints in the firewall between the two",
+        );
+    }
+    if trace.chain == Some(Chain::UefiHttp) {
+        let kernel = trace.of(Step::Kernel).next_back().map_or("its file", |hop| hop.what.as_str());
+        return secure_boot(kernel, Step::Agent);
     }
     // F18, C13, C15.
     Diagnosis::trouble(
         "agent-silent",
         Step::Agent,
-        "the kernel was fetched, and the agent never spoke: the kernel did not start (Secure Boot refused it?), has no driver for the network card, or its agent cannot reach the appliance's port for endpoints",
-        "look at its screen; then at Secure Boot, at the network card, and at a firewall before the appliance's port for endpoints",
+        "the kernel was fetched, and the agent never spoke: the kernel did not start (Secure Boot refused it?), or has no driver for the network card",
+        "look at its screen; then at Secure Boot and at the network card",
+    )
+}
+
+/// F2.
+fn secure_boot(file: &str, missing: Step) -> Diagnosis {
+    Diagnosis::trouble(
+        "loader-refused",
+        missing,
+        format!("{file} was fetched whole, then silence: Secure Boot refused it, most likely"),
+        "choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware",
     )
 }
 
@@ -347,12 +388,9 @@ fn after_loader(trace: &Trace, around: &Surroundings<'_>, reached: Step) -> Diag
             "iPXE runs and asked for an address, and never fetched its script: it got none, or cannot reach the appliance's HTTP port",
             "open TCP port 80 towards the appliance, and set the switch port to portfast",
         ),
-        // F2.
-        _ if trace.client.arch.is_some_and(Arch::is_uefi) => Diagnosis::trouble(
-            "loader-refused",
+        _ if trace.client.arch.is_some_and(Arch::is_uefi) => secure_boot(
+            loader,
             if trace.chain == Some(Chain::Shim) { Step::SecondStage } else { Step::Config },
-            format!("{loader} was fetched whole, then silence: Secure Boot refused it, most likely"),
-            "choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware",
         ),
         // G4.
         _ => Diagnosis::trouble(

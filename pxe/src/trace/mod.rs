@@ -152,6 +152,14 @@ pub struct Ended {
     pub diagnosis: Diagnosis,
 }
 
+impl Ended {
+    /// Whether its chain failed: a whole loader was fetched, and the agent never spoke.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        (Step::Loader..Step::Agent).contains(&self.reached)
+    }
+}
+
 /// One endpoint's boots.
 #[derive(Debug, Clone)]
 pub struct Trace {

@@ -192,8 +192,14 @@ fn a_refused_loader_is_still_named_while_the_firmware_tries_its_next_entry() {
         (ended.chain, ended.reached, ended.diagnosis.code),
         (Some(Chain::Ipxe), Step::Loader, "loader-refused")
     );
+    assert!(ended.failed());
     assert_eq!(boot.steps(), ["discover", "offer"]);
     assert_eq!(boot.code(Mode::Proxy), "loader-refused");
+    let around = Surroundings { ticket: true, exhausted: true, ..Surroundings::default() };
+    let found = boot.says(&around);
+    assert_eq!((found.code, found.level), ("chains-exhausted", Level::Trouble));
+    assert!(found.cause.contains("Secure Boot"), "{found:?}");
+    assert_ne!(boot.says(&Surroundings { ticket: false, ..around }).code, "chains-exhausted");
     let boot = boot.fetch("recovery.efi");
     assert_eq!((boot.trace().chain(), boot.code(Mode::Proxy)), (Some(Chain::UefiHttp), "underway"));
 }
@@ -216,12 +222,31 @@ fn b12_how_an_attempt_ended_is_said_of_the_mode_it_ran_in() {
 }
 
 #[test]
+fn a_chain_fails_only_where_its_loader_was_fetched_whole_and_no_agent_spoke() {
+    let next =
+        |boot: Boot| boot.later(300).discover(ClientClass::Pxe).ended.pop().map(|ended| ended.failed());
+    assert_eq!(next(Boot::new().discover(ClientClass::Pxe).offer(None)), Some(false));
+    assert_eq!(
+        next(Boot::new().discover(ClientClass::Pxe).abort("snponly.efi", Abort::PortClosed)),
+        Some(false)
+    );
+    assert_eq!(next(to_the_kernel()), Some(true));
+    let mut came = to_the_kernel();
+    came.traces.agent(came.at, &[mac(1)]);
+    assert_eq!(next(came), Some(false));
+}
+
+#[test]
 fn kernel_fetched_and_no_agent_is_named_after_a_longer_while() {
     let boot = to_the_kernel();
     assert_eq!(boot.says(&Surroundings::default()).level, Level::Waiting);
     let boot = boot.later(60);
     assert_eq!(boot.code(Mode::Proxy), "underway");
-    assert_eq!(boot.later(31).code(Mode::Proxy), "agent-silent");
+    assert_eq!(boot.later(31).code(Mode::Proxy), "agent-cut-off");
+    let started = to_the_loader().fetch("boot.ipxe").fetch("recovery.efi").later(91);
+    assert_eq!(started.code(Mode::Proxy), "agent-silent");
+    let http = Boot::new().discover(ClientClass::HttpBoot).fetch("recovery.efi").later(91);
+    assert_eq!(http.code(Mode::Proxy), "loader-refused");
 }
 
 #[test]
@@ -233,7 +258,7 @@ fn b3_b4_c3_offers_that_are_not_taken_name_who_is_in_the_way() {
     assert_eq!(thrice().code(Mode::Proxy), "no-address");
     assert_eq!(thrice().code(Mode::Full), "offers-dropped");
     let with = |mode, dhcp: &[Ipv4Addr], boot: &[Ipv4Addr]| {
-        thrice().says(&Surroundings { mode, ticket: true, dhcp, boot, over: false })
+        thrice().says(&Surroundings { mode, ticket: true, dhcp, boot, ..Surroundings::default() })
     };
     assert_eq!(with(Mode::Proxy, &[OTHER], &[]).code, "offers-not-taken");
     assert_eq!(with(Mode::Full, &[OTHER], &[]).code, "other-dhcp");
@@ -428,7 +453,7 @@ proptest! {
             prop_assert!(trace.hops.windows(2).all(|pair| pair[0].at <= pair[1].at));
             prop_assert!(trace.hops.iter().all(|hop| hop.at <= hop.until && hop.count > 0 && hop.what.len() <= 4 * WHAT_MOST));
             for mode in [Mode::Observe, Mode::Proxy, Mode::Full] {
-                let around = Surroundings { mode, ticket, dhcp: &[], boot: &[], over: false };
+                let around = Surroundings { mode, ticket, ..Surroundings::default() };
                 for now in [0, boot.at, boot.at + 1_000_000] {
                     let found = diagnose(Some(trace), &around, now);
                     prop_assert!(!found.cause.is_empty());

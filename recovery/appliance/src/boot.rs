@@ -12,6 +12,7 @@
 //! It must never: issue or void a ticket (the job machine does), or answer for an endpoint that has none.
 
 mod foreign;
+mod history;
 mod kit;
 pub mod leases;
 pub mod refused;
@@ -27,9 +28,10 @@ use std::{
 };
 
 use pxe::{
-    BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Mac,
-    dhcp::overhear::Prober,
-    trace::{Trace, Traces},
+    BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Client, ClientClass, Mac,
+    chains::{self, Why},
+    dhcp::{loader::Loaders, overhear::Prober},
+    trace::{Ended, Mode, Trace, Traces},
 };
 use recovery_protocol::{
     EndpointId, JobId, MacAddr,
@@ -38,6 +40,7 @@ use recovery_protocol::{
 };
 
 use foreign::Foreign;
+use history::Histories;
 pub use kit::{Kit, KitError};
 use refused::Refused;
 use trace::Around;
@@ -54,8 +57,10 @@ pub struct Ticket {
     pub job: JobId,
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// The chain that its firmware needs.
+    /// The chain on record.
     pub chain: Chain,
+    /// When it was issued, milliseconds since 1970.
+    pub issued: u64,
     /// Milliseconds since 1970.
     pub expires: u64,
 }
@@ -81,8 +86,9 @@ impl Tickets {
         for ticket in db::ticket::live_boot(&mut conn).await? {
             let Some(endpoint) = db::endpoint::get(&mut conn, &ticket.endpoint).await? else { continue };
             for mac in endpoint.record.macs {
-                let (job, expires, chain) = (ticket.job, ticket.expires, endpoint.record.chain);
-                live.insert(mac, Ticket { job, endpoint: ticket.endpoint.clone(), chain, expires });
+                let chain = endpoint.record.chain;
+                let db::ticket::BootTicket { job, endpoint, issued, expires } = ticket.clone();
+                live.insert(mac, Ticket { job, endpoint, chain, issued, expires });
             }
         }
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
@@ -129,6 +135,7 @@ pub struct BootDesk {
     refused: Mutex<Refused>,
     traces: Mutex<Traces>,
     foreign: Mutex<Foreign>,
+    histories: Mutex<Histories>,
     prober: OnceLock<Prober>,
     interfaces: Vec<pxe::Interface>,
     /// Bytes of boot files sent.
@@ -155,6 +162,7 @@ impl BootDesk {
             refused: Mutex::default(),
             traces: Mutex::new(trace::traces(&[])),
             foreign: Mutex::default(),
+            histories: Mutex::default(),
             prober: OnceLock::new(),
             interfaces: Vec::new(),
             sent_bytes: AtomicU64::new(0),
@@ -202,6 +210,47 @@ impl BootDesk {
         self.interfaces.iter().any(|interface| interface.addr == at && full(interface))
     }
 
+    /// Take over what the database knows of the chains.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn recall(&self, db: &Db) -> Result<(), DbError> {
+        let histories = Histories::read(&mut *db.read().await?).await?;
+        *self.histories() = histories;
+        Ok(())
+    }
+
+    /// A person set another chain for this endpoint: what was learned is forgotten.
+    pub fn forget_chains(&self, endpoint: &EndpointId) {
+        self.histories().forget(endpoint);
+    }
+
+    fn histories(&self) -> MutexGuard<'_, Histories> {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The chain for a firmware with this ticket.
+    fn choose(&self, client: &Client, mode: Mode, ticket: &Ticket) -> Option<(pxe::Chain, Why)> {
+        let (set, history) = (history::set(ticket.chain), self.histories().of(&ticket.endpoint));
+        chains::choose(client, mode, &Loaders::debian(), set, &history, ticket.issued)
+    }
+
+    fn mode(&self, interface: Ipv4Addr) -> Mode {
+        let found = self.interfaces.iter().find(|found| found.addr == interface);
+        found.map(|interface| Mode::of(&interface.dhcp)).unwrap_or_default()
+    }
+
+    /// A firmware began anew: the chain that its attempt took failed, where it had fetched that chain's loader.
+    fn attempt_ended(&self, mac: MacAddr, ended: &Ended, at: u64) {
+        let Some(chain) = ended.chain.filter(|_| ended.failed()) else { return };
+        let Some(ticket) = self.tickets.find(mac, at).filter(|ticket| ended.at.1 >= ticket.issued) else {
+            return;
+        };
+        let cause = &ended.diagnosis.cause;
+        tracing::warn!(endpoint = %ticket.endpoint, job = %ticket.job, ?chain, cause, "a boot failed");
+        self.histories().failed(&ticket.endpoint, Some(ticket.job), chain, ended.at.1, cause);
+    }
+
     fn traces(&self) -> MutexGuard<'_, Traces> {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,7 +260,11 @@ impl BootDesk {
         let traces = self.traces();
         let found = newest(&traces, macs);
         let around = self.around(&traces, macs, found, at);
-        trace::whole(endpoint, found, &around, at)
+        let mut view = trace::whole(endpoint, found, &around, at);
+        if let Some(endpoint) = &view.endpoint {
+            view.chains = history::views(&self.histories().of(endpoint));
+        }
+        view
     }
 
     /// What is the matter with a boot that began at `since` or later.
@@ -243,17 +296,31 @@ impl BootDesk {
     }
 
     fn around(&self, traces: &Traces, macs: &[MacAddr], found: Option<(MacAddr, &Trace)>, at: u64) -> Around {
-        let ticket = macs.iter().any(|mac| self.tickets.find(*mac, at).is_some());
+        let ticket = macs.iter().find_map(|mac| self.tickets.find(*mac, at));
         let mode = found.map(|(_, trace)| traces.mode(trace)).unwrap_or_default();
         let asked = found.and_then(|(_, trace)| trace.interface);
         let (dhcp, boot) = asked.map(|asked| self.foreign_now().on(asked, at)).unwrap_or_default();
-        Around { mode, ticket, dhcp, boot }
+        let firmware = found.map(|(_, trace)| as_firmware(&trace.client));
+        let offer = firmware.zip(ticket.as_ref()).map(|(client, ticket)| self.choose(&client, mode, ticket));
+        Around { mode, ticket: ticket.is_some(), dhcp, boot, offer }
     }
 
     /// The recovery system's agent said hello from one of these addresses.
     pub fn agent_spoke(&self, macs: &[MacAddr]) {
-        let macs: Vec<Mac> = macs.iter().map(|mac| Mac::from(mac.0)).collect();
-        self.traces().agent(self.clock.now_unix_ms(), &macs);
+        let at = self.clock.now_unix_ms();
+        let senders: Vec<Mac> = macs.iter().map(|mac| Mac::from(mac.0)).collect();
+        let mut traces = self.traces();
+        for (mac, chain) in traces.agent(at, &senders) {
+            let ticket = mac_addr(mac).and_then(|mac| self.tickets.find(mac, at));
+            let (Some(chain), Some(ticket), Some(trace)) = (chain, ticket, traces.get(&mac)) else {
+                continue;
+            };
+            let choice = self.choose(&as_firmware(&trace.client), traces.mode(trace), &ticket);
+            let why = choice
+                .filter(|(chosen, _)| *chosen == chain)
+                .map_or("its firmware took it", |(_, why)| why.text());
+            self.histories().worked(&ticket.endpoint, Some(ticket.job), chain, at, why);
+        }
     }
 
     /// What was refused since the start.
@@ -290,6 +357,17 @@ fn newest<'a>(traces: &'a Traces, macs: &[MacAddr]) -> Option<(MacAddr, &'a Trac
     found.max_by_key(|(_, trace)| trace.last())
 }
 
+/// The firmware behind whatever asked last: iPXE and the agent came from one.
+fn as_firmware(client: &Client) -> Client {
+    let class = match client.class {
+        ClientClass::HttpBoot => ClientClass::HttpBoot,
+        ClientClass::Pxe | ClientClass::Ipxe { .. } | ClientClass::Agent | ClientClass::Plain => {
+            ClientClass::Pxe
+        }
+    };
+    Client { class, ..client.clone() }
+}
+
 /// Whose event it is, where that is known.
 fn sender(event: &BootEvent) -> Option<Mac> {
     match event {
@@ -316,9 +394,10 @@ impl BootPolicy for BootDesk {
             mac_addr(request.client.mac).and_then(|mac| self.tickets.find(mac, self.clock.now_unix_ms()));
         match ticket {
             None => BootDecision::LocalDisk,
-            Some(ticket) => match ticket.chain {
-                Chain::Auto => pxe::Chain::Ipxe.into(),
-                Chain::Shim => pxe::Chain::Shim.into(),
+            // Nothing is left that did not fail: its own disk, until a person decides.
+            Some(ticket) => match self.choose(&request.client, self.mode(request.interface), &ticket) {
+                Some((chain, _)) => chain.into(),
+                None => BootDecision::LocalDisk,
             },
         }
     }
@@ -326,8 +405,11 @@ impl BootPolicy for BootDesk {
 
 impl BootEvents for BootDesk {
     fn event(&self, event: BootEvent) {
-        let known = sender(&event).and_then(mac_addr).is_some_and(|mac| self.tickets.knows(mac));
-        self.traces().take(self.clock.now_unix_ms(), &event, known);
+        let (mac, at) = (sender(&event).and_then(mac_addr), self.clock.now_unix_ms());
+        let ended = self.traces().take(at, &event, mac.is_some_and(|mac| self.tickets.knows(mac)));
+        if let (Some(mac), Some(ended)) = (mac, ended) {
+            self.attempt_ended(mac, &ended, at);
+        }
         match event {
             BootEvent::DiscoverSeen { client, secs, .. } => self.record("discover", Some(client.mac), || {
                 format!("its firmware asks for an address ({secs} s after its network came up)")
@@ -404,6 +486,7 @@ mod tests {
             job: JobId::new(1, [0; 10]),
             endpoint: "press-01".parse().unwrap(),
             chain,
+            issued: 0,
             expires,
         };
         *tickets.live.write().unwrap() = Arc::new(BTreeMap::from([

@@ -193,6 +193,7 @@ impl Appliance {
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
         let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone()));
+        desk.recall(&db).await?;
         let runner = Runner::new(
             Arc::clone(&journal),
             golden.clone(),

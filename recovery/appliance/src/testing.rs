@@ -58,7 +58,11 @@ impl Bench {
         let clock = Arc::new(SystemClock);
         let journal =
             Arc::new(Journal::open(db, Arc::clone(&config), evidence, clock.clone()).await.unwrap());
-        let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock));
+        // A recovery VLAN of its own, on which nothing is bound.
+        let pool = pxe::config::FullDhcp::pool([10, 77, 0, 50].into(), [10, 77, 0, 99].into());
+        let dhcp = pxe::DhcpMode::Full(pool);
+        let vlan = pxe::Interface { name: "boot0".into(), addr: [10, 77, 0, 1].into(), prefix: 24, dhcp };
+        let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock).on(vec![vlan]));
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
             golden: Golden::open(&config.image_store(), &config.trust_root()).unwrap(),

@@ -71,6 +71,11 @@ pub struct BootView {
     /// The chain of loaders that this attempt takes, once it came to a file: `ipxe`, `shim`, `uefi-http`, `bios`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,
+    /// The chain that is offered next and why, in a sentence.
+    pub offer: String,
+    /// How the chains did on it so far; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<ChainView>,
     /// It holds a live boot ticket.
     pub ticket: bool,
     /// When this attempt began, milliseconds since 1970.
@@ -92,6 +97,18 @@ pub struct BootView {
     /// What its loaders said of themselves, oldest first; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<SaidView>,
+}
+
+/// How one chain did on one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainView {
+    /// Its stable name.
+    pub chain: String,
+    /// When it led to the agent last, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worked_unix_ms: Option<u64>,
+    /// When it failed since then, oldest first; the last few.
+    pub failed_unix_ms: Vec<u64>,
 }
 
 /// What is the matter with a boot.

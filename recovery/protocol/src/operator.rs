@@ -232,9 +232,9 @@ pub struct NewEndpoint {
     /// The group whose mode and guard rails apply.
     #[serde(default = "default_group")]
     pub group: String,
-    /// The boot chain its firmware needs.
-    #[serde(default)]
-    pub chain: Chain,
+    /// The boot chain; `None`: as it is on record, and for a new endpoint chosen by the appliance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Chain>,
     /// Its disk's serial number, where more than one could be meant.
     #[serde(default)]
     pub disk_serial: Option<String>,
@@ -257,11 +257,16 @@ fn default_group() -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Chain {
-    /// By architecture: BIOS → iPXE, UEFI → iPXE and a UKI, UEFI HTTP Boot → the UKI.
+    /// The appliance chooses: what worked before, else by architecture (BIOS → iPXE, UEFI → iPXE and a UKI, UEFI HTTP Boot → the
+    /// UKI), and the next chain after failed boots.
     #[default]
     Auto,
     /// UEFI with Secure Boot: Microsoft-signed shim, signed GRUB, signed kernel.
     Shim,
+    /// iPXE, script and UKI; for Secure Boot off.
+    Ipxe,
+    /// UEFI HTTP Boot straight to the UKI.
+    UefiHttp,
 }
 
 /// How an endpoint is switched on and off.

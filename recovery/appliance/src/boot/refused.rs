@@ -23,7 +23,7 @@ use recovery_protocol::{MacAddr, Problem, net::ForeignView, operator::RefusalVie
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::BootDesk;
+use super::{BootDesk, history::News};
 use crate::{
     db,
     evidence::Fact,
@@ -181,7 +181,13 @@ impl Writer {
         }
     }
 
-    async fn write_due(&self, at: u64) {
+    pub(super) async fn write_due(&self, at: u64) {
+        let news = self.desk.histories().take_news();
+        for one in news {
+            if let Err(problem) = self.write_chain(&one).await {
+                tracing::error!(endpoint = %one.endpoint, %problem, "what a boot taught was not written down");
+            }
+        }
         for server in self.desk.foreign_due(at) {
             tracing::warn!(
                 server = server.server,
@@ -201,6 +207,14 @@ impl Writer {
                 tracing::error!(code = summary.view.code, %problem, "a refusal was not written down");
             }
         }
+    }
+
+    async fn write_chain(&self, news: &News) -> Result<(), Problem> {
+        let mut tx = self.journal.begin().await?;
+        db::chain::put(tx.conn(), &news.row).await?;
+        let fact = Fact::new("boot.chain", "appliance", news.facts.clone().into());
+        tx.note(fact.about(&news.endpoint).of(news.job)).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn write_alarm(&self, server: &ForeignView) -> Result<(), Problem> {

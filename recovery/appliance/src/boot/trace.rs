@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use pxe::{
     Arch, Chain, ClientClass,
+    chains::Why,
     dhcp::loader::Loaders,
     trace::{self, Diagnosis, Mode, Outcome, Roles, Surroundings, Trace, Traces},
 };
@@ -14,6 +15,8 @@ use recovery_protocol::{
     kit::BootKit,
     net::{BootDiagnosis, BootView, EarlierView, HopView, InterfaceView, SaidView},
 };
+
+use super::history::offer;
 
 /// Traces of what our boot kit's files are for, on these interfaces.
 pub fn traces(interfaces: &[pxe::Interface]) -> Traces {
@@ -32,13 +35,20 @@ pub struct Around {
     pub dhcp: Vec<Ipv4Addr>,
     /// Other boot servers seen there.
     pub boot: Vec<Ipv4Addr>,
+    /// The chain that is offered, where it holds a ticket and something was seen of it; within: none is left.
+    pub offer: Option<Option<(Chain, Why)>>,
 }
 
 impl Around {
     /// What is the matter with a boot.
     pub fn diagnose(&self, trace: Option<&Trace>, now: u64) -> Diagnosis {
-        let Around { mode, ticket, dhcp, boot } = self;
-        trace::diagnose(trace, &Surroundings { mode: *mode, ticket: *ticket, dhcp, boot, over: false }, now)
+        let Around { mode, ticket, dhcp, boot, offer } = self;
+        let exhausted = *offer == Some(None);
+        trace::diagnose(
+            trace,
+            &Surroundings { mode: *mode, ticket: *ticket, dhcp, boot, exhausted, over: false },
+            now,
+        )
     }
 }
 
@@ -55,6 +65,8 @@ pub fn row(
         mac: found.map(|(mac, _)| mac),
         firmware: trace.map(firmware).unwrap_or_default(),
         chain: trace.and_then(Trace::chain).map(|chain| chain_name(chain).to_owned()),
+        offer: around.offer.map(offer).unwrap_or_default(),
+        chains: Vec::new(),
         ticket: around.ticket,
         begun_unix_ms: trace.and_then(|trace| trace.hops().first()).map(|hop| hop.at),
         last_unix_ms: trace.map(Trace::last),
@@ -162,7 +174,7 @@ fn firmware(trace: &Trace) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use pxe::{BootEvent, BootEvents as _, Client};
@@ -185,7 +197,8 @@ mod tests {
         desk.event(BootEvent::OfferSent { client, addr: None, file: None });
     }
 
-    fn runner(bench: &Bench) -> Runner {
+    /// Carries out what the journal intends.
+    pub(crate) fn runner(bench: &Bench) -> Runner {
         let config = &bench.journal.config;
         let golden = Golden::open(&config.image_store(), &config.trust_root()).unwrap();
         let plane = Arc::new(Embedded::new(bench.journal.db.clone()));

@@ -143,9 +143,9 @@ pub struct Add {
     /// Group whose guard rails apply
     #[arg(long, default_value = "default")]
     pub(super) group: String,
-    /// Boot chain: `shim` where Secure Boot is on
-    #[arg(long, value_enum, default_value_t = ChainWord::Auto)]
-    pub(super) chain: ChainWord,
+    /// Boot chain; without: as on record, and for a new endpoint `auto`
+    #[arg(long, value_enum)]
+    pub(super) chain: Option<ChainWord>,
     /// Serial number of its disk, where more than one could be meant
     #[arg(long)]
     pub(super) disk_serial: Option<String>,
@@ -181,10 +181,14 @@ pub struct Add {
 /// A boot chain.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ChainWord {
-    /// By architecture
+    /// What worked before, else by architecture; the next one after two failed boots
     Auto,
-    /// Secure Boot
+    /// shim and GRUB, for Secure Boot
     Shim,
+    /// iPXE, for Secure Boot off
+    Ipxe,
+    /// UEFI HTTP Boot
+    UefiHttp,
 }
 
 /// What to do with the boot network.
@@ -539,10 +543,12 @@ impl Add {
             macs: self.macs,
             blueprint: self.blueprint,
             group: self.group,
-            chain: match self.chain {
+            chain: self.chain.map(|chain| match chain {
                 ChainWord::Auto => Chain::Auto,
                 ChainWord::Shim => Chain::Shim,
-            },
+                ChainWord::Ipxe => Chain::Ipxe,
+                ChainWord::UefiHttp => Chain::UefiHttp,
+            }),
             disk_serial: self.disk_serial,
             drill_safe: self.drill_safe,
             power,

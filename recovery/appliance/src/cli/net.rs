@@ -100,6 +100,16 @@ pub fn boot(view: &BootView) -> String {
     };
     add("asks as", &view.firmware);
     add("chain", view.chain.as_deref().unwrap_or_default());
+    add("offered", &view.offer);
+    for tried in &view.chains {
+        let worked = tried
+            .worked_unix_ms
+            .map_or_else(|| "never worked".to_owned(), |at| format!("worked {}", moment(at)));
+        add(
+            "history",
+            &format!("{}: {worked}, failed {} times since", tried.chain, tried.failed_unix_ms.len()),
+        );
+    }
     add("ticket", if view.ticket { "live" } else { "none" });
     add("began", &view.begun_unix_ms.map(moment).unwrap_or_default());
     if let Some(missing) = &view.diagnosis.missing {

@@ -25,6 +25,7 @@ pub fn card(view: &BootView) -> Markup {
                 p class="small" {
                     "Code " code { (diagnosis.code) } " · " (view.firmware)
                     @if let Some(chain) = &view.chain { " · chain " code { (chain) } }
+                    @if !view.offer.is_empty() { " · offered " (view.offer) }
                     " · began " (moment(begun))
                 }
                 table {

@@ -28,6 +28,7 @@ use sqlx::{
     },
 };
 
+pub mod chain;
 pub mod endpoint;
 pub mod job;
 pub mod lease;
@@ -48,6 +49,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_first.sql")),
     (2, include_str!("../../migrations/0002_ek_certificate.sql")),
     (3, include_str!("../../migrations/0003_trigger_settled.sql")),
+    (4, include_str!("../../migrations/0004_boot_chain.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -12,19 +12,21 @@ pub struct BootTicket {
     pub job: JobId,
     /// The endpoint.
     pub endpoint: EndpointId,
+    /// When it was issued, milliseconds since 1970.
+    pub issued: u64,
     /// Milliseconds since 1970.
     pub expires: u64,
 }
 
 /// Issue the boot ticket of a job; an earlier one is replaced.
-pub async fn issue_boot(conn: &mut Conn, ticket: &BootTicket, at: u64) -> Result<(), DbError> {
+pub async fn issue_boot(conn: &mut Conn, ticket: &BootTicket) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO boot_ticket (job, endpoint, issued, expires) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (job) DO UPDATE SET issued = $3, expires = $4, voided = NULL",
     )
     .bind(ticket.job.to_string())
     .bind(ticket.endpoint.as_str())
-    .bind(sql(at))
+    .bind(sql(ticket.issued))
     .bind(sql(ticket.expires))
     .execute(conn)
     .await?;
@@ -33,7 +35,7 @@ pub async fn issue_boot(conn: &mut Conn, ticket: &BootTicket, at: u64) -> Result
 
 /// Boot tickets that live.
 pub async fn live_boot(conn: &mut Conn) -> Result<Vec<BootTicket>, DbError> {
-    let rows = sqlx::query("SELECT job, endpoint, expires FROM boot_ticket WHERE voided IS NULL")
+    let rows = sqlx::query("SELECT job, endpoint, issued, expires FROM boot_ticket WHERE voided IS NULL")
         .fetch_all(conn)
         .await?;
     rows.iter()
@@ -41,6 +43,7 @@ pub async fn live_boot(conn: &mut Conn) -> Result<Vec<BootTicket>, DbError> {
             Ok(BootTicket {
                 job: id(row, "job")?,
                 endpoint: id(row, "endpoint")?,
+                issued: num(row, "issued")?,
                 expires: num(row, "expires")?,
             })
         })

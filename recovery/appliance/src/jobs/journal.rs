@@ -348,8 +348,9 @@ impl JournalTx<'_> {
             match effect {
                 Effect::IssueBootTicket => {
                     let expires = self.at.saturating_add(BOOT_TICKET_MS);
-                    let ticket = BootTicket { job: job.id, endpoint: job.endpoint.clone(), expires };
-                    db::ticket::issue_boot(&mut self.tx, &ticket, self.at).await?;
+                    let (id, endpoint, issued) = (job.id, job.endpoint.clone(), self.at);
+                    let ticket = BootTicket { job: id, endpoint, issued, expires };
+                    db::ticket::issue_boot(&mut self.tx, &ticket).await?;
                     self.tickets_changed = true;
                 }
                 Effect::VoidTickets => {

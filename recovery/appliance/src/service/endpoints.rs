@@ -81,15 +81,24 @@ pub async fn one(inner: &Inner, endpoint: &EndpointId) -> Result<EndpointView, P
 }
 
 pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
-    let (id, settings) = (new.endpoint.clone(), new.settings.clone());
+    let (id, settings, chain) = (new.endpoint.clone(), new.settings.clone(), new.chain);
     let record = checked(inner, new)?;
     let mut tx = inner.journal.begin().await?;
     let known = db::endpoint::get(tx.conn(), &id).await?;
     if let Some(known) = &known
         && known.state != EndpointState::Discovered
     {
+        let record = Record { chain: chain.unwrap_or(known.record.chain), ..record };
+        let rechained = record.chain != known.record.chain;
         said_again(&mut tx, actor, known, record, settings).await?;
+        if rechained {
+            db::chain::forget(tx.conn(), &id).await?;
+        }
         tx.commit().await?;
+        if rechained {
+            inner.desk.forget_chains(&id);
+            inner.journal.tickets.read(&inner.journal.db).await?;
+        }
         return one(inner, &id).await;
     }
     let mut inventory = known.and_then(|known| known.inventory);
@@ -142,12 +151,14 @@ async fn said_again(
         settings: settings.unwrap_or_else(|| before.settings.clone()),
         ..record.clone()
     };
-    let but_for_those =
-        Record { disk_serial: before.disk_serial.clone(), settings: before.settings.clone(), ..record };
+    let but_for_those = Record {
+        disk_serial: before.disk_serial.clone(),
+        settings: before.settings.clone(),
+        chain: before.chain,
+        ..record
+    };
     if *before != but_for_those {
-        return Err(conflict(format!(
-            "{id} is on record with other addresses, blueprint, group, chain or power"
-        )));
+        return Err(conflict(format!("{id} is on record with other addresses, blueprint, group or power")));
     }
     let mut changed = Vec::new();
     if now.disk_serial != before.disk_serial {
@@ -157,6 +168,10 @@ async fn said_again(
     if now.settings != before.settings {
         let facts = json!({ "settings": now.settings, "before": before.settings });
         changed.push(Fact::new("order.settings", &actor.name, facts));
+    }
+    if now.chain != before.chain {
+        let facts = json!({ "chain": now.chain, "before": before.chain });
+        changed.push(Fact::new("order.chain", &actor.name, facts));
     }
     if !changed.is_empty() {
         db::endpoint::put(tx.conn(), &Endpoint { record: now, ..known.clone() }).await?;
@@ -201,7 +216,7 @@ fn checked(inner: &Inner, new: NewEndpoint) -> Result<Record, Problem> {
         macs,
         blueprint: new.blueprint,
         group: new.group,
-        chain: new.chain,
+        chain: new.chain.unwrap_or_default(),
         disk_serial: new.disk_serial,
         drill_safe: new.drill_safe,
         power: new.power,

@@ -1,0 +1,246 @@
+//! The chain that is offered to an endpoint: what a person set, what worked on it before, and what is left after failed boots.
+//!
+//! ```text
+//!   firmware, mode, boot kit ─► the chains that it could follow, in order ─┐
+//!   history: worked when, failed when ─────────────────────────────────────┴─► choose ─► a chain and why, or none: all failed
+//! ```
+//!
+//! A pure function; the appliance keeps the history. A chain fails when a whole loader was fetched and the agent never spoke. After
+//! [`FAILURES_MOST`] failures under one boot ticket the next one is offered, and when none is left nothing is: an endpoint that
+//! fetches loaders for ever helps nobody and hides that a person is needed. A new ticket begins anew, with the chain that worked
+//! last, or else the one that failed least.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::client::{Arch, Client, ClientClass};
+use crate::dhcp::loader::Loaders;
+use crate::policy::Chain;
+use crate::trace::Mode;
+
+/// Failed boots by one chain before the next is offered: one may be a power switch.
+pub const FAILURES_MOST: usize = 2;
+/// Failures whose time is remembered, for each chain.
+const REMEMBERED: usize = 8;
+
+/// How one chain did on one endpoint. Times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tried {
+    /// When it led to the agent last.
+    pub worked: Option<u64>,
+    /// When it failed since then, oldest first; the last few.
+    pub failed: VecDeque<u64>,
+}
+
+/// How the chains did on one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History(BTreeMap<Chain, Tried>);
+
+impl History {
+    /// As it was kept.
+    #[must_use]
+    pub fn restored(tried: impl IntoIterator<Item = (Chain, Tried)>) -> Self {
+        History(tried.into_iter().collect())
+    }
+
+    /// A boot by this chain came to its end.
+    pub fn worked(&mut self, chain: Chain, at: u64) {
+        self.0.insert(chain, Tried { worked: Some(at), failed: VecDeque::new() });
+    }
+
+    /// A boot by this chain stopped behind its loader.
+    pub fn failed(&mut self, chain: Chain, at: u64) {
+        let failed = &mut self.0.entry(chain).or_default().failed;
+        if failed.len() >= REMEMBERED {
+            failed.pop_front();
+        }
+        failed.push_back(at);
+    }
+
+    /// How a chain did.
+    #[must_use]
+    pub fn of(&self, chain: Chain) -> Option<&Tried> {
+        self.0.get(&chain)
+    }
+
+    /// Every chain that was tried.
+    pub fn all(&self) -> impl Iterator<Item = (Chain, &Tried)> {
+        self.0.iter().map(|(chain, tried)| (*chain, tried))
+    }
+
+    fn failures_since(&self, chain: Chain, since: u64) -> usize {
+        self.of(chain).map_or(0, |tried| tried.failed.iter().filter(|at| **at >= since).count())
+    }
+}
+
+/// Why a chain is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A person set it.
+    Set,
+    /// It led to the agent before.
+    Worked,
+    /// It is the first that this firmware can follow.
+    First,
+    /// Those before it failed.
+    Others,
+}
+
+impl Why {
+    /// For a person, after the chain's name.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Why::Set => "a person set it",
+            Why::Worked => "it worked before",
+            Why::First => "the first that its firmware can follow",
+            Why::Others => "the others failed",
+        }
+    }
+}
+
+/// The chain to offer. `set`: what a person put on record. `since`: when its boot ticket was issued, milliseconds since 1970. `None`:
+/// each chain that this firmware could follow has failed too often.
+#[must_use]
+pub fn choose(
+    client: &Client,
+    mode: Mode,
+    loaders: &Loaders,
+    set: Option<Chain>,
+    history: &History,
+    since: u64,
+) -> Option<(Chain, Why)> {
+    if let Some(set) = set {
+        return Some((set, Why::Set));
+    }
+    let able = able(client, mode, loaders);
+    let Some(first) = able.first().copied() else {
+        // Nothing fits: it is refused by name where the file is looked for.
+        return Some((Chain::Ipxe, Why::First));
+    };
+    let worked = |chain: Chain| history.of(chain).and_then(|tried| tried.worked);
+    let failures = |chain: Chain| history.of(chain).map_or(0, |tried| tried.failed.len());
+    let left = able.into_iter().filter(|chain| history.failures_since(*chain, since) < FAILURES_MOST);
+    // What failed often, long ago and without ever having worked, comes after what did not.
+    let place = |chain: &Chain| (Reverse(worked(*chain)), failures(*chain) >= FAILURES_MOST);
+    let chain = left.min_by_key(place)?;
+    let why = match worked(chain) {
+        Some(_) => Why::Worked,
+        None if chain == first => Why::First,
+        None => Why::Others,
+    };
+    Some((chain, why))
+}
+
+/// The chains that a firmware could follow, in the order in which they are tried.
+fn able(client: &Client, mode: Mode, loaders: &Loaders) -> Vec<Chain> {
+    let arch = client.arch.unwrap_or(Arch::Bios);
+    let order: &[Chain] = match client.class {
+        ClientClass::HttpBoot => &[Chain::UefiHttp],
+        ClientClass::Pxe if arch == Arch::Bios => &[Chain::Bios],
+        // B12: GRUB behind shim does not read ProxyDHCP offers.
+        ClientClass::Pxe if mode == Mode::Full => &[Chain::Ipxe, Chain::Shim],
+        ClientClass::Pxe => &[Chain::Ipxe],
+        // Already running: it gets its script.
+        ClientClass::Ipxe { .. } | ClientClass::Agent | ClientClass::Plain => &[],
+    };
+    order.iter().copied().filter(|chain| loaders.has(*chain, arch)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn client(class: ClientClass, arch: Arch) -> Client {
+        Client { class, arch: Some(arch), ..Client::bare([2, 0, 0, 0, 0, 1].into(), None) }
+    }
+
+    fn uefi(history: &History, mode: Mode, since: u64) -> Option<(Chain, Why)> {
+        let client = client(ClientClass::Pxe, Arch::EfiX64);
+        choose(&client, mode, &Loaders::debian(), None, history, since)
+    }
+
+    #[test]
+    fn g4_f1_after_two_failed_boots_the_next_chain_is_offered_and_then_none() {
+        let mut history = History::default();
+        assert_eq!(uefi(&history, Mode::Full, 0), Some((Chain::Ipxe, Why::First)));
+        history.failed(Chain::Ipxe, 10);
+        assert_eq!(
+            uefi(&history, Mode::Full, 0),
+            Some((Chain::Ipxe, Why::First)),
+            "once may be a power switch"
+        );
+        history.failed(Chain::Ipxe, 20);
+        assert_eq!(uefi(&history, Mode::Full, 0), Some((Chain::Shim, Why::Others)));
+        assert_eq!(uefi(&history, Mode::Proxy, 0), None, "GRUB reads no proxy offers: nothing is left");
+        history.failed(Chain::Shim, 30);
+        history.failed(Chain::Shim, 40);
+        assert_eq!(uefi(&history, Mode::Full, 0), None);
+        assert_eq!(
+            uefi(&history, Mode::Full, 41),
+            Some((Chain::Ipxe, Why::First)),
+            "a new ticket begins anew"
+        );
+    }
+
+    #[test]
+    fn what_worked_is_offered_first_and_what_failed_only_after_the_rest() {
+        let mut history = History::default();
+        history.failed(Chain::Ipxe, 10);
+        history.failed(Chain::Ipxe, 20);
+        assert_eq!(uefi(&history, Mode::Full, 30), Some((Chain::Shim, Why::Others)), "known to fail");
+        history.worked(Chain::Shim, 30);
+        assert_eq!(uefi(&history, Mode::Full, 40), Some((Chain::Shim, Why::Worked)));
+        history.worked(Chain::Ipxe, 50);
+        assert_eq!(uefi(&history, Mode::Full, 60), Some((Chain::Ipxe, Why::Worked)), "the last that worked");
+        history.failed(Chain::Ipxe, 70);
+        history.failed(Chain::Ipxe, 80);
+        assert_eq!(uefi(&history, Mode::Full, 60), Some((Chain::Shim, Why::Worked)));
+    }
+
+    #[test]
+    fn a_firmware_is_only_offered_what_it_can_follow_and_a_persons_word_counts() {
+        let loaders = Loaders::debian();
+        let mut history = History::default();
+        let ask = |class, arch, set, history: &History| {
+            choose(&client(class, arch), Mode::Full, &loaders, set, history, 0)
+        };
+        assert_eq!(
+            ask(ClientClass::HttpBoot, Arch::EfiX64, None, &history),
+            Some((Chain::UefiHttp, Why::First))
+        );
+        assert_eq!(ask(ClientClass::Pxe, Arch::Bios, None, &history), Some((Chain::Bios, Why::First)));
+        assert_eq!(ask(ClientClass::Pxe, Arch::EfiArm64, None, &history), Some((Chain::Ipxe, Why::First)));
+        for at in 0..9 {
+            history.failed(Chain::Ipxe, at);
+            history.failed(Chain::UefiHttp, at);
+        }
+        let set = ask(ClientClass::Pxe, Arch::EfiX64, Some(Chain::Ipxe), &history);
+        assert_eq!(set, Some((Chain::Ipxe, Why::Set)));
+        assert_eq!(ask(ClientClass::HttpBoot, Arch::EfiX64, None, &history), None);
+        let running = ask(ClientClass::Ipxe { http: true }, Arch::EfiX64, None, &history);
+        assert!(running.is_some(), "iPXE that runs gets its script");
+    }
+
+    proptest! {
+        #[test]
+        fn an_endpoint_that_never_boots_is_offered_only_so_many_loaders(full in any::<bool>(), worked in 0..3_u8) {
+            let mut history = History::default();
+            match worked {
+                0 => {}
+                1 => history.worked(Chain::Ipxe, 1),
+                _ => history.worked(Chain::Shim, 1),
+            }
+            let mode = if full { Mode::Full } else { Mode::Proxy };
+            let mut offers = 0;
+            while let Some((chain, _)) = uefi(&history, mode, 10) {
+                offers += 1;
+                prop_assert!(offers <= 2 * FAILURES_MOST);
+                history.failed(chain, 10 + offers as u64);
+            }
+            prop_assert_eq!(offers, if full { 2 * FAILURES_MOST } else { FAILURES_MOST });
+        }
+    }
+}
