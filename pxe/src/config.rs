@@ -166,11 +166,13 @@ pub struct Ports {
     pub tftp: u16,
     /// HTTP, 80.
     pub http: u16,
+    /// Syslog of loaders, 514. Left out where another program has it.
+    pub syslog: u16,
 }
 
 impl Default for Ports {
     fn default() -> Self {
-        Ports { dhcp: 67, dhcp_client: 68, boot_server: 4011, tftp: 69, http: 80 }
+        Ports { dhcp: 67, dhcp_client: 68, boot_server: 4011, tftp: 69, http: 80, syslog: 514 }
     }
 }
 

@@ -144,6 +144,15 @@ pub enum BootEvent {
         /// The client that chose it.
         client: Mac,
     },
+    /// A loader said something by syslog.
+    LoaderSaid {
+        /// Whose address it came from.
+        mac: Mac,
+        /// Address and port.
+        peer: SocketAddr,
+        /// One line, at most 128 characters, control characters replaced.
+        text: String,
+    },
     /// A server that is not ours answered a client, or our probe, on this interface.
     ForeignOffer {
         /// Its identifier (option 54), or where its answer came from.

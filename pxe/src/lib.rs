@@ -30,6 +30,7 @@ mod net;
 pub mod policy;
 pub mod script;
 mod server;
+pub mod syslog;
 pub mod tftp;
 pub mod trace;
 pub mod whois;

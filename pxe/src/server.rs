@@ -27,6 +27,7 @@ use crate::http::serve::{HttpPort, listen};
 use crate::ndp::Solicitations;
 use crate::net::UdpPort;
 use crate::policy::BootPolicy;
+use crate::syslog::SyslogPort;
 use crate::tftp::serve::TftpPort;
 use crate::whois::{KernelNeighbours, Neighbours, Whois};
 
@@ -85,6 +86,7 @@ struct Sockets {
     dhcp: Option<DhcpPorts>,
     ear: Option<(UdpPort, [u8; 6], mpsc::Receiver<u32>)>,
     solicitations: Option<Solicitations>,
+    syslog: Option<UdpPort>,
     tftp: UdpPort,
     http: TcpListener,
 }
@@ -174,7 +176,7 @@ impl Server {
         let permits = Arc::new(Semaphore::new(self.config.limits.http_connections));
         let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
         let all_ours: Vec<Ipv4Addr> = self.sockets.iter().map(|s| s.interface.addr).collect();
-        for Sockets { interface, ports, dhcp, ear, solicitations, tftp, http } in self.sockets {
+        for Sockets { interface, ports, dhcp, ear, solicitations, syslog, tftp, http } in self.sockets {
             let (ours, limits) = (interface.addr, self.config.limits);
             if let Some(sockets) = dhcp {
                 let site = Site { interface: interface.clone(), loaders: self.config.loaders.clone(), ports };
@@ -197,6 +199,9 @@ impl Server {
             if let Some(solicitations) = solicitations {
                 let (policy, stop) = (links.policy.clone(), stop.clone());
                 tasks.spawn(async move { solicitations.run(&*policy, ours, stop).await });
+            }
+            if let Some(port) = syslog {
+                tasks.spawn(SyslogPort { port, gate: gate.clone() }.run(stop.clone()));
             }
             tasks.spawn(TftpPort { port: tftp, interface, limits, gate: gate.clone() }.run(stop.clone()));
             let (gate, handler, permits) = (gate.clone(), self.handler.clone(), permits.clone());
@@ -271,8 +276,16 @@ fn bind_interface(interface: &Interface, ports: Ports, prober: &mut Prober) -> R
         actual.dhcp = bound("DHCP", ports.dhcp, dhcp.dhcp.port())?;
         actual.boot_server = bound("PXE boot server", ports.boot_server, dhcp.boot_server.port())?;
     }
+    let syslog = UdpPort::bind(&interface.name, ports.syslog)
+        .inspect_err(|error| {
+            tracing::info!(interface = %interface.name, port = ports.syslog, %error, "no syslog of loaders here");
+        })
+        .ok();
+    if let Some(port) = &syslog {
+        actual.syslog = bound("syslog", ports.syslog, port.port())?;
+    }
     let ear = dhcp.as_ref().and_then(|_| bind_ear(interface, ports.dhcp_client, prober));
-    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, ear, solicitations, tftp, http })
+    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, ear, solicitations, syslog, tftp, http })
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn kit() -> Artefacts {
 
 fn config() -> Config {
     let interface = Interface { name: "lo".into(), addr: LO, prefix: 8, dhcp: DhcpMode::Off };
-    let ports = Ports { dhcp: 0, dhcp_client: 68, boot_server: 0, tftp: 0, http: 0 };
+    let ports = Ports { dhcp: 0, dhcp_client: 68, boot_server: 0, tftp: 0, http: 0, syslog: 0 };
     Config { ports, ..Config::new(vec![interface]) }
 }
 
@@ -130,6 +130,18 @@ impl Bench {
 
 fn armed() -> BootDecision {
     Chain::Ipxe.into()
+}
+
+#[tokio::test]
+async fn c19_a_loaders_words_are_told_with_the_address_they_came_from() {
+    let bench = start(Chain::Ipxe.into());
+    let socket = UdpSocket::bind((LO, 0)).await.expect("client");
+    assert_ne!(bench.ports.syslog, 0);
+    socket.send_to(b"<14>ipxe: net0: link up", (LO, bench.ports.syslog)).await.expect("send");
+    let said = bench.event(|event| matches!(event, BootEvent::LoaderSaid { .. })).await;
+    let BootEvent::LoaderSaid { mac, text, .. } = said else { panic!("{said:?}") };
+    assert_eq!((mac, text.as_str()), (ENDPOINT.into(), "ipxe: net0: link up"));
+    bench.end().await;
 }
 
 #[tokio::test]

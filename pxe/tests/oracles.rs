@@ -168,7 +168,7 @@ fn ours() -> Result<Server> {
     let interface = Interface { name: "lo".into(), addr: LO, prefix: 8, dhcp: DhcpMode::Off };
     let mut config = Config::new(vec![interface]);
     config.loaders = Loaders::none();
-    config.ports = Ports { dhcp: 0, dhcp_client: 68, boot_server: 0, tftp: 0, http: 0 };
+    config.ports = Ports { dhcp: 0, dhcp_client: 68, boot_server: 0, tftp: 0, http: 0, syslog: 0 };
     let policy = |_: &BootRequest| Chain::Ipxe.into();
     Ok(Server::bind(config, kit, Arc::new(policy), Arc::new(|_| {}))?.with_neighbours(Arc::new(Everyone)))
 }

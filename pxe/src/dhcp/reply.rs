@@ -136,7 +136,7 @@ impl Site {
                 // other hand needs its class echoed, and iPXE would wait two seconds for a ProxyDHCP offer.
                 let options = match kind {
                     ClientClass::HttpBoot => vec![class("HTTPClient")],
-                    ClientClass::Ipxe { .. } => vec![no_proxy_follows()],
+                    ClientClass::Ipxe { .. } => vec![no_proxy_follows(), log_server(server)],
                     ClientClass::Pxe | ClientClass::Agent | ClientClass::Plain => Vec::new(),
                 };
                 file(self.boot_file(client, boot)?, options)
@@ -213,6 +213,11 @@ fn class(name: &str) -> DhcpOption {
 /// `DHCP_EB_NO_PXEDHCP`).
 fn no_proxy_follows() -> DhcpOption {
     DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code::IPXE), vec![176, 1, 1]))
+}
+
+/// Option 7 (RFC 2132 section 3.9): where iPXE sends its messages, by address.
+fn log_server(server: Ipv4Addr) -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(OptionCode::from(7), server.octets().to_vec()))
 }
 
 fn echo_item(item: &[u8]) -> Vec<u8> {

@@ -281,6 +281,10 @@ fn b9_full_mode_spares_ipxe_the_wait_for_a_proxy_offer() {
     };
     let offer = Desk::full(Chain::Ipxe.into()).on_67(&fixtures::ipxe(7)).expect("offer");
     assert_eq!(sub(&offer), Some(vec![176, 1, 1]));
+    // C19: where it sends its messages, by address.
+    let log =
+        offer.opts().iter().find(|(code, _)| u8::from(**code) == 7).map(|(_, option)| format!("{option:?}"));
+    assert!(log.is_some_and(|log| log.contains("10.77.0.1") || log.contains("[10, 77, 0, 1]")), "{offer:?}");
     let beside = Desk::proxy(Chain::Ipxe.into()).on_67(&fixtures::ipxe(7)).expect("offer");
     assert_eq!(sub(&beside), None);
 }

@@ -407,6 +407,7 @@ impl Traces {
             BootEvent::Refused { mac: Some(mac), stage, reason, .. } => {
                 self.refused(at, mac, *stage, reason, known);
             }
+            BootEvent::LoaderSaid { mac, text, .. } => self.say(at, mac, text),
             BootEvent::Refused { mac: None, .. } | BootEvent::ForeignOffer { .. } => {}
             BootEvent::ForeignDhcpServer { server, client, .. } => {
                 let trace = self.by_mac.get_mut(client)?;
@@ -432,7 +433,7 @@ impl Traces {
     }
 
     /// A loader's own words, by syslog. Only where there is a trace of an endpoint on record; cleaned and shortened.
-    pub fn say(&mut self, at: u64, mac: &Mac, text: &str) {
+    fn say(&mut self, at: u64, mac: &Mac, text: &str) {
         let Some(trace) = self.by_mac.get_mut(mac).filter(|trace| trace.known) else { return };
         if trace.said.len() >= SAID_MOST {
             trace.said.pop_front();

@@ -11,6 +11,7 @@
 //!
 //! It must never: issue or void a ticket (the job machine does), or answer for an endpoint that has none.
 
+mod count;
 mod foreign;
 mod history;
 mod kit;
@@ -39,6 +40,7 @@ use recovery_protocol::{
     operator::{Chain, EndpointState},
 };
 
+pub use count::Counts;
 use foreign::Foreign;
 use history::Histories;
 pub use kit::{Kit, KitError};
@@ -136,6 +138,7 @@ pub struct BootDesk {
     traces: Mutex<Traces>,
     foreign: Mutex<Foreign>,
     histories: Mutex<Histories>,
+    outcomes: Mutex<Counts>,
     prober: OnceLock<Prober>,
     interfaces: Vec<pxe::Interface>,
     /// Bytes of boot files sent.
@@ -163,6 +166,7 @@ impl BootDesk {
             traces: Mutex::new(trace::traces(&[])),
             foreign: Mutex::default(),
             histories: Mutex::default(),
+            outcomes: Mutex::default(),
             prober: OnceLock::new(),
             interfaces: Vec::new(),
             sent_bytes: AtomicU64::new(0),
@@ -248,6 +252,7 @@ impl BootDesk {
         };
         let cause = &ended.diagnosis.cause;
         tracing::warn!(endpoint = %ticket.endpoint, job = %ticket.job, ?chain, cause, "a boot failed");
+        self.counted().boot(trace::chain_name(chain), false);
         self.histories().failed(&ticket.endpoint, Some(ticket.job), chain, ended.at.1, cause);
     }
 
@@ -319,6 +324,7 @@ impl BootDesk {
             let why = choice
                 .filter(|(chosen, _)| *chosen == chain)
                 .map_or("its firmware took it", |(_, why)| why.text());
+            self.counted().boot(trace::chain_name(chain), true);
             self.histories().worked(&ticket.endpoint, Some(ticket.job), chain, at, why);
         }
     }
@@ -337,6 +343,15 @@ impl BootDesk {
     pub fn counts(&self) -> Vec<(String, u64)> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect()
+    }
+
+    /// What was done since the start, by protocol and outcome.
+    pub fn outcomes(&self) -> Counts {
+        self.counted().clone()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counts> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record(&self, kind: &'static str, mac: Option<Mac>, what: impl FnOnce() -> String) {
@@ -379,6 +394,7 @@ fn sender(event: &BootEvent) -> Option<Mac> {
         | BootEvent::TransferFinished { fetcher, .. }
         | BootEvent::TransferAborted { fetcher, .. } => fetcher.mac,
         BootEvent::Refused { mac, .. } => *mac,
+        BootEvent::LoaderSaid { mac, .. } => Some(*mac),
         BootEvent::ForeignDhcpServer { client, .. } | BootEvent::ForeignOffer { client, .. } => Some(*client),
     }
 }
@@ -405,6 +421,7 @@ impl BootPolicy for BootDesk {
 
 impl BootEvents for BootDesk {
     fn event(&self, event: BootEvent) {
+        self.counted().note(&event);
         let (mac, at) = (sender(&event).and_then(mac_addr), self.clock.now_unix_ms());
         let ended = self.traces().take(at, &event, mac.is_some_and(|mac| self.tickets.knows(mac)));
         if let (Some(mac), Some(ended)) = (mac, ended) {
@@ -454,6 +471,7 @@ impl BootEvents for BootDesk {
                     format!("was answered by another DHCP server, {server}")
                 });
             }
+            BootEvent::LoaderSaid { .. } => self.record("loader-said", None, String::new),
             BootEvent::ForeignOffer { server, interface, gives, boots, .. } => {
                 self.foreign_now().note(interface, server, (gives, boots), self.clock.now_unix_ms());
                 self.record("foreign-offer", None, String::new);

@@ -153,6 +153,8 @@ pub struct Listen {
     pub dhcp_port: u16,
     /// PXE boot server.
     pub boot_server_port: u16,
+    /// Syslog of loaders.
+    pub syslog_port: u16,
 }
 
 impl Default for Listen {
@@ -167,6 +169,7 @@ impl Default for Listen {
             tftp_port: 69,
             dhcp_port: 67,
             boot_server_port: 4011,
+            syslog_port: 514,
         }
     }
 }
@@ -548,8 +551,9 @@ impl Config {
             ("dhcp_port", l.dhcp_port),
             ("boot_server_port", l.boot_server_port),
             ("tftp_port", l.tftp_port),
+            ("syslog_port", l.syslog_port),
         ];
-        for set in [tcp, udp] {
+        for set in [&tcp[..], &udp[..]] {
             for (n, (key, port)) in set.iter().enumerate() {
                 if *port != 0 && set[..n].iter().any(|(_, other)| other == port) {
                     let why = format!("is {port}, which another listener has");

@@ -315,6 +315,7 @@ impl Appliance {
             boot_server: listen.boot_server_port,
             tftp: listen.tftp_port,
             http: listen.http_port,
+            syslog: listen.syslog_port,
             ..pxe::Ports::default()
         };
         let addresses: Vec<Ipv4Addr> = self.interfaces.iter().map(|interface| interface.addr).collect();

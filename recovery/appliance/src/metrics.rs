@@ -3,7 +3,7 @@
 //! Names begin with `groundstate_`, units are base units. No label names an endpoint: a site has too many, and the
 //! evidence log knows them anyway. Counters of requests live here; all others are read from the service at each scrape.
 
-use std::{fs, time::Instant};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -130,6 +130,13 @@ fn register_figures(registry: &mut Registry, figures: Figures) {
         "code",
         figures.boot_refusals,
     );
+    let outcomes = &figures.boot_outcomes;
+    let help = "Packets and transfers of the boot layer";
+    pairs(registry, "boot_events", help, ["protocol", "outcome"], &outcomes.outcomes);
+    let help = "Boots that came to the agent, and that stopped behind their loader";
+    pairs(registry, "boots", help, ["chain", "outcome"], &outcomes.boots);
+    let bytes = outcomes.bytes.iter().map(|(protocol, bytes)| ((*protocol).to_owned(), *bytes)).collect();
+    counters(registry, "boot_sent_bytes", "Bytes of boot files sent", "protocol", bytes);
     counters(registry, "attestations", "Quotes judged", "verdict", figures.attestations);
     counters(registry, "refusals", "Refusals", "code", figures.refusals);
     counters(registry, "triggers", "Triggers decided", "decision", figures.triggers);
@@ -163,6 +170,22 @@ fn counters(registry: &mut Registry, name: &str, help: &str, label: &str, values
     let family = Family::<Labels, Counter>::default();
     for (value, count) in values {
         family.get_or_create(&vec![(label.to_owned(), value)]).inc_by(count);
+    }
+    registry.register(name, help, family);
+}
+
+fn pairs(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    labels: [&str; 2],
+    values: &BTreeMap<(&'static str, &'static str), u64>,
+) {
+    let family = Family::<Labels, Counter>::default();
+    for ((first, second), count) in values {
+        let [a, b] = labels;
+        let both = vec![(a.to_owned(), (*first).to_owned()), (b.to_owned(), (*second).to_owned())];
+        family.get_or_create(&both).inc_by(*count);
     }
     registry.register(name, help, family);
 }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
-    boot::BootDesk,
+    boot::{self, BootDesk},
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
@@ -203,6 +203,8 @@ pub struct Figures {
     pub jobs_over: Vec<(String, u64)>,
     /// What the boot layer did since the start, by kind.
     pub boot_requests: Vec<(String, u64)>,
+    /// What the boot layer did, by protocol and outcome.
+    pub boot_outcomes: boot::Counts,
     /// What the boot layer refused since the start, by kind.
     pub boot_refusals: Vec<(String, u64)>,
     /// Attestations by verdict.
@@ -468,6 +470,7 @@ impl Service {
                 .filter(|(s, _)| over(s))
                 .collect(),
             boot_requests: self.0.desk.counts(),
+            boot_outcomes: self.0.desk.outcomes(),
             boot_refusals,
             attestations: self.0.live.counts("attestation"),
             refusals: self.0.live.counts("refusal"),

@@ -234,6 +234,16 @@ mod tests {
         assert_eq!(offered(desk), None, "nothing is left");
         let stopped = bench.service.boot(&name).await.unwrap();
         assert_eq!(stopped.diagnosis.code, "chains-exhausted");
+        let (_, metrics) = bench.ask("GET", "/metrics", Value::Null).await;
+        let metrics = metrics.as_str().unwrap();
+        for line in [
+            "groundstate_boots_total{chain=\"shim\",outcome=\"worked\"} 1",
+            "groundstate_boots_total{chain=\"ipxe\",outcome=\"failed\"} 2",
+            "groundstate_boot_events_total{protocol=\"tftp\",outcome=\"finished\"} 5",
+            "groundstate_boot_sent_bytes_total{protocol=\"tftp\"} 45",
+        ] {
+            assert!(metrics.contains(line), "{line}: {metrics}");
+        }
 
         bench.add("press-01", "02:00:00:00:00:01", json!({ "chain": "ipxe" })).await;
         assert_eq!(offered(desk), Some(Chain::Ipxe));

@@ -258,8 +258,18 @@ pub(super) mod tests {
         let now = bench.journal.now();
         assert!(bench.desk.diagnosis(&macs, 0, now).is_trouble());
         assert_eq!(bench.desk.diagnosis(&macs, now + 1, now + 1).code, "not-seen");
+        let said = |last: u8| BootEvent::LoaderSaid {
+            mac: [2, 0, 0, 0, 0, last].into(),
+            peer: ([10, 0, 0, 5], 514).into(),
+            text: "net0: link up".to_owned(),
+        };
+        bench.desk.event(said(1));
+        bench.desk.event(said(9));
         bench.service.agent_spoke(&macs);
         let view = bench.service.boot(&"press-01".parse().unwrap()).await.unwrap();
+        assert_eq!(view.said.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["net0: link up"]);
+        let (_, page) = bench.ask("GET", "/endpoints/press-01", Value::Null).await;
+        assert!(page.as_str().unwrap().contains("net0: link up"));
         assert_eq!((view.diagnosis.code.as_str(), view.reached.as_str()), ("booted", "agent"));
     }
 }
