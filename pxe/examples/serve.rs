@@ -7,7 +7,7 @@
 //!   DIR    files to serve: loaders, vmlinuz, initrd.img, recovery.efi
 //! ```
 //!
-//! It arms every endpoint that it sees and must not run on a network with others on it.
+//! With SERVE_QUIET in its environment it prints no events. It arms every endpoint that it sees and must not run on a network with others on it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
@@ -50,7 +50,12 @@ async fn main() -> anyhow::Result<()> {
     install(&mut kit, system, 80)?;
     let config = Config { loaders: loaders(&kit), ..Config::new(vec![interface]) };
     let begun = Instant::now();
-    let print = move |event: BootEvent| println!("{:8.3} {event:?}", begun.elapsed().as_secs_f64());
+    let quiet = std::env::var_os("SERVE_QUIET").is_some();
+    let print = move |event: BootEvent| {
+        if !quiet {
+            println!("{:8.3} {event:?}", begun.elapsed().as_secs_f64());
+        }
+    };
     let server = Server::bind(config, kit, Arc::new(move |_: &BootRequest| decision), Arc::new(print))?;
     println!("   0.000 serving on {name}");
     let stop = CancellationToken::new();

@@ -194,7 +194,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            tftp_transfers: 256,
+            tftp_transfers: 1024,
             tftp_transfers_per_addr: 4,
             tftp_block_len: 1468,
             http_connections: 512,

@@ -26,6 +26,8 @@ pub mod images_import;
 pub mod images_serve;
 pub mod images_sources;
 pub mod images_upkeep;
+pub mod load;
+pub mod pxe;
 pub mod report;
 pub mod restore;
 pub mod restore_wire;
@@ -97,6 +99,8 @@ pub struct Programs {
     pub programs: crate::programs::Programs,
     /// pxe's example server, release build.
     pub boot_server: PathBuf,
+    /// pxe's example that serves by async-tftp, release build.
+    pub peer_tftp: PathBuf,
     /// The example of images that makes a large store without its bytes, release build.
     pub synthetic_store: PathBuf,
 }
@@ -129,6 +133,9 @@ const fn bench(name: &'static str, peers: &'static [Package], runs: Runs) -> Ben
 pub const BENCHES: &[Bench] = &[
     bench("tftp", &[setup::TFTPD_HPA], Runs::Inside(serve::tftp)),
     bench("http", &[setup::NGINX], Runs::Inside(serve::http)),
+    bench("pxe-tftp", &[setup::DNSMASQ, setup::ATFTP], Runs::Inside(pxe::tftp)),
+    bench("pxe-many", &[], Runs::Inside(pxe::many)),
+    bench("pxe-dhcp", &[setup::DNSMASQ], Runs::Inside(pxe::dhcp)),
     bench("restore", &[setup::CASYNC], Runs::Inside(restore::restore)),
     bench(
         "restore-wire",
@@ -147,7 +154,7 @@ pub const BENCHES: &[Bench] = &[
     bench("demo", &[], Runs::Outside(demo::demo)),
 ];
 
-/// The benches that `names` ask for; all when it is empty. `images` asks for all whose names begin with `images-`.
+/// The benches that `names` ask for; all when it is empty. `images` asks for all whose names begin with `images-`, and so does `pxe`.
 ///
 /// # Errors
 /// An unknown name, with the known ones.

@@ -25,9 +25,9 @@ const PEER_TFTP_PORT: u16 = 6969;
 const PEER_HTTP_PORT: u16 = 8080;
 
 /// What one way of serving cost: seconds of CPU and of wall.
-struct Cost {
-    cpu: f64,
-    wall: f64,
+pub(super) struct Cost {
+    pub cpu: f64,
+    pub wall: f64,
 }
 
 /// TFTP at block size 1468 without windows: what firmware, client for client, gets from either server.
@@ -96,7 +96,7 @@ pub fn http(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     Ok(figures("http", &ours, &peer, "nginx with sendfile", HTTP_LEN * HTTP_CLIENTS))
 }
 
-fn figures(group: &str, ours: &Cost, peer: &Cost, against: &str, bytes: usize) -> Vec<Figure> {
+pub(super) fn figures(group: &str, ours: &Cost, peer: &Cost, against: &str, bytes: usize) -> Vec<Figure> {
     let gib = bytes as f64 / f64::from(1 << 30);
     vec![
         Figure::at_most(&format!("{group}/cpu s per GiB"), ours.cpu / gib, peer.cpu / gib, against, 1.1),
@@ -105,7 +105,7 @@ fn figures(group: &str, ours: &Cost, peer: &Cost, against: &str, bytes: usize) -
 }
 
 /// A directory with `file.bin` of incompressible bytes.
-fn data(plant: &Plant, name: &str, len: usize) -> Result<std::path::PathBuf> {
+pub(super) fn data(plant: &Plant, name: &str, len: usize) -> Result<std::path::PathBuf> {
     let dir = plant.dir().join(name);
     std::fs::create_dir_all(&dir)?;
     let mut file = File::create(dir.join("file.bin"))?;
@@ -123,13 +123,13 @@ fn data(plant: &Plant, name: &str, len: usize) -> Result<std::path::PathBuf> {
     Ok(dir)
 }
 
-fn ours(programs: &Programs, dir: &Path) -> Result<Server> {
+pub(super) fn ours(programs: &Programs, dir: &Path) -> Result<Server> {
     let mut server = Command::new(&programs.boot_server);
     server.args([BRIDGE, &format!("{APPLIANCE}/24"), "observe", "ipxe"]).arg(dir);
     Server::start(&mut server, BOOT_SERVER_READY, dir.with_extension("log"))
 }
 
-fn runs(cpu_used: impl Fn() -> Result<Duration>, fetch: impl Fn() -> Result<()>) -> Result<Cost> {
+pub(super) fn runs(cpu_used: impl Fn() -> Result<Duration>, fetch: impl Fn() -> Result<()>) -> Result<Cost> {
     // What is asked for first is read from the disk.
     fetch()?;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
@@ -142,7 +142,7 @@ fn runs(cpu_used: impl Fn() -> Result<Duration>, fetch: impl Fn() -> Result<()>)
     Ok(Cost { cpu: median(cpu), wall: median(wall) })
 }
 
-fn get(client: &Neighbour, words: &[&str], len: usize) -> Result<()> {
+pub(super) fn get(client: &Neighbour, words: &[&str], len: usize) -> Result<()> {
     let said = crate::tool::run(
         client
             .command("curl")

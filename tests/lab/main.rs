@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tests::bench::load::{self, Load};
 use tests::cache::Cache;
 use tests::demo::{self, Demo};
 use tests::golden::{self, CheckIn};
@@ -42,6 +43,12 @@ enum Do {
         /// Install missing Debian packages without asking
         #[arg(long)]
         yes: bool,
+    },
+    /// Be the clients of a bench
+    #[command(hide = true)]
+    Load {
+        #[command(subcommand)]
+        load: Load,
     },
     /// Carry one request of ipmi_sim to its endpoint
     #[command(hide = true)]
@@ -82,6 +89,7 @@ fn obey(command: Do) -> Result<ExitCode> {
             let check_in = agent.map_or(CheckIn::Marker, CheckIn::Agent);
             println!("{}", golden::image(&Cache::open()?, release, &check_in)?.display());
         }
+        Do::Load { load } => load::run(&load)?,
         Do::BmcHook { socket, words } => bmc::hook(&socket, &words)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -72,6 +72,10 @@ pub const VERIFY: &[Package] = &[
 
 /// A peer of a bench.
 pub const TFTPD_HPA: Package = package("tftpd-hpa", "the TFTP server to compare with");
+/// A peer of a bench.
+pub const DNSMASQ: Package = package("dnsmasq-base", "the DHCP and TFTP server to compare with");
+/// A client of a bench.
+pub const ATFTP: Package = package("atftp", "the TFTP client that knows windows");
 /// What a bench makes its data with.
 pub const SQUASHFS: Package = package("squashfs-tools", "makes a squashfs to import");
 /// What a bench makes its data with.

@@ -368,6 +368,26 @@ fn a_loaders_own_words_are_kept_for_endpoints_on_record_only_bounded_and_clean()
     assert_eq!(boot.trace().said().count(), SAID_MOST);
     assert!(boot.trace().said().all(|(_, text)| text.len() <= 2 * WHAT_MOST));
     assert!(boot.traces.get(&mac(7)).is_none());
+    // A stranger may have a trace; its words are nobody's business.
+    let client = Client { mac: mac(7), ..boot.client(ClientClass::Pxe) };
+    boot.traces.take(
+        boot.at,
+        &BootEvent::DiscoverSeen { client, interface: US, secs: 0, relay: None },
+        false,
+    );
+    boot.traces.say(boot.at, &mac(7), "a stranger");
+    assert_eq!(boot.traces.get(&mac(7)).map(|trace| trace.said().count()), Some(0));
+}
+
+#[test]
+fn an_attempt_that_never_ends_keeps_its_newest_hops() {
+    let mut boot = to_the_loader();
+    for tries in 0..500 {
+        boot = boot.abort("snponly.efi", Abort::Silent { tries });
+    }
+    let hops = boot.trace().hops();
+    assert_eq!(hops.len(), HOPS_MOST);
+    assert!(matches!(&hops[HOPS_MOST - 1].outcome, Outcome::Broken(why) if why.contains("499")), "{hops:?}");
 }
 
 fn any_event() -> impl Strategy<Value = (u32, u8, u8, u64)> {
