@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use super::{Hop, Outcome, Step, Trace, class_name};
 use crate::client::{Arch, ClientClass};
 use crate::config::DhcpMode;
+use crate::dhcp::loader::NOT_ARMED;
 use crate::policy::Chain;
 
 /// A firmware or loader that goes on does so well within this time (F2, notes of the lab: 4 to 5 s at most between two hops).
@@ -178,6 +179,9 @@ fn of_attempt(trace: &Trace, around: &Surroundings<'_>, now: u64) -> Diagnosis {
     if trace.hops.last().is_some_and(|hop| hop.step == Step::Agent) {
         return Diagnosis::fine("booted", "it runs the recovery system");
     }
+    if sent_away(trace) {
+        return own_disk(around);
+    }
     if let Some(found) = refused(trace, around) {
         return found;
     }
@@ -215,6 +219,24 @@ fn next(trace: &Trace, reached: Step) -> Step {
     }
 }
 
+/// The newest answer names the file that never is: it was sent on to its own disk in the way that costs it the least time (B21).
+fn sent_away(trace: &Trace) -> bool {
+    let told =
+        |hop: &&Hop| (Step::Offer..=Step::BootServer).contains(&hop.step) && hop.outcome == Outcome::Done;
+    let newest = trace.hops.iter().filter(told).max_by_key(|hop| hop.until);
+    newest.is_some_and(|hop| hop.what.ends_with(NOT_ARMED))
+}
+
+fn own_disk(around: &Surroundings<'_>) -> Diagnosis {
+    if around.ticket {
+        let cause = "it was sent to its own disk before its boot ticket was issued; it will ask again when it is started again";
+        return Diagnosis::waiting(Step::Offer, cause);
+    }
+    let cause =
+        "it asked to boot from the network and holds no boot ticket: it boots its own disk, as it should";
+    Diagnosis::fine("no-ticket", cause)
+}
+
 /// The last thing that was refused, unless the boot went on behind it.
 fn refused(trace: &Trace, around: &Surroundings<'_>) -> Option<Diagnosis> {
     let newest =
@@ -226,14 +248,7 @@ fn refused(trace: &Trace, around: &Surroundings<'_>) -> Option<Diagnosis> {
         .find(|hop| matches!(hop.outcome, Outcome::Refused(_)) && hop.until >= newest.until)?;
     let Outcome::Refused(code) = hop.outcome else { return None };
     match code {
-        "no-ticket" | "muted" if around.ticket => Some(Diagnosis::waiting(
-            Step::Offer,
-            "it was sent to its own disk before its boot ticket was issued; it will ask again when it is started again",
-        )),
-        "no-ticket" | "muted" => Some(Diagnosis::fine(
-            "no-ticket",
-            "it asked to boot from the network and holds no boot ticket: it boots its own disk, as it should",
-        )),
+        "no-ticket" | "muted" => Some(own_disk(around)),
         "observing" if around.ticket => Some(Diagnosis::trouble(
             "observing",
             Step::Offer,
