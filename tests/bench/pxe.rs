@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::serve::{Cost, data, figures, get, ours, runs};
-use super::{BOOT_SERVER_READY, Figure, Programs, Server, machine_time, resident_bytes};
+use super::{BOOT_SERVER_READY, Figure, Programs, Server, machine_time, median, resident_bytes};
 use crate::plant::{APPLIANCE, BRIDGE, Neighbour, Plant};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 201);
@@ -33,9 +33,20 @@ pub fn tftp(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     let (dir, client) = (data(plant, "pxe-tftp", FILE_LEN)?, plant.neighbour(CLIENT)?);
     let url = format!("tftp://{APPLIANCE}/file.bin");
     let lockstep = || runs(machine_time, || get(&client, &[&url, "--tftp-blksize", "1468"], FILE_LEN));
-    let (one, windows) = {
+    let to = format!("{APPLIANCE}:69");
+    let lossy = |lose: &str| -> Result<f64> {
+        let words = ["window", &to, "file.bin", &FILE_LEN.to_string(), "4", lose];
+        let times = (0..5).map(|_| load::<1>(&client, &words).map(|[ms]| ms)).collect::<Result<_>>()?;
+        Ok(median(times))
+    };
+    let (one, windows, loss) = {
         let _server = ours(programs, &dir)?;
-        (lockstep()?, [windowed(&client, 1, 69)?, windowed(&client, 16, 69)?, windowed(&client, 64, 69)?])
+        let loss = (lossy("1000")?, lossy("0")?);
+        (
+            lockstep()?,
+            [windowed(&client, 1, 69)?, windowed(&client, 16, 69)?, windowed(&client, 64, 69)?],
+            loss,
+        )
     };
     let dnsmasq = {
         let mut command = dnsmasq();
@@ -59,6 +70,8 @@ pub fn tftp(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         let lockstep = windows[0].cpu / gib;
         found.push(Figure::at_most(&name("cpu"), ours.cpu / gib, lockstep, "our own lockstep", 0.5));
     }
+    let name = "pxe-tftp/window 4, 1 lost in 1000, ms";
+    found.push(Figure::at_most(name, loss.0, loss.1, "none lost", 1.5));
     Ok(found)
 }
 

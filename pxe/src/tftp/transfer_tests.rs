@@ -140,7 +140,9 @@ const EDK2: &[(&str, &str)] = &[("tsize", "0"), ("blksize", "1468"), ("windowsiz
 #[test]
 fn every_size_at_the_edges_arrives_whole() {
     for size in [1, 511, 512, 513, 1468, 1467, 1469, 1468 * 4, 1468 * 4 - 1, 1468 * 4 + 1, 100_000] {
-        for options in [&[][..], EDK2, &[("blksize", "1024")], &[("windowsize", "16")]] {
+        for options in
+            [&[][..], EDK2, &[("blksize", "1024")], &[("windowsize", "16")], &[("windowsize", "64")]]
+        {
             let run = run(size, options, Habit::Edk2, |_, _| false);
             assert_eq!(run.outcome, Outcome::Complete, "{size} {options:?}");
             assert_eq!(run.body, content(size), "{size} {options:?}");
