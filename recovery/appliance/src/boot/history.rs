@@ -195,6 +195,12 @@ mod tests {
     async fn after_failed_boots_the_next_chain_is_offered_what_worked_is_kept_and_a_person_may_set_another() {
         let bench = Bench::new("").await;
         bench.add("press-01", "02:00:00:00:00:01", json!({})).await;
+        // A boot from before its ticket: a later one under the ticket counts it not.
+        boot(&bench.desk, "snponly.efi");
+        let before = bench.journal.now();
+        while bench.journal.now() == before {
+            tokio::task::yield_now().await;
+        }
         bench.recover("press-01").await;
         runner(&bench).settle().await.unwrap();
         let (desk, writer) = (&bench.desk, Writer::new(bench.desk.clone(), bench.journal.clone()));
@@ -239,8 +245,8 @@ mod tests {
         for line in [
             "groundstate_boots_total{chain=\"shim\",outcome=\"worked\"} 1",
             "groundstate_boots_total{chain=\"ipxe\",outcome=\"failed\"} 2",
-            "groundstate_boot_events_total{protocol=\"tftp\",outcome=\"finished\"} 5",
-            "groundstate_boot_sent_bytes_total{protocol=\"tftp\"} 45",
+            "groundstate_boot_events_total{protocol=\"tftp\",outcome=\"finished\"} 6",
+            "groundstate_boot_sent_bytes_total{protocol=\"tftp\"} 54",
         ] {
             assert!(metrics.contains(line), "{line}: {metrics}");
         }

@@ -264,7 +264,10 @@ pub(super) mod tests {
             text: "net0: link up".to_owned(),
         };
         bench.desk.event(said(1));
+        ask(&bench.desk, 9);
         bench.desk.event(said(9));
+        let stranger = bench.desk.boot(None, &[MacAddr([2, 0, 0, 0, 0, 9])], now);
+        assert!(!stranger.hops.is_empty() && stranger.said.is_empty(), "{stranger:?}");
         bench.service.agent_spoke(&macs);
         let view = bench.service.boot(&"press-01".parse().unwrap()).await.unwrap();
         assert_eq!(view.said.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["net0: link up"]);
