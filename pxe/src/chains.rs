@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A pure function; the appliance keeps the history. A chain fails when a whole loader was fetched and the agent never spoke. After
-//! [`FAILURES_MOST`] failures under one boot ticket the next one is offered, and when none is left nothing is: an endpoint that
+//! [`FAILURES_MOST`] failures under one boot ticket the next one is offered, and after the last one the first again: people switch
+//! off what they take for dead, and a link may come up late. After [`ROUNDS_MOST`] rounds nothing is offered: an endpoint that
 //! fetches loaders for ever helps nobody and hides that a person is needed. A new ticket begins anew, with the chain that worked
 //! last, or else the one that failed least.
 
@@ -20,6 +21,8 @@ use crate::trace::Mode;
 
 /// Failed boots by one chain before the next is offered: one may be a power switch.
 pub const FAILURES_MOST: usize = 2;
+/// How often all chains are tried in turn under one boot ticket.
+pub const ROUNDS_MOST: usize = 3;
 /// Failures whose time is remembered, for each chain.
 const REMEMBERED: usize = 8;
 
@@ -84,6 +87,8 @@ pub enum Why {
     First,
     /// Those before it failed.
     Others,
+    /// All failed, this one too.
+    Again,
 }
 
 impl Why {
@@ -95,6 +100,7 @@ impl Why {
             Why::Worked => "it worked before",
             Why::First => "the first that its firmware can follow",
             Why::Others => "the others failed",
+            Why::Again => "once more, since each that its firmware can follow failed",
         }
     }
 }
@@ -120,11 +126,13 @@ pub fn choose(
     };
     let worked = |chain: Chain| history.of(chain).and_then(|tried| tried.worked);
     let failures = |chain: Chain| history.of(chain).map_or(0, |tried| tried.failed.len());
-    let left = able.into_iter().filter(|chain| history.failures_since(*chain, since) < FAILURES_MOST);
+    let round = |chain: Chain| history.failures_since(chain, since) / FAILURES_MOST;
+    let left = able.into_iter().filter(|chain| round(*chain) < ROUNDS_MOST);
     // What failed often, long ago and without ever having worked, comes after what did not.
-    let place = |chain: &Chain| (Reverse(worked(*chain)), failures(*chain) >= FAILURES_MOST);
+    let place = |chain: &Chain| (round(*chain), Reverse(worked(*chain)), failures(*chain) >= FAILURES_MOST);
     let chain = left.min_by_key(place)?;
     let why = match worked(chain) {
+        _ if round(chain) > 0 => Why::Again,
         Some(_) => Why::Worked,
         None if chain == first => Why::First,
         None => Why::Others,
@@ -163,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn g4_f1_after_two_failed_boots_the_next_chain_is_offered_and_then_none() {
+    fn g4_f1_after_two_failed_boots_the_next_chain_is_offered_and_then_the_first_again() {
         let mut history = History::default();
         assert_eq!(uefi(&history, Mode::Full, 0), Some((Chain::Ipxe, Why::First)));
         history.failed(Chain::Ipxe, 10);
@@ -174,10 +182,11 @@ mod tests {
         );
         history.failed(Chain::Ipxe, 20);
         assert_eq!(uefi(&history, Mode::Full, 0), Some((Chain::Shim, Why::Others)));
-        assert_eq!(uefi(&history, Mode::Proxy, 0), None, "GRUB reads no proxy offers: nothing is left");
+        let alone = uefi(&history, Mode::Proxy, 0);
+        assert_eq!(alone, Some((Chain::Ipxe, Why::Again)), "GRUB reads no proxy offers: there is no other");
         history.failed(Chain::Shim, 30);
         history.failed(Chain::Shim, 40);
-        assert_eq!(uefi(&history, Mode::Full, 0), None);
+        assert_eq!(uefi(&history, Mode::Full, 0), Some((Chain::Ipxe, Why::Again)));
         assert_eq!(
             uefi(&history, Mode::Full, 41),
             Some((Chain::Ipxe, Why::First)),
@@ -237,10 +246,11 @@ mod tests {
             let mut offers = 0;
             while let Some((chain, _)) = uefi(&history, mode, 10) {
                 offers += 1;
-                prop_assert!(offers <= 2 * FAILURES_MOST);
+                prop_assert!(offers <= 2 * FAILURES_MOST * ROUNDS_MOST);
                 history.failed(chain, 10 + offers as u64);
             }
-            prop_assert_eq!(offers, if full { 2 * FAILURES_MOST } else { FAILURES_MOST });
+            let chains = if full { 2 } else { 1 };
+            prop_assert_eq!(offers, chains * FAILURES_MOST * ROUNDS_MOST);
         }
     }
 }

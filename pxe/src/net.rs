@@ -49,20 +49,21 @@ pub(crate) struct UdpPort {
 impl UdpPort {
     /// Binds `port` on every address of `interface`.
     pub(crate) fn bind(interface: &str, port: u16) -> io::Result<Self> {
-        Self::bound(new_socket(Some(interface))?, port)
+        Self::bound(new_socket(Some(interface))?, Ipv4Addr::UNSPECIFIED, port)
     }
 
-    /// The same, of a port that another program may have, too: each gets its own copy of a broadcast.
+    /// A port that another program may have, too: broadcasts alone, of which each program gets its own copy. On every address
+    /// it could take an answer away that the system's DHCP client waits for, since a unicast goes to one socket only.
     pub(crate) fn bind_shared(interface: &str, port: u16) -> io::Result<Self> {
         let socket = new_socket(Some(interface))?;
         socket.set_reuse_address(true)?;
-        Self::bound(socket, port)
+        Self::bound(socket, Ipv4Addr::BROADCAST, port)
     }
 
-    fn bound(socket: Socket, port: u16) -> io::Result<Self> {
+    fn bound(socket: Socket, addr: Ipv4Addr, port: u16) -> io::Result<Self> {
         socket.set_broadcast(true)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+        socket.bind(&SocketAddrV4::new(addr, port).into())?;
         Ok(UdpPort { socket: UdpSocket::from_std(socket.into())? })
     }
 
@@ -138,6 +139,8 @@ fn new_socket(interface: Option<&str>) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -153,6 +156,26 @@ mod tests {
         port.send(b"answer", asked, arrival.from).await.expect("answer");
         let (len, from) = client.recv_from(&mut buf).await.expect("answer arrives");
         assert_eq!((&buf[..len], from.to_string()), (&b"answer"[..], to.to_string()));
+    }
+
+    #[tokio::test]
+    async fn a_shared_port_takes_no_answer_from_who_has_it() {
+        let owner = new_socket(Some("lo")).expect("socket");
+        owner.set_reuse_address(true).expect("option");
+        owner.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into()).expect("bind on loopback");
+        let owner = UdpSocket::from_std(owner.into()).expect("socket");
+        let port = owner.local_addr().expect("address").port();
+        // Of two that are equal the later one is given a unicast.
+        let ear = UdpPort::bind_shared("lo", port).expect("the port is shared");
+        let sender = UdpPort::bind("lo", 0).expect("sender");
+        let mut buf = [0; 16];
+        for to in [Ipv4Addr::LOCALHOST, Ipv4Addr::BROADCAST] {
+            sender.send(b"ack", Ipv4Addr::LOCALHOST, SocketAddrV4::new(to, port)).await.expect("sent");
+            let heard = tokio::time::timeout(Duration::from_secs(10), owner.recv(&mut buf)).await;
+            assert_eq!(heard.expect("the owner hears it").expect("received"), 3, "{to}");
+        }
+        let heard = ear.recv(&mut buf).await.expect("the broadcast");
+        assert_eq!(heard.dst, Ipv4Addr::BROADCAST, "and not the unicast before it");
     }
 
     #[tokio::test]
