@@ -8,10 +8,13 @@
 //! A site's own DHCP beside an interface in proxy mode is as it should be, and no alarm. In the way are: any other boot server,
 //! since firmware keeps only the first offer; a second DHCP server; any DHCP server where we give the addresses.
 //!
-//! Anybody can send offers. So the lines are few, and each server is one entry in evidence a day at most. It must never: answer to
-//! another server's packets.
+//! Anybody can send offers, and name any server in them. So the lines are few, each server is one entry in evidence a day at most,
+//! and all of them together are [`ALARMS_MOST`]. It must never: answer to another server's packets.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::Ipv4Addr,
+};
 
 use recovery_protocol::net::ForeignView;
 
@@ -21,11 +24,14 @@ const SERVERS_MOST: usize = 32;
 const RECENT_MS: u64 = 24 * 3_600_000;
 /// Between two entries in evidence about one server.
 const AGAIN_MS: u64 = 24 * 3_600_000;
+/// Entries in evidence within [`AGAIN_MS`], whatever is heard: made-up servers shall not fill the log. What is not written is shown.
+const ALARMS_MOST: usize = 32;
 
 /// The other servers, by interface (our address) and address.
 #[derive(Debug, Default)]
 pub struct Foreign {
     servers: BTreeMap<(Ipv4Addr, Ipv4Addr), Heard>,
+    alarms: VecDeque<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -79,13 +85,19 @@ impl Foreign {
     /// What is due to be written into evidence; it counts as written.
     pub fn take_due(&mut self, full: impl Fn(Ipv4Addr) -> bool, at: u64) -> Vec<ForeignView> {
         let due = |heard: &Heard| heard.written.is_none_or(|written| heard.last >= written + AGAIN_MS);
+        while self.alarms.front().is_some_and(|written| at >= written.saturating_add(AGAIN_MS)) {
+            self.alarms.pop_front();
+        }
+        let room = ALARMS_MOST.saturating_sub(self.alarms.len());
         let views: Vec<_> = self
             .servers
             .iter()
             .filter(|(_, heard)| due(heard))
             .map(|(key, heard)| (*key, self.view(*key, heard, &full)))
             .filter(|(_, view)| view.alarm)
+            .take(room)
             .collect();
+        self.alarms.extend(views.iter().map(|_| at));
         for (key, _) in &views {
             if let Some(heard) = self.servers.get_mut(key) {
                 heard.written = Some(at);
@@ -176,5 +188,19 @@ mod tests {
         }
         assert_eq!(foreign.servers.len(), SERVERS_MOST);
         assert!(foreign.servers.contains_key(&(US, Ipv4Addr::from(4_999))), "the newest stay");
+    }
+
+    #[test]
+    fn made_up_servers_fill_no_log_and_the_next_day_is_told_again() {
+        let mut foreign = Foreign::default();
+        let mut written = 0;
+        for n in 0..5_000 {
+            foreign.note(US, Ipv4Addr::from(n), (false, true), u64::from(n));
+            written += foreign.take_due(|_| false, u64::from(n)).len();
+        }
+        assert_eq!((written, foreign.alarms.len()), (ALARMS_MOST, ALARMS_MOST));
+        foreign.note(US, OTHER, (false, true), 5_000 + AGAIN_MS);
+        let later = foreign.take_due(|_| false, 5_000 + AGAIN_MS);
+        assert!(later.iter().any(|view| view.server == OTHER.to_string()));
     }
 }
