@@ -166,6 +166,22 @@ impl Arch {
         codes().find(|arch| !matches!(arch, Arch::Unknown(_))).or_else(|| codes().next())
     }
 
+    /// What it is, for a person.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Arch::Bios => "BIOS",
+            Arch::EfiX64 => "UEFI x64",
+            Arch::EfiIa32 => "UEFI ia32",
+            Arch::EfiArm32 => "UEFI arm32",
+            Arch::EfiArm64 => "UEFI arm64",
+            Arch::EfiEbc => "UEFI byte code",
+            Arch::EfiRiscv64 => "UEFI riscv64",
+            Arch::EfiLoong64 => "UEFI loong64",
+            Arch::Unknown(_) => "unknown architecture",
+        }
+    }
+
     /// Whether this is UEFI firmware of any processor.
     pub fn is_uefi(self) -> bool {
         !matches!(self, Arch::Bios | Arch::Unknown(_))

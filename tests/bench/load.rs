@@ -107,54 +107,78 @@ fn tftp(to: SocketAddrV4, name: &str, len: usize, from: Ipv4Addr, clients: u32) 
     Ok(())
 }
 
+/// One client's side of a transfer: what it said last, to whom, and how often in vain.
+struct Transfer<'a> {
+    socket: &'a UdpSocket,
+    peer: SocketAddr,
+    say: Vec<u8>,
+    tries: u32,
+}
+
+impl<'a> Transfer<'a> {
+    /// Asks for a file with these options (RFC 1350, 2347).
+    fn begin(socket: &'a UdpSocket, to: SocketAddrV4, name: &str, options: &[&str]) -> Result<Self> {
+        socket.set_read_timeout(Some(RETRY))?;
+        let mut say = vec![0, 1];
+        for part in [&[name, "octet"], options].concat() {
+            say.extend_from_slice(part.as_bytes());
+            say.push(0);
+        }
+        socket.send_to(&say, SocketAddr::from(to))?;
+        Ok(Transfer { socket, peer: to.into(), say, tries: 0 })
+    }
+
+    /// The next packet and its sender; after silence what was said last is said again.
+    fn hear(&mut self, buf: &mut [u8]) -> Result<(usize, SocketAddr)> {
+        loop {
+            match self.socket.recv_from(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.again("no answer")?,
+                heard => return Ok(heard?),
+            }
+        }
+    }
+
+    fn again(&mut self, why: &str) -> Result<()> {
+        self.tries += 1;
+        ensure!(self.tries < TRIES, "{why} after {} tries", self.tries);
+        self.socket.send_to(&self.say, self.peer)?;
+        Ok(())
+    }
+
+    /// Acknowledges what came before the block `next`.
+    fn acknowledge(&mut self, next: u16) -> io::Result<()> {
+        let [high, low] = next.wrapping_sub(1).to_be_bytes();
+        self.say = vec![0, 4, high, low];
+        self.socket.send_to(&self.say, self.peer).map(drop)
+    }
+}
+
 /// One lockstep client (RFC 1350, 2348).
 fn fetch(socket: &UdpSocket, to: SocketAddrV4, name: &str, len: usize) -> Result<()> {
-    socket.set_read_timeout(Some(RETRY))?;
-    let mut request = vec![0, 1];
-    for part in [name, "octet", "blksize", "1468"] {
-        request.extend_from_slice(part.as_bytes());
-        request.push(0);
-    }
-    let (mut peer, mut say): (SocketAddr, Vec<u8>) = (to.into(), request);
-    let (mut got, mut next, mut tries) = (0, 1_u16, 0);
-    let mut buf = [0; 2048];
-    socket.send_to(&say, peer)?;
+    let mut transfer = Transfer::begin(socket, to, name, &["blksize", "1468"])?;
+    let (mut got, mut next, mut buf) = (0, 1_u16, [0; 2048]);
     loop {
-        let (read, from) = match socket.recv_from(&mut buf) {
-            Ok(packet) => packet,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                tries += 1;
-                ensure!(tries < TRIES, "no answer after {tries} tries, {got} of {len} bytes");
-                socket.send_to(&say, peer)?;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let block = u16::from_be_bytes([buf[2], buf[3]]);
-        match buf[1] {
+        let (read, from) = transfer.hear(&mut buf)?;
+        match (buf[1], u16::from_be_bytes([buf[2], buf[3]])) {
             // DATA
-            3 if block == next => {
+            (3, block) if block == next => {
                 got += read - 4;
                 next = next.wrapping_add(1);
             }
-            3 => continue,
             // OACK
-            6 if next == 1 => {}
-            5 => {
-                // Too many transfers: firmware asks again, too.
-                tries += 1;
-                ensure!(tries < TRIES && next == 1, "refused: {}", String::from_utf8_lossy(&buf[4..read]));
+            (6, _) if next == 1 => {}
+            // Too many transfers: firmware asks again, too.
+            (5, _) => {
+                let refused = String::from_utf8_lossy(&buf[4..read]);
+                ensure!(next == 1, "refused: {refused}");
                 std::thread::park_timeout(RETRY);
-                socket.send_to(&say, to)?;
+                transfer.again(&format!("refused: {refused}"))?;
                 continue;
             }
             _ => continue,
         }
-        tries = 0;
-        peer = from;
-        let acknowledged = next.wrapping_sub(1).to_be_bytes();
-        say = vec![0, 4, acknowledged[0], acknowledged[1]];
-        socket.send_to(&say, peer)?;
+        (transfer.peer, transfer.tries) = (from, 0);
+        transfer.acknowledge(next)?;
         if buf[1] == 3 && read < BLOCK + 4 {
             ensure!(got == len, "{got} of {len} bytes");
             return Ok(());
@@ -165,46 +189,28 @@ fn fetch(socket: &UdpSocket, to: SocketAddrV4, name: &str, len: usize) -> Result
 /// A client with a window (RFC 7440) that acknowledges each block that it did not expect, as EDK2 does (D1).
 fn windowed(to: SocketAddrV4, name: &str, len: usize, window: u16, lose: u32) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.set_read_timeout(Some(RETRY))?;
     let (window_text, begun) = (window.to_string(), Instant::now());
-    let mut say = vec![0, 1];
-    for part in [name, "octet", "blksize", "1468", "windowsize", &window_text] {
-        say.extend_from_slice(part.as_bytes());
-        say.push(0);
-    }
-    let mut peer: SocketAddr = to.into();
-    let (mut got, mut next, mut held, mut seen, mut tries) = (0, 1_u16, 0, 0_u32, 0);
-    let mut buf = [0; 2048];
-    socket.send_to(&say, peer)?;
+    let options = ["blksize", "1468", "windowsize", &window_text];
+    let mut transfer = Transfer::begin(&socket, to, name, &options)?;
+    let (mut got, mut next, mut held, mut seen, mut buf) = (0, 1_u16, 0, 0_u32, [0; 2048]);
     while got < len {
-        let (read, from) = match socket.recv_from(&mut buf) {
-            Ok(packet) => packet,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                tries += 1;
-                ensure!(tries < TRIES, "no answer after {tries} tries, {got} of {len} bytes");
-                socket.send_to(&say, peer)?;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let (read, from) = transfer.hear(&mut buf)?;
         ensure!(buf[1] == 3 || buf[1] == 6, "refused: {}", String::from_utf8_lossy(&buf[4..read]));
-        peer = from;
+        transfer.peer = from;
         if buf[1] == 3 {
             seen += 1;
             if lose > 0 && seen.is_multiple_of(lose) {
                 continue;
             }
             if u16::from_be_bytes([buf[2], buf[3]]) == next {
-                (got, next, held, tries) = (got + read - 4, next.wrapping_add(1), held + 1, 0);
+                (got, next, held, transfer.tries) = (got + read - 4, next.wrapping_add(1), held + 1, 0);
                 if held < window && got < len {
                     continue;
                 }
             }
         }
         held = 0;
-        let acknowledged = next.wrapping_sub(1).to_be_bytes();
-        say = vec![0, 4, acknowledged[0], acknowledged[1]];
-        socket.send_to(&say, peer)?;
+        transfer.acknowledge(next)?;
     }
     println!("{}", begun.elapsed().as_millis());
     Ok(())

@@ -191,7 +191,7 @@ fn of_attempt(trace: &Trace, around: &Surroundings<'_>, now: u64) -> Diagnosis {
     }
     let reached = trace.reached();
     if reached >= Step::Kernel {
-        return after_kernel(trace, quiet);
+        return after_kernel(trace, around.mode, quiet);
     }
     if reached >= Step::Loader {
         if quiet < PATIENCE_MS {
@@ -285,7 +285,7 @@ fn firmware(trace: &Trace) -> String {
     let arch = match trace.client.arch {
         None => "a firmware that does not say its architecture".to_owned(),
         Some(Arch::Unknown(code)) => format!("architecture {code:#06x}, which is unknown here"),
-        Some(arch) => format!("{arch:?}"),
+        Some(arch) => arch.words().to_owned(),
     };
     match trace.client.class {
         ClientClass::HttpBoot => format!("{arch}, UEFI HTTP Boot,"),
@@ -329,7 +329,7 @@ fn stalled(hop: &Hop, why: &str) -> Diagnosis {
     )
 }
 
-fn after_kernel(trace: &Trace, quiet: u64) -> Diagnosis {
+fn after_kernel(trace: &Trace, mode: Mode, quiet: u64) -> Diagnosis {
     if quiet < KERNEL_PATIENCE_MS {
         return Diagnosis::waiting(Step::Agent, "it has loaded the recovery system and starts it");
     }
@@ -344,7 +344,7 @@ fn after_kernel(trace: &Trace, quiet: u64) -> Diagnosis {
     }
     if trace.chain == Some(Chain::UefiHttp) {
         let kernel = trace.of(Step::Kernel).next_back().map_or("its file", |hop| hop.what.as_str());
-        return secure_boot(kernel, Step::Agent);
+        return secure_boot(kernel, Step::Agent, trace.chain, mode);
     }
     // F18, C13, C15.
     Diagnosis::trouble(
@@ -355,14 +355,25 @@ fn after_kernel(trace: &Trace, quiet: u64) -> Diagnosis {
     )
 }
 
-/// F2.
-fn secure_boot(file: &str, missing: Step) -> Diagnosis {
-    Diagnosis::trouble(
-        "loader-refused",
-        missing,
-        format!("{file} was fetched whole, then silence: Secure Boot refused it, most likely"),
-        "choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware",
-    )
+/// F2. What helps depends on where it stands: shim needs PXE and a network in full mode (B12).
+fn secure_boot(file: &str, missing: Step, chain: Option<Chain>, mode: Mode) -> Diagnosis {
+    let remedy = match (chain, mode) {
+        // F19.
+        (Some(Chain::Shim), _) => {
+            "let its firmware trust Microsoft's third-party UEFI CA, which signed shim, or switch Secure Boot off there"
+        }
+        (_, Mode::Proxy | Mode::Observe) => {
+            "switch Secure Boot off in its firmware, or boot it on a recovery VLAN in full mode by the chain for Secure Boot (`groundstate endpoint add … --chain shim`), which does not work beside a site's DHCP"
+        }
+        (Some(Chain::UefiHttp), Mode::Full) => {
+            "let its firmware boot by PXE, not HTTP, and choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware"
+        }
+        (_, Mode::Full) => {
+            "choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware"
+        }
+    };
+    let cause = format!("{file} was fetched whole, then silence: Secure Boot refused it, most likely");
+    Diagnosis::trouble("loader-refused", missing, cause, remedy)
 }
 
 fn after_loader(trace: &Trace, around: &Surroundings<'_>, reached: Step) -> Diagnosis {
@@ -406,6 +417,8 @@ fn after_loader(trace: &Trace, around: &Surroundings<'_>, reached: Step) -> Diag
         _ if trace.client.arch.is_some_and(Arch::is_uefi) => secure_boot(
             loader,
             if trace.chain == Some(Chain::Shim) { Step::SecondStage } else { Step::Config },
+            trace.chain,
+            around.mode,
         ),
         // G4.
         _ => Diagnosis::trouble(

@@ -163,7 +163,6 @@ impl Ended {
 /// One endpoint's boots.
 #[derive(Debug, Clone)]
 pub struct Trace {
-    known: bool,
     hops: Vec<Hop>,
     /// Who it last said it is.
     pub client: Client,
@@ -183,9 +182,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    fn new(client: Client, known: bool) -> Self {
+    fn new(client: Client) -> Self {
         Trace {
-            known,
             hops: Vec::new(),
             client,
             interface: None,
@@ -336,8 +334,9 @@ impl Roles {
 pub struct Traces {
     roles: Roles,
     modes: HashMap<Ipv4Addr, Mode>,
-    by_mac: HashMap<Mac, Trace>,
-    strangers: usize,
+    /// Of addresses that a person put on record.
+    known: HashMap<Mac, Trace>,
+    strangers: HashMap<Mac, Trace>,
 }
 
 impl Traces {
@@ -363,12 +362,16 @@ impl Traces {
     /// The trace behind a hardware address.
     #[must_use]
     pub fn get(&self, mac: &Mac) -> Option<&Trace> {
-        self.by_mac.get(mac)
+        self.known.get(mac).or_else(|| self.strangers.get(mac))
+    }
+
+    fn get_mut(&mut self, mac: &Mac) -> Option<&mut Trace> {
+        self.known.get_mut(mac).or_else(|| self.strangers.get_mut(mac))
     }
 
     /// All traces, in no order.
     pub fn all(&self) -> impl Iterator<Item = (&Mac, &Trace)> {
-        self.by_mac.iter()
+        self.known.iter().chain(&self.strangers)
     }
 
     /// Takes one event. `known`: the endpoint is on record. Returns the attempt that ended because another one began.
@@ -387,7 +390,7 @@ impl Traces {
             }
             BootEvent::NakSent { client, wanted } => {
                 let what = format!("{wanted} is not its address");
-                if let Some(trace) = self.by_mac.get_mut(&client.mac) {
+                if let Some(trace) = self.get_mut(&client.mac) {
                     trace.note(at, Step::Request, Outcome::Refused("nak"), 0, &what);
                 }
             }
@@ -410,7 +413,7 @@ impl Traces {
             BootEvent::LoaderSaid { mac, text, .. } => self.say(at, mac, text),
             BootEvent::Refused { mac: None, .. } | BootEvent::ForeignOffer { .. } => {}
             BootEvent::ForeignDhcpServer { server, client, .. } => {
-                let trace = self.by_mac.get_mut(client)?;
+                let trace = self.get_mut(client)?;
                 trace.note(at, Step::Request, Outcome::Done, 0, &format!("to the DHCP server {server}"));
                 note_foreign(trace, *server);
             }
@@ -423,7 +426,7 @@ impl Traces {
     pub fn agent(&mut self, at: u64, macs: &[Mac]) -> Vec<(Mac, Option<Chain>)> {
         let mut came = Vec::new();
         for mac in macs {
-            let Some(trace) = self.by_mac.get_mut(mac) else { continue };
+            let Some(trace) = self.get_mut(mac) else { continue };
             if !trace.hops.is_empty() {
                 trace.note(at, Step::Agent, Outcome::Done, 0, "its agent says hello");
                 came.push((*mac, trace.chain));
@@ -434,7 +437,7 @@ impl Traces {
 
     /// A loader's own words, by syslog. Only where there is a trace of an endpoint on record; cleaned and shortened.
     fn say(&mut self, at: u64, mac: &Mac, text: &str) {
-        let Some(trace) = self.by_mac.get_mut(mac).filter(|trace| trace.known) else { return };
+        let Some(trace) = self.known.get_mut(mac) else { return };
         if trace.said.len() >= SAID_MOST {
             trace.said.pop_front();
         }
@@ -481,11 +484,11 @@ impl Traces {
     }
 
     fn started(&mut self, at: u64, fetcher: &Fetcher, name: &str, options: &str) {
-        let (step, mac) = (self.roles.step(name), fetcher.mac);
-        let Some(trace) = mac.and_then(|mac| self.by_mac.get_mut(&mac)) else { return };
-        if trace.chain.is_none() {
-            trace.chain = self.roles.chain(name, trace.client.arch);
-        }
+        let (step, Some(mac)) = (self.roles.step(name), fetcher.mac) else { return };
+        let arch = self.get(&mac).and_then(|trace| trace.client.arch);
+        let chain = self.roles.chain(name, arch);
+        let Some(trace) = self.get_mut(&mac) else { return };
+        trace.chain = trace.chain.or(chain);
         trace.unanswered = 0;
         if !options.is_empty() {
             trace.note(at, Step::Options, Outcome::Done, 0, options);
@@ -494,8 +497,8 @@ impl Traces {
     }
 
     fn ended(&mut self, at: u64, fetcher: &Fetcher, name: &str, bytes: u64, outcome: Outcome) {
-        let (step, mac) = (self.roles.step(name), fetcher.mac);
-        let Some(trace) = mac.and_then(|mac| self.by_mac.get_mut(&mac)) else { return };
+        let step = self.roles.step(name);
+        let Some(trace) = fetcher.mac.and_then(|mac| self.get_mut(&mac)) else { return };
         trace.end(at, step, outcome, bytes, name);
     }
 
@@ -518,40 +521,26 @@ impl Traces {
             return;
         }
         let files = matches!(stage, Stage::Tftp | Stage::Http);
-        if files && !self.by_mac.contains_key(mac) {
+        if files && self.get(mac).is_none() {
             self.open(&Client::bare(*mac, None), known);
         }
-        let Some(trace) = self.by_mac.get_mut(mac) else { return };
+        let Some(trace) = self.get_mut(mac) else { return };
         trace.note(at, step, Outcome::Refused(reason.code()), 0, &reason.to_string());
     }
 
     /// The trace of a client, made where there is none. A new one takes the place of the one that was silent longest, and a
-    /// stranger only a stranger's.
+    /// stranger only a stranger's. One that was put on record since, or taken from it, moves.
     fn open(&mut self, client: &Client, known: bool) -> &mut Trace {
-        if let Some(trace) = self.by_mac.get(&client.mac)
-            && trace.known != known
-        {
-            // Put on record, or taken from it, since.
-            self.strangers = if known { self.strangers - 1 } else { self.strangers + 1 };
-        } else if !self.by_mac.contains_key(&client.mac) {
-            let known_count = self.by_mac.len() - self.strangers;
-            if (known && known_count >= KNOWN_MOST) || (!known && self.strangers >= STRANGERS_MOST) {
-                self.evict(known);
-            }
-            self.strangers += usize::from(!known);
-        }
-        let trace = self.by_mac.entry(client.mac).or_insert_with(|| Trace::new(client.clone(), known));
-        trace.known = known;
-        trace
-    }
-
-    fn evict(&mut self, known: bool) {
-        let same = self.by_mac.iter().filter(|(_, trace)| trace.known == known);
-        let Some(oldest) = same.min_by_key(|(mac, trace)| (trace.last(), **mac)).map(|(mac, _)| *mac) else {
-            return;
+        let (own, other, most) = match known {
+            true => (&mut self.known, &mut self.strangers, KNOWN_MOST),
+            false => (&mut self.strangers, &mut self.known, STRANGERS_MOST),
         };
-        self.by_mac.remove(&oldest);
-        self.strangers -= usize::from(!known);
+        if own.len() >= most && !own.contains_key(&client.mac) {
+            let oldest = own.iter().min_by_key(|(mac, trace)| (trace.last(), **mac)).map(|(mac, _)| *mac);
+            oldest.and_then(|mac| own.remove(&mac));
+        }
+        let moved = || other.remove(&client.mac).unwrap_or_else(|| Trace::new(client.clone()));
+        own.entry(client.mac).or_insert_with(moved)
     }
 }
 

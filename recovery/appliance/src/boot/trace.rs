@@ -151,18 +151,7 @@ pub fn chain_name(chain: Chain) -> &'static str {
 }
 
 fn firmware(trace: &Trace) -> String {
-    let arch = match trace.client.arch {
-        Some(Arch::Bios) => "BIOS",
-        Some(Arch::EfiX64) => "UEFI x64",
-        Some(Arch::EfiIa32) => "UEFI ia32",
-        Some(Arch::EfiArm32) => "UEFI arm32",
-        Some(Arch::EfiArm64) => "UEFI arm64",
-        Some(Arch::EfiEbc) => "UEFI byte code",
-        Some(Arch::EfiRiscv64) => "UEFI riscv64",
-        Some(Arch::EfiLoong64) => "UEFI loong64",
-        Some(Arch::Unknown(_)) => "unknown architecture",
-        None => "",
-    };
+    let arch = trace.client.arch.map_or("", Arch::words);
     let class = match trace.client.class {
         ClientClass::Pxe => "PXE",
         ClientClass::HttpBoot => "HTTP Boot",
