@@ -58,6 +58,8 @@ pub const VERIFY: &[Package] = &[
     package("minisign", "a peer for signatures"),
     package("softhsm2", "a token that keeps signers' keys"),
     package("openssl", "a peer for certificates"),
+    package("sbsigntool", "a peer for Secure Boot signatures (sbverify)"),
+    package("efitools", "a peer for signature lists"),
     package("strongswan-pki", "an EST peer"),
     package("libcharon-extra-plugins", "its HTTP fetcher"),
     package("libstrongswan-standard-plugins", "its cryptography"),

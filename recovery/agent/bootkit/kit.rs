@@ -10,10 +10,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use images::boot::authenticode_sha256;
-use recovery_protocol::kit::{BootKit, KitFile, Measured};
+use recovery_protocol::kit::{BootKit, KitFile, KitSigner, Measured};
 use recovery_protocol::trust::RecoveryTrust;
 use ring::digest::{SHA256, digest};
 
+use crate::authenticode;
+use crate::boot_key::Signer;
 use crate::cpio::Archive;
 use crate::packages::Packages;
 use crate::{modules, uki};
@@ -135,8 +137,8 @@ pub struct Kit {
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Builds the kit. Pure: no clock, no environment.
-pub fn build(input: &Input, command_line: &str) -> Result<Kit> {
+/// Builds the kit, its unified kernel image signed by `signer` where there is one. Pure: no clock, no environment.
+pub fn build(input: &Input, command_line: &str, signer: Option<&Signer>) -> Result<Kit> {
     let initrd = initrd(input)?;
     let os_release = format!(
         "ID=groundstate\nNAME=\"Groundstate recovery system\"\nVERSION_ID={}\n",
@@ -149,6 +151,10 @@ pub fn build(input: &Input, command_line: &str) -> Result<Kit> {
         (".initrd", &initrd),
     ];
     let uki = uki::build(&input.stub, &sections)?;
+    let uki = match signer {
+        Some(signer) => authenticode::sign(&uki, signer).context("signing the unified kernel image")?,
+        None => uki,
+    };
     let uki_measured = measured_by_uki(&uki, &sections, command_line, &initrd)?;
     let mut files = input.boot_files.clone();
     // iPXE hands its script's arguments on, which take the place of the embedded command line.
@@ -169,6 +175,10 @@ pub fn build(input: &Input, command_line: &str) -> Result<Kit> {
         command_line: command_line.to_owned(),
         files: files.iter().map(|(name, content)| (name.clone(), kit_file(content))).collect(),
         chains,
+        signer: signer.map(|signer| KitSigner {
+            certificate_sha256: sha256(signer.certificate()),
+            subject: signer.subject().to_owned(),
+        }),
     };
     Ok(Kit { contents, files })
 }
@@ -275,6 +285,19 @@ impl Kit {
         let size = |name: &str| self.contents.files.get(name).map_or(0, |file| file.size_bytes);
         let both = mib(size(BootKit::KERNEL) + size(BootKit::INITRD));
         let _ = writeln!(table, "kernel + initrd  {both:>8.2} MiB  (aim: under 32)");
+        let _ = match &self.contents.signer {
+            Some(signer) => writeln!(
+                table,
+                "signed by        {}, certificate {}",
+                signer.subject,
+                &signer.certificate_sha256[..16]
+            ),
+            None => writeln!(
+                table,
+                "not signed       Secure Boot refuses {}; name a key with --key",
+                BootKit::UKI
+            ),
+        };
         table
     }
 }
@@ -298,7 +321,7 @@ mod tests {
         let optional = 0x44 + 20;
         pe[0x44 + 16] = 0xf0;
         pe[optional..optional + 2].copy_from_slice(&0x20b_u16.to_le_bytes());
-        for (at, value) in [(32, 0x200_u32), (36, 0x200), (60, 0x400)] {
+        for (at, value) in [(32, 0x200_u32), (36, 0x200), (60, 0x400), (108, 16)] {
             pe[optional + at..optional + at + 4].copy_from_slice(&value.to_le_bytes());
         }
         [&pe, tail].concat()
@@ -322,7 +345,7 @@ mod tests {
     fn the_same_input_gives_the_same_bytes() {
         let line = command_line(Some("10.0.0.1:8443".parse().unwrap()), &["ttyS0".to_owned()]);
         assert_eq!(line, "quiet console=ttyS0 gs.appliance=10.0.0.1:8443 panic=60");
-        let (one, two) = (build(&input(), &line).unwrap(), build(&input(), &line).unwrap());
+        let (one, two) = (build(&input(), &line, None).unwrap(), build(&input(), &line, None).unwrap());
         assert_eq!(one.files, two.files);
         assert_eq!(one.contents, two.contents);
     }
@@ -341,7 +364,7 @@ mod tests {
     #[test]
     fn written_files_are_those_of_the_table_of_contents() {
         let dir = tempfile::tempdir().unwrap();
-        build(&input(), "quiet").unwrap().write(dir.path()).unwrap();
+        build(&input(), "quiet", None).unwrap().write(dir.path()).unwrap();
         let contents: BootKit =
             serde_json::from_slice(&fs::read(dir.path().join("kit.json")).unwrap()).unwrap();
         assert_eq!(contents.files.len(), 7);
@@ -350,6 +373,20 @@ mod tests {
         }
         let pcrs: Vec<u8> = contents.chains[BootKit::IPXE].iter().map(|measured| measured.pcr).collect();
         assert_eq!(pcrs, [4, 4, 4, 11, 11, 11, 11, 11, 11, 11, 11, 9]);
+    }
+
+    #[test]
+    fn a_signed_kit_says_by_whom_and_measures_the_same() {
+        let (_dir, signer) = crate::boot_key::tests::signer("plant-7: recovery systems");
+        let (plain, signed) =
+            (build(&input(), "quiet", None).unwrap(), build(&input(), "quiet", Some(&signer)).unwrap());
+        assert_eq!(plain.contents.chains, signed.contents.chains);
+        let uki = &signed.files[BootKit::UKI];
+        assert!(images::boot::pe::is_signed(uki) && !images::boot::pe::is_signed(&plain.files[BootKit::UKI]));
+        assert_eq!(signed.contents.files[BootKit::UKI], kit_file(uki));
+        let by = signed.contents.signer.as_ref().unwrap();
+        assert_eq!(by.certificate_sha256, sha256(signer.certificate()));
+        assert!(signed.table().contains("plant-7") && plain.table().contains("--key"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!                    ├─ modules (table) ─┐                                     ├─► recovery.efi (UKI)
 //! static agent ──────┼──────────────────►├─► base (zstd) ─► initrd.img ───────┘
 //! trust.json ────────┼──────────────────►└─► first segment
+//! the site's db.key ─┼────────────────────────────────────────────────────────► signs recovery.efi, where there is one
 //!                    └─ shim, GRUB, iPXE (as signed and shipped) ────────────► shimx64.efi grubx64.efi snponly.efi undionly.kpxe
 //!                                                          kit.json: sizes and digests of all, what they measure
 //! ```
@@ -13,10 +14,15 @@
 //!
 //! It must never contain a secret: a kit is served to anyone who asks.
 
+mod authenticode;
+mod boot_key;
 mod cpio;
+mod enrol_files;
+mod keys;
 mod kit;
 mod modules;
 mod packages;
+mod pkcs7;
 mod uki;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +42,9 @@ struct Cli {
 enum Command {
     /// Build a boot kit for one appliance
     Build(Build),
+    /// The site's Secure Boot keys
+    #[command(subcommand)]
+    Key(keys::Key),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +70,11 @@ struct Build {
     /// Consoles for the UKI's command line, in the kernel's form; the last one is `/dev/console`
     #[arg(long, default_values = ["tty0", "ttyS0,115200n8"])]
     console: Vec<String>,
+    /// The site's key (`db.key` of `key new`): signs the unified kernel image, so that it starts under Secure Boot
+    #[arg(long)]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: keys::Passphrase,
     /// Directory that keeps downloaded packages [default: ~/.cache/groundstate/packages]
     #[arg(long, env = "GROUNDSTATE_PACKAGE_CACHE")]
     cache: Option<PathBuf>,
@@ -78,18 +92,33 @@ fn program(name: &Path) -> PathBuf {
 }
 
 fn main() -> Result<()> {
-    let Command::Build(build) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Build(order) => build(order),
+        Command::Key(keys::Key::New(order)) => {
+            print!("{}", keys::new(&order)?);
+            Ok(())
+        }
+    }
+}
+
+fn build(order: Build) -> Result<()> {
     let home =
         || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/groundstate/packages"));
-    let cache = build.cache.or_else(home).context("there is no HOME; name a directory with --cache")?;
-    let packages = packages::Packages::new(&cache);
-    let kernel = match build.kernel_dir {
-        Some(dir) => dir,
-        None => packages.unpacked(&packages::kernel_package(&build.kernel_package)?)?,
+    let cache = order.cache.or_else(home).context("there is no HOME; name a directory with --cache")?;
+    let signer = match &order.key {
+        Some(key) => {
+            Some(boot_key::Signer::open(key, order.passphrase.read()?.as_ref().map(|p| p.as_str()))?)
+        }
+        None => None,
     };
-    let input = kit::Input::read(&packages, &kernel, &program(&build.agent), &build.trust)?;
-    let kit = kit::build(&input, &kit::command_line(build.appliance, &build.console))?;
-    kit.write(&build.out)?;
+    let packages = packages::Packages::new(&cache);
+    let kernel = match order.kernel_dir {
+        Some(dir) => dir,
+        None => packages.unpacked(&packages::kernel_package(&order.kernel_package)?)?,
+    };
+    let input = kit::Input::read(&packages, &kernel, &program(&order.agent), &order.trust)?;
+    let kit = kit::build(&input, &kit::command_line(order.appliance, &order.console), signer.as_ref())?;
+    kit.write(&order.out)?;
     print!("{}", kit.table());
     Ok(())
 }

@@ -19,6 +19,9 @@ pub struct BootKit {
     pub files: BTreeMap<String, KitFile>,
     /// What the TPM is told, in order, by chain: [`BootKit::IPXE`], [`BootKit::HTTP`], [`BootKit::SHIM`].
     pub chains: BTreeMap<String, Vec<Measured>>,
+    /// Whose key signed [`BootKit::UKI`] for Secure Boot; `None` where nobody's did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<KitSigner>,
 }
 
 impl BootKit {
@@ -48,6 +51,15 @@ impl BootKit {
     /// Chain: firmware, shim, GRUB, kernel and initrd, with Secure Boot. What GRUB measures of its own configuration and of
     /// the command line (PCR 8 and the first event of PCR 9) belongs to whoever serves `grub.cfg` and is not listed.
     pub const SHIM: &'static str = "shim";
+}
+
+/// The key that signed a kit's unified kernel image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KitSigner {
+    /// SHA-256 of its certificate (DER), lower-case hex: by it the entry in a firmware's `db` is recognised.
+    pub certificate_sha256: String,
+    /// The certificate's subject, for people.
+    pub subject: String,
 }
 
 /// One file of a kit.
