@@ -11,7 +11,7 @@ use recovery_protocol::agent::{DiskFacts, Firmware, Inventory};
 
 use crate::disk;
 use crate::kernel_args::KernelArgs;
-use crate::net;
+use crate::{net, secure_boot};
 
 /// Most addresses that are told.
 const ADDRESSES_MOST: usize = 32;
@@ -63,6 +63,7 @@ pub fn read(args: KernelArgs) -> Inventory {
         disks: disks.into_iter().map(|disk| disk.facts).collect(),
         hostname: text(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default(),
         addresses: addresses(),
+        secure_boot: secure_boot::read(Path::new("/sys/firmware/efi")),
     }
 }
 

@@ -26,6 +26,7 @@ mod recovery;
 mod relay;
 mod restore_file;
 mod screen;
+mod secure_boot;
 mod settings;
 #[cfg(test)]
 mod testing;

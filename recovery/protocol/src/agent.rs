@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::erase::EraseOffer;
 use crate::health::DiskHealth;
 use crate::ids::{JobId, MacAddr};
+use crate::secure_boot::SecureBoot;
 use crate::settings::EndpointSettings;
 
 pub use facts::{BootEntry, PlacedFile, PlanFacts, PreservedFacts, RestoreFacts, SourceFacts};
@@ -116,6 +117,9 @@ pub struct Inventory {
     /// How they can erase themselves, likewise.
     #[serde(default)]
     pub disk_erase: Vec<EraseOffer>,
+    /// What its firmware lets start; `None` without UEFI, and from agents before 2026-11-29.
+    #[serde(default)]
+    pub secure_boot: Option<SecureBoot>,
 }
 
 /// How the firmware booted us.

@@ -31,6 +31,7 @@ pub mod kit;
 pub mod net;
 pub mod operator;
 pub mod problem;
+pub mod secure_boot;
 pub mod settings;
 pub mod tpm;
 pub mod trust;

@@ -40,6 +40,9 @@ pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Probl
         return Err(agents.refuse(problem, None, None).await);
     }
     bound(&mut hello.inventory);
+    if let Some(secure_boot) = &mut hello.inventory.secure_boot {
+        secure_boot.site_key = secure_boot.find(agents.0.expectations.signer());
+    }
     match hello.booted_as {
         BootedAs::RecoverySystem => recovery_system(agents, hello).await,
         BootedAs::GoldenSystem => golden_system::hello(agents, hello).await,
@@ -59,6 +62,12 @@ fn bound(inventory: &mut Inventory) {
         offer.against.iter_mut().for_each(bound_text);
     }
     inventory.addresses.truncate(INVENTORY_LIST_MOST);
+    for list in
+        inventory.secure_boot.iter_mut().flat_map(|secure_boot| [&mut secure_boot.db, &mut secure_boot.mok])
+    {
+        list.truncate(INVENTORY_LIST_MOST);
+        list.iter_mut().for_each(bound_text);
+    }
     bound_text(&mut inventory.hostname);
     let texts = [&mut inventory.vendor, &mut inventory.product, &mut inventory.serial, &mut inventory.uuid];
     let disks = inventory.disks.iter_mut().flat_map(|disk| [&mut disk.model, &mut disk.transport]);

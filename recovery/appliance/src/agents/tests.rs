@@ -304,6 +304,7 @@ fn hello(booted_as: BootedAs, ticket: Option<&str>) -> Hello {
         addresses: Vec::new(),
         disk_health: Vec::new(),
         disk_erase: Vec::new(),
+        secure_boot: None,
     };
     Hello {
         protocol: recovery_protocol::AGENT_PROTOCOL,

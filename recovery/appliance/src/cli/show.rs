@@ -113,6 +113,7 @@ pub fn endpoint(view: &EndpointView) -> String {
     }
     add("hardware", view.inventory.as_ref().map(|i| format!("{} {} {}", i.vendor, i.product, i.serial)));
     if let Some(inventory) = &view.inventory {
+        add("secure boot", inventory.secure_boot.as_ref().map(ToString::to_string));
         for (at, disk) in inventory.disks.iter().enumerate() {
             let serial = disk.serial.as_deref().unwrap_or("no serial");
             let (size, transport) = (bytes(disk.size_bytes), &disk.transport);

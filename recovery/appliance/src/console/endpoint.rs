@@ -208,6 +208,9 @@ fn facts(view: &EndpointView) -> Markup {
                 @if let Some(inventory) = &view.inventory {
                     dt { "Serial number" } dd { (inventory.serial) }
                     dt { "Firmware" } dd { (firmware(inventory.firmware)) }
+                    @if let Some(secure_boot) = &inventory.secure_boot {
+                        dt { "Secure Boot" } dd { (secure_boot) }
+                    }
                     dt { "Memory" } dd { (bytes(inventory.memory_bytes)) }
                     @for (at, disk) in inventory.disks.iter().enumerate() {
                         dt { "Disk" }

@@ -10,6 +10,7 @@ use recovery_protocol::{
     health::{DiskHealth, HealthFigures, HealthState},
     job::{HoldReason, JobState, Stage},
     operator::{EkCertificate, EndpointView, JobKind, JobView, Mode, PhaseView, ProgressView, TpmModel},
+    secure_boot::{SecureBoot, SiteKey},
 };
 use serde_json::json;
 
@@ -217,6 +218,10 @@ async fn how_a_disk_is_stands_beside_the_plan_and_the_disk() {
     view.inventory = Some(Inventory { disk_health: vec![worn], disk_erase: vec![offer], ..before });
     assert!(page(&view).contains("health: worn: 3 sectors"), "{}", page(&view));
     assert!(page(&view).contains("can erase itself by: format crypto"), "{}", page(&view));
+    assert!(!page(&view).contains("Secure Boot on"), "an agent that says nothing of it is no news");
+    let missing = SecureBoot { on: true, site_key: SiteKey::Missing, ..SecureBoot::default() };
+    view.inventory.as_mut().unwrap().secure_boot = Some(missing);
+    assert!(page(&view).contains("key is not enrolled"), "{}", page(&view));
 }
 
 #[tokio::test]

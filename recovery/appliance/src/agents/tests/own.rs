@@ -2,6 +2,7 @@
 
 use recovery_protocol::agent::{PlacedFile, PreservedFacts};
 use recovery_protocol::operator::RecoverRequest;
+use recovery_protocol::secure_boot::{SecureBoot, SiteKey};
 
 use super::*;
 
@@ -15,6 +16,26 @@ fn record(settings: serde_json::Value) -> recovery_protocol::operator::NewEndpoi
         new["settings"] = settings;
     }
     serde_json::from_value(new).unwrap()
+}
+
+#[tokio::test]
+async fn whether_the_kits_key_is_enrolled_is_our_word_and_not_the_endpoints() {
+    let signer = "ab".repeat(32);
+    let expectations = Expectations::default().with_signer(&signer);
+    let site = Site::of("enrolment = \"none\"\n", Vec::new(), expectations).await;
+    let mut said = hello(BootedAs::RecoverySystem, None);
+    for (db, expected) in [
+        (vec!["cd".repeat(32), signer.clone()], SiteKey::Enrolled),
+        (vec!["x".repeat(999); 999], SiteKey::Missing),
+    ] {
+        let secure_boot = SecureBoot { on: true, db, site_key: SiteKey::Enrolled, ..SecureBoot::default() };
+        said.inventory.secure_boot = Some(secure_boot);
+        // It is refused for want of a ticket, and what it said of itself is kept.
+        assert!(site.hello(&said).await.is_err());
+        let kept = site.service.endpoint(&press()).await.unwrap().inventory.unwrap().secure_boot.unwrap();
+        assert_eq!(kept.site_key, expected);
+        assert!(kept.db.len() <= 64 && kept.db.iter().all(|entry| entry.len() <= 128));
+    }
 }
 
 #[tokio::test]
