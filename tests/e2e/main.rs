@@ -15,6 +15,7 @@ mod drill;
 mod lab;
 mod recovery;
 mod refusals;
+mod secure_boot;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -59,7 +60,8 @@ enum Length {
 /// Where the site of a run is.
 const SITE: &str = "site";
 
-const CHAPTERS: &[&[Story]] = &[lab::STORIES, recovery::STORIES, refusals::STORIES, drill::STORIES];
+const CHAPTERS: &[&[Story]] =
+    &[lab::STORIES, recovery::STORIES, refusals::STORIES, drill::STORIES, secure_boot::STORIES];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -29,7 +29,7 @@ use nix::unistd::Pid;
 
 use crate::golden::DISK_LEN;
 use crate::plant::Plant;
-use crate::qemu::{self, BootOrder, End, Monitor, Spec, Wiring};
+use crate::qemu::{self, BootOrder, End, Firmware, Monitor, Spec, Wiring};
 use crate::story::{Log, Silent};
 use crate::swtpm::{Maker, Tpm};
 
@@ -278,7 +278,11 @@ impl Shared {
     }
 
     fn fresh_variables(&self) -> Result<()> {
-        if let Some((_, fresh)) = self.spec.firmware.flash() {
+        if let (Some(enrolled), Some((_, blank)), Some((_, microsoft))) =
+            (&self.spec.enrolled, Firmware::Ovmf.flash(), Firmware::OvmfSecureBoot.flash())
+        {
+            fs::write(&self.wiring.vars, enrolled.store(blank, microsoft)?)?;
+        } else if let Some((_, fresh)) = self.spec.firmware.flash() {
             fs::copy(fresh, &self.wiring.vars)
                 .with_context(|| format!("no firmware at {}: install the package ovmf", fresh.display()))?;
         }

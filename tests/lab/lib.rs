@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Modules by noun: [`setup`] the Debian packages, [`cache`] what is kept between runs, [`tool`] outside programs, [`plant`] the
-//! network, [`endpoint`] a computer with [`qemu`] as its board and [`swtpm`] as its TPM, [`bmc`] its remote power, [`golden`] the disk state
+//! network, [`endpoint`] a computer with [`qemu`] as its board and [`swtpm`] as its TPM and its firmware's [`variables`], [`bmc`] its remote power, [`golden`] the disk state
 //! to return to, [`fault`] what goes wrong, [`story`] waiting for what should happen, [`programs`] the real binaries, [`site`] an appliance with
 //! everything it needs, [`verifier`] the site's attestation verifier, [`demo`] the main job with [`show`] as its face, [`verify`] every test with [`licences`] among them.
 //!
@@ -34,5 +34,6 @@ pub mod site;
 pub mod story;
 pub mod swtpm;
 pub mod tool;
+pub mod variables;
 pub mod verifier;
 pub mod verify;

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::plant::APPLIANCE;
+use crate::variables::Enrolled;
 
 /// What the board runs before the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,10 @@ pub struct Spec {
     pub more_disks: Vec<String>,
     /// Serial number of one more disk, blank, on NVMe and large enough for the golden image, that says of itself that it is not reliable any more.
     pub failing_disk: Option<String>,
+    /// Keys that its firmware is delivered with; Secure Boot is on then.
+    pub enrolled: Option<Enrolled>,
+    /// UEFI HTTP Boot is all that its firmware does on the network.
+    pub http_boot: bool,
     /// The boot kit whose recovery system it starts without any network boot, as from a recovery stick.
     pub stick: Option<PathBuf>,
     /// Its network adapter.
@@ -109,6 +114,8 @@ impl Spec {
             bus: DiskBus::Nvme,
             more_disks: Vec::new(),
             failing_disk: None,
+            enrolled: None,
+            http_boot: false,
             stick: None,
             nic: Nic::Virtio,
             memory_mib: 1024,
@@ -234,6 +241,9 @@ fn firmware(words: &mut Words, spec: &Spec, wiring: &Wiring) {
     // The plant has no IPv6; its firmware timeouts would only cost minutes.
     words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n");
     words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=n");
+    if spec.http_boot {
+        words.pair("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n");
+    }
 }
 
 fn disk(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {

@@ -35,6 +35,8 @@ const SAYS_LIMIT: Duration = Duration::from_secs(120);
 
 /// The golden image's name on every lab site.
 pub const IMAGE: &str = "hmi-panel";
+/// Where the site's Secure Boot keys are, within the site.
+pub const BOOT_KEYS: &str = "boot-keys";
 /// The webhook source that stands for the site's attestation verifier.
 pub const VERIFIER: &str = "verifier";
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -65,7 +67,28 @@ impl Site {
     pub fn prepare(&self, golden: &Path) -> Result<()> {
         self.prepare_image(golden)?;
         self.say(&["trust", "export", "--site", "lab", "--out", &self.path("trust.json")])?;
+        self.boot_keys(BOOT_KEYS)?;
         self.build_boot_kit()
+    }
+
+    /// Makes Secure Boot keys in the directory `name` of the site.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn boot_keys(&self, name: &str) -> Result<PathBuf> {
+        let mut command = Command::new(&self.programs.bootkit);
+        command.args([
+            "key",
+            "new",
+            "--site",
+            "lab",
+            "--platform",
+            "--unprotected",
+            "--out",
+            &self.path(name),
+        ]);
+        tool::run(&mut command)?;
+        Ok(self.dir.join(name))
     }
 
     /// Makes keys, imports and signs `golden`; no boot kit.
@@ -117,7 +140,8 @@ impl Site {
                 .arg("--agent")
                 .arg(&self.programs.agent)
                 .args(["--trust", &self.path("trust.json"), "--out", &self.path("kit")])
-                .args(["--appliance", &format!("{APPLIANCE}:8443")]),
+                .args(["--appliance", &format!("{APPLIANCE}:8443")])
+                .args(["--key", &self.path(&format!("{BOOT_KEYS}/db.key"))]),
         )
         .map(drop)
         .context("cannot build the boot kit")
@@ -313,7 +337,7 @@ impl Appliance {
             words.extend(["--ipmi", &host, "--ipmi-user", bmc::USER]);
             words.extend(["--ipmi-password-file", &password_file]);
         }
-        let needs_shim = spec.firmware == Firmware::OvmfSecureBoot;
+        let needs_shim = spec.firmware == Firmware::OvmfSecureBoot && spec.enrolled.is_none();
         if let Some(chain) = record.chain.or(needs_shim.then_some("shim")) {
             words.extend(["--chain", chain]);
         }
