@@ -16,6 +16,7 @@ mod lab;
 mod recovery;
 mod refusals;
 mod secure_boot;
+mod stick;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -60,8 +61,14 @@ enum Length {
 /// Where the site of a run is.
 const SITE: &str = "site";
 
-const CHAPTERS: &[&[Story]] =
-    &[lab::STORIES, recovery::STORIES, refusals::STORIES, drill::STORIES, secure_boot::STORIES];
+const CHAPTERS: &[&[Story]] = &[
+    lab::STORIES,
+    recovery::STORIES,
+    refusals::STORIES,
+    drill::STORIES,
+    secure_boot::STORIES,
+    stick::STORIES,
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -28,7 +28,7 @@ use tests::endpoint::{Content, Endpoint};
 use tests::golden::{self, CheckIn, DISK_LEN};
 use tests::plant::{APPLIANCE, Plant};
 use tests::programs::Programs;
-use tests::qemu::Spec;
+use tests::qemu::{Spec, Stick};
 use tests::site::{Appliance, Record, Site};
 use tests::tool;
 
@@ -364,10 +364,11 @@ impl Plot {
     }
 
     fn stranger(&self, plant: &Plant) -> Result<()> {
-        let kit = PathBuf::from(self.appliance.site().path("kit"));
-        let spec = Spec { stick: Some(kit), ..Spec::press(5) };
+        let stick = Some(Stick::Usb(self.appliance.site().stick()?));
+        let spec = Spec { stick, ..Spec::press(5) };
         let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN))?;
         let blank = press.fingerprint()?;
+        press.arm_network();
         press.power_on();
         press.serial().wait_for(0, "[endpoint-unknown]", LIMIT)?;
         self.refused("endpoint-unknown")?;

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::plant::APPLIANCE;
 use crate::variables::Enrolled;
 
 /// What the board runs before the operating system.
@@ -64,6 +63,15 @@ pub enum Nic {
     E1000e,
 }
 
+/// A recovery stick's image, and what it looks like to the board.
+#[derive(Debug, Clone)]
+pub enum Stick {
+    /// A USB disk that does not call itself removable, as many do.
+    Usb(PathBuf),
+    /// A USB CD, as a BMC's virtual media.
+    Cd(PathBuf),
+}
+
 /// Which device the firmware tries first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootOrder {
@@ -90,8 +98,8 @@ pub struct Spec {
     pub enrolled: Option<Enrolled>,
     /// UEFI HTTP Boot is all that its firmware does on the network.
     pub http_boot: bool,
-    /// The boot kit whose recovery system it starts without any network boot, as from a recovery stick.
-    pub stick: Option<PathBuf>,
+    /// What is in its USB socket when it is armed: then it starts from that, before network and disk.
+    pub stick: Option<Stick>,
     /// Its network adapter.
     pub nic: Nic,
     /// Memory in MiB.
@@ -222,10 +230,15 @@ pub fn arguments(spec: &Spec, wiring: &Wiring, order: BootOrder) -> Vec<OsString
     words.pair("-device", "tpm-tis,tpmdev=tpm0");
     disk(&mut words, spec, wiring, order);
     network(&mut words, spec, wiring, order);
-    if let Some(kit) = &spec.stick {
-        words.pair("-kernel", kit.join("vmlinuz"));
-        words.pair("-initrd", kit.join("initrd.img"));
-        words.pair("-append", format!("console=ttyS0,115200 gs.appliance={APPLIANCE}:8443 panic=60"));
+    if let (Some(stick), BootOrder::NetworkFirst) = (&spec.stick, order) {
+        let (file, kind) = match stick {
+            Stick::Usb(file) => (file, "disk"),
+            Stick::Cd(file) => (file, "cdrom"),
+        };
+        words.pair("-device", "qemu-xhci,id=usb");
+        let drive = format!("if=none,id=stick,format=raw,readonly=on,media={kind},file={}", file.display());
+        words.pair("-drive", drive);
+        words.pair("-device", "usb-storage,bus=usb.0,drive=stick,removable=off,serial=GSSTICK,bootindex=0");
     }
     words.0
 }
@@ -422,6 +435,14 @@ mod tests {
         let line = line(&spec, BootOrder::DiskFirst);
         assert!(line.contains("smm=on") && line.contains("property=secure,value=on"), "{line}");
         assert!(spec.firmware.flash().unwrap().1.ends_with("OVMF_VARS_4M.ms.fd"));
+    }
+
+    #[test]
+    fn a_stick_is_in_its_socket_when_it_is_armed() {
+        let spec = Spec { stick: Some(Stick::Cd("/lab/stick".into())), ..Spec::press(1) };
+        assert!(!line(&spec, BootOrder::DiskFirst).contains("stick"));
+        let armed = line(&spec, BootOrder::NetworkFirst);
+        assert!(armed.contains("media=cdrom") && armed.contains("drive=stick,removable=off"), "{armed}");
     }
 
     #[test]

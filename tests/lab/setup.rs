@@ -59,6 +59,7 @@ pub const VERIFY: &[Package] = &[
     package("softhsm2", "a token that keeps signers' keys"),
     package("openssl", "a peer for certificates"),
     package("sbsigntool", "a peer for Secure Boot signatures (sbverify)"),
+    package("genisoimage", "a peer for the recovery stick as a CD (isoinfo)"),
     package("efitools", "a peer for signature lists"),
     package("strongswan-pki", "an EST peer"),
     package("libcharon-extra-plugins", "its HTTP fetcher"),

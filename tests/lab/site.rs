@@ -133,6 +133,17 @@ impl Site {
         Ok(())
     }
 
+    /// The boot kit as a recovery stick.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn stick(&self) -> Result<PathBuf> {
+        let image = self.path("stick.img");
+        let mut command = Command::new(&self.programs.bootkit);
+        tool::run(command.args(["stick", "--kit", &self.path("kit"), "--out", &image]))?;
+        Ok(PathBuf::from(image))
+    }
+
     fn build_boot_kit(&self) -> Result<()> {
         tool::run(
             Command::new(&self.programs.bootkit)

@@ -166,6 +166,9 @@ pub fn build(input: &Input, command_line: &str, signer: Option<&Signer>) -> Resu
         (BootKit::SHIM.to_owned(), measured_by_shim_chain(input, &initrd)?),
     ]);
     files.insert(BootKit::UKI.to_owned(), uki);
+    if let Some(signer) = signer {
+        files.insert(BootKit::CERTIFICATE.to_owned(), signer.certificate().to_vec());
+    }
     files.insert(BootKit::KERNEL.to_owned(), input.kernel.clone());
     files.insert(BootKit::INITRD.to_owned(), initrd);
     let contents = BootKit {
@@ -386,6 +389,7 @@ mod tests {
         assert_eq!(signed.contents.files[BootKit::UKI], kit_file(uki));
         let by = signed.contents.signer.as_ref().unwrap();
         assert_eq!(by.certificate_sha256, sha256(signer.certificate()));
+        assert_eq!(signed.files[BootKit::CERTIFICATE], signer.certificate());
         assert!(signed.table().contains("plant-7") && plain.table().contains("--key"));
     }
 

@@ -23,6 +23,7 @@ mod kit;
 mod modules;
 mod packages;
 mod pkcs7;
+mod stick;
 mod uki;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +46,18 @@ enum Command {
     /// The site's Secure Boot keys
     #[command(subcommand)]
     Key(keys::Key),
+    /// Write a kit's recovery system as a stick: for USB, and as a CD for a BMC's virtual media
+    Stick(Stick),
+}
+
+#[derive(Debug, Args)]
+struct Stick {
+    /// Directory of the kit
+    #[arg(long, default_value = "/var/lib/groundstate/kit")]
+    kit: PathBuf,
+    /// File to write: copy it to a stick whole (`dd`), or attach it as a CD
+    #[arg(long)]
+    out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +109,10 @@ fn main() -> Result<()> {
         Command::Build(order) => build(order),
         Command::Key(keys::Key::New(order)) => {
             print!("{}", keys::new(&order)?);
+            Ok(())
+        }
+        Command::Stick(order) => {
+            print!("{}", stick::write(&order.kit, &order.out)?);
             Ok(())
         }
     }

@@ -35,6 +35,8 @@ impl BootKit {
     pub const INITRD: &'static str = "initrd.img";
     /// The unified kernel image.
     pub const UKI: &'static str = "recovery.efi";
+    /// The certificate that [`BootKit::signer`] names, DER, where the kit is signed: what firmware enrols.
+    pub const CERTIFICATE: &'static str = "db.cer";
     /// iPXE for UEFI, on the firmware's own network driver.
     pub const IPXE_EFI: &'static str = "snponly.efi";
     /// iPXE for BIOS.

@@ -1,0 +1,77 @@
+//! Stories of an endpoint that cannot boot from the network: a recovery stick in its socket, or a CD from its BMC.
+//!
+//! ```text
+//!   press-01   USB disk, Secure Boot with the site's key   ordered ─► agent ─► proven ─► restored ─► proven again
+//!   press-02   USB CD, as virtual media                    ordered ─► agent ─► proven
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use recovery_protocol::job::{JobState, Stage};
+use tests::endpoint::{Content, Endpoint};
+use tests::golden::DISK_LEN;
+use tests::plant::Plant;
+use tests::programs::Programs;
+use tests::qemu::{Firmware, Spec, Stick};
+use tests::site::{Appliance, BOOT_KEYS, Site};
+use tests::variables::{Enrolled, Place};
+
+use crate::{Length, Needs, SITE, Story};
+
+/// Under emulation on a loaded computer; an idle one needs less than two minutes.
+const LIMIT: Duration = Duration::from_secs(600);
+
+pub const STORIES: &[Story] = &[Story {
+    name: "recovery_from_a_stick_and_from_a_cd_without_network_boot",
+    needs: Needs::Site,
+    length: Length::Short,
+    tell: without_network_boot,
+}];
+
+fn without_network_boot(plant: &Plant) -> Result<()> {
+    let site = Site::at(&plant.dir().join(SITE), &Programs::built()?);
+    let image = site.stick()?;
+    let enrolled = Some(Enrolled { keys: site.path(BOOT_KEYS).into(), place: Place::Beside });
+    let appliance = site.start()?;
+    let press = |spec| -> Result<Endpoint> {
+        let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN))?;
+        appliance.add(&press, None, false)?;
+        appliance.site().say(&["recover", &press.spec().name, "--reason", "a story", "--no-wait"])?;
+        press.arm_network();
+        press.power_on();
+        Ok(press)
+    };
+    let firmware = Firmware::OvmfSecureBoot;
+    let usb = press(Spec { firmware, enrolled, stick: Some(Stick::Usb(image.clone())), ..Spec::press(1) })?;
+    let cd = press(Spec { stick: Some(Stick::Cd(image)), ..Spec::press(2) })?;
+    reach(&appliance, &cd, Stage::Imaging)?;
+    cd.power_off();
+
+    reach(&appliance, &usb, Stage::Imaging)?;
+    // The medium that it was started from is none of its disks, though it does not call itself removable.
+    let disks = appliance.endpoint("press-01")?.inventory.context("press-01 told nothing of itself")?.disks;
+    let serials: Vec<_> = disks.iter().filter_map(|disk| disk.serial.as_deref()).collect();
+    ensure!(serials == [usb.spec().disk_serial()], "{serials:?}");
+    reach(&appliance, &usb, Stage::Releasing)?;
+    appliance.site().say(&["evidence", "verify"])?;
+    for press in [&usb, &cd] {
+        ensure!(!press.serial().tail(usize::MAX).iter().any(|line| line.contains(">>Start")), "network boot");
+    }
+    Ok(())
+}
+
+/// Waits until the endpoint's job has come to `stage` or to its good end.
+fn reach(appliance: &Appliance, press: &Endpoint, stage: Stage) -> Result<()> {
+    let name = &press.spec().name;
+    let reached = appliance.log().until(&format!("{name} to reach {stage:?}"), LIMIT, || {
+        let job = appliance.newest_job(name)?.context("there is no job")?;
+        match job.state {
+            JobState::Recovered => Ok(Some(())),
+            JobState::Working { stage: now } if now >= stage => Ok(Some(())),
+            JobState::Working { .. } => Ok(None),
+            other => bail!("{other:?}: {} {}", job.what, job.what_now),
+        }
+    });
+    reached.with_context(|| format!("serial line:\n  {}", press.serial().tail(20).join("\n  ")))
+}
