@@ -139,6 +139,7 @@ pub struct Kit {
 
 /// Builds the kit, its unified kernel image signed by `signer` where there is one. Pure: no clock, no environment.
 pub fn build(input: &Input, command_line: &str, signer: Option<&Signer>) -> Result<Kit> {
+    without_own_medium(input)?;
     let initrd = initrd(input)?;
     let os_release = format!(
         "ID=groundstate\nNAME=\"Groundstate recovery system\"\nVERSION_ID={}\n",
@@ -184,6 +185,23 @@ pub fn build(input: &Input, command_line: &str, signer: Option<&Signer>) -> Resu
         }),
     };
     Ok(Kit { contents, files })
+}
+
+/// Drivers that a recovery system must not have: with them the stick or CD that it was started from would be a disk of the endpoint.
+const NEVER: [&str; 3] = ["usb-storage", "uas", "sr_mod"];
+
+/// Refuses drivers of [`NEVER`], also those that come along with others.
+fn without_own_medium(input: &Input) -> Result<()> {
+    let name = |path: &str| {
+        path.rsplit('/').next().and_then(|file| file.split('.').next()).map(|n| n.replace('-', "_"))
+    };
+    let never = |path: &&String| NEVER.iter().any(|never| name(path) == Some(never.replace('-', "_")));
+    match input.drivers.keys().find(never) {
+        Some(path) => bail!(
+            "{path} would make a recovery stick a disk of the endpoint; take it out of the table of drivers"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// First the trust, plain and short; then the base, compressed and the same for every appliance. The kernel unpacks
@@ -351,6 +369,16 @@ mod tests {
         let (one, two) = (build(&input(), &line, None).unwrap(), build(&input(), &line, None).unwrap());
         assert_eq!(one.files, two.files);
         assert_eq!(one.contents, two.contents);
+    }
+
+    #[test]
+    fn a_driver_for_the_own_medium_is_refused() {
+        for path in ["usb/storage/usb-storage.ko", "usb/storage/uas.ko.xz", "scsi/sr_mod.ko"] {
+            let mut input = input();
+            input.drivers.insert(format!("lib/modules/6.1.0/kernel/drivers/{path}"), b"elf".to_vec());
+            let refused = build(&input, "quiet", None).unwrap_err();
+            assert!(refused.to_string().contains(path), "{refused}");
+        }
     }
 
     #[test]
