@@ -4,6 +4,7 @@
 //!   press-01   PK, KEK and db are the site's    signed kit ─► agent ─► proven                 by UEFI HTTP Boot
 //!   press-02   db: Microsoft, another site      signed kit ─► refused ─► its own disk
 //!   press-03   db: Microsoft, the site          one bit of the initrd altered ─► refused ─► its own disk
+//!   press-04   db: Microsoft; shim's list: site shim ─► signed kit ─► agent ─► proven         the same way
 //! ```
 
 use std::fs;
@@ -20,7 +21,7 @@ use tests::golden::{self, CheckIn, DISK_LEN, MARK};
 use tests::plant::Plant;
 use tests::programs::Programs;
 use tests::qemu::{Firmware, Spec};
-use tests::site::{Appliance, BOOT_KEYS, Site};
+use tests::site::{Appliance, BOOT_KEYS, Record, Site};
 use tests::variables::{Enrolled, Place};
 
 use crate::{Length, Needs, SITE, Story};
@@ -52,9 +53,10 @@ fn only_what_the_site_signed(plant: &Plant) -> Result<()> {
 
     let appliance = site.start()?;
     let believes = press(1, Path::new(&own), Place::OwnBoard, &Content::Blank(DISK_LEN))?;
+    let behind_shim = press(4, Path::new(&own), Place::Mok, &Content::Blank(DISK_LEN))?;
     let stranger = press(2, &others, Place::Beside, &golden)?;
-    boot_from_network(&appliance, &believes)?;
-    boot_from_network(&appliance, &stranger)?;
+    boot_from_network(&appliance, &believes, None)?;
+    boot_from_network(&appliance, &stranger, None)?;
     proven(&appliance, &believes)?;
     let told = appliance.endpoint("press-01")?.inventory.and_then(|inventory| inventory.secure_boot);
     let told = told.context("press-01 says nothing of Secure Boot")?;
@@ -66,18 +68,23 @@ fn only_what_the_site_signed(plant: &Plant) -> Result<()> {
     believes.power_off();
     refused_then_disk(&appliance, &stranger)?;
     drop(stranger);
+    boot_from_network(&appliance, &behind_shim, Some("shim"))?;
+    proven(&appliance, &behind_shim)?;
+    let told = appliance.endpoint("press-04")?.inventory.and_then(|inventory| inventory.secure_boot);
+    ensure!(told.as_ref().is_some_and(|told| told.on && told.site_key == SiteKey::BehindShim), "{told:?}");
+    drop(behind_shim);
 
     let site = appliance.stop()?;
     alter_initrd(Path::new(&site.path("kit")))?;
     let appliance = site.start()?;
     let altered = press(3, Path::new(&own), Place::Beside, &golden)?;
-    boot_from_network(&appliance, &altered)?;
+    boot_from_network(&appliance, &altered, None)?;
     refused_then_disk(&appliance, &altered)
 }
 
 /// A job, and the endpoint switched on with the network first in its order.
-fn boot_from_network(appliance: &Appliance, press: &Endpoint) -> Result<()> {
-    appliance.add(press, None, false)?;
+fn boot_from_network(appliance: &Appliance, press: &Endpoint, chain: Option<&'static str>) -> Result<()> {
+    appliance.put(press, None, &Record { chain, ..Record::default() })?;
     appliance.site().say(&["recover", &press.spec().name, "--reason", "a story", "--no-wait"])?;
     press.arm_network();
     press.power_on();

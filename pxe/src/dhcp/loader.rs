@@ -20,6 +20,7 @@ pub const NOT_ARMED: &str = "no-boot-ticket";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Loaders {
     table: BTreeMap<(Chain, Arch), String>,
+    http_shim: Option<String>,
 }
 
 impl Loaders {
@@ -44,9 +45,17 @@ impl Loaders {
         self
     }
 
+    /// Sets the first file of shim's chain for UEFI HTTP Boot on x64. Beside it, as `grubx64.efi`, lies what needs nothing more from
+    /// the network: a signed unified kernel image. Debian's GRUB has no http module, so without this there is no such chain (F9).
+    #[must_use]
+    pub fn with_http_shim(mut self, name: &str) -> Self {
+        self.http_shim = Some(name.into());
+        self
+    }
+
     /// All names in the table.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.table.values().map(String::as_str)
+        self.table.values().chain(&self.http_shim).map(String::as_str)
     }
 
     /// Each first file with the chain that it begins.
@@ -82,8 +91,11 @@ impl Loaders {
                 Ok(format!("tftp://{server}/{name}"))
             }
             ClientClass::HttpBoot => match chain {
-                // Debian's GRUB has no http module, so shim's chain cannot go on over HTTP.
-                Chain::Shim => Err(missing()),
+                Chain::Shim => {
+                    let shim =
+                        self.http_shim.as_ref().filter(|_| arch == Arch::EfiX64).ok_or_else(missing)?;
+                    Ok(url(server, http_port, shim))
+                }
                 Chain::Ipxe | Chain::UefiHttp | Chain::Bios => {
                     first(&[Chain::UefiHttp]).map(|name| url(server, http_port, &name))
                 }
@@ -112,6 +124,20 @@ mod tests {
     use super::*;
 
     const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+    #[test]
+    fn f9_shim_over_http_is_offered_only_with_a_second_stage_that_needs_no_network() {
+        let with = Loaders::debian().with_http_shim("signed/shimx64.efi");
+        let file = |loaders: &Loaders, arch| {
+            let (class, arch) = (ClientClass::HttpBoot, Some(arch));
+            let client = Client { mac: [2, 0, 0, 0, 0, 1].into(), machine: None, arch, class, addr: None };
+            loaders.boot_file(&client, Chain::Shim, US, 80).ok()
+        };
+        assert_eq!(file(&with, Arch::EfiX64).as_deref(), Some("http://10.77.0.1/signed/shimx64.efi"));
+        assert_eq!(file(&with, Arch::EfiIa32), None);
+        assert_eq!(file(&Loaders::debian(), Arch::EfiX64), None);
+        assert!(with.names().any(|name| name == "signed/shimx64.efi"));
+    }
 
     fn file(class: ClientClass, arch: Option<Arch>, chain: Chain) -> Option<String> {
         let client = Client { mac: [2, 0, 0, 0, 0, 1].into(), machine: None, arch, class, addr: None };

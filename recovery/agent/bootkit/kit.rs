@@ -161,7 +161,9 @@ pub fn build(input: &Input, command_line: &str, signer: Option<&Signer>) -> Resu
     // iPXE hands its script's arguments on, which take the place of the embedded command line.
     let from_ipxe = uki_measured.iter().filter(|measured| measured.what != LOAD_OPTIONS).cloned();
     let ipxe = std::iter::once(started(BootKit::IPXE_EFI, &files[BootKit::IPXE_EFI])?).chain(from_ipxe);
+    let shim = std::iter::once(started(BootKit::SHIM_EFI, &files[BootKit::SHIM_EFI])?);
     let chains = BTreeMap::from([
+        (BootKit::SHIM_UKI.to_owned(), shim.chain(uki_measured.iter().cloned()).collect()),
         (BootKit::IPXE.to_owned(), ipxe.collect()),
         (BootKit::HTTP.to_owned(), uki_measured),
         (BootKit::SHIM.to_owned(), measured_by_shim_chain(input, &initrd)?),

@@ -322,6 +322,7 @@ impl Appliance {
         let (table, expectations) = match &self.kit {
             Some(kit) => {
                 let args = &self.config.kernel_args;
+                config.loaders = kit.loaders();
                 let table = kit.artefacts(agent_port, listen.http_port, args)?;
                 let expectations = Expectations::new(&kit.contents, &table, &addresses, agent_port, args);
                 (table, expectations)

@@ -50,6 +50,8 @@ impl BootKit {
     pub const IPXE: &'static str = "ipxe";
     /// Chain: firmware (UEFI HTTP Boot), unified kernel image.
     pub const HTTP: &'static str = "http";
+    /// Chain: firmware (UEFI HTTP Boot, or a stick), shim, unified kernel image as its second stage.
+    pub const SHIM_UKI: &'static str = "shim-uki";
     /// Chain: firmware, shim, GRUB, kernel and initrd, with Secure Boot. What GRUB measures of its own configuration and of
     /// the command line (PCR 8 and the first event of PCR 9) belongs to whoever serves `grub.cfg` and is not listed.
     pub const SHIM: &'static str = "shim";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use pxe::{
     Artefact, Artefacts,
+    dhcp::loader::Loaders,
     script::{KernelArgs, RecoverySystem},
 };
 use recovery_protocol::kit::BootKit;
@@ -52,7 +53,21 @@ pub struct Kit {
     files: Vec<(String, Bytes, String)>,
 }
 
+/// Shim for UEFI HTTP Boot, where the kit is signed.
+const HTTP_SHIM: &str = "signed/shimx64.efi";
+/// What shim asks for beside itself: here the signed unified kernel image.
+const HTTP_SECOND: &str = "signed/grubx64.efi";
+
 impl Kit {
+    /// The first files of the chains that this kit has.
+    #[must_use]
+    pub fn loaders(&self) -> Loaders {
+        match self.contents.signer {
+            Some(_) => Loaders::debian().with_http_shim(HTTP_SHIM),
+            None => Loaders::debian(),
+        }
+    }
+
     /// Read and check a boot kit directory. Blocking.
     ///
     /// # Errors
@@ -93,6 +108,14 @@ impl Kit {
         for (name, bytes, sha256) in &self.files {
             let artefact =
                 Artefact::fixed(name, bytes.clone(), sha256).map_err(|e| KitError::Unfit(e.to_string()))?;
+            let alias = match name.as_str() {
+                BootKit::SHIM_EFI if self.contents.signer.is_some() => Some(HTTP_SHIM),
+                BootKit::UKI if self.contents.signer.is_some() => Some(HTTP_SECOND),
+                _ => None,
+            };
+            if let Some(alias) = alias {
+                table.insert(artefact.alias(alias).map_err(|e| KitError::Unfit(e.to_string()))?);
+            }
             table.insert(artefact);
         }
         let args =
@@ -134,6 +157,28 @@ mod tests {
         for name in ["vmlinuz", "initrd.img", "boot.ipxe", "grub/grub.cfg"] {
             assert!(table.contains(name), "{name}");
         }
+    }
+
+    #[test]
+    fn only_a_signed_kit_is_served_behind_shim_over_http() {
+        let dir = tempfile::tempdir().unwrap();
+        kit(dir.path());
+        let text = std::fs::read_to_string(dir.path().join("kit.json")).unwrap();
+        let mut contents: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for name in [BootKit::SHIM_EFI, BootKit::UKI] {
+            std::fs::write(dir.path().join(name), b"kernel").unwrap();
+            contents["files"][name] = contents["files"]["vmlinuz"].clone();
+        }
+        let served = |contents: &serde_json::Value| {
+            std::fs::write(dir.path().join("kit.json"), contents.to_string()).unwrap();
+            let kit = Kit::read(dir.path()).unwrap();
+            let table = kit.artefacts(8443, 80, "").unwrap();
+            let named = kit.loaders().names().any(|name| name == HTTP_SHIM);
+            (named, table.contains(HTTP_SHIM), table.contains(HTTP_SECOND))
+        };
+        assert_eq!(served(&contents), (false, false, false));
+        contents["signer"] = serde_json::json!({ "certificate_sha256": "ab", "subject": "CN=lab" });
+        assert_eq!(served(&contents), (true, true, true));
     }
 
     #[test]
