@@ -19,9 +19,18 @@ use recovery_protocol::{
 /// The ways in which the recovery system can have been booted.
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
-    ways: Vec<Vec<Measurement>>,
+    ways: Vec<Way>,
     handed_back: Vec<Measurement>,
     signer: Option<String>,
+}
+
+/// One way to the recovery system.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// What it measures.
+    pub measurements: Vec<Measurement>,
+    /// It counts only for an endpoint whose quote says that Secure Boot was on.
+    pub under_secure_boot: bool,
 }
 
 impl Expectations {
@@ -39,12 +48,15 @@ impl Expectations {
             let args = format!("gs.appliance={address}:{agent_port} {kernel_args}");
             let args = args.split_whitespace().collect::<Vec<_>>().join(" ");
             for (chain, measured) in &kit.chains {
-                let way = if chain == BootKit::SHIM {
-                    by_shim(measured, table, *address, &args)
-                } else {
-                    by_unified_image(kit, measured, &args)
-                };
-                ways.push(way);
+                if chain == BootKit::SHIM {
+                    let measurements = by_shim(measured, table, *address, &args);
+                    ways.push(Way { measurements, under_secure_boot: false });
+                    continue;
+                }
+                for (under_secure_boot, kernel) in [(false, Need::Always), (true, Need::Optional)] {
+                    let measurements = by_unified_image(kit, measured, &args, kernel);
+                    ways.push(Way { measurements, under_secure_boot });
+                }
             }
         }
         let signer = kit.signer.as_ref().map(|signer| signer.certificate_sha256.clone());
@@ -53,8 +65,15 @@ impl Expectations {
 
     /// One way, as a test knows it.
     #[cfg(test)]
-    pub fn one(way: Vec<Measurement>) -> Self {
-        Self { ways: vec![way], ..Self::default() }
+    pub fn one(measurements: Vec<Measurement>) -> Self {
+        Self { ways: vec![Way { measurements, under_secure_boot: false }], ..Self::default() }
+    }
+
+    /// Those whose ways count only under Secure Boot, as a test knows it.
+    #[cfg(test)]
+    pub fn under_secure_boot(mut self) -> Self {
+        self.ways.iter_mut().for_each(|way| way.under_secure_boot = true);
+        self
     }
 
     /// Those of a kit that is signed by this certificate, as a test knows it.
@@ -83,9 +102,9 @@ impl Expectations {
         self.signer.as_deref()
     }
 
-    /// Each way, as the verifier wants it.
-    pub fn ways(&self) -> impl Iterator<Item = &[Measurement]> {
-        self.ways.iter().map(Vec::as_slice)
+    /// Each way.
+    pub fn ways(&self) -> impl Iterator<Item = &Way> {
+        self.ways.iter()
     }
 }
 
@@ -116,9 +135,10 @@ fn load_options(text: &str) -> Sha256 {
 /// Firmware or iPXE starts the unified kernel image. iPXE lets the firmware look at it before it starts it (twice in
 /// PCR 4) and passes arguments, led by the file's name; without any, the ones inside count.
 ///
-/// Under Secure Boot systemd's stub answers for the kernel in the firmware's place, because the image's signature covers it, and the
-/// firmware then does not measure the kernel by itself (seen with OVMF 2022.11). The image's own digest, and section `.linux` in PCR 11, say which it is.
-fn by_unified_image(kit: &BootKit, measured: &[Measured], args: &str) -> Vec<Measurement> {
+/// `kernel` says whether the kernel within must show up in PCR 4. Under Secure Boot systemd's stub answers for it in the firmware's
+/// place, because the image's signature covers it, and the firmware then does not measure it by itself (seen with OVMF 2022.11). The
+/// image's own digest, and section `.linux` in PCR 11, say which it is; both must show up on every boot.
+fn by_unified_image(kit: &BootKit, measured: &[Measured], args: &str, kernel: Need) -> Vec<Measurement> {
     let inside = load_options(&kit.command_line);
     let unified = kit.files.get(BootKit::UKI).and_then(|file| file.authenticode_sha256.clone());
     let mut way = Vec::new();
@@ -127,7 +147,7 @@ fn by_unified_image(kit: &BootKit, measured: &[Measured], args: &str) -> Vec<Mea
             continue;
         }
         let inner = m.pcr == 4 && m.what.starts_with(BootKit::KERNEL);
-        let need = if inner { Need::Optional } else { Need::Always };
+        let need = if inner { kernel } else { Need::Always };
         way.push(measurement(m.pcr, digest(m), need, m.what.clone()));
         if m.pcr == 4 && unified.as_deref() == Some(m.sha256.as_str()) {
             way.push(measurement(4, digest(m), Need::Optional, format!("{} looked at before", m.what)));
@@ -176,4 +196,40 @@ fn by_shim(measured: &[Measured], table: &Artefacts, address: Ipv4Addr, args: &s
         ));
     }
     way
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_within_may_be_missing_under_secure_boot_alone() {
+        let told = |pcr, what: &str, text: &str| Measured {
+            pcr,
+            what: what.into(),
+            sha256: Sha256::of(text.as_bytes()).to_string(),
+        };
+        let unified =
+            vec![told(4, BootKit::UKI, "uki"), told(4, "vmlinuz", "kernel"), told(11, ".linux", "kernel")];
+        let kit = BootKit {
+            format: BootKit::FORMAT,
+            agent_version: String::new(),
+            kernel_release: String::new(),
+            command_line: "quiet".into(),
+            files: [].into(),
+            chains: [(BootKit::HTTP.into(), unified)].into(),
+            signer: None,
+        };
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let all = Expectations::new(&kit, &Artefacts::new(), &[address], 8443, "");
+        let seen: Vec<_> = all
+            .ways()
+            .map(|way| {
+                let needed = way.measurements.iter().filter(|m| m.need == Need::Always);
+                (way.under_secure_boot, needed.map(|m| m.what.as_str()).collect::<Vec<_>>())
+            })
+            .collect();
+        let always = vec![BootKit::UKI, "vmlinuz", ".linux"];
+        assert_eq!(seen, [(false, always), (true, vec![BootKit::UKI, ".linux"])]);
+    }
 }

@@ -243,15 +243,19 @@ async fn recovery_system(
 
 /// Hold the quote against each way in which our boot kit can have been booted; the best one counts.
 fn judged(agents: &Agents, quote: &VerifiedQuote, endpoint: &Endpoint) -> Verdict {
-    let expected = |measurements| BootExpectation {
-        measurements,
-        firmware: baseline(endpoint),
-        require_secure_boot: blueprint(agents, endpoint).is_some_and(|b| b.secure_boot),
-        reset_since: None,
+    let wanted = blueprint(agents, endpoint).is_some_and(|b| b.secure_boot);
+    let judge = |measurements, under_secure_boot: bool| {
+        let firmware = baseline(endpoint);
+        let require_secure_boot = wanted || under_secure_boot;
+        attest::judge(
+            quote,
+            &BootExpectation { measurements, firmware, require_secure_boot, reset_since: None },
+        )
     };
-    let verdicts = agents.0.expectations.ways().map(|way| attest::judge(quote, &expected(way.to_vec())));
+    let ways = agents.0.expectations.ways();
+    let verdicts = ways.map(|way| judge(way.measurements.clone(), way.under_secure_boot));
     let best = verdicts.min_by_key(|verdict| verdict.findings.len());
-    best.unwrap_or_else(|| attest::judge(quote, &expected(Vec::new())))
+    best.unwrap_or_else(|| judge(Vec::new(), false))
 }
 
 /// An accepted quote, in evidence.

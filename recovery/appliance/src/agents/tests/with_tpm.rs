@@ -378,6 +378,15 @@ async fn a_blueprint_that_wants_secure_boot_gets_it_or_a_named_hold() {
     assert_eq!(endpoint.ek_sha256, None, "held before anything was pinned or written");
 }
 
+#[tokio::test]
+async fn a_way_that_counts_under_secure_boot_proves_nothing_without_it() {
+    let recovery = Expectations::one(paper::recovery().measurements).under_secure_boot();
+    let (site, tpm) = (Site::of("", Vec::new(), recovery).await, Tpm::new());
+    site.recover().await;
+    let problem = site.proven(&tpm, &Boot::recovery_ipxe()).await.unwrap_err();
+    assert_eq!(problem.code, "secure-boot-off");
+}
+
 impl Site {
     /// With one maker of TPMs whose word counts.
     async fn with_maker(maker: &Maker, policy: &str) -> Self {
