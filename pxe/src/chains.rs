@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   firmware, mode, boot kit ─► the chains that it could follow, in order ─┐
+//!   Secure Boot: what its firmware will refuse to start ───────────────────┤
 //!   history: worked when, failed when ─────────────────────────────────────┴─► choose ─► a chain and why, or none: all failed
 //! ```
 //!
@@ -9,10 +10,12 @@
 //! [`FAILURES_MOST`] failures under one boot ticket the next one is offered, and after the last one the first again: people switch
 //! off what they take for dead, and a link may come up late. After [`ROUNDS_MOST`] rounds nothing is offered: an endpoint that
 //! fetches loaders for ever helps nobody and hides that a person is needed. A new ticket begins anew, with the chain that worked
-//! last, or else the one that failed least.
+//! last, or else the one that failed least. What Secure Boot will refuse comes after what it will not, also where it worked before:
+//! the switch may have been set since. It is offered all the same when the rest failed, since the endpoint's word may be old.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 
 use crate::client::{Arch, Client, ClientClass};
 use crate::dhcp::loader::Loaders;
@@ -105,12 +108,45 @@ impl Why {
     }
 }
 
+/// An endpoint's Secure Boot, as its agent told it last. A hint: it puts chains in order and bars none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecureBoot {
+    /// It is off, or nothing was told.
+    #[default]
+    OffOrUnknown,
+    /// It is on, and the key that signed the recovery system is in the firmware's `db`.
+    WithOwnKey,
+    /// It is on, and the recovery system is not signed, or by a key that is not in `db`.
+    WithoutOwnKey,
+}
+
+impl SecureBoot {
+    /// Whether the firmware will not start the first program of this chain. Debian's iPXE is not signed; its shim is, by Microsoft.
+    fn refuses(self, chain: Chain) -> bool {
+        match chain {
+            Chain::Ipxe => self != SecureBoot::OffOrUnknown,
+            Chain::UefiHttp => self == SecureBoot::WithoutOwnKey,
+            Chain::Shim | Chain::Bios => false,
+        }
+    }
+}
+
+/// A firmware that asks for its first file.
+#[derive(Debug, Clone, Copy)]
+pub struct Firmware<'c> {
+    /// What it says of itself.
+    pub client: &'c Client,
+    /// How the interface answers on which it asks.
+    pub mode: Mode,
+    /// What it lets start.
+    pub secure_boot: SecureBoot,
+}
+
 /// The chain to offer. `set`: what a person put on record. `since`: when its boot ticket was issued, milliseconds since 1970. `None`:
 /// each chain that this firmware could follow has failed too often.
 #[must_use]
 pub fn choose(
-    client: &Client,
-    mode: Mode,
+    firmware: Firmware<'_>,
     loaders: &Loaders,
     set: Option<Chain>,
     history: &History,
@@ -119,7 +155,7 @@ pub fn choose(
     if let Some(set) = set {
         return Some((set, Why::Set));
     }
-    let able = able(client, mode, loaders);
+    let able = able(firmware, loaders);
     let Some(first) = able.first().copied() else {
         // Nothing fits: it is refused by name where the file is looked for.
         return Some((Chain::Ipxe, Why::First));
@@ -129,7 +165,10 @@ pub fn choose(
     let round = |chain: Chain| history.failures_since(chain, since) / FAILURES_MOST;
     let left = able.into_iter().filter(|chain| round(*chain) < ROUNDS_MOST);
     // What failed often, long ago and without ever having worked, comes after what did not.
-    let place = |chain: &Chain| (round(*chain), Reverse(worked(*chain)), failures(*chain) >= FAILURES_MOST);
+    let refused = |chain: Chain| firmware.secure_boot.refuses(chain);
+    let place = |chain: &Chain| {
+        (round(*chain), refused(*chain), Reverse(worked(*chain)), failures(*chain) >= FAILURES_MOST)
+    };
     let chain = left.min_by_key(place)?;
     let why = match worked(chain) {
         _ if round(chain) > 0 => Why::Again,
@@ -141,10 +180,11 @@ pub fn choose(
 }
 
 /// The chains that a firmware could follow, in the order in which they are tried.
-fn able(client: &Client, mode: Mode, loaders: &Loaders) -> Vec<Chain> {
+fn able(firmware: Firmware<'_>, loaders: &Loaders) -> Vec<Chain> {
+    let Firmware { client, mode, secure_boot } = firmware;
     let arch = client.arch.unwrap_or(Arch::Bios);
     let order: &[Chain] = match client.class {
-        ClientClass::HttpBoot => &[Chain::UefiHttp],
+        ClientClass::HttpBoot => &[Chain::UefiHttp, Chain::Shim],
         ClientClass::Pxe if arch == Arch::Bios => &[Chain::Bios],
         // B12: GRUB behind shim does not read ProxyDHCP offers.
         ClientClass::Pxe if mode == Mode::Full => &[Chain::Ipxe, Chain::Shim],
@@ -152,7 +192,10 @@ fn able(client: &Client, mode: Mode, loaders: &Loaders) -> Vec<Chain> {
         // Already running: it gets its script.
         ClientClass::Ipxe { .. } | ClientClass::Agent | ClientClass::Plain => &[],
     };
-    order.iter().copied().filter(|chain| loaders.has(*chain, arch)).collect()
+    let leads = |chain: &Chain| loaders.boot_file(client, *chain, Ipv4Addr::UNSPECIFIED, 80).is_ok();
+    let mut able: Vec<Chain> = order.iter().copied().filter(leads).collect();
+    able.sort_by_key(|chain| secure_boot.refuses(*chain));
+    able
 }
 
 #[cfg(test)]
@@ -166,8 +209,9 @@ mod tests {
     }
 
     fn uefi(history: &History, mode: Mode, since: u64) -> Option<(Chain, Why)> {
-        let client = client(ClientClass::Pxe, Arch::EfiX64);
-        choose(&client, mode, &Loaders::debian(), None, history, since)
+        let client = &client(ClientClass::Pxe, Arch::EfiX64);
+        let firmware = Firmware { client, mode, secure_boot: SecureBoot::OffOrUnknown };
+        choose(firmware, &Loaders::debian(), None, history, since)
     }
 
     #[test]
@@ -214,7 +258,8 @@ mod tests {
         let loaders = Loaders::debian();
         let mut history = History::default();
         let ask = |class, arch, set, history: &History| {
-            choose(&client(class, arch), Mode::Full, &loaders, set, history, 0)
+            let (client, secure_boot) = (&client(class, arch), SecureBoot::OffOrUnknown);
+            choose(Firmware { client, mode: Mode::Full, secure_boot }, &loaders, set, history, 0)
         };
         assert_eq!(
             ask(ClientClass::HttpBoot, Arch::EfiX64, None, &history),
@@ -231,6 +276,41 @@ mod tests {
         assert_eq!(ask(ClientClass::HttpBoot, Arch::EfiX64, None, &history), None);
         let running = ask(ClientClass::Ipxe { http: true }, Arch::EfiX64, None, &history);
         assert!(running.is_some(), "iPXE that runs gets its script");
+    }
+
+    #[test]
+    fn f1_what_secure_boot_refuses_is_offered_after_what_it_does_not() {
+        use SecureBoot::{OffOrUnknown, WithOwnKey, WithoutOwnKey};
+        let signed = Loaders::debian().with_http_shim("signed/shimx64.efi");
+        let offered = |class, loaders: &Loaders, secure_boot, history: &History| {
+            let client = &client(class, Arch::EfiX64);
+            choose(Firmware { client, mode: Mode::Full, secure_boot }, loaders, None, history, 0)
+        };
+        let first = |class, loaders, secure_boot| {
+            offered(class, loaders, secure_boot, &History::default()).expect("nothing failed yet")
+        };
+        for (secure_boot, by_http, by_pxe) in [
+            (OffOrUnknown, Chain::UefiHttp, Chain::Ipxe),
+            (WithOwnKey, Chain::UefiHttp, Chain::Shim),
+            (WithoutOwnKey, Chain::Shim, Chain::Shim),
+        ] {
+            assert_eq!(first(ClientClass::HttpBoot, &signed, secure_boot), (by_http, Why::First));
+            assert_eq!(first(ClientClass::Pxe, &signed, secure_boot), (by_pxe, Why::First));
+        }
+        let unsigned = first(ClientClass::HttpBoot, &Loaders::debian(), WithoutOwnKey);
+        assert_eq!(unsigned.0, Chain::UefiHttp, "there is no other: shim over HTTP needs a signed kit");
+
+        // It worked, then Secure Boot was switched on.
+        let mut history = History::default();
+        history.worked(Chain::UefiHttp, 5);
+        let now = |history: &History, secure_boot| {
+            offered(ClientClass::HttpBoot, &signed, secure_boot, history).map(|(chain, _)| chain)
+        };
+        assert_eq!(now(&history, OffOrUnknown), Some(Chain::UefiHttp));
+        assert_eq!(now(&history, WithoutOwnKey), Some(Chain::Shim));
+        history.failed(Chain::Shim, 10);
+        history.failed(Chain::Shim, 20);
+        assert_eq!(now(&history, WithoutOwnKey), Some(Chain::UefiHttp), "the endpoint's word may be old");
     }
 
     proptest! {

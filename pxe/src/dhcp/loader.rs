@@ -55,18 +55,13 @@ impl Loaders {
 
     /// All names in the table.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.table.values().chain(&self.http_shim).map(String::as_str)
+        self.chains().map(|(name, _)| name)
     }
 
     /// Each first file with the chain that it begins.
     pub fn chains(&self) -> impl Iterator<Item = (&str, Chain)> {
-        self.table.iter().map(|((chain, _), name)| (name.as_str(), *chain))
-    }
-
-    /// Whether a chain has a first file for an architecture.
-    #[must_use]
-    pub fn has(&self, chain: Chain, arch: Arch) -> bool {
-        self.table.contains_key(&(chain, arch))
+        let over_http = self.http_shim.iter().map(|name| (name.as_str(), Chain::Shim));
+        self.table.iter().map(|((chain, _), name)| (name.as_str(), *chain)).chain(over_http)
     }
 
     /// The boot file for a client: a bare name for PXE, an absolute URL with our literal address for HTTP Boot and iPXE

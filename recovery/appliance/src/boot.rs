@@ -38,6 +38,7 @@ use recovery_protocol::{
     EndpointId, JobId, MacAddr,
     net::{BootDiagnosis, BootView, ForeignView, InterfaceView},
     operator::{Chain, EndpointState},
+    secure_boot::{SecureBoot, SiteKey},
 };
 
 pub use count::Counts;
@@ -61,6 +62,8 @@ pub struct Ticket {
     pub endpoint: EndpointId,
     /// The chain on record.
     pub chain: Chain,
+    /// What its firmware lets start, as its agent told it last.
+    pub secure_boot: Option<SecureBoot>,
     /// When it was issued, milliseconds since 1970.
     pub issued: u64,
     /// Milliseconds since 1970.
@@ -76,6 +79,12 @@ pub struct Tickets {
 }
 
 impl Tickets {
+    /// One, as a test knows it.
+    #[cfg(test)]
+    fn of(mac: MacAddr, ticket: Ticket) -> Self {
+        Self { live: RwLock::new(Arc::new([(mac, ticket)].into())), ..Self::default() }
+    }
+
     /// Read them from the database. Called after each commit that changed one.
     ///
     /// # Errors
@@ -87,10 +96,11 @@ impl Tickets {
         let mut live = BTreeMap::new();
         for ticket in db::ticket::live_boot(&mut conn).await? {
             let Some(endpoint) = db::endpoint::get(&mut conn, &ticket.endpoint).await? else { continue };
+            let secure_boot = endpoint.inventory.and_then(|inventory| inventory.secure_boot);
             for mac in endpoint.record.macs {
-                let chain = endpoint.record.chain;
+                let (chain, secure_boot) = (endpoint.record.chain, secure_boot.clone());
                 let db::ticket::BootTicket { job, endpoint, issued, expires } = ticket.clone();
-                live.insert(mac, Ticket { job, endpoint, chain, issued, expires });
+                live.insert(mac, Ticket { job, endpoint, chain, secure_boot, issued, expires });
             }
         }
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
@@ -141,6 +151,8 @@ pub struct BootDesk {
     outcomes: Mutex<Counts>,
     prober: OnceLock<Prober>,
     interfaces: Vec<pxe::Interface>,
+    loaders: Loaders,
+    signer: Option<String>,
     /// Bytes of boot files sent.
     pub sent_bytes: AtomicU64,
 }
@@ -163,12 +175,14 @@ impl BootDesk {
             counts: Mutex::default(),
             seen: Mutex::default(),
             refused: Mutex::default(),
-            traces: Mutex::new(trace::traces(&[])),
+            traces: Mutex::new(trace::traces(&Loaders::debian(), &[])),
             foreign: Mutex::default(),
             histories: Mutex::default(),
             outcomes: Mutex::default(),
             prober: OnceLock::new(),
             interfaces: Vec::new(),
+            loaders: Loaders::debian(),
+            signer: None,
             sent_bytes: AtomicU64::new(0),
         }
     }
@@ -176,7 +190,15 @@ impl BootDesk {
     /// The same desk, of an appliance that serves these interfaces.
     #[must_use]
     pub fn on(self, interfaces: Vec<pxe::Interface>) -> Self {
-        Self { traces: Mutex::new(trace::traces(&interfaces)), interfaces, ..self }
+        Self { traces: Mutex::new(trace::traces(&self.loaders, &interfaces)), interfaces, ..self }
+    }
+
+    /// The same desk, of an appliance with this boot kit.
+    #[must_use]
+    pub fn with_kit(self, kit: Option<&Kit>) -> Self {
+        let Some(kit) = kit else { return self };
+        let (loaders, signer) = (kit.loaders(), kit.signer().map(str::to_owned));
+        Self { traces: Mutex::new(trace::traces(&loaders, &self.interfaces)), loaders, signer, ..self }
     }
 
     /// The interfaces that are served.
@@ -236,7 +258,15 @@ impl BootDesk {
     /// The chain for a firmware with this ticket.
     fn choose(&self, client: &Client, mode: Mode, ticket: &Ticket) -> Option<(pxe::Chain, Why)> {
         let (set, history) = (history::set(ticket.chain), self.histories().of(&ticket.endpoint));
-        chains::choose(client, mode, &Loaders::debian(), set, &history, ticket.issued)
+        let secure_boot = match &ticket.secure_boot {
+            Some(told) if told.on => match told.find(self.signer.as_deref()) {
+                SiteKey::Enrolled => chains::SecureBoot::WithOwnKey,
+                SiteKey::BehindShim | SiteKey::Missing | SiteKey::None => chains::SecureBoot::WithoutOwnKey,
+            },
+            Some(_) | None => chains::SecureBoot::OffOrUnknown,
+        };
+        let firmware = chains::Firmware { client, mode, secure_boot };
+        chains::choose(firmware, &self.loaders, set, &history, ticket.issued)
     }
 
     fn mode(&self, interface: Ipv4Addr) -> Mode {
@@ -504,6 +534,7 @@ mod tests {
             job: JobId::new(1, [0; 10]),
             endpoint: "press-01".parse().unwrap(),
             chain,
+            secure_boot: None,
             issued: 0,
             expires,
         };

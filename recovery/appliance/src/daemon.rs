@@ -192,7 +192,8 @@ impl Appliance {
         refused_start::write_down(&config.data_dir, &journal).await?;
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
-        let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone()));
+        let desk = BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone());
+        let desk = Arc::new(desk.with_kit(kit.as_ref()));
         desk.recall(&db).await?;
         let runner = Runner::new(
             Arc::clone(&journal),

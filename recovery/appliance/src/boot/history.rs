@@ -147,20 +147,25 @@ fn named(name: &str) -> Option<Chain> {
 mod tests {
     use std::{
         net::{Ipv4Addr, SocketAddr},
-        sync::Arc,
+        sync::{Arc, Mutex},
         time::Duration,
     };
 
     use pxe::{
         Arch, BootDecision, BootEvent, BootEvents as _, BootPolicy as _, BootRequest, Client, ClientClass,
         Stage,
+        dhcp::loader::Loaders,
         event::{Fetcher, Protocol},
     };
-    use recovery_protocol::MacAddr;
+    use recovery_protocol::{MacAddr, secure_boot::SecureBoot};
 
     use super::*;
     use crate::{
-        boot::{BootDesk, refused::Writer, trace::tests::runner},
+        boot::{
+            BootDesk, Ticket, Tickets,
+            refused::Writer,
+            trace::{tests::runner, traces},
+        },
         clock::SystemClock,
         testing::Bench,
     };
@@ -182,10 +187,18 @@ mod tests {
 
     /// The firmware asks, fetches this loader whole, and is not heard of again.
     fn boot(desk: &BootDesk, loader: &str) {
-        let (interface, client) = (VLAN, client());
+        boot_by(desk, client(), Protocol::Tftp, loader);
+    }
+
+    fn boot_by(desk: &BootDesk, client: Client, protocol: Protocol, file: &str) {
+        let interface = VLAN;
         desk.event(BootEvent::DiscoverSeen { client, interface, secs: 0, relay: None });
+        fetch(desk, protocol, file);
+    }
+
+    fn fetch(desk: &BootDesk, protocol: Protocol, file: &str) {
         let fetcher = Fetcher { peer: SocketAddr::from(([10, 77, 0, 50], 1)), mac: Some(MAC.into()) };
-        let (protocol, name, took) = (Protocol::Tftp, loader.to_owned(), Duration::ZERO);
+        let (name, took) = (file.to_owned(), Duration::ZERO);
         let options = String::new();
         desk.event(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size: 9, options });
         desk.event(BootEvent::TransferFinished { fetcher, protocol, name, bytes: 9, took, resent: 0 });
@@ -262,5 +275,44 @@ mod tests {
         assert_eq!(offered(desk), Some(Chain::Ipxe), "not said again: as on record");
         assert!(bench.evidence(None).await.contains(&"order.chain".to_owned()));
         assert!(db::chain::all(&mut bench.journal.db.read().await.unwrap()).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn f1_an_endpoint_without_the_sites_key_is_led_by_shim_and_one_that_has_it_is_not() {
+        let ticket = |key: &str| Ticket {
+            job: JobId::new(1, [0; 10]),
+            endpoint: "press-01".parse().unwrap(),
+            chain: operator::Chain::Auto,
+            secure_boot: Some(SecureBoot { on: true, db: vec![key.to_owned()], ..SecureBoot::default() }),
+            issued: 0,
+            expires: u64::MAX,
+        };
+        let desk = |key| BootDesk {
+            loaders: Loaders::debian().with_http_shim("signed/shimx64.efi"),
+            traces: Mutex::new(traces(&Loaders::debian().with_http_shim("signed/shimx64.efi"), &[])),
+            signer: Some("ours".to_owned()),
+            ..BootDesk::new(Arc::new(Tickets::of(MacAddr(MAC), ticket(key))), Arc::new(SystemClock))
+        };
+        let by_http = || Client { class: ClientClass::HttpBoot, ..client() };
+        let offered = |desk: &BootDesk| {
+            desk.decide(&BootRequest { client: by_http(), stage: Stage::Discover, interface: VLAN })
+        };
+        assert_eq!(offered(&desk("ours")), Chain::UefiHttp.into());
+        let desk = desk("another's");
+        assert_eq!(offered(&desk), Chain::Shim.into());
+
+        // Its agent speaks: shim over HTTP is what worked.
+        boot_by(&desk, by_http(), Protocol::Http, "signed/shimx64.efi");
+        fetch(&desk, Protocol::Http, "signed/grubx64.efi");
+        desk.agent_spoke(&[MacAddr(MAC)]);
+        let name = "press-01".parse().unwrap();
+        assert!(desk.histories().of(&name).of(Chain::Shim).unwrap().worked.is_some());
+
+        // Twice it does not, and the next chain is offered.
+        for _ in 0..3 {
+            boot_by(&desk, by_http(), Protocol::Http, "signed/shimx64.efi");
+        }
+        assert_eq!(desk.histories().of(&name).of(Chain::Shim).unwrap().failed.len(), 2);
+        assert_eq!(offered(&desk), Chain::UefiHttp.into());
     }
 }

@@ -56,7 +56,7 @@ pub struct Kit {
 /// Shim for UEFI HTTP Boot, where the kit is signed.
 const HTTP_SHIM: &str = "signed/shimx64.efi";
 /// What shim asks for beside itself: here the signed unified kernel image.
-const HTTP_SECOND: &str = "signed/grubx64.efi";
+pub const HTTP_SECOND: &str = "signed/grubx64.efi";
 
 impl Kit {
     /// The first files of the chains that this kit has.
@@ -66,6 +66,12 @@ impl Kit {
             Some(_) => Loaders::debian().with_http_shim(HTTP_SHIM),
             None => Loaders::debian(),
         }
+    }
+
+    /// SHA-256 of the certificate by which it is signed, lower-case hex; `None` where it is not.
+    #[must_use]
+    pub fn signer(&self) -> Option<&str> {
+        self.contents.signer.as_ref().map(|signer| signer.certificate_sha256.as_str())
     }
 
     /// Read and check a boot kit directory. Blocking.

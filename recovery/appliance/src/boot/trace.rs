@@ -16,12 +16,12 @@ use recovery_protocol::{
     net::{BootDiagnosis, BootView, EarlierView, HopView, InterfaceView, SaidView},
 };
 
-use super::history::offer;
+use super::{history::offer, kit::HTTP_SECOND};
 
 /// Traces of what our boot kit's files are for, on these interfaces.
-pub fn traces(interfaces: &[pxe::Interface]) -> Traces {
-    let roles = Roles::new(&Loaders::debian(), &[BootKit::KERNEL, BootKit::UKI], &[BootKit::INITRD]);
-    Traces::new(roles).on(interfaces)
+pub fn traces(loaders: &Loaders, interfaces: &[pxe::Interface]) -> Traces {
+    let kernels = [BootKit::KERNEL, BootKit::UKI, HTTP_SECOND];
+    Traces::new(Roles::new(loaders, &kernels, &[BootKit::INITRD])).on(interfaces)
 }
 
 /// What is around a trace.
