@@ -25,14 +25,13 @@ pub const STORIES: &[Story] = &[Story {
     tell: drill_ends_in_a_report,
 }];
 
-/// Only a drill-safe endpoint is rehearsed; the report has the recovery time by phase; a changed log names the entry.
+/// Only a drill-safe endpoint is rehearsed, switched off and on over Redfish; the report has the recovery time by phase; a changed log names the entry.
 fn drill_ends_in_a_report(plant: &Plant) -> Result<()> {
     let programs = Programs::built()?;
     let site = Site::at(&plant.dir().join(SITE), &programs);
     let appliance = site.start()?;
-    let lab = env!("CARGO_BIN_EXE_lab").as_ref();
     let safe = Endpoint::new(plant, Spec::press(1), &Content::Blank(DISK_LEN))?;
-    let safe_bmc = Bmc::attach(plant, &safe, lab)?;
+    let safe_bmc = Bmc::attach_redfish(plant, &safe)?;
     appliance.add(&safe, Some(&safe_bmc), true)?;
     let real = Endpoint::new(plant, Spec::press(2), &Content::Blank(DISK_LEN))?;
     appliance.add(&real, None, false)?;
@@ -49,6 +48,10 @@ fn drill_ends_in_a_report(plant: &Plant) -> Result<()> {
         .filter_map(|line| line["drill"].as_str().map(str::to_owned))
         .next_back()
         .with_context(|| format!("no drill in {said}"))?;
+    ensure!(
+        appliance.evidence()?.iter().any(|entry| entry.kind == "act.power" && entry.facts["by"] == "redfish"),
+        "the drill's target was not switched on over Redfish"
+    );
     let report = plant.dir().join("report.html");
     site.say(&["drill", "report", &drill, "--out", &report.display().to_string()])?;
     let html = fs::read_to_string(&report)?;

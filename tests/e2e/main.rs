@@ -28,6 +28,7 @@ use tests::cache::Cache;
 use tests::golden::{self, CheckIn};
 use tests::plant::{self, Plant};
 use tests::programs::Programs;
+use tests::redfish;
 use tests::setup;
 use tests::site::Site;
 
@@ -138,6 +139,8 @@ fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
         (Needs::Site, Some(programs)) => {
             let golden = golden::image(&cache, 1, &CheckIn::Agent(programs.agent.clone()))?;
             Site::at(&dir.join(SITE), programs).prepare(&golden)?;
+            // Inside the plant there is no way out to fetch it.
+            redfish::python(&cache)?;
         }
         _ => drop(golden::image(&cache, 1, &CheckIn::Marker)?),
     }

@@ -1,4 +1,5 @@
-//! The BMC of a virtual endpoint: Debian's `ipmi_sim`, a real IPMI 2.0 peer, wired to the endpoint's power button.
+//! The BMC of a virtual endpoint: Debian's `ipmi_sim`, a real IPMI 2.0 peer, wired to the endpoint's power button; or a Redfish service
+//! (see [`redfish`](crate::redfish)).
 //!
 //! ```text
 //!   ipmitool -I lanplus ──UDP 623──► ipmi_sim ──runs──► lab bmc-hook <socket> set power 1 ──► this module ──► Button
@@ -20,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use crate::endpoint::{Button, Endpoint};
 use crate::plant::Plant;
 use crate::qemu::Spec;
+use crate::redfish;
 use crate::story::Log;
 
 /// The name that the appliance gives to the BMC.
@@ -30,6 +32,8 @@ pub const USER: &str = "groundstate";
 pub struct Bmc {
     address: Ipv4Addr,
     password: String,
+    /// The SHA-256 of its certificate, when it speaks Redfish.
+    certificate: Option<String>,
     simulator: Child,
     log: Log,
 }
@@ -82,13 +86,37 @@ impl Bmc {
         if let Some(stream) = simulator.stderr.take() {
             log.feed(stream)?;
         }
-        Ok(Self { address, password, simulator, log })
+        Ok(Self { address, password, certificate: None, simulator, log })
     }
 
-    /// Where it answers, UDP port 623.
+    /// Gives `endpoint` a BMC that speaks Redfish, at its own address on the plant network.
+    ///
+    /// # Errors
+    /// When the emulator cannot be had or started.
+    pub fn attach_redfish(plant: &Plant, endpoint: &Endpoint) -> Result<Self> {
+        let address = endpoint.bmc_address();
+        plant.address(address)?;
+        let dir = plant.dir().join(&endpoint.spec().name).join("redfish");
+        fs::create_dir_all(&dir)?;
+        let log = Log::new(dir.join("redfish.log"))?;
+        let (password, uuid) = (password()?, endpoint.spec().uuid());
+        let (simulator, certificate) =
+            redfish::start(&dir, address, &password, &uuid, endpoint.button(), &log)?;
+        Ok(Self { address, password, certificate: Some(certificate), simulator, log })
+    }
+
+    /// How `endpoint add` is told of it, its password being in this file.
     #[must_use]
-    pub fn address(&self) -> Ipv4Addr {
-        self.address
+    pub fn words(&self, password_file: &str) -> Vec<String> {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let how = match &self.certificate {
+            None => own(&["--ipmi", &self.address.to_string()]),
+            Some(certificate) => {
+                let url = format!("https://{}:{}", self.address, redfish::PORT);
+                own(&["--redfish", &url, "--bmc-certificate", certificate])
+            }
+        };
+        [how, own(&["--bmc-user", USER, "--bmc-password-file", password_file])].concat()
     }
 
     /// Its password, new in each run.

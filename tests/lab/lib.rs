@@ -28,6 +28,7 @@ pub mod measure;
 pub mod plant;
 pub mod programs;
 pub mod qemu;
+pub mod redfish;
 pub mod setup;
 pub mod show;
 pub mod site;

@@ -61,6 +61,7 @@ pub const VERIFY: &[Package] = &[
     package("sbsigntool", "a peer for Secure Boot signatures (sbverify)"),
     package("genisoimage", "a peer for the recovery stick as a CD (isoinfo)"),
     package("efitools", "a peer for signature lists"),
+    package("python3-venv", "runs a Redfish BMC (sushy-emulator, from PyPI)"),
     package("strongswan-pki", "an EST peer"),
     package("libcharon-extra-plugins", "its HTTP fetcher"),
     package("libstrongswan-standard-plugins", "its cryptography"),

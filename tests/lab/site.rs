@@ -21,7 +21,7 @@ use recovery_protocol::net::BootView;
 use recovery_protocol::operator::{EndpointView, JobView};
 use serde::de::DeserializeOwned;
 
-use crate::bmc::{self, Bmc};
+use crate::bmc::Bmc;
 use crate::endpoint::Endpoint;
 use crate::plant::{APPLIANCE, BRIDGE};
 use crate::programs::Programs;
@@ -340,13 +340,12 @@ impl Appliance {
         if let Some(serial) = record.disk_serial {
             words.extend(["--disk-serial", serial]);
         }
-        let (host, password_file);
+        let bmc_words;
         if let Some(bmc) = power {
-            host = bmc.address().to_string();
-            password_file = self.site.path(&format!("keys/{}.bmc", spec.name));
+            let password_file = self.site.path(&format!("keys/{}.bmc", spec.name));
             fs::write(&password_file, bmc.password())?;
-            words.extend(["--ipmi", &host, "--ipmi-user", bmc::USER]);
-            words.extend(["--ipmi-password-file", &password_file]);
+            bmc_words = bmc.words(&password_file);
+            words.extend(bmc_words.iter().map(String::as_str));
         }
         let needs_shim = spec.firmware == Firmware::OvmfSecureBoot && spec.enrolled.is_none();
         if let Some(chain) = record.chain.or(needs_shim.then_some("shim")) {

@@ -287,6 +287,32 @@ pub enum Power {
         /// File on the appliance that holds the password; never the password itself.
         password_file: String,
     },
+    /// Redfish (DSP0266) over HTTPS.
+    Redfish {
+        /// The BMC's address, such as `https://10.7.0.9`; where it has several systems, with the path of the one that is meant:
+        /// `https://10.7.0.9/redfish/v1/Systems/1`.
+        url: String,
+        /// User name.
+        user: String,
+        /// File on the appliance that holds the password; never the password itself.
+        password_file: String,
+        /// SHA-256 of the certificate that the BMC shows (64 hex digits), where no authority of the appliance has signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_sha256: Option<String>,
+    },
+    /// A magic packet (Wake-on-LAN): switches on, and can do nothing else.
+    WakeOnLan {
+        /// Broadcast address of the endpoint's network.
+        to: std::net::Ipv4Addr,
+    },
+}
+
+impl Power {
+    /// Whether it is a person who switches the endpoint off.
+    #[must_use]
+    pub fn by_hand(&self) -> bool {
+        matches!(self, Self::Person | Self::WakeOnLan { .. })
+    }
 }
 
 impl std::fmt::Debug for Power {
@@ -294,6 +320,8 @@ impl std::fmt::Debug for Power {
         match self {
             Self::Person => f.write_str("a person"),
             Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
+            Self::Redfish { url, .. } => write!(f, "redfish {url}"),
+            Self::WakeOnLan { to } => write!(f, "wake-on-lan {to}"),
         }
     }
 }

@@ -6,15 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{
     EndpointId, JobId, MacAddr,
-    operator::{Chain, NewEndpoint, Power},
+    operator::{Chain, NewEndpoint},
     settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
 };
 
-use super::{
-    client::Reach,
-    fault::{Code, Fault},
-    image, restore,
-};
+use super::{client::Reach, fault::Fault, image, power::PowerArgs, restore};
 
 /// Recover endpoints to a known-good state, and prove it
 #[derive(Debug, Parser)]
@@ -167,15 +163,8 @@ pub struct Add {
     /// It may be the target of a drill
     #[arg(long)]
     pub(super) drill_safe: bool,
-    /// BMC that switches it on and off: host, or host:port (IPMI 2.0)
-    #[arg(long, requires_all = ["ipmi_user", "ipmi_password_file"])]
-    pub(super) ipmi: Option<String>,
-    /// User of the BMC
-    #[arg(long)]
-    pub(super) ipmi_user: Option<String>,
-    /// File on the appliance with the BMC's password
-    #[arg(long)]
-    pub(super) ipmi_password_file: Option<String>,
+    #[command(flatten)]
+    pub(super) power: PowerArgs,
 }
 
 /// A boot chain.
@@ -517,21 +506,7 @@ impl Add {
     /// # Errors
     /// Usage, when the BMC's address is none.
     pub(super) fn into_new(self) -> Result<NewEndpoint, Fault> {
-        let power = match (self.ipmi, self.ipmi_user, self.ipmi_password_file) {
-            (Some(address), Some(user), Some(password_file)) => {
-                let (host, port) = address.rsplit_once(':').unwrap_or((&address, "623"));
-                let port = port.parse().map_err(|_| {
-                    Fault::new(
-                        Code::Usage,
-                        format!("`{address}` is no BMC address"),
-                        "",
-                        "write host or host:port",
-                    )
-                })?;
-                Power::Ipmi { host: host.to_owned(), port, user, password_file }
-            }
-            _ => Power::Person,
-        };
+        let power = self.power.into_power()?;
         let interface = self.macs.first().filter(|_| !self.addresses.is_empty()).map(|mac| {
             InterfaceSettings { mac: *mac, addresses: self.addresses, gateways: self.gateways, dns: self.dns }
         });

@@ -14,6 +14,7 @@ mod follow;
 mod image;
 mod net;
 mod pinned;
+mod power;
 mod restore;
 mod show;
 

@@ -30,7 +30,7 @@ use crate::{
     evidence::Fact,
     golden::Golden,
     live::Live,
-    power::{PowerDriver, Powered},
+    power::{PowerDriver, Powered, Target},
 };
 
 /// Time passes for jobs this often.
@@ -273,7 +273,7 @@ impl Runner {
                 Err(error) => failed(HoldReason::ApplianceFailed, error.chain()),
             },
             Duty::Power => self.power(intent, row, endpoint).await,
-            Duty::ClearBoot => match self.power.clear_boot(&endpoint.record.power).await {
+            Duty::ClearBoot => match self.power.clear_boot(&target(endpoint)).await {
                 Ok(()) => Outcome::Done,
                 Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
             },
@@ -300,10 +300,10 @@ impl Runner {
         let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
         let facts = if there {
             json!({ "by": "nobody", "why": "the recovery system is running already" })
-        } else if inherited && self.power.probe(&endpoint.record.power).await {
+        } else if inherited && self.power.probe(&target(endpoint)).await {
             json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
         } else {
-            match self.power.power_into_network(&endpoint.record.power).await {
+            match self.power.power_into_network(&target(endpoint)).await {
                 Ok(Powered::Confirmed { by }) => json!({ "by": by }),
                 Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
                 Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
@@ -316,6 +316,11 @@ impl Runner {
             Err(error) => failed(HoldReason::PowerFailed, error.chain()),
         }
     }
+}
+
+fn target(endpoint: &Endpoint) -> Target<'_> {
+    let record = &endpoint.record;
+    Target { power: &record.power, macs: &record.macs, chain: record.chain }
 }
 
 fn failed(reason: HoldReason, detail: String) -> Outcome {

@@ -12,7 +12,7 @@ use recovery_protocol::{
     EndpointId, JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     job::{HoldReason, JobState, Stage},
-    operator::{EndpointState, Mode, Power},
+    operator::{EndpointState, Mode},
 };
 use ring::signature::KeyPair as _;
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ use crate::{
     golden::Golden,
     keys::Keys,
     live::Live,
-    power::{PowerDriver, PowerError, Powered},
+    power::{PowerDriver, PowerError, Powered, Target},
 };
 
 /// When the appliance dies: at the n-th commit from now, before or after it.
@@ -99,7 +99,7 @@ impl World {
 }
 
 impl PowerDriver for World {
-    fn power_into_network<'a>(&'a self, _: &'a Power) -> BoxFuture<'a, Result<Powered, PowerError>> {
+    fn power_into_network<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<Powered, PowerError>> {
         Box::pin(async {
             if Self::fails(&self.power_fails) {
                 return Err(PowerError::Password { path: "none".to_owned() });
@@ -109,11 +109,11 @@ impl PowerDriver for World {
         })
     }
 
-    fn probe<'a>(&'a self, _: &'a Power) -> BoxFuture<'a, bool> {
+    fn probe<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, bool> {
         Box::pin(async { self.count("power") > 0 })
     }
 
-    fn clear_boot<'a>(&'a self, _: &'a Power) -> BoxFuture<'a, Result<(), PowerError>> {
+    fn clear_boot<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
         Box::pin(async {
             self.note("clear");
             Ok(())

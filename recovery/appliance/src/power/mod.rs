@@ -5,9 +5,14 @@
 //! endpoint that is in the recovery system already (the runner looks before it calls).
 
 use futures_util::future::BoxFuture;
-use recovery_protocol::operator::Power;
+use recovery_protocol::{
+    MacAddr,
+    operator::{Chain, Power},
+};
 
 mod ipmi;
+mod redfish;
+mod wake;
 
 /// Why the endpoint was not powered into a network boot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +45,14 @@ pub enum PowerError {
         /// What it reports.
         found: String,
     },
+    /// A magic packet cannot be sent.
+    #[error("no wake-up packet can be sent to {to}: {why}; correct the endpoint's power settings")]
+    Wake {
+        /// Where to.
+        to: std::net::Ipv4Addr,
+        /// The system's words, or what is missing.
+        why: String,
+    },
     /// Its password file cannot be read.
     #[error("the password file {path} cannot be read; correct the endpoint's power settings")]
     Password {
@@ -63,14 +76,26 @@ pub enum Powered {
     },
 }
 
+/// Whose power, and what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// How it is switched on and off.
+    pub power: &'a Power,
+    /// Its Ethernet addresses.
+    pub macs: &'a [MacAddr],
+    /// How its firmware reaches the recovery system.
+    pub chain: Chain,
+}
+
 /// Drives the power of endpoints. Calls may be cancelled between two commands to the BMC.
 pub trait PowerDriver: Send + Sync {
     /// Bring the endpoint into a network boot, once.
-    fn power_into_network<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, Result<Powered, PowerError>>;
+    fn power_into_network<'a>(&'a self, target: &'a Target<'a>)
+    -> BoxFuture<'a, Result<Powered, PowerError>>;
     /// After a restart: was the endpoint just powered into a network boot? `false` where it cannot be known.
-    fn probe<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, bool>;
+    fn probe<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, bool>;
     /// Take back a boot override that is still set. Nothing to do is success.
-    fn clear_boot<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, Result<(), PowerError>>;
+    fn clear_boot<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>>;
 }
 
 /// The drivers of this appliance, chosen by the endpoint's record.
@@ -79,38 +104,71 @@ pub struct Drivers {
     ipmi: ipmi::Ipmi,
 }
 
+/// A BMC that is spoken to.
+enum Bmc<'a> {
+    Ipmi(ipmi::Bmc<'a>),
+    Redfish(redfish::Bmc<'a>),
+}
+
+fn bmc(power: &Power) -> Option<Bmc<'_>> {
+    match power {
+        Power::Person | Power::WakeOnLan { .. } => None,
+        Power::Ipmi { host, port, user, password_file } => {
+            Some(Bmc::Ipmi(ipmi::Bmc { host, port: *port, user, password_file }))
+        }
+        Power::Redfish { url, user, password_file, certificate_sha256 } => {
+            let pin = certificate_sha256.as_deref();
+            Some(Bmc::Redfish(redfish::Bmc { url, user, password_file, pin }))
+        }
+    }
+}
+
 impl PowerDriver for Drivers {
-    fn power_into_network<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, Result<Powered, PowerError>> {
-        match power {
-            Power::Person => Box::pin(async {
-                let task = "Switch the endpoint off and on and choose network boot in its firmware.";
-                Ok(Powered::Asked { task: task.to_owned() })
-            }),
-            Power::Ipmi { host, port, user, password_file } => Box::pin(async move {
-                let bmc = ipmi::Bmc { host, port: *port, user, password_file };
-                self.ipmi.power_into_network(&bmc).await?;
-                Ok(Powered::Confirmed { by: "ipmi" })
-            }),
-        }
+    fn power_into_network<'a>(
+        &'a self,
+        target: &'a Target<'a>,
+    ) -> BoxFuture<'a, Result<Powered, PowerError>> {
+        Box::pin(async move {
+            match bmc(target.power) {
+                Some(Bmc::Ipmi(bmc)) => {
+                    self.ipmi.power_into_network(&bmc).await?;
+                    Ok(Powered::Confirmed { by: "ipmi" })
+                }
+                Some(Bmc::Redfish(bmc)) => {
+                    redfish::power_into_network(&bmc, target.chain).await?;
+                    Ok(Powered::Confirmed { by: "redfish" })
+                }
+                None => {
+                    let mut task = "Switch the endpoint off and on and choose network boot in its firmware.";
+                    if let Power::WakeOnLan { to } = target.power {
+                        wake::wake(*to, target.macs).await?;
+                        task = "A wake-up packet was sent. Where the endpoint was not off, or does not start: switch it off and on and \
+                                choose network boot in its firmware.";
+                    }
+                    Ok(Powered::Asked { task: task.to_owned() })
+                }
+            }
+        })
     }
 
-    fn probe<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, bool> {
-        match power {
-            Power::Person => Box::pin(async { true }),
-            Power::Ipmi { host, port, user, password_file } => Box::pin(async move {
-                let bmc = ipmi::Bmc { host, port: *port, user, password_file };
-                self.ipmi.armed(&bmc).await.unwrap_or(false)
-            }),
-        }
+    fn probe<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            match bmc(target.power) {
+                Some(Bmc::Ipmi(bmc)) => self.ipmi.armed(&bmc).await.unwrap_or(false),
+                Some(Bmc::Redfish(bmc)) => redfish::armed(&bmc).await.unwrap_or(false),
+                // A person who was asked is not asked again; a packet more does no harm.
+                None => *target.power == Power::Person,
+            }
+        })
     }
 
-    fn clear_boot<'a>(&'a self, power: &'a Power) -> BoxFuture<'a, Result<(), PowerError>> {
-        match power {
-            Power::Person => Box::pin(async { Ok(()) }),
-            Power::Ipmi { host, port, user, password_file } => Box::pin(async move {
-                let bmc = ipmi::Bmc { host, port: *port, user, password_file };
-                self.ipmi.clear_boot(&bmc).await
-            }),
-        }
+    fn clear_boot<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
+        Box::pin(async move {
+            match bmc(target.power) {
+                Some(Bmc::Ipmi(bmc)) => self.ipmi.clear_boot(&bmc).await,
+                Some(Bmc::Redfish(bmc)) => redfish::clear_boot(&bmc).await,
+                None => Ok(()),
+            }
+        })
     }
 }

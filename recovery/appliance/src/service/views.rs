@@ -5,7 +5,7 @@ use recovery_protocol::{
     Problem,
     job::{HoldReason, JobState, Stage},
     net::BootDiagnosis,
-    operator::{EndpointView, JobKind, JobView, Power},
+    operator::{EndpointView, JobKind, JobView},
 };
 
 use super::Inner;
@@ -144,7 +144,7 @@ fn working(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>, stage: Stag
         (None, Some(seen), None) => format!("{label}: it {}", seen.what),
         (None, None, None) => label.to_owned(),
     };
-    let by_hand = endpoint.is_some_and(|e| e.record.power == Power::Person);
+    let by_hand = endpoint.is_some_and(|e| e.record.power.by_hand());
     let loads = inner.desk.seen(&row.job.endpoint).is_some_and(|seen| seen.at >= row.job.entered_unix_ms);
     let what_now = match trouble {
         Some(trouble) => capital(trouble.remedy) + ".",

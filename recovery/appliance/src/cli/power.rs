@@ -1,0 +1,127 @@
+//! The flags that say how an endpoint is switched on and off.
+
+use std::net::Ipv4Addr;
+
+use clap::Args;
+use recovery_protocol::operator::Power;
+
+use super::fault::{Code, Fault};
+
+/// A BMC, a magic packet, or nothing: a person.
+#[derive(Debug, Args)]
+pub struct PowerArgs {
+    /// BMC that switches it on and off: host, or host:port (IPMI 2.0)
+    #[arg(long, requires_all = ["bmc_user", "bmc_password_file"], conflicts_with_all = ["redfish", "wake_on_lan"])]
+    ipmi: Option<String>,
+    /// BMC that switches it on and off: https://HOST, with the system's path where it has several (Redfish)
+    #[arg(long, value_name = "URL", requires_all = ["bmc_user", "bmc_password_file"], conflicts_with = "wake_on_lan")]
+    redfish: Option<String>,
+    /// User of the BMC
+    #[arg(long, alias = "ipmi-user")]
+    bmc_user: Option<String>,
+    /// File on the appliance with the BMC's password
+    #[arg(long, alias = "ipmi-password-file")]
+    bmc_password_file: Option<String>,
+    /// SHA-256 of the certificate that the BMC made for itself
+    #[arg(long, value_name = "SHA256", requires = "redfish")]
+    bmc_certificate: Option<String>,
+    /// It has no BMC and wakes by a magic packet: broadcast address of its network
+    #[arg(long, value_name = "ADDRESS")]
+    wake_on_lan: Option<Ipv4Addr>,
+}
+
+impl PowerArgs {
+    /// As REST takes it.
+    ///
+    /// # Errors
+    /// Usage, when the BMC's address or certificate is none.
+    pub(super) fn into_power(self) -> Result<Power, Fault> {
+        let Some((user, password_file)) = self.bmc_user.zip(self.bmc_password_file) else {
+            return Ok(self.wake_on_lan.map_or(Power::Person, |to| Power::WakeOnLan { to }));
+        };
+        match (self.ipmi, self.redfish) {
+            (Some(address), _) => {
+                let (host, port) = address.rsplit_once(':').unwrap_or((&address, "623"));
+                let port = port.parse().map_err(|_| {
+                    wrong(format!("`{address}` is no BMC address"), "write host or host:port")
+                })?;
+                Ok(Power::Ipmi { host: host.to_owned(), port, user, password_file })
+            }
+            (None, Some(url)) => {
+                let certificate_sha256 = self.bmc_certificate.as_deref().map(digest).transpose()?;
+                if !url.starts_with("https://") {
+                    let now = "write https://HOST: the BMC's password must not be sent in the clear";
+                    return Err(wrong(format!("`{url}` is no address of a Redfish service"), now));
+                }
+                Ok(Power::Redfish { url, user, password_file, certificate_sha256 })
+            }
+            (None, None) => Err(wrong(
+                "a BMC's user is named, and no BMC".to_owned(),
+                "name it with --redfish https://HOST or --ipmi HOST",
+            )),
+        }
+    }
+}
+
+/// As openssl prints it (pairs with colons), or plain hex.
+fn digest(text: &str) -> Result<String, Fault> {
+    let hex = text.replace(':', "").to_ascii_lowercase();
+    if hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(hex);
+    }
+    Err(wrong(format!("`{text}` is no SHA-256"), "write its 64 hex digits"))
+}
+
+fn wrong(what: String, now: &str) -> Fault {
+    Fault::new(Code::Usage, what, "", now)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        power: PowerArgs,
+    }
+
+    fn parse(words: &str) -> Result<Power, String> {
+        let line = Line::try_parse_from(["x"].into_iter().chain(words.split_whitespace()));
+        line.map_err(|error| error.to_string())?.power.into_power().map_err(|fault| format!("{fault:?}"))
+    }
+
+    const LOGIN: &str = "--bmc-user gs --bmc-password-file /keys/bmc";
+
+    #[test]
+    fn every_driver_has_its_words() {
+        assert_eq!(parse(""), Ok(Power::Person));
+        assert_eq!(parse("--wake-on-lan 10.7.0.255"), Ok(Power::WakeOnLan { to: [10, 7, 0, 255].into() }));
+        let ipmi = parse("--ipmi 10.7.0.9 --ipmi-user gs --ipmi-password-file /keys/bmc").unwrap();
+        assert!(matches!(ipmi, Power::Ipmi { port: 623, .. }));
+        let pin = "AB:".repeat(31) + "AB";
+        let redfish = parse(&format!("--redfish https://10.7.0.9 --bmc-certificate {pin} {LOGIN}")).unwrap();
+        let Power::Redfish { url, certificate_sha256: Some(certificate), .. } = redfish else {
+            panic!("{redfish:?}")
+        };
+        assert_eq!((url.as_str(), certificate), ("https://10.7.0.9", "ab".repeat(32)));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for wrong in [
+            format!("--redfish http://10.7.0.9 {LOGIN}"),
+            format!("--redfish https://10.7.0.9 --bmc-certificate abc {LOGIN}"),
+            format!("--ipmi 10.7.0.9:x {LOGIN}"),
+            format!("--ipmi 10.7.0.9 --redfish https://10.7.0.9 {LOGIN}"),
+            format!("--ipmi 10.7.0.9 --wake-on-lan 10.7.0.255 {LOGIN}"),
+            "--redfish https://10.7.0.9".to_owned(),
+            "--bmc-certificate ab".to_owned(),
+            LOGIN.to_owned(),
+        ] {
+            assert!(parse(&wrong).is_err(), "{wrong}");
+        }
+    }
+}
