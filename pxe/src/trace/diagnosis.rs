@@ -158,7 +158,7 @@ fn exhausted(trace: &Trace) -> Diagnosis {
         format!(
             "each chain that its firmware can follow failed under this boot ticket, so nothing is offered any more; the last time: {last}"
         ),
-        "mend what stopped the earlier attempts, then set a chain (`groundstate endpoint add … --chain`), or cancel the job and order it again",
+        "mend what stopped the earlier attempts, then set a chain (`groundstate endpoint set NAME --chain …`), or cancel the job and order it again",
     )
 }
 
@@ -363,13 +363,13 @@ fn secure_boot(file: &str, missing: Step, chain: Option<Chain>, mode: Mode) -> D
             "let its firmware trust Microsoft's third-party UEFI CA, which signed shim, or switch Secure Boot off there"
         }
         (_, Mode::Proxy | Mode::Observe) => {
-            "switch Secure Boot off in its firmware, or boot it on a recovery VLAN in full mode by the chain for Secure Boot (`groundstate endpoint add … --chain shim`), which does not work beside a site's DHCP"
+            "switch Secure Boot off in its firmware, or boot it on a recovery VLAN in full mode by the chain for Secure Boot (`groundstate endpoint set NAME --chain shim`), which does not work beside a site's DHCP"
         }
         (Some(Chain::UefiHttp), Mode::Full) => {
-            "let its firmware boot by PXE, not HTTP, and choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware"
+            "let its firmware boot by PXE, not HTTP, and choose the chain for Secure Boot (`groundstate endpoint set NAME --chain shim`), or switch Secure Boot off in its firmware"
         }
         (_, Mode::Full) => {
-            "choose the chain for Secure Boot (`groundstate endpoint add … --chain shim`), or switch Secure Boot off in its firmware"
+            "choose the chain for Secure Boot (`groundstate endpoint set NAME --chain shim`), or switch Secure Boot off in its firmware"
         }
     };
     let cause = format!("{file} was fetched whole, then silence: Secure Boot refused it, most likely");

@@ -23,8 +23,8 @@ use recovery_protocol::{
     EndpointId, JobId, MacAddr, Problem,
     net::{BootView, NetView},
     operator::{
-        CaptureRequest, Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint, PairRequest,
-        RecoverRequest, StatusView,
+        CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint,
+        PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,7 @@ use crate::{
     live::Live,
 };
 
+mod change;
 mod endpoints;
 mod enrolment;
 mod net;
@@ -275,11 +276,35 @@ impl Service {
         endpoints::one(&self.0, endpoint).await
     }
 
-    /// Put an endpoint on record, or approve a discovered one. The same facts again change nothing, but another disk's
-    /// serial number replaces the one on record; other facts under the same name, or a MAC address that another endpoint
-    /// has: 409 `endpoint-conflict`.
+    /// Put an endpoint on record, or approve a discovered one. The same facts again change nothing; another disk's serial number,
+    /// chain or settings replace those on record; other facts under the same name, or a MAC address that another endpoint has: 409
+    /// `endpoint-conflict`.
     pub async fn add_endpoint(&self, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
         endpoints::add(&self.0, actor, new).await
+    }
+
+    /// Change what is on record of an endpoint. `revision`: the one that the asker saw; an older one: 412 `revision-stale`.
+    /// Addresses, blueprint or group of one with an open job: 409 `job-open`.
+    pub async fn change_endpoint(
+        &self,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        order: ChangeEndpoint,
+        revision: Option<u64>,
+    ) -> Result<EndpointView, Problem> {
+        change::set(&self.0, actor, endpoint, order, revision).await
+    }
+
+    /// Take an endpoint off record: its certificates are revoked, its history stays, its name may be given to another. An open job:
+    /// 409 `job-open`.
+    pub async fn remove_endpoint(
+        &self,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        order: Decision,
+        revision: Option<u64>,
+    ) -> Result<RemovedEndpoint, Problem> {
+        change::remove(&self.0, actor, endpoint, order, revision).await
     }
 
     /// Order a recovery. An open job is returned, not doubled.

@@ -10,6 +10,7 @@
 //! | [`health`] | what a disk says of itself, as the agent read it |
 //! | [`job`] | the states of a recovery job, its phases, why it is held |
 //! | [`operator`] | people and scripts ⇄ appliance (REST, console, command line) |
+//! | [`endpoint`] | what a person puts on record of an endpoint, and how it is changed |
 //! | [`erase`] | how a disk can erase itself, as it offers it |
 //! | [`evidence`] | the hash-chained evidence log, as exported and verified |
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
@@ -22,6 +23,7 @@
 //! It must never: hold a policy, decide anything, or know how a message travels.
 
 pub mod agent;
+pub mod endpoint;
 pub mod erase;
 pub mod evidence;
 pub mod health;

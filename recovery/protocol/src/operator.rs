@@ -5,6 +5,8 @@
 //! | `GET /api/v1/status` | → [`StatusView`] |
 //! | `GET /api/v1/endpoints`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
 //! | `POST /api/v1/endpoints` | [`NewEndpoint`] → [`EndpointView`] (adds, or approves a discovered one) |
+//! | `PATCH /api/v1/endpoints/{endpoint}` | [`ChangeEndpoint`] → [`EndpointView`] |
+//! | `DELETE /api/v1/endpoints/{endpoint}` | [`Decision`] → [`RemovedEndpoint`] |
 //! | `POST /api/v1/endpoints/{endpoint}/recover` | [`RecoverRequest`] → 202 [`JobView`]; an open job is returned, not doubled |
 //! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
 //! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
@@ -21,11 +23,14 @@
 //! | `POST /api/v1/drills/{drill}/abort` | [`Decision`] → [`DrillView`] |
 //! | `POST /api/v1/console-links` | → [`ConsoleLink`] |
 //!
+//! An endpoint's record has a revision, which is its `ETag`; a change or removal with `If-Match` of an older one is 412 `revision-stale`.
+//!
 //! Every call but `/livez` and `/readyz` carries `Authorization: Bearer <token>` or the console's session cookie.
 
 use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
+pub use crate::endpoint::{Chain, ChangeEndpoint, NewEndpoint, Power, RemovedEndpoint};
 pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
@@ -124,6 +129,18 @@ pub struct EndpointView {
     pub group: String,
     /// Its Ethernet addresses.
     pub macs: Vec<MacAddr>,
+    /// Which version of its record this is: grows with each change of it. 0 from appliances before 2026-11-29.
+    #[serde(default)]
+    pub revision: u64,
+    /// The boot chain on record.
+    #[serde(default)]
+    pub chain: Chain,
+    /// Its disk's serial number, where one is on record.
+    #[serde(default)]
+    pub disk_serial: Option<String>,
+    /// How it is switched on and off.
+    #[serde(default)]
+    pub power: Power,
     /// SHA-256 of the EK's SPKI (lower-case hex) once pinned.
     pub ek_sha256: Option<String>,
     /// What its TPM's maker said of this key when it last proved itself in a recovery; `None` until then.
@@ -216,113 +233,6 @@ impl std::fmt::Display for TpmModel {
         let named: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         f.write_str(if named.is_empty() { "unnamed TPM" } else { "TPM " })?;
         f.write_str(&named.join(" "))
-    }
-}
-
-/// Put an endpoint on record. Adding a name that exists with other facts is a conflict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewEndpoint {
-    /// Its name.
-    pub endpoint: EndpointId,
-    /// Its Ethernet addresses.
-    pub macs: Vec<MacAddr>,
-    /// The blueprint it follows, from the configuration.
-    pub blueprint: String,
-    /// The group whose mode and guard rails apply.
-    #[serde(default = "default_group")]
-    pub group: String,
-    /// The boot chain; `None`: as it is on record, and for a new endpoint chosen by the appliance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chain: Option<Chain>,
-    /// Its disk's serial number, where more than one could be meant.
-    #[serde(default)]
-    pub disk_serial: Option<String>,
-    /// May be the target of a drill.
-    #[serde(default)]
-    pub drill_safe: bool,
-    /// How it is switched on and off.
-    #[serde(default)]
-    pub power: Power,
-    /// What belongs to it and not to its image; `None`: as it is on record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<EndpointSettings>,
-}
-
-fn default_group() -> String {
-    "default".to_owned()
-}
-
-/// How firmware reaches the recovery system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Chain {
-    /// The appliance chooses: what worked before, else by architecture (BIOS → iPXE, UEFI → iPXE and a UKI, UEFI HTTP Boot → the
-    /// UKI), and the next chain after failed boots.
-    #[default]
-    Auto,
-    /// UEFI with Secure Boot: Microsoft-signed shim, signed GRUB, signed kernel.
-    Shim,
-    /// iPXE, script and UKI; for Secure Boot off.
-    Ipxe,
-    /// UEFI HTTP Boot straight to the UKI.
-    UefiHttp,
-}
-
-/// How an endpoint is switched on and off.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "by")]
-pub enum Power {
-    /// A person at the endpoint.
-    #[default]
-    Person,
-    /// IPMI 2.0 (RMCP+) through `ipmitool`.
-    Ipmi {
-        /// Address of the BMC.
-        host: String,
-        /// UDP port, usually 623.
-        port: u16,
-        /// User name.
-        user: String,
-        /// File on the appliance that holds the password; never the password itself.
-        password_file: String,
-    },
-    /// Redfish (DSP0266) over HTTPS.
-    Redfish {
-        /// The BMC's address, such as `https://10.7.0.9`; where it has several systems, with the path of the one that is meant:
-        /// `https://10.7.0.9/redfish/v1/Systems/1`.
-        url: String,
-        /// User name.
-        user: String,
-        /// File on the appliance that holds the password; never the password itself.
-        password_file: String,
-        /// SHA-256 of the certificate that the BMC shows (64 hex digits), where no authority of the appliance has signed it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        certificate_sha256: Option<String>,
-    },
-    /// A magic packet (Wake-on-LAN): switches on, and can do nothing else.
-    WakeOnLan {
-        /// Broadcast address of the endpoint's network.
-        to: std::net::Ipv4Addr,
-    },
-}
-
-impl Power {
-    /// Whether it is a person who switches the endpoint off.
-    #[must_use]
-    pub fn by_hand(&self) -> bool {
-        matches!(self, Self::Person | Self::WakeOnLan { .. })
-    }
-}
-
-impl std::fmt::Debug for Power {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Person => f.write_str("a person"),
-            Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
-            Self::Redfish { url, .. } => write!(f, "redfish {url}"),
-            Self::WakeOnLan { to } => write!(f, "wake-on-lan {to}"),
-        }
     }
 }
 

@@ -9,8 +9,8 @@ use axum::{
 };
 use recovery_protocol::net::{BootView, NetView};
 use recovery_protocol::operator::{
-    CaptureRequest, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey, ImageView,
-    JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, StatusView,
+    CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey,
+    ImageView, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
 };
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         ("/api/v1/status", get(status)),
         ("/api/v1/endpoints", get(endpoints).post(add_endpoint)),
-        ("/api/v1/endpoints/{endpoint}", get(endpoint)),
+        ("/api/v1/endpoints/{endpoint}", get(endpoint).patch(change_endpoint).delete(remove_endpoint)),
         ("/api/v1/endpoints/{endpoint}/recover", post(recover)),
         ("/api/v1/endpoints/{endpoint}/capture", post(capture)),
         ("/api/v1/endpoints/{endpoint}/pair", post(pair)),
@@ -56,8 +56,49 @@ async fn endpoints(State(people): State<People>) -> Answer<Vec<EndpointView>> {
     Ok(Json(people.service.endpoints().await?))
 }
 
-async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Answer<EndpointView> {
-    Ok(Json(people.service.endpoint(&endpoint_id(&name)?).await?))
+async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Tagged {
+    tagged(people.service.endpoint(&endpoint_id(&name)?).await?)
+}
+
+/// An endpoint with the revision of its record as `ETag` (RFC 9110 §8.8.3).
+type Tagged = Result<([(header::HeaderName, String); 1], Json<EndpointView>), Refusal>;
+
+fn tagged(view: EndpointView) -> Tagged {
+    Ok(([(header::ETAG, format!("\"{}\"", view.revision))], Json(view)))
+}
+
+/// The revision in `If-Match` (RFC 9110 §13.1.1); without the header, or with `*`, any.
+fn revision(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    let revision = text.trim_matches('"').parse().ok();
+    if text == "*" || revision.is_some() {
+        return Ok(revision);
+    }
+    let detail = format!("If-Match is `{text}`, which is no revision");
+    Err(Refusal::bad_request("bad-revision", detail, "send the `ETag` of the endpoint as you read it"))
+}
+
+async fn change_endpoint(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(order): Body<ChangeEndpoint>,
+) -> Tagged {
+    let (endpoint, revision) = (endpoint_id(&name)?, revision(&headers)?);
+    tagged(people.service.change_endpoint(&actor, &endpoint, order, revision).await?)
+}
+
+async fn remove_endpoint(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(order): Body<Decision>,
+) -> Answer<RemovedEndpoint> {
+    let (endpoint, revision) = (endpoint_id(&name)?, revision(&headers)?);
+    Ok(Json(people.service.remove_endpoint(&actor, &endpoint, order, revision).await?))
 }
 
 async fn add_endpoint(

@@ -73,6 +73,39 @@ async fn an_endpoint_is_added_recovered_once_and_seen() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_changed_and_removed_in_the_revision_that_was_seen() {
+    let bench = Bench::new("").await;
+    bench.add("press-01", MAC, json!({})).await;
+    let ask = |method: &'static str, tag: &'static str, body: serde_json::Value| {
+        let request = Request::builder().method(method).uri("/api/v1/endpoints/press-01");
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", bench.token));
+        let request = if tag.is_empty() { request } else { request.header(header::IF_MATCH, tag) };
+        bench.send(request.body(Body::from(body.to_string())).unwrap())
+    };
+    let seen = ask("GET", "", json!({})).await;
+    assert_eq!(seen.headers()[header::ETAG], "\"1\"");
+    let changed = ask("PATCH", "\"1\"", json!({ "disk_serial": "S1" })).await;
+    assert_eq!(
+        (changed.status(), &changed.headers()[header::ETAG]),
+        (StatusCode::OK, &"\"2\"".parse().unwrap())
+    );
+    for (tag, method, body, status) in [
+        ("\"1\"", "PATCH", json!({ "disk_serial": "S2" }), 412),
+        ("\"1\"", "DELETE", json!({}), 412),
+        ("soon", "DELETE", json!({}), 400),
+        ("", "PATCH", json!({ "colour": 1 }), 400),
+        ("*", "PATCH", json!({ "disk_serial": "S2" }), 200),
+        ("", "PATCH", json!({ "disk_serial": "S3" }), 200),
+        ("\"4\"", "DELETE", json!({ "reason": "scrapped" }), 200),
+        ("", "GET", json!({}), 404),
+        ("", "DELETE", json!({}), 404),
+    ] {
+        let (seen, text) = read(ask(method, tag, body).await).await;
+        assert_eq!(seen.as_u16(), status, "{method} {tag}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn an_idempotency_key_holds_one_order() {
     let bench = Bench::new("").await;
     bench.add("press-01", MAC, json!({})).await;

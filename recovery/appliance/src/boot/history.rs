@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(bench.service.boot(&name).await.unwrap().offer, "ipxe (a person set it)");
         bench.add("press-01", "02:00:00:00:00:01", json!({})).await;
         assert_eq!(offered(desk), Some(Chain::Ipxe), "not said again: as on record");
-        assert!(bench.evidence(None).await.contains(&"order.chain".to_owned()));
+        assert!(bench.evidence(None).await.contains(&"order.change".to_owned()));
         assert!(db::chain::all(&mut bench.journal.db.read().await.unwrap()).await.unwrap().is_empty());
     }
 

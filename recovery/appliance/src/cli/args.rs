@@ -1,16 +1,11 @@
 //! What can be typed: nouns, verbs, flags, and their help. Parsing does nothing.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use recovery_protocol::{
-    EndpointId, JobId, MacAddr,
-    operator::{Chain, NewEndpoint},
-    settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
-};
+use recovery_protocol::{EndpointId, JobId};
 
-use super::{client::Reach, fault::Fault, image, power::PowerArgs, restore};
+use super::{client::Reach, endpoint::EndpointVerb, image, restore};
 
 /// Recover endpoints to a known-good state, and prove it
 #[derive(Debug, Parser)]
@@ -102,82 +97,6 @@ pub struct Wait {
     /// With --wait: give up after so many seconds (exit 6); the job goes on
     #[arg(long, value_name = "SECONDS")]
     pub(super) timeout: Option<u64>,
-}
-
-/// What to do with endpoints.
-#[derive(Debug, Subcommand)]
-pub enum EndpointVerb {
-    /// Put an endpoint on record, or approve a discovered one
-    Add(Box<Add>),
-    /// List endpoints
-    List,
-    /// Show one endpoint
-    Show {
-        /// The endpoint
-        endpoint: EndpointId,
-    },
-    /// Confirm the code on an endpoint's screen
-    Pair {
-        /// The endpoint
-        endpoint: EndpointId,
-        /// The six digits on its screen
-        code: String,
-    },
-}
-
-/// An endpoint to add.
-#[derive(Debug, Args)]
-pub struct Add {
-    /// Its name
-    pub(super) endpoint: EndpointId,
-    /// Ethernet address; give it several times
-    #[arg(long = "mac", required = true)]
-    pub(super) macs: Vec<MacAddr>,
-    /// Blueprint from the configuration
-    #[arg(long)]
-    pub(super) blueprint: String,
-    /// Group whose guard rails apply
-    #[arg(long, default_value = "default")]
-    pub(super) group: String,
-    /// Boot chain; without: as on record, and for a new endpoint `auto`
-    #[arg(long, value_enum)]
-    pub(super) chain: Option<ChainWord>,
-    /// Serial number of its disk, where more than one could be meant
-    #[arg(long)]
-    pub(super) disk_serial: Option<String>,
-    /// Its host name, which it gets after each restore
-    #[arg(long)]
-    pub(super) hostname: Option<String>,
-    /// Its own address with the prefix, as in 10.7.3.21/24, on the interface of its first --mac; may be repeated. Without: DHCP
-    #[arg(long = "address", value_name = "ADDRESS/PREFIX")]
-    pub(super) addresses: Vec<InterfaceAddress>,
-    /// Its gateway; one of each family
-    #[arg(long = "gateway", value_name = "ADDRESS", requires = "addresses")]
-    pub(super) gateways: Vec<IpAddr>,
-    /// A name server; may be repeated
-    #[arg(long, value_name = "ADDRESS", requires = "addresses")]
-    pub(super) dns: Vec<IpAddr>,
-    /// Forget the host name and addresses on record: it starts as its image is
-    #[arg(long, conflicts_with_all = ["hostname", "addresses"])]
-    pub(super) no_settings: bool,
-    /// It may be the target of a drill
-    #[arg(long)]
-    pub(super) drill_safe: bool,
-    #[command(flatten)]
-    pub(super) power: PowerArgs,
-}
-
-/// A boot chain.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ChainWord {
-    /// What worked before, else by architecture; the next one after two failed boots
-    Auto,
-    /// shim and GRUB, for Secure Boot
-    Shim,
-    /// iPXE, for Secure Boot off
-    Ipxe,
-    /// UEFI HTTP Boot
-    UefiHttp,
 }
 
 /// What to do with the boot network.
@@ -497,36 +416,5 @@ impl Cli {
     #[must_use]
     pub fn data_dir(&self) -> &std::path::Path {
         &self.reach.data_dir
-    }
-}
-
-impl Add {
-    /// As REST takes it.
-    ///
-    /// # Errors
-    /// Usage, when the BMC's address is none.
-    pub(super) fn into_new(self) -> Result<NewEndpoint, Fault> {
-        let power = self.power.into_power()?;
-        let interface = self.macs.first().filter(|_| !self.addresses.is_empty()).map(|mac| {
-            InterfaceSettings { mac: *mac, addresses: self.addresses, gateways: self.gateways, dns: self.dns }
-        });
-        let settings =
-            EndpointSettings { hostname: self.hostname, interfaces: interface.into_iter().collect() };
-        Ok(NewEndpoint {
-            settings: (self.no_settings || !settings.is_empty()).then_some(settings),
-            endpoint: self.endpoint,
-            macs: self.macs,
-            blueprint: self.blueprint,
-            group: self.group,
-            chain: self.chain.map(|chain| match chain {
-                ChainWord::Auto => Chain::Auto,
-                ChainWord::Shim => Chain::Shim,
-                ChainWord::Ipxe => Chain::Ipxe,
-                ChainWord::UefiHttp => Chain::UefiHttp,
-            }),
-            disk_serial: self.disk_serial,
-            drill_safe: self.drill_safe,
-            power,
-        })
     }
 }

@@ -168,6 +168,47 @@ impl Client {
         self.json(&mut response)
     }
 
+    /// `PATCH` a thing, which must be at this revision where one is given.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; conflict when it is at another.
+    pub fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<T, Fault> {
+        self.alter(Method::PATCH, path, body, revision)
+    }
+
+    /// `DELETE` a thing, likewise.
+    ///
+    /// # Errors
+    /// As [`Client::patch`].
+    pub fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<T, Fault> {
+        self.alter(Method::DELETE, path, body, revision)
+    }
+
+    fn alter<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<T, Fault> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| Fault::of("the order cannot be written", &error, ""))?;
+        let tag = revision.map(|revision| format!("\"{revision}\""));
+        let headers: Vec<(&str, &str)> = tag.iter().map(|tag| ("if-match", tag.as_str())).collect();
+        let mut response = self.send(method, path, body, &headers)?;
+        self.json(&mut response)
+    }
+
     /// Follow a job: each change is given to `seen` until it says stop or the job is over; the last state. A lost
     /// connection is taken up again.
     ///

@@ -6,8 +6,11 @@
 //! It speaks REST with `protocol` types, or works on an image store; it touches nothing else of the appliance.
 
 mod args;
+#[cfg(test)]
+mod by_hand;
 mod client;
 mod drill;
+mod endpoint;
 mod evidence;
 mod fault;
 mod follow;
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use recovery_protocol::{
     agent::Base64,
-    operator::{ConsoleLink, Decision, EndpointView, JobView, PairRequest, RecoverRequest, StatusView},
+    operator::{ConsoleLink, Decision, JobView, RecoverRequest, StatusView},
     trust::RecoveryTrust,
 };
 
@@ -31,9 +34,7 @@ pub use self::{
     fault::{Code, Fault},
 };
 use self::{
-    args::{
-        Decide, EndpointVerb, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, Recover, RootVerb, TrustVerb, Wait,
-    },
+    args::{Decide, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, Recover, RootVerb, TrustVerb, Wait},
     client::{Client, Reach},
     follow::Look,
 };
@@ -68,7 +69,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             Ok(())
         }
         Command::Recover(recover) => self::recover(&reach.client()?, recover, json),
-        Command::Endpoint(verb) => endpoint_verb(&reach.client()?, verb, json),
+        Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, json),
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
@@ -118,28 +119,6 @@ pub(crate) fn follow_or_print(client: &Client, job: JobView, wait: &Wait, json: 
         println!("{}", show::job(&last));
     }
     Ok(())
-}
-
-fn endpoint_verb(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault> {
-    match verb {
-        EndpointVerb::List => {
-            let views: Vec<EndpointView> = client.get("/api/v1/endpoints")?;
-            print(json, &views, |views| show::endpoints(views))
-        }
-        EndpointVerb::Show { endpoint } => {
-            let view: EndpointView = client.get(&format!("/api/v1/endpoints/{endpoint}"))?;
-            print(json, &view, show::endpoint)
-        }
-        EndpointVerb::Pair { endpoint, code } => {
-            let view: EndpointView =
-                client.post(&format!("/api/v1/endpoints/{endpoint}/pair"), &PairRequest { code })?;
-            print(json, &view, show::endpoint)
-        }
-        EndpointVerb::Add(add) => {
-            let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;
-            print(json, &view, show::endpoint)
-        }
-    }
 }
 
 fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
@@ -251,8 +230,17 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_about_the_boot_network_parse() {
-        for line in ["net doctor", "net doctor press-01 --json", "net doctor --probe"] {
+    fn the_commands_about_endpoints_and_the_boot_network_parse() {
+        for line in [
+            "net doctor",
+            "net doctor press-01 --json",
+            "net doctor --probe",
+            "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --drill-safe",
+            "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --ipmi 10.0.0.9:623 --ipmi-user a --ipmi-password-file /f",
+            "endpoint set press-01 --mac 52:54:00:12:34:57 --mac 52-54-00-12-34-58 --group line-3 --reason moved",
+            "endpoint set press-01 --drill-safe false --no-power --revision 3",
+            "endpoint remove press-01 --reason scrapped",
+        ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
@@ -264,8 +252,6 @@ mod tests {
             "serve --config /etc/groundstate/groundstate.toml",
             "recover press-01 --timeout 600",
             "recover press-01 --reason broken --no-wait --json",
-            "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --drill-safe",
-            "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --ipmi 10.0.0.9:623 --ipmi-user a --ipmi-password-file /f",
             "image import disk.raw --name hmi-panel --version 1",
             "image import disk.qcow2.zst --name hmi-panel --version 1 --format qcow2 --unpacked-max-gib 500",
             "image sign hmi-panel --key signer.key",

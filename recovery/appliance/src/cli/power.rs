@@ -31,13 +31,13 @@ pub struct PowerArgs {
 }
 
 impl PowerArgs {
-    /// As REST takes it.
+    /// As REST takes it; `None`: nothing was said of it.
     ///
     /// # Errors
     /// Usage, when the BMC's address or certificate is none.
-    pub(super) fn into_power(self) -> Result<Power, Fault> {
+    pub(super) fn into_power(self) -> Result<Option<Power>, Fault> {
         let Some((user, password_file)) = self.bmc_user.zip(self.bmc_password_file) else {
-            return Ok(self.wake_on_lan.map_or(Power::Person, |to| Power::WakeOnLan { to }));
+            return Ok(self.wake_on_lan.map(|to| Power::WakeOnLan { to }));
         };
         match (self.ipmi, self.redfish) {
             (Some(address), _) => {
@@ -45,7 +45,7 @@ impl PowerArgs {
                 let port = port.parse().map_err(|_| {
                     wrong(format!("`{address}` is no BMC address"), "write host or host:port")
                 })?;
-                Ok(Power::Ipmi { host: host.to_owned(), port, user, password_file })
+                Ok(Some(Power::Ipmi { host: host.to_owned(), port, user, password_file }))
             }
             (None, Some(url)) => {
                 let certificate_sha256 = self.bmc_certificate.as_deref().map(digest).transpose()?;
@@ -53,7 +53,7 @@ impl PowerArgs {
                     let now = "write https://HOST: the BMC's password must not be sent in the clear";
                     return Err(wrong(format!("`{url}` is no address of a Redfish service"), now));
                 }
-                Ok(Power::Redfish { url, user, password_file, certificate_sha256 })
+                Ok(Some(Power::Redfish { url, user, password_file, certificate_sha256 }))
             }
             (None, None) => Err(wrong(
                 "a BMC's user is named, and no BMC".to_owned(),
@@ -88,7 +88,7 @@ mod tests {
         power: PowerArgs,
     }
 
-    fn parse(words: &str) -> Result<Power, String> {
+    fn parse(words: &str) -> Result<Option<Power>, String> {
         let line = Line::try_parse_from(["x"].into_iter().chain(words.split_whitespace()));
         line.map_err(|error| error.to_string())?.power.into_power().map_err(|fault| format!("{fault:?}"))
     }
@@ -97,13 +97,16 @@ mod tests {
 
     #[test]
     fn every_driver_has_its_words() {
-        assert_eq!(parse(""), Ok(Power::Person));
-        assert_eq!(parse("--wake-on-lan 10.7.0.255"), Ok(Power::WakeOnLan { to: [10, 7, 0, 255].into() }));
+        assert_eq!(parse(""), Ok(None));
+        assert_eq!(
+            parse("--wake-on-lan 10.7.0.255"),
+            Ok(Some(Power::WakeOnLan { to: [10, 7, 0, 255].into() }))
+        );
         let ipmi = parse("--ipmi 10.7.0.9 --ipmi-user gs --ipmi-password-file /keys/bmc").unwrap();
-        assert!(matches!(ipmi, Power::Ipmi { port: 623, .. }));
+        assert!(matches!(ipmi, Some(Power::Ipmi { port: 623, .. })));
         let pin = "AB:".repeat(31) + "AB";
         let redfish = parse(&format!("--redfish https://10.7.0.9 --bmc-certificate {pin} {LOGIN}")).unwrap();
-        let Power::Redfish { url, certificate_sha256: Some(certificate), .. } = redfish else {
+        let Some(Power::Redfish { url, certificate_sha256: Some(certificate), .. }) = redfish else {
             panic!("{redfish:?}")
         };
         assert_eq!((url.as_str(), certificate), ("https://10.7.0.9", "ab".repeat(32)));

@@ -89,6 +89,8 @@ pub fn endpoint(view: &EndpointView) -> String {
             text.push_str(&format!("\n{name:<12} {value}"));
         }
     };
+    add("record", (view.revision > 0).then(|| format!("revision {}", view.revision)));
+    add("power", Some(format!("{:?}", view.power)));
     add("TPM EK", view.ek_sha256.clone());
     if view.ek_sha256.is_some() {
         let said = view.ek_certificate.as_ref().unwrap_or(&EkCertificate::Absent);

@@ -1,4 +1,4 @@
-//! Tables `endpoint` and `endpoint_mac`.
+//! Tables `endpoint`, `endpoint_mac` and `endpoint_removed`.
 
 use recovery_protocol::{
     EndpointId, MacAddr,
@@ -60,6 +60,33 @@ pub struct Endpoint {
     pub proven: Option<u64>,
     /// Grows with each recovery.
     pub generation: u64,
+    /// Grows with each change of the record.
+    pub revision: u64,
+    /// Since when it is on the list, milliseconds since 1970: what is older belongs to one that had this name before.
+    pub added: u64,
+}
+
+impl Endpoint {
+    /// One of which nothing is known yet but this.
+    #[must_use]
+    pub fn new(id: EndpointId, state: EndpointState, record: Record, at: u64) -> Self {
+        Self {
+            id,
+            state,
+            record,
+            inventory: None,
+            ek_sha256: None,
+            ek_certificate: None,
+            baseline: None,
+            pairing: None,
+            refusal: None,
+            seen: None,
+            proven: None,
+            generation: 0,
+            revision: 1,
+            added: at,
+        }
+    }
 }
 
 /// A pairing code on an endpoint's screen.
@@ -88,6 +115,8 @@ fn of(row: &SqliteRow) -> Result<Endpoint, DbError> {
         seen: num_opt(row, "seen")?,
         proven: num_opt(row, "proven")?,
         generation: num(row, "generation")?,
+        revision: num(row, "revision")?,
+        added: num(row, "added")?,
     })
 }
 
@@ -135,9 +164,9 @@ pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>,
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
-         generation, ek_certificate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET \
+         generation, ek_certificate, revision, added) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
-         seen = $9, proven = $10, generation = $11, ek_certificate = $12",
+         seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14",
     )
     .bind(e.id.as_str())
     .bind(name("state", &e.state)?)
@@ -151,6 +180,8 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(e.proven.map(sql))
     .bind(sql(e.generation))
     .bind(e.ek_certificate.as_ref().map(|c| text("ek_certificate", c)).transpose()?)
+    .bind(sql(e.revision))
+    .bind(sql(e.added))
     .execute(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1")
@@ -167,12 +198,47 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Forget an endpoint that was only discovered.
+/// Take an endpoint off the list: one that was only discovered, or one of which [`bury`] kept what is to be kept.
 pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
-    for statement in ["DELETE FROM endpoint_mac WHERE endpoint = $1", "DELETE FROM endpoint WHERE id = $1"] {
+    for statement in [
+        "DELETE FROM endpoint_mac WHERE endpoint = $1",
+        "DELETE FROM session WHERE endpoint = $1",
+        "DELETE FROM endpoint WHERE id = $1",
+    ] {
         sqlx::query(statement).bind(endpoint.as_str()).execute(&mut *conn).await?;
     }
     Ok(())
+}
+
+/// Keep what an endpoint was when it is removed. Its jobs, triggers and evidence name it and stay where they are.
+pub async fn bury(conn: &mut Conn, e: &Endpoint, by: &str, at: u64) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO endpoint_removed (id, removed, removed_by, record, ek_sha256, generation, revision, added) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id, removed) DO NOTHING",
+    )
+    .bind(e.id.as_str())
+    .bind(sql(at))
+    .bind(by)
+    .bind(text("record", &e.record)?)
+    .bind(&e.ek_sha256)
+    .bind(sql(e.generation))
+    .bind(sql(e.revision))
+    .bind(sql(e.added))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The last generation and revision of those that had this name before; zeros: nobody had it.
+pub async fn last_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<(u64, u64), DbError> {
+    let row = sqlx::query(
+        "SELECT COALESCE(MAX(generation), 0) AS generation, COALESCE(MAX(revision), 0) AS revision \
+         FROM endpoint_removed WHERE id = $1",
+    )
+    .bind(endpoint.as_str())
+    .fetch_one(conn)
+    .await?;
+    Ok((num(&row, "generation")?, num(&row, "revision")?))
 }
 
 /// How many endpoints are in each state.

@@ -7,7 +7,7 @@
 //!
 //! | module | tables |
 //! |---|---|
-//! | [`endpoint`] | endpoint, endpoint_mac |
+//! | [`endpoint`] | endpoint, endpoint_mac, endpoint_removed |
 //! | [`job`] | job, phase, journal |
 //! | [`ticket`] | boot_ticket, enrolment_ticket, est_secret, certificate |
 //! | [`session`] | session |
@@ -50,6 +50,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("../../migrations/0002_ek_certificate.sql")),
     (3, include_str!("../../migrations/0003_trigger_settled.sql")),
     (4, include_str!("../../migrations/0004_boot_chain.sql")),
+    (5, include_str!("../../migrations/0005_endpoint_revision.sql")),
 ];
 
 /// Why the database did not do what it should.

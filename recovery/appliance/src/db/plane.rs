@@ -46,3 +46,12 @@ pub async fn put(conn: &mut Conn, endpoint: &EndpointId, e: &Enrolled) -> Result
     .await?;
     Ok(())
 }
+
+/// An endpoint is removed: whoever had its name is not trusted, and nothing of its generation changes that.
+pub async fn retire(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
+    sqlx::query("UPDATE plane SET trusted = 0, generation = generation + 1 WHERE endpoint = $1")
+        .bind(endpoint.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}

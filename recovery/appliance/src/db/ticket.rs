@@ -71,6 +71,17 @@ pub async fn void_enrolment(conn: &mut Conn, job: JobId, at: u64) -> Result<(), 
     Ok(())
 }
 
+/// Void every enrolment ticket and EST secret of an endpoint: who shows one later is somebody else, or was removed.
+pub async fn void_all(conn: &mut Conn, endpoint: &EndpointId, at: u64) -> Result<(), DbError> {
+    for statement in [
+        "UPDATE enrolment_ticket SET voided = $2 WHERE voided IS NULL AND job IN (SELECT id FROM job WHERE endpoint = $1)",
+        "UPDATE est_secret SET voided = $2 WHERE voided IS NULL AND endpoint = $1",
+    ] {
+        sqlx::query(statement).bind(endpoint.as_str()).bind(sql(at)).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 /// A ticket that the restore leaves on the ESP. Only its hash is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrolmentTicket {

@@ -281,20 +281,7 @@ impl Site {
             group: "default".to_owned(),
             ..endpoint::Record::default()
         };
-        let endpoint = endpoint::Endpoint {
-            id: id.clone(),
-            state: EndpointState::Known,
-            record,
-            inventory: None,
-            ek_sha256: None,
-            ek_certificate: None,
-            baseline: None,
-            pairing: None,
-            refusal: None,
-            seen: None,
-            proven: None,
-            generation: 0,
-        };
+        let endpoint = endpoint::Endpoint::new(id.clone(), EndpointState::Known, record, 0);
         let choice = life.golden.choose(&self.config.blueprints["hmi"]).await.unwrap();
         let mut tx = life.journal.begin().await?;
         db::endpoint::put(tx.conn(), &endpoint).await?;

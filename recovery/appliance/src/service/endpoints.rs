@@ -9,7 +9,7 @@ use recovery_protocol::{
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::{Actor, Inner, views};
+use super::{Actor, Inner, change, views};
 use crate::{
     db::{
         self,
@@ -46,20 +46,9 @@ pub async fn discovered(
     let (vendor, product) = inventory.as_ref().map(|i| (&i.vendor, &i.product)).unzip();
     let facts = json!({ "macs": macs, "vendor": vendor, "product": product });
     let fact = Fact::new("endpoint.discovered", actor, facts).about(&id);
-    let endpoint = Endpoint {
-        id: id.clone(),
-        state: EndpointState::Discovered,
-        record: Record { macs: vec![*first], ..Record::default() },
-        inventory,
-        ek_sha256: None,
-        ek_certificate: None,
-        baseline: None,
-        pairing: None,
-        refusal: None,
-        seen: Some(tx.at),
-        proven: None,
-        generation: 0,
-    };
+    let record = Record { macs: vec![*first], ..Record::default() };
+    let found = Endpoint::new(id.clone(), EndpointState::Discovered, record, tx.at);
+    let endpoint = Endpoint { inventory, seen: Some(tx.at), ..found };
     db::endpoint::put(tx.conn(), &endpoint).await?;
     tx.note(fact).await?;
     Ok(Some(id))
@@ -82,145 +71,72 @@ pub async fn one(inner: &Inner, endpoint: &EndpointId) -> Result<EndpointView, P
 
 pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
     let (id, settings, chain) = (new.endpoint.clone(), new.settings.clone(), new.chain);
-    let record = checked(inner, new)?;
+    let record = change::fit(inner, record_of(new), None)?;
     let mut tx = inner.journal.begin().await?;
     let known = db::endpoint::get(tx.conn(), &id).await?;
     if let Some(known) = &known
         && known.state != EndpointState::Discovered
     {
         let record = Record { chain: chain.unwrap_or(known.record.chain), ..record };
-        let rechained = record.chain != known.record.chain;
-        said_again(&mut tx, actor, known, record, settings).await?;
-        if rechained {
-            db::chain::forget(tx.conn(), &id).await?;
-        }
-        tx.commit().await?;
-        if rechained {
-            inner.desk.forget_chains(&id);
-            inner.journal.tickets.read(&inner.journal.db).await?;
-        }
-        return one(inner, &id).await;
+        let now = said_again(known, record, settings)?;
+        return change::put(inner, tx, actor, known, now, "").await;
     }
-    let mut inventory = known.and_then(|known| known.inventory);
-    for mac in &record.macs {
-        let Some(other) = db::endpoint::by_mac(tx.conn(), &[*mac]).await? else { continue };
-        if other.state != EndpointState::Discovered {
-            return Err(conflict(format!("{mac} belongs to {}", other.id)));
-        }
-        db::endpoint::forget(tx.conn(), &other.id).await?;
-        inventory = inventory.or(other.inventory);
-    }
+    let seen = known.and_then(|known| known.inventory);
+    let claimed = change::claim(&mut tx, &id, &record.macs).await?;
+    let (generation, revision) = db::endpoint::last_of(tx.conn(), &id).await?;
     let endpoint = Endpoint {
-        id: id.clone(),
-        state: EndpointState::Known,
-        record,
-        inventory,
-        ek_sha256: None,
-        ek_certificate: None,
-        baseline: None,
-        pairing: None,
-        refusal: None,
-        seen: None,
-        proven: None,
-        generation: 0,
+        inventory: seen.or(claimed),
+        // Whoever had this name before is not continued.
+        generation: if revision == 0 { 0 } else { generation + 1 },
+        revision: revision + 1,
+        ..Endpoint::new(id.clone(), EndpointState::Known, record, tx.at)
     };
     db::endpoint::put(tx.conn(), &endpoint).await?;
-    let facts = json!({ "record": endpoint.record });
+    let facts = json!({ "record": endpoint.record, "revision": endpoint.revision });
     tx.note(Fact::new("order.endpoint", &actor.name, facts).about(&id)).await?;
     tx.commit().await?;
     inner.journal.tickets.learn(&inner.journal.db).await?;
     one(inner, &id).await
 }
 
-fn conflict(detail: String) -> Problem {
-    let remedy = "choose another name, or correct the facts";
-    Problem::new(409, "endpoint-conflict", "This endpoint is on record with other facts", detail, remedy)
-}
-
-/// A disk was replaced, or it moved in the network: the facts that a person may change by saying them again.
-async fn said_again(
-    tx: &mut JournalTx<'_>,
-    actor: &Actor,
-    known: &Endpoint,
-    record: Record,
-    settings: Option<EndpointSettings>,
-) -> Result<(), Problem> {
-    let (id, before) = (&known.id, &known.record);
-    let now = Record {
-        disk_serial: record.disk_serial.clone().or_else(|| before.disk_serial.clone()),
-        settings: settings.unwrap_or_else(|| before.settings.clone()),
-        ..record.clone()
-    };
-    let but_for_those = Record {
-        disk_serial: before.disk_serial.clone(),
-        settings: before.settings.clone(),
-        chain: before.chain,
-        ..record
-    };
-    if *before != but_for_those {
-        return Err(conflict(format!("{id} is on record with other addresses, blueprint, group or power")));
-    }
-    let mut changed = Vec::new();
-    if now.disk_serial != before.disk_serial {
-        let facts = json!({ "disk_serial": now.disk_serial, "before": before.disk_serial });
-        changed.push(Fact::new("order.disk", &actor.name, facts));
-    }
-    if now.settings != before.settings {
-        let facts = json!({ "settings": now.settings, "before": before.settings });
-        changed.push(Fact::new("order.settings", &actor.name, facts));
-    }
-    if now.chain != before.chain {
-        let facts = json!({ "chain": now.chain, "before": before.chain });
-        changed.push(Fact::new("order.chain", &actor.name, facts));
-    }
-    if !changed.is_empty() {
-        db::endpoint::put(tx.conn(), &Endpoint { record: now, ..known.clone() }).await?;
-    }
-    for fact in changed {
-        tx.note(fact.about(id)).await?;
-    }
-    Ok(())
-}
-
-fn checked(inner: &Inner, new: NewEndpoint) -> Result<Record, Problem> {
-    let config = &inner.journal.config;
-    let unfit = |code: &str, detail: String, remedy: &str| {
-        Err(Problem::new(422, code, "These facts cannot be put on record", detail, remedy))
-    };
-    if !config.blueprints.contains_key(&new.blueprint) {
-        let detail = format!("there is no blueprint `{}` in the configuration", new.blueprint);
-        return unfit("unknown-blueprint", detail, "name one of [blueprints.*], or add it and start again");
-    }
-    if !config.groups.contains_key(&new.group) {
-        let detail = format!("there is no group `{}` in the configuration", new.group);
-        return unfit("unknown-group", detail, "name one of [groups.*], or add it and start again");
-    }
-    let mut macs = new.macs;
-    macs.sort();
-    macs.dedup();
-    // The lowest bit of the first byte marks a group address (IEEE 802-2014 section 8.2): no endpoint's own.
-    if macs.is_empty() || macs.iter().any(|mac| mac.0[0] & 1 == 1 || mac.0 == [0; 6]) {
-        let detail = "an endpoint needs at least one Ethernet address, and only its own".to_owned();
-        return unfit("bad-mac", detail, "read the address from its firmware or its label");
-    }
-    let settings = new.settings.unwrap_or_default();
-    if let Err(error) = settings.check() {
-        return unfit("bad-settings", error.to_string(), "correct it; nothing was put on record");
-    }
-    if let Some(other) = settings.interfaces.iter().find(|interface| !macs.contains(&interface.mac)) {
-        let detail = format!("{} is none of this endpoint's Ethernet addresses", other.mac);
-        return unfit("bad-settings", detail, "name the interface by an address that is given with it");
-    }
-    Ok(Record {
-        settings,
-        macs,
+fn record_of(new: NewEndpoint) -> Record {
+    Record {
+        macs: new.macs,
         blueprint: new.blueprint,
         group: new.group,
         chain: new.chain.unwrap_or_default(),
         disk_serial: new.disk_serial,
         drill_safe: new.drill_safe,
         power: new.power,
-    })
+        settings: new.settings.unwrap_or_default(),
+    }
+}
+
+/// What `add` may change when it is said again: a replaced disk, another place in the network, another chain.
+fn said_again(
+    known: &Endpoint,
+    record: Record,
+    settings: Option<EndpointSettings>,
+) -> Result<Record, Problem> {
+    let (id, before) = (&known.id, &known.record);
+    let now = Record {
+        disk_serial: record.disk_serial.clone().or_else(|| before.disk_serial.clone()),
+        settings: settings.unwrap_or_else(|| before.settings.clone()),
+        ..record
+    };
+    let but_for_those = Record {
+        disk_serial: before.disk_serial.clone(),
+        settings: before.settings.clone(),
+        chain: before.chain,
+        ..now.clone()
+    };
+    if *before == but_for_those {
+        return Ok(now);
+    }
+    Err(change::conflict(
+        format!("{id} is on record with other addresses, blueprint, group or power"),
+        "change it with `groundstate endpoint set`, or choose another name",
+    ))
 }
 
 pub async fn pair(

@@ -1,5 +1,7 @@
 //! Orders, triggers and guard rails on a real database: who may start what, and what is written down when nobody may.
 
+mod endpoints;
+
 use std::sync::Arc;
 
 use recovery_protocol::{
@@ -214,7 +216,7 @@ async fn the_same_facts_change_nothing_another_disk_is_taken_and_other_facts_con
     let mut conn = bench.journal.db.read().await.unwrap();
     let endpoint = db::endpoint::get(&mut conn, &id(1)).await.unwrap().unwrap();
     assert_eq!(endpoint.record.disk_serial.as_deref(), Some("S2"));
-    assert_eq!(bench.evidence(None).await.iter().filter(|kind| *kind == "order.disk").count(), 2);
+    assert_eq!(bench.evidence(None).await.iter().filter(|kind| *kind == "order.change").count(), 2);
 }
 
 #[tokio::test]

@@ -25,7 +25,9 @@ pub fn stage_name(stage: Stage) -> String {
 
 /// One endpoint with its newest job.
 pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Result<EndpointView, Problem> {
-    let newest = db::job::list(conn, Some(&endpoint.id), 1).await?.pop();
+    // Another endpoint may have had this name before.
+    let newest =
+        db::job::list(conn, Some(&endpoint.id), 1).await?.pop().filter(|row| row.asked >= endpoint.added);
     let certificate_serial = db::ticket::serial_of(conn, &endpoint.id).await?;
     let newest = match newest {
         Some(row) => Some(job(inner, conn, row).await?),
@@ -42,6 +44,10 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         blueprint: endpoint.record.blueprint,
         group: endpoint.record.group,
         macs: endpoint.record.macs,
+        revision: endpoint.revision,
+        chain: endpoint.record.chain,
+        disk_serial: endpoint.record.disk_serial,
+        power: endpoint.record.power,
         ek_sha256: endpoint.ek_sha256,
         ek_certificate: endpoint.ek_certificate,
         drill_safe: endpoint.record.drill_safe,

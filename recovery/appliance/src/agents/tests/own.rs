@@ -57,7 +57,7 @@ async fn a_name_and_addresses_go_from_the_record_into_the_order_and_can_be_said_
         let view = site.service.add_endpoint(&anna(), record(said)).await.unwrap();
         assert_eq!(view.settings.hostname.as_deref(), name);
     }
-    let changes = site.entries().await.into_iter().filter(|entry| entry["kind"] == "order.settings").count();
+    let changes = site.entries().await.into_iter().filter(|entry| entry["kind"] == "order.change").count();
     assert_eq!(changes, 4);
 
     site.recover().await;

@@ -1,0 +1,79 @@
+//! The command line as a person types it, against an appliance's own REST over TLS.
+
+use clap::Parser as _;
+use recovery_protocol::operator::EndpointView;
+
+use super::{Cli, Code, pinned::pin_of, run};
+use crate::{
+    testing::Bench,
+    tls::{Limits, tests::TestListener},
+};
+
+/// An appliance that listens, and a desk before it.
+pub struct Desk {
+    pub bench: Bench,
+    listener: TestListener,
+}
+
+impl Desk {
+    pub async fn new(config: &str) -> Self {
+        let bench = Bench::new(config).await;
+        std::fs::write(bench.data.path().join("token"), &bench.token).unwrap();
+        let listener = TestListener::start(bench.router.clone(), Limits::default(), None).await;
+        Self { bench, listener }
+    }
+
+    /// Type a command. The exit code, 0 for success.
+    pub async fn says(&self, line: &str) -> u8 {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        self.types(words).await
+    }
+
+    pub async fn types(&self, words: Vec<String>) -> u8 {
+        let reach = [
+            "--url".to_owned(),
+            format!("https://{}", self.listener.address),
+            "--pin".to_owned(),
+            pin_of(&self.listener.certificate).unwrap(),
+            "--token-file".to_owned(),
+            self.bench.data.path().join("token").display().to_string(),
+        ];
+        let words = ["groundstate".to_owned()].into_iter().chain(words).chain(reach);
+        let Ok(cli) = Cli::try_parse_from(words) else { return Code::Usage as u8 };
+        tokio::task::spawn_blocking(move || run(cli).map_or_else(|fault| fault.code as u8, |()| 0))
+            .await
+            .unwrap()
+    }
+
+    pub async fn endpoint(&self, name: &str) -> EndpointView {
+        self.bench.service.endpoint(&name.parse().unwrap()).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_added_changed_and_removed() {
+    let desk = Desk::new("[groups.line-3]\n").await;
+    let add = "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --hostname press-1";
+    assert_eq!(desk.says(add).await, 0);
+    assert_eq!(desk.says("endpoint set press-01 --group line-3 --drill-safe --reason moved").await, 0);
+    let view = desk.endpoint("press-01").await;
+    assert_eq!((view.group.as_str(), view.drill_safe, view.revision), ("line-3", true, 2));
+    // What is not said stays, also within the settings.
+    assert_eq!(desk.says("endpoint set press-01 --address 10.7.3.21/24 --drill-safe false").await, 0);
+    let view = desk.endpoint("press-01").await;
+    assert_eq!((view.settings.hostname.as_deref(), view.settings.interfaces.len()), (Some("press-1"), 1));
+    assert!(!view.drill_safe);
+    let bmc = "--ipmi 10.0.0.9 --ipmi-user a --ipmi-password-file /f";
+    assert_eq!(desk.says(&format!("endpoint set press-01 {bmc}")).await, 0);
+    assert_eq!(format!("{:?}", desk.endpoint("press-01").await.power), "ipmi 10.0.0.9:623");
+    assert_eq!(desk.says("endpoint set press-01 --no-power").await, 0);
+    assert_eq!(format!("{:?}", desk.endpoint("press-01").await.power), "a person");
+
+    assert_eq!(desk.says(&format!("endpoint set press-01 --no-power {bmc}")).await, Code::Usage as u8);
+    assert_eq!(desk.says("endpoint set press-01 --reason only").await, Code::Usage as u8);
+    assert_eq!(desk.says("endpoint set press-01 --no-settings --revision 1").await, Code::Conflict as u8);
+    assert_eq!(desk.says("endpoint set press-09 --no-settings").await, Code::NotFound as u8);
+    assert_eq!(desk.says("endpoint remove press-01 --revision 1").await, Code::Conflict as u8);
+    assert_eq!(desk.says("endpoint remove press-01 --reason scrapped").await, 0);
+    assert_eq!(desk.says("endpoint remove press-01").await, Code::NotFound as u8);
+}

@@ -1,0 +1,266 @@
+//! `groundstate endpoint`: put on record, look at, change, remove.
+
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand, ValueEnum};
+use recovery_protocol::{
+    EndpointId, MacAddr,
+    operator::{
+        Chain, ChangeEndpoint, Decision, EndpointView, NewEndpoint, PairRequest, Power, RemovedEndpoint,
+    },
+    settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
+};
+
+use super::{
+    client::Client,
+    fault::{Code, Fault},
+    power::PowerArgs,
+    print, show,
+};
+
+/// What to do with endpoints.
+#[derive(Debug, Subcommand)]
+pub enum EndpointVerb {
+    /// Put an endpoint on record, or approve a discovered one
+    Add(Box<Add>),
+    /// Change what is on record of an endpoint; what is not said stays
+    Set(Box<Set>),
+    /// Take an endpoint off record: its certificates are revoked, its history stays, its name may be given to another
+    Remove(Remove),
+    /// List endpoints
+    List,
+    /// Show one endpoint
+    Show {
+        /// The endpoint
+        endpoint: EndpointId,
+    },
+    /// Confirm the code on an endpoint's screen
+    Pair {
+        /// The endpoint
+        endpoint: EndpointId,
+        /// The six digits on its screen
+        code: String,
+    },
+}
+
+/// An endpoint to add.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Its name
+    endpoint: EndpointId,
+    /// Ethernet address; give it several times
+    #[arg(long = "mac", required = true)]
+    macs: Vec<MacAddr>,
+    /// Blueprint from the configuration
+    #[arg(long)]
+    blueprint: String,
+    /// Group whose guard rails apply
+    #[arg(long, default_value = "default")]
+    group: String,
+    /// Boot chain; without: as on record, and for a new endpoint `auto`
+    #[arg(long, value_enum)]
+    chain: Option<ChainWord>,
+    /// Serial number of its disk, where more than one could be meant
+    #[arg(long)]
+    disk_serial: Option<String>,
+    #[command(flatten)]
+    own: Own,
+    /// It may be the target of a drill
+    #[arg(long)]
+    drill_safe: bool,
+    #[command(flatten)]
+    power: PowerArgs,
+}
+
+/// What to change.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The endpoint
+    endpoint: EndpointId,
+    /// All its Ethernet addresses from now on; give it several times
+    #[arg(long = "mac")]
+    macs: Vec<MacAddr>,
+    /// Blueprint from the configuration
+    #[arg(long)]
+    blueprint: Option<String>,
+    /// Group whose guard rails apply
+    #[arg(long)]
+    group: Option<String>,
+    /// Boot chain
+    #[arg(long, value_enum)]
+    chain: Option<ChainWord>,
+    /// Serial number of its disk; empty: whichever fits, pinned by the next order
+    #[arg(long)]
+    disk_serial: Option<String>,
+    #[command(flatten)]
+    own: Own,
+    /// It may be the target of a drill, or no longer
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    drill_safe: Option<bool>,
+    #[command(flatten)]
+    power: PowerArgs,
+    /// A person switches it on and off: forget its BMC
+    #[arg(long, conflicts_with_all = ["ipmi", "redfish", "wake_on_lan"])]
+    no_power: bool,
+    /// Why; goes into evidence
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Refuse when the record is at another revision (exit 5)
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<u64>,
+}
+
+/// Whom to remove.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// The endpoint
+    endpoint: EndpointId,
+    /// Why; goes into evidence
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Refuse when the record is at another revision (exit 5)
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<u64>,
+}
+
+/// What belongs to it and not to its image.
+#[derive(Debug, Args)]
+struct Own {
+    /// Its host name, which it gets after each restore
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Its own address with the prefix, as in 10.7.3.21/24, on the interface of its first --mac; may be repeated. Without: DHCP
+    #[arg(long = "address", value_name = "ADDRESS/PREFIX")]
+    addresses: Vec<InterfaceAddress>,
+    /// Its gateway; one of each family
+    #[arg(long = "gateway", value_name = "ADDRESS", requires = "addresses")]
+    gateways: Vec<IpAddr>,
+    /// A name server; may be repeated
+    #[arg(long, value_name = "ADDRESS", requires = "addresses")]
+    dns: Vec<IpAddr>,
+    /// Forget the host name and addresses on record: it starts as its image is
+    #[arg(long, conflicts_with_all = ["hostname", "addresses"])]
+    no_settings: bool,
+}
+
+/// A boot chain.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ChainWord {
+    /// What worked before, else by architecture; the next one after two failed boots
+    Auto,
+    /// shim and GRUB, for Secure Boot
+    Shim,
+    /// iPXE, for Secure Boot off
+    Ipxe,
+    /// UEFI HTTP Boot
+    UefiHttp,
+}
+
+impl From<ChainWord> for Chain {
+    fn from(word: ChainWord) -> Self {
+        match word {
+            ChainWord::Auto => Self::Auto,
+            ChainWord::Shim => Self::Shim,
+            ChainWord::Ipxe => Self::Ipxe,
+            ChainWord::UefiHttp => Self::UefiHttp,
+        }
+    }
+}
+
+impl Own {
+    /// As on record from now on; `None`: nothing was said of it.
+    fn over(self, known: &EndpointSettings, first: Option<MacAddr>) -> Option<EndpointSettings> {
+        if self.no_settings {
+            return Some(EndpointSettings::default());
+        }
+        if self.hostname.is_none() && self.addresses.is_empty() {
+            return None;
+        }
+        let interface = first.filter(|_| !self.addresses.is_empty()).map(|mac| InterfaceSettings {
+            mac,
+            addresses: self.addresses,
+            gateways: self.gateways,
+            dns: self.dns,
+        });
+        Some(EndpointSettings {
+            hostname: self.hostname.or_else(|| known.hostname.clone()),
+            interfaces: interface.map_or_else(|| known.interfaces.clone(), |own| vec![own]),
+        })
+    }
+}
+
+impl Add {
+    fn into_new(self) -> Result<NewEndpoint, Fault> {
+        Ok(NewEndpoint {
+            settings: self.own.over(&EndpointSettings::default(), self.macs.first().copied()),
+            endpoint: self.endpoint,
+            macs: self.macs,
+            blueprint: self.blueprint,
+            group: self.group,
+            chain: self.chain.map(Chain::from),
+            disk_serial: self.disk_serial,
+            drill_safe: self.drill_safe,
+            power: self.power.into_power()?.unwrap_or_default(),
+        })
+    }
+}
+
+/// Carry out a verb.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault> {
+    let at = |endpoint: &EndpointId| format!("/api/v1/endpoints/{endpoint}");
+    match verb {
+        EndpointVerb::List => {
+            let views: Vec<EndpointView> = client.get("/api/v1/endpoints")?;
+            print(json, &views, |views| show::endpoints(views))
+        }
+        EndpointVerb::Show { endpoint } => {
+            let view: EndpointView = client.get(&at(&endpoint))?;
+            print(json, &view, show::endpoint)
+        }
+        EndpointVerb::Pair { endpoint, code } => {
+            let view: EndpointView =
+                client.post(&format!("{}/pair", at(&endpoint)), &PairRequest { code })?;
+            print(json, &view, show::endpoint)
+        }
+        EndpointVerb::Add(add) => {
+            let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;
+            print(json, &view, show::endpoint)
+        }
+        EndpointVerb::Set(order) => set(client, *order, json),
+        EndpointVerb::Remove(order) => {
+            let decision = Decision { reason: order.reason };
+            let gone: RemovedEndpoint = client.delete(&at(&order.endpoint), &decision, order.revision)?;
+            print(json, &gone, |gone| {
+                format!("{} is off record; {} certificates revoked", gone.endpoint, gone.certificates_revoked)
+            })
+        }
+    }
+}
+
+fn set(client: &Client, order: Set, json: bool) -> Result<(), Fault> {
+    let path = format!("/api/v1/endpoints/{}", order.endpoint);
+    // What is said of its own is laid over what is on record, so that must not change in between.
+    let known: EndpointView = client.get(&path)?;
+    let first = order.macs.first().or_else(|| known.macs.first()).copied();
+    let power = if order.no_power { Some(Power::Person) } else { order.power.into_power()? };
+    let change = ChangeEndpoint {
+        macs: Some(order.macs).filter(|macs| !macs.is_empty()),
+        blueprint: order.blueprint,
+        group: order.group,
+        chain: order.chain.map(Chain::from),
+        disk_serial: order.disk_serial,
+        drill_safe: order.drill_safe,
+        power,
+        settings: order.own.over(&known.settings, first),
+        reason: order.reason,
+    };
+    if change == (ChangeEndpoint { reason: change.reason.clone(), ..ChangeEndpoint::default() }) {
+        let now = "say what shall change: `groundstate endpoint set --help`";
+        return Err(Fault::new(Code::Usage, "nothing is to change", "", now));
+    }
+    let view: EndpointView = client.patch(&path, &change, order.revision.or(Some(known.revision)))?;
+    print(json, &view, show::endpoint)
+}

@@ -1,0 +1,265 @@
+//! What is on record of an endpoint is changed, and an endpoint is removed: by a person, whole or not at all, in evidence with what was
+//! before and what is now.
+//!
+//! | while a job is open | |
+//! |---|---|
+//! | disk, chain, power, host name and addresses | may change: what mends a held job |
+//! | Ethernet addresses, blueprint, group | 409 `job-open`: somebody approved this job for that computer, that image, those guard rails |
+//! | removal | 409 `job-open` |
+//!
+//! It must never: change what an endpoint proved (its TPM, its firmware), which only a job does.
+
+use recovery_protocol::{
+    EndpointId, MacAddr, Problem,
+    agent::Inventory,
+    operator::{ChangeEndpoint, Decision, EndpointState, EndpointView, RemovedEndpoint},
+};
+use serde_json::{Map, Value, json};
+
+use super::{Actor, Inner, endpoints};
+use crate::{
+    db::{
+        self,
+        endpoint::{Endpoint, Record},
+    },
+    evidence::Fact,
+    jobs::journal::JournalTx,
+    refusals::unknown_endpoint,
+};
+
+/// Longest reason, in characters.
+const REASON_MOST: usize = 500;
+
+/// Change a record: what the order leaves out stays. `revision`: the one that the asker saw.
+pub async fn set(
+    inner: &Inner,
+    actor: &Actor,
+    id: &EndpointId,
+    order: ChangeEndpoint,
+    revision: Option<u64>,
+) -> Result<EndpointView, Problem> {
+    let mut tx = inner.journal.begin().await?;
+    let known = on_record(&mut tx, id, revision).await?;
+    let reason = order.reason.clone();
+    let now = fit(inner, changed(known.record.clone(), order), Some(&known.record))?;
+    put(inner, tx, actor, &known, now, &reason).await
+}
+
+fn changed(before: Record, order: ChangeEndpoint) -> Record {
+    let disk_serial = match order.disk_serial {
+        Some(serial) => Some(serial).filter(|serial| !serial.is_empty()),
+        None => before.disk_serial,
+    };
+    Record {
+        macs: order.macs.unwrap_or(before.macs),
+        blueprint: order.blueprint.unwrap_or(before.blueprint),
+        group: order.group.unwrap_or(before.group),
+        chain: order.chain.unwrap_or(before.chain),
+        disk_serial,
+        drill_safe: order.drill_safe.unwrap_or(before.drill_safe),
+        power: order.power.unwrap_or(before.power),
+        settings: order.settings.unwrap_or(before.settings),
+    }
+}
+
+/// An endpoint that somebody put on record, in the revision that the asker saw.
+async fn on_record(
+    tx: &mut JournalTx<'_>,
+    id: &EndpointId,
+    revision: Option<u64>,
+) -> Result<Endpoint, Problem> {
+    let known = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
+    if let Some(seen) = revision.filter(|seen| *seen != known.revision) {
+        let detail = format!("you saw revision {seen} of {id}; it is at {} now", known.revision);
+        let remedy = "look at it again, then order again with its revision";
+        return Err(Problem::new(412, "revision-stale", "It was changed since you looked", detail, remedy));
+    }
+    Ok(known)
+}
+
+/// Write a changed record with its evidence, and let the boot layer know; nothing changed is nothing written. Commits.
+pub async fn put(
+    inner: &Inner,
+    mut tx: JournalTx<'_>,
+    actor: &Actor,
+    known: &Endpoint,
+    now: Record,
+    reason: &str,
+) -> Result<EndpointView, Problem> {
+    let id = known.id.clone();
+    write(&mut tx, actor, known, &now, reason).await?;
+    let (rechained, moved) = (now.chain != known.record.chain, now.macs != known.record.macs);
+    tx.commit().await?;
+    if rechained {
+        inner.desk.forget_chains(&id);
+    }
+    if rechained || moved {
+        inner.journal.tickets.read(&inner.journal.db).await?;
+    }
+    if moved {
+        inner.journal.tickets.learn(&inner.journal.db).await?;
+    }
+    endpoints::one(inner, &id).await
+}
+
+/// Write a changed record with its evidence; says whether anything changed.
+pub async fn write(
+    tx: &mut JournalTx<'_>,
+    actor: &Actor,
+    known: &Endpoint,
+    now: &Record,
+    reason: &str,
+) -> Result<bool, Problem> {
+    let (id, before) = (&known.id, &known.record);
+    if now == before {
+        return Ok(false);
+    }
+    if known.state == EndpointState::Discovered {
+        let detail = format!("{id} was only discovered; nobody put it on record");
+        let remedy = "add it with its blueprint: `groundstate endpoint add`";
+        return Err(Problem::new(
+            409,
+            "endpoint-not-approved",
+            "This endpoint is not approved",
+            detail,
+            remedy,
+        ));
+    }
+    if (&now.macs, &now.blueprint, &now.group) != (&before.macs, &before.blueprint, &before.group) {
+        no_open_job(tx, id).await?;
+    }
+    let claimed = claim(tx, id, &now.macs).await?;
+    let endpoint = Endpoint {
+        record: now.clone(),
+        inventory: known.inventory.clone().or(claimed),
+        revision: known.revision + 1,
+        ..known.clone()
+    };
+    db::endpoint::put(tx.conn(), &endpoint).await?;
+    if now.chain != before.chain {
+        db::chain::forget(tx.conn(), id).await?;
+    }
+    let reason: String = reason.chars().take(REASON_MOST).collect();
+    let facts =
+        json!({ "changes": differences(before, now), "revision": endpoint.revision, "reason": reason });
+    tx.note(Fact::new("order.change", &actor.name, facts).about(id)).await?;
+    Ok(true)
+}
+
+/// Each field that differs, with what it was and what it is.
+fn differences(before: &Record, now: &Record) -> Map<String, Value> {
+    let (before, now) = (json!(before), json!(now));
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (old, new) = (fields(&before), fields(&now));
+    let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+    names
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| (name.clone(), json!({ "from": old.get(name), "to": new.get(name) })))
+        .collect()
+}
+
+async fn no_open_job(tx: &mut JournalTx<'_>, id: &EndpointId) -> Result<(), Problem> {
+    let open = db::job::open_of(tx.conn(), id).await?.map(|row| row.job.id);
+    let live = db::ticket::live_boot(tx.conn()).await?;
+    let ticket = live.iter().find(|ticket| ticket.endpoint == *id).map(|ticket| ticket.job);
+    let Some(job) = open.or(ticket) else { return Ok(()) };
+    let detail =
+        format!("job {job} is open, or its boot ticket lives: it was ordered for {id} as it is on record");
+    let remedy = "wait until it is over, or cancel it";
+    Err(Problem::new(409, "job-open", "The endpoint has a job", detail, remedy))
+}
+
+/// Take addresses for an endpoint: of one that was only discovered what it said of itself comes along, another's are a conflict.
+pub async fn claim(
+    tx: &mut JournalTx<'_>,
+    id: &EndpointId,
+    macs: &[MacAddr],
+) -> Result<Option<Inventory>, Problem> {
+    let mut said = None;
+    for mac in macs {
+        let other = db::endpoint::by_mac(tx.conn(), &[*mac]).await?.filter(|other| other.id != *id);
+        let Some(other) = other else { continue };
+        if other.state != EndpointState::Discovered {
+            let remedy = format!(
+                "correct the address, or take it from there first: `groundstate endpoint set {} --mac …`",
+                other.id
+            );
+            return Err(conflict(format!("{mac} belongs to {}", other.id), &remedy));
+        }
+        db::endpoint::forget(tx.conn(), &other.id).await?;
+        said = said.or(other.inventory);
+    }
+    Ok(said)
+}
+
+pub fn conflict(detail: String, remedy: &str) -> Problem {
+    Problem::new(409, "endpoint-conflict", "This endpoint is on record with other facts", detail, remedy)
+}
+
+/// A record that can be worked with; addresses in order and once. What was on record `before` and stays is not asked again: a
+/// blueprint that is gone from the configuration keeps nobody from correcting an address.
+pub fn fit(inner: &Inner, record: Record, before: Option<&Record>) -> Result<Record, Problem> {
+    let config = &inner.journal.config;
+    let unfit = |code: &str, detail: String, remedy: &str| {
+        Err(Problem::new(422, code, "These facts cannot be put on record", detail, remedy))
+    };
+    let kept = |same: fn(&Record, &Record) -> bool| before.is_some_and(|before| same(before, &record));
+    if !kept(|a, b| a.blueprint == b.blueprint) && !config.blueprints.contains_key(&record.blueprint) {
+        let detail = format!("there is no blueprint `{}` in the configuration", record.blueprint);
+        return unfit("unknown-blueprint", detail, "name one of [blueprints.*], or add it and start again");
+    }
+    if !kept(|a, b| a.group == b.group) && !config.groups.contains_key(&record.group) {
+        let detail = format!("there is no group `{}` in the configuration", record.group);
+        return unfit("unknown-group", detail, "name one of [groups.*], or add it and start again");
+    }
+    let mut macs = record.macs.clone();
+    macs.sort();
+    macs.dedup();
+    // The lowest bit of the first byte marks a group address (IEEE 802-2014 section 8.2): no endpoint's own.
+    if macs.is_empty() || macs.iter().any(|mac| mac.0[0] & 1 == 1 || mac.0 == [0; 6]) {
+        let detail = "an endpoint needs at least one Ethernet address, and only its own".to_owned();
+        return unfit("bad-mac", detail, "read the address from its firmware or its label");
+    }
+    if let Err(error) = record.settings.check() {
+        return unfit("bad-settings", error.to_string(), "correct it; nothing was put on record");
+    }
+    if let Some(other) = record.settings.interfaces.iter().find(|interface| !macs.contains(&interface.mac)) {
+        let detail = format!("{} is none of this endpoint's Ethernet addresses", other.mac);
+        let remedy =
+            "give its own IP addresses with it (`--address`), or take them off record (`--no-settings`)";
+        return unfit("bad-settings", detail, remedy);
+    }
+    Ok(Record { macs, ..record })
+}
+
+/// Take an endpoint off record. What it was, its jobs and its evidence stay; its certificates and tickets do not.
+pub async fn remove(
+    inner: &Inner,
+    actor: &Actor,
+    id: &EndpointId,
+    order: Decision,
+    revision: Option<u64>,
+) -> Result<RemovedEndpoint, Problem> {
+    let mut tx = inner.journal.begin().await?;
+    let at = tx.at;
+    let known = on_record(&mut tx, id, revision).await?;
+    no_open_job(&mut tx, id).await?;
+    let certificates_revoked = db::ticket::revoke(tx.conn(), id, at).await?;
+    db::ticket::void_all(tx.conn(), id, at).await?;
+    db::plane::retire(tx.conn(), id).await?;
+    db::chain::forget(tx.conn(), id).await?;
+    if known.state != EndpointState::Discovered {
+        db::endpoint::bury(tx.conn(), &known, &actor.name, at).await?;
+    }
+    db::endpoint::forget(tx.conn(), id).await?;
+    let reason: String = order.reason.chars().take(REASON_MOST).collect();
+    let facts = json!({
+        "record": known.record, "state": known.state, "ek_sha256": known.ek_sha256, "generation": known.generation,
+        "certificates_revoked": certificates_revoked, "reason": reason,
+    });
+    tx.note(Fact::new("order.remove", &actor.name, facts).about(id)).await?;
+    tx.commit().await?;
+    inner.desk.forget_chains(id);
+    inner.journal.tickets.learn(&inner.journal.db).await?;
+    Ok(RemovedEndpoint { endpoint: id.clone(), certificates_revoked })
+}

@@ -1,0 +1,218 @@
+//! What is on record of endpoints: changed, removed, in evidence, and refused where a job stands against it.
+
+use recovery_protocol::{
+    Problem,
+    job::JobState,
+    operator::{Chain, ChangeEndpoint, Decision, EndpointState, EndpointView, Power},
+};
+use serde_json::{Value, json};
+
+use super::{bench, id};
+use crate::{
+    db::{self, ticket::BootTicket},
+    service::Actor,
+    testing::Bench,
+};
+
+fn mac(n: u8) -> String {
+    format!("52:54:00:00:00:{n:02x}")
+}
+
+async fn set(bench: &Bench, n: u32, order: Value, revision: Option<u64>) -> Result<EndpointView, Problem> {
+    let order: ChangeEndpoint = serde_json::from_value(order).unwrap();
+    bench.service.change_endpoint(&Actor::operator("anna"), &id(n), order, revision).await
+}
+
+async fn remove(bench: &Bench, n: u32, revision: Option<u64>) -> Result<u64, Problem> {
+    let order = Decision { reason: "scrapped".to_owned() };
+    let gone = bench.service.remove_endpoint(&Actor::operator("anna"), &id(n), order, revision).await;
+    gone.map(|gone| gone.certificates_revoked)
+}
+
+/// Evidence entries of a kind, oldest first.
+async fn entries(bench: &Bench, kind: &str) -> Vec<Value> {
+    let lines = bench.service.evidence_lines(None).await.unwrap();
+    let entry = |line: &String| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        serde_json::from_str(line["text"].as_str()?).ok()
+    };
+    lines.iter().filter_map(entry).filter(|entry: &Value| entry["kind"] == kind).collect()
+}
+
+#[tokio::test]
+async fn each_fact_can_be_changed_and_evidence_says_from_what_to_what() {
+    let (bench, _) = bench("[groups.other]\n[blueprints.box]\nimage = \"box\"").await;
+    let ipmi = json!({ "by": "ipmi", "host": "10.0.0.9", "port": 623, "user": "a", "password_file": "/f" });
+    for (n, (field, to)) in [
+        ("macs", json!([mac(1), mac(0x21)])),
+        ("blueprint", json!("box")),
+        ("group", json!("other")),
+        ("chain", json!("shim")),
+        ("disk_serial", json!("S1")),
+        ("drill_safe", json!(true)),
+        ("power", ipmi),
+        ("settings", json!({ "hostname": "press-1" })),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let view = set(&bench, 1, json!({ field: to, "reason": "moved" }), None).await.unwrap();
+        assert_eq!(view.revision, n as u64 + 2, "{field}");
+        let last = entries(&bench, "order.change").await.pop().unwrap();
+        let (facts, changes) = (&last["facts"], &last["facts"]["changes"]);
+        assert_eq!((&last["endpoint"], &facts["reason"]), (&json!("press-01"), &json!("moved")));
+        assert_eq!(changes.as_object().unwrap().len(), 1, "{changes}");
+        assert!(changes[field]["to"] == to && changes[field]["from"] != to, "{changes}");
+        assert_eq!(facts["revision"], view.revision);
+    }
+    let view = bench.service.endpoint(&id(1)).await.unwrap();
+    assert_eq!((view.macs.len(), view.chain, view.drill_safe), (2, Chain::Shim, true));
+    assert_eq!((view.blueprint.as_str(), view.group.as_str()), ("box", "other"));
+    assert!(matches!(view.power, Power::Ipmi { .. }) && view.disk_serial.as_deref() == Some("S1"));
+    // Known to the boot layer by its new address at once.
+    assert!(bench.journal.tickets.knows(mac(0x21).parse().unwrap()));
+
+    let before = entries(&bench, "order.change").await.len();
+    let same = set(&bench, 1, json!({ "group": "other", "disk_serial": "S1" }), None).await.unwrap();
+    assert_eq!((same.revision, entries(&bench, "order.change").await.len()), (view.revision, before));
+    let none = set(&bench, 1, json!({ "disk_serial": "" }), None).await.unwrap();
+    assert_eq!(none.disk_serial, None);
+}
+
+#[tokio::test]
+async fn a_change_or_removal_after_an_older_look_is_refused() {
+    let (bench, _) = bench("").await;
+    let seen = bench.service.endpoint(&id(1)).await.unwrap().revision;
+    set(&bench, 1, json!({ "disk_serial": "S1" }), Some(seen)).await.unwrap();
+    let late = set(&bench, 1, json!({ "disk_serial": "S2" }), Some(seen)).await.unwrap_err();
+    assert_eq!((late.status, late.code.as_str()), (412, "revision-stale"));
+    assert_eq!(remove(&bench, 1, Some(seen)).await.unwrap_err().code, "revision-stale");
+    assert_eq!(bench.service.endpoint(&id(1)).await.unwrap().disk_serial.as_deref(), Some("S1"));
+}
+
+#[tokio::test]
+async fn facts_that_cannot_be_are_refused_and_change_nothing() {
+    let (bench, _) = bench("").await;
+    for (order, code) in [
+        (json!({ "macs": [] }), "bad-mac"),
+        (json!({ "macs": ["01:00:5e:00:00:01"] }), "bad-mac"),
+        (json!({ "macs": [mac(2)] }), "endpoint-conflict"),
+        (json!({ "blueprint": "none" }), "unknown-blueprint"),
+        (json!({ "group": "none" }), "unknown-group"),
+        (json!({ "settings": { "hostname": "no name" } }), "bad-settings"),
+        (json!({ "settings": { "interfaces": [{ "mac": mac(9) }] } }), "bad-settings"),
+    ] {
+        let problem = set(&bench, 1, order.clone(), None).await.unwrap_err();
+        assert_eq!(problem.code, code, "{order}");
+    }
+    assert_eq!(bench.service.endpoint(&id(1)).await.unwrap().revision, 1);
+    assert_eq!(entries(&bench, "order.change").await, Vec::<Value>::new());
+    assert_eq!(set(&bench, 77, json!({}), None).await.unwrap_err().code, "unknown-endpoint");
+}
+
+#[tokio::test]
+async fn a_discovered_one_is_not_changed_but_its_address_can_be_taken() {
+    let (bench, _) = bench("").await;
+    let mut tx = bench.journal.begin().await.unwrap();
+    let stranger: recovery_protocol::MacAddr = mac(0x33).parse().unwrap();
+    let seen = crate::service::discovered(&mut tx, &[stranger], None, "agent").await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let order: ChangeEndpoint = serde_json::from_value(json!({ "group": "line" })).unwrap();
+    let refused = bench.service.change_endpoint(&Actor::operator("anna"), &seen, order, None).await;
+    assert_eq!(refused.unwrap_err().code, "endpoint-not-approved");
+    set(&bench, 1, json!({ "macs": [mac(0x33)] }), None).await.unwrap();
+    assert_eq!(bench.service.endpoint(&seen).await.unwrap_err().code, "unknown-endpoint");
+    assert!(!bench.journal.tickets.knows(mac(1).parse().unwrap()));
+}
+
+#[tokio::test]
+async fn with_an_open_job_only_what_mends_it_is_changed() {
+    let (bench, _) = bench("[groups.other]\n[blueprints.box]\nimage = \"box\"").await;
+    bench.recover("press-01").await;
+    for order in [json!({ "macs": [mac(9)] }), json!({ "blueprint": "box" }), json!({ "group": "other" })] {
+        assert_eq!(set(&bench, 1, order, None).await.unwrap_err().code, "job-open");
+    }
+    assert_eq!(remove(&bench, 1, None).await.unwrap_err().code, "job-open");
+    for order in [
+        json!({ "disk_serial": "S1" }),
+        json!({ "chain": "shim" }),
+        json!({ "settings": { "hostname": "a" } }),
+    ] {
+        set(&bench, 1, order, None).await.unwrap();
+    }
+    assert_eq!(bench.service.endpoint(&id(1)).await.unwrap().revision, 4);
+}
+
+/// An endpoint that was recovered, with a certificate and an enrolment ticket that nobody used.
+async fn recovered(bench: &Bench) -> recovery_protocol::JobId {
+    let job = bench.recover("press-01").await.job;
+    let mut tx = bench.journal.begin().await.unwrap();
+    let at = tx.at;
+    let mut row = db::job::get(tx.conn(), job).await.unwrap().unwrap();
+    row.job.state = JobState::Recovered;
+    row.ended = Some(at);
+    db::job::put(tx.conn(), &row).await.unwrap();
+    let certificate = db::ticket::Certificate {
+        serial: "0a".into(),
+        endpoint: id(1),
+        job,
+        key_sha256: "k".into(),
+        der: vec![1],
+        issued: at,
+        revoked: None,
+    };
+    db::ticket::put_certificate(tx.conn(), &certificate).await.unwrap();
+    db::ticket::issue_enrolment(tx.conn(), job, "hash", at).await.unwrap();
+    let plane = db::plane::Enrolled { generation: 1, trusted: true, record: json!({}) };
+    db::plane::put(tx.conn(), &id(1), &plane).await.unwrap();
+    let mut endpoint = db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
+    endpoint.state = EndpointState::Trusted;
+    endpoint.ek_sha256 = Some("ek".into());
+    endpoint.generation = 1;
+    db::endpoint::put(tx.conn(), &endpoint).await.unwrap();
+    tx.commit().await.unwrap();
+    job
+}
+
+#[tokio::test]
+async fn a_removed_endpoint_keeps_its_history_and_loses_all_that_it_could_prove_itself_with() {
+    let (bench, _) = bench("").await;
+    let job = recovered(&bench).await;
+    let history = bench.service.evidence_lines(Some(job)).await.unwrap();
+    assert_eq!(remove(&bench, 1, None).await.unwrap(), 1);
+
+    assert_eq!(bench.service.endpoint(&id(1)).await.unwrap_err().code, "unknown-endpoint");
+    assert!(!bench.journal.tickets.knows(mac(1).parse().unwrap()));
+    assert_eq!(bench.service.revoked_certificates().await.unwrap().len(), 1);
+    let mut conn = bench.journal.db.read().await.unwrap();
+    assert!(db::ticket::enrolment(&mut conn, "hash").await.unwrap().unwrap().voided.is_some());
+    assert!(!db::plane::get(&mut conn, &id(1)).await.unwrap().unwrap().trusted);
+    drop(conn);
+    assert_eq!(bench.service.job(job).await.unwrap().job, job);
+    assert_eq!(bench.service.evidence_lines(Some(job)).await.unwrap(), history);
+    let entry = entries(&bench, "order.remove").await.pop().unwrap();
+    assert_eq!((&entry["actor"], &entry["facts"]["ek_sha256"]), (&json!("operator:anna"), &json!("ek")));
+
+    // The name is given to another: nothing of the one before is its own.
+    bench.add("press-01", &mac(0x41), json!({ "group": "line" })).await;
+    let view = bench.service.endpoint(&id(1)).await.unwrap();
+    assert_eq!((view.state, view.ek_sha256, view.job), (EndpointState::Known, None, None));
+    assert_eq!(view.certificate_serial, None);
+    assert!(view.revision > 1, "an order for the one before does not fit");
+    let endpoint = db::endpoint::get(&mut bench.journal.db.read().await.unwrap(), &id(1)).await.unwrap();
+    assert_eq!(endpoint.unwrap().generation, 2);
+    // And its own address, to somebody else.
+    bench.add("press-71", &mac(1), json!({})).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_live_ticket_is_not_removed() {
+    let (bench, _) = bench("").await;
+    let job = recovered(&bench).await;
+    let mut tx = bench.journal.begin().await.unwrap();
+    let ticket = BootTicket { job, endpoint: id(1), issued: tx.at, expires: tx.at + 60_000 };
+    db::ticket::issue_boot(tx.conn(), &ticket).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(remove(&bench, 1, None).await.unwrap_err().code, "job-open");
+    assert_eq!(set(&bench, 1, json!({ "macs": [mac(9)] }), None).await.unwrap_err().code, "job-open");
+}

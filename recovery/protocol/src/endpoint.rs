@@ -1,0 +1,158 @@
+//! What a person puts on record of an endpoint, and how it is changed. Intended, never reported: what an endpoint says of itself is
+//! its [`crate::agent::Inventory`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{EndpointId, MacAddr},
+    settings::EndpointSettings,
+};
+
+/// Put an endpoint on record. Adding a name that exists with other facts is a conflict: see [`ChangeEndpoint`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewEndpoint {
+    /// Its name.
+    pub endpoint: EndpointId,
+    /// Its Ethernet addresses.
+    pub macs: Vec<MacAddr>,
+    /// The blueprint it follows, from the configuration.
+    pub blueprint: String,
+    /// The group whose mode and guard rails apply.
+    #[serde(default = "default_group")]
+    pub group: String,
+    /// The boot chain; `None`: as it is on record, and for a new endpoint chosen by the appliance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Chain>,
+    /// Its disk's serial number, where more than one could be meant.
+    #[serde(default)]
+    pub disk_serial: Option<String>,
+    /// May be the target of a drill.
+    #[serde(default)]
+    pub drill_safe: bool,
+    /// How it is switched on and off.
+    #[serde(default)]
+    pub power: Power,
+    /// What belongs to it and not to its image; `None`: as it is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<EndpointSettings>,
+}
+
+fn default_group() -> String {
+    "default".to_owned()
+}
+
+/// Change what is on record of an endpoint: what is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeEndpoint {
+    /// All its Ethernet addresses from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<Vec<MacAddr>>,
+    /// The blueprint it follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blueprint: Option<String>,
+    /// The group whose mode and guard rails apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The boot chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Chain>,
+    /// Its disk's serial number; empty: whichever fits, pinned by the next order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_serial: Option<String>,
+    /// May be the target of a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_safe: Option<bool>,
+    /// How it is switched on and off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Power>,
+    /// What belongs to it and not to its image, all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<EndpointSettings>,
+    /// Why, in the asker's words; goes into evidence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// An endpoint that is on record no more. Its jobs and its evidence stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedEndpoint {
+    /// The name, which may be given to another.
+    pub endpoint: EndpointId,
+    /// Certificates that were revoked.
+    pub certificates_revoked: u64,
+}
+
+/// How firmware reaches the recovery system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chain {
+    /// The appliance chooses: what worked before, else by architecture (BIOS → iPXE, UEFI → iPXE and a UKI, UEFI HTTP Boot → the
+    /// UKI), and the next chain after failed boots.
+    #[default]
+    Auto,
+    /// UEFI with Secure Boot: Microsoft-signed shim, signed GRUB, signed kernel.
+    Shim,
+    /// iPXE, script and UKI; for Secure Boot off.
+    Ipxe,
+    /// UEFI HTTP Boot straight to the UKI.
+    UefiHttp,
+}
+
+/// How an endpoint is switched on and off.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum Power {
+    /// A person at the endpoint.
+    #[default]
+    Person,
+    /// IPMI 2.0 (RMCP+) through `ipmitool`.
+    Ipmi {
+        /// Address of the BMC.
+        host: String,
+        /// UDP port, usually 623.
+        port: u16,
+        /// User name.
+        user: String,
+        /// File on the appliance that holds the password; never the password itself.
+        password_file: String,
+    },
+    /// Redfish (DSP0266) over HTTPS.
+    Redfish {
+        /// The BMC's address, such as `https://10.7.0.9`; where it has several systems, with the path of the one that is meant:
+        /// `https://10.7.0.9/redfish/v1/Systems/1`.
+        url: String,
+        /// User name.
+        user: String,
+        /// File on the appliance that holds the password; never the password itself.
+        password_file: String,
+        /// SHA-256 of the certificate that the BMC shows (64 hex digits), where no authority of the appliance has signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_sha256: Option<String>,
+    },
+    /// A magic packet (Wake-on-LAN): switches on, and can do nothing else.
+    WakeOnLan {
+        /// Broadcast address of the endpoint's network.
+        to: std::net::Ipv4Addr,
+    },
+}
+
+impl Power {
+    /// Whether it is a person who switches the endpoint off.
+    #[must_use]
+    pub fn by_hand(&self) -> bool {
+        matches!(self, Self::Person | Self::WakeOnLan { .. })
+    }
+}
+
+impl std::fmt::Debug for Power {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Person => f.write_str("a person"),
+            Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
+            Self::Redfish { url, .. } => write!(f, "redfish {url}"),
+            Self::WakeOnLan { to } => write!(f, "wake-on-lan {to}"),
+        }
+    }
+}
