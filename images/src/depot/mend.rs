@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 
 use super::pull::Pull;
-use super::{Depot, DepotError, Inventory, PullRules, Pulled};
+use super::{Depot, DepotError, Inventory, Pulled};
 use crate::store::Scrubbed;
 use crate::{ImageId, Store, StoreError};
 
@@ -41,8 +41,7 @@ pub fn mend(
     }
     let broken: Vec<ImageId> = scrubbed.broken.iter().map(|(image, _)| *image).collect();
     let others: Vec<ImageId> = inventory.images().filter(|image| !broken.contains(image)).collect();
-    let rules = PullRules { ring: None, plan: false };
-    let mut pull = Pull { depot, store, rules, inventory, done: Pulled::default() };
+    let mut pull = Pull { depot, ring: None, inventory, done: Pulled::default() };
     let writer = store.writer()?;
     let (mut wanted, mut manifests) = (HashSet::new(), Vec::new());
     for image in &broken {

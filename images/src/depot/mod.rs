@@ -20,6 +20,7 @@ mod inventory;
 mod mend;
 mod name;
 mod packs;
+mod plan;
 mod pull;
 mod push;
 #[cfg(test)]
@@ -31,7 +32,8 @@ pub use inventory::{Inventory, header};
 pub use mend::{Mended, mend};
 pub use name::Name;
 pub use packs::PackList;
-pub use pull::{PullRules, Pulled, pull, statements};
+pub use plan::plan_pull;
+pub use pull::{Pulled, pull, statements};
 pub use push::{PushRules, Pushed, push};
 pub use upkeep::{CollectRules, Collected, collect, withdraw};
 

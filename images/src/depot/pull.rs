@@ -29,15 +29,6 @@ use crate::{
 const GAP_MAX: u64 = 64 << 10;
 const STATEMENT_LEN_MAX: u64 = 64 << 10;
 
-/// How to pull.
-#[derive(Debug, Clone, Copy)]
-pub struct PullRules<'a> {
-    /// Who says what may be kept. Without one every image is kept, untrusted, and no statement.
-    pub ring: Option<&'a KeyRing>,
-    /// Change nothing.
-    pub plan: bool,
-}
-
 /// What a pull has done, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Pulled {
@@ -55,55 +46,64 @@ pub struct Pulled {
     pub altered: Vec<String>,
 }
 
-/// Pull images. `progress` gets the bytes moved, and may wait.
+/// Pull images. The key ring says what may be kept: without one every image is kept, untrusted, and no statement. `progress` gets the bytes
+/// moved, and may wait.
 pub fn pull(
     depot: &dyn Depot,
     store: &Store,
     images: &[ImageId],
-    rules: PullRules<'_>,
+    ring: Option<&KeyRing>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Pulled, DepotError> {
     let inventory = Inventory::read(depot)?;
-    let mut pull = Pull { depot, store, rules, inventory, done: Pulled::default() };
+    let mut pull = Pull { depot, ring, inventory, done: Pulled::default() };
     for image in images {
-        pull.image(image, progress)?;
+        pull.image(store, image, progress)?;
     }
-    pull.statements()?;
+    pull.statements(store)?;
     Ok(pull.done)
 }
 
 pub(super) struct Pull<'a> {
     pub depot: &'a dyn Depot,
-    pub store: &'a Store,
-    pub rules: PullRules<'a>,
+    pub ring: Option<&'a KeyRing>,
     pub inventory: Inventory,
     pub done: Pulled,
 }
 
 /// A pack, and what is wanted of it in the order of the file.
-struct Part {
+pub(super) struct Part {
     pack: PackId,
-    entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
 }
 
 impl Pull<'_> {
-    fn image(&mut self, image: &ImageId, progress: &mut dyn FnMut(u64)) -> Result<(), DepotError> {
-        let (signed, manifest) = self.manifest(image)?;
-        if let Some(ring) = self.rules.ring {
-            ring.verify(signed.clone()).map_err(|source| DepotError::Untrusted { image: *image, source })?;
-        }
-        let writer = self.store.writer()?;
+    fn image(
+        &mut self,
+        store: &Store,
+        image: &ImageId,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), DepotError> {
+        let (signed, manifest) = self.trusted(image)?;
+        let writer = store.writer()?;
         let missing = writer.missing(manifest.chunk_ids())?;
         if !missing.is_empty() {
             self.chunks(&manifest, &writer, missing, progress)?;
         }
-        if !self.store.list()?.contains(image) {
+        if !store.list()?.contains(image) {
             self.done.images.push(*image);
         }
-        if !self.rules.plan {
-            writer.put_manifest(&signed)?;
-        }
+        writer.put_manifest(&signed)?;
         Ok(())
+    }
+
+    /// The same as [`Self::manifest`], if the key ring trusts it.
+    pub fn trusted(&mut self, image: &ImageId) -> Result<(SignedManifest, Manifest), DepotError> {
+        let (signed, manifest) = self.manifest(image)?;
+        if let Some(ring) = self.ring {
+            ring.verify(signed.clone()).map_err(|source| DepotError::Untrusted { image: *image, source })?;
+        }
+        Ok((signed, manifest))
     }
 
     /// An image's manifest, hashed, with its signatures.
@@ -146,13 +146,18 @@ impl Pull<'_> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), DepotError> {
         let image = manifest.id();
-        let lists = self.inventory.pack_lists(self.depot, &image)?;
-        let listed = lists.into_iter().flat_map(|list| list.0).collect();
-        let wrong = self.bring(listed, writer, &mut missing, progress)?;
+        let packs = self.packs_of(&image)?;
+        let wrong = self.bring_from(packs, writer, &mut missing, progress)?;
         match missing.len() {
             0 => Ok(()),
             missing => Err(DepotError::Incomplete { image, missing, source: wrong.map(Box::new) }),
         }
+    }
+
+    /// The ends of the packs that are listed for an image, and the first thing that was wrong with one.
+    pub fn packs_of(&mut self, image: &ImageId) -> Result<(Vec<Part>, Option<DepotError>), DepotError> {
+        let lists = self.inventory.pack_lists(self.depot, image)?;
+        self.entries(lists.into_iter().flat_map(|list| list.0).collect())
     }
 
     /// The packs that are listed for these images. A list that is altered is said, and gives none.
@@ -177,23 +182,23 @@ impl Pull<'_> {
         missing: &mut HashSet<ChunkId>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Option<DepotError>, DepotError> {
-        let (packs, mut wrong) = self.entries(listed)?;
-        self.done.packs += packs.len();
+        let packs = self.entries(listed)?;
+        self.bring_from(packs, writer, missing, progress)
+    }
+
+    fn bring_from(
+        &mut self,
+        (packs, mut wrong): (Vec<Part>, Option<DepotError>),
+        writer: &StoreWriter<'_>,
+        missing: &mut HashSet<ChunkId>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Option<DepotError>, DepotError> {
         // A chunk that is altered in one pack may stand right in another.
         let mut tried = HashSet::new();
         loop {
             let parts = share_out(&packs, missing, &mut tried);
             if parts.is_empty() {
                 break;
-            }
-            let wanted = parts.iter().flat_map(|part| &part.entries);
-            if self.rules.plan {
-                for entry in wanted {
-                    missing.remove(&entry.id);
-                    (self.done.chunks, self.done.bytes) =
-                        (self.done.chunks + 1, self.done.bytes + u64::from(entry.len));
-                }
-                continue;
             }
             let depot = self.depot;
             let came = by_several(&parts, progress, |part, say| fetch(depot, part, writer, say))?;
@@ -228,17 +233,17 @@ impl Pull<'_> {
                 Err(other) => return Err(other),
             }
         }
+        self.done.packs += parts.len();
         Ok((parts, wrong))
     }
 
     /// What is said about the images that both have. The names are in the order of their epochs.
-    fn statements(&mut self) -> Result<(), DepotError> {
-        let Some(ring) = self.rules.ring else { return Ok(()) };
-        let (said, altered) = statements(self.depot, &self.inventory, self.store, ring)?;
+    fn statements(&mut self, store: &Store) -> Result<(), DepotError> {
+        let Some(ring) = self.ring else { return Ok(()) };
+        let (said, altered) = statements(self.depot, &self.inventory, Some(store), ring)?;
         self.done.altered.extend(altered);
         for signed in said {
-            let here = self.rules.plan && self.done.images.contains(&signed.body.image);
-            match if here { Ok(()) } else { self.keep(&signed) } {
+            match store.put_statement(&signed) {
                 Ok(()) => self.done.statements += 1,
                 // Older than what this site knows, or about an image that was not asked for.
                 Err(StoreError::OldStatement { .. } | StoreError::MissingImage { .. }) => {}
@@ -247,19 +252,6 @@ impl Pull<'_> {
         }
         Ok(())
     }
-
-    fn keep(&self, signed: &Signed<ChannelStatement>) -> Result<(), StoreError> {
-        if !self.rules.plan {
-            return self.store.put_statement(signed);
-        }
-        self.store.get_manifest(&signed.body.image)?;
-        let Some((name, _)) = signed.body.about() else { return Ok(()) };
-        let (epoch, next) = (signed.body.epoch, self.store.history(name)?.next_epoch());
-        match epoch < next {
-            true => Err(StoreError::OldStatement { channel: signed.body.channel.clone(), epoch, next }),
-            false => Ok(()),
-        }
-    }
 }
 
 /// What the key ring believes of what is said in the depot and not in the store, by name and in the order of epochs; and the objects
@@ -267,10 +259,11 @@ impl Pull<'_> {
 pub fn statements(
     depot: &dyn Depot,
     inventory: &Inventory,
-    store: &Store,
+    store: Option<&Store>,
     ring: &KeyRing,
 ) -> Result<(Vec<Signed<ChannelStatement>>, Vec<String>), DepotError> {
-    let here = store.histories()?.into_values().flat_map(|history| history.0);
+    let here = store.map(Store::histories).transpose()?.unwrap_or_default();
+    let here = here.into_values().flat_map(|history| history.0);
     let known: BTreeSet<Name> = here
         .filter_map(|signed| Name::of_statement(&signed, &serde_json::to_vec(&signed).unwrap_or_default()))
         .collect();
@@ -296,7 +289,7 @@ pub fn statements(
 }
 
 /// Give each missing chunk to the first pack that has it and was not tried for it.
-fn share_out(
+pub(super) fn share_out(
     packs: &[Part],
     missing: &HashSet<ChunkId>,
     tried: &mut HashSet<(PackId, ChunkId)>,

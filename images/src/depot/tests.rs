@@ -41,7 +41,7 @@ fn site() -> (tempfile::TempDir, Store) {
 }
 
 fn pull_with(depot: &dyn Depot, store: &Store, ring: &KeyRing, image: ImageId) -> Result<Pulled, DepotError> {
-    pull(depot, store, &[image], PullRules { ring: Some(ring), plan: false }, &mut |_| {})
+    pull(depot, store, &[image], Some(ring), &mut |_| {})
 }
 
 /// What every refusal must leave: no image, and nothing half.
@@ -63,11 +63,15 @@ fn what_was_pushed_is_pulled_whole_and_only_what_is_missing_travels() {
     assert_eq!(pushed(&plant, &shelf), Pushed::default(), "nothing is put twice");
     assert_eq!(push_all(&plant, &shelf, verify()).unwrap(), Pushed::default());
 
-    let rules = PullRules { ring: Some(&plant.ring), plan: true };
-    let plan = pull(&shelf, &store, &[one.id()], rules, &mut |_| {}).unwrap();
+    let plan = plan_pull(&shelf, Some(&store), &[one.id()], Some(&plant.ring)).unwrap();
     assert_untouched(&store);
-    let (mut moved, rules) = (0, PullRules { plan: false, ..rules });
-    let done = pull(&shelf, &store, &[one.id()], rules, &mut |bytes| moved += bytes).unwrap();
+    assert_eq!(
+        plan_pull(&shelf, None, &[one.id()], Some(&plant.ring)).unwrap(),
+        plan,
+        "no store is an empty one"
+    );
+    let mut moved = 0;
+    let done = pull(&shelf, &store, &[one.id()], Some(&plant.ring), &mut |bytes| moved += bytes).unwrap();
     assert_eq!((&done, done.images.as_slice()), (&plan, &[one.id()][..]));
     assert!(moved >= done.bytes);
     store.verify_image(&one, |_, _| {}).unwrap();
@@ -249,8 +253,7 @@ fn a_stranger_in_the_depot_gets_nothing_into_the_store() {
     assert_eq!(store.get_manifest(&mine.id()).unwrap().signatures.len(), 1);
     assert_eq!(Inventory::read(&shelf).unwrap().foreign, 1);
     // Asked for untrusted, it is taken and stays so.
-    let rules = PullRules { ring: None, plan: false };
-    pull(&shelf, &store, &[foreign.id()], rules, &mut |_| {}).unwrap();
+    pull(&shelf, &store, &[foreign.id()], None, &mut |_| {}).unwrap();
     assert!(plant.ring.verify(store.get_manifest(&foreign.id()).unwrap()).is_err());
 }
 
@@ -294,16 +297,16 @@ fn statements_travel_and_old_ones_or_those_of_strangers_change_nothing() {
         shelf.objects.lock().unwrap().insert(name, bytes);
     }
     let all = [one.id(), two.id()];
-    let rules = PullRules { ring: Some(&ring), plan: true };
-    let plan = pull(&shelf, &store, &all, rules, &mut |_| {}).unwrap();
-    let done = pull(&shelf, &store, &all, PullRules { plan: false, ..rules }, &mut |_| {}).unwrap();
+    let plan_for = |to| plan_pull(&shelf, to, &all, Some(&ring)).unwrap();
+    let (anew, plan) = (plan_for(None), plan_for(Some(&store)));
+    let done = pull(&shelf, &store, &all, Some(&ring), &mut |_| {}).unwrap();
     assert_eq!(done.altered.len(), 1);
-    assert!(plan.statements >= done.statements);
+    assert_eq!((&done, anew.statements), (&plan, plan.statements));
     let approved = |store: &Store| store.history("hmi-panel").unwrap().approved().unwrap().body.image;
     assert_eq!(approved(&store), two.id());
     // The depot goes back to an old day: here the newer word stands.
     *shelf.objects.lock().unwrap() = old;
-    pull(&shelf, &store, &[one.id()], PullRules { plan: false, ..rules }, &mut |_| {}).unwrap();
+    pull(&shelf, &store, &[one.id()], Some(&ring), &mut |_| {}).unwrap();
     assert_eq!(approved(&store), two.id());
 }
 

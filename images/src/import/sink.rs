@@ -50,12 +50,12 @@ impl TakesFrames for IntoPacks<'_> {
     }
 }
 
-/// Counts what would be new to a store, and keeps nothing.
-pub struct Counted<'a>(pub &'a Store);
+/// Counts what would be new to a store, or to one that is still empty, and keeps nothing.
+pub struct Counted<'a>(pub Option<&'a Store>);
 
 impl ChunkSink for Counted<'_> {
     fn has(&self, id: &ChunkId) -> bool {
-        self.0.has(id)
+        self.0.is_some_and(|store| store.has(id))
     }
 
     fn begin(&self) -> Box<dyn TakesFrames + Send + '_> {

@@ -58,7 +58,8 @@ fn a_disk_that_is_only_counted_comes_to_the_same_image_and_leaves_the_store_alon
     let path = plant.dir.path().join("counted.raw");
     std::fs::write(&path, bootable_disk(16 * MIB, &grub_files())).unwrap();
     let source = Source::raw(&path).unwrap();
-    let count = || read_disk(&path, source.disk(), &request(), &Counted(&plant.store), &mut |_| {}).unwrap();
+    let count =
+        || read_disk(&path, source.disk(), &request(), &Counted(Some(&plant.store)), &mut |_| {}).unwrap();
     let planned = count();
     assert!(plant.store.list().unwrap().is_empty() && plant.store.counts().0 == 0);
     let imported = import_disk(&source, &request(), &plant.store, &mut |_| {}).unwrap();

@@ -109,8 +109,12 @@ pub struct Import {
 
 /// Import a disk.
 pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Result<(), Fault> {
-    let store = open_or_make(&place.store(data_dir))?;
-    let known = views(&store, None)?;
+    let directory = place.store(data_dir);
+    let store = match import.plan {
+        true => open_if_there(&directory)?,
+        false => Some(open_or_make(&directory)?),
+    };
+    let known = store.as_ref().map(|store| views(store, None)).transpose()?.unwrap_or_default();
     let newest = known.iter().filter(|view| view.name == import.name).max_by_key(|view| view.epoch);
     let request = ImportRequest {
         name: import.name.clone(),
@@ -125,10 +129,11 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         grow_last_partition: import.grow_last_partition,
         ..ImportRequest::default()
     };
-    let source = source(import, &store)?;
-    let imported = with_bar("importing", |progress| match import.plan {
-        true => read_disk(source.path(), source.disk(), &request, &Counted(&store), progress),
-        false => images::import_disk(&source, &request, &store, progress),
+    let temp = store.as_ref().map_or_else(|| nearest(&directory), Store::temp_dir);
+    let source = source(import, &temp)?;
+    let imported = with_bar("importing", |progress| match &store {
+        Some(store) if !import.plan => images::import_disk(&source, &request, store, progress),
+        store => read_disk(source.path(), source.disk(), &request, &Counted(store.as_ref()), progress),
     })
     .map_err(|error| not_imported(&error))?;
     for warning in &imported.warnings {
@@ -163,11 +168,17 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
     Ok(())
 }
 
+/// The directory that is there and in which this one would be made: a packed disk is unpacked there for a plan, into a file without
+/// a name, on the file system that the store would be on.
+fn nearest(directory: &Path) -> PathBuf {
+    let above = directory.ancestors().find(|above| above.is_dir());
+    above.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
 /// Open what is to be imported, and say what it is.
-fn source(import: &Import, store: &Store) -> Result<Source, Fault> {
-    let temp = store.temp_dir();
+fn source(import: &Import, temp: &Path) -> Result<Source, Fault> {
     let unpacked_max = import.unpacked_max_gib.map(|gib| gib.saturating_mul(1 << 30));
-    let wanted = Wanted { format: import.format, temp: &temp, unpacked_max };
+    let wanted = Wanted { format: import.format, temp, unpacked_max };
     let source = with_bar("unpacking", |progress| Source::open(&import.disk, &wanted, progress))
         .map_err(|error| not_imported(&error))?;
     match source.packing {

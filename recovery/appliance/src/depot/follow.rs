@@ -19,7 +19,7 @@ use std::{
 
 use images::{
     ImageId, KeyRing, Role,
-    depot::{self, Depot, DepotError, Inventory, PullRules},
+    depot::{self, Depot, DepotError, Inventory},
     keys::Stage,
     manifest::header::Identity,
 };
@@ -133,11 +133,10 @@ impl Follower {
 
     fn follow(&mut self, depot: &dyn Depot) -> Result<Round, String> {
         let ring = self.golden.ring().map_err(|error| chain(&error))?;
-        let rules = PullRules { ring: Some(&ring), plan: false };
         let store = Arc::clone(&self.golden.store);
         let failed = |error: DepotError| chain(&error);
         // What is said about the images that are here.
-        depot::pull(depot, &store, &[], rules, &mut |_| {}).map_err(failed)?;
+        depot::pull(depot, &store, &[], Some(&ring), &mut |_| {}).map_err(failed)?;
         // One that is here and lacks signatures may get them.
         let is_here =
             |image: &ImageId| store.get_manifest(image).is_ok_and(|signed| ring.verify(signed).is_ok());
@@ -147,7 +146,7 @@ impl Follower {
                 if is_here(&image) {
                     break;
                 }
-                match depot::pull(depot, &store, &[image], rules, &mut |_| {}) {
+                match depot::pull(depot, &store, &[image], Some(&ring), &mut |_| {}) {
                     Ok(_) => {
                         round.pulled.push(image);
                         break;
@@ -185,7 +184,7 @@ impl Follower {
         }
         let channels = ring.root().root.roles.contains_key(&Role::Channel);
         // A statement is kept with its image: what is said of those that are not here stands in the depot alone.
-        let said = depot::statements(depot, &inventory, &self.golden.store, ring);
+        let said = depot::statements(depot, &inventory, Some(&*self.golden.store), ring);
         let said = said.map_err(|error| chain(&error))?.0;
         let mut chosen = Vec::new();
         for (name, mut all) in by_name {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use images::{
     ImageId, ImportRequest, KeyRing, Role, SignedTrustRoot, SigningKey, Store, TrustRoot,
-    depot::{Inventory, PullRules, Pulled, PushRules, Pushed, pull, push},
+    depot::{Inventory, Pulled, PushRules, Pushed, pull, push},
     keys::{ChannelStatement, RoleKeys, Signed, Stage},
 };
 
@@ -62,8 +62,7 @@ impl Site {
         let name = self.service.connections.load(std::sync::atomic::Ordering::Relaxed);
         let store =
             Store::open(self.dir.path().join(format!("site-{name}-{}", depot.place().len()))).unwrap();
-        let rules = PullRules { ring: Some(&self.ring), plan: false };
-        (pull(depot, &store, &[self.image], rules, &mut |_| {}), store)
+        (pull(depot, &store, &[self.image], Some(&self.ring), &mut |_| {}), store)
     }
 
     fn assert_pulled(&self, depot: &S3Depot) {
@@ -388,8 +387,7 @@ fn an_untrusted_image_that_is_here_keeps_no_trusted_one_away() {
     let signer = SigningKey::generate().unwrap();
     let (trusted, stranger) = (site.add(3, Some(&signer)), site.add(9, None));
     let mut elsewhere = Elsewhere::new(&site, &signer, false);
-    let rules = PullRules { ring: None, plan: false };
-    pull(&site.open(Limits::default()), &elsewhere.golden.store, &[stranger], rules, &mut |_| {}).unwrap();
+    pull(&site.open(Limits::default()), &elsewhere.golden.store, &[stranger], None, &mut |_| {}).unwrap();
     elsewhere.follower.round();
     assert!(elsewhere.here().contains(&trusted), "{:?}", elsewhere.state.view());
 }

@@ -9,7 +9,7 @@ use std::{
 
 use images::{
     ImageId, Store,
-    depot::{self, CollectRules, Depot as _, DepotError, Inventory, PullRules, PushRules},
+    depot::{self, CollectRules, Depot as _, DepotError, Inventory, PushRules},
     manifest::Header,
 };
 use indicatif::ProgressBar;
@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use super::{
     Place, bar,
     find::{find, is_called},
-    now_unix_ms, open, open_or_make, ring, say_json,
+    now_unix_ms, open, open_if_there, open_or_make, ring, say_json,
     upkeep::Pace,
 };
 use recovery_protocol::operator::ImageView;
@@ -223,13 +223,18 @@ fn push(place: &Place, data_dir: &Path, order: &Push, json: bool) -> Result<(), 
 }
 
 fn pull(place: &Place, data_dir: &Path, order: &Pull, json: bool) -> Result<(), Fault> {
-    let (depot, store) = (order.at.open()?, open_or_make(&place.store(data_dir))?);
+    let (depot, directory) = (order.at.open()?, place.store(data_dir));
     let ring = if order.untrusted { None } else { Some(ring(&place.trust_root(data_dir))?) };
     let images = wanted(&depot, &order.images)?;
-    let rules = PullRules { ring: ring.as_ref(), plan: order.plan };
-    let done = under_a_bar("pulling", order.rate_mib, |progress| {
-        depot::pull(&depot, &store, &images, rules, progress)
-    });
+    let done = match order.plan {
+        true => depot::plan_pull(&depot, open_if_there(&directory)?.as_ref(), &images, ring.as_ref()),
+        false => {
+            let store = open_or_make(&directory)?;
+            under_a_bar("pulling", order.rate_mib, |progress| {
+                depot::pull(&depot, &store, &images, ring.as_ref(), progress)
+            })
+        }
+    };
     let done = done.map_err(|error| fault(&depot, &error))?;
     for name in &done.altered {
         eprintln!("warning: the depot gives something else for {name}; it was not used");
