@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Figure, NGINX_READY, Programs, Server, median};
+use super::{Cost, Figure, NGINX_READY, Programs, Server, median};
 use crate::plant::{APPLIANCE, BRIDGE, Plant};
 use crate::tool;
 
@@ -70,43 +70,62 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
             format!("url = \"http://{APPLIANCE}:{PEER_PORT}/{name}\"\noutput = \"/dev/null\"")
         }),
     )?;
-    let least = chunks as u64 * 41;
     let mut figures = Vec::new();
     for clients in [1, 16] {
         let rounds = if clients == 1 { ROUNDS_ALONE } else { 1 };
-        let mine = cost(&ours, (&asks, rounds), clients, least)?;
-        let peer = cost(&nginx, (&gets, rounds), clients, pack_bytes)?;
+        let [mine, peer] = costs(
+            [(&ours, &asks, chunks as u64 * 41), (&nginx, &gets, pack_bytes)]
+                .map(|(server, config, least)| Asked { server, config, rounds, clients, least }),
+        )?;
         let name = |what: &str| format!("images/serve {clients} {what}");
         let against = "nginx with sendfile, packs";
-        figures.push(Figure::at_most(&name("cpu s per GiB"), mine.0, peer.0, against, 1.1));
-        figures.push(Figure::at_most(&name("wall s per GiB"), mine.1, peer.1, against, 1.0));
+        figures.push(Figure::at_most(&name("cpu s per GiB"), mine.cpu, peer.cpu, against, 1.1));
+        figures.push(Figure::at_most(&name("wall s per GiB"), mine.wall, peer.wall, against, 1.0));
     }
     Ok(figures)
 }
 
-/// Median CPU and wall seconds per GiB of a configuration and how often a client goes through it.
-fn cost(server: &Server, asks: (&Path, usize), clients: usize, least: u64) -> Result<(f64, f64)> {
-    // What is asked for first is read from the disk.
-    fetch((asks.0, 1), 1)?;
-    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let (begin, before) = (Instant::now(), server.cpu_time()?);
-        let got = fetch(asks, clients)?;
-        if got < least * (asks.1 * clients) as u64 {
-            bail!(
-                "{clients} clients got {got} bytes in {} rounds, at least {least} each were expected",
-                asks.1
-            );
+/// Who is asked for what, how often, by how many at once, and the least bytes that come in a round.
+struct Asked<'a> {
+    server: &'a Server,
+    config: &'a Path,
+    rounds: usize,
+    clients: usize,
+    least: u64,
+}
+
+impl Asked<'_> {
+    /// Seconds of CPU and of wall per GiB.
+    fn once(&self) -> Result<Cost> {
+        let (begin, before) = (Instant::now(), self.server.cpu_time()?);
+        let got = fetch(self.config, self.rounds, self.clients)?;
+        if got < self.least * (self.rounds * self.clients) as u64 {
+            bail!("{} clients got {got} bytes, at least {} a round were expected", self.clients, self.least);
         }
         let gib = got as f64 / f64::from(1 << 30);
-        wall.push(begin.elapsed().as_secs_f64() / gib);
-        cpu.push((server.cpu_time()?.saturating_sub(before)).as_secs_f64() / gib);
+        let wall = begin.elapsed().as_secs_f64() / gib;
+        Ok(Cost { cpu: self.server.cpu_time()?.saturating_sub(before).as_secs_f64() / gib, wall })
     }
-    Ok((median(cpu), median(wall)))
+}
+
+/// Medians. The two take turns: which core a server and its client are on changes what a byte costs, and changes slowly.
+fn costs(asked: [Asked<'_>; 2]) -> Result<[Cost; 2]> {
+    // What is asked for first is read from the disk.
+    asked.iter().try_for_each(|asked| fetch(asked.config, 1, 1).map(drop))?;
+    let mut all = [vec![], vec![]];
+    for _ in 0..RUNS {
+        for (asked, all) in asked.iter().zip(&mut all) {
+            all.push(asked.once()?);
+        }
+    }
+    Ok(all.map(|all| {
+        let middle = |of: fn(&Cost) -> f64| median(all.iter().map(of).collect());
+        Cost { cpu: middle(|cost| cost.cpu), wall: middle(|cost| cost.wall) }
+    }))
 }
 
 /// Clients at once; the bytes that came.
-fn fetch((config, rounds): (&Path, usize), clients: usize) -> Result<u64> {
+fn fetch(config: &Path, rounds: usize, clients: usize) -> Result<u64> {
     let one = || -> Result<u64> {
         let said = tool::run(
             Command::new("curl")
