@@ -61,6 +61,21 @@ impl Differences {
         self.first.is_none()
     }
 
+    /// As if each of these extents held something else.
+    pub fn all(extents: impl Iterator<Item = (usize, Extent)>) -> Self {
+        let mut all = Self::default();
+        for (index, extent) in extents {
+            let range = extent.offset..extent.offset + extent.len;
+            match extent.content {
+                Content::Data(_) => all.wrong.insert(index),
+                Content::Zero => all.dirty.push(range.clone()),
+                Content::Any => continue,
+            }
+            all.add(range);
+        }
+        all.finish()
+    }
+
     fn add(&mut self, range: Range<u64>) {
         self.first = Some(self.first.map_or(range.start, |first| first.min(range.start)));
         self.bytes += range.end - range.start;

@@ -53,7 +53,7 @@ pub use place::{EndpointFile, PlacedOn};
 pub use plan::{EndpointFacts, PlanRefusal, PlanSummary, RestorePlan};
 pub use preserve::{Preserve, Preserved};
 pub use prove::{Proven, ReadBack, Restored};
-pub use scan::{Scan, scan, scan_for};
+pub use scan::{Scan, scan, scan_for, unread};
 pub use write::{Poisoned, Written};
 
 use std::io;

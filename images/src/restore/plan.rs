@@ -129,6 +129,16 @@ pub enum PlanRefusal {
         /// Its name.
         name: String,
     },
+    /// An erasure would take with it what must stay.
+    #[error(
+        "partition {number} `{name}` of the image is to be preserved, and the disk is to be erased. Give up what is to be preserved, or restore without erasing"
+    )]
+    PreservedErased {
+        /// Number of the partition, counted from 1.
+        number: u32,
+        /// Its name.
+        name: String,
+    },
     /// The agent is too old.
     #[error("the image needs agent {need:?} or newer, this is {have:?}; update the recovery system")]
     AgentTooOld {

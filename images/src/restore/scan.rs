@@ -44,6 +44,27 @@ impl Scan {
     }
 }
 
+/// Of a disk that is about to be erased: it is not read, and nothing of it counts as right. For the plan that says whether this disk
+/// can be restored at all, and the poison that comes before the erasure; once it is erased it is scanned like any other. What the image
+/// preserves must have been given up.
+pub fn unread(
+    manifest: &Verified<Manifest>,
+    target: &dyn RestoreTarget,
+    preserve: Preserve,
+) -> Result<Scan, RestoreError> {
+    let header = manifest.header();
+    let (disk_size, sector_size) = (target.size(), target.sector_size());
+    PlanRefusal::of_disk(header, disk_size, sector_size)?;
+    if let (Preserve::Keep, Some(stays)) = (preserve, Kept::all_of(header).list().first()) {
+        let (number, name) = (stays.number, stays.name.clone());
+        return Err(PlanRefusal::PreservedErased { number, name }.into());
+    }
+    let kept = Kept::given_up(header);
+    let differences = Differences::all(boot_region::payload(manifest, &kept));
+    let image = manifest.id();
+    Ok(Scan { image, disk_size, sector_size, differences, seeds: Seeds::default(), boot: None, kept })
+}
+
 /// Read every extent of the image from the disk and compare; what differs is searched for chunks of the image. Refuses disks that cannot hold the image.
 pub fn scan(
     manifest: &Verified<Manifest>,

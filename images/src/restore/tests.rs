@@ -16,6 +16,7 @@ mod ahead;
 mod hostile;
 mod moved;
 mod preserved;
+mod unread;
 
 fn quiet(_: ProgressEvent) {}
 

@@ -8,7 +8,7 @@ const LAST: u64 = 8191;
 const DATA: std::ops::Range<usize> = 3 * MIB as usize..4 * MIB as usize;
 
 /// A disk of 5 MiB: system, data, system.
-fn disk_with_data(seed: u64) -> Vec<u8> {
+pub(super) fn disk_with_data(seed: u64) -> Vec<u8> {
     let parts = [(LINUX_TYPE, 2048, 4095), (LINUX_TYPE, FIRST, LAST), (LINUX_TYPE, 8192, 10239 - 34)];
     let mut raw = gpt_disk(5 * MIB, 512, &parts);
     for (at, len) in [(MIB, 500_000), (3 * MIB + 4096, 300_000), (4 * MIB + 512, 200_000)] {
@@ -18,7 +18,7 @@ fn disk_with_data(seed: u64) -> Vec<u8> {
     raw
 }
 
-fn preserving(plant: &Plant, raw: &[u8], what: &str) -> Verified<Manifest> {
+pub(super) fn preserving(plant: &Plant, raw: &[u8], what: &str) -> Verified<Manifest> {
     plant.image_with(raw, &ImportRequest { preserve: vec![what.to_owned()], ..request() })
 }
 
