@@ -27,9 +27,12 @@ use std::{
 use recovery_protocol::{EndpointId, job::Stage};
 use serde::Deserialize;
 
+mod group;
+
 pub use crate::agents::Serving;
-use crate::depot;
 pub use crate::depot::Images;
+use crate::{db::endpoint::Record, depot};
+pub use group::{Group, GroupMode};
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -221,72 +224,6 @@ fn default_lease() -> u32 {
     3600
 }
 
-/// How far a trigger may go in a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GroupMode {
-    /// Written down, nothing done.
-    #[default]
-    Observe,
-    /// The endpoint is marked suspect and no longer trusted; no recovery starts.
-    Quarantine,
-    /// A job is proposed and waits for a person.
-    Approve,
-    /// A job starts by itself, inside the guard rails.
-    Auto,
-}
-
-impl GroupMode {
-    /// As in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Quarantine => "quarantine",
-            Self::Approve => "approve",
-            Self::Auto => "auto",
-        }
-    }
-}
-
-/// A group of endpoints: mode and guard rails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Group {
-    /// How far a trigger may go.
-    pub mode: GroupMode,
-    /// Endpoints of this group in recovery at once, held ones included.
-    pub max_concurrent: u32,
-    /// Recoveries begun in any hour.
-    pub max_per_hour: u32,
-    /// Seconds after a recovery in which no trigger starts another.
-    pub cool_down_s: u32,
-    /// 0 generic; 1 operator station: never automatic; 2 engineering or gateway: a second person approves;
-    /// 3 safety-related: as 2, and triggers only inform.
-    pub safety_class: u8,
-    /// Failed or held jobs of the group within an hour that stop all triggers until a person looked.
-    pub breaker_failures: u32,
-    /// Endpoints of the group whose integrity failed within 15 minutes that mean "not an attack but a rollout".
-    pub common_mode: u32,
-    /// Its endpoints may be drilled, if their records and their blueprint say so too.
-    pub drill_zone: bool,
-}
-
-impl Default for Group {
-    fn default() -> Self {
-        Self {
-            mode: GroupMode::Observe,
-            max_concurrent: 4,
-            max_per_hour: 12,
-            cool_down_s: 6 * 3600,
-            safety_class: 0,
-            breaker_failures: 3,
-            common_mode: 3,
-            drill_zone: false,
-        }
-    }
-}
-
 /// What one kind of endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -431,6 +368,14 @@ impl Config {
         self.groups.get(name).copied().unwrap_or_default()
     }
 
+    /// The guard rails of an endpoint: its group's, with its own safety class where that is higher. A class of its own makes an
+    /// endpoint safer than its group, never less.
+    #[must_use]
+    pub fn rails(&self, record: &Record) -> Group {
+        let group = self.group(&record.group);
+        Group { safety_class: group.safety_class.max(record.safety_class), ..group }
+    }
+
     fn resolve(&mut self, base: &Path) {
         let hooks = self.hooks.values_mut().map(|hook| &mut hook.secret_file);
         let own = [
@@ -455,19 +400,7 @@ impl Config {
             let key = ["images", "depot", key].map(str::to_owned).to_vec();
             return Err(Wrong::new(key, why, now));
         }
-        for (name, group) in &self.groups {
-            let at = |key: &str| vec!["groups".to_owned(), name.clone(), key.to_owned()];
-            if group.safety_class > 3 {
-                return Err(Wrong::new(at("safety_class"), "knows classes 0 to 3", "write 0, 1, 2 or 3"));
-            }
-            for (key, value) in
-                [("max_concurrent", group.max_concurrent), ("max_per_hour", group.max_per_hour)]
-            {
-                if value == 0 {
-                    return Err(Wrong::new(at(key), "is 0, so no recovery could start", "write at least 1"));
-                }
-            }
-        }
+        group::check(&self.groups)?;
         for (name, blueprint) in &self.blueprints {
             if blueprint.image.is_empty() {
                 let key = vec!["blueprints".to_owned(), name.clone(), "image".to_owned()];

@@ -4,7 +4,7 @@
 //! | rule | whom it stops |
 //! |---|---|
 //! | `max_concurrent`: endpoints of the group in recovery, held ones included | everyone |
-//! | group mode, trigger class, safety class | triggers |
+//! | group mode, trigger class, safety class (the endpoint's or its group's, the higher one) | triggers |
 //! | rate, cool-down, circuit breaker, common mode | triggers |
 //! | safety class 2 and 3: another person approves | everyone |
 //!
@@ -17,7 +17,11 @@ use recovery_protocol::EndpointId;
 
 use crate::{
     config::{Config, Group, GroupMode},
-    db::{self, Conn, DbError, endpoint::Endpoint, job::JobRow},
+    db::{
+        self, Conn, DbError,
+        endpoint::{Endpoint, Record},
+        job::JobRow,
+    },
     jobs::job::Admission,
     service::TriggerClass,
 };
@@ -59,7 +63,7 @@ pub async fn consider(
     at: u64,
 ) -> Result<Verdict, DbError> {
     let name = &endpoint.record.group;
-    let group = config.group(name);
+    let group = config.rails(&endpoint.record);
     if class == TriggerClass::Unreachable {
         return Ok(observe("unreachable is not compromised: never a recovery"));
     }
@@ -93,7 +97,10 @@ pub async fn consider(
 /// # Errors
 /// [`DbError`].
 pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> Result<Admission, DbError> {
-    let group = config.group(&row.group);
+    let record = db::endpoint::get(conn, &row.job.endpoint).await?.map(|endpoint| endpoint.record);
+    // The group is the one that it was ordered in; the endpoint's own class is asked now.
+    let record = Record { group: row.group.clone(), ..record.unwrap_or_default() };
+    let group = config.rails(&record);
     let refused = |rule| Ok(Admission::Refused { rule });
     let load = db::job::load(conn, &row.group, Some(row.job.id), at.saturating_sub(HOUR_MS)).await?;
     if load.open >= u64::from(group.max_concurrent) {

@@ -26,6 +26,7 @@ use recovery_protocol::{
         CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint,
         PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
     },
+    selector::Selector,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -266,9 +267,9 @@ impl Service {
         self.0.desk.agent_spoke(macs);
     }
 
-    /// Every endpoint, by name.
-    pub async fn endpoints(&self) -> Result<Vec<EndpointView>, Problem> {
-        endpoints::list(&self.0).await
+    /// Every endpoint, or those that are meant, by name.
+    pub async fn endpoints(&self, selector: Option<&Selector>) -> Result<Vec<EndpointView>, Problem> {
+        endpoints::list(&self.0, selector).await
     }
 
     /// One endpoint; unknown: 404 `unknown-endpoint`.

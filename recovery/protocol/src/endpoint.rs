@@ -1,10 +1,13 @@
 //! What a person puts on record of an endpoint, and how it is changed. Intended, never reported: what an endpoint says of itself is
 //! its [`crate::agent::Inventory`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{EndpointId, MacAddr},
+    selector::Labels,
     settings::EndpointSettings,
 };
 
@@ -36,6 +39,71 @@ pub struct NewEndpoint {
     /// What belongs to it and not to its image; `None`: as it is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<EndpointSettings>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Its safety class, 0 to 3; the higher one of this and its group's counts.
+    #[serde(default)]
+    pub safety_class: u8,
+    /// Those that can stand in for each other have the same word here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redundancy: Option<String>,
+}
+
+/// What an endpoint is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A panel at the line.
+    Hmi,
+    /// Where process values are kept.
+    Historian,
+    /// A domain controller or another directory.
+    Directory,
+    /// An engineering workstation.
+    Ews,
+    /// A computer that is carried about.
+    Laptop,
+    /// A terminal that anybody may use.
+    Kiosk,
+    /// Anything else that serves others.
+    #[serde(rename = "server")]
+    Serves,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Hmi, Self::Historian, Self::Directory, Self::Ews, Self::Laptop, Self::Kiosk, Self::Serves];
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hmi => "hmi",
+            Self::Historian => "historian",
+            Self::Directory => "directory",
+            Self::Ews => "ews",
+            Self::Laptop => "laptop",
+            Self::Kiosk => "kiosk",
+            Self::Serves => "server",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = Self::ALL.map(Self::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is no kind of endpoint; write one of {all}"))
+    }
 }
 
 fn default_group() -> String {
@@ -70,6 +138,18 @@ pub struct ChangeEndpoint {
     /// What belongs to it and not to its image, all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<EndpointSettings>,
+    /// Labels to set, and to take away (`null`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Its safety class, 0 to 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety_class: Option<u8>,
+    /// Those that can stand in for each other have the same word here; empty: none can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redundancy: Option<String>,
     /// Why, in the asker's words; goes into evidence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,

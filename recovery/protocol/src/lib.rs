@@ -14,6 +14,7 @@
 //! | [`erase`] | how a disk can erase itself, as it offers it |
 //! | [`evidence`] | the hash-chained evidence log, as exported and verified |
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
+//! | [`selector`] | labels, and the one grammar that says which endpoints are meant |
 //! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
 //! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
@@ -34,6 +35,7 @@ pub mod net;
 pub mod operator;
 pub mod problem;
 pub mod secure_boot;
+pub mod selector;
 pub mod settings;
 pub mod tpm;
 pub mod trust;

@@ -3,7 +3,7 @@
 //! | call | in → out |
 //! |---|---|
 //! | `GET /api/v1/status` | → [`StatusView`] |
-//! | `GET /api/v1/endpoints`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
+//! | `GET /api/v1/endpoints[?selector=]`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
 //! | `POST /api/v1/endpoints` | [`NewEndpoint`] → [`EndpointView`] (adds, or approves a discovered one) |
 //! | `PATCH /api/v1/endpoints/{endpoint}` | [`ChangeEndpoint`] → [`EndpointView`] |
 //! | `DELETE /api/v1/endpoints/{endpoint}` | [`Decision`] → [`RemovedEndpoint`] |
@@ -30,13 +30,14 @@
 use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
-pub use crate::endpoint::{Chain, ChangeEndpoint, NewEndpoint, Power, RemovedEndpoint};
+pub use crate::endpoint::{Chain, ChangeEndpoint, Kind, NewEndpoint, Power, RemovedEndpoint};
 pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
     health::DiskHealth,
     ids::{EndpointId, JobId, MacAddr},
     job::{JobState, Stage},
+    selector::Labels,
     settings::EndpointSettings,
 };
 
@@ -132,6 +133,18 @@ pub struct EndpointView {
     /// Which version of its record this is: grows with each change of it. 0 from appliances before 2026-11-29.
     #[serde(default)]
     pub revision: u64,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// Its safety class, or its group's where that is higher.
+    #[serde(default)]
+    pub safety_class: u8,
+    /// Those that can stand in for it have the same word here.
+    #[serde(default)]
+    pub redundancy: Option<String>,
     /// The boot chain on record.
     #[serde(default)]
     pub chain: Chain,

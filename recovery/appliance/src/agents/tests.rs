@@ -418,7 +418,7 @@ async fn an_unknown_endpoint_is_discovered_shown_and_gets_nothing() {
     let known = site.service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
     assert_eq!(known.state, EndpointState::Known);
     assert_eq!(known.inventory.map(|i| i.product).as_deref(), Some("p"), "what was seen is kept");
-    assert_eq!(site.service.endpoints().await.unwrap().len(), 2);
+    assert_eq!(site.service.endpoints(None).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

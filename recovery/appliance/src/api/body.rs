@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, Request},
     http::{StatusCode, header},
 };
-use recovery_protocol::{EndpointId, JobId, Problem};
+use recovery_protocol::{EndpointId, JobId, Problem, selector::Selector};
 use serde::de::DeserializeOwned;
 
 use super::Refusal;
@@ -74,5 +74,17 @@ pub fn job_id(text: &str) -> Result<JobId, Refusal> {
     text.parse().map_err(|error: recovery_protocol::ids::IdError| {
         let remedy = "list the jobs with `groundstate job list`";
         Refusal(Problem::new(404, "unknown-job", "No such job", error.to_string(), remedy))
+    })
+}
+
+/// A selector from a query.
+///
+/// # Errors
+/// 400: where it is wrong, and how it is written.
+pub fn selector(text: &str) -> Result<Selector, Refusal> {
+    text.parse().map_err(|error: recovery_protocol::selector::SelectorError| {
+        let detail = format!("`{text}`, column {}: {}", error.column, error.why);
+        let remedy = "write it as `line=3,role!=hmi`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`";
+        Refusal(Problem::new(400, "bad-selector", "The selector cannot be understood", detail, remedy))
     })
 }

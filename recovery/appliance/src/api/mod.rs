@@ -28,7 +28,7 @@ use axum::{
 use recovery_protocol::Problem;
 
 pub use self::{
-    body::{Body, endpoint_id, job_id},
+    body::{Body, endpoint_id, job_id, selector},
     refusal::Refusal,
 };
 use self::{gate::Gate, idempotency::Answered};

@@ -14,7 +14,7 @@ use recovery_protocol::operator::{
 };
 use serde::Deserialize;
 
-use super::{Body, People, Refusal, Route, endpoint_id, gate, idempotency, job_id};
+use super::{Body, People, Refusal, Route, endpoint_id, gate, idempotency, job_id, selector};
 use crate::service::Actor;
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -52,8 +52,14 @@ async fn status(State(people): State<People>) -> Answer<StatusView> {
     Ok(Json(people.service.status().await?))
 }
 
-async fn endpoints(State(people): State<People>) -> Answer<Vec<EndpointView>> {
-    Ok(Json(people.service.endpoints().await?))
+#[derive(Deserialize)]
+struct Meant {
+    selector: Option<String>,
+}
+
+async fn endpoints(State(people): State<People>, Query(meant): Query<Meant>) -> Answer<Vec<EndpointView>> {
+    let selector = meant.selector.as_deref().map(selector).transpose()?;
+    Ok(Json(people.service.endpoints(selector.as_ref()).await?))
 }
 
 async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Tagged {

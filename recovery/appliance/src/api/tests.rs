@@ -106,6 +106,27 @@ async fn an_endpoint_is_changed_and_removed_in_the_revision_that_was_seen() {
 }
 
 #[tokio::test]
+async fn endpoints_are_listed_by_selector_and_a_wrong_one_says_where() {
+    let bench = Bench::new("").await;
+    bench.add("press-01", MAC, json!({ "labels": { "line": "3" }, "kind": "hmi" })).await;
+    bench.add("press-02", "52:54:00:12:34:57", json!({ "labels": { "line": "3" }, "kind": "server" })).await;
+    let list = |query: &'static str| bench.ask("GET", query, json!(null));
+    let (_, all) = list("/api/v1/endpoints?selector=line%3D3").await;
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    let (_, one) = list("/api/v1/endpoints?selector=line=3,kind%20notin%20(server)").await;
+    assert_eq!((one.as_array().unwrap().len(), &one[0]["endpoint"]), (1, &json!("press-01")));
+    for query in ["/api/v1/endpoints?selector=", "/api/v1/endpoints?selector=line%3D3%3B"] {
+        let (status, problem) = list(query).await;
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (400, Some("bad-selector")), "{query}");
+        assert!(problem["detail"].as_str().unwrap().contains("column"), "{problem}");
+    }
+    let (status, page) = list("/?selector=kind%3Dserver").await;
+    let page = page.as_str().unwrap();
+    assert!(status == StatusCode::OK && page.contains("press-02") && !page.contains("press-01"), "{page}");
+    assert_eq!(list("/?selector=kind%3D").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn an_idempotency_key_holds_one_order() {
     let bench = Bench::new("").await;
     bench.add("press-01", MAC, json!({})).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use recovery_protocol::{EndpointId, JobId};
+use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{client::Reach, endpoint::EndpointVerb, image, restore};
 
@@ -73,7 +73,17 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Recover {
     /// The endpoint
-    pub(super) endpoint: EndpointId,
+    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+    pub(super) endpoint: Option<EndpointId>,
+    /// Each endpoint of which this is true, as in line=3,kind!=historian; --plan first
+    #[arg(long, requires = "sure")]
+    pub(super) selector: Option<Selector>,
+    /// Say whom it means and what stands against it, and order nothing
+    #[arg(long, group = "sure", conflicts_with = "endpoint")]
+    pub(super) plan: bool,
+    /// Order what --plan said, if it is still that
+    #[arg(long, group = "sure", value_name = "HASH", conflicts_with = "endpoint")]
+    pub(super) approve_plan: Option<String>,
     /// Why; goes into evidence
     #[arg(long, default_value = "")]
     pub(super) reason: String,

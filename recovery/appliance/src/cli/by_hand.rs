@@ -77,3 +77,38 @@ async fn an_endpoint_is_added_changed_and_removed() {
     assert_eq!(desk.says("endpoint remove press-01 --reason scrapped").await, 0);
     assert_eq!(desk.says("endpoint remove press-01").await, Code::NotFound as u8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_are_recovered_as_planned_or_not_at_all() {
+    let desk = Desk::new("").await;
+    for (n, line) in [(1, 3), (2, 3), (3, 4)] {
+        let more = "--blueprint hmi --kind hmi --safety-class 1";
+        let add = format!("endpoint add press-0{n} --mac 52:54:00:00:00:0{n} --label line={line} {more}");
+        assert_eq!(desk.says(&add).await, 0);
+    }
+    assert_eq!(desk.says("endpoint set press-03 --label line- --label cell=b").await, 0);
+    assert_eq!(desk.endpoint("press-03").await.labels.to_string(), "cell=b");
+    assert_eq!(desk.says("endpoint set press-03 --label cell").await, Code::Usage as u8);
+    assert_eq!(desk.says("endpoint list --selector line=3").await, 0);
+    assert_eq!(desk.says("endpoint list --selector line=").await, Code::Usage as u8);
+
+    assert_eq!(desk.says("recover --selector line=3 --plan").await, 0);
+    assert_eq!(desk.says("recover --selector line=3 --approve-plan 00").await, Code::Conflict as u8);
+    assert!(desk.bench.service.jobs(None).await.unwrap().is_empty());
+    let selector = "line=3".parse().unwrap();
+    let views = desk.bench.service.endpoints(Some(&selector)).await.unwrap();
+    let plan = super::recover::hash(&views);
+    // Somebody changes one of them before it is approved: it is another plan.
+    assert_eq!(desk.says("endpoint set press-02 --disk-serial S1").await, 0);
+    let order = format!("recover --selector line=3 --approve-plan {plan}");
+    assert_eq!(desk.says(&order).await, Code::Conflict as u8);
+    let views = desk.bench.service.endpoints(Some(&selector)).await.unwrap();
+    let order =
+        format!("recover --selector line=3 --approve-plan {} --reason drift", super::recover::hash(&views));
+    assert_eq!(desk.says(&order).await, 0);
+    let jobs = desk.bench.service.jobs(None).await.unwrap();
+    let mut names: Vec<_> = jobs.iter().map(|job| job.endpoint.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!((names, jobs[0].reason.as_str()), (vec!["press-01", "press-02"], "drift"));
+    assert_eq!(desk.says(&order).await, Code::Conflict as u8, "their jobs are open now");
+}

@@ -1,13 +1,14 @@
 //! `groundstate endpoint`: put on record, look at, change, remove.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 
 use clap::{Args, Subcommand, ValueEnum};
 use recovery_protocol::{
     EndpointId, MacAddr,
     operator::{
-        Chain, ChangeEndpoint, Decision, EndpointView, NewEndpoint, PairRequest, Power, RemovedEndpoint,
+        Chain, ChangeEndpoint, Decision, EndpointView, Kind, NewEndpoint, PairRequest, Power, RemovedEndpoint,
     },
+    selector::{Labels, Selector},
     settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
 };
 
@@ -28,7 +29,11 @@ pub enum EndpointVerb {
     /// Take an endpoint off record: its certificates are revoked, its history stays, its name may be given to another
     Remove(Remove),
     /// List endpoints
-    List,
+    List {
+        /// Those of which this is true, as in line=3,kind!=historian
+        #[arg(long)]
+        selector: Option<Selector>,
+    },
     /// Show one endpoint
     Show {
         /// The endpoint
@@ -57,6 +62,8 @@ pub struct Add {
     /// Group whose guard rails apply
     #[arg(long, default_value = "default")]
     group: String,
+    #[command(flatten)]
+    facts: Facts,
     /// Boot chain; without: as on record, and for a new endpoint `auto`
     #[arg(long, value_enum)]
     chain: Option<ChainWord>,
@@ -86,6 +93,8 @@ pub struct Set {
     /// Group whose guard rails apply
     #[arg(long)]
     group: Option<String>,
+    #[command(flatten)]
+    facts: Facts,
     /// Boot chain
     #[arg(long, value_enum)]
     chain: Option<ChainWord>,
@@ -121,6 +130,45 @@ pub struct Remove {
     /// Refuse when the record is at another revision (exit 5)
     #[arg(long, value_name = "REVISION")]
     revision: Option<u64>,
+}
+
+/// What it is and where it stands.
+#[derive(Debug, Args)]
+struct Facts {
+    /// A label, as in line=3; with a `-` behind the key, as in line-, it is taken away; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<LabelWord>,
+    /// What it is for: hmi, historian, directory, ews, laptop, kiosk or server
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// Safety class, where it is higher than its group's: 0 to 3
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=3))]
+    safety_class: Option<u8>,
+    /// Those that can stand in for it have the same word here; empty: none can
+    #[arg(long, value_name = "NAME")]
+    redundancy: Option<String>,
+}
+
+/// A label to set, or to take away.
+#[derive(Debug, Clone)]
+struct LabelWord(String, Option<String>);
+
+impl FromStr for LabelWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.split_once('='), text.strip_suffix('-')) {
+            (Some((key, value)), _) => Ok(Self(key.to_owned(), Some(value.to_owned()))),
+            (None, Some(key)) => Ok(Self(key.to_owned(), None)),
+            (None, None) => Err("write key=value, or key- to take it away".to_owned()),
+        }
+    }
+}
+
+impl Facts {
+    fn label_changes(&self) -> BTreeMap<String, Option<String>> {
+        self.labels.iter().map(|LabelWord(key, value)| (key.clone(), value.clone())).collect()
+    }
 }
 
 /// What belongs to it and not to its image.
@@ -191,7 +239,12 @@ impl Own {
 
 impl Add {
     fn into_new(self) -> Result<NewEndpoint, Fault> {
+        let labels = Labels::default().with(&self.facts.label_changes());
         Ok(NewEndpoint {
+            labels: labels.map_err(|error| Fault::usage("this is no label", &error))?,
+            kind: self.facts.kind,
+            safety_class: self.facts.safety_class.unwrap_or_default(),
+            redundancy: self.facts.redundancy,
             settings: self.own.over(&EndpointSettings::default(), self.macs.first().copied()),
             endpoint: self.endpoint,
             macs: self.macs,
@@ -205,6 +258,15 @@ impl Add {
     }
 }
 
+/// Every endpoint, or those that are meant.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn meant(client: &Client, selector: Option<&Selector>) -> Result<Vec<EndpointView>, Fault> {
+    let query = selector.map(|selector| format!("?{}", selector.in_query()));
+    client.get(&format!("/api/v1/endpoints{}", query.unwrap_or_default()))
+}
+
 /// Carry out a verb.
 ///
 /// # Errors
@@ -212,8 +274,8 @@ impl Add {
 pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault> {
     let at = |endpoint: &EndpointId| format!("/api/v1/endpoints/{endpoint}");
     match verb {
-        EndpointVerb::List => {
-            let views: Vec<EndpointView> = client.get("/api/v1/endpoints")?;
+        EndpointVerb::List { selector } => {
+            let views = meant(client, selector.as_ref())?;
             print(json, &views, |views| show::endpoints(views))
         }
         EndpointVerb::Show { endpoint } => {
@@ -247,6 +309,10 @@ fn set(client: &Client, order: Set, json: bool) -> Result<(), Fault> {
     let first = order.macs.first().or_else(|| known.macs.first()).copied();
     let power = if order.no_power { Some(Power::Person) } else { order.power.into_power()? };
     let change = ChangeEndpoint {
+        labels: order.facts.label_changes(),
+        kind: order.facts.kind,
+        safety_class: order.facts.safety_class,
+        redundancy: order.facts.redundancy,
         macs: Some(order.macs).filter(|macs| !macs.is_empty()),
         blueprint: order.blueprint,
         group: order.group,

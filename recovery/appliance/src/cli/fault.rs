@@ -21,6 +21,8 @@ pub enum Code {
     Conflict = 5,
     /// `--wait` ran out of time.
     TimedOut = 6,
+    /// Of several things some were done.
+    Partial = 7,
     /// A person must decide first.
     AwaitsPerson = 8,
     /// The appliance does not answer.

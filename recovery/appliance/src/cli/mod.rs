@@ -1,6 +1,6 @@
 //! The command line: noun, verb. Parsing does nothing; acting happens once, in [`run`]. Data goes to stdout, talk to stderr.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 waited too long, 8 a person must
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 waited too long, 7 some of several things were done, 8 a person must
 //! decide, 9 the appliance does not answer, 10 integrity failure.
 //!
 //! It speaks REST with `protocol` types, or works on an image store; it touches nothing else of the appliance.
@@ -18,6 +18,7 @@ mod image;
 mod net;
 mod pinned;
 mod power;
+mod recover;
 mod restore;
 mod show;
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use recovery_protocol::{
     agent::Base64,
-    operator::{ConsoleLink, Decision, JobView, RecoverRequest, StatusView},
+    operator::{ConsoleLink, Decision, JobView, StatusView},
     trust::RecoveryTrust,
 };
 
@@ -34,7 +35,7 @@ pub use self::{
     fault::{Code, Fault},
 };
 use self::{
-    args::{Decide, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, Recover, RootVerb, TrustVerb, Wait},
+    args::{Decide, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, RootVerb, TrustVerb, Wait},
     client::{Client, Reach},
     follow::Look,
 };
@@ -68,7 +69,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             eprintln!("works once, for {} minutes", link.valid_s / 60);
             Ok(())
         }
-        Command::Recover(recover) => self::recover(&reach.client()?, recover, json),
+        Command::Recover(order) => recover::act(&reach.client()?, order, json),
         Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, json),
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
@@ -85,22 +86,6 @@ fn print<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String
         println!("{}", text(value));
     }
     Ok(())
-}
-
-fn recover(client: &Client, recover: Recover, json: bool) -> Result<(), Fault> {
-    let key = hex::encode(crate_random()?);
-    let path = format!("/api/v1/endpoints/{}/recover", recover.endpoint);
-    let request = RecoverRequest { reason: recover.reason, give_up_preserved: recover.give_up_preserved };
-    let job: JobView = client.post_with(&path, &request, &[("idempotency-key", &key)])?;
-    let wait = Wait { wait: !recover.no_wait, timeout: recover.timeout };
-    follow_or_print(client, job, &wait, json)
-}
-
-fn crate_random() -> Result<[u8; 16], Fault> {
-    let mut bytes = [0; 16];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Fault::new(Code::Failed, "the system gives no random bytes", "", "try again"))?;
-    Ok(bytes)
 }
 
 pub(crate) fn follow_or_print(client: &Client, job: JobView, wait: &Wait, json: bool) -> Result<(), Fault> {
@@ -240,9 +225,22 @@ mod tests {
             "endpoint set press-01 --mac 52:54:00:12:34:57 --mac 52-54-00-12-34-58 --group line-3 --reason moved",
             "endpoint set press-01 --drill-safe false --no-power --revision 3",
             "endpoint remove press-01 --reason scrapped",
+            "endpoint list --selector line=3,kind!=historian",
+            "recover --selector line=3 --plan",
+            "recover --selector line=3 --approve-plan 00 --reason drift",
         ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        for wrong in [
+            "recover --selector line=3",
+            "recover press-01 --plan",
+            "recover press-01 --selector line=3 --plan",
+            "recover",
+            "endpoint list --selector line=",
+        ] {
+            let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' ')));
+            assert!(parsed.is_err(), "{wrong}");
         }
     }
 

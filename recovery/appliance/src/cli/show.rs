@@ -72,10 +72,11 @@ pub fn endpoints(views: &[EndpointView]) -> String {
             view.group.clone(),
             view.proven_unix_ms.map_or_else(|| "never".to_owned(), moment),
             view.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            view.labels.to_string(),
         ]
     };
     table(
-        &["ENDPOINT", "STATE", "BLUEPRINT", "GROUP", "PROVEN", "MAC"],
+        &["ENDPOINT", "STATE", "BLUEPRINT", "GROUP", "PROVEN", "MAC", "LABELS"],
         &views.iter().map(row).collect::<Vec<_>>(),
     )
 }
@@ -90,6 +91,9 @@ pub fn endpoint(view: &EndpointView) -> String {
         }
     };
     add("record", (view.revision > 0).then(|| format!("revision {}", view.revision)));
+    add("kind", view.kind.map(|kind| kind.as_str().to_owned()));
+    add("safety", (view.safety_class > 0).then(|| format!("class {}", view.safety_class)));
+    add("redundancy", view.redundancy.clone());
     add("power", Some(format!("{:?}", view.power)));
     add("TPM EK", view.ek_sha256.clone());
     if view.ek_sha256.is_some() {

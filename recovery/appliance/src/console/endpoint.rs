@@ -192,6 +192,10 @@ fn facts(view: &EndpointView) -> Markup {
         details class="card facts" id="facts" {
             summary { "What it is" }
             dl {
+                @if let Some(kind) = view.kind { dt { "Kind" } dd { (kind.as_str()) } }
+                @for (key, value) in view.labels.iter() { dt { (key) } dd { (value) } }
+                @if view.safety_class > 0 { dt { "Safety class" } dd { (view.safety_class) } }
+                @if let Some(word) = &view.redundancy { dt { "Redundancy group" } dd { (word) } }
                 dt { "Ethernet" } dd { @for mac in &view.macs { code { (mac) } " " } }
                 dt { "TPM" } dd {
                     @match &view.ek_sha256 { Some(ek) => { code class="long" { (ek) } } None => { "none on record" } }

@@ -3,7 +3,10 @@
 use std::cmp::Reverse;
 
 use maud::{Markup, html};
-use recovery_protocol::operator::{EndpointState, EndpointView, RefusalView};
+use recovery_protocol::{
+    operator::{EndpointState, EndpointView, RefusalView},
+    selector::Selector,
+};
 
 use super::{
     page::sentence,
@@ -12,16 +15,36 @@ use super::{
 
 /// The content of the list.
 #[must_use]
-pub fn list(endpoints: &[EndpointView], refusals: &[RefusalView], now_ms: u64) -> Markup {
+pub fn list(
+    endpoints: &[EndpointView],
+    selector: Option<&Selector>,
+    refusals: &[RefusalView],
+    now_ms: u64,
+) -> Markup {
     let mut sorted: Vec<_> = endpoints.iter().collect();
     sorted.sort_by_key(|view| (urgency(view.state), Reverse(view.seen_unix_ms), view.endpoint.clone()));
     html! {
         div class="list" data-now=(now_ms) {
             h1 { "Endpoints" }
             (summary(endpoints))
-            @if endpoints.is_empty() { (nothing_yet()) }
+            @if endpoints.is_empty() && selector.is_some() { p { "None is meant by this. " a href="/" { "Show all" } } }
+            @else if endpoints.is_empty() { (nothing_yet()) }
             @else { ul class="rows" { @for view in sorted { li { (row(view, now_ms)) } } } }
             @if !refusals.is_empty() { (refused(refusals)) }
+        }
+    }
+}
+
+/// Ask for some of them, by the grammar of the command line.
+#[must_use]
+pub fn find(selector: Option<&Selector>) -> Markup {
+    html! {
+        form class="find" method="get" action="/" {
+            label for="selector" { "Show those of which this is true" }
+            input id="selector" name="selector" maxlength="2000" autocomplete="off" spellcheck="false"
+                placeholder="line=3,kind!=historian" value=[selector.map(ToString::to_string)];
+            button { "Show" }
+            @if selector.is_some() { a class="quiet-link" href="/" { "all" } }
         }
     }
 }
@@ -62,7 +85,11 @@ fn row(view: &EndpointView, now_ms: u64) -> Markup {
         a class={ "row " (tone.class()) } id={ "row-" (name) } href={ "/endpoints/" (name) } {
             span class="row-name" {
                 (name)
-                span class="small" { (view.blueprint) @if view.drill_safe { " · may be drilled" } }
+                span class="small" {
+                    (view.blueprint)
+                    @if !view.labels.is_empty() { " · " (view.labels) }
+                    @if view.drill_safe { " · may be drilled" }
+                }
             }
             (badge(tone, word))
             span class="row-what" { (sentence_for(view, now_ms)) }

@@ -38,7 +38,7 @@ use serde::Deserialize;
 
 use self::page::{Page, Tab, problem_card};
 use crate::{
-    api::{People, Refusal, Route, endpoint_id, job_id},
+    api::{People, Refusal, Route, endpoint_id, job_id, selector},
     service::Actor,
 };
 
@@ -128,7 +128,7 @@ impl Part {
             return Ok(respond(StatusCode::OK, content));
         }
         let site = people.service.status().await?.site;
-        let live = format!("{path}?part=live");
+        let live = format!("{path}{}part=live", if path.contains('?') { '&' } else { '?' });
         Ok(respond(StatusCode::OK, Page { site: &site, title, tab, live: Some(&live), content }.render()))
     }
 }
@@ -148,13 +148,25 @@ impl Order {
     }
 }
 
-async fn endpoint_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
+#[derive(Deserialize)]
+struct Meant {
+    part: Option<String>,
+    #[serde(default)]
+    selector: String,
+}
+
+async fn endpoint_list(State(people): State<People>, Query(meant): Query<Meant>) -> Result<Response, Failed> {
     let status = people.service.status().await?;
+    let text = meant.selector.trim();
+    let selector = if text.is_empty() { None } else { Some(selector(text)?) };
+    let views = people.service.endpoints(selector.as_ref()).await?;
     let content = html! {
         (boot::alarms(&status.foreign))
-        (endpoints::list(&people.service.endpoints().await?, &status.refusals, now_ms()))
+        (endpoints::find(selector.as_ref()))
+        (endpoints::list(&views, selector.as_ref(), &status.refusals, now_ms()))
     };
-    part.of(&people, Tab::Endpoints, "Endpoints", "/", content).await
+    let path = selector.as_ref().map_or("/".to_owned(), |selector| format!("/?{}", selector.in_query()));
+    Part { part: meant.part }.of(&people, Tab::Endpoints, "Endpoints", &path, content).await
 }
 
 async fn endpoint_page(
@@ -262,7 +274,7 @@ async fn question(people: &People, title: &str, content: Markup) -> Result<Respo
 }
 
 async fn drill_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
-    let endpoints = people.service.endpoints().await?;
+    let endpoints = people.service.endpoints(None).await?;
     let content = drill::list(&people.drills.list(), &people.drills.runbooks(), &endpoints, now_ms());
     part.of(&people, Tab::Drills, "Drills", "/drills", content).await
 }

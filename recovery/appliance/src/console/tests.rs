@@ -152,7 +152,7 @@ async fn whatever_holds_a_job_the_page_says_what_now() {
             assert!(page.contains(wanted), "{}: {wanted}\n{page}", reason.code());
         }
         assert_eq!(page.contains("123456"), *reason == HoldReason::PairingNeeded);
-        let list = endpoints::list(std::slice::from_ref(&view), &[], held.asked_unix_ms).into_string();
+        let list = endpoints::list(std::slice::from_ref(&view), None, &[], held.asked_unix_ms).into_string();
         assert!(!list.contains("<form"), "no order can be given from a list");
     }
 }

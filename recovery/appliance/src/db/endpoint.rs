@@ -3,7 +3,8 @@
 use recovery_protocol::{
     EndpointId, MacAddr,
     agent::Inventory,
-    operator::{Chain, EkCertificate, EndpointState, Power},
+    operator::{Chain, EkCertificate, EndpointState, Kind, Power},
+    selector::{Labels, Selector},
     settings::EndpointSettings,
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,18 @@ pub struct Record {
     /// What belongs to it and not to its image.
     #[serde(default)]
     pub settings: EndpointSettings,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// Its own safety class; see [`Config::rails`](crate::config::Config::rails).
+    #[serde(default)]
+    pub safety_class: u8,
+    /// Those that can stand in for each other.
+    #[serde(default)]
+    pub redundancy: Option<String>,
 }
 
 /// One endpoint.
@@ -67,6 +80,25 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether a selector means it. `site`: where it is when no label says so; `safety_class`: the one that counts.
+    #[must_use]
+    pub fn is_meant(&self, selector: &Selector, site: &str, safety_class: u8) -> bool {
+        let state = serde_json::to_value(self.state).ok();
+        let class = safety_class.to_string();
+        let known = |text: &'_ str| !text.is_empty();
+        selector.matches(|key| match key {
+            "name" => Some(self.id.as_str()),
+            "state" => state.as_ref().and_then(|state| state.as_str()),
+            "blueprint" => Some(self.record.blueprint.as_str()).filter(|text| known(text)),
+            "group" => Some(self.record.group.as_str()).filter(|text| known(text)),
+            "kind" => self.record.kind.map(Kind::as_str),
+            "redundancy" => self.record.redundancy.as_deref(),
+            "safety-class" => Some(class.as_str()),
+            "site" => Some(self.record.labels.get("site").unwrap_or(site)),
+            label => self.record.labels.get(label),
+        })
+    }
+
     /// One of which nothing is known yet but this.
     #[must_use]
     pub fn new(id: EndpointId, state: EndpointState, record: Record, at: u64) -> Self {

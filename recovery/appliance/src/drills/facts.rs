@@ -47,7 +47,7 @@ fn fact(view: &EndpointView, config: &Config, images: &[ImageView]) -> EndpointF
         zone: view.group.clone(),
         place: place(view, config),
         labels,
-        essential_function: config.group(&view.group).safety_class >= 3,
+        essential_function: view.safety_class >= 3,
         image: golden_image(view, config, images).map(|image| image.image.to_string()).unwrap_or_default(),
     }
 }

@@ -13,6 +13,7 @@ use recovery_protocol::{
     EndpointId, MacAddr, Problem,
     agent::Inventory,
     operator::{ChangeEndpoint, Decision, EndpointState, EndpointView, RemovedEndpoint},
+    selector,
 };
 use serde_json::{Map, Value, json};
 
@@ -41,16 +42,24 @@ pub async fn set(
     let mut tx = inner.journal.begin().await?;
     let known = on_record(&mut tx, id, revision).await?;
     let reason = order.reason.clone();
-    let now = fit(inner, changed(known.record.clone(), order), Some(&known.record))?;
+    let now = fit(inner, changed(known.record.clone(), order)?, Some(&known.record))?;
     put(inner, tx, actor, &known, now, &reason).await
 }
 
-fn changed(before: Record, order: ChangeEndpoint) -> Record {
+fn changed(before: Record, order: ChangeEndpoint) -> Result<Record, Problem> {
+    let labels = before
+        .labels
+        .with(&order.labels)
+        .map_err(|error| unfit("bad-label", error.to_string(), "correct it; nothing was put on record"))?;
+    let redundancy = match order.redundancy {
+        Some(word) => Some(word).filter(|word| !word.is_empty()),
+        None => before.redundancy,
+    };
     let disk_serial = match order.disk_serial {
         Some(serial) => Some(serial).filter(|serial| !serial.is_empty()),
         None => before.disk_serial,
     };
-    Record {
+    Ok(Record {
         macs: order.macs.unwrap_or(before.macs),
         blueprint: order.blueprint.unwrap_or(before.blueprint),
         group: order.group.unwrap_or(before.group),
@@ -59,7 +68,15 @@ fn changed(before: Record, order: ChangeEndpoint) -> Record {
         drill_safe: order.drill_safe.unwrap_or(before.drill_safe),
         power: order.power.unwrap_or(before.power),
         settings: order.settings.unwrap_or(before.settings),
-    }
+        labels,
+        kind: order.kind.or(before.kind),
+        safety_class: order.safety_class.unwrap_or(before.safety_class),
+        redundancy,
+    })
+}
+
+fn unfit(code: &str, detail: String, remedy: &str) -> Problem {
+    Problem::new(422, code, "These facts cannot be put on record", detail, remedy)
 }
 
 /// An endpoint that somebody put on record, in the revision that the asker saw.
@@ -200,9 +217,7 @@ pub fn conflict(detail: String, remedy: &str) -> Problem {
 /// blueprint that is gone from the configuration keeps nobody from correcting an address.
 pub fn fit(inner: &Inner, record: Record, before: Option<&Record>) -> Result<Record, Problem> {
     let config = &inner.journal.config;
-    let unfit = |code: &str, detail: String, remedy: &str| {
-        Err(Problem::new(422, code, "These facts cannot be put on record", detail, remedy))
-    };
+    let unfit = |code: &str, detail: String, remedy: &str| Err(unfit(code, detail, remedy));
     let kept = |same: fn(&Record, &Record) -> bool| before.is_some_and(|before| same(before, &record));
     if !kept(|a, b| a.blueprint == b.blueprint) && !config.blueprints.contains_key(&record.blueprint) {
         let detail = format!("there is no blueprint `{}` in the configuration", record.blueprint);
@@ -219,6 +234,14 @@ pub fn fit(inner: &Inner, record: Record, before: Option<&Record>) -> Result<Rec
     if macs.is_empty() || macs.iter().any(|mac| mac.0[0] & 1 == 1 || mac.0 == [0; 6]) {
         let detail = "an endpoint needs at least one Ethernet address, and only its own".to_owned();
         return unfit("bad-mac", detail, "read the address from its firmware or its label");
+    }
+    if record.safety_class > 3 {
+        let detail = format!("there is no safety class {}", record.safety_class);
+        return unfit("bad-safety-class", detail, "write 0, 1, 2 or 3");
+    }
+    if let Some(word) = record.redundancy.as_ref().filter(|word| !selector::is_word(word)) {
+        let detail = format!("`{word}` cannot be the name of a redundancy group");
+        return unfit("bad-redundancy", detail, "use letters, digits, `-`, `_` and `.`, at most 63");
     }
     if let Err(error) = record.settings.check() {
         return unfit("bad-settings", error.to_string(), "correct it; nothing was put on record");

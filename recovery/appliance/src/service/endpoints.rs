@@ -4,6 +4,7 @@ use recovery_protocol::{
     EndpointId, MacAddr, Problem,
     agent::Inventory,
     operator::{EndpointState, EndpointView, NewEndpoint},
+    selector::Selector,
     settings::EndpointSettings,
 };
 use serde_json::json;
@@ -54,10 +55,16 @@ pub async fn discovered(
     Ok(Some(id))
 }
 
-pub async fn list(inner: &Inner) -> Result<Vec<EndpointView>, Problem> {
+/// All, or those that are meant.
+pub async fn list(inner: &Inner, selector: Option<&Selector>) -> Result<Vec<EndpointView>, Problem> {
     let mut conn = inner.journal.db.read().await?;
+    let config = &inner.journal.config;
+    let meant = |endpoint: &Endpoint| {
+        let class = config.rails(&endpoint.record).safety_class;
+        selector.is_none_or(|selector| endpoint.is_meant(selector, config.site.as_str(), class))
+    };
     let mut found = Vec::new();
-    for endpoint in db::endpoint::all(&mut conn).await? {
+    for endpoint in db::endpoint::all(&mut conn).await?.into_iter().filter(meant) {
         found.push(views::endpoint(inner, &mut conn, endpoint).await?);
     }
     Ok(found)
@@ -109,6 +116,10 @@ fn record_of(new: NewEndpoint) -> Record {
         drill_safe: new.drill_safe,
         power: new.power,
         settings: new.settings.unwrap_or_default(),
+        labels: new.labels,
+        kind: new.kind,
+        safety_class: new.safety_class,
+        redundancy: new.redundancy,
     }
 }
 
@@ -134,7 +145,7 @@ fn said_again(
         return Ok(now);
     }
     Err(change::conflict(
-        format!("{id} is on record with other addresses, blueprint, group or power"),
+        format!("{id} is on record with other facts than these"),
         "change it with `groundstate endpoint set`, or choose another name",
     ))
 }

@@ -38,6 +38,7 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         // Whoever proved itself since has nothing left to explain.
         endpoint.proven.is_none_or(|proven| proven < at).then(|| TURNED_AWAY.to_owned())
     });
+    let safety_class = inner.journal.config.rails(&endpoint.record).safety_class;
     Ok(EndpointView {
         endpoint: endpoint.id,
         state: endpoint.state,
@@ -45,6 +46,10 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         group: endpoint.record.group,
         macs: endpoint.record.macs,
         revision: endpoint.revision,
+        labels: endpoint.record.labels,
+        kind: endpoint.record.kind,
+        safety_class,
+        redundancy: endpoint.record.redundancy,
         chain: endpoint.record.chain,
         disk_serial: endpoint.record.disk_serial,
         power: endpoint.record.power,

@@ -52,6 +52,10 @@ async fn each_fact_can_be_changed_and_evidence_says_from_what_to_what() {
         ("drill_safe", json!(true)),
         ("power", ipmi),
         ("settings", json!({ "hostname": "press-1" })),
+        ("labels", json!({ "line": "3", "cell": "b" })),
+        ("kind", json!("hmi")),
+        ("safety_class", json!(2)),
+        ("redundancy", json!("panels")),
     ]
     .into_iter()
     .enumerate()
@@ -97,6 +101,10 @@ async fn facts_that_cannot_be_are_refused_and_change_nothing() {
         (json!({ "macs": [] }), "bad-mac"),
         (json!({ "macs": ["01:00:5e:00:00:01"] }), "bad-mac"),
         (json!({ "macs": [mac(2)] }), "endpoint-conflict"),
+        (json!({ "labels": { "kind": "hmi" } }), "bad-label"),
+        (json!({ "labels": { "line": "a b" } }), "bad-label"),
+        (json!({ "safety_class": 4 }), "bad-safety-class"),
+        (json!({ "redundancy": "a b" }), "bad-redundancy"),
         (json!({ "blueprint": "none" }), "unknown-blueprint"),
         (json!({ "group": "none" }), "unknown-group"),
         (json!({ "settings": { "hostname": "no name" } }), "bad-settings"),
@@ -215,4 +223,57 @@ async fn an_endpoint_with_a_live_ticket_is_not_removed() {
     tx.commit().await.unwrap();
     assert_eq!(remove(&bench, 1, None).await.unwrap_err().code, "job-open");
     assert_eq!(set(&bench, 1, json!({ "macs": [mac(9)] }), None).await.unwrap_err().code, "job-open");
+}
+
+async fn names(bench: &Bench, selector: &str) -> Vec<String> {
+    let selector = selector.parse().unwrap();
+    let views = bench.service.endpoints(Some(&selector)).await.unwrap();
+    views.into_iter().map(|view| view.endpoint.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_selector_asks_of_labels_and_of_the_record() {
+    let (bench, _) = bench("safety_class = 1").await;
+    for (n, order) in [
+        (1, json!({ "labels": { "line": "3", "cell": "a" }, "kind": "hmi" })),
+        (2, json!({ "labels": { "line": "3" }, "kind": "historian", "redundancy": "r" })),
+        (3, json!({ "labels": { "line": "4", "site": "plant-8" }, "safety_class": 3 })),
+    ] {
+        set(&bench, n, order, None).await.unwrap();
+    }
+    for (selector, meant) in [
+        ("line=3", vec!["press-01", "press-02"]),
+        ("line=3,kind!=historian", vec!["press-01"]),
+        ("!line", vec!["press-04"]),
+        ("site=plant-7,line", vec!["press-01", "press-02"]),
+        ("site=plant-8", vec!["press-03"]),
+        ("safety-class=1", vec!["press-01", "press-02", "press-04"]),
+        ("safety-class in (2,3)", vec!["press-03"]),
+        ("redundancy", vec!["press-02"]),
+        ("name in (press-01,press-04),state=known,group=line,blueprint=hmi", vec!["press-01", "press-04"]),
+        ("state=held", vec![]),
+    ] {
+        assert_eq!(names(&bench, selector).await, meant, "{selector}");
+    }
+    set(&bench, 1, json!({ "labels": { "cell": null, "line": "5" } }), None).await.unwrap();
+    assert_eq!(names(&bench, "line=5,!cell").await, ["press-01"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_as_safe_as_its_own_class_or_its_group_says_whichever_is_higher() {
+    let (bench, runner) = bench("mode = \"auto\"").await;
+    set(&bench, 1, json!({ "safety_class": 3 }), None).await.unwrap();
+    set(&bench, 2, json!({ "safety_class": 1 }), None).await.unwrap();
+    assert!(super::observed(&super::integrity(&bench, 1, "a").await, "safety class 3"));
+    let proposed = super::integrity(&bench, 2, "b").await.decision;
+    assert!(matches!(proposed, crate::service::TriggerDecision::AwaitsApproval(_)), "{proposed:?}");
+    set(&bench, 3, json!({ "safety_class": 2 }), None).await.unwrap();
+    let ordered = bench.recover("press-03").await;
+    let view = super::settled(&bench, &runner, &ordered).await;
+    assert!(super::held(&view, recovery_protocol::job::HoldReason::AwaitingApproval), "{:?}", view.state);
+
+    let (guarded, _) = super::bench("mode = \"auto\"\nsafety_class = 3").await;
+    set(&guarded, 1, json!({ "safety_class": 1 }), None).await.unwrap();
+    assert_eq!(guarded.service.endpoint(&id(1)).await.unwrap().safety_class, 3);
+    assert!(super::observed(&super::integrity(&guarded, 1, "a").await, "safety class 3"));
 }

@@ -1,0 +1,89 @@
+//! Groups of endpoints: how far a trigger may go, and how much at once.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::Wrong;
+
+/// How far a trigger may go in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMode {
+    /// Written down, nothing done.
+    #[default]
+    Observe,
+    /// The endpoint is marked suspect and no longer trusted; no recovery starts.
+    Quarantine,
+    /// A job is proposed and waits for a person.
+    Approve,
+    /// A job starts by itself, inside the guard rails.
+    Auto,
+}
+
+impl GroupMode {
+    /// As in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Quarantine => "quarantine",
+            Self::Approve => "approve",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// A group of endpoints: mode and guard rails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Group {
+    /// How far a trigger may go.
+    pub mode: GroupMode,
+    /// Endpoints of this group in recovery at once, held ones included.
+    pub max_concurrent: u32,
+    /// Recoveries begun in any hour.
+    pub max_per_hour: u32,
+    /// Seconds after a recovery in which no trigger starts another.
+    pub cool_down_s: u32,
+    /// 0 generic; 1 operator station: never automatic; 2 engineering or gateway: a second person approves;
+    /// 3 safety-related: as 2, and triggers only inform.
+    pub safety_class: u8,
+    /// Failed or held jobs of the group within an hour that stop all triggers until a person looked.
+    pub breaker_failures: u32,
+    /// Endpoints of the group whose integrity failed within 15 minutes that mean "not an attack but a rollout".
+    pub common_mode: u32,
+    /// Its endpoints may be drilled, if their records and their blueprint say so too.
+    pub drill_zone: bool,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            mode: GroupMode::Observe,
+            max_concurrent: 4,
+            max_per_hour: 12,
+            cool_down_s: 6 * 3600,
+            safety_class: 0,
+            breaker_failures: 3,
+            common_mode: 3,
+            drill_zone: false,
+        }
+    }
+}
+
+/// Whether something could be recovered in each of them.
+pub(super) fn check(groups: &BTreeMap<String, Group>) -> Result<(), Wrong> {
+    for (name, group) in groups {
+        let at = |key: &str| vec!["groups".to_owned(), name.clone(), key.to_owned()];
+        if group.safety_class > 3 {
+            return Err(Wrong::new(at("safety_class"), "knows classes 0 to 3", "write 0, 1, 2 or 3"));
+        }
+        for (key, value) in [("max_concurrent", group.max_concurrent), ("max_per_hour", group.max_per_hour)] {
+            if value == 0 {
+                return Err(Wrong::new(at(key), "is 0, so no recovery could start", "write at least 1"));
+            }
+        }
+    }
+    Ok(())
+}
