@@ -1,7 +1,7 @@
-//! Chunk frames over HTTP against nginx: the same bytes, at one client and at sixteen, in one network stack.
+//! Chunk frames over HTTP against nginx: the same bytes, at one client, at sixteen and at 64, in one network stack.
 //!
 //! Ours answers requests for 512 chunks each, checks every frame for bit rot and frames it; nginx sends the packs that hold them
-//! as files. CPU is the server's; wall is the clients'.
+//! as files. CPU is the server's; wall is the clients', who begin together: the slowest by the median of them says how fair a server is.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Cost, Figure, NGINX_READY, Programs, Server, median};
+use super::{Figure, NGINX_READY, Programs, Server, median};
 use crate::plant::{APPLIANCE, BRIDGE, Plant};
 use crate::tool;
 
@@ -25,7 +25,7 @@ const BATCH: usize = 512;
 const FOOTER_ENTRY_LEN: usize = 57;
 const TRAILER_LEN: usize = 44;
 
-/// Throughput and CPU per GiB at one client and at sixteen.
+/// Throughput and CPU per GiB, and how far the slowest client is behind the others.
 ///
 /// # Errors
 /// When a server or client cannot be run.
@@ -71,7 +71,7 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         }),
     )?;
     let mut figures = Vec::new();
-    for clients in [1, 16] {
+    for clients in [1, 16, 64] {
         let rounds = if clients == 1 { ROUNDS_ALONE } else { 1 };
         let [mine, peer] = costs(
             [(&ours, &asks, chunks as u64 * 41), (&nginx, &gets, pack_bytes)]
@@ -81,8 +81,29 @@ pub fn serve(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         let against = "nginx with sendfile, packs";
         figures.push(Figure::at_most(&name("cpu s per GiB"), mine.cpu, peer.cpu, against, 1.1));
         figures.push(Figure::at_most(&name("wall s per GiB"), mine.wall, peer.wall, against, 1.0));
+        if clients > 1 {
+            let (slowest, middle) = (mine.slowest, mine.middle);
+            figures.push(Figure::at_most(
+                &name("slowest client s"),
+                slowest,
+                middle,
+                "the median of them",
+                1.3,
+            ));
+            let against = format!("the same of {against}");
+            let (ours, theirs) = (slowest / middle, peer.slowest / peer.middle);
+            figures.push(Figure::at_most(&name("slowest by median"), ours, theirs, &against, 1.1));
+        }
     }
     Ok(figures)
+}
+
+/// What a run cost: the server's seconds of CPU and the clients' of wall per GiB; seconds of the slowest client, and of the middle one.
+struct Cost {
+    cpu: f64,
+    wall: f64,
+    slowest: f64,
+    middle: f64,
 }
 
 /// Who is asked for what, how often, by how many at once, and the least bytes that come in a round.
@@ -95,16 +116,19 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Seconds of CPU and of wall per GiB.
     fn once(&self) -> Result<Cost> {
         let (begin, before) = (Instant::now(), self.server.cpu_time()?);
-        let got = fetch(self.config, self.rounds, self.clients)?;
+        let came = fetch(self.config, self.rounds, self.clients)?;
+        let got: u64 = came.iter().map(|(bytes, _)| bytes).sum();
+        let seconds: Vec<f64> = came.iter().map(|(_, seconds)| *seconds).collect();
         if got < self.least * (self.rounds * self.clients) as u64 {
             bail!("{} clients got {got} bytes, at least {} a round were expected", self.clients, self.least);
         }
         let gib = got as f64 / f64::from(1 << 30);
         let wall = begin.elapsed().as_secs_f64() / gib;
-        Ok(Cost { cpu: self.server.cpu_time()?.saturating_sub(before).as_secs_f64() / gib, wall })
+        let cpu = self.server.cpu_time()?.saturating_sub(before).as_secs_f64() / gib;
+        let slowest = seconds.iter().copied().fold(0.0, f64::max);
+        Ok(Cost { cpu, wall, slowest, middle: median(seconds) })
     }
 }
 
@@ -120,26 +144,33 @@ fn costs(asked: [Asked<'_>; 2]) -> Result<[Cost; 2]> {
     }
     Ok(all.map(|all| {
         let middle = |of: fn(&Cost) -> f64| median(all.iter().map(of).collect());
-        Cost { cpu: middle(|cost| cost.cpu), wall: middle(|cost| cost.wall) }
+        Cost {
+            cpu: middle(|cost| cost.cpu),
+            wall: middle(|cost| cost.wall),
+            slowest: middle(|cost| cost.slowest),
+            middle: middle(|cost| cost.middle),
+        }
     }))
 }
 
-/// Clients at once; the bytes that came.
-fn fetch(config: &Path, rounds: usize, clients: usize) -> Result<u64> {
-    let one = || -> Result<u64> {
+/// Clients at once; the bytes that came to each, and after how many seconds it had them.
+fn fetch(config: &Path, rounds: usize, clients: usize) -> Result<Vec<(u64, f64)>> {
+    let begin = Instant::now();
+    let one = || -> Result<(u64, f64)> {
         let said = tool::run(
             Command::new("curl")
                 .args(["--silent", "--fail", "--write-out", "%{size_download}\n"])
                 .args(std::iter::repeat_n([OsStr::new("--config"), config.as_os_str()], rounds).flatten()),
         )?;
-        Ok(said.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum())
+        let bytes = said.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum();
+        Ok((bytes, begin.elapsed().as_secs_f64()))
     };
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..clients).map(|_| scope.spawn(one)).collect();
         clients
             .into_iter()
             .map(|client| client.join().map_err(|_| anyhow::anyhow!("a client ended badly"))?)
-            .sum()
+            .collect()
     })
 }
 
