@@ -12,6 +12,7 @@
 //! Every story has a plant of its own, so that none sees another's network, processes or leftovers.
 
 mod drill;
+mod erase;
 mod lab;
 mod recovery;
 mod refusals;
@@ -65,6 +66,7 @@ const SITE: &str = "site";
 const CHAPTERS: &[&[Story]] = &[
     lab::STORIES,
     recovery::STORIES,
+    erase::STORIES,
     refusals::STORIES,
     drill::STORIES,
     secure_boot::STORIES,

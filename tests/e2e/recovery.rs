@@ -26,7 +26,7 @@ use crate::{Length, Needs, SITE, Story};
 const RECOVERY: Duration = Duration::from_secs(600);
 
 /// What an endpoint has on its data partition, and shall keep.
-const RECIPES: &str = "recipes of the night shift";
+pub const RECIPES: &str = "recipes of the night shift";
 
 pub const STORIES: &[Story] = &[
     story("recovery_of_a_blank_disk_then_of_the_same_disk", Length::Short, blank_disk_then_the_same_disk),
@@ -44,10 +44,10 @@ const fn story(name: &'static str, length: Length, tell: fn(&Plant) -> Result<()
 }
 
 /// An appliance that serves one endpoint.
-struct Scene {
-    appliance: Appliance,
-    press: Endpoint,
-    bmc: Bmc,
+pub struct Scene {
+    pub appliance: Appliance,
+    pub press: Endpoint,
+    pub bmc: Bmc,
 }
 
 impl Scene {
@@ -56,24 +56,28 @@ impl Scene {
     }
 
     fn with(plant: &Plant, firmware: Firmware, content: &Content) -> Result<Self> {
+        Self::of(plant, Spec { firmware, ..Spec::press(1) }, content)
+    }
+
+    /// With an endpoint of this kind.
+    pub fn of(plant: &Plant, spec: Spec, content: &Content) -> Result<Self> {
         let programs = Programs::built()?;
         let appliance = Site::at(&plant.dir().join(SITE), &programs).start()?;
-        let spec = Spec { firmware, ..Spec::press(1) };
         let press = Endpoint::new(plant, spec, content)?;
         let bmc = Bmc::attach(plant, &press, env!("CARGO_BIN_EXE_lab").as_ref())?;
         appliance.add(&press, Some(&bmc), false)?;
         Ok(Self { appliance, press, bmc })
     }
 
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.press.spec().name
     }
 
-    fn ask(&self) -> Result<()> {
+    pub fn ask(&self) -> Result<()> {
         self.appliance.site().say(&["recover", self.name(), "--reason", "a story", "--no-wait"]).map(drop)
     }
 
-    fn job(&self) -> Result<JobView> {
+    pub fn job(&self) -> Result<JobView> {
         self.appliance.newest_job(self.name())?.context("there is no job")
     }
 
@@ -86,11 +90,11 @@ impl Scene {
         })
     }
 
-    fn wait_recovered(&self) -> Result<JobView> {
+    pub fn wait_recovered(&self) -> Result<JobView> {
         self.wait("the job to be Recovered", |job| job.state == JobState::Recovered)
     }
 
-    fn wait(&self, what: &str, done: impl Fn(&JobView) -> bool) -> Result<JobView> {
+    pub fn wait(&self, what: &str, done: impl Fn(&JobView) -> bool) -> Result<JobView> {
         self.appliance
             .log()
             .until(what, RECOVERY, || {
@@ -120,7 +124,7 @@ impl Scene {
     }
 
     /// The restored system itself said so: a quote and a certificate of its own, since the endpoint was rebooted in `job`.
-    fn ensure_proven(&self, job: &JobView) -> Result<()> {
+    pub fn ensure_proven(&self, job: &JobView) -> Result<()> {
         let view = self.appliance.endpoint(self.name())?;
         ensure!(view.state == EndpointState::Trusted, "{} is {:?}", self.name(), view.state);
         let waited = job.phases.iter().find(|phase| phase.stage == Stage::OsWait);

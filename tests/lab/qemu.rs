@@ -262,8 +262,11 @@ fn firmware(words: &mut Words, spec: &Spec, wiring: &Wiring) {
 fn disk(words: &mut Words, spec: &Spec, wiring: &Wiring, order: BootOrder) {
     let index = if order == BootOrder::DiskFirst { 1 } else { 2 };
     let serial = spec.disk_serial();
-    // A power cut is a killed QEMU process; the page cache of the computer that runs the lab survives it.
-    words.pair("-drive", format!("if=none,id=disk,format=raw,cache=unsafe,file={}", wiring.disk.display()));
+    // What the endpoint discards or formats is gone, as on flash. A power cut is a killed QEMU process; the page cache of the computer that runs the lab survives it.
+    words.pair(
+        "-drive",
+        format!("if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file={}", wiring.disk.display()),
+    );
     match spec.bus {
         DiskBus::Nvme => {
             // Not an `nvme-ns` of its own: OVMF does not find a boot index there, and boots the disk whatever the order says.

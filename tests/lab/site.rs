@@ -53,6 +53,14 @@ pub struct Site {
     programs: Programs,
 }
 
+/// Blueprints of the same image for endpoints whose disks are erased first: each is called by its policy.
+pub const ERASING: [&str; 3] = ["discard", "clear", "purge"];
+
+fn blueprint(erase: &str) -> String {
+    let also = "place = \"virtual\"\nek_certificate = \"required\"";
+    format!("\n[blueprints.{erase}]\nimage = \"{IMAGE}\"\n{also}\nerase = \"{erase}\"\n")
+}
+
 impl Site {
     /// A site whose files lie in `dir`; made by [`Site::prepare`], perhaps by another process.
     #[must_use]
@@ -192,13 +200,14 @@ image = "{IMAGE}"
 rto_s = 300
 place = "virtual"
 ek_certificate = "required"
-
+{blueprints}
 [hooks.{VERIFIER}]
 secret_file = "{dir}/keys/{VERIFIER}.secret"
 endpoints = ["*"]
 confirm_url = "http://127.0.0.1:{port}/confirm"
 {more}"#,
             port = crate::verifier::PORT,
+            blueprints = ERASING.map(blueprint).concat(),
         );
         fs::write(self.path("groundstate.toml"), text)?;
         let secret = self.dir.join("keys").join(format!("{VERIFIER}.secret"));

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recovery_protocol::{EndpointId, job::Stage};
+use recovery_protocol::{EndpointId, erase::ErasePolicy, job::Stage};
 use serde::Deserialize;
 
 mod group;
@@ -254,6 +254,9 @@ pub struct Blueprint {
     /// Read back everything, or only what was written.
     #[serde(default)]
     pub read_back_all: bool,
+    /// What becomes of the disk's old content before it is restored: `none`, `discard`, `clear` or `purge`.
+    #[serde(default)]
+    pub erase: ErasePolicy,
     /// Where endpoints of this kind stand: what an operator declares, never what an endpoint says of itself.
     #[serde(default)]
     pub place: Place,

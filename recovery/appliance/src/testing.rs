@@ -156,16 +156,23 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 /// A disk with an EFI system partition and nothing else.
 pub fn disk() -> Vec<u8> {
+    disk_of(&[(images::disk::ESP_TYPE, 64, 2047)])
+}
+
+/// A disk with partitions of these types, first and last sectors.
+pub fn disk_of(partitions: &[([u8; 16], u64, u64)]) -> Vec<u8> {
     const SECTORS: u64 = 4096;
     let mut disk = vec![0; 512 * SECTORS as usize];
     disk[450] = 0xee;
     disk[454..462].copy_from_slice(&[1, 0, 0, 0, 0xff, 0x0f, 0, 0]);
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     let mut entries = vec![0; 128 * 128];
-    entries[..16].copy_from_slice(&images::disk::ESP_TYPE);
-    entries[16..32].copy_from_slice(&[5; 16]);
-    entries[32..40].copy_from_slice(&64_u64.to_le_bytes());
-    entries[40..48].copy_from_slice(&2047_u64.to_le_bytes());
+    for (entry, (kind, first, last)) in entries.chunks_exact_mut(128).zip(partitions) {
+        entry[..16].copy_from_slice(kind);
+        entry[16..32].copy_from_slice(&[5; 16]);
+        entry[32..40].copy_from_slice(&first.to_le_bytes());
+        entry[40..48].copy_from_slice(&last.to_le_bytes());
+    }
     for (at, other, table) in [(1, SECTORS - 1, 2), (SECTORS - 1, 1, SECTORS - 33)] {
         let mut header = vec![0; 92];
         header[..8].copy_from_slice(b"EFI PART");

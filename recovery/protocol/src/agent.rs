@@ -8,7 +8,7 @@
 //!                            ◄───────────   Accepted
 //!   POST /agent/v1/next      ───────────►
 //!                            ◄───────────   Wait | Restore(order) | Reboot | PowerOff
-//!   POST /agent/v1/report    ───────────►   planned, progress, written, proven, committed, refused
+//!   POST /agent/v1/report    ───────────►   erased, planned, progress, written, proven, committed, refused
 //!                            ◄───────────   Continue | Abort
 //! agent (restored system, check-in service)
 //!   hello, proof (with a certified TLS key) ─► Enrol (one-time EST secret) ─► EST ─► report Enrolled
@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use images::ImageId;
 use serde::{Deserialize, Serialize};
 
-use crate::erase::EraseOffer;
+use crate::erase::{EraseFacts, EraseMethod, EraseOffer, ErasePolicy};
 use crate::health::DiskHealth;
 use crate::ids::{JobId, MacAddr};
 use crate::secure_boot::SecureBoot;
@@ -340,6 +340,9 @@ pub struct RestoreOrder {
     pub disk: DiskSelector,
     /// Read back everything (`true`) or only what was written.
     pub read_back_all: bool,
+    /// What becomes of the old content first. `None` also where this job has seen to it.
+    #[serde(default)]
+    pub erase: ErasePolicy,
     /// How people call this endpoint, for its screen; empty from appliances before 2026-11-29.
     #[serde(default)]
     pub endpoint: String,
@@ -453,6 +456,20 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Reported {
+    /// The disk will be erased; nothing is written before the answer says `Continue`.
+    Erasing {
+        /// How.
+        method: EraseMethod,
+        /// Which disk.
+        disk: DiskFacts,
+        /// How that disk is.
+        health: Box<DiskHealth>,
+    },
+    /// The disk is erased; what follows is a restore onto what is left.
+    Erased {
+        /// In facts.
+        facts: Box<EraseFacts>,
+    },
     /// The disk was scanned and the plan made; nothing is written before the answer says `Continue`.
     Planned {
         /// The plan in numbers.
@@ -532,6 +549,8 @@ pub enum Activity {
     ReadingBack,
     /// Reading the disk into the appliance's store.
     Capturing,
+    /// The disk is being erased.
+    Erasing,
 }
 
 /// The answer to a report.

@@ -1,6 +1,13 @@
-//! The ways in which a disk can erase itself, as it offers them. Data only: nobody is told here to erase anything.
+//! Erasing a disk before it is restored: what a blueprint demands, the ways there are, and what came of one. Data only.
 //!
-//! Discarding is not among them: it promises nothing of what is read afterwards, and nothing of spare blocks.
+//! ```text
+//!   blueprint: ErasePolicy ──► the first of its ways that the disk offers ──► EraseFacts
+//!                                 none ──► held, and nothing was written
+//! ```
+//!
+//! Clear and purge are those of NIST SP 800-88: clearing defeats who reads through the disk's own interface, purging who takes it
+//! apart. Which command counts as which follows IEEE 2883: NVMe's formatting of user data clears and does not purge. Discarding is
+//! neither: it promises nothing of what is read afterwards, and nothing of spare blocks.
 
 use std::fmt;
 
@@ -24,11 +31,15 @@ pub enum EraseMethod {
     SecurityEnhanced,
     /// ATA SECURITY ERASE UNIT.
     Security,
+    /// Zeros written to every sector that users can address. Any disk takes that, so none offers it.
+    Overwrite,
+    /// Every sector is told to be free. No erasure, and offered as none.
+    Discard,
 }
 
 impl EraseMethod {
     /// Every way, the most thorough first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SanitizeCrypto,
         Self::SanitizeBlock,
         Self::SanitizeOverwrite,
@@ -36,6 +47,8 @@ impl EraseMethod {
         Self::FormatUserData,
         Self::SecurityEnhanced,
         Self::Security,
+        Self::Overwrite,
+        Self::Discard,
     ];
 
     /// As people read it.
@@ -49,7 +62,113 @@ impl EraseMethod {
             Self::FormatUserData => "format user data",
             Self::SecurityEnhanced => "security erase enhanced",
             Self::Security => "security erase",
+            Self::Overwrite => "overwrite",
+            Self::Discard => "discard",
         }
+    }
+}
+
+/// What becomes of a disk's old content before it is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasePolicy {
+    /// What is right stays, and what differs is written.
+    #[default]
+    None,
+    /// All is discarded: the disk knows that it is free. No erasure.
+    Discard,
+    /// Cleared: nothing of it can be read through the disk's interface.
+    Clear,
+    /// Purged: nor out of its spare and worn out blocks. A disk that cannot is not restored.
+    Purge,
+}
+
+impl ErasePolicy {
+    /// The ways that satisfy it, the one to be taken first in front.
+    #[must_use]
+    pub fn methods(self) -> &'static [EraseMethod] {
+        use EraseMethod::{
+            Discard, FormatCrypto, FormatUserData, Overwrite, SanitizeBlock, SanitizeCrypto,
+            SanitizeOverwrite,
+        };
+        match self {
+            Self::None => &[],
+            Self::Discard => &[Discard],
+            // What takes minutes before what takes hours.
+            Self::Clear => {
+                &[SanitizeCrypto, SanitizeBlock, FormatCrypto, FormatUserData, SanitizeOverwrite, Overwrite]
+            }
+            Self::Purge => &[SanitizeCrypto, SanitizeBlock, FormatCrypto, SanitizeOverwrite],
+        }
+    }
+
+    /// As it stands in a blueprint.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Discard => "discard",
+            Self::Clear => "clear",
+            Self::Purge => "purge",
+        }
+    }
+}
+
+/// How an erasure came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EraseFound {
+    /// Begun by this order.
+    #[default]
+    Nothing,
+    /// The disk was at it, since an earlier attempt: it was waited for.
+    Running,
+    /// The disk had done it since an earlier attempt, and said that nothing was written to it since.
+    Done,
+}
+
+/// An erasure in facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseFacts {
+    /// What was demanded.
+    pub policy: ErasePolicy,
+    /// What was done.
+    pub method: EraseMethod,
+    /// Whether it had to be begun.
+    pub found: EraseFound,
+    /// What the disk said of it, line by line, with the values of its registers and log pages.
+    pub reported: Vec<String>,
+    /// Seconds from the command to its end, as far as they were seen.
+    pub seconds: u64,
+    /// What was read afterwards.
+    pub samples: EraseSamples,
+}
+
+/// Blocks of 4096 bytes, spread over the disk at random, read before and after it was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EraseSamples {
+    /// Read afterwards.
+    pub read: u32,
+    /// Of these, nothing but zeros.
+    pub zero: u32,
+    /// Of these, those that held something before, so that they can tell; 0 where nothing could be read before.
+    pub telling: u32,
+    /// Of these, what read as it did before; anything but 0 fails an erasure, and says nothing of a discard.
+    pub unchanged: u32,
+}
+
+/// In one line, for people: `purge by sanitize block in 12 s; of 1002 samples 1002 read as zeros, 0 of 310 as before`.
+impl fmt::Display for EraseFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, method, found, seconds, samples, .. } = self;
+        let EraseSamples { read, zero, telling, unchanged } = samples;
+        write!(f, "{} by {} in {seconds} s", policy.label(), method.label())?;
+        f.write_str(match found {
+            EraseFound::Nothing => "",
+            EraseFound::Running => ", begun by an earlier attempt",
+            EraseFound::Done => ", done since an earlier attempt",
+        })?;
+        write!(f, "; of {read} samples {zero} read as zeros, {unchanged} of {telling} as before")
     }
 }
 
@@ -89,5 +208,31 @@ mod tests {
         assert_eq!(offer.to_string(), "none known: its security commands are frozen");
         offer.methods = vec![EraseMethod::SanitizeCrypto, EraseMethod::FormatCrypto];
         assert_eq!(offer.to_string(), "sanitize crypto, format crypto: its security commands are frozen");
+    }
+
+    #[test]
+    fn a_purge_is_never_less_than_a_purge() {
+        use EraseMethod::{Discard, FormatUserData, Overwrite, Security};
+        for weak in [FormatUserData, Overwrite, Discard, Security] {
+            assert!(!ErasePolicy::Purge.methods().contains(&weak), "{weak:?}");
+        }
+        assert!(!ErasePolicy::Clear.methods().contains(&Discard));
+        assert!(ErasePolicy::Purge.methods().iter().all(|way| ErasePolicy::Clear.methods().contains(way)));
+        assert!(ErasePolicy::default().methods().is_empty());
+    }
+
+    #[test]
+    fn an_erasure_is_one_line_for_people() {
+        let facts = EraseFacts {
+            policy: ErasePolicy::Purge,
+            method: EraseMethod::SanitizeBlock,
+            found: EraseFound::Running,
+            reported: Vec::new(),
+            seconds: 12,
+            samples: EraseSamples { read: 1002, zero: 1000, telling: 310, unchanged: 0 },
+        };
+        let line = "purge by sanitize block in 12 s, begun by an earlier attempt; \
+                    of 1002 samples 1000 read as zeros, 0 of 310 as before";
+        assert_eq!(facts.to_string(), line);
     }
 }

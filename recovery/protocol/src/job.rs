@@ -232,6 +232,12 @@ hold_reasons! {
     PreservedLost, "preserved-lost", "A partition that was to be preserved does not read as it did before, though nothing was written to it.", "Save what is left of it before anything else; then replace the disk and recover again.";
     /// The disk says that it is failing.
     DiskFailing, "disk-failing", "The endpoint's disk says that it is failing.", "Replace it and name the new disk's serial for this endpoint, then resume; this order wrote nothing to it.";
+    /// The disk cannot be erased as the blueprint demands.
+    EraseUnsupported, "erase-unsupported", "The endpoint's disk cannot erase itself as its blueprint demands.", "Read the detail: replace the disk by one that can, or change `erase` in the blueprint, then resume; the disk was not touched.";
+    /// The image preserves what an erasure would destroy.
+    EraseConflict, "erase-conflict", "The blueprint demands that the disk is erased, and the golden image preserves a part of it.", "Cancel, and recover again with `--give-up-preserved`; or change `erase` in the blueprint, then resume. The disk was not touched.";
+    /// The disk did not erase itself, or still holds what it held.
+    EraseFailed, "erase-failed", "The endpoint's disk was not erased.", "Read the detail, then resume to erase it again. If it repeats, replace the disk, and destroy the old one: it still holds data.";
     /// Nobody signed the manifest, or too few did.
     ManifestUnsigned, "manifest-unsigned", "The golden image is not signed, or by too few of its signers.", "Have it signed (`groundstate image sign`), then resume; the disk was not touched.";
     /// Signed, but by nobody whom we trust.

@@ -34,6 +34,7 @@ pub use crate::endpoint::{Chain, ChangeEndpoint, Kind, NewEndpoint, Power, Remov
 pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
+    erase::EraseFacts,
     health::DiskHealth,
     ids::{EndpointId, JobId, MacAddr},
     job::{JobState, Stage},
@@ -364,6 +365,9 @@ pub struct JobView {
     /// How the disk was before it was written, once read.
     #[serde(default)]
     pub disk_health: Option<DiskHealth>,
+    /// How the disk was erased in this job, where its blueprint demands it and once it is.
+    #[serde(default)]
+    pub erased: Option<Box<EraseFacts>>,
     /// What the restore did, once known.
     pub restore: Option<RestoreFacts>,
     /// What the capture found and sent, once it is done.

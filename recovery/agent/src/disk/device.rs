@@ -16,6 +16,7 @@ use nix::libc;
 use recovery_protocol::health::DiskHealth;
 
 use super::health;
+use super::port::Port;
 use crate::inventory::{self, Disk};
 
 /// Zeros written at once where the device cannot make them itself.
@@ -65,6 +66,11 @@ impl BlockDevice {
     pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
         let (file, size) = open(disk, OpenOptions::new().read(true).write(true), libc::O_DIRECT)?;
         Ok(Self { file, size, sector_size: disk.facts.sector_bytes, writes_zeros: AtomicBool::new(false) })
+    }
+
+    /// What takes commands in the disk's own language.
+    pub fn port(&self) -> &dyn Port {
+        &self.file
     }
 
     /// What the disk says of its health.

@@ -2,29 +2,42 @@
 //!
 //! ```text
 //!   NVMe  Identify Controller ─► SANICAP, OACS, FNA ─┐
+//!         other namespaces of the drive? ────────────┤
 //!   ATA   IDENTIFY ─► words 59, 82, 128 ─────────────┼─► methods, and what stands against others
 //!   else, silent ────────────────────────────────────┘    none known
 //! ```
 //!
-//! Sources: NVM Express base specification 2.0, section 5.17.2.1 (Identify Controller, figure 275: OACS at 256, SANICAP at 328, FNA at 524);
-//! ACS-4, section 7.12.7 (word 59: sanitize; word 82: security; word 128: its status).
+//! A namespace is a disk of its own, and sanitizing erases the whole drive: what would reach another namespace is not offered.
+//!
+//! Sources: NVM Express base specification 2.0, section 5.17.2.1 (Identify Controller, figure 275: OACS at 256, SANICAP at 328, NN at 516,
+//! FNA at 524), 5.17.2.2 and 5.17.2.9 (lists of namespaces); ACS-4, section 7.12.7 (word 59: sanitize; word 82: security; word 128: its
+//! status).
 //!
 //! It must never send a command that changes anything of a disk; not even one that asks for a password to be set.
 
-use std::fs::File;
 use std::io;
 
 use recovery_protocol::erase::{EraseMethod, EraseOffer};
 
 use super::health::{self, LIMIT, Sector, word};
-use super::ioctl;
+use super::ioctl::NvmeAdmin;
+use super::port::Port;
+
+/// What a disk offers, and its own values that say so; these are empty where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offered {
+    /// In our words.
+    pub offer: EraseOffer,
+    /// In its values, for evidence.
+    pub said: String,
+}
 
 /// Asks the disk behind `disk`, which hangs on `transport` as the inventory names it.
-pub fn offered(disk: &File, transport: &str) -> EraseOffer {
+pub fn offered(disk: &dyn Port, transport: &str) -> Offered {
     let answer = match transport {
-        "nvme" => identify_controller(disk).map(|data| of_nvme(&data)),
+        "nvme" => identify_nvme(disk, CONTROLLER, 0).map(|data| of_nvme(&data, alone(disk, &data))),
         "ata" => health::identify(disk).map(|sector| of_ata(&sector)),
-        _ => Ok(EraseOffer::default()),
+        _ => Ok(Offered::default()),
     };
     answer.unwrap_or_default()
 }
@@ -34,35 +47,69 @@ fn methods<const N: usize>(table: [(bool, EraseMethod); N]) -> Vec<EraseMethod> 
     table.into_iter().filter(|(offered, _)| *offered).map(|(_, method)| method).collect()
 }
 
-fn identify_controller(disk: &File) -> io::Result<[u8; 4096]> {
+/// What NVMe's Identify is about (CNS): a namespace, the controller, the namespaces that are active here, those that there are.
+pub(super) const NAMESPACE: u32 = 0x00;
+const CONTROLLER: u32 = 0x01;
+const ACTIVE_NAMESPACES: u32 = 0x02;
+const ALLOCATED_NAMESPACES: u32 = 0x10;
+
+pub(super) fn identify_nvme(disk: &dyn Port, about: u32, namespace: u32) -> io::Result<[u8; 4096]> {
     const IDENTIFY: u8 = 0x06;
-    const CONTROLLER: u32 = 0x01;
     let mut data = [0; 4096];
-    ioctl::nvme_admin(disk, IDENTIFY, 0, CONTROLLER, &mut data, LIMIT)?;
+    let command = NvmeAdmin { opcode: IDENTIFY, namespace, cdw10: about, cdw11: 0 };
+    disk.nvme_admin(command, &mut data, LIMIT)?;
     Ok(data)
 }
 
-/// What an NVMe disk offers by its Identify Controller data.
-fn of_nvme(data: &[u8; 4096]) -> EraseOffer {
-    let has = |at: usize, bit: u8| data[at] & 1 << bit != 0;
-    let formats = has(256, 1);
-    let namespaces = u32::from_le_bytes([data[516], data[517], data[518], data[519]]);
-    let mut against = Vec::new();
-    if formats && namespaces > 1 && has(524, 1) {
-        against.push(format!("formatting erases all of up to {namespaces} namespaces"));
+/// Whether the drive has no other namespace; `None` where it does not tell.
+fn alone(disk: &dyn Port, controller: &[u8; 4096]) -> Option<bool> {
+    const MANAGES_NAMESPACES: u8 = 1 << 3;
+    let possible = u32::from_le_bytes([controller[516], controller[517], controller[518], controller[519]]);
+    if possible == 1 {
+        return Some(true);
     }
+    let second = |list: [u8; 4096]| list[4..8] != [0; 4];
+    let several = match controller[256] & MANAGES_NAMESPACES {
+        0 => identify_nvme(disk, ACTIVE_NAMESPACES, 0).map(second),
+        _ => identify_nvme(disk, ALLOCATED_NAMESPACES, 0).map(second),
+    };
+    several.ok().map(|several| !several)
+}
+
+/// What an NVMe disk offers by its Identify Controller data.
+fn of_nvme(data: &[u8; 4096], alone: Option<bool>) -> Offered {
+    let has = |at: usize, bit: u8| data[at] & 1 << bit != 0;
+    let sanicap = u32::from_le_bytes([data[328], data[329], data[330], data[331]]);
+    let (sanitizes, formats) = (sanicap & 7 != 0, has(256, 1));
+    let reaches_others = has(524, 0) || has(524, 1);
+    let mut against = Vec::new();
+    if sanitizes || formats && reaches_others {
+        against.extend(match alone {
+            Some(true) => None,
+            Some(false) => {
+                Some("the drive has other namespaces, which sanitizing would erase too".to_owned())
+            }
+            None => Some("the drive does not tell whether it has other namespaces".to_owned()),
+        });
+    }
+    let is_alone = alone == Some(true);
+    let formats = formats && (is_alone || !reaches_others);
     let methods = methods([
-        (has(328, 0), EraseMethod::SanitizeCrypto),
-        (has(328, 1), EraseMethod::SanitizeBlock),
-        (has(328, 2), EraseMethod::SanitizeOverwrite),
+        (is_alone && has(328, 0), EraseMethod::SanitizeCrypto),
+        (is_alone && has(328, 1), EraseMethod::SanitizeBlock),
+        (is_alone && has(328, 2), EraseMethod::SanitizeOverwrite),
         (formats && has(524, 2), EraseMethod::FormatCrypto),
         (formats, EraseMethod::FormatUserData),
     ]);
-    EraseOffer { methods, against }
+    let said = format!(
+        "Identify Controller: SANICAP {sanicap:#010x}, OACS {:#04x}, FNA {:#04x}",
+        data[256], data[524]
+    );
+    Offered { offer: EraseOffer { methods, against }, said }
 }
 
 /// What an ATA disk offers by its IDENTIFY data.
-fn of_ata(sector: &Sector) -> EraseOffer {
+fn of_ata(sector: &Sector) -> Offered {
     let has = |at: usize, bit: u16| word(sector, at) & 1 << bit != 0;
     let sanitizes = has(59, 12);
     // The security words mean something when word 82 says so; its own upper bits stand in word 83.
@@ -86,7 +133,10 @@ fn of_ata(sector: &Sector) -> EraseOffer {
         (free && has(128, 5), EraseMethod::SecurityEnhanced),
         (free, EraseMethod::Security),
     ]);
-    EraseOffer { methods, against }
+    let [sanitize, security, its_status] = [59, 82, 128].map(|at| word(sector, at));
+    let said =
+        format!("IDENTIFY: word 59 {sanitize:#06x}, word 82 {security:#06x}, word 128 {its_status:#06x}");
+    Offered { offer: EraseOffer { methods, against }, said }
 }
 
 #[cfg(test)]
@@ -95,10 +145,10 @@ mod tests {
 
     use super::*;
 
-    fn nvme(oacs: u8, sanicap: u8, fna: u8, namespaces: u8) -> EraseOffer {
+    fn nvme(oacs: u8, sanicap: u8, fna: u8, alone: Option<bool>) -> EraseOffer {
         let mut data = [0; 4096];
-        (data[256], data[328], data[524], data[516]) = (oacs, sanicap, fna, namespaces);
-        of_nvme(&data)
+        (data[256], data[328], data[524]) = (oacs, sanicap, fna);
+        of_nvme(&data, alone).offer
     }
 
     fn ata(word_59: u16, word_128: u16) -> EraseOffer {
@@ -106,24 +156,33 @@ mod tests {
         for (at, word) in [(59, word_59), (82, 1 << 1), (83, 1 << 14), (128, word_128)] {
             sector[2 * at..2 * at + 2].copy_from_slice(&word.to_le_bytes());
         }
-        of_ata(&sector)
+        of_ata(&sector).offer
     }
 
     #[test]
     fn an_nvme_disk_offers_what_its_capabilities_say() {
         use EraseMethod::{FormatCrypto, FormatUserData, SanitizeBlock, SanitizeCrypto, SanitizeOverwrite};
-        assert_eq!(nvme(0, 0, 0xff, 1), EraseOffer::default(), "crypto formatting needs formatting");
-        assert_eq!(nvme(2, 0, 0, 1).methods, [FormatUserData]);
-        assert_eq!(nvme(2, 0, 4, 1).methods, [FormatCrypto, FormatUserData]);
-        assert_eq!(nvme(0, 0b11, 0, 1).methods, [SanitizeCrypto, SanitizeBlock]);
-        assert_eq!(nvme(0, 0b100, 0, 1).methods, [SanitizeOverwrite]);
+        assert_eq!(nvme(0, 0, 0xff, Some(true)), EraseOffer::default(), "crypto formatting needs formatting");
+        assert_eq!(nvme(2, 0, 0, Some(true)).methods, [FormatUserData]);
+        assert_eq!(nvme(2, 0, 4, Some(true)).methods, [FormatCrypto, FormatUserData]);
+        assert_eq!(nvme(0, 0b11, 0, Some(true)).methods, [SanitizeCrypto, SanitizeBlock]);
+        assert_eq!(nvme(0, 0b100, 0, Some(true)).methods, [SanitizeOverwrite]);
     }
 
     #[test]
-    fn formatting_that_reaches_other_namespaces_is_said() {
-        assert!(nvme(2, 0, 2, 1).against.is_empty());
-        assert!(nvme(2, 0, 0, 8).against.is_empty());
-        assert_eq!(nvme(2, 0, 2, 8).against, ["formatting erases all of up to 8 namespaces"]);
+    fn what_would_erase_other_namespaces_is_not_offered() {
+        use EraseMethod::{FormatCrypto, FormatUserData};
+        for alone in [Some(false), None] {
+            let offer = nvme(2, 7, 4, alone);
+            assert_eq!(offer.methods, [FormatCrypto, FormatUserData], "formatting reaches one alone here");
+            assert!(offer.against[0].contains("other namespaces"), "{offer}");
+            for reaches_all in [0b01, 0b10] {
+                let offer = nvme(2, 0, reaches_all, alone);
+                assert!(offer.methods.is_empty() && offer.against[0].contains("other namespaces"), "{offer}");
+            }
+            assert!(nvme(2, 0, 0, alone).against.is_empty());
+        }
+        assert!(nvme(2, 7, 2, Some(true)).against.is_empty());
     }
 
     #[test]
@@ -152,7 +211,7 @@ mod tests {
     fn what_cannot_be_asked_offers_nothing() {
         let file = tempfile::tempfile().unwrap();
         for transport in ["nvme", "ata", "virtio"] {
-            assert_eq!(offered(&file, transport), EraseOffer::default(), "{transport}");
+            assert_eq!(offered(&file, transport), Offered::default(), "{transport}");
         }
     }
 
@@ -162,7 +221,7 @@ mod tests {
         fn any_bytes_are_an_offer(bytes in prop::collection::vec(any::<u8>(), 4096)) {
             let sector: Sector = bytes[..512].try_into().unwrap();
             let data: [u8; 4096] = bytes.try_into().unwrap();
-            for offer in [of_nvme(&data), of_ata(&sector)] {
+            for Offered { offer, .. } in [of_nvme(&data, Some(true)), of_ata(&sector)] {
                 let places: Vec<usize> =
                     offer.methods.iter().map(|m| EraseMethod::ALL.iter().position(|a| a == m).unwrap()).collect();
                 prop_assert!(places.is_sorted_by(|a, b| a < b));

@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use recovery_protocol::health::{DiskHealth, HealthFigures, HealthState};
 
-use super::ioctl;
+use super::ioctl::{self, NvmeAdmin};
+use super::port::Port;
 
 /// A disk that is alive answers within milliseconds, one that spins up within seconds.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
@@ -74,7 +75,9 @@ fn nvme_page(disk: &File) -> io::Result<Sector> {
     const SMART: u32 = 0x02;
     const DWORDS_LESS_ONE: u32 = 512 / 4 - 1;
     let mut page = [0; 512];
-    ioctl::nvme_admin(disk, GET_LOG_PAGE, ALL_NAMESPACES, DWORDS_LESS_ONE << 16 | SMART, &mut page, LIMIT)?;
+    let cdw10 = DWORDS_LESS_ONE << 16 | SMART;
+    let command = NvmeAdmin { opcode: GET_LOG_PAGE, namespace: ALL_NAMESPACES, cdw10, cdw11: 0 };
+    ioctl::nvme_admin(disk, command, &mut page, LIMIT)?;
     Ok(page)
 }
 
@@ -155,9 +158,9 @@ fn pass_through(command: u8, feature: u8, with_sector: bool) -> [u8; 16] {
     [0x85, protocol, flags, 0, feature, 0, count, 0, 0, 0, middle, 0, high, 0, command, 0]
 }
 
-fn sector(disk: &File, command: u8, feature: u8) -> io::Result<Sector> {
+fn sector(disk: &dyn Port, command: u8, feature: u8) -> io::Result<Sector> {
     let mut sector = [0; 512];
-    let answer = ioctl::scsi(disk, pass_through(command, feature, true), &mut sector, LIMIT)?;
+    let answer = disk.scsi(pass_through(command, feature, true), &mut sector, LIMIT)?;
     match answer.status {
         0 => Ok(sector),
         _ => Err(io::Error::other("the disk refused the command")),
@@ -165,7 +168,7 @@ fn sector(disk: &File, command: u8, feature: u8) -> io::Result<Sector> {
 }
 
 /// IDENTIFY data of an ATA disk.
-pub(super) fn identify(disk: &File) -> io::Result<Sector> {
+pub(super) fn identify(disk: &dyn Port) -> io::Result<Sector> {
     sector(disk, IDENTIFY, 0)
 }
 
@@ -179,7 +182,7 @@ fn ata(disk: &File) -> DiskHealth {
         Smart::Off => return unknown("its self-monitoring is switched off".to_owned()),
         Smart::None => return unknown("it does not monitor itself".to_owned()),
     }
-    let registers = ioctl::scsi(disk, pass_through(SMART, RETURN_STATUS, false), &mut [], LIMIT);
+    let registers = disk.scsi(pass_through(SMART, RETURN_STATUS, false), &mut [], LIMIT);
     let verdict = registers.ok().and_then(|answer| verdict(&answer.sense));
     let data = sector(disk, SMART, READ_DATA).ok();
     of_ata(&identify, verdict, data.as_ref())
@@ -207,6 +210,20 @@ fn smart(identify: &Sector) -> Smart {
     }
 }
 
+/// The ATA Status Return descriptor in sense data of that form (SAT-4, section 12.2.2.7).
+pub(super) fn status_return(sense: &[u8]) -> Option<&[u8; 14]> {
+    const ATA_STATUS_RETURN: [u8; 2] = [9, 12];
+    if !matches!(sense.first()? & 0x7f, 0x72 | 0x73) {
+        return None;
+    }
+    let end = 8 + usize::from(*sense.get(7)?);
+    let mut rest = sense.get(8..end.min(sense.len()))?;
+    while !rest.starts_with(&ATA_STATUS_RETURN) {
+        rest = rest.get(2 + usize::from(*rest.get(1)?)..)?;
+    }
+    rest.first_chunk()
+}
+
 /// A disk's answer to SMART RETURN STATUS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -217,17 +234,12 @@ enum Verdict {
 /// From the registers in sense data: the ATA Status Return descriptor, or what fixed sense data has room for. Anything but the two
 /// answers that ATA knows is none, as from the many adapters that leave the registers out.
 fn verdict(sense: &[u8]) -> Option<Verdict> {
-    const ATA_STATUS_RETURN: [u8; 2] = [9, 12];
     const REGISTERS_AVAILABLE: [u8; 2] = [0x00, 0x1d];
     const ERROR: u8 = 1;
     let (status, key) = match sense.first()? & 0x7f {
         0x72 | 0x73 => {
-            let end = 8 + usize::from(*sense.get(7)?);
-            let mut rest = sense.get(8..end.min(sense.len()))?;
-            while !rest.starts_with(&ATA_STATUS_RETURN) {
-                rest = rest.get(2 + usize::from(*rest.get(1)?)..)?;
-            }
-            (*rest.get(13)?, [*rest.get(9)?, *rest.get(11)?])
+            let registers = status_return(sense)?;
+            (registers[13], [registers[9], registers[11]])
         }
         0x70 | 0x71 if sense.get(12..14)? == REGISTERS_AVAILABLE => {
             (*sense.get(4)?, [*sense.get(10)?, *sense.get(11)?])

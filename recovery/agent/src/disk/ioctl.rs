@@ -1,7 +1,8 @@
-//! The two calls that ask a disk a question in its own language: an NVMe admin command and an ATA command inside SCSI. Nothing else.
+//! The calls that speak to a disk in its own language: an NVMe admin command, an ATA command inside SCSI, and the kernel's discard.
 //!
-//! Sources: Linux `include/uapi/linux/nvme_ioctl.h`, `include/scsi/sg.h`. Both only carry questions whose answer goes into a buffer of
-//! the caller's; nothing here sends data to a disk.
+//! Sources: Linux `include/uapi/linux/nvme_ioctl.h`, `include/scsi/sg.h`, `include/uapi/linux/fs.h`. Answers go into a buffer of the
+//! caller's; nothing here sends data to a disk. What a command does to one is its sender's business ([`super::health`] and
+//! [`super::erase`] ask, [`super::eraser`] erases).
 #![expect(
     unsafe_code,
     reason = "device ioctls have no safe wrapper; each call passes one fully initialised struct whose buffers outlive it"
@@ -9,6 +10,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
@@ -64,26 +66,58 @@ const SG_DIRECTION_FROM_DISK: libc::c_int = -3;
 /// Longest sense data of SPC-4, section 4.5.1.
 const SENSE_LEN: usize = 252;
 
+nix::ioctl_none!(nvme_namespace_id, b'N', 0x40);
 nix::ioctl_readwrite!(nvme_admin_command, b'N', 0x41, NvmePassThrough);
 // The number is older than the scheme, `SG_IO` of `<scsi/sg.h>`.
 nix::ioctl_readwrite_bad!(scsi_request, 0x2285, ScsiRequest);
+
+// `BLKDISCARD`: `_IO(0x12, 119)` whose argument is a pointer to two numbers all the same.
+nix::ioctl_write_ptr_bad!(discard_range, 0x1277, [u64; 2]);
+
+/// An NVMe admin command without data to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NvmeAdmin {
+    /// Its opcode.
+    pub opcode: u8,
+    /// The namespace that it is for, or all ones.
+    pub namespace: u32,
+    /// Command dword 10.
+    pub cdw10: u32,
+    /// Command dword 11.
+    pub cdw11: u32,
+}
+
+/// The number of the namespace behind an NVMe block device.
+///
+/// # Errors
+/// The kernel's.
+pub fn nvme_namespace(disk: &File) -> io::Result<u32> {
+    // SAFETY: the request takes no argument and gives a number back.
+    let number = unsafe { nvme_namespace_id(disk.as_raw_fd()) }?;
+    u32::try_from(number).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Tells the disk that these bytes are free.
+///
+/// # Errors
+/// The kernel's.
+pub fn discard(disk: &File, range: Range<u64>) -> io::Result<()> {
+    let start_and_len = [range.start, range.end - range.start];
+    // SAFETY: the kernel reads two numbers, which live until the call returned.
+    unsafe { discard_range(disk.as_raw_fd(), &raw const start_and_len) }?;
+    Ok(())
+}
 
 fn milliseconds(limit: Duration) -> u32 {
     u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Sends an NVMe admin command whose answer goes into `answer`.
+/// Sends an NVMe admin command whose answer goes into `answer`; there may be none.
 ///
 /// # Errors
 /// The kernel's, or the status with which the disk refused the command.
-pub fn nvme_admin(
-    disk: &File,
-    opcode: u8,
-    namespace: u32,
-    cdw10: u32,
-    answer: &mut [u8],
-    limit: Duration,
-) -> io::Result<()> {
+pub fn nvme_admin(disk: &File, command: NvmeAdmin, answer: &mut [u8], limit: Duration) -> io::Result<()> {
+    let NvmeAdmin { opcode, namespace, cdw10, cdw11 } = command;
     let mut command = NvmePassThrough {
         opcode,
         flags: 0,
@@ -92,10 +126,10 @@ pub fn nvme_admin(
         cdw2: 0,
         cdw3: 0,
         metadata: 0,
-        data: answer.as_mut_ptr() as u64,
+        data: if answer.is_empty() { 0 } else { answer.as_mut_ptr() as u64 },
         metadata_len: 0,
         data_len: u32::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-        cdw10_to_15: [cdw10, 0, 0, 0, 0, 0],
+        cdw10_to_15: [cdw10, cdw11, 0, 0, 0, 0],
         timeout_ms: milliseconds(limit),
         result: 0,
     };
@@ -174,7 +208,10 @@ mod tests {
     #[test]
     fn what_is_no_disk_does_not_answer() {
         let file = tempfile::tempfile().unwrap();
-        assert!(nvme_admin(&file, 2, u32::MAX, 2, &mut [0; 512], LIMIT).is_err());
+        let command = NvmeAdmin { opcode: 2, namespace: u32::MAX, cdw10: 2, cdw11: 0 };
+        assert!(nvme_admin(&file, command, &mut [0; 512], LIMIT).is_err());
+        assert!(nvme_namespace(&file).is_err());
+        assert!(discard(&file, 0..512).is_err());
         assert!(scsi(&file, [0; 16], &mut [], LIMIT).is_err());
     }
 }

@@ -11,6 +11,7 @@
 //! signed, and never loop in silence: each pause says on the screen what it waits for.
 
 mod capture;
+mod erasing;
 mod network;
 mod reporter;
 pub mod restore;
@@ -20,6 +21,8 @@ pub mod sources;
 mod tests;
 #[cfg(test)]
 mod tests_capture;
+#[cfg(test)]
+mod tests_erasing;
 
 pub(crate) use self::source::{HttpSource, plain_http};
 pub(crate) use self::sources::Limits;

@@ -150,5 +150,6 @@ fn label(activity: Activity) -> &'static str {
         Activity::Writing => "Writing the golden image",
         Activity::ReadingBack => "Reading back what was written",
         Activity::Capturing => "Reading the disk into the store",
+        Activity::Erasing => "Erasing the disk",
     }
 }

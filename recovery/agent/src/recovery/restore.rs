@@ -1,12 +1,12 @@
 //! One restore, from an order to a disk that boots.
 //!
 //! ```text
-//! manifest fetched, verified ─► disk chosen, opened, asked how it is ─► scanned ─► planned ─► disk chosen again, drivers quiet
-//!   ─► Planned ──Continue──► poisoned ─► written ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region
+//! manifest fetched, verified ─► disk chosen, opened, asked how it is ─► erased, where the order demands it ([`super::erasing`])
+//!   ─► scanned ─► planned ─► disk chosen again, drivers quiet ─► Planned ──Continue──► poisoned ─► written ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region
 //!   ─► Committed ─► reboot
 //! ```
 //!
-//! Until `Continue` nothing is written. The disk is chosen twice, because one that a slow bus brings late could be the one meant
+//! Until a `Continue` nothing is written. The disk is chosen twice, because one that a slow bus brings late could be the one meant
 //! or make the choice ambiguous: at once to read it, and again, once the drivers are quiet, before it may be written. It must never take a key, an image or a disk on the appliance's word alone: keys
 //! come from inside the recovery system, the image's name is its digest, the disk is chosen by what it says of itself.
 
@@ -30,6 +30,7 @@ use recovery_protocol::agent::{
     Activity, BootEntry, DiskFacts, DiskSelector, PlacedFile, PlanFacts, PreservedFacts, Reported,
     RestoreFacts, RestoreOrder,
 };
+use recovery_protocol::erase::ErasePolicy;
 use recovery_protocol::health::{DiskHealth, HealthState};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::settings::EndpointSettings;
@@ -38,9 +39,9 @@ use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 use super::reporter::Reporter;
 use super::source::{HttpSource, Watched, plain_http};
 use super::sources::{Limits, SOURCES_MAX};
-use super::{Refusal, Stop, chain};
+use super::{Refusal, Stop, chain, erasing};
 use crate::boot_entry::{self, Done, Loader};
-use crate::disk::{BlockDevice, DeviceError, describe, select};
+use crate::disk::{BlockDevice, DeviceError, Port, describe, select};
 use crate::inventory::{self, Disk};
 use crate::pid1;
 
@@ -85,7 +86,13 @@ pub fn run(
     };
     let health = target.health(&disk.facts.transport);
     reporter.say(format!("The disk says of its health: {health}."));
-    let chosen = Chosen { facts: &disk.facts, health: &health, meant: &meant, register: &register };
+    let chosen = Chosen {
+        facts: &disk.facts,
+        health: &health,
+        port: target.port(),
+        meant: &meant,
+        register: &register,
+    };
     restore(order, &manifest, &target, &chosen, uefi, reporter)
 }
 
@@ -95,7 +102,9 @@ pub(super) struct Chosen<'a> {
     pub facts: &'a DiskFacts,
     /// How it is.
     pub health: &'a DiskHealth,
-    /// Whether it is still the only one that the order can mean; asked once, before anything is written.
+    /// What takes its own commands.
+    pub port: &'a dyn Port,
+    /// Whether it is still the only one that the order can mean; asked before anything is written.
     pub meant: &'a dyn Fn() -> Result<(), Refusal>,
     /// Tells the firmware where the loader of a disk that boots is.
     pub register: &'a dyn Fn(&Header, &Restored) -> BootEntry,
@@ -263,6 +272,9 @@ pub(super) fn restore(
         true => Preserve::GiveUp,
         false => Preserve::Keep,
     };
+    if order.erase != ErasePolicy::None {
+        erasing::erase(order, manifest, target, disk, (uefi, preserve), reporter)?;
+    }
     let scan = reporter.during(|| scan_for(manifest, target, preserve, progress)).map_err(failed)?;
     let plan =
         RestorePlan::new(manifest, scan, &endpoint_facts(uefi)).map_err(|error| failed(error.into()))?;
@@ -389,7 +401,7 @@ fn activity(phase: Phase) -> Option<Activity> {
     }
 }
 
-fn endpoint_facts(uefi: bool) -> EndpointFacts {
+pub(super) fn endpoint_facts(uefi: bool) -> EndpointFacts {
     let mut parts = env!("CARGO_PKG_VERSION").split('.').map(|part| part.parse().unwrap_or(0));
     let mut part = || parts.next().unwrap_or(0);
     EndpointFacts {
@@ -466,6 +478,7 @@ impl From<&RestoreError> for Refusal {
                 | Plan::PreservedUnknown { .. }
                 | Plan::PreservedChanged { .. },
             ) => HoldReason::PreservedMissing,
+            RestoreError::Refused(Plan::PreservedErased { .. }) => HoldReason::EraseConflict,
             RestoreError::Refused(_) => HoldReason::ManifestRefused,
             // All is written by then, and the disk does not boot.
             RestoreError::NoEsp { .. }

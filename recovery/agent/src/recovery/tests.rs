@@ -17,6 +17,7 @@ use recovery_protocol::JobId;
 use recovery_protocol::agent::{
     Base64, BootEntry, DiskFacts, DiskSelector, PlacedFile, Report, ReportReply, Reported, RestoreOrder,
 };
+use recovery_protocol::erase::ErasePolicy;
 use recovery_protocol::health::{DiskHealth, HealthState};
 use recovery_protocol::job::HoldReason;
 use recovery_protocol::settings::EndpointSettings;
@@ -35,12 +36,12 @@ use crate::testing::{Answer, serve_plain, serve_tls};
 const MIB: usize = 1 << 20;
 
 /// A signed image in a store, and what an endpoint of its plant would trust.
-struct Plant {
+pub(super) struct Plant {
     dir: tempfile::TempDir,
     store: Arc<Store>,
-    keys: KeyRing,
+    pub(super) keys: KeyRing,
     image: ImageId,
-    raw: Vec<u8>,
+    pub(super) raw: Vec<u8>,
 }
 
 fn key_ring(root: &SigningKey, image: &SigningKey) -> KeyRing {
@@ -53,21 +54,29 @@ fn key_ring(root: &SigningKey, image: &SigningKey) -> KeyRing {
 }
 
 impl Plant {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut raw = noise(0, 6 * MIB);
         raw[3 * MIB..4 * MIB].fill(0);
         Self::with(raw)
     }
 
     /// With this disk as its image.
-    fn with(raw: Vec<u8>) -> Self {
+    pub(super) fn with(raw: Vec<u8>) -> Self {
+        Self::of(raw, ImportRequest::default())
+    }
+
+    /// With this disk as its image, which preserves what it has in this partition.
+    pub(super) fn preserving(raw: Vec<u8>, partition: &str) -> Self {
+        Self::of(raw, ImportRequest { preserve: vec![partition.to_owned()], ..ImportRequest::default() })
+    }
+
+    fn of(raw: Vec<u8>, request: ImportRequest) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("store")).unwrap();
         let (root, key) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let path = dir.path().join("disk.raw");
         std::fs::write(&path, &raw).unwrap();
-        let request =
-            ImportRequest { name: "hmi".into(), version: "1".into(), epoch: 5, ..ImportRequest::default() };
+        let request = ImportRequest { name: "hmi".into(), version: "1".into(), epoch: 5, ..request };
         let image = import_raw(&path, &request, &store, &mut |_| {}).unwrap().manifest.id();
         let mut signed = store.get_manifest(&image).unwrap();
         key.sign_image(&mut signed).unwrap();
@@ -75,12 +84,12 @@ impl Plant {
         Self { dir, store: Arc::new(store), keys: key_ring(&root, &key), image, raw }
     }
 
-    fn manifest_bytes(&self) -> Vec<u8> {
+    pub(super) fn manifest_bytes(&self) -> Vec<u8> {
         self.store.get_manifest(&self.image).unwrap().encode()
     }
 
     /// `http://…/v1/frames` over the store; `spoil` may change each frame.
-    fn frames(&self, spoil: fn(&mut Frame)) -> String {
+    pub(super) fn frames(&self, spoil: fn(&mut Frame)) -> String {
         let store = self.store.clone();
         let answer = move |body: &[u8]| -> Answer {
             let mut out = RESPONSE_MAGIC.to_vec();
@@ -100,7 +109,7 @@ impl Plant {
         format!("http://{address}/v1/frames")
     }
 
-    fn order(&self, frames_urls: Vec<String>) -> RestoreOrder {
+    pub(super) fn order(&self, frames_urls: Vec<String>) -> RestoreOrder {
         RestoreOrder {
             job: JobId::new(1, [1; 10]),
             step_seq: 1,
@@ -109,6 +118,7 @@ impl Plant {
             frames_urls,
             disk: DiskSelector::default(),
             read_back_all: true,
+            erase: ErasePolicy::None,
             endpoint: "press-01".to_owned(),
             drill: false,
             give_up_preserved: false,
@@ -120,7 +130,7 @@ impl Plant {
 
 /// A disk with a GPT (UEFI specification 2.10, section 5.3): an EFI system partition from 1 to 4 MiB that holds a loader, and a
 /// seed partition from 4 to 5 MiB.
-fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
+pub(super) fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
     let (mut disk, sectors) = (vec![0; size], size as u64 / 512);
     (disk[450], disk[454]) = (0xee, 1);
     disk[458..462].copy_from_slice(&((sectors - 1) as u32).to_le_bytes());
@@ -162,7 +172,7 @@ fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
     disk.into_bytes()
 }
 
-fn disk_facts(size: usize) -> DiskFacts {
+pub(super) fn disk_facts(size: usize) -> DiskFacts {
     DiskFacts {
         wwn: None,
         serial: Some("S1".to_owned()),
@@ -176,7 +186,7 @@ fn disk_facts(size: usize) -> DiskFacts {
 }
 
 /// An appliance that notes what is reported and answers each report by `reply`.
-fn appliance(reply: fn(&Reported) -> ReportReply) -> (Appliance, Arc<Mutex<Vec<Reported>>>) {
+pub(super) fn appliance(reply: fn(&Reported) -> ReportReply) -> (Appliance, Arc<Mutex<Vec<Reported>>>) {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let noted = reports.clone();
     let (address, pin) = serve_tls(move |request| {
@@ -188,7 +198,7 @@ fn appliance(reply: fn(&Reported) -> ReportReply) -> (Appliance, Arc<Mutex<Vec<R
     (Appliance::new(address, pin).unwrap(), reports)
 }
 
-fn go_on(_: &Reported) -> ReportReply {
+pub(super) fn go_on(_: &Reported) -> ReportReply {
     ReportReply::Continue
 }
 
@@ -215,7 +225,7 @@ fn run_if(
 }
 
 /// As [`run_if`], with all that was reported.
-fn run_and_hear(
+pub(super) fn run_and_hear(
     plant: &Plant,
     order: &RestoreOrder,
     disk: &MemDisk,
@@ -238,9 +248,12 @@ fn run_on(
     let (screen, pulse) = (Screen::standard_error("test"), Pulse::new());
     let reporter = Reporter::new(&appliance, "s", (order.job, order.step_seq), &screen, &pulse);
     let manifest = restore::verify_manifest(&plant.manifest_bytes()[..], order, &plant.keys, 0).unwrap();
+    // An empty file: it takes no command.
+    let nobody = tempfile::tempfile().unwrap();
     let chosen = restore::Chosen {
         facts: &disk_facts(plant.raw.len()),
         health,
+        port: &nobody,
         meant: &|| meant.clone(),
         register: &|_, _| BootEntry::Kept,
     };
@@ -249,8 +262,10 @@ fn run_on(
     (outcome, reports)
 }
 
-fn milestone(reported: &Reported) -> Option<&'static str> {
+pub(super) fn milestone(reported: &Reported) -> Option<&'static str> {
     match reported {
+        Reported::Erasing { .. } => Some("erasing"),
+        Reported::Erased { .. } => Some("erased"),
         Reported::Planned { .. } => Some("planned"),
         Reported::Written { .. } => Some("written"),
         Reported::Proven { .. } => Some("proven"),
@@ -260,7 +275,7 @@ fn milestone(reported: &Reported) -> Option<&'static str> {
     }
 }
 
-fn reason(outcome: Result<(), Stop>) -> HoldReason {
+pub(super) fn reason(outcome: Result<(), Stop>) -> HoldReason {
     match outcome {
         Err(Stop::Refused(refusal)) => refusal.reason,
         other => panic!("not refused: {other:?}"),

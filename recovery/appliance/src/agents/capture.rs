@@ -29,6 +29,7 @@ use recovery_protocol::{
     agent::{
         Assignment, BootedAs, CaptureOrder, CaptureSpec, CaptureTaken, Captured, DiskSelector, ReportReply,
     },
+    erase::ErasePolicy,
     job::{HoldReason, JobState, Stage},
 };
 use serde_json::json;
@@ -78,7 +79,14 @@ pub async fn order(
         }
     };
     let mut tx = agents.0.journal.begin().await?;
-    let row = match tx.event(job, "agent", What::OrderAsked { session: session.hash.clone() }).await {
+    let row = match tx
+        .event(
+            job,
+            "agent",
+            What::OrderAsked { session: session.hash.clone(), disk: String::new(), erase: ErasePolicy::None },
+        )
+        .await
+    {
         Ok(row) => row,
         Err(JournalError::Refused(_)) => return Ok(next::wait(1, "the job has just moved on")),
         Err(error) => return Err(error.into()),

@@ -9,6 +9,7 @@ use images::{Manifest, Verified, disk::ESP_TYPE};
 use recovery_protocol::{
     JobId, Problem,
     agent::{Assignment, Base64, BootedAs, DiskFacts, DiskSelector, Next, RestoreOrder},
+    erase::ErasePolicy,
     job::{HoldReason, JobState, Stage},
     operator::Mode,
     trust::EnrolmentTicket,
@@ -119,8 +120,11 @@ async fn order(
             return Ok(wait(2, "it is not certain which disk is meant"));
         }
     };
+    let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
+    let erase = blueprint.map_or(ErasePolicy::None, |blueprint| blueprint.erase);
+    let asked = What::OrderAsked { session: session.hash.clone(), disk: serial.clone(), erase };
     let mut tx = agents.0.journal.begin().await?;
-    let row = match tx.event(job, "agent", What::OrderAsked { session: session.hash.clone() }).await {
+    let row = match tx.event(job, "agent", asked).await {
         Ok(row) => row,
         Err(JournalError::Refused(_)) => return Ok(wait(1, "the job has just moved on")),
         Err(error) => return Err(error.into()),
@@ -131,6 +135,7 @@ async fn order(
         "step_seq": order.step_seq,
         "image": order.image,
         "disk": order.disk,
+        "erase": order.erase,
         "give_up_preserved": order.give_up_preserved,
         "settings": order.settings,
     });
@@ -226,6 +231,7 @@ async fn make(
         drill: row.job.mode == Mode::Drill,
         settings: endpoint.record.settings.clone(),
         give_up_preserved: row.job.give_up_preserved,
+        erase: if row.job.lacks_erasure() { row.job.erase } else { ErasePolicy::None },
         read_back_all: blueprint.is_some_and(|blueprint| blueprint.read_back_all),
         esp_files,
     })

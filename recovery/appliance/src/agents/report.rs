@@ -6,6 +6,7 @@ use recovery_protocol::{
     JobId, Problem,
     agent::{BootedAs, Report, ReportReply, Reported, SourceFacts},
     job::{HoldReason, JobState, Stage},
+    operator::ProgressView,
 };
 use serde_json::json;
 
@@ -27,6 +28,8 @@ const SOURCES_MOST: usize = 16;
 const PLACED_MOST: usize = 16;
 /// Most preserved partitions of a restore that are written down.
 const PRESERVED_MOST: usize = 128;
+/// Most lines of what a disk said of its erasure that are written down.
+const ERASE_LINES_MOST: usize = 16;
 /// Longest detail of a refusal, in characters.
 const DETAIL_MOST: usize = 1_000;
 
@@ -46,27 +49,24 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
     let job = report.job;
     let (milestone, note) = match report.what {
         Reported::Progress { activity, done_bytes, total_bytes } => {
-            let row = db::job::get(&mut *agents.0.journal.db.read().await?, job)
-                .await?
-                .ok_or_else(session_unknown)?;
-            let moving = matches!(
-                row.job.state,
-                JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
-            );
-            if !moving {
-                return Ok(abort(&row.job.state));
-            }
-            if row.job.session.as_deref() != Some(&session.hash) || row.job.step_seq != report.step_seq {
-                return Err(session_unknown());
-            }
-            agents.0.live.progress(job, activity, done_bytes, total_bytes, agents.0.journal.now());
-            agents.0.journal.touch();
-            return Ok(ReportReply::Continue);
+            let said = ProgressView { activity, done_bytes, total_bytes, rate: 0 };
+            return progress(agents, session, (job, report.step_seq), said).await;
         }
         Reported::Refused { reason, detail } => return refused(agents, session, job, reason, detail).await,
         Reported::Enrolled { .. } => return Err(out_of_place()),
         Reported::Captured { image, captured } => {
             return super::capture::reported(agents, session, job, report.step_seq, image, captured).await;
+        }
+        Reported::Erasing { method, disk, mut health } => {
+            bound_health(&mut health);
+            let facts = json!({ "method": method, "disk": disk, "health": health });
+            (Restored::Erasing(health), Some(("report.erasing", facts)))
+        }
+        Reported::Erased { mut facts } => {
+            facts.reported.truncate(ERASE_LINES_MOST);
+            facts.reported.iter_mut().for_each(|line| *line = plain(line));
+            let noted = json!(facts);
+            (Restored::Erased(facts), Some(("report.erased", noted)))
         }
         Reported::Planned { plan, disk, mut preserved, mut health } => {
             preserved.truncate(PRESERVED_MOST);
@@ -114,11 +114,39 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
     Ok(reply)
 }
 
+/// Progress of an order stays in memory; the answer may be to stop.
+async fn progress(
+    agents: &Agents,
+    session: &Session,
+    (job, step_seq): (JobId, u32),
+    said: ProgressView,
+) -> Result<ReportReply, Problem> {
+    let row =
+        db::job::get(&mut *agents.0.journal.db.read().await?, job).await?.ok_or_else(session_unknown)?;
+    let moving = matches!(
+        row.job.state,
+        JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
+    );
+    if !moving {
+        return Ok(abort(&row.job.state));
+    }
+    if row.job.session.as_deref() != Some(&session.hash) || row.job.step_seq != step_seq {
+        return Err(session_unknown());
+    }
+    let ProgressView { activity, done_bytes, total_bytes, .. } = said;
+    agents.0.live.progress(job, activity, done_bytes, total_bytes, agents.0.journal.now());
+    agents.0.journal.touch();
+    Ok(ReportReply::Continue)
+}
+
+/// A line of an agent's, within bounds.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(DETAIL_MOST / 4).collect()
+}
+
 /// Where the chunks came from, where that tells something: there were several sources, or one was left.
 fn sources_note(mut sources: Vec<SourceFacts>) -> Option<(&'static str, serde_json::Value)> {
     sources.truncate(SOURCES_MOST);
-    let plain =
-        |text: &str| text.chars().filter(|c| !c.is_control()).take(DETAIL_MOST / 4).collect::<String>();
     for source in &mut sources {
         (source.url, source.left) = (plain(&source.url), source.left.as_deref().map(plain));
     }
@@ -177,6 +205,9 @@ async fn refused(
         HoldReason::ChunkCorrupt,
         HoldReason::CaptureRefused,
         HoldReason::DiskFailing,
+        HoldReason::EraseUnsupported,
+        HoldReason::EraseConflict,
+        HoldReason::EraseFailed,
         HoldReason::DiskFailed,
         HoldReason::ReadBackFailed,
         HoldReason::Stalled,
@@ -212,7 +243,9 @@ async fn golden_system(agents: &Agents, session: &Session, report: Report) -> Re
             }
         }
         Reported::Refused { reason, detail } => refused(agents, session, report.job, reason, detail).await,
-        Reported::Planned { .. }
+        Reported::Erasing { .. }
+        | Reported::Erased { .. }
+        | Reported::Planned { .. }
         | Reported::Progress { .. }
         | Reported::Written { .. }
         | Reported::Captured { .. }

@@ -2,6 +2,8 @@
 //! a TPM: [`with_tpm`].
 
 mod capture;
+mod erase;
+mod golden;
 mod health;
 mod own;
 mod with_tpm;
@@ -58,27 +60,6 @@ struct Site {
     router: Router,
 }
 
-fn golden_image(config: &Config, scratch: &std::path::Path, measurements: Vec<Measurement>) {
-    let raw = scratch.join("disk.raw");
-    std::fs::write(&raw, crate::testing::disk()).unwrap();
-    let store = Store::open(config.image_store()).unwrap();
-    let request =
-        ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
-    let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap().manifest;
-    let header = Header { measurements, ..imported.header().clone() };
-    let manifest = Manifest::build(header, imported.extents()).unwrap();
-    let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    let mut signed = SignedManifest::unsigned(&manifest);
-    signer.sign_image(&mut signed).unwrap();
-    store.put_manifest(&signed).unwrap();
-    let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
-    let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
-    let mut document =
-        SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-    document.sign(&root).unwrap();
-    std::fs::write(config.trust_root(), serde_json::to_vec(&document).unwrap()).unwrap();
-}
-
 impl Site {
     /// An appliance with one endpoint without a TPM.
     async fn new() -> Self {
@@ -97,11 +78,22 @@ impl Site {
         measurements: Vec<Measurement>,
         expectations: Expectations,
     ) -> Self {
+        Self::with_disk(&crate::testing::disk(), top, more, measurements, expectations).await
+    }
+
+    /// As [`Site::configured`], with an image of this disk.
+    async fn with_disk(
+        disk: &[u8],
+        top: &str,
+        more: &str,
+        measurements: Vec<Measurement>,
+        expectations: Expectations,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("data_dir = \"state\"\n{top}[blueprints.box]\nimage = \"box\"\n{more}");
         let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
-        golden_image(&config, dir.path(), measurements);
+        golden::image(&config, dir.path(), disk, measurements);
         let db = Db::open(&config.data_dir.join("db")).await.unwrap();
         let clock = Arc::new(SystemClock);
         let evidence = EvidenceLog::new(keys.clone());

@@ -155,6 +155,7 @@ impl Screen {
                     Activity::Writing => "writing the golden image",
                     Activity::ReadingBack => "reading back",
                     Activity::Capturing => "reading the disk into the store",
+                    Activity::Erasing => "erasing the disk",
                 });
             }
             None => {

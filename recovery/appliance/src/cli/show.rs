@@ -194,6 +194,9 @@ pub fn job(view: &JobView) -> String {
     if let Some(health) = &view.disk_health {
         text.push_str(&format!("\ndisk      {health}"));
     }
+    if let Some(erased) = &view.erased {
+        text.push_str(&format!("\nerased    {erased}"));
+    }
     if let Some(restore) = view.restore {
         let (wire, written) = (bytes(restore.wire_bytes), bytes(restore.written_bytes));
         text.push_str(&format!("\nrestored  {wire} over the network, {written} written"));

@@ -81,6 +81,7 @@ fn progress_bar(progress: ProgressView) -> Markup {
         Activity::Writing => "Writing",
         Activity::ReadingBack => "Reading back",
         Activity::Capturing => "Reading the disk into the store",
+        Activity::Erasing => "Erasing the disk",
     };
     html! {
         div class="progress" {
@@ -191,6 +192,7 @@ fn numbers(job: &JobView) -> Markup {
                     dt { "To fetch" } dd { (bytes(plan.fetch_bytes)) " in " (plan.fetch_chunks) " chunks" }
                     dt { "To make zero" } dd { (bytes(plan.zero_bytes)) }
                     @if let Some(health) = &job.disk_health { dt { "Disk health" } dd { (health) } }
+                    @if let Some(erased) = &job.erased { dt { "Disk erased" } dd { (erased) } }
                     @if let Some(restore) = job.restore {
                         dt { "Over the network" } dd { (bytes(restore.wire_bytes)) }
                         dt { "Written" } dd { (bytes(restore.written_bytes)) }

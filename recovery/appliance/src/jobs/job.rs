@@ -9,6 +9,7 @@ use images::ImageId;
 use recovery_protocol::{
     EndpointId, JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
+    erase::{EraseFacts, ErasePolicy},
     health::DiskHealth,
     job::{HoldReason, JobState, Stage},
     operator::{EndpointState, Mode},
@@ -78,6 +79,24 @@ pub struct Job {
     /// The asker has given up what the image preserves.
     #[serde(default)]
     pub give_up_preserved: bool,
+    /// What the last order's blueprint demanded of the old content.
+    #[serde(default)]
+    pub erase: ErasePolicy,
+    /// Serial number of the disk that the last order named.
+    #[serde(default)]
+    pub disk: String,
+    /// The erasure that satisfies it, once reported. It is of one disk: the order to another one demands it again.
+    #[serde(default)]
+    pub erased: Option<Erased>,
+}
+
+/// An erasure of this job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Serial number of the disk that was ordered to be erased.
+    pub serial: String,
+    /// In facts.
+    pub facts: EraseFacts,
 }
 
 /// How a system was accepted.
@@ -139,6 +158,12 @@ pub enum What {
     OrderAsked {
         /// Session hash.
         session: String,
+        /// Serial number of the disk that it will name.
+        #[serde(default)]
+        disk: String,
+        /// What its blueprint demands of the old content.
+        #[serde(default)]
+        erase: ErasePolicy,
     },
     /// A report of the recovery system.
     Reported {
@@ -243,6 +268,10 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restored {
+    /// The disk will be erased; nothing is written yet.
+    Erasing(Box<DiskHealth>),
+    /// It is erased.
+    Erased(Box<EraseFacts>),
     /// The plan is made, and how the disk is; nothing is written yet.
     Planned(PlanFacts, Box<DiskHealth>),
     /// All but the boot region is written.
@@ -367,6 +396,12 @@ pub struct Proposal {
 }
 
 impl Job {
+    /// What the last order's blueprint demands of the old content has not been reported yet.
+    #[must_use]
+    pub fn lacks_erasure(&self) -> bool {
+        self.erase != ErasePolicy::None && self.erased.is_none()
+    }
+
     pub(super) fn new(proposal: Proposal, at_unix_ms: u64) -> Self {
         Self {
             id: proposal.id,
@@ -397,6 +432,9 @@ impl Job {
             disk_health: None,
             restore: None,
             captured: None,
+            erase: ErasePolicy::None,
+            disk: String::new(),
+            erased: None,
         }
     }
 }

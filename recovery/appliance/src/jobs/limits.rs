@@ -29,6 +29,8 @@ pub enum RetryClass {
 impl Limits {
     /// Progress older than this is none: the endpoint stalled.
     pub const STALL: Duration = Duration::from_secs(120);
+    /// How long a disk may take to erase itself: the largest of spinning ones overwrite themselves in two days.
+    pub const ERASE: Duration = Duration::from_secs(48 * 3600);
     /// After this a held job is given up.
     pub const HELD: Duration = Duration::from_secs(7 * 24 * 3600);
     /// After a restart of the appliance no limit falls sooner than this.
@@ -102,6 +104,9 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::PreservedMissing
         | HoldReason::PreservedLost
         | HoldReason::DiskFailing
+        | HoldReason::EraseUnsupported
+        | HoldReason::EraseConflict
+        | HoldReason::EraseFailed
         | HoldReason::DiskFailed
         | HoldReason::ReadBackFailed
         | HoldReason::OsSilent

@@ -26,12 +26,15 @@ mod people;
 use images::ImageId;
 use recovery_protocol::{
     agent::Captured,
+    erase::{EraseFacts, ErasePolicy},
     job::{HoldReason, JobState, Stage},
     operator::EndpointState,
 };
 
 use super::{
-    job::{Admission, Duty, Effect, Job, JobEvent, Outcome, Proof, Proposal, Refusal, Restored, What},
+    job::{
+        Admission, Duty, Effect, Erased, Job, JobEvent, Outcome, Proof, Proposal, Refusal, Restored, What,
+    },
     limits::{self, Limits, RetryClass},
 };
 
@@ -61,7 +64,7 @@ pub fn step(job: &Job, event: JobEvent, limits: &Limits) -> Result<(Job, Vec<Eff
         What::AgentHello => turn.agent_hello()?,
         What::PairingShown => turn.pairing_shown()?,
         What::HardwareProven { session, proof } => turn.hardware_proven(session, proof)?,
-        What::OrderAsked { session } => turn.order_asked(&session)?,
+        What::OrderAsked { session, disk, erase } => turn.order_asked(&session, &disk, erase)?,
         What::Reported { session, step_seq, report } => turn.reported(&session, step_seq, report)?,
         What::Captured { session, step_seq, image, captured } => {
             turn.captured(&session, step_seq, image, captured)?;
@@ -370,13 +373,18 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn order_asked(&mut self, session: &str) -> Result<(), Refusal> {
+    fn order_asked(&mut self, session: &str, disk: &str, erase: ErasePolicy) -> Result<(), Refusal> {
         self.speaks(session)?;
         if self.among(&[Stage::Capturing, Stage::Imaging, Stage::ReadBack])? == Stage::ReadBack {
             self.enter(Stage::Imaging);
         }
         self.job.step_seq += 1;
         self.job.read_back = false;
+        self.job.erase = erase;
+        // Another disk was not erased, and less than what is demanded now is not enough.
+        self.job.erased =
+            self.job.erased.take().filter(|erased| erased.serial == disk && satisfies(erase, &erased.facts));
+        self.job.disk = disk.to_owned();
         Ok(())
     }
 
@@ -392,6 +400,18 @@ impl Turn<'_> {
             return Err(Refusal::Order { got: step_seq, current: self.job.step_seq });
         }
         match report {
+            Restored::Erasing(health) if stage == Stage::Imaging && self.job.erase != ErasePolicy::None => {
+                self.job.disk_health = Some(*health);
+                // What a disk does by itself takes as long as it takes.
+                self.stamp(Some(Limits::ERASE));
+            }
+            Restored::Erased(facts) if stage == Stage::Imaging && satisfies(self.job.erase, &facts) => {
+                self.job.erased = Some(Erased { serial: self.job.disk.clone(), facts: *facts });
+                self.stamp(Some(self.limits.stage(Stage::Imaging)));
+            }
+            Restored::Written(_) if stage == Stage::Imaging && self.job.lacks_erasure() => {
+                return Err(self.not_now());
+            }
             Restored::Planned(plan, health) if stage == Stage::Imaging => {
                 self.job.plan = Some(plan);
                 self.job.disk_health = Some(*health);
@@ -410,9 +430,12 @@ impl Turn<'_> {
             }
             Restored::Written(_) if stage == Stage::ReadBack => return Err(Refusal::Repeated),
             Restored::Committed(_) if stage > Stage::ReadBack => return Err(Refusal::Repeated),
-            Restored::Planned(..) | Restored::Written(_) | Restored::Proven(_) | Restored::Committed(_) => {
-                return Err(self.not_now());
-            }
+            Restored::Erasing(_)
+            | Restored::Erased(_)
+            | Restored::Planned(..)
+            | Restored::Written(_)
+            | Restored::Proven(_)
+            | Restored::Committed(_) => return Err(self.not_now()),
         }
         Ok(())
     }
@@ -490,6 +513,11 @@ impl Turn<'_> {
         self.fail(stage, reason, detail);
         Ok(())
     }
+}
+
+/// Whether an erasure is what `policy` demands.
+fn satisfies(policy: ErasePolicy, facts: &EraseFacts) -> bool {
+    policy.methods().contains(&facts.method)
 }
 
 /// The duty of a stage; `None`: it waits for the endpoint.

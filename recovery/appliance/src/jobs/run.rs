@@ -15,7 +15,8 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use recovery_protocol::{JobId, job::HoldReason};
+use images::{Manifest, manifest::header::Policy};
+use recovery_protocol::{JobId, erase::ErasePolicy, job::HoldReason};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -254,13 +255,31 @@ impl Runner {
         tx.commit().await
     }
 
+    /// What the blueprint's erasure would destroy of what the image preserves, in words; `None`: nothing.
+    fn erases_preserved(&self, row: &JobRow, endpoint: &Endpoint, image: &Manifest) -> Option<String> {
+        let name = &endpoint.record.blueprint;
+        let policy = self.journal.config.blueprints.get(name)?.erase;
+        if policy == ErasePolicy::None || row.job.give_up_preserved {
+            return None;
+        }
+        let partitions = &image.header().table.partitions;
+        let stays = partitions.iter().find(|partition| partition.policy == Policy::Preserve)?;
+        let (erase, number, stays) = (policy.label(), stays.index + 1, &stays.name);
+        Some(format!(
+            "blueprint `{name}` has erase = \"{erase}\", and the image preserves partition {number} `{stays}`"
+        ))
+    }
+
     async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
         match intent.duty {
             Duty::Admit | Duty::Onward => Outcome::Done,
             // There is no image yet.
             Duty::CheckImage if row.job.capture.is_some() => Outcome::Done,
             Duty::CheckImage => match self.golden.check(row.job.image).await {
-                Ok(_) => Outcome::Done,
+                Ok(manifest) => match self.erases_preserved(row, endpoint, &manifest) {
+                    None => Outcome::Done,
+                    Some(detail) => failed(HoldReason::EraseConflict, detail),
+                },
                 Err(error) => failed(error.reason(), error.to_string()),
             },
             Duty::Publish => match self.journal.tickets.read(&self.journal.db).await {

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use recovery_protocol::{
     EndpointId, JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
+    erase::ErasePolicy,
     job::{HoldReason, JobState, Stage},
     operator::{EndpointState, Mode},
 };
@@ -367,14 +368,18 @@ fn agent(stage: Stage, step_seq: u32) -> Vec<What> {
     match stage {
         Stage::AgentWait => vec![What::AgentHello],
         Stage::Proving => vec![What::HardwareProven { session: session(), proof: Proof::Quote }],
-        Stage::Capturing if step_seq == 0 => vec![What::OrderAsked { session: session() }],
+        Stage::Capturing if step_seq == 0 => {
+            vec![What::OrderAsked { session: session(), disk: String::new(), erase: ErasePolicy::None }]
+        }
         Stage::Capturing => vec![What::Captured {
             session: session(),
             step_seq,
             image: CAPTURED,
             captured: Captured::default(),
         }],
-        Stage::Imaging if step_seq == 0 => vec![What::OrderAsked { session: session() }],
+        Stage::Imaging if step_seq == 0 => {
+            vec![What::OrderAsked { session: session(), disk: String::new(), erase: ErasePolicy::None }]
+        }
         Stage::Imaging => {
             vec![
                 says(Restored::Planned(PlanFacts::default(), Box::default())),

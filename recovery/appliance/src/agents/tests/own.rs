@@ -179,6 +179,7 @@ fn reports_and_orders_of_before_are_understood() {
         frames_urls: Vec::new(),
         disk: Default::default(),
         read_back_all: false,
+        erase: Default::default(),
         settings: Default::default(),
         endpoint: String::new(),
         drill: false,
@@ -186,7 +187,7 @@ fn reports_and_orders_of_before_are_understood() {
         esp_files: Default::default(),
     })
     .unwrap();
-    for new in ["endpoint", "drill", "settings", "give_up_preserved"] {
+    for new in ["endpoint", "drill", "settings", "give_up_preserved", "erase"] {
         order.as_object_mut().unwrap().remove(new);
     }
     assert!(serde_json::from_value::<RestoreOrder>(order).is_ok());

@@ -4,10 +4,13 @@ use proptest::prelude::*;
 use recovery_protocol::{
     JobId,
     agent::{CaptureSpec, PlanFacts, RestoreFacts},
+    erase::{EraseFound, EraseMethod, EraseSamples},
     operator::Mode,
 };
 
 use super::*;
+
+mod erase;
 
 /// The stages of a recovery, in order.
 fn recovery() -> impl Iterator<Item = Stage> {
@@ -84,6 +87,23 @@ fn says(job: &Job, report: Restored) -> What {
     What::Reported { session: "s".to_owned(), step_seq: job.step_seq, report }
 }
 
+/// The agent asks for its order; what it will be told of the disk's old content.
+fn asked(erase: ErasePolicy, disk: &str) -> What {
+    What::OrderAsked { session: "s".to_owned(), disk: disk.to_owned(), erase }
+}
+
+fn erased_by(method: EraseMethod) -> Restored {
+    let facts = EraseFacts {
+        policy: ErasePolicy::Clear,
+        method,
+        found: EraseFound::Nothing,
+        reported: Vec::new(),
+        seconds: 1,
+        samples: EraseSamples::default(),
+    };
+    Restored::Erased(Box::new(facts))
+}
+
 /// The event that brings a job out of a stage on the straight way.
 fn straight(job: &Job, stage: Stage) -> Vec<What> {
     let admitted = Admission::Approved { by: "operator:anna".to_owned() };
@@ -92,7 +112,7 @@ fn straight(job: &Job, stage: Stage) -> Vec<What> {
         Stage::AgentWait => vec![What::AgentHello],
         Stage::Proving => vec![What::HardwareProven { session: "s".to_owned(), proof: Proof::Quote }],
         Stage::Capturing => vec![
-            What::OrderAsked { session: "s".to_owned() },
+            asked(ErasePolicy::None, "S1"),
             What::Captured {
                 session: "s".to_owned(),
                 step_seq: job.step_seq + 1,
@@ -101,7 +121,7 @@ fn straight(job: &Job, stage: Stage) -> Vec<What> {
             },
         ],
         Stage::Imaging => vec![
-            What::OrderAsked { session: "s".to_owned() },
+            asked(ErasePolicy::None, "S1"),
             What::Reported {
                 session: "s".to_owned(),
                 step_seq: job.step_seq + 1,
@@ -360,7 +380,7 @@ fn a_capture_passes_its_stages_fences_nobody_and_leaves_the_endpoint_as_it_was()
 #[test]
 fn what_was_captured_is_believed_of_the_session_and_order_that_read_it() {
     let mut job = bring(new_capture(), Stage::Capturing);
-    go(&mut job, What::OrderAsked { session: "s".into() });
+    go(&mut job, asked(ErasePolicy::None, "S1"));
     let says = |session: &str, step_seq| What::Captured {
         session: session.into(),
         step_seq,
@@ -390,7 +410,7 @@ fn a_capture_that_is_held_goes_round_again_and_one_that_is_stopped_leaves_no_tra
 }
 
 fn any_event() -> impl Strategy<Value = (u8, u8, u32)> {
-    (0_u8..28, any::<u8>(), 0_u32..200_000)
+    (0_u8..30, any::<u8>(), 0_u32..200_000)
 }
 
 fn event_for(job: &Job, pick: u8, salt: u8) -> What {
@@ -417,7 +437,15 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         12 => What::PairingShown,
         13 => What::HardwareProven { session, proof: Proof::Quote },
         14 => What::HardwareProven { session, proof: Proof::Paired },
-        15 => What::OrderAsked { session },
+        15 => {
+            let erase =
+                [ErasePolicy::None, ErasePolicy::Clear, ErasePolicy::Purge][usize::from(salt / 4) % 3];
+            What::OrderAsked {
+                session,
+                disk: if salt.is_multiple_of(3) { "S2" } else { "S1" }.to_owned(),
+                erase,
+            }
+        }
         16 => reported(Restored::Planned(PlanFacts::default(), Box::default())),
         17 => reported(Restored::Written(facts)),
         18 => reported(Restored::Proven(facts)),
@@ -426,6 +454,8 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         21 => What::GoldenProven { proof: Proof::Quote, enrols: salt.is_multiple_of(2) },
         22 => What::Certified { serial: "0a".to_owned() },
         23 => What::Enrolled { serial: if salt.is_multiple_of(3) { "0b" } else { "0a" }.to_owned() },
+        28 => reported(Restored::Erasing(Box::default())),
+        29 => reported(erased_by(EraseMethod::ALL[usize::from(salt) % EraseMethod::ALL.len()])),
         27 => What::Captured { session, step_seq, image: CAPTURED, captured: Captured::default() },
         24 if salt < 40 => What::Refused { reason, detail },
         24 | 25 => {
@@ -459,6 +489,7 @@ proptest! {
         let mut quoted = start > 12;
         let mut restored = start > 9;
         let mut live_ticket = (4..10).contains(&start);
+        let (mut demanded, mut erasures) = ((ErasePolicy::None, String::new()), Vec::new());
         for (pick, salt, pass) in events {
             at += u64::from(pass);
             let what = event_for(&job, pick, salt);
@@ -474,6 +505,15 @@ proptest! {
                     Effect::VoidEnrolment | Effect::RevokeCertificates | Effect::ForgetIdentity
                     | Effect::ForgetBaseline | Effect::Mark(_) => {}
                 }
+            }
+            if let What::OrderAsked { disk, erase, .. } = &what { demanded = (*erase, disk.clone()); }
+            if let What::Reported { report: Restored::Erased(facts), .. } = &what {
+                erasures.push((demanded.1.clone(), facts.method));
+            }
+            if let What::Reported { report: Restored::Written(_), .. } = &what {
+                let (policy, disk) = &demanded;
+                let satisfied = erasures.iter().any(|(of, way)| of == disk && policy.methods().contains(way));
+                prop_assert!(*policy == ErasePolicy::None || satisfied, "{disk} was not erased as {policy:?} wants");
             }
             if let What::GoldenProven { .. } = what { quoted = true; }
             if let What::Reported { report: Restored::Committed(_), .. } = what { restored = true; quoted = false; }

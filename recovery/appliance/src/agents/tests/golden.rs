@@ -1,0 +1,27 @@
+//! The golden image of the site in these tests.
+
+use super::*;
+
+/// Imports and signs `disk`, which measures what is said; its second partition, where it has one, is preserved.
+pub(super) fn image(config: &Config, scratch: &std::path::Path, disk: &[u8], measurements: Vec<Measurement>) {
+    let raw = scratch.join("disk.raw");
+    std::fs::write(&raw, disk).unwrap();
+    let store = Store::open(config.image_store()).unwrap();
+    let request =
+        ImportRequest { name: "box".into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
+    let second = disk[1024 + 128..][..16] != [0; 16];
+    let request = ImportRequest { preserve: second.then(|| "2".to_owned()).into_iter().collect(), ..request };
+    let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap().manifest;
+    let header = Header { measurements, ..imported.header().clone() };
+    let manifest = Manifest::build(header, imported.extents()).unwrap();
+    let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let mut signed = SignedManifest::unsigned(&manifest);
+    signer.sign_image(&mut signed).unwrap();
+    store.put_manifest(&signed).unwrap();
+    let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
+    let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
+    let mut document =
+        SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
+    document.sign(&root).unwrap();
+    std::fs::write(config.trust_root(), serde_json::to_vec(&document).unwrap()).unwrap();
+}
