@@ -22,6 +22,8 @@ mod tests;
 #[cfg(test)]
 mod tests_capture;
 #[cfg(test)]
+mod tests_cuts;
+#[cfg(test)]
 mod tests_erasing;
 
 pub(crate) use self::source::{HttpSource, plain_http};
