@@ -8,8 +8,11 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 /// A hardware address as DHCP carries it: up to 16 bytes (RFC 2131 section 2, `chaddr`), six on Ethernet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Mac {
     bytes: [u8; 16],
     len: u8,
@@ -37,6 +40,14 @@ impl From<[u8; 6]> for Mac {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&six);
         Mac { bytes, len: 6 }
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = BadMac;
+
+    fn try_from(text: String) -> Result<Self, BadMac> {
+        text.parse()
     }
 }
 

@@ -3,11 +3,13 @@
 //! An interface starts in [`DhcpMode::Observe`]: it reports and answers nothing. `Proxy` answers beside the site's own
 //! DHCP and never gives addresses; `Full` gives addresses and belongs on an isolated recovery VLAN only.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
 use crate::artefact::Artefacts;
+use crate::client::Mac;
 use crate::dhcp::loader::Loaders;
 
 /// Largest address pool, in addresses.
@@ -68,7 +70,8 @@ impl Interface {
         u32::from(addr) & mask == u32::from(self.addr) & mask
     }
 
-    fn is_host(&self, addr: Ipv4Addr) -> bool {
+    /// Whether an address can be a host's on this interface's network.
+    pub(crate) fn is_host(&self, addr: Ipv4Addr) -> bool {
         let host = u32::from(addr) & !mask_bits(self.prefix);
         self.holds(addr) && host != 0 && host != !mask_bits(self.prefix)
     }
@@ -113,6 +116,9 @@ pub struct FullDhcp {
     /// Lease for boot firmware, in seconds: short, since each stage may ask for a new one.
     #[serde(default = "boot_lease_secs_default")]
     pub boot_lease_secs: u32,
+    /// Addresses that are kept, by hardware address; inside the pool or outside.
+    #[serde(default)]
+    pub reservations: BTreeMap<Mac, Ipv4Addr>,
     /// What boot firmware without a ticket gets.
     #[serde(default)]
     pub unarmed: Unarmed,
@@ -136,6 +142,7 @@ impl FullDhcp {
             dns: Vec::new(),
             lease_secs: lease_secs_default(),
             boot_lease_secs: boot_lease_secs_default(),
+            reservations: BTreeMap::new(),
             unarmed: Unarmed::default(),
         }
     }
@@ -236,6 +243,20 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         why: &'static str,
     },
+    /// A reserved address is outside the network, or our own or the router's.
+    #[error(
+        "interface `{name}`: {addr}, reserved for {mac}, {why}; choose another address of the interface's network"
+    )]
+    Reservation {
+        /// Interface.
+        name: String,
+        /// For whom.
+        mac: Mac,
+        /// The address.
+        addr: Ipv4Addr,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A lease time is out of range.
     #[error("interface `{name}`: a lease of {secs} s is out of range; use 30 to 86400")]
     Lease {
@@ -312,6 +333,15 @@ fn check_interface(interface: &Interface) -> Result<(), ConfigError> {
     }
     if std::iter::once(*addr).chain(full.router).any(|taken| (first..=last).contains(&taken)) {
         return pool("holds the appliance's or the router's own address; leave it out");
+    }
+    for (mac, reserved) in &full.reservations {
+        let why = match *reserved {
+            own if own == *addr => "is the appliance's own",
+            router if Some(router) == full.router => "is the router's",
+            other if !interface.is_host(other) => "is outside the interface's network",
+            _ => continue,
+        };
+        return Err(ConfigError::Reservation { name: name(), mac: *mac, addr: *reserved, why });
     }
     for secs in [full.lease_secs, full.boot_lease_secs] {
         if !(30..=86_400).contains(&secs) {

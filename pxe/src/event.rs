@@ -144,6 +144,17 @@ pub enum BootEvent {
         /// The client that chose it.
         client: Mac,
     },
+    /// Someone uses an address of our pool, or one that is reserved, without a lease of it. Nobody else is given it for now.
+    AddressInUse {
+        /// The address.
+        addr: Ipv4Addr,
+        /// Who uses it.
+        by: Mac,
+        /// Who has a lease of it, if anyone: these two disturb each other.
+        holder: Option<Mac>,
+        /// Our address on the interface.
+        interface: Ipv4Addr,
+    },
     /// A loader said something by syslog.
     LoaderSaid {
         /// Whose address it came from.

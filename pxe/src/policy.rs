@@ -7,6 +7,7 @@
 use std::net::Ipv4Addr;
 
 use crate::client::Client;
+use crate::dhcp::reserved::Reservations;
 
 /// Where in the boot the request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,6 +110,12 @@ pub trait BootPolicy: Send + Sync {
     /// Decides one request. Called for every packet, so it must be cheap, must not block, and must not change anything:
     /// asking twice gives the same answer. `request.client` is unproven.
     fn decide(&self, request: &BootRequest) -> BootDecision;
+
+    /// Addresses that full DHCP keeps for endpoints, beside those of the configuration; `None`: none. Asked for every packet:
+    /// the same list again is the same `Arc`.
+    fn reservations(&self) -> Option<Reservations> {
+        None
+    }
 }
 
 impl<F> BootPolicy for F

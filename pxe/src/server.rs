@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artefact::Artefacts;
 use crate::config::{Config, ConfigError, DhcpMode, Interface, Ports};
+use crate::dhcp::arp::Arp;
 use crate::dhcp::lease::LeaseJournal;
 use crate::dhcp::overhear::{Ear, Prober};
 use crate::dhcp::reply::Site;
@@ -237,6 +238,15 @@ fn bind_ear(
     }
 }
 
+/// What hears who uses which address; without it addresses are given without a look.
+fn bind_arp(name: &str) -> Option<Arp> {
+    Arp::open(name)
+        .inspect_err(|error| {
+            tracing::warn!(interface = %name, %error, "addresses in use cannot be seen here; grant CAP_NET_RAW");
+        })
+        .ok()
+}
+
 /// The hardware address of an Ethernet interface.
 fn hardware_addr(name: &str) -> io::Result<[u8; 6]> {
     let mut all = nix::ifaddrs::getifaddrs()?.filter(|found| found.interface_name == name);
@@ -253,6 +263,7 @@ fn bind_interface(interface: &Interface, ports: Ports, prober: &mut Prober) -> R
         DhcpMode::Observe | DhcpMode::Proxy | DhcpMode::Full(_) => Some(DhcpPorts {
             dhcp: udp("DHCP", ports.dhcp)?,
             boot_server: udp("PXE boot server", ports.boot_server)?,
+            arp: matches!(interface.dhcp, DhcpMode::Full(_)).then(|| bind_arp(&interface.name)).flatten(),
         }),
     };
     let solicitations = match interface.dhcp {

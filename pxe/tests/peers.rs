@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A test runs itself again inside `unshare`, so that it needs no root and cannot disturb the machine's network.
-//! Needs the Debian packages util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa and curl.
+//! Needs the Debian packages util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa, udhcpc and curl.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -315,6 +315,43 @@ fn b3_c18_a_probe_finds_another_dhcp_and_another_boot_server() -> Result<()> {
     })
 }
 
+#[test]
+fn a_dhcp_client_gets_what_is_reserved_for_it_and_nothing_that_is_in_use() -> Result<()> {
+    story_for(
+        "a_dhcp_client_gets_what_is_reserved_for_it_and_nothing_that_is_in_use",
+        BootDecision::LocalDisk,
+        |plant| {
+            // A second client on the same wire, whose own stack keeps still, and a printer with an address of the pool.
+            let (free, printer) = (Ipv4Addr::new(10, 77, 0, 62), Ipv4Addr::new(10, 77, 0, 60));
+            plant.on_endpoint(|| {
+                ip("link add tool link eth0 address 52:54:00:77:00:0c type macvlan mode bridge")?;
+                ip("link set tool arp off addrgenmode none up")?;
+                ip("addr add 10.77.0.60/24 dev eth0")
+            })?;
+            ensure!(lease(plant, "tool", Some(free))? == Ipv4Addr::new(10, 77, 0, 20), "what is reserved");
+            plant.on_endpoint(|| ip("link set tool address 52:54:00:77:00:0a"))?;
+            ensure!(lease(plant, "tool", Some(free))? == free, "a client gets what it asks for");
+            plant.on_endpoint(|| ip("link set tool address 52:54:00:77:00:0b"))?;
+            ensure!(lease(plant, "tool", Some(printer))? != printer, "this is the printer's");
+            let endpoint: Mac = "52:54:00:77:00:09".parse()?;
+            plant.until("the printer to be told", |event| {
+                matches!(event, BootEvent::AddressInUse { addr, by, .. } if (*addr, *by) == (printer, endpoint))
+            })
+        },
+    )
+}
+
+/// The address that busybox's client obtains on an interface of the endpoint's side.
+fn lease(plant: &Plant, interface: &str, wish: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
+    let words = format!("-f -n -q -t 5 -T 1 -s /bin/true -i {interface}");
+    let wish = wish.map(|wish| format!("-r {wish}")).unwrap_or_default();
+    let words = format!("{words} {wish}");
+    let said = plant.endpoint("udhcpc", words.split_whitespace())?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let addr = said.lines().find_map(|line| line.split("lease of ").nth(1)?.split([' ', ',']).next());
+    Ok(addr.with_context(|| format!("no lease: {said}"))?.parse()?)
+}
+
 // --- the plant ---
 
 struct Plant {
@@ -370,7 +407,9 @@ impl Plant {
 }
 
 fn missing(program: &str) -> String {
-    format!("`{program}` cannot be run; install util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa and curl")
+    format!(
+        "`{program}` cannot be run; install util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa, udhcpc and curl"
+    )
 }
 
 fn story(name: &str, tell: fn(&Plant) -> Result<()>) -> Result<()> {
@@ -465,13 +504,14 @@ fn ip(words: &str) -> Result<()> {
     Ok(())
 }
 
-/// The endpoint is armed, and nobody else: the policy goes by its hardware address.
+/// The endpoint and those above it are armed, and nobody else: the policy goes by the hardware address.
 fn serve(decision: BootDecision, events: Arc<dyn BootEvents>) -> Result<Server> {
     let endpoint: Mac = "52:54:00:77:00:09".parse()?;
     let policy = move |request: &BootRequest| {
-        if request.client.mac == endpoint { decision } else { BootDecision::Nothing }
+        if request.client.mac >= endpoint { decision } else { BootDecision::Nothing }
     };
-    let pool = FullDhcp::pool(Ipv4Addr::new(10, 77, 0, 50), Ipv4Addr::new(10, 77, 0, 99));
+    let mut pool = FullDhcp::pool(Ipv4Addr::new(10, 77, 0, 50), Ipv4Addr::new(10, 77, 0, 99));
+    pool.reservations.insert("52:54:00:77:00:0c".parse()?, Ipv4Addr::new(10, 77, 0, 20));
     let interface = Interface { name: "boot0".into(), addr: US, prefix: 24, dhcp: DhcpMode::Full(pool) };
     let mut kit = Artefacts::new();
     for name in Loaders::debian().names() {

@@ -55,6 +55,7 @@ pub const VERIFY: &[Package] = &[
     package("atftp", "a TFTP peer"),
     package("dnsmasq-base", "another DHCP and boot server"),
     package("tftp-hpa", "a TFTP peer"),
+    package("udhcpc", "a DHCP peer"),
     package("minisign", "a peer for signatures"),
     package("softhsm2", "a token that keeps signers' keys"),
     package("openssl", "a peer for certificates"),

@@ -3,13 +3,15 @@
 //! ```text
 //!   bytes ─► packet::Request ─► classify ─► Client ─► policy ─► reply::Content ─► encode ─► bytes + destination
 //!                                                        │
-//!                                     lease::Leases ◄────┘  full mode only
+//!   policy, configuration ─► Reserved ─► lease::Leases ◄──┘  full mode only
+//!   arp: who uses which address ──────────────┘
 //! ```
 //!
 //! [`Responder::handle`] takes one datagram and the time, and returns at most one reply. It never panics on input, never
 //! gives an address in proxy mode, never refuses (NAK) a request that did not name us, and never answers on one port
 //! what it would not answer on the other.
 
+pub mod arp;
 pub mod classify;
 pub mod encode;
 #[cfg(test)]
@@ -19,6 +21,7 @@ pub mod loader;
 pub mod overhear;
 pub mod packet;
 pub mod reply;
+pub mod reserved;
 pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
@@ -29,14 +32,15 @@ use std::time::{Duration, Instant};
 
 use dhcproto::v4::MessageType as Kind;
 
-use crate::client::{Client, ClientClass};
+use crate::client::{Client, ClientClass, Mac};
 use crate::config::{DhcpMode, FullDhcp};
 use crate::event::{BootEvent, BootEvents, Refusal};
 use crate::policy::{BootDecision, BootPolicy, BootRequest, Stage};
 use crate::whois::Whois;
-use lease::{Lease, LeaseJournal, Leases};
+use lease::{Lease, LeaseJournal, Leases, Squatter};
 use packet::{MessageType, Request, code};
 use reply::{Content, Destination, Site};
+use reserved::{Reservations, Reserved};
 
 /// Which port a datagram came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Reply {
     pub bytes: Vec<u8>,
     /// To whom.
     pub to: Destination,
+    /// An address that is offered and not yet leased: ask by ARP who uses it, before the client asks for it.
+    pub probe: Option<Ipv4Addr>,
 }
 
 /// What the responder asks and tells.
@@ -74,21 +80,41 @@ pub struct Responder {
     site: Site,
     extra_classes: Vec<String>,
     leases: Option<Leases>,
+    /// What the policy kept last.
+    reservations: Option<Reservations>,
     links: Links,
 }
 
 impl Responder {
     /// A responder; in full mode it takes over the journal's leases.
     pub fn new(site: Site, extra_classes: Vec<String>, links: Links, now: Instant) -> Self {
+        let reservations = links.policy.reservations();
         let leases = match &site.interface.dhcp {
             DhcpMode::Full(full) => {
                 let mut leases = Leases::new(full.pool_first, full.pool_last);
+                let kept = reservations.as_deref().unwrap_or_default();
+                leases.reserve(Arc::new(Reserved::of(&site.interface, full, kept)));
                 leases.restore(links.journal.iter().flat_map(|j| j.load()), now);
                 Some(leases)
             }
             DhcpMode::Off | DhcpMode::Observe | DhcpMode::Proxy => None,
         };
-        Responder { site, extra_classes, leases, links }
+        Responder { site, extra_classes, leases, reservations, links }
+    }
+
+    /// Someone on the wire says that it uses this address.
+    pub fn heard(&mut self, by: Mac, addr: Ipv4Addr, now: Instant) {
+        let interface = self.site.interface.addr;
+        let squatter = self.leases.as_mut().and_then(|leases| leases.heard(by, addr, now));
+        if let Some(Squatter { addr, by, holder }) = squatter {
+            self.tell(BootEvent::AddressInUse { addr, by, holder, interface });
+        }
+    }
+
+    /// An address of the pool to ask about now, and how long to wait until the next. Never asks outside full mode.
+    pub fn next_question(&mut self, now: Instant) -> (Option<Ipv4Addr>, Duration) {
+        const NEVER: Duration = Duration::from_secs(3600);
+        self.leases.as_mut().map_or((None, NEVER), |leases| leases.next_question(now))
     }
 
     /// Takes one datagram and returns the reply, if there is one.
@@ -173,7 +199,7 @@ impl Responder {
         let bytes = self.site.write(request, Kind::Offer, &content, None)?;
         let file = content.file().map(Into::into);
         self.tell(BootEvent::OfferSent { client: client.clone(), addr: None, file });
-        Ok(Some(Reply { bytes, to: self.site.destination(request, Kind::Offer) }))
+        Ok(Some(Reply { bytes, to: self.site.destination(request, Kind::Offer), probe: None }))
     }
 
     /// The boot server port: answers whoever asks from an address, at the port from which it asked (EDK2 uses 4011, iPXE
@@ -200,7 +226,8 @@ impl Responder {
         let bytes = self.site.write(request, kind, &content, None)?;
         let file = content.file().map(Into::into);
         self.tell(BootEvent::AckSent { client, stage: Stage::BootServer, file });
-        Ok(Some(Reply { bytes, to: Destination::Unicast(SocketAddrV4::new(addr, from.port())) }))
+        let to = Destination::Unicast(SocketAddrV4::new(addr, from.port()));
+        Ok(Some(Reply { bytes, to, probe: None }))
     }
 
     fn full(
@@ -239,13 +266,15 @@ impl Responder {
         let content = self.site.full(full, client, decision)?;
         let urgent = matches!(decision, BootDecision::RecoverySystem(_));
         let wanted = request.addr_option(code::REQUESTED_ADDR);
+        self.renew_reservations(full);
         let leases = self.leases.as_mut().ok_or(Refusal::PoolEmpty)?;
         let addr = leases.offer(client.mac, wanted, urgent, now).ok_or(Refusal::PoolEmpty)?;
+        let probe = Some(addr).filter(|addr| !leases.is_leased_to(client.mac, *addr, now));
         let lease = lease_secs(full, client);
         let bytes = self.site.write(request, Kind::Offer, &content, Some((addr, Some(lease))))?;
         let file = content.file().map(Into::into);
         self.tell(BootEvent::OfferSent { client: client.clone(), addr: Some(addr), file });
-        Ok(Reply { bytes, to: self.site.destination(request, Kind::Offer) })
+        Ok(Reply { bytes, to: self.site.destination(request, Kind::Offer), probe })
     }
 
     /// The four kinds of DHCPREQUEST (RFC 2131 section 4.3.2). Only a request that names us (option 54) and asks for an
@@ -269,6 +298,7 @@ impl Responder {
         let content = self.site.full(full, client, self.decide(client, Stage::Request))?;
         let lease = lease_secs(full, client);
         let remaining = Duration::from_secs(lease.into());
+        self.renew_reservations(full);
         let leases = self.leases.as_mut().ok_or(Refusal::PoolEmpty)?;
         if !leases.commit(client.mac, wanted, remaining, now) {
             if server == Some(ours) {
@@ -295,7 +325,7 @@ impl Responder {
             self.links.whois.learn(addr.0, &client);
         }
         self.tell(BootEvent::AckSent { client, stage: Stage::Request, file: content.file().map(Into::into) });
-        Ok(Reply { bytes, to: self.site.destination(request, Kind::Ack) })
+        Ok(Reply { bytes, to: self.site.destination(request, Kind::Ack), probe: None })
     }
 
     fn refuse_addr(
@@ -306,7 +336,24 @@ impl Responder {
     ) -> Result<Reply, Refusal> {
         let bytes = self.site.write(request, Kind::Nak, &Content::Plain, None)?;
         self.tell(BootEvent::NakSent { client: client.clone(), wanted });
-        Ok(Reply { bytes, to: self.site.destination(request, Kind::Nak) })
+        Ok(Reply { bytes, to: self.site.destination(request, Kind::Nak), probe: None })
+    }
+
+    /// Takes over what the policy keeps, where that is another list than before.
+    fn renew_reservations(&mut self, full: &FullDhcp) {
+        let kept = self.links.policy.reservations();
+        let same = match (&kept, &self.reservations) {
+            (Some(now), Some(before)) => Arc::ptr_eq(now, before),
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        if same {
+            return;
+        }
+        if let Some(leases) = &mut self.leases {
+            let reserved = Reserved::of(&self.site.interface, full, kept.as_deref().unwrap_or_default());
+            leases.reserve(Arc::new(reserved));
+        }
+        self.reservations = kept;
     }
 
     fn give_back(&mut self, request: &Request, now: Instant) {

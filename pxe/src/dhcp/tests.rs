@@ -18,6 +18,8 @@ use crate::event::{BootEvent, Refusal};
 use crate::policy::{Boot, BootDecision, BootPolicy, BootRequest, Chain, OfferStyle, Stage};
 use crate::whois::{Neighbours, Whois};
 
+mod addresses;
+
 const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const THEM: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
 const NONE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);

@@ -411,7 +411,9 @@ impl Traces {
                 self.refused(at, mac, *stage, reason, known);
             }
             BootEvent::LoaderSaid { mac, text, .. } => self.say(at, mac, text),
-            BootEvent::Refused { mac: None, .. } | BootEvent::ForeignOffer { .. } => {}
+            BootEvent::Refused { mac: None, .. }
+            | BootEvent::ForeignOffer { .. }
+            | BootEvent::AddressInUse { .. } => {}
             BootEvent::ForeignDhcpServer { server, client, .. } => {
                 let trace = self.get_mut(client)?;
                 trace.note(at, Step::Request, Outcome::Done, 0, &format!("to the DHCP server {server}"));

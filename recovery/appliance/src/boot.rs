@@ -21,7 +21,7 @@ pub mod trace;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -31,7 +31,7 @@ use std::{
 use pxe::{
     BootDecision, BootEvent, BootEvents, BootPolicy, BootRequest, Client, ClientClass, Mac,
     chains::{self, Why},
-    dhcp::{loader::Loaders, overhear::Prober},
+    dhcp::{loader::Loaders, overhear::Prober, reserved::Reservations},
     trace::{Ended, Mode, Trace, Traces},
 };
 use recovery_protocol::{
@@ -75,6 +75,7 @@ pub struct Ticket {
 pub struct Tickets {
     live: RwLock<Arc<BTreeMap<MacAddr, Ticket>>>,
     known: RwLock<Arc<HashSet<MacAddr>>>,
+    addresses: RwLock<Option<Reservations>>,
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -107,7 +108,8 @@ impl Tickets {
         Ok(())
     }
 
-    /// Read from the database which addresses a person put on record. Called after each commit that changed it.
+    /// Read from the database which Ethernet addresses a person put on record, and which IPv4 addresses belong to them. Called after
+    /// each commit that changed it.
     ///
     /// # Errors
     /// [`DbError`]; what is in memory stays as it was.
@@ -115,7 +117,18 @@ impl Tickets {
         let _one = self.reading.lock().await;
         let endpoints = db::endpoint::all(&mut *db.read().await?).await?;
         let approved = endpoints.into_iter().filter(|endpoint| endpoint.state != EndpointState::Discovered);
-        let known = approved.flat_map(|endpoint| endpoint.record.macs).collect();
+        let (mut known, mut addresses) = (HashSet::new(), Vec::new());
+        for endpoint in approved {
+            known.extend(endpoint.record.macs);
+            for interface in endpoint.record.settings.interfaces {
+                let v4 = interface.addresses.iter().filter_map(|own| match own.address {
+                    IpAddr::V4(address) => Some((Mac::from(interface.mac.0), address)),
+                    IpAddr::V6(_) => None,
+                });
+                addresses.extend(v4);
+            }
+        }
+        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = Some(addresses.into());
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         Ok(())
     }
@@ -424,7 +437,7 @@ fn sender(event: &BootEvent) -> Option<Mac> {
         | BootEvent::TransferFinished { fetcher, .. }
         | BootEvent::TransferAborted { fetcher, .. } => fetcher.mac,
         BootEvent::Refused { mac, .. } => *mac,
-        BootEvent::LoaderSaid { mac, .. } => Some(*mac),
+        BootEvent::LoaderSaid { mac, .. } | BootEvent::AddressInUse { by: mac, .. } => Some(*mac),
         BootEvent::ForeignDhcpServer { client, .. } | BootEvent::ForeignOffer { client, .. } => Some(*client),
     }
 }
@@ -446,6 +459,10 @@ impl BootPolicy for BootDesk {
                 None => BootDecision::LocalDisk,
             },
         }
+    }
+
+    fn reservations(&self) -> Option<Reservations> {
+        self.tickets.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -502,6 +519,13 @@ impl BootEvents for BootDesk {
                 });
             }
             BootEvent::LoaderSaid { .. } => self.record("loader-said", None, String::new),
+            BootEvent::AddressInUse { addr, by, holder, interface } => {
+                tracing::warn!(%addr, %by, holder = holder.map(tracing::field::display), %interface,
+                    "an address of the pool is in use by someone who has no lease of it");
+                self.record("address-in-use", Some(by), || {
+                    format!("uses {addr} of our pool without a lease of it")
+                });
+            }
             BootEvent::ForeignOffer { server, interface, gives, boots, .. } => {
                 self.foreign_now().note(interface, server, (gives, boots), self.clock.now_unix_ms());
                 self.record("foreign-offer", None, String::new);
@@ -548,5 +572,22 @@ mod tests {
         assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 2])), pxe::Chain::Shim.into());
         assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 3])), BootDecision::LocalDisk, "expired");
         assert_eq!(desk.decide(&request([2, 0, 0, 0, 0, 4])), BootDecision::LocalDisk, "unknown");
+    }
+
+    #[tokio::test]
+    async fn an_address_on_record_is_kept_for_it_as_soon_as_it_is_said() {
+        let bench = crate::testing::Bench::new("").await;
+        let mac = "02:00:00:00:00:01";
+        let said = |address: &str| {
+            let interface = serde_json::json!({ "mac": mac, "addresses": [address, "fd00::7/64"] });
+            serde_json::json!({ "settings": { "interfaces": [interface] } })
+        };
+        let kept = |last| vec![(Mac::from([2, 0, 0, 0, 0, 1]), Ipv4Addr::new(10, 77, 0, last))];
+        for last in [21, 22] {
+            bench.add("press-01", mac, said(&format!("10.77.0.{last}/24"))).await;
+            let now = bench.desk.reservations().unwrap();
+            assert_eq!(now.to_vec(), kept(last));
+            assert!(Arc::ptr_eq(&now, &bench.desk.reservations().unwrap()), "not made for every packet");
+        }
     }
 }

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recovery_protocol::{EndpointId, erase::ErasePolicy, job::Stage};
+use recovery_protocol::{EndpointId, MacAddr, erase::ErasePolicy, job::Stage};
 use serde::Deserialize;
 
 mod group;
@@ -205,7 +205,7 @@ pub enum Dhcp {
 }
 
 /// Addresses to lend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     /// The first.
@@ -218,6 +218,9 @@ pub struct Pool {
     /// Length of a lease in seconds.
     #[serde(default = "default_lease")]
     pub lease_s: u32,
+    /// Addresses that are kept for what is no endpoint, by Ethernet address; an endpoint's are those on its record.
+    #[serde(default)]
+    pub reserved: BTreeMap<MacAddr, Ipv4Addr>,
 }
 
 fn default_lease() -> u32 {
@@ -455,7 +458,7 @@ impl Config {
                 let why = format!("lists {} twice", interface.name);
                 return Err(Wrong::new(at("name"), why, "keep one entry for each interface"));
             }
-            match (interface.dhcp, interface.pool) {
+            match (interface.dhcp, &interface.pool) {
                 (Dhcp::Full, None) => {
                     let now = "add pool = { first = \"…\", last = \"…\" }, or use \"proxy\"";
                     return Err(Wrong::new(at("pool"), "is missing, but dhcp is \"full\"", now));
@@ -581,6 +584,15 @@ mod tests {
             let error = parse(&format!("[serving]\nalso = [\"{bad}\"]")).unwrap_err().to_string();
             assert!(error.contains("line 2") && error.contains("write it as 10.7.0.6"), "{error}");
         }
+    }
+
+    #[test]
+    fn addresses_are_kept_by_ethernet_address() {
+        let pool = "pool = { first = \"10.0.0.1\", last = \"10.0.0.2\", reserved = { \"52:54:00:00:00:07\" = \"10.0.0.9\" } }";
+        let config = parse(&format!("[[interfaces]]\nname = \"eth0\"\ndhcp = \"full\"\n{pool}")).unwrap();
+        let kept = &config.interfaces[0].pool.as_ref().unwrap().reserved;
+        assert_eq!(kept.get(&MacAddr([0x52, 0x54, 0, 0, 0, 7])), Some(&Ipv4Addr::new(10, 0, 0, 9)));
+        assert!(parse(&format!("[[interfaces]]\nname = \"e\"\n{}", pool.replace("00:07", "zz"))).is_err());
     }
 
     #[test]

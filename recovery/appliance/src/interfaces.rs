@@ -57,12 +57,14 @@ fn one(wanted: &Interface) -> Result<pxe::Interface, InterfaceError> {
         Some((addr, u32::from(mask).count_ones()))
     });
     let (addr, prefix) = found.ok_or_else(|| InterfaceError::NoAddress(wanted.name.clone()))?;
-    let dhcp = match (wanted.dhcp, wanted.pool) {
+    let dhcp = match (wanted.dhcp, &wanted.pool) {
         (Dhcp::Proxy, _) => pxe::DhcpMode::Proxy,
         (Dhcp::Full, Some(pool)) => {
             let mut full = pxe::config::FullDhcp::pool(pool.first, pool.last);
             full.router = pool.router;
             full.lease_secs = pool.lease_s;
+            full.reservations =
+                pool.reserved.iter().map(|(mac, addr)| (pxe::Mac::from(mac.0), *addr)).collect();
             // Without a ticket firmware shall go on to its disk in seconds, not in a minute.
             full.unarmed = pxe::Unarmed::FastRefuse;
             pxe::DhcpMode::Full(full)

@@ -54,6 +54,7 @@ fn outcome(event: &BootEvent) -> (&'static str, &'static str) {
         BootEvent::TransferAborted { protocol, .. } => (files(protocol), "aborted"),
         BootEvent::Refused { stage, reason, .. } if reason.is_ordinary() => (stage.protocol(), "passed-over"),
         BootEvent::Refused { stage, .. } => (stage.protocol(), "refused"),
+        BootEvent::AddressInUse { .. } => ("dhcp", "address-in-use"),
         BootEvent::LoaderSaid { .. } => ("syslog", "line"),
     }
 }

@@ -113,9 +113,8 @@ pub async fn put(
     if rechained || moved {
         inner.journal.tickets.read(&inner.journal.db).await?;
     }
-    if moved {
-        inner.journal.tickets.learn(&inner.journal.db).await?;
-    }
+    // Its addresses, and those that are kept for it.
+    inner.journal.tickets.learn(&inner.journal.db).await?;
     endpoints::one(inner, &id).await
 }
 
