@@ -30,6 +30,7 @@ pub mod load;
 pub mod pxe;
 pub mod report;
 pub mod restore;
+pub mod restore_many;
 pub mod restore_wire;
 pub mod serve;
 
@@ -142,6 +143,7 @@ pub const BENCHES: &[Bench] = &[
         &[setup::CASYNC, setup::BMAPTOOL, setup::NGINX],
         Runs::Inside(restore_wire::restore),
     ),
+    bench("restore-many", &[], Runs::Inside(restore_many::restore)),
     bench(
         "images-import",
         &[setup::CASYNC, setup::SQUASHFS, setup::NTFS],

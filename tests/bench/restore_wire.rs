@@ -7,13 +7,12 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::images_serve::{PEER_PORT, nginx_config};
 use super::restore::{copy, fresh, same};
-use super::{Cost, Figure, Programs, Server, costs, median, resident_bytes};
+use super::{Cost, Figure, Programs, Server, costs};
 use crate::cache::Cache;
 use crate::golden::{self, CheckIn};
 use crate::plant::{APPLIANCE, BRIDGE, Plant};
@@ -23,10 +22,6 @@ use crate::tool;
 const RUNS: usize = 5;
 /// Bytes that a run of encryption overwrites, and how far apart: a fifth of what the disk holds.
 const RANSOM: (usize, u64) = (1 << 20, 5 << 20);
-const ENDPOINTS: usize = 64;
-/// The disk of each of many endpoints; half of it is data.
-const SMALL_DISK: usize = 96 << 20;
-const MANY_RUNS: usize = 3;
 
 /// The table of the restore path.
 ///
@@ -41,27 +36,22 @@ pub fn restore(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     let site = Site::at(&dir.join("site"), &programs.programs);
     site.prepare_image(&v1)?;
     site.import(&v2, 2)?;
-    let small = dir.join("small.raw");
-    fs::write(&small, half_noise(SMALL_DISK))?;
-    site.say(&["image", "import", &small.display().to_string(), "--name", "small", "--version", "1"])?;
-    site.say(&["image", "sign", "small", "--key", &site.key("release")])?;
     site.say(&["trust", "export", "--site", "bench", "--out", &site.path("trust.json")])?;
     let mut serve = Command::new(&programs.programs.appliance);
-    serve.arg("serve").arg("--config").arg(config(&dir, &site)?).env("RUST_LOG", "info");
-    let server = Server::start(&mut serve, "\"ready\"", dir.join("serve.log"))?;
+    serve.arg("serve").arg("--config").arg(config(&dir, &site, "")?).env("RUST_LOG", "info");
+    let _server = Server::start(&mut serve, "\"ready\"", dir.join("serve.log"))?;
     let bench = Bench { programs, site: &site, dir: &dir };
 
     let mut figures = bench.blank(&v1)?;
     figures.extend(bench.overwritten(&v1)?);
     figures.extend(bench.next_version(&v1)?);
-    figures.extend(bench.many(&server, &small)?);
     Ok(figures)
 }
 
-struct Bench<'b> {
-    programs: &'b Programs,
-    site: &'b Site,
-    dir: &'b Path,
+pub(super) struct Bench<'b> {
+    pub programs: &'b Programs,
+    pub site: &'b Site,
+    pub dir: &'b Path,
 }
 
 impl Bench<'_> {
@@ -72,7 +62,7 @@ impl Bench<'_> {
         command
     }
 
-    fn id(&self, image: &str) -> Result<String> {
+    pub fn id(&self, image: &str) -> Result<String> {
         let list: serde_json::Value =
             serde_json::from_str(&self.site.say(&["image", "show", image, "--json"])?)?;
         list["image"].as_str().map(ToOwned::to_owned).context("`image show` names the image")
@@ -214,57 +204,6 @@ impl Bench<'_> {
         let name = "restore-wire/v1 to v2 wire MiB";
         Ok(vec![Figure::at_most(name, rebuilt / mib, full / mib, "a full restore of v2", 0.6)])
     }
-
-    /// Many endpoints at once, each a process with a disk of its own.
-    fn many(&self, server: &Server, small: &Path) -> Result<Vec<Figure>> {
-        let id = self.id("small")?;
-        let disks: Vec<PathBuf> =
-            (0..ENDPOINTS).map(|n| self.dir.join(format!("endpoint-{n}.raw"))).collect();
-        let run = |disks: &[PathBuf]| -> Result<Vec<f64>> {
-            disks.iter().try_for_each(|disk| fresh(disk))?;
-            let begin = Instant::now();
-            let one = |disk: &PathBuf| -> Result<f64> {
-                self.done(&id, disk)?;
-                Ok(begin.elapsed().as_secs_f64())
-            };
-            std::thread::scope(|scope| {
-                let endpoints: Vec<_> = disks.iter().map(|disk| scope.spawn(move || one(disk))).collect();
-                let ended = |endpoint: std::thread::ScopedJoinHandle<'_, Result<f64>>| match endpoint.join() {
-                    Ok(seconds) => seconds,
-                    Err(_) => bail!("an endpoint ended badly"),
-                };
-                endpoints.into_iter().map(ended).collect()
-            })
-        };
-        let (mut alone, mut together, mut slowest) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..MANY_RUNS {
-            alone.push(run(&disks[..1])?[0]);
-            let seconds = run(&disks)?;
-            let last = seconds.iter().copied().fold(0.0, f64::max);
-            together.push(last / ENDPOINTS as f64);
-            slowest.push(last / median(seconds));
-        }
-        same(small, &disks[ENDPOINTS - 1])?;
-        let memory = resident_bytes(server.pid())? as f64 / f64::from(1 << 20);
-        disks.iter().try_for_each(|disk| fresh(disk))?;
-        Ok(vec![
-            Figure::at_most(
-                "restore-wire/64 at once s each",
-                median(together),
-                median(alone),
-                "one alone",
-                1.0 / 0.9,
-            ),
-            Figure::at_most(
-                "restore-wire/64 at once slowest s",
-                median(slowest),
-                1.0,
-                "the median of them",
-                1.3,
-            ),
-            Figure::at_most("restore-wire/64 at once appliance MiB", memory, 512.0, "the most", 1.0),
-        ])
-    }
 }
 
 /// A copy of which a fifth of what it holds was overwritten with noise; the bytes that were there, in a file.
@@ -303,7 +242,7 @@ fn drift(disk: &Path, held: u64) -> Result<()> {
 }
 
 /// Noise in the first half, zeros in the second.
-fn half_noise(len: usize) -> Vec<u8> {
+pub(super) fn half_noise(len: usize) -> Vec<u8> {
     let mut word = 0x9E37_79B9_7F4A_7C15_u64;
     let mut bytes = vec![0; len];
     for piece in bytes[..len / 2].chunks_exact_mut(8) {
@@ -315,10 +254,11 @@ fn half_noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn config(dir: &Path, site: &Site) -> Result<PathBuf> {
+/// The configuration of an appliance that serves this site's images, with `more` behind it.
+pub(super) fn config(dir: &Path, site: &Site, more: &str) -> Result<PathBuf> {
     let path = dir.join("serve.toml");
     let text = format!(
-        "site = \"bench\"\ndata_dir = \"{}\"\nimage_store_dir = \"{}\"\ntrust_root_file = \"{}\"\n[[interfaces]]\nname = \"{BRIDGE}\"\n",
+        "site = \"bench\"\ndata_dir = \"{}\"\nimage_store_dir = \"{}\"\ntrust_root_file = \"{}\"\n[[interfaces]]\nname = \"{BRIDGE}\"\n{more}",
         site.path("data"),
         site.path("store"),
         site.path("root.json")

@@ -104,6 +104,15 @@ impl Site {
     /// # Errors
     /// When one of the commands fails; the message repeats what it said.
     pub fn prepare_image(&self, golden: &Path) -> Result<()> {
+        self.prepare_keys()?;
+        self.import(golden, 1)
+    }
+
+    /// Makes keys and a trust root.
+    ///
+    /// # Errors
+    /// When one of the commands fails.
+    pub fn prepare_keys(&self) -> Result<()> {
         fs::create_dir_all(self.dir.join("keys"))?;
         // The maker of the endpoints' TPMs belongs to the run, like the endpoints; the site only trusts it.
         Maker::of_run(self.dir.parent().context("a site lies in the directory of a run")?)?;
@@ -126,7 +135,7 @@ impl Site {
         }
         let (one, two, signer) = (self.key("root-1"), self.key("root-2"), self.key("release"));
         self.say(&["image", "root", "new", "--root", &one, "--root", &two, "--signer", &signer])?;
-        self.import(golden, 1)
+        Ok(())
     }
 
     /// Imports `golden` as this version of the image and signs it.
