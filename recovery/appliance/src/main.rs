@@ -32,6 +32,7 @@ mod power;
 mod refusals;
 mod refused_start;
 mod service;
+mod sheet;
 #[cfg(test)]
 mod testing;
 mod tickets;

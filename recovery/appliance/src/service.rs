@@ -23,8 +23,8 @@ use recovery_protocol::{
     EndpointId, JobId, MacAddr, Problem,
     net::{BootView, NetView},
     operator::{
-        CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, JobView, NewEndpoint,
-        PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
+        CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, ImportPlan, JobView,
+        NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
     },
     selector::Selector,
 };
@@ -45,6 +45,7 @@ use crate::{
 mod change;
 mod endpoints;
 mod enrolment;
+mod import;
 mod net;
 mod orders;
 #[cfg(test)]
@@ -306,6 +307,22 @@ impl Service {
         revision: Option<u64>,
     ) -> Result<RemovedEndpoint, Problem> {
         change::remove(&self.0, actor, endpoint, order, revision).await
+    }
+
+    /// Everything on record as CSV.
+    pub async fn export_sheet(&self) -> Result<String, Problem> {
+        import::export(&self.0).await
+    }
+
+    /// Plan a sheet of endpoints (CSV), and apply it whole where `apply` is the plan's hash: 422 `import-wrong` with any wrong line,
+    /// 409 `plan-stale` when it is another plan now.
+    pub async fn import_sheet(
+        &self,
+        actor: &Actor,
+        bytes: &[u8],
+        apply: Option<&str>,
+    ) -> Result<ImportPlan, Problem> {
+        import::take(&self.0, actor, bytes, apply).await
     }
 
     /// Order a recovery. An open job is returned, not doubled.

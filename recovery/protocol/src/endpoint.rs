@@ -236,3 +236,46 @@ impl std::fmt::Debug for Power {
         }
     }
 }
+
+/// What a sheet of endpoints would change, or has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ImportPlan {
+    /// The plan's hash: what is applied by it is exactly this.
+    pub plan: String,
+    /// It was applied.
+    pub applied: bool,
+    /// Endpoints that are put on record.
+    pub adds: Vec<ImportLine>,
+    /// Endpoints whose record is changed.
+    pub changes: Vec<ImportLine>,
+    /// Lines that say what is on record.
+    pub unchanged: u64,
+    /// What stands against lines that are well written.
+    pub conflicts: Vec<ImportFault>,
+    /// What is wrong with lines. With any of both nothing is applied.
+    pub errors: Vec<ImportFault>,
+}
+
+/// A line of a sheet that does something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportLine {
+    /// Its number in the file, from 1.
+    pub line: u64,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The blueprint of a new one; the facts that are changed of another.
+    pub what: String,
+}
+
+/// A line of a sheet that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportFault {
+    /// Its number in the file, from 1.
+    pub line: u64,
+    /// The column, where it is one cell.
+    pub column: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do now.
+    pub remedy: String,
+}

@@ -103,13 +103,24 @@ impl FromStr for MacAddr {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let wrong = || IdError::Mac(text.to_owned());
-        let mut bytes = [0_u8; 6];
-        let mut parts = text.split([':', '-']);
-        for byte in &mut bytes {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(wrong)?;
-            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        // Six pairs, as Linux and Windows write them; three groups of four, as Cisco does; or all in a row.
+        let group = match text.len() {
+            17 => 2,
+            14 => 4,
+            _ => 12,
+        };
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let separators = text.bytes().enumerate().filter(|(_, c)| !c.is_ascii_hexdigit());
+        let fits = |(at, c): (usize, u8)| {
+            at % (group + 1) == group
+                && if group == 2 { c == b':' || c == b'-' } else { c == b'.' || c == b'-' }
+        };
+        if digits.len() != 12 || text.len() != 12 + 12 / group - 1 || !separators.into_iter().all(fits) {
+            return Err(wrong());
         }
-        if parts.next().is_some() { Err(wrong()) } else { Ok(Self(bytes)) }
+        let mut bytes = [0_u8; 6];
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| wrong())?;
+        Ok(Self(bytes))
     }
 }
 
@@ -155,10 +166,27 @@ mod tests {
     }
 
     #[test]
-    fn mac_addresses_read_both_separators_and_write_one() {
-        let mac: MacAddr = "52-54-00-AB-cd-01".parse().unwrap();
-        assert_eq!(mac.to_string(), "52:54:00:ab:cd:01");
-        for bad in ["", "52:54:00:ab:cd", "52:54:00:ab:cd:01:02", "5:54:00:ab:cd:01", "zz:54:00:ab:cd:01"] {
+    fn mac_addresses_read_every_usual_spelling_and_write_one() {
+        for spelling in
+            ["52-54-00-AB-cd-01", "52:54:00:ab:cd:01", "5254.00ab.cd01", "5254-00AB-CD01", "525400abCD01"]
+        {
+            let mac: MacAddr = spelling.parse().unwrap();
+            assert_eq!(mac.to_string(), "52:54:00:ab:cd:01");
+        }
+        for bad in [
+            "52540.0abcd.01",
+            "5254:00ab:cd01",
+            "52.54.00.ab.cd.01",
+            "525400abcd0",
+            "525400abcd012",
+            "52:54:00:ab:cd:0é",
+            "52:5400:ab:cd:01:",
+            "",
+            "52:54:00:ab:cd",
+            "52:54:00:ab:cd:01:02",
+            "5:54:00:ab:cd:01",
+            "zz:54:00:ab:cd:01",
+        ] {
             assert!(bad.parse::<MacAddr>().is_err(), "{bad}");
         }
     }

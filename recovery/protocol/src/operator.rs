@@ -5,6 +5,8 @@
 //! | `GET /api/v1/status` | → [`StatusView`] |
 //! | `GET /api/v1/endpoints[?selector=]`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
 //! | `POST /api/v1/endpoints` | [`NewEndpoint`] → [`EndpointView`] (adds, or approves a discovered one) |
+//! | `GET /api/v1/sheet` | → CSV of all that are on record |
+//! | `POST /api/v1/sheet[?apply=]` | CSV → [`ImportPlan`]; applied only by the hash of the plan |
 //! | `PATCH /api/v1/endpoints/{endpoint}` | [`ChangeEndpoint`] → [`EndpointView`] |
 //! | `DELETE /api/v1/endpoints/{endpoint}` | [`Decision`] → [`RemovedEndpoint`] |
 //! | `POST /api/v1/endpoints/{endpoint}/recover` | [`RecoverRequest`] → 202 [`JobView`]; an open job is returned, not doubled |
@@ -30,7 +32,9 @@
 use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
-pub use crate::endpoint::{Chain, ChangeEndpoint, Kind, NewEndpoint, Power, RemovedEndpoint};
+pub use crate::endpoint::{
+    Chain, ChangeEndpoint, ImportFault, ImportLine, ImportPlan, Kind, NewEndpoint, Power, RemovedEndpoint,
+};
 pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},

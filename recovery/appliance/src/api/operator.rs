@@ -2,20 +2,28 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State},
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, Query, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
-use recovery_protocol::net::{BootView, NetView};
 use recovery_protocol::operator::{
     CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey,
-    ImageView, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
+    ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint,
+    StatusView,
+};
+use recovery_protocol::{
+    Problem,
+    net::{BootView, NetView},
 };
 use serde::Deserialize;
 
 use super::{Body, People, Refusal, Route, endpoint_id, gate, idempotency, job_id, selector};
 use crate::service::Actor;
+
+/// Longest sheet in bytes: some twenty thousand lines.
+const SHEET_LEN_MAX: usize = 8 << 20;
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
@@ -24,6 +32,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         ("/api/v1/status", get(status)),
         ("/api/v1/endpoints", get(endpoints).post(add_endpoint)),
+        ("/api/v1/sheet", get(export).post(import).layer(DefaultBodyLimit::max(SHEET_LEN_MAX))),
         ("/api/v1/endpoints/{endpoint}", get(endpoint).patch(change_endpoint).delete(remove_endpoint)),
         ("/api/v1/endpoints/{endpoint}/recover", post(recover)),
         ("/api/v1/endpoints/{endpoint}/capture", post(capture)),
@@ -105,6 +114,37 @@ async fn remove_endpoint(
 ) -> Answer<RemovedEndpoint> {
     let (endpoint, revision) = (endpoint_id(&name)?, revision(&headers)?);
     Ok(Json(people.service.remove_endpoint(&actor, &endpoint, order, revision).await?))
+}
+
+async fn export(State(people): State<People>) -> Result<Response, Refusal> {
+    let sheet = people.service.export_sheet().await?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"endpoints.csv\""),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, sheet).into_response())
+}
+
+#[derive(Deserialize)]
+struct Apply {
+    apply: Option<String>,
+}
+
+async fn import(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Query(order): Query<Apply>,
+    sheet: Result<Bytes, BytesRejection>,
+) -> Answer<ImportPlan> {
+    let sheet = sheet.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("a sheet has at most {SHEET_LEN_MAX} bytes");
+            Refusal(Problem::new(413, "body-too-long", "The sheet is too long", detail, "split it"))
+        }
+        _ => Refusal::bad_request("bad-body", "the sheet could not be read", "send it again"),
+    })?;
+    Ok(Json(people.service.import_sheet(&actor, &sheet, order.apply.as_deref()).await?))
 }
 
 async fn add_endpoint(

@@ -112,3 +112,29 @@ async fn several_are_recovered_as_planned_or_not_at_all() {
     assert_eq!((names, jobs[0].reason.as_str()), (vec!["press-01", "press-02"], "drift"));
     assert_eq!(desk.says(&order).await, Code::Conflict as u8, "their jobs are open now");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sheet_goes_out_and_comes_in_again() {
+    let desk = Desk::new("").await;
+    let sheet = desk.bench.data.path().join("plant.csv");
+    let import = |more: &str| format!("endpoint import {} {more}", sheet.display());
+    std::fs::write(&sheet, "name,macs,blueprint\npress-01,52:54:00:00:00:01,hmi\npress-02,x,hmi\n").unwrap();
+    assert_eq!(desk.says(&import("--plan")).await, Code::Conflict as u8);
+    assert_eq!(desk.says(&import("--approve-plan 00")).await, Code::Conflict as u8);
+    assert!(desk.bench.service.endpoints(None).await.unwrap().is_empty());
+    std::fs::write(&sheet, "name,macs,blueprint\npress-01,52:54:00:00:00:01,hmi\n").unwrap();
+    assert_eq!(desk.says(&import("--plan")).await, 0);
+    assert_eq!(desk.says(&import("--approve-plan 00")).await, Code::Conflict as u8);
+    let bytes = std::fs::read(&sheet).unwrap();
+    let actor = crate::service::Actor::operator("test");
+    let plan = desk.bench.service.import_sheet(&actor, &bytes, None).await.unwrap().plan;
+    assert_eq!(desk.says(&import(&format!("--approve-plan {plan}"))).await, 0);
+    assert_eq!(desk.endpoint("press-01").await.blueprint, "hmi");
+
+    let out = desk.bench.data.path().join("out.csv");
+    assert_eq!(desk.says(&format!("endpoint export --out {}", out.display())).await, 0);
+    let again = desk.bench.service.import_sheet(&actor, &std::fs::read(&out).unwrap(), None).await.unwrap();
+    assert_eq!((again.unchanged, again.changes.len()), (1, 0));
+    assert_eq!(desk.says(&import("")).await, Code::Usage as u8);
+    assert_eq!(desk.says("endpoint import /no/such/file --plan").await, Code::Failed as u8);
+}

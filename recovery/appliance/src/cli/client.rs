@@ -168,6 +168,20 @@ impl Client {
         self.json(&mut response)
     }
 
+    /// `POST` a text of another kind and read the answer.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_text<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        text: Vec<u8>,
+        media_type: &str,
+    ) -> Result<T, Fault> {
+        let mut response = self.send(Method::POST, path, text, &[("content-type", media_type)])?;
+        self.json(&mut response)
+    }
+
     /// `PATCH` a thing, which must be at this revision where one is given.
     ///
     /// # Errors
@@ -278,7 +292,7 @@ impl Client {
             .method(method)
             .uri(format!("{}{path}", self.url))
             .header("authorization", format!("Bearer {}", self.token));
-        if !body.is_empty() {
+        if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
         }
         for (name, value) in headers {

@@ -1,12 +1,13 @@
 //! `groundstate endpoint`: put on record, look at, change, remove.
 
-use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand, ValueEnum};
 use recovery_protocol::{
     EndpointId, MacAddr,
     operator::{
-        Chain, ChangeEndpoint, Decision, EndpointView, Kind, NewEndpoint, PairRequest, Power, RemovedEndpoint,
+        Chain, ChangeEndpoint, Decision, EndpointView, ImportPlan, Kind, NewEndpoint, PairRequest, Power,
+        RemovedEndpoint,
     },
     selector::{Labels, Selector},
     settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
@@ -38,6 +39,14 @@ pub enum EndpointVerb {
     Show {
         /// The endpoint
         endpoint: EndpointId,
+    },
+    /// Put a sheet (CSV) on record: planned first, applied whole by the plan's hash, or not at all
+    Import(Import),
+    /// Write a sheet (CSV) of all that are on record
+    Export {
+        /// File to write; default: stdout
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Confirm the code on an endpoint's screen
     Pair {
@@ -117,6 +126,19 @@ pub struct Set {
     /// Refuse when the record is at another revision (exit 5)
     #[arg(long, value_name = "REVISION")]
     revision: Option<u64>,
+}
+
+/// What to import.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The sheet: `groundstate endpoint export` shows its columns
+    file: PathBuf,
+    /// Say what it adds and changes and what is wrong with it, and change nothing
+    #[arg(long, conflicts_with = "approve_plan", required_unless_present = "approve_plan")]
+    plan: bool,
+    /// Apply what --plan said, if it is still that
+    #[arg(long, value_name = "HASH")]
+    approve_plan: Option<String>,
 }
 
 /// Whom to remove.
@@ -291,6 +313,17 @@ pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault>
             let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;
             print(json, &view, show::endpoint)
         }
+        EndpointVerb::Import(order) => import(client, &order, json),
+        EndpointVerb::Export { out } => {
+            let sheet = client.get_text("/api/v1/sheet")?;
+            match out {
+                None => print!("{sheet}"),
+                Some(path) => std::fs::write(&path, sheet).map_err(|error| {
+                    Fault::of(&format!("{} cannot be written", path.display()), &error, "")
+                })?,
+            }
+            Ok(())
+        }
         EndpointVerb::Set(order) => set(client, *order, json),
         EndpointVerb::Remove(order) => {
             let decision = Decision { reason: order.reason };
@@ -300,6 +333,31 @@ pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault>
             })
         }
     }
+}
+
+fn import(client: &Client, order: &Import, json: bool) -> Result<(), Fault> {
+    let sheet = std::fs::read(&order.file).map_err(|error| {
+        Fault::of(&format!("{} cannot be read", order.file.display()), &error, "name the sheet")
+    })?;
+    let send = |query: &str| client.post_text(&format!("/api/v1/sheet{query}"), sheet.clone(), "text/csv");
+    let plan: ImportPlan = send("")?;
+    let wrong = plan.errors.len() + plan.conflicts.len();
+    if let Some(hash) = order.approve_plan.as_ref().filter(|_| wrong == 0) {
+        let hash: String = hash.chars().filter(char::is_ascii_alphanumeric).collect();
+        let done: ImportPlan = send(&format!("?apply={hash}"))?;
+        return print(json, &done, show::import);
+    }
+    print(json, &plan, show::import)?;
+    if wrong > 0 {
+        let now = "correct them, and plan again; nothing was changed";
+        return Err(Fault::new(Code::Conflict, format!("{wrong} lines cannot be put on record"), "", now));
+    }
+    eprintln!(
+        "apply it with `groundstate endpoint import {} --approve-plan {}`",
+        order.file.display(),
+        plan.plan
+    );
+    Ok(())
 }
 
 fn set(client: &Client, order: Set, json: bool) -> Result<(), Fault> {

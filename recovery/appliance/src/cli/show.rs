@@ -5,8 +5,8 @@ use recovery_protocol::{
     agent::BootEntry,
     job::JobState,
     operator::{
-        DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, JobView, RefusalView,
-        StatusView,
+        DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, ImportFault, ImportLine,
+        ImportPlan, JobView, RefusalView, StatusView,
     },
     settings::InterfaceSettings,
 };
@@ -133,6 +133,46 @@ pub fn endpoint(view: &EndpointView) -> String {
         text.push_str(&self::job(job));
     }
     text
+}
+
+/// `groundstate endpoint import`.
+#[must_use]
+pub fn import(plan: &ImportPlan) -> String {
+    let done = |what: &'static str, lines: &[ImportLine]| -> Vec<Vec<String>> {
+        let row = |line: &ImportLine| {
+            vec![line.line.to_string(), what.to_owned(), line.endpoint.to_string(), line.what.clone()]
+        };
+        lines.iter().map(row).collect()
+    };
+    let wrong = |what: &'static str, faults: &[ImportFault]| -> Vec<Vec<String>> {
+        let row = |fault: &ImportFault| {
+            let why = format!("{}; {}", fault.what, fault.remedy);
+            vec![fault.line.to_string(), what.to_owned(), fault.column.clone(), why]
+        };
+        faults.iter().map(row).collect()
+    };
+    let mut rows = [
+        done("add", &plan.adds),
+        done("change", &plan.changes),
+        wrong("CONFLICT", &plan.conflicts),
+        wrong("ERROR", &plan.errors),
+    ]
+    .concat();
+    rows.sort_by_key(|row| row[0].parse::<u64>().unwrap_or(0));
+    let head = format!(
+        "{}: {} added, {} changed, {} unchanged, {} conflicts, {} errors",
+        if plan.applied { "applied" } else { "plan" },
+        plan.adds.len(),
+        plan.changes.len(),
+        plan.unchanged,
+        plan.conflicts.len(),
+        plan.errors.len(),
+    );
+    if rows.is_empty() {
+        head
+    } else {
+        format!("{}\n\n{head}", table(&["LINE", "DOES", "ABOUT", "WHAT"], &rows))
+    }
 }
 
 /// What is on record, and what it said last where that is something else.

@@ -230,6 +230,12 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Let go of an endpoint's addresses, until it is written again in the same transaction.
+pub async fn release(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(endpoint.as_str()).execute(conn).await?;
+    Ok(())
+}
+
 /// Take an endpoint off the list: one that was only discovered, or one of which [`bury`] kept what is to be kept.
 pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
     for statement in [

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Actor, Inner, endpoints};
 use crate::{
+    config::Config,
     db::{
         self,
         endpoint::{Endpoint, Record},
@@ -42,7 +43,7 @@ pub async fn set(
     let mut tx = inner.journal.begin().await?;
     let known = on_record(&mut tx, id, revision).await?;
     let reason = order.reason.clone();
-    let now = fit(inner, changed(known.record.clone(), order)?, Some(&known.record))?;
+    let now = fit(&inner.journal.config, changed(known.record.clone(), order)?, Some(&known.record))?;
     put(inner, tx, actor, &known, now, &reason).await
 }
 
@@ -141,7 +142,7 @@ pub async fn write(
             remedy,
         ));
     }
-    if (&now.macs, &now.blueprint, &now.group) != (&before.macs, &before.blueprint, &before.group) {
+    if moves(before, now) {
         no_open_job(tx, id).await?;
     }
     let claimed = claim(tx, id, &now.macs).await?;
@@ -162,8 +163,13 @@ pub async fn write(
     Ok(true)
 }
 
+/// Whether what an open job was approved for is changed.
+pub fn moves(before: &Record, now: &Record) -> bool {
+    (&now.macs, &now.blueprint, &now.group) != (&before.macs, &before.blueprint, &before.group)
+}
+
 /// Each field that differs, with what it was and what it is.
-fn differences(before: &Record, now: &Record) -> Map<String, Value> {
+pub fn differences(before: &Record, now: &Record) -> Map<String, Value> {
     let (before, now) = (json!(before), json!(now));
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (old, new) = (fields(&before), fields(&now));
@@ -174,7 +180,8 @@ fn differences(before: &Record, now: &Record) -> Map<String, Value> {
         .collect()
 }
 
-async fn no_open_job(tx: &mut JournalTx<'_>, id: &EndpointId) -> Result<(), Problem> {
+/// 409 `job-open` where one is.
+pub async fn no_open_job(tx: &mut JournalTx<'_>, id: &EndpointId) -> Result<(), Problem> {
     let open = db::job::open_of(tx.conn(), id).await?.map(|row| row.job.id);
     let live = db::ticket::live_boot(tx.conn()).await?;
     let ticket = live.iter().find(|ticket| ticket.endpoint == *id).map(|ticket| ticket.job);
@@ -214,8 +221,7 @@ pub fn conflict(detail: String, remedy: &str) -> Problem {
 
 /// A record that can be worked with; addresses in order and once. What was on record `before` and stays is not asked again: a
 /// blueprint that is gone from the configuration keeps nobody from correcting an address.
-pub fn fit(inner: &Inner, record: Record, before: Option<&Record>) -> Result<Record, Problem> {
-    let config = &inner.journal.config;
+pub fn fit(config: &Config, record: Record, before: Option<&Record>) -> Result<Record, Problem> {
     let unfit = |code: &str, detail: String, remedy: &str| Err(unfit(code, detail, remedy));
     let kept = |same: fn(&Record, &Record) -> bool| before.is_some_and(|before| same(before, &record));
     if !kept(|a, b| a.blueprint == b.blueprint) && !config.blueprints.contains_key(&record.blueprint) {
@@ -251,7 +257,9 @@ pub fn fit(inner: &Inner, record: Record, before: Option<&Record>) -> Result<Rec
             "give its own IP addresses with it (`--address`), or take them off record (`--no-settings`)";
         return unfit("bad-settings", detail, remedy);
     }
-    Ok(Record { macs, ..record })
+    let disk_serial =
+        record.disk_serial.map(|serial| serial.trim().to_owned()).filter(|serial| !serial.is_empty());
+    Ok(Record { macs, disk_serial, ..record })
 }
 
 /// Take an endpoint off record. What it was, its jobs and its evidence stay; its certificates and tickets do not.

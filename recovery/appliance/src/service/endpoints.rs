@@ -78,7 +78,7 @@ pub async fn one(inner: &Inner, endpoint: &EndpointId) -> Result<EndpointView, P
 
 pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {
     let (id, settings, chain) = (new.endpoint.clone(), new.settings.clone(), new.chain);
-    let record = change::fit(inner, record_of(new), None)?;
+    let record = change::fit(&inner.journal.config, record_of(new), None)?;
     let mut tx = inner.journal.begin().await?;
     let known = db::endpoint::get(tx.conn(), &id).await?;
     if let Some(known) = &known
@@ -88,8 +88,21 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
         let now = said_again(known, record, settings)?;
         return change::put(inner, tx, actor, known, now, "").await;
     }
-    let seen = known.and_then(|known| known.inventory);
-    let claimed = change::claim(&mut tx, &id, &record.macs).await?;
+    put_new(&mut tx, actor, id.clone(), record).await?;
+    tx.commit().await?;
+    inner.journal.tickets.learn(&inner.journal.db).await?;
+    one(inner, &id).await
+}
+
+/// Put an endpoint on record that is not, or was only discovered.
+pub async fn put_new(
+    tx: &mut JournalTx<'_>,
+    actor: &Actor,
+    id: EndpointId,
+    record: Record,
+) -> Result<(), Problem> {
+    let seen = db::endpoint::get(tx.conn(), &id).await?.and_then(|known| known.inventory);
+    let claimed = change::claim(tx, &id, &record.macs).await?;
     let (generation, revision) = db::endpoint::last_of(tx.conn(), &id).await?;
     let endpoint = Endpoint {
         inventory: seen.or(claimed),
@@ -100,10 +113,7 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
     };
     db::endpoint::put(tx.conn(), &endpoint).await?;
     let facts = json!({ "record": endpoint.record, "revision": endpoint.revision });
-    tx.note(Fact::new("order.endpoint", &actor.name, facts).about(&id)).await?;
-    tx.commit().await?;
-    inner.journal.tickets.learn(&inner.journal.db).await?;
-    one(inner, &id).await
+    Ok(tx.note(Fact::new("order.endpoint", &actor.name, facts).about(&id)).await?)
 }
 
 fn record_of(new: NewEndpoint) -> Record {
