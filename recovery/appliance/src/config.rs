@@ -32,7 +32,7 @@ mod group;
 pub use crate::agents::Serving;
 pub use crate::depot::Images;
 use crate::{db::endpoint::Record, depot};
-pub use group::{Group, GroupMode};
+pub use group::{Group, GroupMode, Redundancy};
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,8 @@ pub struct Config {
     pub interfaces: Vec<Interface>,
     /// Groups of endpoints: mode and guard rails. `default` always exists.
     pub groups: BTreeMap<String, Group>,
+    /// Endpoints that can stand in for each other, with how many must stay up.
+    pub redundancy: BTreeMap<String, Redundancy>,
     /// What one kind of endpoint is.
     pub blueprints: BTreeMap<String, Blueprint>,
     /// Webhook sources, by name as in `/hooks/v1/<name>`.
@@ -127,6 +129,7 @@ impl Default for Config {
             serving: Serving::default(),
             interfaces: Vec::new(),
             groups: BTreeMap::from([("default".to_owned(), Group::default())]),
+            redundancy: BTreeMap::new(),
             blueprints: BTreeMap::new(),
             hooks: BTreeMap::new(),
             stage_limits_s: BTreeMap::new(),
@@ -407,6 +410,7 @@ impl Config {
             return Err(Wrong::new(key, why, now));
         }
         group::check(&self.groups)?;
+        group::check_redundancy(&self.redundancy)?;
         for (name, blueprint) in &self.blueprints {
             if blueprint.image.is_empty() {
                 let key = vec!["blueprints".to_owned(), name.clone(), "image".to_owned()];

@@ -4,6 +4,7 @@
 //! | rule | whom it stops |
 //! |---|---|
 //! | `max_concurrent`: endpoints of the group in recovery, held ones included | everyone |
+//! | `max_share_percent` of the group, `min_healthy` of a redundancy group ([`floor`]) | everyone |
 //! | group mode, trigger class, safety class (the endpoint's or its group's, the higher one) | triggers |
 //! | rate, cool-down, circuit breaker, common mode | triggers |
 //! | safety class 2 and 3: another person approves | everyone |
@@ -13,8 +14,11 @@
 //!
 //! It must never: write, or act.
 
-use recovery_protocol::EndpointId;
+mod floor;
 
+use recovery_protocol::{EndpointId, JobId, operator::EndpointState};
+
+use self::floor::Fleet;
 use crate::{
     config::{Config, Group, GroupMode},
     db::{
@@ -84,6 +88,9 @@ pub async fn consider(
     if let Some(rule) = too_soon(conn, &endpoint.id, &group, at).await? {
         return Ok(observe(rule));
     }
+    if let Some(rule) = too_few_up(conn, config, endpoint, None, false).await? {
+        return Ok(observe(rule));
+    }
     if group.mode == GroupMode::Auto && class == TriggerClass::Integrity && !confirmed {
         return Ok(observe("its source has not confirmed it yet: nothing starts on a hint alone"));
     }
@@ -97,9 +104,10 @@ pub async fn consider(
 /// # Errors
 /// [`DbError`].
 pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> Result<Admission, DbError> {
-    let record = db::endpoint::get(conn, &row.job.endpoint).await?.map(|endpoint| endpoint.record);
+    let endpoint = db::endpoint::get(conn, &row.job.endpoint).await?;
+    let record = endpoint.as_ref().map(|endpoint| endpoint.record.clone()).unwrap_or_default();
     // The group is the one that it was ordered in; the endpoint's own class is asked now.
-    let record = Record { group: row.group.clone(), ..record.unwrap_or_default() };
+    let record = Record { group: row.group.clone(), ..record };
     let group = config.rails(&record);
     let refused = |rule| Ok(Admission::Refused { rule });
     let load = db::job::load(conn, &row.group, Some(row.job.id), at.saturating_sub(HOUR_MS)).await?;
@@ -109,8 +117,16 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
             load.open, row.group, group.max_concurrent
         ));
     }
+    let person = row.trigger == "operator" || row.trigger == "drill";
+    if let Some(endpoint) = endpoint {
+        // As it was before this job marked it.
+        let before = Endpoint { state: row.job.before, record, ..endpoint };
+        if let Some(rule) = too_few_up(conn, config, &before, Some(row.job.id), person).await? {
+            return refused(rule);
+        }
+    }
     let second_person = group.safety_class >= 2;
-    if row.trigger == "operator" || row.trigger == "drill" {
+    if person {
         return Ok(if second_person {
             Admission::NeedsApproval { second_person }
         } else {
@@ -129,6 +145,45 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
         }
         GroupMode::Approve | GroupMode::Auto => Ok(Admission::NeedsApproval { second_person }),
     }
+}
+
+/// What stands against an order of a person for this endpoint, before it is given; `None`: nothing that a count knows.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn why_not(
+    conn: &mut Conn,
+    config: &Config,
+    endpoint: &Endpoint,
+) -> Result<Option<String>, DbError> {
+    let (name, group) = (&endpoint.record.group, config.rails(&endpoint.record));
+    let load = db::job::load(conn, name, None, u64::MAX).await?;
+    if load.open >= u64::from(group.max_concurrent) {
+        let (open, most) = (load.open, group.max_concurrent);
+        return Ok(Some(format!(
+            "{open} endpoints of group {name} are in recovery; at most {most} (max_concurrent)"
+        )));
+    }
+    too_few_up(conn, config, endpoint, None, true).await
+}
+
+/// Too few would stay up. `but`: the job that asks.
+async fn too_few_up(
+    conn: &mut Conn,
+    config: &Config,
+    endpoint: &Endpoint,
+    but: Option<JobId>,
+    person: bool,
+) -> Result<Option<String>, DbError> {
+    let group = config.rails(&endpoint.record);
+    if group.max_share_percent >= 100 && endpoint.record.redundancy.is_none() && config.redundancy.is_empty()
+    {
+        return Ok(None);
+    }
+    let fleet = Fleet::now(conn, but).await?;
+    let share = fleet.share(&endpoint.id, &endpoint.record.group, &group);
+    let healthy = matches!(endpoint.state, EndpointState::Known | EndpointState::Trusted);
+    Ok(share.or_else(|| fleet.floor(config, endpoint, person, healthy)))
 }
 
 async fn crowded(

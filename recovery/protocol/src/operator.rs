@@ -181,6 +181,9 @@ pub struct EndpointView {
     /// Why it was refused last, with the refusal's code, until it proves itself.
     #[serde(default)]
     pub refusal: Option<String>,
+    /// Why an order of its recovery would wait, by the guard rail's words; only where one endpoint is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
     /// The newest job, if any.
     pub job: Option<JobView>,
 }

@@ -104,6 +104,7 @@ pub fn endpoint(view: &EndpointView) -> String {
     }
     add("certificate", view.certificate_serial.clone());
     add("refused", view.refusal.clone());
+    add("why not", view.why_not.as_ref().map(|rule| format!("a recovery would wait: {rule}")));
     add("pairing code", view.pairing_code.clone());
     add("drills", view.drill_safe.then(|| "may be drilled".to_owned()));
     add(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use recovery_protocol::selector::{self, Selector};
 use serde::Deserialize;
 
 use super::Wrong;
@@ -42,6 +43,8 @@ pub struct Group {
     pub mode: GroupMode,
     /// Endpoints of this group in recovery at once, held ones included.
     pub max_concurrent: u32,
+    /// Of the endpoints of this group, how many in a hundred may be in recovery at once, rounded down.
+    pub max_share_percent: u32,
     /// Recoveries begun in any hour.
     pub max_per_hour: u32,
     /// Seconds after a recovery in which no trigger starts another.
@@ -62,6 +65,7 @@ impl Default for Group {
         Self {
             mode: GroupMode::Observe,
             max_concurrent: 4,
+            max_share_percent: 100,
             max_per_hour: 12,
             cool_down_s: 6 * 3600,
             safety_class: 0,
@@ -72,6 +76,22 @@ impl Default for Group {
     }
 }
 
+/// Endpoints that can stand in for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redundancy {
+    /// Members that must stay healthy when one is taken down.
+    #[serde(default = "one")]
+    pub min_healthy: u32,
+    /// Who belongs to it, beside those whose record names it.
+    #[serde(default)]
+    pub selector: Option<Selector>,
+}
+
+fn one() -> u32 {
+    1
+}
+
 /// Whether something could be recovered in each of them.
 pub(super) fn check(groups: &BTreeMap<String, Group>) -> Result<(), Wrong> {
     for (name, group) in groups {
@@ -79,10 +99,40 @@ pub(super) fn check(groups: &BTreeMap<String, Group>) -> Result<(), Wrong> {
         if group.safety_class > 3 {
             return Err(Wrong::new(at("safety_class"), "knows classes 0 to 3", "write 0, 1, 2 or 3"));
         }
-        for (key, value) in [("max_concurrent", group.max_concurrent), ("max_per_hour", group.max_per_hour)] {
+        if group.max_share_percent > 100 {
+            let why = "is more than the whole group";
+            return Err(Wrong::new(at("max_share_percent"), why, "write 1 to 100"));
+        }
+        for (key, value) in [
+            ("max_concurrent", group.max_concurrent),
+            ("max_per_hour", group.max_per_hour),
+            ("max_share_percent", group.max_share_percent),
+        ] {
             if value == 0 {
                 return Err(Wrong::new(at(key), "is 0, so no recovery could start", "write at least 1"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whether records can name each of them, and each keeps somebody up.
+pub(super) fn check_redundancy(groups: &BTreeMap<String, Redundancy>) -> Result<(), Wrong> {
+    for (name, group) in groups {
+        let key = vec!["redundancy".to_owned(), name.clone(), "min_healthy".to_owned()];
+        if !selector::is_word(name) {
+            return Err(Wrong::new(
+                key,
+                "belongs to a name that no record can have",
+                "use letters, digits and `-`",
+            ));
+        }
+        if group.min_healthy == 0 {
+            return Err(Wrong::new(
+                key,
+                "is 0, so nobody need stay up",
+                "write at least 1, or leave the group out",
+            ));
         }
     }
     Ok(())

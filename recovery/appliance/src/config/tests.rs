@@ -38,12 +38,18 @@ fn a_value_that_cannot_work_is_named_with_file_line_and_remedy() {
         "[blueprints.b]\nimage = \"\"",
         "[images]\ndepot = { endpoint = \"http://a\", bucket = \"golden\", credentials_file = \"c\" }",
         "[groups.g]\nsafety_class = 9",
+        "[groups.g]\nmax_share_percent = 101",
+        "[groups.g]\nmax_share_percent = 0",
+        "[redundancy.panels]\nmin_healthy = 0",
+        "[redundancy.\"a b\"]",
         "attest_every_s = 0",
         "[stage_limits_s]\nimaging = 0",
     ] {
         assert!(matches!(parse(bad), Err(ConfigError::Value { .. })), "{bad}");
     }
     assert!(matches!(parse("site = \"Not A Label\""), Err(ConfigError::Syntax { .. })));
+    let error = parse("[redundancy.a]\nselector = \"line=3,\"").unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("column 8"), "{error}");
     for bad in ["spare.plant", "10.0.0.6/24", "0.0.0.0", "http://10.0.0.6", "10.0.0.6:0"] {
         let error = parse(&format!("[serving]\nalso = [\"{bad}\"]")).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("write it as 10.7.0.6"), "{error}");

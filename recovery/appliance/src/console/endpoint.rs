@@ -130,6 +130,9 @@ fn recover_card(view: &EndpointView) -> Markup {
             } @else {
                 p { "Everything on its disk is replaced by the golden image of " strong { (view.blueprint) } ". Nothing on it is kept." }
                 (usual_time(view))
+                @if let Some(rule) = &view.why_not {
+                    p class="now" { strong { "It would wait: " } (sentence(rule)) }
+                }
                 form method="post" action=(action) data-hold=(HOLD_MS) {
                     input type="hidden" name="confirm" value="";
                     button class="hold" id="recover" aria-describedby="hold-help" {

@@ -17,6 +17,7 @@ use crate::{
         endpoint::{Endpoint, Record},
     },
     evidence::Fact,
+    guard,
     jobs::job::{Proof, What},
     jobs::journal::JournalTx,
     refusals::unknown_endpoint,
@@ -73,7 +74,13 @@ pub async fn list(inner: &Inner, selector: Option<&Selector>) -> Result<Vec<Endp
 pub async fn one(inner: &Inner, endpoint: &EndpointId) -> Result<EndpointView, Problem> {
     let mut conn = inner.journal.db.read().await?;
     let found = db::endpoint::get(&mut conn, endpoint).await?.ok_or_else(|| unknown_endpoint(endpoint))?;
-    views::endpoint(inner, &mut conn, found).await
+    let open = db::job::open_of(&mut conn, endpoint).await?.is_some();
+    let why_not = if open || found.state == EndpointState::Discovered {
+        None
+    } else {
+        guard::why_not(&mut conn, &inner.journal.config, &found).await?
+    };
+    Ok(EndpointView { why_not, ..views::endpoint(inner, &mut conn, found).await? })
 }
 
 pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<EndpointView, Problem> {

@@ -1,6 +1,7 @@
 //! Orders, triggers and guard rails on a real database: who may start what, and what is written down when nobody may.
 
 mod endpoints;
+mod floor;
 mod import;
 
 use std::sync::Arc;
