@@ -4,6 +4,7 @@
 //! | rule | whom it stops |
 //! |---|---|
 //! | `max_concurrent`: endpoints of the group in recovery, held ones included | everyone |
+//! | `identity_conflict`: somebody else came with its address, and nobody resolved it | everyone |
 //! | `max_share_percent` of the group, `min_healthy` of a redundancy group ([`floor`]) | everyone |
 //! | group mode, trigger class, safety class (the endpoint's or its group's, the higher one) | triggers |
 //! | rate, cool-down, circuit breaker, common mode | triggers |
@@ -79,6 +80,9 @@ pub async fn consider(
     if group.safety_class >= 3 {
         return Ok(observe(format!("safety class {}: triggers only inform", group.safety_class)));
     }
+    if let Some(rule) = conflict(endpoint) {
+        return Ok(observe(rule));
+    }
     if let Some(rule) = common_mode(conn, &endpoint.id, name, &group, at).await? {
         return Ok(observe(rule));
     }
@@ -110,6 +114,9 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
     let record = Record { group: row.group.clone(), ..record };
     let group = config.rails(&record);
     let refused = |rule| Ok(Admission::Refused { rule });
+    if let Some(rule) = endpoint.as_ref().and_then(conflict) {
+        return refused(rule);
+    }
     let load = db::job::load(conn, &row.group, Some(row.job.id), at.saturating_sub(HOUR_MS)).await?;
     if load.open >= u64::from(group.max_concurrent) {
         return refused(format!(
@@ -147,6 +154,16 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
     }
 }
 
+/// It may be another one that would be wiped.
+fn conflict(endpoint: &Endpoint) -> Option<String> {
+    let claim = endpoint.conflict.as_ref()?.open.as_ref()?;
+    let id = &endpoint.id;
+    Some(format!(
+        "another one came with an address of {id}: {}; resolve it with `groundstate endpoint resolve {id}` (identity_conflict)",
+        claim.why
+    ))
+}
+
 /// What stands against an order of a person for this endpoint, before it is given; `None`: nothing that a count knows.
 ///
 /// # Errors
@@ -156,6 +173,9 @@ pub async fn why_not(
     config: &Config,
     endpoint: &Endpoint,
 ) -> Result<Option<String>, DbError> {
+    if let Some(rule) = conflict(endpoint) {
+        return Ok(Some(rule));
+    }
     let (name, group) = (&endpoint.record.group, config.rails(&endpoint.record));
     let load = db::job::load(conn, name, None, u64::MAX).await?;
     if load.open >= u64::from(group.max_concurrent) {

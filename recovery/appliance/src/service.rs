@@ -24,7 +24,7 @@ use recovery_protocol::{
     net::{BootView, NetView},
     operator::{
         CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, ImportPlan, JobView,
-        NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, StatusView,
+        NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
     },
     selector::Selector,
 };
@@ -242,6 +242,7 @@ impl Service {
             endpoints: endpoints.iter().map(|(_, n)| n).sum(),
             jobs_working: jobs_in("working"),
             jobs_held: jobs_in("held"),
+            conflicts: db::endpoint::in_conflict(&mut conn).await?,
             refusals: self.0.desk.refused().views(),
             foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
             depot: self.0.depot.view(),
@@ -307,6 +308,16 @@ impl Service {
         revision: Option<u64>,
     ) -> Result<RemovedEndpoint, Problem> {
         change::remove(&self.0, actor, endpoint, order, revision).await
+    }
+
+    /// Say who an endpoint is of which another came with its address; none did: 409 `no-conflict`.
+    pub async fn resolve_conflict(
+        &self,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        order: Resolution,
+    ) -> Result<EndpointView, Problem> {
+        change::resolve(&self.0, actor, endpoint, order).await
     }
 
     /// Everything on record as CSV.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agent::Inventory,
     ids::{EndpointId, MacAddr},
     selector::Labels,
     settings::EndpointSettings,
@@ -278,4 +279,32 @@ pub struct ImportFault {
     pub what: String,
     /// What to do now.
     pub remedy: String,
+}
+
+/// Who came with an endpoint's address and is another one, by what it said of itself: a claim, nothing is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimView {
+    /// When it came first, milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// When it, or another one, came last.
+    pub last_unix_ms: u64,
+    /// How often.
+    pub count: u64,
+    /// What does not fit, in one sentence.
+    pub why: String,
+    /// SHA-256 of the EK that it claims; empty without a TPM.
+    pub ek_sha256: String,
+    /// What it said of itself.
+    pub inventory: Inventory,
+}
+
+/// A person's word on an identity conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolution {
+    /// `true`: the hardware was replaced, the claim is the endpoint from now on. `false`: the one on record stays, the other is refused.
+    pub replace: bool,
+    /// Why, in their words; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
 }

@@ -10,6 +10,7 @@
 //! | `PATCH /api/v1/endpoints/{endpoint}` | [`ChangeEndpoint`] → [`EndpointView`] |
 //! | `DELETE /api/v1/endpoints/{endpoint}` | [`Decision`] → [`RemovedEndpoint`] |
 //! | `POST /api/v1/endpoints/{endpoint}/recover` | [`RecoverRequest`] → 202 [`JobView`]; an open job is returned, not doubled |
+//! | `POST /api/v1/endpoints/{endpoint}/resolve` | [`Resolution`] → [`EndpointView`] |
 //! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
 //! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
 //! | `POST /api/v1/jobs/{job}/{approve,resume,cancel}` | [`Decision`] → [`JobView`] |
@@ -33,7 +34,8 @@ use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
 pub use crate::endpoint::{
-    Chain, ChangeEndpoint, ImportFault, ImportLine, ImportPlan, Kind, NewEndpoint, Power, RemovedEndpoint,
+    Chain, ChangeEndpoint, ClaimView, ImportFault, ImportLine, ImportPlan, Kind, NewEndpoint, Power,
+    RemovedEndpoint, Resolution,
 };
 pub use crate::problem::Problem;
 use crate::{
@@ -61,6 +63,9 @@ pub struct StatusView {
     pub jobs_working: u64,
     /// Jobs that wait for a person.
     pub jobs_held: u64,
+    /// Endpoints with an identity conflict that waits for a person.
+    #[serde(default)]
+    pub conflicts: Vec<EndpointId>,
     /// What the boot layer was asked and did not give since the start, by kind.
     #[serde(default)]
     pub refusals: Vec<RefusalView>,
@@ -181,6 +186,9 @@ pub struct EndpointView {
     /// Why it was refused last, with the refusal's code, until it proves itself.
     #[serde(default)]
     pub refusal: Option<String>,
+    /// Somebody came with its address and is another one: a person must resolve it before it can be recovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ClaimView>,
     /// Why an order of its recovery would wait, by the guard rail's words; only where one endpoint is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why_not: Option<String>,

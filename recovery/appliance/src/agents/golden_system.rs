@@ -17,6 +17,7 @@ use serde_json::json;
 use super::{
     Agents,
     hello::{Asking, challenge, discover, tpm_hidden},
+    identity,
     proof::{self, Asked, ISOLATE},
 };
 use crate::{
@@ -155,6 +156,9 @@ async fn again(
         let detail = format!("the TPM on record of {id} is another one");
         let problem =
             Problem::new(403, "identity-changed", "This is not the endpoint on record", detail, ISOLATE);
+        return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
+    }
+    if let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello).await? {
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }
     endpoint.inventory = Some(hello.inventory.clone());

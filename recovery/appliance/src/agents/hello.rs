@@ -10,7 +10,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Agents, golden_system, questions::Questions};
+use super::{Agents, golden_system, identity, questions::Questions};
 use crate::{
     attest,
     db::{
@@ -89,6 +89,11 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
     let Some(mut endpoint) = db::endpoint::by_mac(tx.conn(), &hello.inventory.macs).await? else {
         return Err(discover(agents, tx, &hello.inventory).await);
     };
+    if endpoint.state != EndpointState::Discovered
+        && let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello).await?
+    {
+        return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), None).await);
+    }
     endpoint.inventory = Some(hello.inventory.clone());
     endpoint.seen = Some(tx.at);
     db::endpoint::put(tx.conn(), &endpoint).await?;

@@ -17,6 +17,7 @@ mod expect;
 mod files;
 mod golden_system;
 mod hello;
+pub mod identity;
 mod next;
 mod proof;
 mod questions;

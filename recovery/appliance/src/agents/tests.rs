@@ -4,6 +4,7 @@
 mod capture;
 mod erase;
 mod golden;
+mod conflict;
 mod health;
 mod own;
 mod with_tpm;

@@ -11,7 +11,7 @@ use axum::{
 use recovery_protocol::operator::{
     CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey,
     ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint,
-    StatusView,
+    Resolution, StatusView,
 };
 use recovery_protocol::{
     Problem,
@@ -37,6 +37,7 @@ pub fn routes() -> Vec<Route> {
         ("/api/v1/endpoints/{endpoint}/recover", post(recover)),
         ("/api/v1/endpoints/{endpoint}/capture", post(capture)),
         ("/api/v1/endpoints/{endpoint}/pair", post(pair)),
+        ("/api/v1/endpoints/{endpoint}/resolve", post(resolve)),
         ("/api/v1/jobs", get(jobs)),
         ("/api/v1/jobs/{job}", get(job)),
         ("/api/v1/jobs/{job}/approve", post(approve)),
@@ -195,6 +196,15 @@ async fn pair(
     Body(request): Body<PairRequest>,
 ) -> Answer<EndpointView> {
     Ok(Json(people.service.pair(&actor, &endpoint_id(&name)?, request).await?))
+}
+
+async fn resolve(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(order): Body<Resolution>,
+) -> Tagged {
+    tagged(people.service.resolve_conflict(&actor, &endpoint_id(&name)?, order).await?)
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use recovery_protocol::{
     EndpointId, MacAddr,
     operator::{
         Chain, ChangeEndpoint, Decision, EndpointView, ImportPlan, Kind, NewEndpoint, PairRequest, Power,
-        RemovedEndpoint,
+        RemovedEndpoint, Resolution,
     },
     selector::{Labels, Selector},
     settings::{EndpointSettings, InterfaceAddress, InterfaceSettings},
@@ -34,6 +34,9 @@ pub enum EndpointVerb {
         /// Those of which this is true, as in line=3,kind!=historian
         #[arg(long)]
         selector: Option<Selector>,
+        /// Only those that were seen and are not on record
+        #[arg(long, conflicts_with = "selector")]
+        unknown: bool,
     },
     /// Show one endpoint
     Show {
@@ -47,6 +50,20 @@ pub enum EndpointVerb {
         /// File to write; default: stdout
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Say who an endpoint is, where another one came with its address
+    Resolve {
+        /// The endpoint
+        endpoint: EndpointId,
+        /// The one on record stays; the other is refused
+        #[arg(long, conflicts_with = "replace", required_unless_present = "replace")]
+        keep: bool,
+        /// Its hardware was replaced: the other is this endpoint from now on
+        #[arg(long)]
+        replace: bool,
+        /// Why; goes into evidence
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// Confirm the code on an endpoint's screen
     Pair {
@@ -296,8 +313,16 @@ pub fn meant(client: &Client, selector: Option<&Selector>) -> Result<Vec<Endpoin
 pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault> {
     let at = |endpoint: &EndpointId| format!("/api/v1/endpoints/{endpoint}");
     match verb {
-        EndpointVerb::List { selector } => {
-            let views = meant(client, selector.as_ref())?;
+        EndpointVerb::List { selector, unknown } => {
+            let strangers = "state=discovered".parse().ok().filter(|_| unknown);
+            let views = meant(client, selector.or(strangers).as_ref())?;
+            if unknown
+                && !json
+                && let Some(view) = views.first()
+            {
+                let mac = view.macs.first().map(ToString::to_string).unwrap_or_default();
+                eprintln!("put one on record: `groundstate endpoint add NAME --mac {mac} --blueprint …`");
+            }
             print(json, &views, |views| show::endpoints(views))
         }
         EndpointVerb::Show { endpoint } => {
@@ -311,6 +336,11 @@ pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault>
         }
         EndpointVerb::Add(add) => {
             let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;
+            print(json, &view, show::endpoint)
+        }
+        EndpointVerb::Resolve { endpoint, replace, reason, .. } => {
+            let order = Resolution { replace, reason };
+            let view: EndpointView = client.post(&format!("{}/resolve", at(&endpoint)), &order)?;
             print(json, &view, show::endpoint)
         }
         EndpointVerb::Import(order) => import(client, &order, json),

@@ -225,6 +225,9 @@ mod tests {
             "endpoint set press-01 --mac 52:54:00:12:34:57 --mac 52-54-00-12-34-58 --group line-3 --reason moved",
             "endpoint set press-01 --drill-safe false --no-power --revision 3",
             "endpoint remove press-01 --reason scrapped",
+            "endpoint resolve press-01 --keep",
+            "endpoint resolve press-01 --replace --reason repaired",
+            "endpoint list --unknown",
             "endpoint import plant.csv --plan",
             "endpoint import plant.csv --approve-plan 00",
             "endpoint export --out plant.csv",
@@ -241,6 +244,8 @@ mod tests {
             "recover press-01 --selector line=3 --plan",
             "recover",
             "endpoint list --selector line=",
+            "endpoint resolve press-01",
+            "endpoint resolve press-01 --keep --replace",
         ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' ')));
             assert!(parsed.is_err(), "{wrong}");

@@ -46,7 +46,10 @@ pub fn status(view: &StatusView, pin: &str) -> String {
         view.jobs_held,
     );
     let foreign = view.foreign.iter().map(|server| format!("\nforeign     {}", super::net::foreign(server)));
-    let refused = refused.chain(foreign);
+    let conflict = |id: &recovery_protocol::EndpointId| {
+        format!("\nconflict    {id}: another one came with its address; `endpoint show {id}`")
+    };
+    let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign);
     status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
 }
 
@@ -104,6 +107,20 @@ pub fn endpoint(view: &EndpointView) -> String {
     }
     add("certificate", view.certificate_serial.clone());
     add("refused", view.refusal.clone());
+    add("CONFLICT", view.conflict.as_ref().map(|claim| {
+        let said = &claim.inventory;
+        format!(
+            "another one came with its address {} times since {}: {}; it calls itself {} {} {}; say which it is: \
+             `groundstate endpoint resolve {} --keep` or `--replace`",
+            claim.count,
+            moment(claim.since_unix_ms),
+            claim.why,
+            said.vendor,
+            said.product,
+            said.serial,
+            view.endpoint
+        )
+    }));
     add("why not", view.why_not.as_ref().map(|rule| format!("a recovery would wait: {rule}")));
     add("pairing code", view.pairing_code.clone());
     add("drills", view.drill_safe.then(|| "may be drilled".to_owned()));

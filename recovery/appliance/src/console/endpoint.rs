@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use recovery_protocol::{
     agent::Firmware,
     job::{HoldReason, JobState},
-    operator::{EkCertificate, EndpointState, EndpointView, JobView, Mode},
+    operator::{ClaimView, EkCertificate, EndpointState, EndpointView, JobView, Mode},
 };
 
 use super::{
@@ -26,6 +26,7 @@ pub fn content(view: &EndpointView, now_ms: u64) -> Markup {
             p class="crumb" { a href="/" { "Endpoints" } }
             div class="title" { h1 { (view.endpoint) } (badge(tone, word)) }
             p class="subtitle" { (what_it_is(view)) }
+            @if let Some(claim) = &view.conflict { (conflict(view, claim)) }
             @if let Some(refusal) = &view.refusal { (refused(refusal)) }
             @if let Some(job) = open_job { (working(view, job, now_ms)) }
             @else {
@@ -72,6 +73,33 @@ fn refused(why: &str) -> Markup {
             h2 { "It was refused" }
             p { (sentence(why)) }
             p class="small" { "This stands here until it proves itself. The evidence log has each refusal with its time." }
+        }
+    }
+}
+
+/// Another one came with its address: a person says which it is.
+fn conflict(view: &EndpointView, claim: &ClaimView) -> Markup {
+    let said = &claim.inventory;
+    let choice = |replace: &str, class: &str, words: Markup| {
+        html! {
+            form method="post" action={ "/endpoints/" (view.endpoint) "/resolve" } {
+                input type="hidden" name="replace" value=(replace);
+                button class=(class) { (words) }
+            }
+        }
+    };
+    html! {
+        section class="card attention" id="conflict" {
+            h2 { "Who is this?" }
+            p { "Another one came with an address of " strong { (view.endpoint) } ": " (sentence(&claim.why)) }
+            p class="small" {
+                (said.vendor) " " (said.product) " " (said.serial) " · " (claim.count) " times since " (moment(claim.since_unix_ms))
+            }
+            p { "It is not recovered until you say which it is. If you did not move or replace anything, isolate the other one." }
+            div class="actions" {
+                (choice("false", "primary", html! { "The one on record stays; refuse the other" }))
+                (choice("true", "danger", html! { "Its hardware was replaced by this" }))
+            }
         }
     }
 }

@@ -22,7 +22,9 @@ pub fn list(
     now_ms: u64,
 ) -> Markup {
     let mut sorted: Vec<_> = endpoints.iter().collect();
-    sorted.sort_by_key(|view| (urgency(view.state), Reverse(view.seen_unix_ms), view.endpoint.clone()));
+    sorted.sort_by_key(|view| {
+        (view.conflict.is_none(), urgency(view.state), Reverse(view.seen_unix_ms), view.endpoint.clone())
+    });
     html! {
         div class="list" data-now=(now_ms) {
             h1 { "Endpoints" }
@@ -100,6 +102,7 @@ fn row(view: &EndpointView, now_ms: u64) -> Markup {
 fn sentence_for(view: &EndpointView, now_ms: u64) -> Markup {
     let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
     html! {
+        @if view.conflict.is_some() { "Another one came with its address. Open it and say which it is. " }
         @match (view.state, open_job) {
             (EndpointState::Held, Some(job)) => { (sentence(&job.what)) " " (sentence(&job.what_now)) }
             (EndpointState::Recovering, Some(job)) => { (sentence(&job.what)) " " (since(job.asked_unix_ms, now_ms)) " since it was asked for." }

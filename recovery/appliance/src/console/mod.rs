@@ -32,7 +32,7 @@ use maud::{Markup, html};
 use recovery_protocol::{
     Problem,
     job::Stage,
-    operator::{Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest},
+    operator::{Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest, Resolution},
 };
 use serde::Deserialize;
 
@@ -57,6 +57,7 @@ pub fn routes() -> Vec<Route> {
         ("/endpoints/{endpoint}", get(endpoint_page)),
         ("/endpoints/{endpoint}/recover", post(recover)),
         ("/endpoints/{endpoint}/pair", post(pair)),
+        ("/endpoints/{endpoint}/resolve", post(resolve)),
         ("/jobs/{job}", get(job_page)),
         ("/jobs/{job}/approve", post(approve)),
         ("/jobs/{job}/resume", post(resume)),
@@ -211,6 +212,24 @@ async fn pair(
 ) -> Result<Redirect, Failed> {
     let endpoint = endpoint_id(&name)?;
     people.service.pair(&actor, &endpoint, PairRequest { code: pairing.code }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{endpoint}")))
+}
+
+#[derive(Deserialize)]
+struct Resolving {
+    replace: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn resolve(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Form(Resolving { replace, reason }): Form<Resolving>,
+) -> Result<Redirect, Failed> {
+    let endpoint = endpoint_id(&name)?;
+    people.service.resolve_conflict(&actor, &endpoint, Resolution { replace, reason }).await?;
     Ok(Redirect::to(&format!("/endpoints/{endpoint}")))
 }
 

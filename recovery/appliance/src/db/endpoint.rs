@@ -3,7 +3,7 @@
 use recovery_protocol::{
     EndpointId, MacAddr,
     agent::Inventory,
-    operator::{Chain, EkCertificate, EndpointState, Kind, Power},
+    operator::{Chain, ClaimView, EkCertificate, EndpointState, Kind, Power},
     selector::{Labels, Selector},
     settings::EndpointSettings,
 };
@@ -75,6 +75,8 @@ pub struct Endpoint {
     pub generation: u64,
     /// Grows with each change of the record.
     pub revision: u64,
+    /// Who came with its address and is another one.
+    pub conflict: Option<Conflict>,
     /// Since when it is on the list, milliseconds since 1970: what is older belongs to one that had this name before.
     pub added: u64,
 }
@@ -116,9 +118,21 @@ impl Endpoint {
             proven: None,
             generation: 0,
             revision: 1,
+            conflict: None,
             added: at,
         }
     }
+}
+
+/// A contradiction about who an endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The claim that a person must resolve.
+    pub open: Option<ClaimView>,
+    /// A name of that claim's identity.
+    pub name: String,
+    /// Names of those that a person dismissed: refused without a new conflict.
+    pub dismissed: Vec<String>,
 }
 
 /// A pairing code on an endpoint's screen.
@@ -149,6 +163,7 @@ fn of(row: &SqliteRow) -> Result<Endpoint, DbError> {
         generation: num(row, "generation")?,
         revision: num(row, "revision")?,
         added: num(row, "added")?,
+        conflict: json_opt(row, "conflict")?,
     })
 }
 
@@ -196,9 +211,9 @@ pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>,
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
-         generation, ek_certificate, revision, added) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO UPDATE SET \
+         generation, ek_certificate, revision, added, conflict) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
-         seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14",
+         seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14, conflict = $15",
     )
     .bind(e.id.as_str())
     .bind(name("state", &e.state)?)
@@ -214,6 +229,7 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(e.ek_certificate.as_ref().map(|c| text("ek_certificate", c)).transpose()?)
     .bind(sql(e.revision))
     .bind(sql(e.added))
+    .bind(e.conflict.as_ref().map(|c| text("conflict", c)).transpose()?)
     .execute(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1")
@@ -277,6 +293,16 @@ pub async fn last_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<(u64, u64
     .fetch_one(conn)
     .await?;
     Ok((num(&row, "generation")?, num(&row, "revision")?))
+}
+
+/// Endpoints with a conflict that nobody resolved, by name.
+pub async fn in_conflict(conn: &mut Conn) -> Result<Vec<EndpointId>, DbError> {
+    let rows =
+        sqlx::query("SELECT * FROM endpoint WHERE conflict IS NOT NULL ORDER BY id").fetch_all(conn).await?;
+    let found: Vec<Endpoint> = rows.iter().map(of).collect::<Result<_, _>>()?;
+    let open =
+        |endpoint: &Endpoint| endpoint.conflict.as_ref().is_some_and(|conflict| conflict.open.is_some());
+    Ok(found.into_iter().filter(open).map(|endpoint| endpoint.id).collect())
 }
 
 /// How many endpoints are in each state.

@@ -51,6 +51,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (3, include_str!("../../migrations/0003_trigger_settled.sql")),
     (4, include_str!("../../migrations/0004_boot_chain.sql")),
     (5, include_str!("../../migrations/0005_endpoint_revision.sql")),
+    (6, include_str!("../../migrations/0006_identity_conflict.sql")),
 ];
 
 /// Why the database did not do what it should.

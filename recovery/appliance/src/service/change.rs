@@ -12,13 +12,14 @@
 use recovery_protocol::{
     EndpointId, MacAddr, Problem,
     agent::Inventory,
-    operator::{ChangeEndpoint, Decision, EndpointState, EndpointView, RemovedEndpoint},
+    operator::{ChangeEndpoint, Decision, EndpointState, EndpointView, RemovedEndpoint, Resolution},
     selector,
 };
 use serde_json::{Map, Value, json};
 
 use super::{Actor, Inner, endpoints};
 use crate::{
+    agents::identity,
     config::Config,
     db::{
         self,
@@ -292,4 +293,33 @@ pub async fn remove(
     inner.desk.forget_chains(id);
     inner.journal.tickets.learn(&inner.journal.db).await?;
     Ok(RemovedEndpoint { endpoint: id.clone(), certificates_revoked })
+}
+
+/// A person resolves an identity conflict.
+pub async fn resolve(
+    inner: &Inner,
+    actor: &Actor,
+    id: &EndpointId,
+    order: Resolution,
+) -> Result<EndpointView, Problem> {
+    let mut tx = inner.journal.begin().await?;
+    let known = on_record(&mut tx, id, None).await?;
+    let now = identity::resolved(&known, order.replace).ok_or_else(|| {
+        let detail = format!("nobody else came with an address of {id}");
+        let remedy = "look at `groundstate endpoint show`: a conflict stands there when there is one";
+        Problem::new(409, "no-conflict", "There is nothing to resolve", detail, remedy)
+    })?;
+    if order.replace {
+        no_open_job(&mut tx, id).await?;
+    }
+    db::endpoint::put(tx.conn(), &now).await?;
+    let claim = known.conflict.and_then(|conflict| conflict.open);
+    let reason: String = order.reason.chars().take(REASON_MOST).collect();
+    let facts = json!({
+        "replace": order.replace, "claim": claim, "on_record": known.inventory, "ek_sha256": known.ek_sha256, "reason": reason,
+        "disk_serial": { "from": known.record.disk_serial, "to": now.record.disk_serial },
+    });
+    tx.note(Fact::new("order.resolve", &actor.name, facts).about(id)).await?;
+    tx.commit().await?;
+    endpoints::one(inner, id).await
 }

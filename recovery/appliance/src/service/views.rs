@@ -63,6 +63,7 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         proven_unix_ms: endpoint.proven,
         certificate_serial,
         refusal,
+        conflict: endpoint.conflict.and_then(|conflict| conflict.open),
         why_not: None,
         job: newest,
     })

@@ -1,0 +1,110 @@
+//! Another computer with a known address: a visible conflict that a person resolves, and no recovery until then.
+
+use recovery_protocol::{
+    job::{HoldReason, JobState},
+    operator::Resolution,
+};
+
+use super::*;
+
+/// A hello from the recovery system of this board.
+fn from(serial: &str) -> Hello {
+    let mut hello = hello(BootedAs::RecoverySystem, None);
+    hello.inventory.serial = serial.to_owned();
+    hello
+}
+
+async fn press(site: &Site) -> EndpointView {
+    site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap()
+}
+
+async fn resolve(site: &Site, replace: bool) -> Result<EndpointView, Problem> {
+    let order = Resolution { replace, reason: "looked".to_owned() };
+    site.service.resolve_conflict(&anna(), &"press-01".parse().unwrap(), order).await
+}
+
+/// `press-01` is on record with board SN-A123, and board SN-B456 came with its address.
+async fn contested() -> Site {
+    let site = Site::new().await;
+    assert_eq!(code(site.hello(&from("SN-A123")).await), "no-boot-ticket");
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "identity-conflict");
+    site
+}
+
+#[tokio::test]
+async fn a_known_address_with_another_board_is_a_conflict_and_merges_nothing() {
+    let site = contested().await;
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "identity-conflict");
+    let view = press(&site).await;
+    assert_eq!(view.inventory.unwrap().serial, "SN-A123", "what is on record stays");
+    let claim = view.conflict.unwrap();
+    assert_eq!((claim.inventory.serial.as_str(), claim.count), ("SN-B456", 2));
+    assert!(claim.why.contains("sn-b456") && claim.why.contains("sn-a123"), "{}", claim.why);
+    assert_eq!(site.service.status().await.unwrap().conflicts.len(), 1);
+    assert_eq!(site.kinds().await.iter().filter(|kind| *kind == "identity.conflict").count(), 1);
+    // Nor is the one on record let through: which of the two it is, nobody has said.
+    assert_eq!(code(site.hello(&from("SN-A123")).await), "identity-conflict");
+    let mut golden = from("SN-B456");
+    golden.booted_as = BootedAs::GoldenSystem;
+    assert_eq!(code(site.hello(&golden).await), "identity-conflict");
+}
+
+#[tokio::test]
+async fn an_endpoint_in_conflict_is_not_recovered() {
+    let site = contested().await;
+    assert!(press(&site).await.why_not.unwrap().contains("identity_conflict"));
+    let job = site.recover().await;
+    assert!(matches!(job.state, JobState::Held { reason: HoldReason::GuardRail, .. }), "{:?}", job.state);
+    assert!(
+        job.what.contains("identity_conflict") && job.what.contains("endpoint resolve press-01"),
+        "{}",
+        job.what
+    );
+    resolve(&site, false).await.unwrap();
+    site.service.resume(&anna(), job.job, Decision::default()).await.unwrap();
+    site.runner.settle().await.unwrap();
+    assert!(matches!(site.hello(&from("SN-A123")).await.unwrap(), HelloReply::Pair { .. }));
+    // A job under way does not bring the other one in, and is not harmed by it.
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "identity-conflict");
+    assert_eq!(press(&site).await.conflict, None);
+}
+
+#[tokio::test]
+async fn a_dismissed_one_stays_out_and_starts_no_new_conflict_and_a_third_one_does() {
+    let site = contested().await;
+    let view = resolve(&site, false).await.unwrap();
+    assert_eq!((view.conflict, view.refusal), (None, None));
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "identity-conflict");
+    assert_eq!(press(&site).await.conflict, None);
+    assert_eq!(code(site.hello(&from("SN-A123")).await), "no-boot-ticket");
+    assert_eq!(code(site.hello(&from("SN-C789")).await), "identity-conflict");
+    assert_eq!(press(&site).await.conflict.unwrap().inventory.serial, "SN-C789");
+    assert_eq!(site.evidence("order.resolve").await["replace"], false);
+}
+
+#[tokio::test]
+async fn replaced_hardware_is_taken_by_a_persons_word_alone() {
+    let site = contested().await;
+    let view = resolve(&site, true).await.unwrap();
+    assert_eq!(view.inventory.unwrap().serial, "SN-B456");
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "no-boot-ticket");
+    assert_eq!(code(site.hello(&from("SN-A123")).await), "identity-conflict", "the old one is another now");
+    // That is a conflict again; nothing more is open once it is resolved.
+    resolve(&site, false).await.unwrap();
+    assert_eq!(code(resolve(&site, false).await), "no-conflict");
+}
+
+#[tokio::test]
+async fn an_address_that_wandered_with_an_adapter_names_the_endpoint_that_has_it_now() {
+    let site = Site::new().await;
+    let other = "02:00:00:00:00:77";
+    let new = serde_json::json!({ "endpoint": "press-02", "macs": [other], "blueprint": "box" });
+    site.service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
+    let mut second = from("SN-B456");
+    second.inventory.macs = vec![other.parse().unwrap()];
+    assert_eq!(code(site.hello(&second).await), "no-boot-ticket");
+    // The board of press-02 with the adapter of press-01, of which no board is known.
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "identity-conflict");
+    let why = press(&site).await.conflict.unwrap().why;
+    assert!(why.contains("the board of press-02"), "{why}");
+}
