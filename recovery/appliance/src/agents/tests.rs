@@ -2,9 +2,9 @@
 //! a TPM: [`with_tpm`].
 
 mod capture;
+mod conflict;
 mod erase;
 mod golden;
-mod conflict;
 mod health;
 mod own;
 mod with_tpm;

@@ -1,0 +1,75 @@
+//! The columns that say how an endpoint is switched on and off.
+//!
+//! | cell `bmc` | |
+//! |---|---|
+//! | empty | a person |
+//! | `10.8.0.21`, `10.8.0.21:623` | IPMI |
+//! | `https://10.8.0.21` | Redfish |
+//! | `wake:10.7.0.255` | a magic packet to that broadcast address |
+
+use recovery_protocol::operator::Power;
+
+use super::Wrong;
+
+/// In front of a broadcast address.
+const WAKE: &str = "wake:";
+
+/// What the cells say, over what is `known`; without the column `bmc`, what is known.
+pub fn power<'a>(cell: impl Fn(&str) -> Option<&'a str>, known: &Power) -> Result<Power, Wrong> {
+    let wrong = |what: String, remedy: &str| Err((what, remedy.to_owned()));
+    let Some(address) = cell("bmc") else { return Ok(known.clone()) };
+    if address.is_empty() {
+        return Ok(Power::Person);
+    }
+    if let Some(to) = address.strip_prefix(WAKE) {
+        return match to.parse() {
+            Ok(to) => Ok(Power::WakeOnLan { to }),
+            Err(_) => wrong(format!("`{to}` is no broadcast address"), "write it as wake:10.7.0.255"),
+        };
+    }
+    let said = |column: &str| cell(column).map_or_else(|| self::cell(known, column), str::to_owned);
+    let (user, password_file) = (said("bmc_user"), said("bmc_password_file"));
+    if user.is_empty() || password_file.is_empty() {
+        let remedy = "fill bmc, bmc_user and bmc_password_file, or empty all three";
+        return wrong("a BMC needs address, user and password file".to_owned(), remedy);
+    }
+    if address.starts_with("http://") {
+        let what = format!("`{address}` would carry the BMC's password in the clear");
+        return wrong(what, "write https://HOST");
+    }
+    if address.starts_with("https://") {
+        let certificate = Some(said("bmc_certificate")).filter(|text| !text.is_empty());
+        let hex = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if certificate.as_ref().is_some_and(|text| !hex(text)) {
+            return wrong("the BMC's certificate is no SHA-256".to_owned(), "write its 64 hex digits");
+        }
+        return Ok(Power::Redfish {
+            url: address.to_owned(),
+            user,
+            password_file,
+            certificate_sha256: certificate,
+        });
+    }
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "623"));
+    match port.parse() {
+        Ok(port) if !host.is_empty() => Ok(Power::Ipmi { host: host.to_owned(), port, user, password_file }),
+        _ => wrong(format!("`{address}` is no BMC address"), "write host, host:port, or https://HOST"),
+    }
+}
+
+/// One of these columns, as [`power`] reads it.
+pub fn cell(power: &Power, column: &str) -> String {
+    match (power, column) {
+        (Power::Ipmi { host, port, .. }, "bmc") => format!("{host}:{port}"),
+        (Power::Redfish { url, .. }, "bmc") => url.clone(),
+        (Power::WakeOnLan { to }, "bmc") => format!("{WAKE}{to}"),
+        (Power::Ipmi { user, .. } | Power::Redfish { user, .. }, "bmc_user") => user.clone(),
+        (Power::Ipmi { password_file, .. } | Power::Redfish { password_file, .. }, "bmc_password_file") => {
+            password_file.clone()
+        }
+        (Power::Redfish { certificate_sha256, .. }, "bmc_certificate") => {
+            certificate_sha256.clone().unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
