@@ -138,13 +138,16 @@ fn last_job(job: &JobView) -> Markup {
 }
 
 /// Why an endpoint cannot be recovered now; `None`: it can.
-fn why_not(view: &EndpointView) -> Option<&'static str> {
-    if view.state == EndpointState::Discovered || view.blueprint.is_empty() {
-        return Some(
-            "It is not on record. Put it on record with `groundstate endpoint add`; then it can be recovered.",
-        );
+fn why_not(view: &EndpointView) -> Option<Markup> {
+    if view.state != EndpointState::Discovered && !view.blueprint.is_empty() {
+        return None;
     }
-    None
+    let mac = view.macs.first().map(ToString::to_string).unwrap_or_default();
+    Some(html! {
+        p { "It was seen and is not on record: it boots its own disk and gets nothing. Put it on record; then it can be recovered." }
+        pre { code { "groundstate endpoint add NAME --mac " (mac) " --blueprint BLUEPRINT" } }
+        p class="small" { "Or forget it: " code { "groundstate endpoint remove " (view.endpoint) } }
+    })
 }
 
 fn recover_card(view: &EndpointView) -> Markup {
@@ -153,7 +156,7 @@ fn recover_card(view: &EndpointView) -> Markup {
         section class="card recover" {
             h2 { "Recover " (view.endpoint) }
             @if let Some(why) = why_not(view) {
-                p { (why) }
+                (why)
                 button class="hold" id="recover" disabled { span { "Hold to recover" } }
             } @else {
                 p { "Everything on its disk is replaced by the golden image of " strong { (view.blueprint) } ". Nothing on it is kept." }

@@ -26,11 +26,16 @@ use crate::{
 /// Wrong pairing codes that void a pairing.
 const PAIRING_TRIES: u32 = 3;
 
-/// Endpoints that were only discovered, at most; more get no record.
+/// Endpoints that were only discovered, at most: a new one takes the place of the one that was silent longest.
 const DISCOVERED_MOST: usize = 256;
 
+/// New ones in an hour, at most: addresses can be made up, and each is an entry in evidence.
+const DISCOVERED_HOURLY: usize = 32;
+
+const HOUR_MS: u64 = 3_600_000;
+
 /// Put a stranger on the list of the discovered ones, where there is room: shown, given nothing. `None`: it has no address of
-/// its own, or the list is full.
+/// its own, or too many came within the hour.
 pub async fn discovered(
     tx: &mut JournalTx<'_>,
     macs: &[MacAddr],
@@ -39,8 +44,15 @@ pub async fn discovered(
 ) -> Result<Option<EndpointId>, Problem> {
     let Some(first) = macs.iter().find(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]) else { return Ok(None) };
     let all = db::endpoint::all(tx.conn()).await?;
-    if all.iter().filter(|e| e.state == EndpointState::Discovered).count() >= DISCOVERED_MOST {
+    let mut strangers: Vec<&Endpoint> = all.iter().filter(|e| e.state == EndpointState::Discovered).collect();
+    let hour_ago = tx.at.saturating_sub(HOUR_MS);
+    if strangers.iter().filter(|e| e.added > hour_ago).count() >= DISCOVERED_HOURLY {
         return Ok(None);
+    }
+    strangers.sort_by_key(|e| e.seen);
+    let more = (strangers.len() + 1).saturating_sub(DISCOVERED_MOST);
+    for silent in &strangers[..more] {
+        db::endpoint::forget(tx.conn(), &silent.id).await?;
     }
     let id: EndpointId = format!("seen-{}", hex::encode(first.0)).parse().map_err(|e| {
         Problem::new(500, "name-impossible", "No name for this endpoint", format!("{e}"), "add it by hand")

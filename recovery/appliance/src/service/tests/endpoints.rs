@@ -277,3 +277,36 @@ async fn an_endpoint_is_as_safe_as_its_own_class_or_its_group_says_whichever_is_
     assert_eq!(guarded.service.endpoint(&id(1)).await.unwrap().safety_class, 3);
     assert!(super::observed(&super::integrity(&guarded, 1, "a").await, "safety class 3"));
 }
+
+#[tokio::test]
+async fn strangers_are_listed_few_an_hour_and_the_silent_ones_make_room() {
+    let (bench, _) = bench("").await;
+    let discover = async |n: u16| {
+        let mut tx = bench.journal.begin().await.unwrap();
+        let [a, b] = n.to_be_bytes();
+        let mac = recovery_protocol::MacAddr([0x02, 0, 0, 0, a, b]);
+        let seen = crate::service::discovered(&mut tx, &[mac], None, "agent").await.unwrap();
+        tx.commit().await.unwrap();
+        seen
+    };
+    // Those before came hours ago.
+    let age = async || {
+        let mut tx = bench.journal.begin().await.unwrap();
+        for mut endpoint in db::endpoint::all(tx.conn()).await.unwrap() {
+            endpoint.added = endpoint.added.saturating_sub(2 * 3_600_000);
+            db::endpoint::put(tx.conn(), &endpoint).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    };
+    let first = discover(0).await.unwrap();
+    for n in 1..=300 {
+        if discover(n).await.is_none() {
+            assert_eq!(n % 32, 0, "after {n}");
+            age().await;
+            assert!(discover(n).await.is_some());
+        }
+    }
+    assert_eq!(names(&bench, "state=discovered").await.len(), 256);
+    assert_eq!(bench.service.endpoint(&first).await.unwrap_err().code, "unknown-endpoint");
+    assert_eq!(names(&bench, "state!=discovered").await.len(), 4, "what is on record stays");
+}

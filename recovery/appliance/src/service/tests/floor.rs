@@ -95,3 +95,13 @@ async fn a_share_of_a_group_is_rounded_down() {
     assert!(matches!(settled(&half, &runner, &second).await.state, JobState::Working { .. }));
     assert!(half.service.endpoint(&id(3)).await.unwrap().why_not.unwrap().contains("2 of 4"));
 }
+
+#[tokio::test]
+async fn one_with_an_open_job_is_down_whatever_its_state_says() {
+    let (bench, _) = bench("mode = \"auto\"").await;
+    redundant(&bench, 1).await;
+    redundant(&bench, 2).await;
+    bench.recover("press-01").await;
+    mark(&bench, 1, EndpointState::Trusted).await;
+    assert!(observed(&integrity(&bench, 2, "a").await, "min_healthy"));
+}
