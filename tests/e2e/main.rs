@@ -16,6 +16,7 @@ mod erase;
 mod lab;
 mod recovery;
 mod refusals;
+mod relay;
 mod secure_boot;
 mod stick;
 
@@ -68,6 +69,7 @@ const CHAPTERS: &[&[Story]] = &[
     recovery::STORIES,
     erase::STORIES,
     refusals::STORIES,
+    relay::STORIES,
     drill::STORIES,
     secure_boot::STORIES,
     stick::STORIES,

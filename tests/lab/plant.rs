@@ -160,18 +160,44 @@ impl Plant {
             .context("cannot run unshare")?;
         let mut neighbour = Neighbour(holder);
         neighbour.answer().context("the namespace of a neighbour was not made")?;
-        let name = format!("near{}", self.taps.fetch_add(1, Ordering::Relaxed));
-        let holder = neighbour.0.id().to_string();
-        ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &holder])?;
-        ip(&["link", "set", &name, "master", BRIDGE, "up"])?;
-        for words in [
-            &["address", "add", &format!("{address}/24"), "dev", "eth0"][..],
-            &["link", "set", "eth0", "up"],
-            &["link", "set", "lo", "up"],
-        ] {
-            crate::tool::run(neighbour.command("ip").args(words))?;
-        }
+        crate::tool::run(neighbour.command("ip").args(["link", "set", "lo", "up"]))?;
+        self.plug(&neighbour, "eth0", BRIDGE, address)?;
         Ok(neighbour)
+    }
+
+    /// Another switch, with no way to the first and none to this computer.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn switch(&self, name: &str) -> Result<()> {
+        ip(&["link", "add", name, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
+        ip(&["link", "set", name, "up"])
+    }
+
+    /// Gives a neighbour an adapter with `address` on a switch.
+    ///
+    /// # Errors
+    /// When it has an adapter of that name, or there is no such switch.
+    pub fn plug(&self, to: &Neighbour, adapter: &str, switch: &str, address: Ipv4Addr) -> Result<()> {
+        let name = format!("near{}", self.taps.fetch_add(1, Ordering::Relaxed));
+        let holder = to.0.id().to_string();
+        ip(&["link", "add", &name, "type", "veth", "peer", "name", adapter, "netns", &holder])?;
+        ip(&["link", "set", &name, "master", switch, "up"])?;
+        for words in [
+            &["address", "add", &format!("{address}/24"), "dev", adapter][..],
+            &["link", "set", adapter, "up"],
+        ] {
+            crate::tool::run(to.command("ip").args(words))?;
+        }
+        Ok(())
+    }
+
+    /// Takes an adapter's cable out of a neighbour, for good.
+    ///
+    /// # Errors
+    /// When it has no such adapter.
+    pub fn unplug(&self, from: &Neighbour, adapter: &str) -> Result<()> {
+        crate::tool::run(from.command("ip").args(["link", "delete", adapter])).map(drop)
     }
 
     /// Lets a browser outside reach `console`, and returns the port of 127.0.0.1 to give it.
