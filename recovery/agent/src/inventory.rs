@@ -40,6 +40,7 @@ impl Disk {
             transport: "scsi".to_owned(),
             rotational: false,
             removable: false,
+            path: None,
         };
         Self { facts, node, holders: Vec::new() }
     }
@@ -149,6 +150,7 @@ fn disk(dir: &Path, name: &str) -> Option<Disk> {
         transport: transport(dir, name),
         rotational: flag(dir.join("queue/rotational")),
         removable: flag(dir.join("removable")),
+        path: where_plugged(dir),
     };
     Some(Disk { facts, node: Path::new("/dev").join(name), holders: holders(dir) })
 }
@@ -178,6 +180,43 @@ fn transport(dir: &Path, name: &str) -> String {
         () => "scsi",
     };
     kind.to_owned()
+}
+
+/// Where a disk is plugged in, in the words that udev's `path_id` has for NVMe, SATA and virtio, read from where the kernel has it below
+/// `/sys/devices`. Everything else has no path here: what a person cannot look up in `/dev/disk/by-path` would never fit.
+fn where_plugged(dir: &Path) -> Option<String> {
+    let real = fs::canonicalize(dir).ok()?;
+    let names: Vec<&str> = real.iter().filter_map(|name| name.to_str()).collect();
+    let pci = names.iter().rfind(|name| is_pci(name))?;
+    let name = *names.last()?;
+    let ata = real.ancestors().find(|dir| {
+        let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix("ata").is_some_and(|rest| rest.parse::<u32>().is_ok())
+    });
+    match ata {
+        _ if name.starts_with("nvme") => Some(format!("pci-{pci}-nvme-{}", text(&dir.join("nsid"))?)),
+        Some(port) => {
+            let class = port.join("ata_port").join(port.file_name()?);
+            let number = text(&class.join("port_no"))?;
+            // Host, bus, target, unit; another bus than the first is behind a port multiplier.
+            let scsi = names.iter().rfind(|name| name.split(':').count() == 4)?;
+            let [_, bus, target, _] = scsi.split(':').collect::<Vec<_>>()[..] else { return None };
+            Some(match bus {
+                "0" => format!("pci-{pci}-ata-{number}.{target}"),
+                bus => format!("pci-{pci}-ata-{number}.{bus}.0"),
+            })
+        }
+        None if name.starts_with("vd") => Some(format!("pci-{pci}")),
+        None => None,
+    }
+}
+
+/// `0000:00:1f.2`: domain, bus, device and function of PCI.
+fn is_pci(name: &str) -> bool {
+    let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut parts = name.split([':', '.']);
+    let mut next = |len| parts.next().is_some_and(|part| hex(part, len));
+    name.len() == 12 && next(4) && next(2) && next(2) && next(1)
 }
 
 /// Names of what was built upon the disk or one of its partitions (MD, LVM, crypt), from `holders` directories.
@@ -239,6 +278,40 @@ mod tests {
         assert_eq!(disks[1].holders, ["md0"]);
         assert_eq!(facts[2].serial.as_deref(), Some("press-01-disk"));
         assert_eq!(facts[2].transport, "virtio");
+    }
+
+    #[test]
+    fn where_a_disk_is_plugged_in_is_what_udev_calls_it() {
+        let root = tempfile::tempdir().unwrap();
+        let devices = "devices/pci0000:00";
+        let table = [
+            ("nvme0n1", "0000:00:1c.0/0000:01:00.0/nvme/nvme0/nvme0n1", Some("pci-0000:01:00.0-nvme-1")),
+            (
+                "sda",
+                "0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0/block/sda",
+                Some("pci-0000:00:1f.2-ata-2.0"),
+            ),
+            (
+                "sdb",
+                "0000:00:1f.2/ata4/host3/target3:2:0/3:2:0:0/block/sdb",
+                Some("pci-0000:00:1f.2-ata-3.2.0"),
+            ),
+            ("vda", "0000:00:04.0/virtio1/block/vda", Some("pci-0000:00:04.0")),
+            ("sdc", "0000:00:14.0/usb1/1-1/1-1:1.0/host4/target4:0:0/4:0:0:0/block/sdc", None),
+            ("sdd", "0000:00:05.0/virtio2/host5/target5:0:0/5:0:0:0/block/sdd", None),
+        ];
+        write(root.path(), &format!("{devices}/0000:00:1f.2/ata3/ata_port/ata3/port_no"), "2\n");
+        write(root.path(), &format!("{devices}/0000:00:1f.2/ata4/ata_port/ata4/port_no"), "3\n");
+        fs::create_dir_all(root.path().join("block")).unwrap();
+        for (name, place, path) in table {
+            write(root.path(), &format!("{devices}/{place}/size"), "8\n");
+            write(root.path(), &format!("{devices}/{place}/nsid"), "1\n");
+            write(root.path(), &format!("{devices}/{place}/device/x"), "");
+            let link = root.path().join("block").join(name);
+            std::os::unix::fs::symlink(root.path().join(devices).join(place), &link).unwrap();
+            assert_eq!(disk(&link, name).unwrap().facts.path.as_deref(), path, "{name}");
+        }
+        assert!(is_pci("0000:00:1f.2") && !is_pci("0000:00:1f") && !is_pci("pci0000:0000"));
     }
 
     #[test]

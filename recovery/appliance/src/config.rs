@@ -24,14 +24,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recovery_protocol::{EndpointId, MacAddr, erase::ErasePolicy, job::Stage};
+use recovery_protocol::{EndpointId, MacAddr, job::Stage};
 use serde::Deserialize;
 
+mod blueprint;
 mod group;
 
 pub use crate::agents::Serving;
 pub use crate::depot::Images;
 use crate::{db::endpoint::Record, depot};
+pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
 pub use group::{Group, GroupMode, Redundancy};
 
 /// Why the configuration is refused.
@@ -228,83 +230,6 @@ pub struct Pool {
 
 fn default_lease() -> u32 {
     3600
-}
-
-/// What one kind of endpoint is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Blueprint {
-    /// The golden image's name.
-    pub image: String,
-    /// Its version; none: the one with the highest epoch.
-    #[serde(default)]
-    pub version: Option<String>,
-    /// Hardware class, for people and reports.
-    #[serde(default)]
-    pub hardware_class: String,
-    /// How the restored system gets an identity.
-    #[serde(default)]
-    pub enrolment: Enrolment,
-    /// Secure Boot must be on, as the TPM's quote tells it, in the recovery system and in the restored one.
-    #[serde(default)]
-    pub secure_boot: bool,
-    /// What a TPM that is not on record must show before it is believed.
-    #[serde(default)]
-    pub ek_certificate: EkCertificatePolicy,
-    /// Recovery time objective in seconds.
-    #[serde(default = "default_rto")]
-    pub rto_s: u32,
-    /// Smallest disk that may be meant, in bytes, where no serial number is on record.
-    #[serde(default)]
-    pub min_disk_bytes: u64,
-    /// Read back everything, or only what was written.
-    #[serde(default)]
-    pub read_back_all: bool,
-    /// What becomes of the disk's old content before it is restored: `none`, `discard`, `clear` or `purge`.
-    #[serde(default)]
-    pub erase: ErasePolicy,
-    /// Where endpoints of this kind stand: what an operator declares, never what an endpoint says of itself.
-    #[serde(default)]
-    pub place: Place,
-}
-
-/// Where endpoints of a blueprint stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// On the line: never drilled.
-    #[default]
-    Production,
-    /// On a bench or a spare.
-    Bench,
-    /// A virtual machine for rehearsal.
-    Virtual,
-}
-
-fn default_rto() -> u32 {
-    1800
-}
-
-/// What a TPM that is not on record must show before it is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EkCertificatePolicy {
-    /// A certificate that leads to a root in `tpm_roots_dir`; without one the job is held.
-    Required,
-    /// Nothing: the person who approved the recovery vouches for it. What the certificate says is in evidence.
-    #[default]
-    Recorded,
-}
-
-/// How the restored system gets an identity that it can prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Enrolment {
-    /// A TPM-held key and EST.
-    #[default]
-    Est,
-    /// None: for endpoints without a TPM. The enrolment ticket alone says that the restored system checked in.
-    None,
 }
 
 /// One webhook source.

@@ -16,6 +16,7 @@
 //!
 //! Every message after the hello carries the session and, where it belongs to a job, the job; a stale one is refused.
 
+mod disk;
 mod facts;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::ids::{JobId, MacAddr};
 use crate::secure_boot::SecureBoot;
 use crate::settings::EndpointSettings;
 
+pub use disk::{DiskFacts, DiskHints, DiskSelector};
 pub use facts::{BootEntry, PlacedFile, PlanFacts, PreservedFacts, RestoreFacts, SourceFacts};
 
 /// Bytes in JSON: standard base64 (RFC 4648 §4).
@@ -132,27 +134,6 @@ pub enum Firmware {
     Uefi,
     /// UEFI with Secure Boot enforcing.
     UefiSecureBoot,
-}
-
-/// One disk. Identity is WWN or serial; a kernel name is not an identity and does not appear.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskFacts {
-    /// World wide name (NAA, EUI-64 or NGUID) as the kernel prints it.
-    pub wwn: Option<String>,
-    /// Serial number, trimmed.
-    pub serial: Option<String>,
-    /// Model, trimmed; for people.
-    pub model: String,
-    /// Size in bytes.
-    pub size_bytes: u64,
-    /// Logical sector size in bytes: 512 or 4096.
-    pub sector_bytes: u32,
-    /// `nvme`, `ata`, `scsi`, `virtio`, `mmc` or `usb`.
-    pub transport: String,
-    /// Spinning disk.
-    pub rotational: bool,
-    /// Removable medium; never a target.
-    pub removable: bool,
 }
 
 /// The endpoint's TPM as it presents itself; proven by [`Proof`].
@@ -422,21 +403,6 @@ pub struct CaptureTaken {
     pub chunks: u64,
     /// Their stored bytes.
     pub stored_bytes: u64,
-}
-
-/// Which disk to read or write. Nothing removable, never by kernel name; none or several matches: refused.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DiskSelector {
-    /// This WWN.
-    pub wwn: Option<String>,
-    /// This serial number.
-    pub serial: Option<String>,
-    /// Where neither is on record: at least this size.
-    pub min_size_bytes: u64,
-    /// At most this size, when set.
-    pub max_size_bytes: Option<u64>,
-    /// This transport, when set.
-    pub transport: Option<String>,
 }
 
 /// `POST /agent/v1/report`.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use recovery_protocol::agent::{DiskFacts, DiskSelector};
+use recovery_protocol::agent::{DiskFacts, DiskHints, DiskSelector};
 use recovery_protocol::job::HoldReason;
 
 use crate::inventory::Disk;
@@ -98,9 +98,13 @@ fn is_named(selector: &DiskSelector, facts: &DiskFacts) -> bool {
 }
 
 fn fits(selector: &DiskSelector, facts: &DiskFacts) -> bool {
-    let sized = facts.size_bytes >= selector.min_size_bytes
-        && selector.max_size_bytes.is_none_or(|max| facts.size_bytes <= max);
-    sized && selector.transport.as_ref().is_none_or(|transport| *transport == facts.transport)
+    let hints = DiskHints {
+        transport: selector.transport.clone(),
+        rotational: selector.rotational,
+        path: selector.path.clone(),
+        max_size_bytes: selector.max_size_bytes,
+    };
+    facts.size_bytes >= selector.min_size_bytes && hints.fit(facts)
 }
 
 fn describe_name(selector: &DiskSelector) -> String {
@@ -116,6 +120,10 @@ fn describe_limits(selector: &DiskSelector) -> String {
     }
     parts.extend(selector.max_size_bytes.map(|max| format!("at most {}", size(max))));
     parts.extend(selector.transport.as_ref().map(|transport| format!("on {transport}")));
+    parts.extend(
+        selector.rotational.map(|spins| if spins { "spinning" } else { "without moving parts" }.to_owned()),
+    );
+    parts.extend(selector.path.as_ref().map(|path| format!("plugged in at {path}")));
     parts.join(", ")
 }
 
@@ -133,6 +141,9 @@ pub fn describe(facts: &DiskFacts) -> String {
         if let Some(value) = value {
             let _ = write!(text, " {name} {value}");
         }
+    }
+    if let Some(path) = &facts.path {
+        let _ = write!(text, " at {path}");
     }
     if facts.removable {
         text += " (removable)";
@@ -159,6 +170,7 @@ mod tests {
             transport: transport.to_owned(),
             rotational: false,
             removable,
+            path: Some(format!("pci-0000:00:04.0-{transport}-1")),
         };
         Disk { facts, node: format!("/dev/{serial}").into(), holders: Vec::new() }
     }
@@ -187,6 +199,10 @@ mod tests {
             (named("A1", |s| s.max_size_bytes = Some(1)), Err(HoldReason::DiskUnfit)),
             (named("A1", |s| s.transport = Some("nvme".to_owned())), Ok("A1")),
             (named("A1", |s| s.transport = Some("ata".to_owned())), Err(HoldReason::DiskUnfit)),
+            (named("A1", |s| s.rotational = Some(false)), Ok("A1")),
+            (named("A1", |s| s.rotational = Some(true)), Err(HoldReason::DiskUnfit)),
+            (named("A1", |s| s.path = Some("pci-0000:00:04.0-nvme-1".to_owned())), Ok("A1")),
+            (named("A1", |s| s.path = Some("pci-0000:00:04.0-ata-1".to_owned())), Err(HoldReason::DiskUnfit)),
         ];
         for (selector, expected) in table {
             let chosen = select(&selector, &disks);
@@ -206,6 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn a_path_names_no_disk() {
+        let there =
+            DiskSelector { path: Some("pci-0000:00:04.0-nvme-1".to_owned()), ..DiskSelector::default() };
+        let refused = select(&there, &[disk("A1", 250, "nvme", false)]).unwrap_err();
+        assert_eq!(refused.reason(), HoldReason::DiskAmbiguous);
+        let elsewhere = DiskSelector { path: Some("pci-0000:00:05.0-nvme-1".to_owned()), ..by_serial("A1") };
+        let text = select(&elsewhere, &[disk("A1", 250, "nvme", false)]).unwrap_err().to_string();
+        assert!(text.ends_with("is not plugged in at pci-0000:00:05.0-nvme-1"), "{text}");
+    }
+
+    #[test]
     fn two_disks_with_one_serial_are_not_told_apart_by_position() {
         let disks = [disk("A1", 250, "nvme", false), disk("A1", 250, "nvme", false)];
         assert_eq!(select(&by_serial("A1"), &disks).unwrap_err().reason(), HoldReason::DiskAmbiguous);
@@ -214,7 +241,10 @@ mod tests {
     #[test]
     fn a_refusal_names_what_was_found() {
         let text = select(&by_serial("Z9"), &[disk("C3", 32, "usb", true)]).unwrap_err().to_string();
-        assert_eq!(text, "no disk is serial Z9; found: 32.0 GB usb serial C3 WWN eui.C3 (removable)");
+        assert_eq!(
+            text,
+            "no disk is serial Z9; found: 32.0 GB usb serial C3 WWN eui.C3 at pci-0000:00:04.0-usb-1 (removable)"
+        );
         assert!(select(&by_serial("Z9"), &[]).unwrap_err().to_string().ends_with("found: no disk at all"));
     }
 
@@ -224,7 +254,10 @@ mod tests {
         let refused = select(&selector, &[disk("A1", 32, "nvme", false)]).unwrap_err();
         assert_eq!(refused.reason(), HoldReason::DiskUnfit);
         let text = refused.to_string();
-        assert_eq!(text, "the disk 32.0 GB nvme serial A1 WWN eui.A1 is not at least 64.0 GB");
+        assert_eq!(
+            text,
+            "the disk 32.0 GB nvme serial A1 WWN eui.A1 at pci-0000:00:04.0-nvme-1 is not at least 64.0 GB"
+        );
     }
 
     #[test]

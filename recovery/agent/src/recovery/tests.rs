@@ -182,6 +182,7 @@ pub(super) fn disk_facts(size: usize) -> DiskFacts {
         transport: "nvme".to_owned(),
         rotational: false,
         removable: false,
+        path: None,
     }
 }
 

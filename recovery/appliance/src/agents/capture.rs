@@ -26,9 +26,7 @@ use images::{
 };
 use recovery_protocol::{
     JobId, Problem,
-    agent::{
-        Assignment, BootedAs, CaptureOrder, CaptureSpec, CaptureTaken, Captured, DiskSelector, ReportReply,
-    },
+    agent::{Assignment, BootedAs, CaptureOrder, CaptureSpec, CaptureTaken, Captured, ReportReply},
     erase::ErasePolicy,
     job::{HoldReason, JobState, Stage},
 };
@@ -70,7 +68,8 @@ pub async fn order(
     endpoint: &Endpoint,
 ) -> Result<Assignment, Problem> {
     let job = row.job.id;
-    let serial = match next::disk_of(endpoint, session) {
+    let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
+    let serial = match next::disk_of(endpoint, session, blueprint) {
         Ok(serial) => serial,
         Err(detail) => {
             let what = What::Refused { reason: HoldReason::DiskAmbiguous, detail };
@@ -100,7 +99,7 @@ pub async fn order(
     Ok(Assignment::Capture(Box::new(CaptureOrder {
         job,
         step_seq: row.job.step_seq,
-        disk: DiskSelector { serial: Some(serial), ..DiskSelector::default() },
+        disk: next::selector(Some(serial), blueprint),
         image,
         known_urls: known_urls.unwrap_or_default(),
     })))

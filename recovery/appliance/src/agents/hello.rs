@@ -70,8 +70,10 @@ fn bound(inventory: &mut Inventory) {
     }
     bound_text(&mut inventory.hostname);
     let texts = [&mut inventory.vendor, &mut inventory.product, &mut inventory.serial, &mut inventory.uuid];
-    let disks = inventory.disks.iter_mut().flat_map(|disk| [&mut disk.model, &mut disk.transport]);
-    texts.into_iter().chain(disks).for_each(bound_text);
+    texts.into_iter().for_each(bound_text);
+    for disk in &mut inventory.disks {
+        [&mut disk.model, &mut disk.transport].into_iter().chain(&mut disk.path).for_each(bound_text);
+    }
 }
 
 fn bound_text(text: &mut String) {

@@ -8,7 +8,7 @@ use std::{
 use images::{Manifest, Verified, disk::ESP_TYPE};
 use recovery_protocol::{
     JobId, Problem,
-    agent::{Assignment, Base64, BootedAs, DiskFacts, DiskSelector, Next, RestoreOrder},
+    agent::{Assignment, Base64, BootedAs, DiskFacts, DiskHints, DiskSelector, Next, RestoreOrder},
     erase::ErasePolicy,
     job::{HoldReason, JobState, Stage},
     operator::Mode,
@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::{Agents, capture, session_unknown};
 use crate::{
+    config::Blueprint,
     db::{self, DbError, endpoint::Endpoint, job::JobRow, session::Session},
     evidence::Fact,
     jobs::{
@@ -112,7 +113,8 @@ async fn order(
             return Ok(wait(2, "the golden image cannot be used"));
         }
     };
-    let serial = match disk_of(&endpoint, session) {
+    let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
+    let serial = match disk_of(&endpoint, session, blueprint) {
         Ok(serial) => serial,
         Err(detail) => {
             let what = What::Refused { reason: HoldReason::DiskAmbiguous, detail };
@@ -120,7 +122,6 @@ async fn order(
             return Ok(wait(2, "it is not certain which disk is meant"));
         }
     };
-    let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
     let erase = blueprint.map_or(ErasePolicy::None, |blueprint| blueprint.erase);
     let asked = What::OrderAsked { session: session.hash.clone(), disk: serial.clone(), erase };
     let mut tx = agents.0.journal.begin().await?;
@@ -149,27 +150,43 @@ async fn order(
 /// The serial number of the endpoint's disk: as on record, else that of the only fixed disk that the proven session named.
 /// The endpoint's inventory is no source: any hello writes it. An order never says "the only disk that is large enough":
 /// when the system disk is dead, that is somebody's data.
-pub(super) fn disk_of(endpoint: &Endpoint, session: &Session) -> Result<String, String> {
+pub(super) fn disk_of(
+    endpoint: &Endpoint,
+    session: &Session,
+    blueprint: Option<&Blueprint>,
+) -> Result<String, String> {
     if let Some(serial) = &endpoint.record.disk_serial {
         return Ok(serial.clone());
     }
+    let hints = blueprint.map(|blueprint| &blueprint.disk);
     let fixed: Vec<_> =
         session.record.disks.iter().filter(|disk| !disk.removable && disk.transport != "usb").collect();
-    match fixed.as_slice() {
+    let fits = |disk: &&&DiskFacts| hints.is_none_or(|hints| hints.fit(disk));
+    let candidates: Vec<&DiskFacts> = fixed.iter().filter(fits).copied().collect();
+    match candidates.as_slice() {
         [DiskFacts { serial: Some(serial), .. }] => Ok(serial.clone()),
         _ => {
             let shown = fixed.iter().map(|disk| {
                 let (serial, gigabytes) =
                     (disk.serial.as_deref().unwrap_or("none"), disk.size_bytes / 1_000_000_000);
-                format!("{} {gigabytes} GB, serial {serial}", disk.transport)
+                let at = disk.path.as_deref().map_or_else(String::new, |path| format!(" at {path}"));
+                format!("{} {gigabytes} GB{at}, serial {serial}", disk.transport)
             });
             let shown = shown.collect::<Vec<_>>().join("; ");
             Err(format!(
-                "no disk is on record for this endpoint, and it has {} fixed ones: {shown}",
+                "no disk is on record for this endpoint, and {} of its {} fixed ones fit its blueprint: {shown}",
+                candidates.len(),
                 fixed.len()
             ))
         }
     }
+}
+
+/// The disk of this serial number, if it is what the blueprint's disks are like.
+pub(super) fn selector(serial: Option<String>, blueprint: Option<&Blueprint>) -> DiskSelector {
+    let hints = blueprint.map(|blueprint| blueprint.disk.clone()).unwrap_or_default();
+    let DiskHints { transport, rotational, path, max_size_bytes } = hints;
+    DiskSelector { serial, max_size_bytes, transport, rotational, path, ..DiskSelector::default() }
 }
 
 /// Put the disk on record when it is not: from the first order on, only this one is ever written.
@@ -223,9 +240,8 @@ async fn make(
         manifest_urls: agents.source_urls(reached, &format!("/v1/manifests/{}", row.job.image)),
         frames_urls: agents.source_urls(reached, "/v1/frames"),
         disk: DiskSelector {
-            serial: endpoint.record.disk_serial.clone(),
             min_size_bytes: header.disk.size.max(least),
-            ..DiskSelector::default()
+            ..selector(endpoint.record.disk_serial.clone(), blueprint)
         },
         endpoint: endpoint.id.to_string(),
         drill: row.job.mode == Mode::Drill,

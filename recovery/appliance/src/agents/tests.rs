@@ -280,6 +280,7 @@ fn disk_facts() -> DiskFacts {
         transport: "nvme".into(),
         rotational: false,
         removable: false,
+        path: Some("pci-0000:00:04.0-nvme-1".into()),
     }
 }
 

@@ -141,7 +141,8 @@ pub fn endpoint(view: &EndpointView) -> String {
         for (at, disk) in inventory.disks.iter().enumerate() {
             let serial = disk.serial.as_deref().unwrap_or("no serial");
             let (size, transport) = (bytes(disk.size_bytes), &disk.transport);
-            add("disk", Some(format!("{} {size} {transport} ({serial})", disk.model)));
+            let place = disk.path.as_deref().map_or_else(String::new, |path| format!(" at {path}"));
+            add("disk", Some(format!("{} {size} {transport}{place} ({serial})", disk.model)));
             add("its health", inventory.disk_health.get(at).map(ToString::to_string));
             add("its erasing", inventory.disk_erase.get(at).map(ToString::to_string));
         }

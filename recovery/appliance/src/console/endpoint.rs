@@ -255,6 +255,7 @@ fn facts(view: &EndpointView) -> Markup {
                         dd {
                             (disk.model) " " (bytes(disk.size_bytes)) " " (disk.transport)
                             @if let Some(serial) = &disk.serial { ", serial " code { (serial) } }
+                            @if let Some(path) = &disk.path { ", at " code { (path) } }
                             @if disk.removable { " (removable: never written)" }
                             @if let Some(health) = inventory.disk_health.get(at) { "; health: " (health) }
                             @if let Some(offer) = inventory.disk_erase.get(at) { "; can erase itself by: " (offer) }

@@ -159,6 +159,48 @@ async fn what_stayed_and_what_was_placed_stands_in_evidence() {
     assert_eq!(view.plan.unwrap().preserve_bytes, 16 << 20);
 }
 
+#[tokio::test]
+async fn what_a_kind_of_endpoints_disk_is_like_chooses_among_several_and_binds_the_order() {
+    let more = "enrolment = \"none\"\ndisk = { path = \"pci-0000:00:04.0-nvme-1\", rotational = false }\n";
+    let site = Site::of(more, Vec::new(), Expectations::default()).await;
+    site.recover().await;
+    let mut two = hello(BootedAs::RecoverySystem, None);
+    let data = DiskFacts {
+        serial: Some("HISTORIAN".to_owned()),
+        path: Some("pci-0000:00:05.0-nvme-1 \u{1b}[2J".repeat(99)),
+        ..disk_facts()
+    };
+    two.inventory.disks = vec![data, disk_facts()];
+    let HelloReply::Pair { session, code } = site.hello(&two).await.unwrap() else {
+        panic!("no pairing code")
+    };
+    site.pair(&code).await.unwrap();
+    let disk = site.ordered(&session).await.disk;
+    assert_eq!(disk.serial.as_deref(), Some("S1"));
+    assert_eq!((disk.path.as_deref(), disk.rotational), (Some("pci-0000:00:04.0-nvme-1"), Some(false)));
+    let shown = site.service.endpoint(&press()).await.unwrap().inventory.unwrap();
+    let path = shown.disks[0].path.clone().unwrap();
+    assert!(path.len() < 300 && !path.contains('\u{1b}'), "{path}");
+}
+
+#[tokio::test]
+async fn a_place_with_no_disk_in_it_is_no_reason_to_take_another() {
+    let more = "enrolment = \"none\"\ndisk = { path = \"pci-0000:00:09.0-nvme-1\" }\n";
+    let site = Site::of(more, Vec::new(), Expectations::default()).await;
+    let job = site.recover().await;
+    let session = site.paired().await;
+    assert!(matches!(site.next(&session).await.unwrap(), Assignment::Wait { .. }));
+    match site.service.job(job.job).await.unwrap().state {
+        JobState::Held { reason: HoldReason::DiskAmbiguous, detail, .. } => {
+            assert!(
+                detail.contains("0 of its 1 fixed ones") && detail.contains("at pci-0000:00:04.0"),
+                "{detail}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn reports_and_orders_of_before_are_understood() {
     let planned = r#"{"is":"planned","plan":{"image_bytes":1,"keep_bytes":0,"fetch_bytes":0,"zero_bytes":0,"fetch_chunks":0},
