@@ -23,7 +23,7 @@ use tests::tool;
 use crate::{Length, Needs, SITE, Story};
 
 /// Under emulation on a loaded computer; an idle one needs less than two minutes.
-const RECOVERY: Duration = Duration::from_secs(600);
+pub const RECOVERY: Duration = Duration::from_secs(600);
 
 /// What an endpoint has on its data partition, and shall keep.
 pub const RECIPES: &str = "recipes of the night shift";
@@ -51,21 +51,21 @@ pub struct Scene {
 }
 
 impl Scene {
-    fn set(plant: &Plant, firmware: Firmware) -> Result<Self> {
+    pub fn set(plant: &Plant, firmware: Firmware) -> Result<Self> {
         Self::with(plant, firmware, &Content::Blank(DISK_LEN))
     }
 
     fn with(plant: &Plant, firmware: Firmware, content: &Content) -> Result<Self> {
-        Self::of(plant, Spec { firmware, ..Spec::press(1) }, content)
+        Self::of(plant, Spec { firmware, ..Spec::press(1) }, content, &Record::default())
     }
 
-    /// With an endpoint of this kind.
-    pub fn of(plant: &Plant, spec: Spec, content: &Content) -> Result<Self> {
+    /// With an endpoint of this kind, and this on record of it.
+    pub fn of(plant: &Plant, spec: Spec, content: &Content, record: &Record<'_>) -> Result<Self> {
         let programs = Programs::built()?;
         let appliance = Site::at(&plant.dir().join(SITE), &programs).start()?;
         let press = Endpoint::new(plant, spec, content)?;
         let bmc = Bmc::attach(plant, &press, env!("CARGO_BIN_EXE_lab").as_ref())?;
-        appliance.add(&press, Some(&bmc), false)?;
+        appliance.put(&press, Some(&bmc), record)?;
         Ok(Self { appliance, press, bmc })
     }
 
@@ -82,7 +82,7 @@ impl Scene {
     }
 
     /// Waits until the newest job has come at least to `stage`.
-    fn wait_stage(&self, stage: Stage) -> Result<JobView> {
+    pub fn wait_stage(&self, stage: Stage) -> Result<JobView> {
         self.wait(&format!("the job to reach {stage:?}"), |job| match &job.state {
             JobState::Working { stage: now } => *now >= stage,
             JobState::Recovered | JobState::Captured => true,

@@ -25,6 +25,7 @@ const NVME: Kind = Kind {
     forgets: false,
     silent: false,
     confuses: false,
+    garbles: false,
     unreadable: false,
 };
 const ATA: Kind = Kind { transport: "ata", ..NVME };
@@ -143,6 +144,9 @@ fn a_disk_that_says_done_and_is_not_is_found_out() {
         let error = erase(&drive(&kind), &kind, policy).unwrap_err();
         assert!(matches!(error, EraseError::Unchanged { offset: 0x10_0000.., .. }), "{kind:?}: {error}");
     }
+    let garbles = Kind { garbles: true, ..NVME };
+    let error = erase(&drive(&garbles), &garbles, ErasePolicy::Clear).unwrap_err();
+    assert!(matches!(error, EraseError::NotZero { .. }), "{error}");
     // Of a discard nothing is claimed.
     let kind = Kind { discards: true, lies: true, ..NVME };
     let facts = erase(&drive(&kind), &kind, ErasePolicy::Discard).unwrap();

@@ -42,6 +42,8 @@ pub struct Kind {
     pub silent: bool,
     /// Its status names another way than the one it was told.
     pub confuses: bool,
+    /// What is written to it in large pieces comes to be something else.
+    pub garbles: bool,
     /// It cannot be read after it was erased.
     pub unreadable: bool,
 }
@@ -323,8 +325,15 @@ impl RestoreTarget for TestDrive {
             state.log.push("write".to_owned());
         }
         drop(state);
-        let lost = self.kind.lies && bytes.len() > 2 << 20;
-        if lost { Ok(()) } else { self.disk.write_at(offset, bytes) }
+        if bytes.len() <= 2 << 20 || !(self.kind.lies || self.kind.garbles) {
+            return self.disk.write_at(offset, bytes);
+        }
+        if self.kind.garbles {
+            let mut other = AlignedBuf::new(bytes.len());
+            other.copy_from_slice(&noise(0xbad, bytes.len()));
+            return self.disk.write_at(offset, &other);
+        }
+        Ok(())
     }
 
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
