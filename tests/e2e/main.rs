@@ -11,6 +11,7 @@
 //!
 //! Every story has a plant of its own, so that none sees another's network, processes or leftovers.
 
+mod cuts;
 mod drill;
 mod erase;
 mod lab;
@@ -68,6 +69,7 @@ const CHAPTERS: &[&[Story]] = &[
     lab::STORIES,
     recovery::STORIES,
     erase::STORIES,
+    cuts::STORIES,
     refusals::STORIES,
     relay::STORIES,
     drill::STORIES,
