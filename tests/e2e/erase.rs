@@ -20,12 +20,12 @@ use crate::recovery::{RECIPES, Scene};
 use crate::{Length, Needs, Story};
 
 pub const STORIES: &[Story] = &[
-    story("erase_by_formatting_after_a_purge_was_refused", formatted_after_a_refused_purge),
-    story("erase_by_discarding_a_virtual_disk", discarded),
+    story("erase_by_formatting_after_a_purge_was_refused", Length::Short, formatted_after_a_refused_purge),
+    story("erase_by_discarding_a_virtual_disk", Length::Long, discarded),
 ];
 
-const fn story(name: &'static str, tell: fn(&Plant) -> Result<()>) -> Story {
-    Story { name, needs: Needs::Site, length: Length::Long, tell }
+const fn story(name: &'static str, length: Length, tell: fn(&Plant) -> Result<()>) -> Story {
+    Story { name, needs: Needs::Site, length, tell }
 }
 
 /// A machine as it came from the line, with recipes of its own.
