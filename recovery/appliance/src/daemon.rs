@@ -274,6 +274,7 @@ impl Appliance {
             http_port,
         });
         let gate = Arc::new(Gate::new(&self.keys.operator_token));
+        gate.learn(&self.service.people_rows().await.map_err(part("who may in"))?);
         let (drills, rehearser) = self.drills;
         let (hooks, confirmations) = self.hooks;
         let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks)).router();

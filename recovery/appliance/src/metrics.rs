@@ -26,7 +26,7 @@ use prometheus_client::{
 use recovery_protocol::Problem;
 
 use crate::{
-    api::{People, Refusal, Route},
+    api::{Closed, Needs, People, Refusal},
     service::Figures,
 };
 
@@ -56,8 +56,8 @@ impl Default for Metrics {
 }
 
 /// The route.
-pub fn routes() -> Vec<Route> {
-    vec![("/metrics", get(scrape))]
+pub fn routes() -> Vec<Closed> {
+    vec![("/metrics", get(scrape), Needs::LOOK)]
 }
 
 /// Count each request by route pattern (never by path: a stranger could make up as many as he likes).

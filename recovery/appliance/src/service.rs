@@ -26,6 +26,7 @@ use recovery_protocol::{
         CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, ImportPlan, JobView,
         NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
     },
+    people::{ChangePerson, NewPerson, PersonView},
     selector::Selector,
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,7 @@ mod enrolment;
 mod import;
 mod net;
 mod orders;
+mod people;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -247,6 +249,47 @@ impl Service {
             foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
             depot: self.0.depot.view(),
         })
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.0.journal.now()
+    }
+
+    /// Somebody asked for what they may not; counted by code.
+    pub fn refused(&self, code: &str) {
+        self.0.live.count("refusal", code);
+    }
+
+    /// Everybody who may in, or might.
+    pub async fn people(&self) -> Result<Vec<PersonView>, Problem> {
+        people::list(&self.0).await
+    }
+
+    /// The same, as the gate wants them.
+    pub async fn people_rows(&self) -> Result<Vec<db::person::Person>, Problem> {
+        people::rows(&self.0).await
+    }
+
+    /// Add a person; the answer holds their token, once. 409 `person-exists`, 422 `bad-name`, `bad-validity`.
+    pub async fn add_person(&self, actor: &Actor, new: NewPerson) -> Result<PersonView, Problem> {
+        people::add(&self.0, actor, new).await
+    }
+
+    /// Change a person, or give them a new token. 404 `unknown-person`, 422 `nothing-to-change`.
+    pub async fn change_person(
+        &self,
+        actor: &Actor,
+        name: &str,
+        order: ChangePerson,
+    ) -> Result<PersonView, Problem> {
+        people::change(&self.0, actor, name, order).await
+    }
+
+    /// Note that somebody is here.
+    pub async fn person_used(&self, name: &str) -> Result<(), Problem> {
+        people::used(&self.0, name).await
     }
 
     /// `GET /api/v1/net`: the boot network in one look.

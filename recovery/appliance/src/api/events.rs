@@ -17,15 +17,15 @@ use recovery_protocol::{JobId, operator::JobView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{People, Refusal, Route, job_id};
+use super::{Closed, Needs, People, Refusal, job_id};
 use crate::{service::Service, tls::Peer};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Streams.
-pub fn routes() -> Vec<Route> {
-    vec![("/api/v1/jobs/{job}/events", get(job_events)), ("/changes", get(changes))]
+pub fn routes() -> Vec<Closed> {
+    vec![("/api/v1/jobs/{job}/events", get(job_events), Needs::LOOK), ("/changes", get(changes), Needs::LOOK)]
 }
 
 struct Follower {

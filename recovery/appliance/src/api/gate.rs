@@ -1,11 +1,15 @@
-//! Who may in: the operator's bearer token, or a session that it opened. Everything behind this layer is denied by
-//! default; only a route that stands before it is open.
+//! Who may in, and what they may: a bearer token, or a session that one opened. Everything behind this layer is denied by
+//! default; only a route that stands before it is open, and a route that names no permission is closed to everybody.
 //!
 //! ```text
-//! Authorization: Bearer <operator token>  ──────────────────────────────► Actor operator:token
-//! console-link ─► one-time code (10 min) ─┐
-//! operator token in the login form ───────┴► session cookie ─► Origin check on writes ─► Actor operator:console
+//! Authorization: Bearer <token> ─────────────────────────────────────────────────────┐
+//! console-link ─► one-time code (10 min) ─┐                                          ├─► who, role ─► may this role do it? ─► Actor
+//! token in the login form ────────────────┴► session cookie ─► Origin check on writes┘
 //! ```
+//!
+//! The operator's token of the data directory is the site's own key to itself: role admin, name `token`, and one person
+//! whether it comes by bearer or by session, so that it is nobody's second person. All others are people on record.
+//! A session ends with the token that opened it.
 //!
 //! A session is 256 random bits of which only the hash is kept, in memory: a restart signs everybody out, and a copy of
 //! the database opens no session. Idle for 30 minutes or 12 hours old, it ends. A browser sends the cookie only to us
@@ -23,17 +27,22 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use recovery_protocol::Problem;
+use recovery_protocol::{
+    Problem,
+    people::{Permission, Role},
+};
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::ConstantTimeEq as _;
 
-use super::{People, Refusal};
+use super::{Needs, People, Refusal};
 use crate::{
+    console,
+    db::person::Person,
     keys::{self, KeyError},
     service::Actor,
     tls::Peer,
@@ -51,15 +60,54 @@ const FAILURES_WINDOW: Duration = Duration::from_secs(60);
 
 type Hash = [u8; SHA256_OUTPUT_LEN];
 
+/// The name of the operator's token of the data directory.
+const OWN: &str = "token";
+/// How often it is noted that somebody is here.
+const USED_MS: u64 = 3_600_000;
+
 struct Session {
     opened: Instant,
     used: Instant,
+    /// The token that opened it.
+    token: Hash,
+}
+
+/// A token, and whose it is.
+#[derive(Debug, Clone)]
+struct Known {
+    token: Hash,
+    name: String,
+    role: Role,
+    ends: Option<u64>,
+    used: u64,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// Their name; `token` for the operator's token of the data directory.
+    pub name: String,
+    /// What they may.
+    pub role: Role,
+    /// Hash of the token that let them in.
+    token: Hash,
+    /// That they are here shall be noted.
+    pub note: bool,
+}
+
+impl Who {
+    /// As it stands in evidence.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::operator(&self.name)
+    }
 }
 
 #[derive(Default)]
 struct Inside {
+    known: Vec<Known>,
     sessions: HashMap<Hash, Session>,
-    links: HashMap<Hash, Instant>,
+    links: HashMap<Hash, (Instant, Hash)>,
     /// Wrong secrets by address: how many since when.
     failures: HashMap<IpAddr, (u32, Instant)>,
 }
@@ -77,36 +125,48 @@ impl Gate {
         Self { token: hash(operator_token), inside: Mutex::default() }
     }
 
-    /// A one-time code that opens one session within [`LINK_AGE`].
+    /// From now on these people may in, and nobody else. Sessions of tokens that are gone end.
+    pub fn learn(&self, people: &[Person]) {
+        let known = people.iter().filter(|person| !person.disabled).filter_map(|person| {
+            let token = hex::decode(&person.token_sha256).ok()?.try_into().ok()?;
+            let used = person.used.unwrap_or_default();
+            Some(Known { token, name: person.name.clone(), role: person.role, ends: person.token_ends, used })
+        });
+        self.inside().known = known.collect();
+    }
+
+    /// A one-time code that opens one session of this person within [`LINK_AGE`].
     ///
     /// # Errors
     /// [`KeyError::Random`].
-    pub fn link(&self) -> Result<String, KeyError> {
+    pub fn link(&self, who: &Who) -> Result<String, KeyError> {
         let code = keys::secret()?;
         let now = Instant::now();
         let mut inside = self.inside();
-        inside.links.retain(|_, made| now.duration_since(*made) < LINK_AGE);
-        inside.links.insert(hash(&code), now);
+        inside.links.retain(|_, (made, _)| now.duration_since(*made) < LINK_AGE);
+        inside.links.insert(hash(&code), (now, who.token));
         Ok(code)
     }
 
-    /// Open a session with a one-time code or the operator's token; its cookie value.
+    /// Open a session with a one-time code or a token; its cookie value. `at`: milliseconds since 1970.
     ///
     /// # Errors
-    /// 401 for a wrong or spent secret, 429 after too many wrong ones.
-    pub fn sign_in(&self, secret: &str, from: IpAddr) -> Result<String, Problem> {
+    /// 401 for a wrong, spent or ended secret, 429 after too many wrong ones.
+    pub fn sign_in(&self, secret: &str, from: IpAddr, at: u64) -> Result<String, Problem> {
         let now = Instant::now();
         let offered = hash(secret.trim());
-        let code =
-            self.inside().links.remove(&offered).is_some_and(|made| now.duration_since(made) < LINK_AGE);
-        if !code && !self.is_token(&offered) {
+        let link = self.inside().links.remove(&offered);
+        let link = link.filter(|(made, _)| now.duration_since(*made) < LINK_AGE);
+        let token = link.map_or(offered, |(_, token)| token);
+        let opens = self.who(&token, at).filter(|who| who.role.may(Permission::Session));
+        if opens.is_none() {
             return Err(self.failed(
                 from,
                 Problem::new(
                     401,
                     "sign-in-refused",
                     "That did not open the console",
-                    "the link was used, is older than 10 minutes, or the token is wrong",
+                    "the link was used, is older than 10 minutes, or the token is wrong, has ended, or is a program's",
                     "run `groundstate console-link` on the appliance for a fresh link",
                 ),
             ));
@@ -119,7 +179,7 @@ impl Gate {
                 inside.sessions.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash);
             oldest.map(|hash| inside.sessions.remove(&hash));
         }
-        inside.sessions.insert(hash(&cookie), Session { opened: now, used: now });
+        inside.sessions.insert(hash(&cookie), Session { opened: now, used: now, token });
         Ok(cookie)
     }
 
@@ -130,54 +190,59 @@ impl Gate {
         }
     }
 
-    /// Who asks, by bearer token or session; writes by session need our own `Origin`.
+    /// Who asks, by bearer token or session; writes by session need our own `Origin`. `at`: milliseconds since 1970.
     ///
     /// # Errors
     /// 401 without a valid secret, 403 for a write from another origin, 429 after too many wrong tokens.
-    pub fn admit(&self, method: &Method, headers: &HeaderMap, from: IpAddr) -> Result<Actor, Problem> {
+    pub fn admit(&self, method: &Method, headers: &HeaderMap, from: IpAddr, at: u64) -> Result<Who, Problem> {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
-            return match bearer {
-                Some((scheme, token))
-                    if scheme.eq_ignore_ascii_case("bearer") && self.is_token(&hash(token.trim())) =>
-                {
-                    Ok(Actor::operator("token"))
-                }
-                _ => {
-                    Err(self
-                        .failed(from, Refusal::unauthenticated("the bearer token is not the operator's").0))
-                }
-            };
+            let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            let who = bearer.and_then(|(_, token)| self.who(&hash(token.trim()), at));
+            return who.ok_or_else(|| {
+                let why = "the bearer token is nobody's, or it has ended";
+                self.failed(from, Refusal::unauthenticated(why).0)
+            });
         }
-        let session = cookie(headers).is_some_and(|cookie| self.touch(&hash(cookie)));
-        if !session {
+        let Some(who) = cookie(headers).and_then(|cookie| self.touch(&hash(cookie), at)) else {
             return Err(Refusal::unauthenticated(
                 "the request carries neither a bearer token nor a live session",
             )
             .0);
-        }
+        };
         if method.is_safe() || same_origin(headers) {
-            return Ok(Actor::operator("console"));
+            return Ok(who);
         }
         let detail = "the request was not sent by a page of this console";
         let remedy = "open the console itself and try again";
         Err(Problem::new(403, "foreign-origin", "This request comes from another site", detail, remedy))
     }
 
-    fn is_token(&self, offered: &Hash) -> bool {
-        self.token.ct_eq(offered).into()
+    /// Whose token this is. All are looked at, whichever fits.
+    fn who(&self, offered: &Hash, at: u64) -> Option<Who> {
+        let own: bool = self.token.ct_eq(offered).into();
+        let mut found =
+            own.then(|| Who { name: OWN.to_owned(), role: Role::Admin, token: *offered, note: false });
+        for known in &mut self.inside().known {
+            let fits: bool = known.token.ct_eq(offered).into();
+            if fits && known.ends.is_none_or(|ends| at < ends) {
+                let note = at.saturating_sub(known.used) >= USED_MS;
+                known.used = if note { at } else { known.used };
+                found = Some(Who { name: known.name.clone(), role: known.role, token: *offered, note });
+            }
+        }
+        found
     }
 
-    fn touch(&self, cookie: &Hash) -> bool {
+    fn touch(&self, cookie: &Hash, at: u64) -> Option<Who> {
         let now = Instant::now();
-        let mut inside = self.inside();
-        match inside.sessions.get_mut(cookie) {
-            Some(session) if session.lives(now) => {
-                session.used = now;
-                true
-            }
-            _ => false,
-        }
+        let token = {
+            let mut inside = self.inside();
+            let session = inside.sessions.get_mut(cookie).filter(|session| session.lives(now))?;
+            session.used = now;
+            session.token
+        };
+        self.who(&token, at)
     }
 
     /// Count a wrong secret; past the limit the answer is 429, so that guessing is slow and seen. A right secret is
@@ -207,19 +272,53 @@ impl Session {
     }
 }
 
-/// The layer: no handler behind it runs without an [`Actor`] in its extensions. A person's browser is led to the login.
+/// The layer: no handler behind it runs without an [`Actor`] in its extensions, and a permission of theirs that its route
+/// names. A person's browser is led to the login.
 pub async fn layer(State(people): State<People>, mut request: Request, next: Next) -> Response {
     let from = address(request.extensions().get::<Peer>());
-    match people.gate.admit(request.method(), request.headers(), from) {
-        Ok(actor) => {
-            request.extensions_mut().insert(actor);
-            next.run(request).await
-        }
+    let admitted = people.gate.admit(request.method(), request.headers(), from, people.service.now());
+    let who = match admitted {
+        Ok(who) => who,
         Err(problem) if problem.status == 401 && wants_page(&request) => {
-            Redirect::to(&format!("/login?next={}", local_target(request.uri()))).into_response()
+            return Redirect::to(&format!("/login?next={}", local_target(request.uri()))).into_response();
         }
-        Err(problem) => Refusal(problem).into_response(),
+        Err(problem) => return refuse(&request, problem),
+    };
+    // Without a pattern nothing was found, and nothing is what the answer says.
+    if let Some(path) = request.extensions().get::<MatchedPath>()
+        && let Err(problem) = allowed(&who, path.as_str(), request.method())
+    {
+        tracing::warn!(who = who.name, role = %who.role, path = path.as_str(), "refused");
+        people.service.refused(&problem.code);
+        return refuse(&request, problem);
     }
+    if who.note
+        && let Err(problem) = people.service.person_used(&who.name).await
+    {
+        tracing::warn!(who = who.name, why = problem.detail, "it cannot be noted that they are here");
+    }
+    request.extensions_mut().insert(who.actor());
+    request.extensions_mut().insert(who);
+    next.run(request).await
+}
+
+/// Whether this role may do that.
+fn allowed(who: &Who, path: &str, method: &Method) -> Result<(), Problem> {
+    let needs = super::needs(path);
+    let wanted = needs.map(|Needs { read, write }| if method.is_safe() { read } else { write });
+    if wanted.is_some_and(|wanted| who.role.may(wanted)) {
+        return Ok(());
+    }
+    let what = wanted.map_or("do this", Permission::words);
+    let may = wanted.map(Role::who_may).unwrap_or_default();
+    let detail = format!("{} is {} here, and may not {what}", who.name, who.role);
+    let remedy = format!("ask somebody who may: {may}");
+    Err(Problem::new(403, "not-allowed", "Your role does not allow this", detail, remedy))
+}
+
+fn refuse(request: &Request, problem: Problem) -> Response {
+    let for_a_program = request.uri().path().starts_with("/api/") || problem.status == 401;
+    if for_a_program { Refusal(problem).into_response() } else { console::refused(problem) }
 }
 
 /// The address of a peer; unspecified where a test has no socket.
@@ -281,6 +380,7 @@ mod tests {
 
     use super::*;
 
+    const AT: u64 = 1_000_000_000;
     const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
@@ -292,40 +392,44 @@ mod tests {
         headers(&[&[(header::COOKIE, cookie.as_str())], more].concat())
     }
 
-    fn code(result: Result<Actor, Problem>) -> String {
+    fn code(result: Result<Who, Problem>) -> String {
         result.unwrap_err().code
     }
 
     #[test]
     fn the_token_opens_and_nothing_else_does() {
         let gate = Gate::new("secret");
-        let ask = |value: &str| gate.admit(&Method::POST, &headers(&[(header::AUTHORIZATION, value)]), FROM);
-        assert_eq!(ask("Bearer secret").unwrap().name, "operator:token");
+        let ask =
+            |value: &str| gate.admit(&Method::POST, &headers(&[(header::AUTHORIZATION, value)]), FROM, AT);
+        let own = ask("Bearer secret").unwrap();
+        assert_eq!((own.actor().name.as_str(), own.role), ("operator:token", Role::Admin));
         for wrong in ["Bearer Secret", "Bearer secret2", "Bearer", "secret", "Basic secret", ""] {
             assert_eq!(code(ask(wrong)), "unauthenticated", "{wrong}");
         }
-        assert_eq!(code(gate.admit(&Method::GET, &HeaderMap::new(), FROM)), "unauthenticated");
+        assert_eq!(code(gate.admit(&Method::GET, &HeaderMap::new(), FROM, AT)), "unauthenticated");
     }
 
     #[test]
     fn a_link_opens_one_session_once() {
         let gate = Gate::new("secret");
-        let link = gate.link().unwrap();
-        let cookie = gate.sign_in(&link, FROM).unwrap();
-        assert_eq!(gate.sign_in(&link, FROM).unwrap_err().code, "sign-in-refused");
+        let own = gate.who(&hash("secret"), AT).unwrap();
+        let link = gate.link(&own).unwrap();
+        let cookie = gate.sign_in(&link, FROM, AT).unwrap();
+        assert_eq!(gate.sign_in(&link, FROM, AT).unwrap_err().code, "sign-in-refused");
         let signed_in = with_cookie(&cookie, &[]);
-        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM).unwrap().name, "operator:console");
+        // One person by bearer and by session: nobody approves their own order by changing the door.
+        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap(), own);
         gate.sign_out(&signed_in);
-        assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM)), "unauthenticated");
+        assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
     }
 
     #[test]
     fn a_write_by_session_needs_our_own_origin() {
         let gate = Gate::new("secret");
-        let cookie = gate.sign_in("secret", FROM).unwrap();
+        let cookie = gate.sign_in("secret", FROM, AT).unwrap();
         let ask = |origin: &str| {
             let host = (header::HOST, "appliance:443");
-            gate.admit(&Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM)
+            gate.admit(&Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM, AT)
         };
         assert!(ask("https://appliance:443").is_ok());
         for foreign in
@@ -334,25 +438,81 @@ mod tests {
             assert_eq!(code(ask(foreign)), "foreign-origin", "{foreign}");
         }
         let without = with_cookie(&cookie, &[(header::HOST, "appliance:443")]);
-        assert_eq!(code(gate.admit(&Method::POST, &without, FROM)), "foreign-origin");
+        assert_eq!(code(gate.admit(&Method::POST, &without, FROM, AT)), "foreign-origin");
     }
 
     #[test]
     fn guessing_is_slowed_down_and_nobody_is_locked_out() {
         let gate = Gate::new("secret");
         for _ in 0..FAILURES_MAX {
-            assert_eq!(gate.sign_in("guess", FROM).unwrap_err().code, "sign-in-refused");
+            assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "sign-in-refused");
         }
-        assert_eq!(gate.sign_in("guess", FROM).unwrap_err().code, "too-many-attempts");
+        assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "too-many-attempts");
         let bearer = |value| headers(&[(header::AUTHORIZATION, value)]);
-        assert_eq!(code(gate.admit(&Method::GET, &bearer("Bearer guess"), FROM)), "too-many-attempts");
-        assert!(gate.admit(&Method::GET, &bearer("Bearer secret"), FROM).is_ok());
-        assert!(gate.sign_in("secret", FROM).is_ok());
+        assert_eq!(code(gate.admit(&Method::GET, &bearer("Bearer guess"), FROM, AT)), "too-many-attempts");
+        assert!(gate.admit(&Method::GET, &bearer("Bearer secret"), FROM, AT).is_ok());
+        assert!(gate.sign_in("secret", FROM, AT).is_ok());
     }
 
     #[test]
     fn a_login_leads_only_to_our_own_paths() {
         assert_eq!(local_target(&Uri::from_static("/endpoints/press-01?x=1")), "/endpoints/press-01");
         assert_eq!(local_target(&"//evil.example/x".parse().unwrap_or_else(|_| Uri::from_static("//"))), "/");
+    }
+
+    fn anna(token: &str) -> Person {
+        Person {
+            name: "anna".to_owned(),
+            role: Role::Engineer,
+            disabled: false,
+            added: 1,
+            token_sha256: keys::secret_hash(token),
+            token_made: 1,
+            token_ends: None,
+            used: None,
+        }
+    }
+
+    #[test]
+    fn a_person_comes_with_their_token_and_their_role_until_it_ends() {
+        let gate = Gate::new("secret");
+        let ask = |token: &str, at| {
+            let headers = headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]);
+            gate.admit(&Method::POST, &headers, FROM, at)
+        };
+        assert!(ask("annas", AT).is_err());
+        gate.learn(&[Person { token_ends: Some(AT + 5), ..anna("annas") }]);
+        let who = ask("annas", AT).unwrap();
+        assert_eq!((who.name.as_str(), who.role, who.note), ("anna", Role::Engineer, true));
+        assert!(!ask("annas", AT + 4).unwrap().note, "once an hour is enough");
+        assert_eq!(code(ask("annas", AT + 5)), "unauthenticated");
+        assert!(ask("secret", AT).is_ok());
+    }
+
+    #[test]
+    fn a_session_ends_with_the_token_that_opened_it() {
+        for gone in [vec![], vec![Person { disabled: true, ..anna("annas") }], vec![anna("new")]] {
+            let gate = Gate::new("secret");
+            gate.learn(&[anna("annas")]);
+            let who = gate.who(&hash("annas"), AT).unwrap();
+            let link = gate.link(&who).unwrap();
+            let late = gate.link(&who).unwrap();
+            let signed_in = with_cookie(&gate.sign_in(&link, FROM, AT).unwrap(), &[]);
+            assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().name, "anna");
+            gate.learn(&gone);
+            assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
+            assert_eq!(gate.sign_in(&late, FROM, AT).unwrap_err().code, "sign-in-refused");
+        }
+    }
+
+    #[test]
+    fn a_changed_role_counts_at_once_and_a_program_has_no_session() {
+        let gate = Gate::new("secret");
+        gate.learn(&[anna("annas")]);
+        let signed_in = with_cookie(&gate.sign_in("annas", FROM, AT).unwrap(), &[]);
+        gate.learn(&[Person { role: Role::Auditor, ..anna("annas") }]);
+        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().role, Role::Auditor);
+        gate.learn(&[Person { role: Role::Automation, ..anna("annas") }]);
+        assert_eq!(gate.sign_in("annas", FROM, AT).unwrap_err().code, "sign-in-refused");
     }
 }

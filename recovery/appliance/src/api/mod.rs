@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Denied by default: a route is open only when it stands in [`open_routes`]; every other path, known or not, answers
-//! 401 to a stranger. Handlers translate, [`Service`] decides; each refusal is a `Problem`.
+//! 401 to a stranger. A closed route names the permissions that it needs, or it does not compile. Handlers translate, [`Service`] decides; each refusal is a `Problem`.
 
 mod body;
 mod events;
@@ -14,9 +14,14 @@ pub mod gate;
 mod health;
 mod idempotency;
 mod operator;
+mod people;
 mod refusal;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -25,7 +30,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
-use recovery_protocol::Problem;
+use recovery_protocol::{Problem, people::Permission};
 
 pub use self::{
     body::{Body, endpoint_id, job_id, selector},
@@ -57,6 +62,42 @@ pub struct People {
 /// A path and what answers it.
 pub type Route = (&'static str, MethodRouter<People>);
 
+/// A path behind the gate, what answers it, and what whoever asks must be allowed to do.
+pub type Closed = (&'static str, MethodRouter<People>, Needs);
+
+/// The permissions of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// For GET, HEAD and OPTIONS.
+    pub read: Permission,
+    /// For everything else.
+    pub write: Permission,
+}
+
+impl Needs {
+    /// Who may look may read it; nothing is written there.
+    pub const LOOK: Self = Self { read: Permission::Look, write: Permission::Look };
+
+    /// The same for reading and writing.
+    #[must_use]
+    pub const fn all(wanted: Permission) -> Self {
+        Self { read: wanted, write: wanted }
+    }
+
+    /// Who may look may read it; writing needs more.
+    #[must_use]
+    pub const fn to_write(wanted: Permission) -> Self {
+        Self { read: Permission::Look, write: wanted }
+    }
+}
+
+/// What a path pattern behind the gate needs; `None` for one that is not there.
+pub fn needs(path: &str) -> Option<Needs> {
+    static TABLE: LazyLock<HashMap<&'static str, Needs>> =
+        LazyLock::new(|| closed_routes().into_iter().map(|(path, _, needs)| (path, needs)).collect());
+    TABLE.get(path).copied()
+}
+
 impl People {
     /// All of it.
     #[must_use]
@@ -68,7 +109,7 @@ impl People {
     pub fn router(self) -> Router {
         let closed = closed_routes()
             .into_iter()
-            .fold(Router::new(), |router, (path, route)| router.route(path, route))
+            .fold(Router::new(), |router, (path, route, _)| router.route(path, route))
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_method)
             .layer(middleware::from_fn_with_state(self.clone(), gate::layer));
@@ -88,8 +129,9 @@ fn open_routes() -> Vec<Route> {
 }
 
 /// Routes behind the gate.
-fn closed_routes() -> Vec<Route> {
-    [operator::routes(), events::routes(), console::routes(), crate::metrics::routes()].concat()
+fn closed_routes() -> Vec<Closed> {
+    [operator::routes(), people::routes(), events::routes(), console::routes(), crate::metrics::routes()]
+        .concat()
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

@@ -13,13 +13,14 @@ use recovery_protocol::operator::{
     ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint,
     Resolution, StatusView,
 };
+use recovery_protocol::people::Permission;
 use recovery_protocol::{
     Problem,
     net::{BootView, NetView},
 };
 use serde::Deserialize;
 
-use super::{Body, People, Refusal, Route, endpoint_id, gate, idempotency, job_id, selector};
+use super::{Body, Closed, Needs, People, Refusal, endpoint_id, gate, idempotency, job_id, selector};
 use crate::service::Actor;
 
 /// Longest sheet in bytes: some twenty thousand lines.
@@ -28,33 +29,42 @@ const SHEET_LEN_MAX: usize = 8 << 20;
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// REST under `/api/v1`.
-pub fn routes() -> Vec<Route> {
+pub fn routes() -> Vec<Closed> {
+    use Permission as P;
     vec![
-        ("/api/v1/status", get(status)),
-        ("/api/v1/endpoints", get(endpoints).post(add_endpoint)),
-        ("/api/v1/sheet", get(export).post(import).layer(DefaultBodyLimit::max(SHEET_LEN_MAX))),
-        ("/api/v1/endpoints/{endpoint}", get(endpoint).patch(change_endpoint).delete(remove_endpoint)),
-        ("/api/v1/endpoints/{endpoint}/recover", post(recover)),
-        ("/api/v1/endpoints/{endpoint}/capture", post(capture)),
-        ("/api/v1/endpoints/{endpoint}/pair", post(pair)),
-        ("/api/v1/endpoints/{endpoint}/resolve", post(resolve)),
-        ("/api/v1/jobs", get(jobs)),
-        ("/api/v1/jobs/{job}", get(job)),
-        ("/api/v1/jobs/{job}/approve", post(approve)),
-        ("/api/v1/jobs/{job}/resume", post(resume)),
-        ("/api/v1/jobs/{job}/cancel", post(cancel)),
-        ("/api/v1/images", get(images)),
-        ("/api/v1/evidence", get(evidence)),
-        ("/api/v1/evidence/key", get(evidence_key)),
-        ("/api/v1/net", get(net)),
-        ("/api/v1/net/probe", post(probe)),
-        ("/api/v1/net/{endpoint}", get(boot)),
-        ("/api/v1/drills", get(drills).post(start_drill)),
-        ("/api/v1/drills/{drill}", get(drill)),
-        ("/api/v1/drills/{drill}/report", get(drill_report)),
-        ("/api/v1/drills/{drill}/answer", post(drill_answer)),
-        ("/api/v1/drills/{drill}/abort", post(drill_abort)),
-        ("/api/v1/console-links", post(console_link)),
+        ("/api/v1/status", get(status), Needs::LOOK),
+        ("/api/v1/endpoints", get(endpoints).post(add_endpoint), Needs::to_write(P::Endpoints)),
+        (
+            "/api/v1/sheet",
+            get(export).post(import).layer(DefaultBodyLimit::max(SHEET_LEN_MAX)),
+            Needs::to_write(P::Endpoints),
+        ),
+        (
+            "/api/v1/endpoints/{endpoint}",
+            get(endpoint).patch(change_endpoint).delete(remove_endpoint),
+            Needs::to_write(P::Endpoints),
+        ),
+        ("/api/v1/endpoints/{endpoint}/recover", post(recover), Needs::all(P::Recover)),
+        ("/api/v1/endpoints/{endpoint}/capture", post(capture), Needs::all(P::Capture)),
+        ("/api/v1/endpoints/{endpoint}/pair", post(pair), Needs::all(P::Pair)),
+        ("/api/v1/endpoints/{endpoint}/resolve", post(resolve), Needs::all(P::Endpoints)),
+        ("/api/v1/jobs", get(jobs), Needs::LOOK),
+        ("/api/v1/jobs/{job}", get(job), Needs::LOOK),
+        ("/api/v1/jobs/{job}/approve", post(approve), Needs::all(P::Approve)),
+        ("/api/v1/jobs/{job}/resume", post(resume), Needs::all(P::Resume)),
+        ("/api/v1/jobs/{job}/cancel", post(cancel), Needs::all(P::Stop)),
+        ("/api/v1/images", get(images), Needs::LOOK),
+        ("/api/v1/evidence", get(evidence), Needs::all(P::Evidence)),
+        ("/api/v1/evidence/key", get(evidence_key), Needs::LOOK),
+        ("/api/v1/net", get(net), Needs::LOOK),
+        ("/api/v1/net/probe", post(probe), Needs::all(P::Network)),
+        ("/api/v1/net/{endpoint}", get(boot), Needs::LOOK),
+        ("/api/v1/drills", get(drills).post(start_drill), Needs::to_write(P::Drill)),
+        ("/api/v1/drills/{drill}", get(drill), Needs::LOOK),
+        ("/api/v1/drills/{drill}/report", get(drill_report), Needs::LOOK),
+        ("/api/v1/drills/{drill}/answer", post(drill_answer), Needs::all(P::Answer)),
+        ("/api/v1/drills/{drill}/abort", post(drill_abort), Needs::all(P::Stop)),
+        ("/api/v1/console-links", post(console_link), Needs::all(P::Session)),
     ]
 }
 
@@ -321,7 +331,10 @@ async fn drill_report(State(people): State<People>, Path(drill): Path<String>) -
     Ok((headers, Html(people.drills.report(&drill).await?)).into_response())
 }
 
-async fn console_link(State(people): State<People>) -> Answer<ConsoleLink> {
-    let code = people.gate.link().map_err(|error| gate::random_failed(&error))?;
+async fn console_link(
+    State(people): State<People>,
+    Extension(who): Extension<gate::Who>,
+) -> Answer<ConsoleLink> {
+    let code = people.gate.link(&who).map_err(|error| gate::random_failed(&error))?;
     Ok(Json(ConsoleLink { path: format!("/login?code={code}"), valid_s: gate::LINK_AGE.as_secs() }))
 }

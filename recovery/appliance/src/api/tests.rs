@@ -12,12 +12,16 @@ use crate::testing::{Bench, read};
 
 const MAC: &str = "52:54:00:12:34:56";
 
+mod people;
+
 #[tokio::test]
 async fn every_closed_route_and_every_unknown_one_wants_a_name() {
     let bench = Bench::new("").await;
     let paths: Vec<String> = super::closed_routes()
         .into_iter()
-        .map(|(path, _)| path.replace("{endpoint}", "press-01").replace("{job}", "x").replace("{drill}", "x"))
+        .map(|(path, ..)| {
+            path.replace("{endpoint}", "press-01").replace("{job}", "x").replace("{drill}", "x")
+        })
         .chain(["/nothing", "/api/v1/nothing", "/livez/x", "/hooks/v1"].map(str::to_owned))
         .collect();
     assert!(paths.len() > 30);

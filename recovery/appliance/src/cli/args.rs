@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
-use super::{client::Reach, endpoint::EndpointVerb, image, restore};
+use super::{client::Reach, endpoint::EndpointVerb, image, person::PersonVerb, restore};
 
 /// Recover endpoints to a known-good state, and prove it
 #[derive(Debug, Parser)]
@@ -67,6 +67,9 @@ pub enum Command {
     /// The evidence log
     #[command(subcommand)]
     Evidence(EvidenceVerb),
+    /// Who may in, and what they may
+    #[command(subcommand)]
+    Person(PersonVerb),
 }
 
 /// What to recover.

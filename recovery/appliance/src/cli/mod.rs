@@ -16,6 +16,7 @@ mod fault;
 mod follow;
 mod image;
 mod net;
+mod person;
 mod pinned;
 mod power;
 mod recover;
@@ -74,6 +75,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
+        Command::Person(verb) => person::act(&reach.client()?, verb, json),
     }
 }
 

@@ -8,6 +8,7 @@ use recovery_protocol::{
         DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, ImportFault, ImportLine,
         ImportPlan, JobView, RefusalView, StatusView,
     },
+    people::PersonView,
     settings::InterfaceSettings,
 };
 
@@ -82,6 +83,21 @@ pub fn endpoints(views: &[EndpointView]) -> String {
         &["ENDPOINT", "STATE", "BLUEPRINT", "GROUP", "PROVEN", "MAC", "LABELS"],
         &views.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+/// `groundstate person list`.
+#[must_use]
+pub fn people(views: &[PersonView]) -> String {
+    let row = |view: &PersonView| {
+        vec![
+            view.person.clone(),
+            view.role.to_string(),
+            if view.disabled { "shut out" } else { "" }.to_owned(),
+            view.token_ends_unix_ms.map_or_else(|| "never".to_owned(), moment),
+            view.used_unix_ms.map_or_else(|| "never".to_owned(), moment),
+        ]
+    };
+    table(&["PERSON", "ROLE", "", "TOKEN ENDS", "LAST USED"], &views.iter().map(row).collect::<Vec<_>>())
 }
 
 /// `groundstate endpoint show`.

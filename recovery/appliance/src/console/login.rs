@@ -54,7 +54,7 @@ pub async fn sign_in(
 ) -> Response {
     let from = gate::address(peer.as_deref());
     let opened = if gate::same_origin(&headers) {
-        people.gate.sign_in(&given.secret, from)
+        people.gate.sign_in(&given.secret, from, people.service.now())
     } else {
         let detail = "the form was not sent from this console";
         Err(Problem::new(
@@ -107,7 +107,7 @@ fn form(code: &str, next: &str, refused: Option<&Problem>) -> Markup {
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(next);
                 @if code.is_empty() {
-                    label for="secret" { "Operator token" }
+                    label for="secret" { "Your token" }
                     input id="secret" name="secret" type="password" autocomplete="current-password" required autofocus;
                     p class="small" { "Or run " code { "groundstate console-link" } " on the appliance and open the link that it prints." }
                 } @else {

@@ -33,12 +33,13 @@ use recovery_protocol::{
     Problem,
     job::Stage,
     operator::{Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest, Resolution},
+    people::Permission,
 };
 use serde::Deserialize;
 
 use self::page::{Page, Tab, problem_card};
 use crate::{
-    api::{People, Refusal, Route, endpoint_id, job_id, selector},
+    api::{Closed, Needs, People, Refusal, Route, endpoint_id, job_id, selector},
     service::Actor,
 };
 
@@ -51,22 +52,28 @@ pub fn open_routes() -> Vec<Route> {
 }
 
 /// Routes behind the gate.
-pub fn routes() -> Vec<Route> {
+pub fn routes() -> Vec<Closed> {
+    use Permission as P;
     vec![
-        ("/", get(endpoint_list)),
-        ("/endpoints/{endpoint}", get(endpoint_page)),
-        ("/endpoints/{endpoint}/recover", post(recover)),
-        ("/endpoints/{endpoint}/pair", post(pair)),
-        ("/endpoints/{endpoint}/resolve", post(resolve)),
-        ("/jobs/{job}", get(job_page)),
-        ("/jobs/{job}/approve", post(approve)),
-        ("/jobs/{job}/resume", post(resume)),
-        ("/jobs/{job}/cancel", post(cancel)),
-        ("/drills", get(drill_list).post(start_drill)),
-        ("/drills/{drill}", get(drill_page)),
-        ("/drills/{drill}/answer", post(answer_drill)),
-        ("/logout", post(login::sign_out)),
+        ("/", get(endpoint_list), Needs::LOOK),
+        ("/endpoints/{endpoint}", get(endpoint_page), Needs::LOOK),
+        ("/endpoints/{endpoint}/recover", post(recover), Needs::all(P::Recover)),
+        ("/endpoints/{endpoint}/pair", post(pair), Needs::all(P::Pair)),
+        ("/endpoints/{endpoint}/resolve", post(resolve), Needs::all(P::Endpoints)),
+        ("/jobs/{job}", get(job_page), Needs::LOOK),
+        ("/jobs/{job}/approve", post(approve), Needs::all(P::Approve)),
+        ("/jobs/{job}/resume", post(resume), Needs::all(P::Resume)),
+        ("/jobs/{job}/cancel", post(cancel), Needs::all(P::Stop)),
+        ("/drills", get(drill_list).post(start_drill), Needs::to_write(P::Drill)),
+        ("/drills/{drill}", get(drill_page), Needs::LOOK),
+        ("/drills/{drill}/answer", post(answer_drill), Needs::all(P::Answer)),
+        ("/logout", post(login::sign_out), Needs::all(P::Session)),
     ]
+}
+
+/// A refusal by the gate, as a page.
+pub fn refused(problem: Problem) -> Response {
+    Failed(problem).into_response()
 }
 
 /// What a handler of a page fails with: the problem as a page.

@@ -15,6 +15,7 @@
 //! | [`plane`] | plane (the embedded control plane) |
 //! | [`log`] | evidence, evidence_checkpoint |
 //! | [`lease`] | lease |
+//! | [`person`] | person |
 //!
 //! It must never: decide anything, or read a clock.
 
@@ -33,6 +34,7 @@ pub mod endpoint;
 pub mod job;
 pub mod lease;
 pub mod log;
+pub mod person;
 pub mod plane;
 pub mod session;
 pub mod ticket;
@@ -52,6 +54,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (4, include_str!("../../migrations/0004_boot_chain.sql")),
     (5, include_str!("../../migrations/0005_endpoint_revision.sql")),
     (6, include_str!("../../migrations/0006_identity_conflict.sql")),
+    (7, include_str!("../../migrations/0007_person.sql")),
 ];
 
 /// Why the database did not do what it should.

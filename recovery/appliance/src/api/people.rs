@@ -1,0 +1,44 @@
+//! The calls of [`recovery_protocol::people`]. Whatever changes is told to the gate before it is answered.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    routing::{get, patch},
+};
+use recovery_protocol::people::{ChangePerson, NewPerson, Permission, PersonView};
+
+use super::{Body, Closed, Needs, People, Refusal};
+use crate::service::Actor;
+
+/// REST under `/api/v1/people`.
+pub fn routes() -> Vec<Closed> {
+    vec![
+        ("/api/v1/people", get(list).post(add), Needs::all(Permission::People)),
+        ("/api/v1/people/{person}", patch(change), Needs::all(Permission::People)),
+    ]
+}
+
+async fn list(State(people): State<People>) -> Result<Json<Vec<PersonView>>, Refusal> {
+    Ok(Json(people.service.people().await?))
+}
+
+async fn add(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewPerson>,
+) -> Result<Json<PersonView>, Refusal> {
+    let added = people.service.add_person(&actor, new).await?;
+    people.gate.learn(&people.service.people_rows().await?);
+    Ok(Json(added))
+}
+
+async fn change(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(order): Body<ChangePerson>,
+) -> Result<Json<PersonView>, Refusal> {
+    let changed = people.service.change_person(&actor, &name, order).await?;
+    people.gate.learn(&people.service.people_rows().await?);
+    Ok(Json(changed))
+}

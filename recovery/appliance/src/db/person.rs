@@ -1,0 +1,79 @@
+//! Table `person`: who may in.
+
+use recovery_protocol::people::Role;
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{Conn, DbError, num, num_opt, parse, sql};
+
+/// One person or program. Times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The name that stands in evidence.
+    pub name: String,
+    /// What they may.
+    pub role: Role,
+    /// They may not in.
+    pub disabled: bool,
+    /// Since when on record.
+    pub added: u64,
+    /// SHA-256 of their token, lower-case hex.
+    pub token_sha256: String,
+    /// When it was made.
+    pub token_made: u64,
+    /// When it ends.
+    pub token_ends: Option<u64>,
+    /// When it was last used, within an hour.
+    pub used: Option<u64>,
+}
+
+fn of(row: &SqliteRow) -> Result<Person, DbError> {
+    let role: String = row.try_get("role")?;
+    Ok(Person {
+        name: row.try_get("name")?,
+        role: parse("role", &format!("\"{role}\""))?,
+        disabled: num(row, "disabled")? != 0,
+        added: num(row, "added")?,
+        token_sha256: row.try_get("token_sha256")?,
+        token_made: num(row, "token_made")?,
+        token_ends: num_opt(row, "token_ends")?,
+        used: num_opt(row, "used")?,
+    })
+}
+
+/// Everybody, by name.
+pub async fn all(conn: &mut Conn) -> Result<Vec<Person>, DbError> {
+    let rows = sqlx::query("SELECT * FROM person ORDER BY name").fetch_all(conn).await?;
+    rows.iter().map(of).collect()
+}
+
+/// One person.
+pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError> {
+    let row = sqlx::query("SELECT * FROM person WHERE name = $1").bind(name).fetch_optional(conn).await?;
+    row.as_ref().map(of).transpose()
+}
+
+/// Write a person.
+pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO UPDATE \
+         SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8",
+    )
+    .bind(&person.name)
+    .bind(person.role.as_str())
+    .bind(i64::from(person.disabled))
+    .bind(sql(person.added))
+    .bind(&person.token_sha256)
+    .bind(sql(person.token_made))
+    .bind(person.token_ends.map(sql))
+    .bind(person.used.map(sql))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Note that a person was here.
+pub async fn used(conn: &mut Conn, name: &str, at: u64) -> Result<(), DbError> {
+    sqlx::query("UPDATE person SET used = $2 WHERE name = $1").bind(name).bind(sql(at)).execute(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! People: added, changed, never deleted. Of a token the hash is kept; the token itself is in one answer, once.
+//!
+//! It must never: let the last way in be lost. The operator's token of the data directory is no person and stays.
+
+use recovery_protocol::{
+    Problem,
+    people::{ChangePerson, NewPerson, PersonView},
+};
+use serde_json::json;
+
+use super::{Actor, Inner};
+use crate::{
+    db::{self, person::Person},
+    evidence::Fact,
+    keys,
+};
+
+/// In front of each token, so that a scanner for secrets knows one that was lost.
+pub const TOKEN_PREFIX: &str = "gs_";
+const NAME_MOST: usize = 32;
+const DAYS_MOST: u32 = 3650;
+const DAY_MS: u64 = 24 * 3_600_000;
+const REASON_MOST: usize = 500;
+/// Names that stand in evidence for something else.
+const TAKEN: &[&str] = &["token", "console", "appliance", "agent"];
+
+/// Everybody.
+pub async fn list(inner: &Inner) -> Result<Vec<PersonView>, Problem> {
+    Ok(rows(inner).await?.into_iter().map(|person| view(person, None)).collect())
+}
+
+/// Everybody, as the gate wants them.
+pub async fn rows(inner: &Inner) -> Result<Vec<Person>, Problem> {
+    Ok(db::person::all(&mut *inner.journal.db.read().await?).await?)
+}
+
+/// Add a person; the answer holds the token.
+pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonView, Problem> {
+    check_name(&new.person)?;
+    let mut tx = inner.journal.begin().await?;
+    if db::person::get(tx.conn(), &new.person).await?.is_some() {
+        let detail = format!("{} is on record already; a name is never given to another", new.person);
+        let remedy = "change them with `groundstate person set`, or choose another name";
+        return Err(Problem::new(409, "person-exists", "This person is on record", detail, remedy));
+    }
+    let token = token()?;
+    let person = Person {
+        name: new.person,
+        role: new.role,
+        disabled: false,
+        added: tx.at,
+        token_sha256: keys::secret_hash(&token),
+        token_made: tx.at,
+        token_ends: ends(tx.at, new.valid_days)?,
+        used: None,
+    };
+    db::person::put(tx.conn(), &person).await?;
+    let facts = json!({ "person": person.name, "role": person.role, "token_ends": person.token_ends });
+    tx.note(Fact::new("order.person-add", &actor.name, facts)).await?;
+    tx.commit().await?;
+    Ok(view(person, Some(token)))
+}
+
+/// Change a person; the answer holds the token where a new one was asked for.
+pub async fn change(
+    inner: &Inner,
+    actor: &Actor,
+    name: &str,
+    order: ChangePerson,
+) -> Result<PersonView, Problem> {
+    let mut tx = inner.journal.begin().await?;
+    let Some(known) = db::person::get(tx.conn(), name).await? else {
+        let detail = format!("nobody is called {name}");
+        let remedy = "look for the name with `groundstate person list`";
+        return Err(Problem::new(404, "unknown-person", "This person is not on record", detail, remedy));
+    };
+    let token = if order.new_token { Some(token()?) } else { None };
+    let mut now = Person {
+        role: order.role.unwrap_or(known.role),
+        disabled: order.disabled.unwrap_or(known.disabled),
+        ..known.clone()
+    };
+    if let Some(token) = &token {
+        now.token_sha256 = keys::secret_hash(token);
+        now.token_made = tx.at;
+        now.token_ends = ends(tx.at, order.valid_days)?;
+    }
+    if now == known {
+        let remedy = "say what shall change: `groundstate person set --help`";
+        let detail = format!("{name} is so already");
+        return Err(Problem::new(422, "nothing-to-change", "Nothing is to change", detail, remedy));
+    }
+    db::person::put(tx.conn(), &now).await?;
+    let reason: String = order.reason.chars().take(REASON_MOST).collect();
+    let facts = json!({
+        "person": name, "reason": reason, "new_token": token.is_some(), "token_ends": now.token_ends,
+        "role": { "from": known.role, "to": now.role },
+        "disabled": { "from": known.disabled, "to": now.disabled },
+    });
+    tx.note(Fact::new("order.person-change", &actor.name, facts)).await?;
+    tx.commit().await?;
+    Ok(view(now, token))
+}
+
+/// Somebody was here. Not in evidence: what they did is.
+pub async fn used(inner: &Inner, name: &str) -> Result<(), Problem> {
+    let mut tx = inner.journal.begin().await?;
+    let at = tx.at;
+    db::person::used(tx.conn(), name, at).await?;
+    Ok(tx.commit().await?)
+}
+
+fn view(person: Person, token: Option<String>) -> PersonView {
+    PersonView {
+        person: person.name,
+        role: person.role,
+        disabled: person.disabled,
+        added_unix_ms: person.added,
+        token_unix_ms: person.token_made,
+        token_ends_unix_ms: person.token_ends,
+        used_unix_ms: person.used,
+        token,
+    }
+}
+
+fn token() -> Result<String, Problem> {
+    Ok(format!("{TOKEN_PREFIX}{}", keys::secret()?))
+}
+
+fn ends(at: u64, days: Option<u32>) -> Result<Option<u64>, Problem> {
+    match days {
+        Some(days) if days == 0 || days > DAYS_MOST => {
+            let detail = format!("a token cannot be valid for {days} days");
+            let remedy = format!("say 1 to {DAYS_MOST} days, or none");
+            Err(Problem::new(422, "bad-validity", "This token cannot be made", detail, remedy))
+        }
+        days => Ok(days.map(|days| at.saturating_add(u64::from(days) * DAY_MS))),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if !name.is_empty() && name.len() <= NAME_MOST && name.bytes().all(fits) && !TAKEN.contains(&name) {
+        return Ok(());
+    }
+    let detail = format!("`{name}` cannot be a person's name here");
+    let remedy = format!("write 1 to {NAME_MOST} of a-z, 0-9, `.`, `_`, `-`; not {}", TAKEN.join(", "));
+    Err(Problem::new(422, "bad-name", "This name cannot be put on record", detail, remedy))
+}

@@ -1,0 +1,227 @@
+//! People and programs that ask, and what each role may.
+//!
+//! | call | body → answer |
+//! |---|---|
+//! | `GET /api/v1/people` | → [`PersonView`] list |
+//! | `POST /api/v1/people` | [`NewPerson`] → [`PersonView`] with its token, once |
+//! | `PATCH /api/v1/people/{person}` | [`ChangePerson`] → [`PersonView`], with a token where a new one was asked for |
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a person or program is on this site: a set of permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// At the machine: recovers, stops, pairs, answers a drill's questions.
+    Technician,
+    /// Keeps endpoints and images: all but people.
+    Engineer,
+    /// Says yes to what another asked for.
+    Approver,
+    /// Reads everything, evidence included; changes nothing.
+    Auditor,
+    /// Everything, people included.
+    Admin,
+    /// A program: looks, and orders recoveries.
+    Automation,
+}
+
+/// One thing that may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// See endpoints, jobs, images, drills, the boot network, and figures.
+    Look,
+    /// Order a recovery.
+    Recover,
+    /// Stop a job or a drill.
+    Stop,
+    /// Confirm the code on an endpoint's screen.
+    Pair,
+    /// Answer a step of a drill.
+    Answer,
+    /// Approve a job.
+    Approve,
+    /// Let a held job go on.
+    Resume,
+    /// Read an endpoint's disk into the store.
+    Capture,
+    /// Put endpoints on record, change and remove them.
+    Endpoints,
+    /// Ask the boot network who else serves on it.
+    Network,
+    /// Start a drill.
+    Drill,
+    /// Read the evidence log.
+    Evidence,
+    /// Add people, change their roles, give them tokens.
+    People,
+    /// Open and leave one's own session of the console.
+    Session,
+}
+
+impl Permission {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Look,
+        Self::Recover,
+        Self::Stop,
+        Self::Pair,
+        Self::Answer,
+        Self::Approve,
+        Self::Resume,
+        Self::Capture,
+        Self::Endpoints,
+        Self::Network,
+        Self::Drill,
+        Self::Evidence,
+        Self::People,
+        Self::Session,
+    ];
+
+    /// For a sentence: "may not …".
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Look => "look at this site",
+            Self::Recover => "order a recovery",
+            Self::Stop => "stop a job or a drill",
+            Self::Pair => "confirm an endpoint's code",
+            Self::Answer => "answer a drill's questions",
+            Self::Approve => "approve a job",
+            Self::Resume => "let a held job go on",
+            Self::Capture => "capture an endpoint's disk",
+            Self::Endpoints => "change what is on record of endpoints",
+            Self::Network => "ask the boot network",
+            Self::Drill => "start a drill",
+            Self::Evidence => "read the evidence log",
+            Self::People => "manage people",
+            Self::Session => "open the console",
+        }
+    }
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Technician, Self::Engineer, Self::Approver, Self::Auditor, Self::Admin, Self::Automation];
+
+    /// Its name, as in the JSON form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Technician => "technician",
+            Self::Engineer => "engineer",
+            Self::Approver => "approver",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+            Self::Automation => "automation",
+        }
+    }
+
+    /// Whether this role may do that. What is not named here is not allowed.
+    #[must_use]
+    pub fn may(self, wanted: Permission) -> bool {
+        use Permission as P;
+        let allowed: &[P] = match self {
+            Self::Admin => return true,
+            Self::Engineer => return wanted != P::People,
+            Self::Technician => &[P::Look, P::Recover, P::Stop, P::Pair, P::Answer, P::Session],
+            Self::Approver => &[P::Look, P::Approve, P::Stop, P::Evidence, P::Session],
+            Self::Auditor => &[P::Look, P::Evidence, P::Session],
+            Self::Automation => &[P::Look, P::Recover],
+        };
+        allowed.contains(&wanted)
+    }
+
+    /// The roles that may do that, for a remedy.
+    #[must_use]
+    pub fn who_may(wanted: Permission) -> String {
+        let names: Vec<&str> =
+            Self::ALL.into_iter().filter(|role| role.may(wanted)).map(Self::as_str).collect();
+        names.join(", ")
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Add a person or a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPerson {
+    /// The name that stands in evidence: 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`.
+    pub person: String,
+    /// What they may.
+    pub role: Role,
+    /// Days until their token ends; absent: it does not.
+    #[serde(default)]
+    pub valid_days: Option<u32>,
+}
+
+/// Change a person; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePerson {
+    /// What they may from now on.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// They may not in any more, or again. Nobody is ever deleted: their name stands in evidence.
+    #[serde(default)]
+    pub disabled: Option<bool>,
+    /// A new token in place of the old, which ends, and with it the sessions that it opened.
+    #[serde(default)]
+    pub new_token: bool,
+    /// Days until the new token ends; absent: it does not.
+    #[serde(default)]
+    pub valid_days: Option<u32>,
+    /// Why; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A person as they are on record. Times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// The name.
+    pub person: String,
+    /// What they may.
+    pub role: Role,
+    /// They may not in.
+    pub disabled: bool,
+    /// Since when.
+    pub added_unix_ms: u64,
+    /// When the token was made.
+    pub token_unix_ms: u64,
+    /// When it ends.
+    pub token_ends_unix_ms: Option<u64>,
+    /// When it was last used, within an hour.
+    pub used_unix_ms: Option<u64>,
+    /// The token, only in the answer to the order that made it: the appliance keeps its hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_what_is_what_the_manual_says() {
+        let may = |role: Role| -> Vec<Permission> {
+            Permission::ALL.into_iter().filter(|wanted| role.may(*wanted)).collect()
+        };
+        use Permission as P;
+        assert_eq!(may(Role::Auditor), [P::Look, P::Evidence, P::Session]);
+        assert_eq!(may(Role::Automation), [P::Look, P::Recover]);
+        assert_eq!(may(Role::Technician), [P::Look, P::Recover, P::Stop, P::Pair, P::Answer, P::Session]);
+        assert_eq!(may(Role::Approver), [P::Look, P::Stop, P::Approve, P::Evidence, P::Session]);
+        assert_eq!(may(Role::Engineer).len(), Permission::ALL.len() - 1);
+        assert_eq!(Role::who_may(P::People), "admin");
+    }
+}
