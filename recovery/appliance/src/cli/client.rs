@@ -106,7 +106,7 @@ impl Reach {
         let pin = self.pin()?;
         let path = self.token_file.clone().unwrap_or_else(|| self.data_dir.join("operator.token"));
         let now = "run this on the appliance as its owner, or set GROUNDSTATE_TOKEN_FILE";
-        let token = read(&path, "the operator's token", now)?.trim().to_owned();
+        let token = read(&path, "the token", now)?.trim().to_owned();
         let config = Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build();
         let connector = TcpConnector::default().chain(PinnedConnector::new(&pin));
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
