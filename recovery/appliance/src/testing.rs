@@ -8,7 +8,9 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use http_body_util::BodyExt as _;
-use images::{ImportRequest, Role, SignedTrustRoot, SigningKey, Store, TrustRoot, keys::RoleKeys};
+use images::{
+    ImportRequest, Role, SignedManifest, SignedTrustRoot, SigningKey, Store, TrustRoot, keys::RoleKeys,
+};
 use recovery_protocol::{JobId, operator::JobView};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -206,8 +208,13 @@ pub fn signed_image(disk: &[u8], name: &str, scratch: &Path, store: &Path, trust
     let request =
         ImportRequest { name: name.into(), version: "1".into(), epoch: 1, ..ImportRequest::default() };
     let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap();
+    let signed = store.get_manifest(&imported.manifest.id()).unwrap();
+    trusted(&store, signed, trust_root);
+}
+
+/// This manifest in the store, signed by a key of a new trust root.
+pub fn trusted(store: &Store, mut signed: SignedManifest, trust_root: &Path) {
     let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    let mut signed = store.get_manifest(&imported.manifest.id()).unwrap();
     signer.sign_image(&mut signed).unwrap();
     store.put_manifest(&signed).unwrap();
     let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };

@@ -12,14 +12,17 @@
 //!
 //! It must never: choose a crypto provider by default (ring is passed), accept without a permit, or wait without a limit.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
     server::{VerifierBuilderError, WebPkiClientVerifier},
 };
 use tokio::{
@@ -87,12 +90,29 @@ pub enum TlsError {
     #[error(
         "the appliance's TLS key or certificate is not PEM; restore `tls.key`, remove `tls.crt` and start again"
     )]
-    Pem(#[source] rustls::pki_types::pem::Error),
+    Pem(#[source] pem::Error),
     /// The root for client certificates cannot be used.
     #[error(
         "the enrolment root cannot be used to verify endpoints; restore the data directory's `ca` folder"
     )]
     ClientRoot(#[source] VerifierBuilderError),
+}
+
+/// Where the system keeps the authorities that it trusts; a site adds its own with `update-ca-certificates`.
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The authorities that the system trusts, without those that are too old for us; none where it has no list.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn system_roots() -> Result<RootCertStore, pem::Error> {
+    let mut roots = RootCertStore::empty();
+    if Path::new(SYSTEM_ROOTS).exists() {
+        roots.add_parsable_certificates(
+            CertificateDer::pem_file_iter(SYSTEM_ROOTS)?.collect::<Result<Vec<_>, _>>()?,
+        );
+    }
+    Ok(roots)
 }
 
 /// A server configuration for TLS 1.2 and 1.3 over ring, from PEM. With `client_root`, a client may show a certificate of that

@@ -80,13 +80,17 @@ enum Weighed {
     Unknown,
 }
 
+/// What both boards tell: what it is, as on record, as said now.
+fn boards(known: &Inventory, said: &Inventory) -> Vec<(&'static str, String, String)> {
+    let pairs = [("serial number", &known.serial, &said.serial), ("UUID", &known.uuid, &said.uuid)];
+    let told =
+        pairs.into_iter().filter_map(|(what, known, said)| Some((what, telling(known)?, telling(said)?)));
+    told.collect()
+}
+
 /// The strongest thing that both tell decides.
 fn weigh(known: &Inventory, said: &Inventory) -> Weighed {
-    let pairs = [("serial number", &known.serial, &said.serial), ("UUID", &known.uuid, &said.uuid)];
-    let told: Vec<_> = pairs
-        .into_iter()
-        .filter_map(|(what, known, said)| Some((what, telling(known)?, telling(said)?)))
-        .collect();
+    let told = boards(known, said);
     if let Some((what, known, said)) = told.iter().find(|(_, known, said)| known != said) {
         return Weighed::Other(format!("the {what} of its board is {said}, on record is {known}"));
     }
@@ -138,17 +142,14 @@ async fn other_owner(
     let owner = all.into_iter().find(|other| {
         let known = other.inventory.as_ref().filter(|_| other.state != EndpointState::Discovered);
         // Its disks may have been moved: only the board speaks here.
-        let board = |known: &Inventory| telling(&known.serial).is_some() || telling(&known.uuid).is_some();
-        other.id != endpoint.id && known.is_some_and(|known| board(known) && same_board(known, said))
+        other.id != endpoint.id && known.is_some_and(|known| same_board(known, said))
     });
     Ok(owner.map(|owner| (owner.id, "board")))
 }
 
 fn same_board(known: &Inventory, said: &Inventory) -> bool {
-    let pairs = [(&known.serial, &said.serial), (&known.uuid, &said.uuid)];
-    let told: Vec<_> =
-        pairs.into_iter().filter_map(|(known, said)| Some((telling(known)?, telling(said)?))).collect();
-    !told.is_empty() && told.iter().all(|(known, said)| known == said)
+    let told = boards(known, said);
+    !told.is_empty() && told.iter().all(|(_, known, said)| known == said)
 }
 
 /// Weigh a hello that was found by its address. `Some`: it is refused, and the endpoint's conflict is written in this transaction.
@@ -277,7 +278,7 @@ mod tests {
             "abc",
             "00000000",
             "................",
-            "XXXXXXXX",
+            "ZZZZZZZZ",
             "To Be Filled By O.E.M.",
             "Default string",
             "00000000-0000-0000-0000-000000000000",

@@ -16,10 +16,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
-use images::{
-    Header, ImportRequest, Manifest, Role, SignedManifest, SignedTrustRoot, SigningKey, Store, TrustRoot,
-    keys::RoleKeys, manifest::header::Measurement,
-};
+use images::{Header, ImportRequest, Manifest, SignedManifest, Store, manifest::header::Measurement};
 use recovery_protocol::{
     Problem,
     agent::{

@@ -44,9 +44,8 @@ use rustls::{
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::OpenError;
+use crate::tls::{self, SYSTEM_ROOTS};
 
-/// Where the system keeps the authorities that it trusts; a site adds its own with `update-ca-certificates`.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A request is counted in pieces of this length.
 const PIECE: usize = 64 << 10;
 /// Longest body of an answer: no more than 8 MiB are asked for at once, and a list comes in pages.
@@ -116,15 +115,15 @@ impl Wire {
     /// A client that trusts these authorities.
     pub fn new(ca_file: Option<&Path>, limits: Limits) -> Result<Self, OpenError> {
         let file = ca_file.unwrap_or(Path::new(SYSTEM_ROOTS));
-        let mut roots = RootCertStore::empty();
+        let wrong = |source| OpenError::Authorities { file: file.display().to_string(), source };
         // Without the system's list a plain address still works; over TLS it then trusts nobody, and says so.
-        if ca_file.is_some() || file.exists() {
-            let wrong = |source| OpenError::Authorities { file: file.display().to_string(), source };
-            for certificate in CertificateDer::pem_file_iter(file).map_err(wrong)? {
-                let added = roots.add(certificate.map_err(wrong)?);
-                // The system's list may hold some that are too old for us; a site's own must be right.
-                if ca_file.is_some() {
-                    added.map_err(OpenError::Tls)?;
+        let mut roots = RootCertStore::empty();
+        match ca_file {
+            None => roots = tls::system_roots().map_err(wrong)?,
+            // A site's own must be right, each of them.
+            Some(file) => {
+                for certificate in CertificateDer::pem_file_iter(file).map_err(wrong)? {
+                    roots.add(certificate.map_err(wrong)?).map_err(OpenError::Tls)?;
                 }
             }
         }

@@ -14,14 +14,5 @@ pub(super) fn image(config: &Config, scratch: &std::path::Path, disk: &[u8], mea
     let imported = images::import_raw(&raw, &request, &store, &mut |_| {}).unwrap().manifest;
     let header = Header { measurements, ..imported.header().clone() };
     let manifest = Manifest::build(header, imported.extents()).unwrap();
-    let (root, signer) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    let mut signed = SignedManifest::unsigned(&manifest);
-    signer.sign_image(&mut signed).unwrap();
-    store.put_manifest(&signed).unwrap();
-    let one = |key: &SigningKey| RoleKeys { threshold: 1, keys: vec![key.public()] };
-    let roles = [(Role::Root, one(&root)), (Role::Image, one(&signer))].into();
-    let mut document =
-        SignedTrustRoot::unsigned(TrustRoot { version: 1, epoch_floor: 0, expires_unix_ms: 0, roles });
-    document.sign(&root).unwrap();
-    std::fs::write(config.trust_root(), serde_json::to_vec(&document).unwrap()).unwrap();
+    crate::testing::trusted(&store, SignedManifest::unsigned(&manifest), &config.trust_root());
 }

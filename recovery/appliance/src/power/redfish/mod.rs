@@ -99,7 +99,7 @@ impl Boot {
 pub async fn power_into_network(bmc: &Bmc<'_>, chain: Chain) -> Result<(), PowerError> {
     let session = Session::open(bmc).await?;
     if session.system().await?.power_state.as_deref() != Some("Off") {
-        session.reset("power off", "Off", &["ForceOff", "ForcedOff"]).await?;
+        session.reset("power off", "Off", &["ForceOff"]).await?;
     }
     session.arm(chain).await?;
     session.reset("power on", "On", &["On", "ForceOn"]).await

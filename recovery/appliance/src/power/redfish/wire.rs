@@ -4,7 +4,7 @@
 //! is exactly the one on record; a name or a date in it then says nothing. Redirects are not followed: they would carry the
 //! password elsewhere.
 
-use std::{fmt::Write as _, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -17,13 +17,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -32,8 +32,6 @@ use zeroize::Zeroizing;
 use super::Bmc;
 use crate::power::PowerError;
 
-/// Where the system keeps the authorities that it trusts; a site adds its own with `update-ca-certificates`.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// One request. BMCs are small computers: seconds are usual.
 const REQUEST_MAX: Duration = Duration::from_secs(20);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -167,12 +165,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 fn tls(pin: Option<&str>) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    if Path::new(SYSTEM_ROOTS).exists() {
-        let certificates = CertificateDer::pem_file_iter(SYSTEM_ROOTS).map_err(|error| error.to_string())?;
-        // The system's list may hold some that are too old for us.
-        roots.add_parsable_certificates(certificates.filter_map(Result::ok));
-    }
+    let roots = crate::tls::system_roots().map_err(|error| error.to_string())?;
     let authorities = match roots.is_empty() {
         true => None,
         false => Some(
