@@ -3,6 +3,7 @@
 //!
 //! | rule | whom it stops |
 //! |---|---|
+//! | STOP stands for the whole site | everyone |
 //! | `max_concurrent`: endpoints of the group in recovery, held ones included | everyone |
 //! | `identity_conflict`: somebody else came with its address, and nobody resolved it | everyone |
 //! | `max_share_percent` of the group, `min_healthy` of a redundancy group ([`floor`]) | everyone |
@@ -28,6 +29,7 @@ use crate::{
         job::JobRow,
     },
     jobs::job::Admission,
+    refusals,
     service::TriggerClass,
 };
 
@@ -69,6 +71,9 @@ pub async fn consider(
 ) -> Result<Verdict, DbError> {
     let name = &endpoint.record.group;
     let group = config.rails(&endpoint.record);
+    if let Some(rule) = stopped(conn).await? {
+        return Ok(observe(rule));
+    }
     if class == TriggerClass::Unreachable {
         return Ok(observe("unreachable is not compromised: never a recovery"));
     }
@@ -114,6 +119,9 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
     let record = Record { group: row.group.clone(), ..record };
     let group = config.rails(&record);
     let refused = |rule| Ok(Admission::Refused { rule });
+    if let Some(rule) = stopped(conn).await? {
+        return refused(rule);
+    }
     if let Some(rule) = endpoint.as_ref().and_then(conflict) {
         return refused(rule);
     }
@@ -154,6 +162,12 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
     }
 }
 
+/// Nothing is begun while STOP stands.
+async fn stopped(conn: &mut Conn) -> Result<Option<String>, DbError> {
+    let standing = db::stop::standing(conn).await?;
+    Ok(standing.map(|stop| format!("{} (stop)", refusals::stopped(&stop))))
+}
+
 /// It may be another one that would be wiped.
 fn conflict(endpoint: &Endpoint) -> Option<String> {
     let claim = endpoint.conflict.as_ref()?.open.as_ref()?;
@@ -173,6 +187,9 @@ pub async fn why_not(
     config: &Config,
     endpoint: &Endpoint,
 ) -> Result<Option<String>, DbError> {
+    if let Some(rule) = stopped(conn).await? {
+        return Ok(Some(rule));
+    }
     if let Some(rule) = conflict(endpoint) {
         return Ok(Some(rule));
     }

@@ -141,6 +141,7 @@ fn register_figures(registry: &mut Registry, figures: Figures) {
     counters(registry, "refusals", "Refusals", "code", figures.refusals);
     counters(registry, "triggers", "Triggers decided", "decision", figures.triggers);
     counter(registry, "image_bytes_sent", "Bytes of chunk frames sent", figures.frame_bytes);
+    gauge(registry, "stop", "STOP stands for the whole site", u64::from(figures.stopped));
     gauge(registry, "evidence_entries", "Entries of the evidence log", figures.evidence_entries);
 }
 

@@ -5,7 +5,7 @@
 use recovery_protocol::{EndpointId, JobId, Problem};
 
 use crate::{
-    db::DbError,
+    db::{DbError, stop::Stop},
     golden::GoldenError,
     jobs::{job::Refusal, journal::JournalError},
     keys::KeyError,
@@ -65,6 +65,20 @@ impl From<JournalError> for Problem {
     }
 }
 
+/// What ends a STOP.
+const RELEASE: &str = "find out why it was pressed; two people release it, each with `groundstate stop release` or in the console";
+
+/// STOP stands: nothing is ordered.
+pub fn site_stopped(stop: &Stop) -> Problem {
+    Problem::new(409, "site-stopped", "STOP was pressed for the whole site", stopped(stop), RELEASE)
+}
+
+/// Who pressed STOP and why, for a sentence.
+pub fn stopped(stop: &Stop) -> String {
+    let why = if stop.reason.is_empty() { "no reason given" } else { &stop.reason };
+    format!("{} pressed STOP: {why}", stop.pressed_by)
+}
+
 fn refused(refusal: &Refusal) -> Problem {
     let (code, remedy) = match refusal {
         Refusal::Over => ("job-over", "order a new recovery if the endpoint still needs one"),
@@ -75,6 +89,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Certificate => ("certificate-foreign", "enrol again and report that certificate"),
         Refusal::NothingToApprove => ("nothing-to-approve", "resume the job instead"),
         Refusal::ApproveInstead => ("approve-instead", "approve the job instead"),
+        Refusal::SiteStopped => ("site-stopped", RELEASE),
         Refusal::SecondPerson => ("second-person-needed", "let another person approve"),
     };
     Problem::new(409, code, "The job does not take this now", refusal.to_string(), remedy)

@@ -13,10 +13,7 @@
 //!
 //! It must never: change a job's state by itself (it hands events to the job machine), speak SQL, or spawn a task.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use images::ImageId;
 use recovery_protocol::{
@@ -28,12 +25,13 @@ use recovery_protocol::{
     },
     people::{ChangePerson, NewPerson, PersonView},
     selector::Selector,
+    stop::StopAnswer,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
-    boot::{self, BootDesk},
+    boot::BootDesk,
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
@@ -46,16 +44,19 @@ use crate::{
 mod change;
 mod endpoints;
 mod enrolment;
+mod figures;
 mod import;
 mod net;
 mod orders;
 mod people;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod triggers;
 mod views;
 
 pub use endpoints::discovered;
+pub use figures::Figures;
 
 /// The appliance's functions. Cheap to clone; all clones are one service.
 #[derive(Clone)]
@@ -197,33 +198,6 @@ pub struct IssuedCertificate {
     pub revoked_unix_ms: Option<u64>,
 }
 
-/// Numbers for `/metrics`: gauges read from the database, counters since start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Endpoints by state, as in the JSON form.
-    pub endpoints: Vec<(String, u64)>,
-    /// Open jobs by stage, as in the JSON form.
-    pub jobs_open: Vec<(String, u64)>,
-    /// Jobs over by result: `recovered`, `cancelled`, `failed`.
-    pub jobs_over: Vec<(String, u64)>,
-    /// What the boot layer did since the start, by kind.
-    pub boot_requests: Vec<(String, u64)>,
-    /// What the boot layer did, by protocol and outcome.
-    pub boot_outcomes: boot::Counts,
-    /// What the boot layer refused since the start, by kind.
-    pub boot_refusals: Vec<(String, u64)>,
-    /// Attestations by verdict.
-    pub attestations: Vec<(String, u64)>,
-    /// Refusals by problem code.
-    pub refusals: Vec<(String, u64)>,
-    /// Triggers by decision.
-    pub triggers: Vec<(String, u64)>,
-    /// Bytes of chunk frames sent.
-    pub frame_bytes: u64,
-    /// Entries in the evidence log.
-    pub evidence_entries: u64,
-}
-
 impl Service {
     /// The service over its parts.
     #[must_use]
@@ -244,6 +218,7 @@ impl Service {
             endpoints: endpoints.iter().map(|(_, n)| n).sum(),
             jobs_working: jobs_in("working"),
             jobs_held: jobs_in("held"),
+            stop: stop::show(&mut conn, self.0.journal.now()).await?,
             conflicts: db::endpoint::in_conflict(&mut conn).await?,
             refusals: self.0.desk.refused().views(),
             foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
@@ -434,6 +409,28 @@ impl Service {
         orders::decide(&self.0, actor, job, "order.cancel", decision).await
     }
 
+    /// The site's name.
+    #[must_use]
+    pub fn site(&self) -> &str {
+        self.0.journal.config.site.as_str()
+    }
+
+    /// How it stands with STOP for the whole site.
+    pub async fn stop(&self) -> Result<StopAnswer, Problem> {
+        let mut conn = self.0.journal.db.read().await?;
+        Ok(StopAnswer { stop: stop::show(&mut conn, self.0.journal.now()).await? })
+    }
+
+    /// Press STOP: every job that could still switch or write is held, and nothing is begun, approved or resumed until it is released.
+    pub async fn press_stop(&self, actor: &Actor, order: Decision) -> Result<StopAnswer, Problem> {
+        stop::press(&self.0, actor, order).await
+    }
+
+    /// Give one of two releases of STOP. 409 `not-stopped`, `second-person-needed`; 422 `reason-missing`.
+    pub async fn release_stop(&self, actor: &Actor, order: Decision) -> Result<StopAnswer, Problem> {
+        stop::release(&self.0, actor, order).await
+    }
+
     /// Golden images in the store.
     pub async fn images(&self) -> Result<Vec<ImageView>, Problem> {
         Ok(self.0.golden.list().await?)
@@ -548,32 +545,6 @@ impl Service {
 
     /// Numbers for `/metrics`.
     pub async fn figures(&self) -> Result<Figures, Problem> {
-        let mut conn = self.0.journal.db.read().await?;
-        let mut jobs_open = std::collections::BTreeMap::<String, u64>::new();
-        for row in db::job::open(&mut conn).await? {
-            if let Some(stage) = row.job.state.stage() {
-                *jobs_open.entry(views::stage_name(stage)).or_default() += 1;
-            }
-        }
-        // A lock is not held across an await.
-        let boot_refusals = self.0.desk.refused().counts();
-        let over = |state: &String| !["working", "held"].contains(&state.as_str());
-        Ok(Figures {
-            endpoints: db::endpoint::count_by_state(&mut conn).await?,
-            jobs_open: jobs_open.into_iter().collect(),
-            jobs_over: db::job::count_by_state(&mut conn)
-                .await?
-                .into_iter()
-                .filter(|(s, _)| over(s))
-                .collect(),
-            boot_requests: self.0.desk.counts(),
-            boot_outcomes: self.0.desk.outcomes(),
-            boot_refusals,
-            attestations: self.0.live.counts("attestation"),
-            refusals: self.0.live.counts("refusal"),
-            triggers: self.0.live.counts("trigger"),
-            frame_bytes: self.0.frame_bytes.load(Ordering::Relaxed),
-            evidence_entries: db::log::last(&mut conn).await?.map_or(0, |(seq, _)| seq),
-        })
+        figures::now(&self.0).await
     }
 }

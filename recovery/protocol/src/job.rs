@@ -266,6 +266,8 @@ hold_reasons! {
     ControlPlaneFailed, "control-plane-failed", "The control plane could not be told.", "Check the control plane; the job resumes by itself when it answers, or resume it.";
     /// A person stopped it past the point of no return.
     Stopped, "stopped", "A person stopped this recovery while the disk was being written.", "The endpoint does not boot now; resume the job to finish it.";
+    /// STOP was pressed for the whole site.
+    SiteStopped, "site-stopped", "STOP was pressed for the whole site.", "When two people have released it (`groundstate stop release`), resume the job.";
     /// The agent reported something that fits nowhere else.
     AgentFailed, "agent-failed", "The agent reported a failure.", "Read the detail on the endpoint's screen or in the job, then resume.";
     /// The appliance itself failed.

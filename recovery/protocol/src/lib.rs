@@ -38,6 +38,7 @@ pub mod problem;
 pub mod secure_boot;
 pub mod selector;
 pub mod settings;
+pub mod stop;
 pub mod tpm;
 pub mod trust;
 

@@ -63,6 +63,9 @@ pub struct StatusView {
     pub jobs_working: u64,
     /// Jobs that wait for a person.
     pub jobs_held: u64,
+    /// The STOP that stands for the whole site.
+    #[serde(default)]
+    pub stop: Option<crate::stop::StopView>,
     /// Endpoints with an identity conflict that waits for a person.
     #[serde(default)]
     pub conflicts: Vec<EndpointId>,

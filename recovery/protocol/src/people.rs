@@ -38,6 +38,10 @@ pub enum Permission {
     Recover,
     /// Stop a job or a drill.
     Stop,
+    /// Press STOP for the whole site.
+    PressStop,
+    /// Give one of the two releases of STOP.
+    ReleaseStop,
     /// Confirm the code on an endpoint's screen.
     Pair,
     /// Answer a step of a drill.
@@ -64,10 +68,12 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Look,
         Self::Recover,
         Self::Stop,
+        Self::PressStop,
+        Self::ReleaseStop,
         Self::Pair,
         Self::Answer,
         Self::Approve,
@@ -88,6 +94,8 @@ impl Permission {
             Self::Look => "look at this site",
             Self::Recover => "order a recovery",
             Self::Stop => "stop a job or a drill",
+            Self::PressStop => "press STOP for the whole site",
+            Self::ReleaseStop => "release STOP",
             Self::Pair => "confirm an endpoint's code",
             Self::Answer => "answer a drill's questions",
             Self::Approve => "approve a job",
@@ -128,9 +136,11 @@ impl Role {
         let allowed: &[P] = match self {
             Self::Admin => return true,
             Self::Engineer => return wanted != P::People,
-            Self::Technician => &[P::Look, P::Recover, P::Stop, P::Pair, P::Answer, P::Session],
-            Self::Approver => &[P::Look, P::Approve, P::Stop, P::Evidence, P::Session],
-            Self::Auditor => &[P::Look, P::Evidence, P::Session],
+            Self::Technician => &[P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::Session],
+            Self::Approver => {
+                &[P::Look, P::Approve, P::Stop, P::PressStop, P::ReleaseStop, P::Evidence, P::Session]
+            }
+            Self::Auditor => &[P::Look, P::PressStop, P::Evidence, P::Session],
             Self::Automation => &[P::Look, P::Recover],
         };
         allowed.contains(&wanted)
@@ -217,10 +227,12 @@ mod tests {
             Permission::ALL.into_iter().filter(|wanted| role.may(*wanted)).collect()
         };
         use Permission as P;
-        assert_eq!(may(Role::Auditor), [P::Look, P::Evidence, P::Session]);
+        assert_eq!(may(Role::Auditor), [P::Look, P::PressStop, P::Evidence, P::Session]);
         assert_eq!(may(Role::Automation), [P::Look, P::Recover]);
-        assert_eq!(may(Role::Technician), [P::Look, P::Recover, P::Stop, P::Pair, P::Answer, P::Session]);
-        assert_eq!(may(Role::Approver), [P::Look, P::Stop, P::Approve, P::Evidence, P::Session]);
+        let technician = [P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::Session];
+        assert_eq!(may(Role::Technician), technician);
+        let approver = [P::Look, P::Stop, P::PressStop, P::ReleaseStop, P::Approve, P::Evidence, P::Session];
+        assert_eq!(may(Role::Approver), approver);
         assert_eq!(may(Role::Engineer).len(), Permission::ALL.len() - 1);
         assert_eq!(Role::who_may(P::People), "admin");
     }

@@ -13,11 +13,11 @@ use recovery_protocol::operator::{
     ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint,
     Resolution, StatusView,
 };
-use recovery_protocol::people::Permission;
 use recovery_protocol::{
     Problem,
     net::{BootView, NetView},
 };
+use recovery_protocol::{people::Permission, stop::StopAnswer};
 use serde::Deserialize;
 
 use super::{Body, Closed, Needs, People, Refusal, endpoint_id, gate, idempotency, job_id, selector};
@@ -53,6 +53,8 @@ pub fn routes() -> Vec<Closed> {
         ("/api/v1/jobs/{job}/approve", post(approve), Needs::all(P::Approve)),
         ("/api/v1/jobs/{job}/resume", post(resume), Needs::all(P::Resume)),
         ("/api/v1/jobs/{job}/cancel", post(cancel), Needs::all(P::Stop)),
+        ("/api/v1/stop", get(stop).post(press_stop), Needs::to_write(P::PressStop)),
+        ("/api/v1/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
         ("/api/v1/images", get(images), Needs::LOOK),
         ("/api/v1/evidence", get(evidence), Needs::all(P::Evidence)),
         ("/api/v1/evidence/key", get(evidence_key), Needs::LOOK),
@@ -256,6 +258,26 @@ async fn cancel(
     Body(decision): Body<Decision>,
 ) -> Answer<JobView> {
     Ok(Json(people.service.cancel(&actor, job_id(&job)?, decision).await?))
+}
+
+async fn stop(State(people): State<People>) -> Answer<StopAnswer> {
+    Ok(Json(people.service.stop().await?))
+}
+
+async fn press_stop(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(order): Body<Decision>,
+) -> Answer<StopAnswer> {
+    Ok(Json(people.service.press_stop(&actor, order).await?))
+}
+
+async fn release_stop(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(order): Body<Decision>,
+) -> Answer<StopAnswer> {
+    Ok(Json(people.service.release_stop(&actor, order).await?))
 }
 
 async fn images(State(people): State<People>) -> Answer<Vec<ImageView>> {

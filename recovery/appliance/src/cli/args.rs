@@ -70,6 +70,9 @@ pub enum Command {
     /// Who may in, and what they may
     #[command(subcommand)]
     Person(PersonVerb),
+    /// STOP for the whole site: anyone presses it, two people release it
+    #[command(subcommand)]
+    Stop(StopVerb),
 }
 
 /// What to recover.
@@ -154,6 +157,25 @@ pub enum JobVerb {
 pub struct WaitFlag {
     #[command(flatten)]
     pub(super) wait: Wait,
+}
+
+/// What to do with STOP.
+#[derive(Debug, Subcommand)]
+pub enum StopVerb {
+    /// Hold every job that could still switch or write, and begin none
+    Press {
+        /// Why; goes into evidence
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Give one of the two releases; the second is another person's
+    Release {
+        /// What was found, and why it may go on; goes into evidence
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show whether it stands
+    Show,
 }
 
 /// A decision on a job.

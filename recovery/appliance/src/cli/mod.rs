@@ -28,6 +28,7 @@ use std::time::Duration;
 use recovery_protocol::{
     agent::Base64,
     operator::{ConsoleLink, Decision, JobView, StatusView},
+    stop::StopAnswer,
     trust::RecoveryTrust,
 };
 
@@ -36,7 +37,7 @@ pub use self::{
     fault::{Code, Fault},
 };
 use self::{
-    args::{Decide, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, RootVerb, TrustVerb, Wait},
+    args::{Decide, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, RootVerb, StopVerb, TrustVerb, Wait},
     client::{Client, Reach},
     follow::Look,
 };
@@ -76,6 +77,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
         Command::Person(verb) => person::act(&reach.client()?, verb, json),
+        Command::Stop(verb) => stop_verb(&reach.client()?, verb, json),
     }
 }
 
@@ -132,6 +134,15 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
     }
+}
+
+fn stop_verb(client: &Client, verb: StopVerb, json: bool) -> Result<(), Fault> {
+    let answer: StopAnswer = match verb {
+        StopVerb::Press { reason } => client.post("/api/v1/stop", &Decision { reason })?,
+        StopVerb::Release { reason } => client.post("/api/v1/stop/release", &Decision { reason })?,
+        StopVerb::Show => client.get("/api/v1/stop")?,
+    };
+    print(json, &answer, |answer| show::stop(answer.stop.as_ref()))
 }
 
 fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) -> Result<(), Fault> {

@@ -10,6 +10,7 @@ use recovery_protocol::{
     },
     people::PersonView,
     settings::InterfaceSettings,
+    stop::StopView,
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last one is not padded.
@@ -51,7 +52,30 @@ pub fn status(view: &StatusView, pin: &str) -> String {
         format!("\nconflict    {id}: another one came with its address; `endpoint show {id}`")
     };
     let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign);
-    status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
+    let stop = view.stop.as_ref().map(|stop| self::stop(Some(stop)) + "\n").unwrap_or_default();
+    stop + &status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
+}
+
+/// `groundstate stop`.
+#[must_use]
+pub fn stop(standing: Option<&StopView>) -> String {
+    let Some(stop) = standing else { return "STOP does not stand".to_owned() };
+    let why = if stop.reason.is_empty() { "no reason given" } else { &stop.reason };
+    let release = match &stop.release {
+        None => "two people release it: `groundstate stop release --reason …`".to_owned(),
+        Some(first) => format!(
+            "{} released it ({}); another person must too, until {}: `groundstate stop release --reason …`",
+            first.by,
+            first.reason,
+            moment(first.ends_unix_ms)
+        ),
+    };
+    format!(
+        "STOP        since {} by {}: {why}; {} jobs held\n            {release}",
+        moment(stop.pressed_unix_ms),
+        stop.pressed_by,
+        stop.jobs_held
+    )
 }
 
 fn depot(view: &DepotView) -> String {

@@ -17,6 +17,7 @@ mod endpoints;
 mod job;
 mod login;
 mod page;
+mod stop;
 mod words;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -67,6 +68,8 @@ pub fn routes() -> Vec<Closed> {
         ("/drills", get(drill_list).post(start_drill), Needs::to_write(P::Drill)),
         ("/drills/{drill}", get(drill_page), Needs::LOOK),
         ("/drills/{drill}/answer", post(answer_drill), Needs::all(P::Answer)),
+        ("/stop", get(stop_page).post(press_stop), Needs::to_write(P::PressStop)),
+        ("/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
         ("/logout", post(login::sign_out), Needs::all(P::Session)),
     ]
 }
@@ -132,12 +135,14 @@ impl Part {
         path: &str,
         content: Markup,
     ) -> Result<Response, Failed> {
+        let standing = people.service.stop().await?.stop;
+        let content = html! { (stop::banner(standing.as_ref())) (content) };
         if self.part.as_deref() == Some("live") {
             return Ok(respond(StatusCode::OK, content));
         }
-        let site = people.service.status().await?.site;
+        let site = people.service.site();
         let live = format!("{path}{}part=live", if path.contains('?') { '&' } else { '?' });
-        Ok(respond(StatusCode::OK, Page { site: &site, title, tab, live: Some(&live), content }.render()))
+        Ok(respond(StatusCode::OK, Page { site, title, tab, live: Some(&live), content }.render()))
     }
 }
 
@@ -197,7 +202,7 @@ async fn recover(
     let endpoint = endpoint_id(&name)?;
     if !order.confirmed() {
         let view = people.service.endpoint(&endpoint).await?;
-        return question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view)).await;
+        return Ok(question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view)));
     }
     people
         .service
@@ -286,17 +291,39 @@ async fn cancel(
     let job = job_id(&job)?;
     if !order.confirmed() {
         let view = people.service.job(job).await?;
-        return question(&people, "Stop?", job::confirm_cancel(&view)).await;
+        return Ok(question(&people, "Stop?", job::confirm_cancel(&view)));
     }
     let view = people.service.cancel(&actor, job, Decision { reason: order.reason }).await?;
     Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)).into_response())
 }
 
 /// A page that asks before something is done; it changes nothing and does not change by itself.
-async fn question(people: &People, title: &str, content: Markup) -> Result<Response, Failed> {
-    let site = people.service.status().await?.site;
-    let page = Page { site: &site, title, tab: Tab::Endpoints, live: None, content };
-    Ok(respond(StatusCode::OK, page.render()))
+fn question(people: &People, title: &str, content: Markup) -> Response {
+    let page = Page { site: people.service.site(), title, tab: Tab::Endpoints, live: None, content };
+    respond(StatusCode::OK, page.render())
+}
+
+async fn stop_page(State(people): State<People>) -> Result<Response, Failed> {
+    let standing = people.service.stop().await?.stop;
+    Ok(question(&people, "STOP", stop::content(standing.as_ref(), now_ms())))
+}
+
+async fn press_stop(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Form(order): Form<Order>,
+) -> Result<Redirect, Failed> {
+    people.service.press_stop(&actor, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to("/stop"))
+}
+
+async fn release_stop(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Form(order): Form<Order>,
+) -> Result<Redirect, Failed> {
+    people.service.release_stop(&actor, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to("/stop"))
 }
 
 async fn drill_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {

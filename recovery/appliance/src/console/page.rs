@@ -64,6 +64,7 @@ impl Page<'_> {
                 a class="site" href="/" { img src="/assets/mark.svg" alt="" width="28" height="28"; span { (self.site) } }
                 @if self.tab != Tab::None {
                     nav aria-label="Main" { (tab(Tab::Endpoints, "/", "Endpoints")) (tab(Tab::Drills, "/drills", "Drills")) }
+                    a class="button danger stop" href="/stop" { "STOP" }
                     form class="out" method="post" action="/logout" { button class="link" { "Sign out" } }
                 }
             }

@@ -98,6 +98,28 @@ async fn an_order_without_a_script_is_asked_once_more_and_from_our_pages_only() 
 }
 
 #[tokio::test]
+async fn stop_is_two_touches_from_every_page_and_stands_on_all_of_them() {
+    let reader = Reader::signed_in().await;
+    let page = async |path: &str| read(reader.get(path).await).await.1;
+    assert!(page("/drills").await.contains("href=\"/stop\""));
+    assert!(page("/stop").await.contains("method=\"post\" action=\"/stop\""));
+    assert!(!page("/").await.contains("STOP stands"));
+    reader.post("/stop", "reason=%3Cb%3Esmoke", "evil.example").await;
+    assert!(!page("/").await.contains("STOP stands"), "from our pages only");
+    assert_eq!(reader.post("/stop", "reason=%3Cb%3Esmoke", HOST).await.status(), StatusCode::SEE_OTHER);
+    for path in ["/", "/?part=live", "/endpoints/press-01", "/drills"] {
+        assert!(page(path).await.contains("STOP stands"), "{path}");
+    }
+    assert!(page("/stop").await.contains("&lt;b&gt;smoke"));
+    let refused = read(reader.post("/endpoints/press-01/recover", "confirm=yes", HOST).await).await;
+    assert!(refused.0 == StatusCode::CONFLICT && refused.1.contains("site-stopped"));
+    reader.post("/stop/release", "reason=false+alarm", HOST).await;
+    assert!(page("/stop").await.contains("Another person must too"));
+    let alone = read(reader.post("/stop/release", "reason=again", HOST).await).await;
+    assert!(alone.0 == StatusCode::CONFLICT && alone.1.contains("person add"), "{}", alone.1);
+}
+
+#[tokio::test]
 async fn every_page_is_whole_uncached_and_needs_no_exception() {
     let reader = Reader::signed_in().await;
     let job = reader.bench.recover("press-01").await.job;
@@ -106,6 +128,7 @@ async fn every_page_is_whole_uncached_and_needs_no_exception() {
         "/endpoints/press-01",
         &format!("/jobs/{job}"),
         "/drills",
+        "/stop",
         "/login",
         "/endpoints/none",
         "/jobs/x",

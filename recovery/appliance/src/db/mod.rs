@@ -16,6 +16,7 @@
 //! | [`log`] | evidence, evidence_checkpoint |
 //! | [`lease`] | lease |
 //! | [`person`] | person |
+//! | [`stop`] | stop |
 //!
 //! It must never: decide anything, or read a clock.
 
@@ -37,6 +38,7 @@ pub mod log;
 pub mod person;
 pub mod plane;
 pub mod session;
+pub mod stop;
 pub mod ticket;
 pub mod trigger;
 
@@ -55,6 +57,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (5, include_str!("../../migrations/0005_endpoint_revision.sql")),
     (6, include_str!("../../migrations/0006_identity_conflict.sql")),
     (7, include_str!("../../migrations/0007_person.sql")),
+    (10, include_str!("../../migrations/0010_stop.sql")),
 ];
 
 /// Why the database did not do what it should.

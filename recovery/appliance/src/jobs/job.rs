@@ -221,6 +221,11 @@ pub enum What {
         /// As in evidence.
         by: String,
     },
+    /// STOP was pressed for the whole site.
+    SiteStop {
+        /// By whom and why, for a person.
+        by: String,
+    },
     /// A person stops the job.
     Cancel {
         /// As in evidence.
@@ -369,6 +374,9 @@ pub enum Refusal {
     /// The hold asks for an approval.
     #[error("the job waits for an approval, not for a resume")]
     ApproveInstead,
+    /// STOP stands for the whole site.
+    #[error("STOP was pressed for the whole site: nothing is begun, switched or written")]
+    SiteStopped,
     /// The asker may not approve.
     #[error("another person than the one who asked must approve")]
     SecondPerson,

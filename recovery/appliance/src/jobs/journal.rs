@@ -247,6 +247,9 @@ impl JournalTx<'_> {
         let mut row = db::job::get(&mut self.tx, id).await?.ok_or(JournalError::UnknownJob(id))?;
         let event = JobEvent { at_unix_ms: self.at, what: what.clone() };
         let (next, effects) = machine::step(&row.job, event, &self.journal.limits)?;
+        if machine::acts(&next) && db::stop::standing(&mut self.tx).await?.is_some() {
+            return Err(Refusal::SiteStopped.into());
+        }
         let before = std::mem::replace(&mut row.job, next);
         if row.job.state.is_over() {
             row.ended = Some(self.at);

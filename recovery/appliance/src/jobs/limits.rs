@@ -112,6 +112,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::OsSilent
         | HoldReason::EnrolmentFailed
         | HoldReason::Stopped
+        | HoldReason::SiteStopped
         | HoldReason::AgentFailed
         | HoldReason::ApplianceFailed => RetryClass::Semantic,
         HoldReason::IdentityChanged

@@ -76,9 +76,23 @@ pub fn step(job: &Job, event: JobEvent, limits: &Limits) -> Result<(Job, Vec<Eff
         What::Refused { reason, detail } => turn.refused(reason, detail)?,
         What::Approve { by } => turn.approve(by)?,
         What::Resume { by: _ } => turn.resume()?,
+        What::SiteStop { by } => turn.site_stop(&by)?,
         What::Cancel { by } => turn.cancel(&by)?,
     }
     Ok((turn.job, turn.effects))
+}
+
+/// What STOP holds: a job that works and whose disk is not whole yet. One that waits for its restored system goes on: nothing of it is
+/// written or switched any more.
+#[must_use]
+pub fn stoppable(job: &Job) -> bool {
+    matches!(job.state, JobState::Working { stage } if stage < Stage::Disarming)
+}
+
+/// Whether it may switch or write: no job is so while STOP stands.
+#[must_use]
+pub fn acts(job: &Job) -> bool {
+    matches!(job.state, JobState::Working { stage } if (Stage::Approved..Stage::Disarming).contains(&stage))
 }
 
 struct Turn<'a> {

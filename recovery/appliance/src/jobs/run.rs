@@ -225,7 +225,9 @@ impl Runner {
             return match tx.admit(job, number).await {
                 Ok(_) => tx.commit().await,
                 Err(JournalError::Db(error)) => Err(error),
+                // The job was stopped meanwhile. There is one writer: it is given back before it is asked for again.
                 Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => {
+                    drop(tx);
                     self.close(intent, &Outcome::Done).await
                 }
             };

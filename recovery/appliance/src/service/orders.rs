@@ -8,7 +8,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, DrillPermit, Inner, views};
+use super::{Actor, DrillPermit, Inner, stop, views};
 use crate::{
     db::{self, endpoint::Endpoint, job::JobRow},
     evidence::Fact,
@@ -27,6 +27,11 @@ const LIST_MOST: u32 = 500;
 const TEXT_MOST: usize = 1024;
 /// Longest reason, in characters.
 const REASON_MOST: usize = 500;
+
+/// A reason as it is kept.
+pub fn within(reason: &str) -> String {
+    reason.chars().take(REASON_MOST).collect()
+}
 
 pub async fn list(inner: &Inner, endpoint: Option<&EndpointId>) -> Result<Vec<JobView>, Problem> {
     let mut conn = inner.journal.db.read().await?;
@@ -73,7 +78,7 @@ pub async fn make(
         proposal,
         group: endpoint.record.group.clone(),
         trigger: asked.trigger,
-        reason: asked.reason.chars().take(REASON_MOST).collect(),
+        reason: within(asked.reason),
         automatic: asked.automatic,
         image_name: choice.name.clone(),
     };
@@ -169,6 +174,7 @@ pub async fn capture(
     let images = inner.golden.list().await?;
     let newest = images.iter().filter(|view| view.name == request.name).max_by_key(|view| view.epoch);
     let mut tx = inner.journal.begin().await?;
+    stop::none_stands(tx.conn()).await?;
     if let Some(open) = db::job::open_of(tx.conn(), id).await? {
         let what = if open.job.capture.is_some() { "captured" } else { "recovered" };
         return Err(busy(id, what, open.job.id));
@@ -190,7 +196,7 @@ pub async fn capture(
         proposal: capture_proposal(job, &endpoint, spec, &actor.name),
         group: endpoint.record.group.clone(),
         trigger: "operator".to_owned(),
-        reason: request.reason.chars().take(REASON_MOST).collect(),
+        reason: within(&request.reason),
         automatic: false,
         image_name,
     };
@@ -254,6 +260,7 @@ async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobVi
         drop(tx);
         return open_recovery(inner, id, open, give_up).await;
     }
+    stop::none_stands(tx.conn()).await?;
     let endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
     let row = make(&mut tx, &endpoint, &choice, asked).await?;
     tx.commit().await?;
@@ -290,7 +297,10 @@ pub async fn decide(
     };
     let mut tx = inner.journal.begin().await?;
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
-    let reason: String = decision.reason.chars().take(REASON_MOST).collect();
+    if order != "order.cancel" {
+        stop::none_stands(tx.conn()).await?;
+    }
+    let reason = within(&decision.reason);
     let mut fact =
         Fact::new(order, &actor.name, json!({ "reason": reason })).about(&row.job.endpoint).of(Some(job));
     fact.mode = row.job.mode;

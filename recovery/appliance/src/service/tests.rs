@@ -3,6 +3,7 @@
 mod endpoints;
 mod floor;
 mod import;
+mod stop;
 
 use std::sync::Arc;
 

@@ -69,6 +69,20 @@ impl Turn<'_> {
         self.enter(next);
     }
 
+    pub(super) fn site_stop(&mut self, by: &str) -> Result<(), Refusal> {
+        let stage = self.working()?;
+        if !super::stoppable(&self.job) {
+            return Err(self.not_now());
+        }
+        let disk = match (self.job.touched, self.job.capture.is_some()) {
+            (true, _) => "its disk is not whole and does not boot",
+            (false, true) => "its disk was only read",
+            (false, false) => "its disk was not touched",
+        };
+        self.hold(stage, HoldReason::SiteStopped, format!("By {by}; {disk}."));
+        Ok(())
+    }
+
     pub(super) fn cancel(&mut self, by: &str) -> Result<(), Refusal> {
         let (stage, held) = match &self.job.state {
             JobState::Working { stage } => (*stage, false),

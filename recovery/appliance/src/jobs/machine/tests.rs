@@ -1,5 +1,7 @@
 //! The machine on its straight way, by random events, and at each thing that it refuses.
 
+mod stop;
+
 use proptest::prelude::*;
 use recovery_protocol::{
     JobId,

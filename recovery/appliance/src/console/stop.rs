@@ -1,0 +1,74 @@
+//! STOP for the whole site: a banner on every page while it stands, and the page on which it is pressed and released.
+
+use maud::{Markup, html};
+use recovery_protocol::stop::StopView;
+
+use super::{
+    page::sentence,
+    words::{moment, since},
+};
+
+/// On every page while it stands.
+#[must_use]
+pub fn banner(standing: Option<&StopView>) -> Markup {
+    html! {
+        @if let Some(stop) = standing {
+            section class="card bad stop-banner" id="stop" role="status" {
+                p { strong { "STOP stands. " } "No recovery begins, and none writes. " a href="/stop" { "Who, why, and how to release it" } }
+                @if let Some(first) = &stop.release { p { (first.by) " released it. One more person must, until " (moment(first.ends_unix_ms)) "." } }
+            }
+        }
+    }
+}
+
+/// The page.
+#[must_use]
+pub fn content(standing: Option<&StopView>, now_ms: u64) -> Markup {
+    match standing {
+        Some(stop) => release(stop, now_ms),
+        None => press(),
+    }
+}
+
+fn press() -> Markup {
+    html! {
+        section class="card attention" {
+            h1 { "STOP for the whole site" }
+            p { "Every recovery that could still switch or write is held, and none begins, until two people have released it." }
+            p { "An endpoint whose disk is half written does not boot until its job is resumed. One whose disk is untouched boots it as before." }
+            form method="post" action="/stop" {
+                label for="reason" { "Why? (goes into evidence, may stay empty)" }
+                input id="reason" name="reason" maxlength="200" autocomplete="off";
+                div class="actions" {
+                    button class="danger wide" { "STOP" }
+                    a class="button" href="/" { "Go back" }
+                }
+            }
+        }
+    }
+}
+
+fn release(stop: &StopView, now_ms: u64) -> Markup {
+    html! {
+        section class="card bad" {
+            h1 { "STOP stands" }
+            p class="what" { (stop.pressed_by) " pressed it at " (moment(stop.pressed_unix_ms)) ", " (since(stop.pressed_unix_ms, now_ms)) " ago." }
+            p { @if stop.reason.is_empty() { "No reason was given." } @else { (sentence(&stop.reason)) } }
+            p { (stop.jobs_held) @if stop.jobs_held == 1 { " job was" } @else { " jobs were" } " held by it. After the release they are resumed one by one." }
+            @match &stop.release {
+                Some(first) => p class="now" { strong { "What now: " } (first.by) " released it: " (sentence(&first.reason)) " Another person must too, until " (moment(first.ends_unix_ms)) "." },
+                None => p class="now" { strong { "What now: " } "Find out why. Then two people release it, each by their own name." },
+            }
+            form method="post" action="/stop/release" {
+                label for="reason" { "What was found, and why it may go on" }
+                input id="reason" name="reason" maxlength="200" autocomplete="off" required;
+                div class="actions" { button { "Release STOP" } a class="button" href="/" { "Go back" } }
+            }
+            form method="post" action="/stop" {
+                input type="hidden" name="reason" value="pressed again";
+                button class="danger" { "STOP again" }
+                p class="small" { "Pressed again, a release that was given is void." }
+            }
+        }
+    }
+}
