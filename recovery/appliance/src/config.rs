@@ -29,12 +29,14 @@ use serde::Deserialize;
 
 mod blueprint;
 mod group;
+mod hook;
 
 pub use crate::agents::Serving;
 pub use crate::depot::Images;
 use crate::{db::endpoint::Record, depot};
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
 pub use group::{Group, GroupMode, Redundancy};
+pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -232,28 +234,6 @@ fn default_lease() -> u32 {
     3600
 }
 
-/// One webhook source.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hook {
-    /// File with the shared secret (Standard Webhooks, `whsec_…`).
-    pub secret_file: PathBuf,
-    /// Endpoints it may name; empty: none. `["*"]`: all.
-    #[serde(default)]
-    pub endpoints: Vec<String>,
-    /// Asked before anything destructive: `GET <confirm_url>?endpoint=<id>`.
-    #[serde(default)]
-    pub confirm_url: Option<String>,
-}
-
-impl Hook {
-    /// Whether the source may speak about this endpoint.
-    #[must_use]
-    pub fn covers(&self, endpoint: &EndpointId) -> bool {
-        self.endpoints.iter().any(|e| e == "*" || e == endpoint.as_str())
-    }
-}
-
 impl Config {
     /// Read and check a file.
     ///
@@ -311,7 +291,7 @@ impl Config {
     }
 
     fn resolve(&mut self, base: &Path) {
-        let hooks = self.hooks.values_mut().map(|hook| &mut hook.secret_file);
+        let hooks = self.hooks.values_mut().flat_map(Hook::files);
         let own = [
             &mut self.boot_kit_dir,
             &mut self.image_store_dir,
@@ -342,24 +322,7 @@ impl Config {
                 return Err(Wrong::new(key, "is empty", "name a golden image (`groundstate image list`)"));
             }
         }
-        for (name, hook) in &self.hooks {
-            let at = |key: &str| vec!["hooks".to_owned(), name.clone(), key.to_owned()];
-            if name.parse::<EndpointId>().is_err() {
-                return Err(Wrong::new(
-                    at("secret_file"),
-                    "has a source name that fits no URL",
-                    "use a-z, 0-9 and `-`",
-                ));
-            }
-            if !hook.secret_file.is_file() {
-                let why = format!("names {}, which is no file", hook.secret_file.display());
-                return Err(Wrong::new(
-                    at("secret_file"),
-                    why,
-                    "create it with the source's secret, mode 0600",
-                ));
-            }
-        }
+        hook::check(&self.hooks)?;
         for (stage, seconds) in &self.stage_limits_s {
             if *seconds == 0 {
                 let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned));

@@ -182,7 +182,7 @@ impl Appliance {
         let interfaces = interfaces::for_boot(&config)?;
         let names = [config.site.to_string(), "localhost".to_owned()];
         let keys = Arc::new(Keys::open(&config.data_dir, &names, &interfaces::addresses()?)?);
-        let mut hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
+        let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
         let db = Db::open(&config.data_dir.join("groundstate.db")).await?;
@@ -216,7 +216,6 @@ impl Appliance {
             depot: depot.clone(),
             started_unix_ms,
         });
-        hooks.0.recall(&service, &mut hooks.1).await.map_err(part("the record of webhooks"))?;
         let authority = enrol::ca::Authority::open(
             &config.data_dir.join("ca"),
             config.site.as_str(),
@@ -277,16 +276,21 @@ impl Appliance {
         gate.learn(&self.service.people_rows().await.map_err(part("who may in"))?);
         let (drills, rehearser) = self.drills;
         let (hooks, confirmations) = self.hooks;
+        let senders = match hooks.client_issuers() {
+            issuers if issuers.is_empty() => tls::Clients::Nobody,
+            issuers => tls::Clients::Pinned(issuers),
+        };
         let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks)).router();
         let for_endpoints =
             agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
-        let tls_config = |root| {
-            tls::server_config(&self.keys.tls_cert_pem, &self.keys.tls_key_pem, root)
+        let tls_config = |clients| {
+            tls::server_config(&self.keys.tls_cert_pem, &self.keys.tls_key_pem, clients)
                 .map_err(part("the TLS key"))
         };
+        let root = tls::Clients::Of(self.authority.root().clone());
         Ok(Bound {
-            people: (people, tls_config(None)?, for_people),
-            endpoints: (endpoints, tls_config(Some(self.authority.root().clone()))?, for_endpoints),
+            people: (people, tls_config(senders)?, for_people),
+            endpoints: (endpoints, tls_config(root)?, for_endpoints),
             boot,
             runner: self.runner,
             rehearser,

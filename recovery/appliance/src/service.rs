@@ -27,7 +27,6 @@ use recovery_protocol::{
     selector::Selector,
     stop::StopAnswer,
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
@@ -49,6 +48,7 @@ mod import;
 mod net;
 mod orders;
 mod people;
+mod sources;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -57,6 +57,7 @@ mod views;
 
 pub use endpoints::discovered;
 pub use figures::Figures;
+pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
 
 /// The appliance's functions. Cheap to clone; all clones are one service.
 #[derive(Clone)]
@@ -101,64 +102,6 @@ impl Actor {
     pub fn trigger(source: &str) -> Self {
         Self { name: format!("trigger:{source}") }
     }
-}
-
-/// What kind of failure a trigger reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TriggerClass {
-    /// An integrity check failed: the only class that may start an automatic recovery, and only when confirmed.
-    Integrity,
-    /// The endpoint does not answer: unreachable is not compromised, never a wipe.
-    Unreachable,
-    /// Some other alert: recorded, shown.
-    Alert,
-}
-
-/// A hint from outside (or from our own re-attestation) that an endpoint needs attention.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trigger {
-    /// The source's name from the configuration; `attestation` for our own.
-    pub source: String,
-    /// Unique for one delivery: the same key from the same source is answered the same and done once.
-    pub delivery_key: String,
-    /// The endpoint it names.
-    pub endpoint: EndpointId,
-    /// What kind of failure.
-    pub class: TriggerClass,
-    /// Why, for people.
-    pub reason: String,
-    /// The message as received; kept, hashed into evidence.
-    pub raw: Vec<u8>,
-    /// The source confirmed it when asked, or it is our own proof.
-    pub confirmed: bool,
-}
-
-/// What became of a trigger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TriggerOutcome {
-    /// False when this delivery was seen before.
-    pub first: bool,
-    /// The decision.
-    pub decision: TriggerDecision,
-}
-
-/// The decision on a trigger; each is in evidence with the rule that made it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TriggerDecision {
-    /// Written down, nothing done; the rule that said so.
-    Observed {
-        /// Which rule.
-        rule: String,
-    },
-    /// The endpoint is marked suspect and its identity is no longer trusted; no recovery starts.
-    Quarantined,
-    /// A job waits for a person's approval.
-    AwaitsApproval(JobId),
-    /// A job works.
-    Started(JobId),
-    /// A job was open already; the trigger is attached to it.
-    Joined(JobId),
 }
 
 /// Permission to recover one endpoint as a rehearsal. It exists only for endpoints whose record says drill-safe:
@@ -462,9 +405,29 @@ impl Service {
         triggers::take(&self.0, trigger).await
     }
 
-    /// Triggers that were stored and whose sources are still to be asked back, oldest first: what a stop left over.
-    pub async fn unsettled_triggers(&self) -> Result<Vec<Unsettled>, Problem> {
-        Ok(db::trigger::unsettled(&mut *self.0.journal.db.read().await?).await?)
+    /// Take a message of a source: each thing in it is looked up, stored and decided by itself, and all of it is on disk when this
+    /// returns. What is refused says why: 404 `unknown-endpoint`, 409 `endpoint-ambiguous`, 403 `endpoint-out-of-scope`, 429
+    /// `too-many-triggers`.
+    pub async fn report(&self, report: Report<'_>) -> Result<Vec<Result<TriggerOutcome, Problem>>, Problem> {
+        sources::report(&self.0, report).await
+    }
+
+    /// Triggers that were stored and whose sources are still to be asked back, oldest first.
+    pub async fn unsettled_triggers(&self, most: u32) -> Result<Vec<Unsettled>, Problem> {
+        Ok(db::trigger::unsettled(&mut *self.0.journal.db.read().await?, most).await?)
+    }
+
+    /// The source says that this endpoint, as it calls it, passes: what it reports next is a new incident. `false`: none was open.
+    pub async fn incident_over(&self, source: &str, named: &str) -> Result<bool, Problem> {
+        let mut tx = self.0.journal.begin().await?;
+        let over = db::trigger::incident_over(tx.conn(), source, named).await?;
+        tx.commit().await?;
+        Ok(over)
+    }
+
+    /// Endpoints, as this source calls them, whose incidents are open.
+    pub async fn incidents(&self, source: &str) -> Result<Vec<String>, Problem> {
+        Ok(db::trigger::incidents(&mut *self.0.journal.db.read().await?, source).await?)
     }
 
     /// The source of this delivery was asked back, and what it said is in evidence.

@@ -18,7 +18,7 @@ use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{
-    RootCertStore, ServerConfig,
+    DistinguishedName, RootCertStore, ServerConfig,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
@@ -35,12 +35,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use self::shown::Shown;
+
+mod shown;
+
 /// Who is at the other end, and whether we are leaving: in the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// Its certificate, verified against [`server_config`]'s client root; `None` when it showed none.
+    /// Its certificate, whose key it holds: of the authority of [`Clients::Of`], or any ([`Clients::Pinned`]); `None` when it showed none.
     pub certificate: Option<CertificateDer<'static>>,
     /// Cancelled when the appliance stops: a handler that streams without end must end then.
     pub stopping: CancellationToken,
@@ -115,15 +119,25 @@ pub fn system_roots() -> Result<RootCertStore, pem::Error> {
     Ok(roots)
 }
 
-/// A server configuration for TLS 1.2 and 1.3 over ring, from PEM. With `client_root`, a client may show a certificate of that
-/// root (and is refused with any other); whether it must, each route decides by [`Peer::certificate`].
+/// Which client certificates may be shown. Whether one must be, each route decides by [`Peer::certificate`].
+#[derive(Debug, Clone)]
+pub enum Clients {
+    /// None.
+    Nobody,
+    /// Of this authority, and with any other one is refused.
+    Of(CertificateDer<'static>),
+    /// Any; those of these issuers are asked for. A route compares the whole certificate.
+    Pinned(Vec<DistinguishedName>),
+}
+
+/// A server configuration for TLS 1.2 and 1.3 over ring, from PEM.
 ///
 /// # Errors
 /// [`TlsError`] when key, certificate or root cannot be used.
 pub fn server_config(
     certificates_pem: &str,
     key_pem: &str,
-    client_root: Option<CertificateDer<'static>>,
+    clients: Clients,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(certificates_pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -133,9 +147,10 @@ pub fn server_config(
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .map_err(TlsError::Config)?;
-    let builder = match client_root {
-        None => builder.with_no_client_auth(),
-        Some(root) => {
+    let builder = match clients {
+        Clients::Nobody => builder.with_no_client_auth(),
+        Clients::Pinned(issuers) => builder.with_client_cert_verifier(Arc::new(Shown { issuers, provider })),
+        Clients::Of(root) => {
             let mut roots = RootCertStore::empty();
             roots.add(root).map_err(TlsError::Config)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
@@ -293,7 +308,8 @@ pub mod tests {
             params.distinguished_name.push(rcgen::DnType::CommonName, "127.0.0.1");
             let own = params.self_signed(&pair).unwrap();
             let certificate = own.der().clone();
-            let config = server_config(&own.pem(), &pair.serialize_pem(), client_root).unwrap();
+            let clients = client_root.map_or(Clients::Nobody, Clients::Of);
+            let config = server_config(&own.pem(), &pair.serialize_pem(), clients).unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let stop = CancellationToken::new();

@@ -182,6 +182,18 @@ pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Endpoi
     row.as_ref().map(of).transpose()
 }
 
+/// Endpoints whose name or record holds this text somewhere, whatever its case: few, of which the caller picks the right ones.
+pub async fn mentioning(conn: &mut Conn, text: &str) -> Result<Vec<Endpoint>, DbError> {
+    // `_` of a text stands for any character here; the caller looks again.
+    let like = format!("%{}%", text.to_ascii_lowercase().replace('%', "_"));
+    let rows =
+        sqlx::query("SELECT * FROM endpoint WHERE lower(id) LIKE $1 OR lower(record) LIKE $1 ORDER BY id")
+            .bind(like)
+            .fetch_all(conn)
+            .await?;
+    rows.iter().map(of).collect()
+}
+
 /// The endpoint that has one of these addresses.
 pub async fn by_mac(conn: &mut Conn, macs: &[MacAddr]) -> Result<Option<Endpoint>, DbError> {
     for mac in macs {

@@ -11,7 +11,7 @@
 //! | [`job`] | job, phase, journal |
 //! | [`ticket`] | boot_ticket, enrolment_ticket, est_secret, certificate |
 //! | [`session`] | session |
-//! | [`trigger`] | trigger_seen |
+//! | [`trigger`] | trigger_seen, trigger_raw, trigger_incident |
 //! | [`plane`] | plane (the embedded control plane) |
 //! | [`log`] | evidence, evidence_checkpoint |
 //! | [`lease`] | lease |
@@ -57,6 +57,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (5, include_str!("../../migrations/0005_endpoint_revision.sql")),
     (6, include_str!("../../migrations/0006_identity_conflict.sql")),
     (7, include_str!("../../migrations/0007_person.sql")),
+    (8, include_str!("../../migrations/0008_trigger_sources.sql")),
     (10, include_str!("../../migrations/0010_stop.sql")),
 ];
 

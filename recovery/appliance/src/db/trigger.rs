@@ -1,4 +1,4 @@
-//! Table `trigger_seen`: what sources reported, kept as received.
+//! Tables `trigger_seen`, `trigger_raw` and `trigger_incident`: what sources reported, and their messages as received, both bounded.
 
 use recovery_protocol::EndpointId;
 use sqlx::Row as _;
@@ -24,14 +24,18 @@ pub struct Delivery<'a> {
     pub delivery: &'a str,
     /// Whom it names.
     pub endpoint: &'a EndpointId,
-    /// `integrity`, `unreachable`, `alert`.
+    /// How the source calls it.
+    pub named: &'a str,
+    /// `integrity`, `unreachable`, `alert`, `notice`, `resolved`.
     pub class: &'a str,
+    /// Why, in the source's words.
+    pub reason: &'a str,
     /// The source confirmed it.
     pub confirmed: bool,
     /// When, milliseconds since 1970.
     pub received: u64,
-    /// The message as received.
-    pub raw: &'a [u8],
+    /// SHA-256 of the message, lower-case hex.
+    pub raw_sha256: &'a str,
     /// What became of it, JSON.
     pub outcome: &'a str,
 }
@@ -39,8 +43,8 @@ pub struct Delivery<'a> {
 /// Keep a delivery.
 pub async fn put(conn: &mut Conn, d: &Delivery<'_>) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO trigger_seen (source, delivery, endpoint, class, confirmed, received, raw, outcome) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO trigger_seen (source, delivery, endpoint, class, confirmed, received, raw, outcome, raw_sha256, reason, named) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(d.source)
     .bind(d.delivery)
@@ -48,10 +52,52 @@ pub async fn put(conn: &mut Conn, d: &Delivery<'_>) -> Result<(), DbError> {
     .bind(d.class)
     .bind(i64::from(d.confirmed))
     .bind(sql(d.received))
-    .bind(d.raw)
+    .bind(&[] as &[u8])
     .bind(d.outcome)
+    .bind(d.raw_sha256)
+    .bind(d.reason)
+    .bind(d.named)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Keep a message as it was received, once.
+pub async fn keep_raw(
+    conn: &mut Conn,
+    source: &str,
+    sha256: &str,
+    received: u64,
+    raw: &[u8],
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO trigger_raw (source, sha256, received, raw) VALUES ($1, $2, $3, $4) ON CONFLICT (source, sha256) DO NOTHING",
+    )
+    .bind(source)
+    .bind(sha256)
+    .bind(sql(received))
+    .bind(raw)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forget messages of a source beyond the newest `most`, and messages and settled deliveries that are older than `before`
+/// (milliseconds since 1970).
+pub async fn forget(conn: &mut Conn, source: &str, most: u32, before: u64) -> Result<(), DbError> {
+    for statement in [
+        "DELETE FROM trigger_raw WHERE source = $1 AND (received < $3 OR received <= \
+         (SELECT received FROM trigger_raw WHERE source = $1 ORDER BY received DESC LIMIT 1 OFFSET $2))",
+        "DELETE FROM trigger_seen WHERE source = $1 AND received < $3 AND $2 = $2 \
+         AND NOT (settled IS NULL AND class = 'integrity' AND confirmed = 0)",
+    ] {
+        sqlx::query(statement)
+            .bind(source)
+            .bind(i64::from(most))
+            .bind(sql(before))
+            .execute(&mut *conn)
+            .await?;
+    }
     Ok(())
 }
 
@@ -62,27 +108,100 @@ pub struct Unsettled {
     pub source: String,
     /// The delivery's key.
     pub delivery: String,
-    /// The message as received.
-    pub raw: Vec<u8>,
+    /// Whom it named.
+    pub endpoint: EndpointId,
+    /// How the source calls it.
+    pub named: String,
+    /// Why, in the source's words.
+    pub reason: String,
 }
 
-/// Failed integrity checks that were stored and neither confirmed nor given up, oldest first.
-pub async fn unsettled(conn: &mut Conn) -> Result<Vec<Unsettled>, DbError> {
+/// Failed integrity checks that were stored and neither confirmed nor given up, oldest first, so many at most.
+pub async fn unsettled(conn: &mut Conn, most: u32) -> Result<Vec<Unsettled>, DbError> {
     let rows = sqlx::query(
-        "SELECT source, delivery, raw FROM trigger_seen \
-         WHERE settled IS NULL AND class = 'integrity' AND confirmed = 0 ORDER BY received, delivery",
+        "SELECT source, delivery, endpoint, named, reason FROM trigger_seen \
+         WHERE settled IS NULL AND class = 'integrity' AND confirmed = 0 ORDER BY received, delivery LIMIT $1",
     )
+    .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
     let of = |row: &sqlx::sqlite::SqliteRow| {
         Ok(Unsettled {
             source: row.try_get("source")?,
             delivery: row.try_get("delivery")?,
-            raw: row.try_get("raw")?,
+            endpoint: super::id(row, "endpoint")?,
+            named: row.try_get("named")?,
+            reason: row.try_get("reason")?,
         })
     };
     rows.iter().map(of).collect()
 }
+
+/// When the incident of an endpoint, as its source calls it, was opened (milliseconds since 1970): now, unless one is open that began
+/// after `since`.
+pub async fn incident(
+    conn: &mut Conn,
+    source: &str,
+    named: &str,
+    now: u64,
+    since: u64,
+) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "INSERT INTO trigger_incident (source, named, opened) VALUES ($1, $2, $3) ON CONFLICT (source, named) \
+         DO UPDATE SET opened = CASE WHEN trigger_incident.opened >= $4 THEN trigger_incident.opened ELSE $3 END RETURNING opened",
+    )
+    .bind(source)
+    .bind(named)
+    .bind(sql(now))
+    .bind(sql(since))
+    .fetch_one(conn)
+    .await?;
+    num(&row, "opened")
+}
+
+/// An incident is over, if there was one; whether there was.
+pub async fn incident_over(conn: &mut Conn, source: &str, named: &str) -> Result<bool, DbError> {
+    let done = sqlx::query("DELETE FROM trigger_incident WHERE source = $1 AND named = $2")
+        .bind(source)
+        .bind(named)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Names of endpoints, as this source calls them, whose incidents are open.
+pub async fn incidents(conn: &mut Conn, source: &str) -> Result<Vec<String>, DbError> {
+    let rows = sqlx::query("SELECT named FROM trigger_incident WHERE source = $1")
+        .bind(source)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get("named")?)).collect()
+}
+
+/// How many deliveries other than this one, its confirmation and its end brought about the same outcome (JSON).
+pub async fn others_with(
+    conn: &mut Conn,
+    outcome: &str,
+    source: &str,
+    delivery: &str,
+) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM trigger_seen WHERE outcome = $1 \
+         AND NOT (source = $2 AND (delivery = $3 OR delivery = $4))",
+    )
+    .bind(outcome)
+    .bind(source)
+    .bind(delivery)
+    .bind(format!("{delivery}{CONFIRMED}"))
+    .fetch_one(conn)
+    .await?;
+    num(&row, "n")
+}
+
+/// Behind the key of a delivery: its source said so again when it was asked.
+pub const CONFIRMED: &str = "#confirmed";
+/// Behind the key of a delivery: its source said that it is over.
+pub const RESOLVED: &str = "#resolved";
 
 /// The source was asked back: it is not asked again.
 pub async fn settle(conn: &mut Conn, source: &str, delivery: &str, at: u64) -> Result<(), DbError> {
@@ -93,6 +212,17 @@ pub async fn settle(conn: &mut Conn, source: &str, delivery: &str, at: u64) -> R
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Messages of a source that are still kept, newest first.
+#[cfg(test)]
+pub async fn raw_of(conn: &mut Conn, source: &str) -> Result<Vec<Vec<u8>>, DbError> {
+    let rows =
+        sqlx::query("SELECT raw FROM trigger_raw WHERE source = $1 ORDER BY received DESC, rowid DESC")
+            .bind(source)
+            .fetch_all(conn)
+            .await?;
+    rows.iter().map(|row| Ok(row.try_get("raw")?)).collect()
 }
 
 /// As if the appliance had died before it wrote down that it had asked.
@@ -118,9 +248,11 @@ pub async fn failing(conn: &mut Conn, members: &[&EndpointId], since: u64) -> Re
     Ok(failing)
 }
 
-/// How many triggers a source sent since `since` (milliseconds since 1970).
+/// How many triggers a source sent since `since` (milliseconds since 1970). Those that it confirmed are not counted twice.
 pub async fn rate(conn: &mut Conn, source: &str, since: u64) -> Result<u64, DbError> {
-    let row = sqlx::query("SELECT COUNT(*) AS n FROM trigger_seen WHERE source = $1 AND received >= $2")
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM trigger_seen WHERE source = $1 AND received >= $2 AND delivery NOT LIKE '%#confirmed'",
+    )
         .bind(source)
         .bind(sql(since))
         .fetch_one(conn)

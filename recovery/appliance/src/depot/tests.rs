@@ -245,7 +245,8 @@ fn over_tls_only_the_authorities_that_are_named_count() {
     let pair = rcgen::KeyPair::generate().unwrap();
     let own =
         rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&pair).unwrap();
-    let tls = crate::tls::server_config(&own.pem(), &pair.serialize_pem(), None).unwrap();
+    let tls =
+        crate::tls::server_config(&own.pem(), &pair.serialize_pem(), crate::tls::Clients::Nobody).unwrap();
     let site = Site::at(Service::behind(Some(Arc::clone(&tls))));
     std::fs::write(site.dir.path().join("ca.pem"), own.pem()).unwrap();
     let depot = site.open_with(Limits::default(), SECRET, ", ca_file = \"ca.pem\"");

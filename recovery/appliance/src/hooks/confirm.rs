@@ -1,45 +1,65 @@
 //! Asking a source back: only what it says again, when asked, counts as confirmed.
 //!
-//! Up to eight questions run at once, each tried three times within about 20 seconds. A source without `confirm_url`,
-//! one that stays silent and one that answers about another endpoint confirm nothing; evidence says which it was. What was
-//! not asked before a stop or a crash is asked after the next start.
+//! What is to be asked lies in the database and nowhere else, so a stop, a crash or a flood loses nothing and fills no memory: up to eight
+//! questions run at once, each tried three times within about 20 seconds, oldest first. A source that cannot be asked, one that stays silent
+//! and one that answers about another endpoint confirm nothing; evidence says which it was.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use recovery_protocol::EndpointId;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use ureq::{
     Agent,
     tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use crate::service::{Actor, Service, Trigger};
+use super::{HookError, keylime::Verifier, poll::Poller};
+use crate::{
+    config::Hook,
+    db::trigger::{CONFIRMED, Unsettled},
+    service::{Actor, Service, Trigger, TriggerClass},
+};
 
 const AT_ONCE: usize = 8;
+/// Read from the database at once.
+const BATCH: u32 = 64;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
+/// Looked again after so long, should the database have failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const ANSWER_LEN_MAX: u64 = 64 * 1024;
 /// Where the system keeps the authorities that it trusts; a site adds its own with `update-ca-certificates`.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// A stored trigger whose source is still to be asked.
-#[derive(Debug)]
-pub struct Pending {
-    /// The trigger as stored.
-    pub trigger: Trigger,
-    /// Whom to ask.
-    pub confirm_url: Option<String>,
+/// How a source is asked.
+enum Asked {
+    /// `GET <url>?endpoint=<id>`.
+    Url(String),
+    /// Keylime's verifier, about its agent.
+    Keylime(Arc<Verifier>),
+    /// Not at all.
+    Never,
 }
 
-/// The receiving end of the queue, and what a stop left over.
+/// Whom to ask, and when.
 pub struct Confirmations {
-    left: Vec<Pending>,
-    pending: mpsc::Receiver<Pending>,
+    sources: BTreeMap<String, Asked>,
+    pollers: Vec<Poller>,
+    wake: Arc<Notify>,
+    agent: Agent,
+}
+
+/// What a source says when asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it says.
+    pub status: Status,
+    /// Its answer as received.
+    pub raw: Vec<u8>,
 }
 
 /// What a source answers.
@@ -49,88 +69,129 @@ struct Answer {
     status: Status,
 }
 
+/// What a source says of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Status {
+pub enum Status {
+    /// Its integrity check fails.
     Fail,
+    /// It passes.
     Pass,
 }
 
 impl Confirmations {
-    pub(super) fn new(pending: mpsc::Receiver<Pending>) -> Self {
-        Self { left: Vec::new(), pending }
-    }
-
-    /// Take up what was stored and not asked back before: it goes first.
-    pub(super) fn recall(&mut self, left: Vec<Pending>) {
-        self.left = left;
+    pub(super) fn open(hooks: &BTreeMap<String, Hook>, wake: Arc<Notify>) -> Result<Self, HookError> {
+        let (mut sources, mut pollers) = (BTreeMap::new(), Vec::new());
+        for (name, hook) in hooks {
+            let asked = match (&hook.verifier, &hook.confirm_url) {
+                (Some(setting), _) => {
+                    let verifier = Arc::new(Verifier::open(name, setting)?);
+                    pollers.push(Poller::new(name, hook, Arc::clone(&verifier), Arc::clone(&wake)));
+                    Asked::Keylime(verifier)
+                }
+                (None, Some(url)) => Asked::Url(url.clone()),
+                (None, None) => Asked::Never,
+            };
+            sources.insert(name.clone(), asked);
+        }
+        Ok(Self { sources, pollers, wake, agent: agent() })
     }
 
     /// Ask back until `stop`. Cancel-safe: what was not asked stays stored, starts nothing, and is asked after the next start.
-    pub async fn run(self, service: Service, stop: CancellationToken) {
-        let agent = agent();
-        let all = futures_util::stream::iter(self.left).chain(ReceiverStream::new(self.pending));
-        let all = all.for_each_concurrent(AT_ONCE, |pending| {
-            let (agent, service) = (agent.clone(), service.clone());
-            async move { settle(&agent, &service, pending).await }
-        });
+    pub async fn run(mut self, service: Service, stop: CancellationToken) {
+        let pollers = std::mem::take(&mut self.pollers);
+        let looking = futures_util::future::join_all(pollers.into_iter().map(|poller| poller.run(&service)));
+        let asking = async {
+            loop {
+                let settled = self.settle_all(&service).await;
+                if let Err(error) = &settled {
+                    tracing::error!(%error, "webhooks cannot be asked back");
+                }
+                let more = matches!(settled, Ok(n) if n == BATCH as usize);
+                if !more {
+                    let _ = tokio::time::timeout(LOOK_AGAIN, self.wake.notified()).await;
+                }
+            }
+        };
         tokio::select! {
-            () = all => {}
+            _ = futures_util::future::join(asking, looking) => {}
             () = stop.cancelled() => {}
         }
     }
-}
 
-async fn settle(agent: &Agent, service: &Service, pending: Pending) {
-    let Pending { trigger, confirm_url } = pending;
-    let (source, endpoint) = (trigger.source.clone(), trigger.endpoint.clone());
-    let answer = match confirm_url {
-        None => Err("the source has no `confirm_url`".to_owned()),
-        Some(url) => ask_patiently(agent, &url, &endpoint).await,
-    };
-    let actor = Actor::trigger(&source);
-    let facts = |why: &str| json!({ "delivery": trigger.delivery_key, "why": why });
-    let noted = match answer {
-        Ok(Status::Fail) => {
-            let confirmed = Trigger {
-                delivery_key: format!("{}#confirmed", trigger.delivery_key),
-                confirmed: true,
-                ..trigger.clone()
-            };
-            match service.trigger(confirmed).await {
-                Ok(outcome) => {
-                    tracing::info!(%endpoint, source, decision = ?outcome.decision, "trigger confirmed");
-                    Ok(())
+    /// Ask back what is stored and unsettled; how many there were.
+    async fn settle_all(&self, service: &Service) -> Result<usize, recovery_protocol::Problem> {
+        let unsettled = service.unsettled_triggers(BATCH).await?;
+        let count = unsettled.len();
+        futures_util::stream::iter(unsettled)
+            .for_each_concurrent(AT_ONCE, |one| self.settle(service, one))
+            .await;
+        Ok(count)
+    }
+
+    async fn settle(&self, service: &Service, unsettled: Unsettled) {
+        let Unsettled { source, delivery, endpoint, named, reason } = unsettled;
+        let answer = match self.sources.get(&source) {
+            Some(Asked::Url(url)) => patiently(|| ask(&self.agent, url, &endpoint)).await,
+            Some(Asked::Keylime(verifier)) => patiently(|| verifier.ask(&named)).await,
+            Some(Asked::Never) => Err("the source has neither `confirm_url` nor `verifier`".to_owned()),
+            None => Err("the source is not configured any more".to_owned()),
+        };
+        let actor = Actor::trigger(&source);
+        let facts = |why: &str| json!({ "delivery": delivery, "why": why });
+        let noted = match answer {
+            Ok(Verdict { status: Status::Fail, raw }) => {
+                let confirmed = Trigger {
+                    source: source.clone(),
+                    delivery_key: format!("{delivery}{CONFIRMED}"),
+                    endpoint: endpoint.clone(),
+                    class: TriggerClass::Integrity,
+                    reason,
+                    raw,
+                    confirmed: true,
+                };
+                match service.trigger(confirmed).await {
+                    Ok(outcome) => {
+                        tracing::info!(%endpoint, source, decision = ?outcome.decision, "trigger confirmed");
+                        Ok(())
+                    }
+                    Err(problem) => Err(problem),
                 }
-                Err(problem) => Err(problem),
             }
+            Ok(Verdict { status: Status::Pass, .. }) => {
+                let why = "asked again, the source says that the endpoint passes: nothing was started";
+                match service.incident_over(&source, &named).await {
+                    Ok(_) => {
+                        service.note("trigger.withdrawn", &actor, Some(&endpoint), None, facts(why)).await
+                    }
+                    Err(problem) => Err(problem),
+                }
+            }
+            Err(why) => {
+                tracing::warn!(%endpoint, source, why, "trigger not confirmed: nothing was started");
+                service.note("trigger.unconfirmed", &actor, Some(&endpoint), None, facts(&why)).await
+            }
+        };
+        // Last of all: a crash before this asks once more, and a delivery that was confirmed starts nothing twice.
+        let settled = match noted {
+            Ok(()) => service.settle_trigger(&source, &delivery).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(error) = settled {
+            tracing::error!(%endpoint, source, %error, "the outcome of a confirmation could not be recorded");
         }
-        Ok(Status::Pass) => {
-            let why = "asked again, the source says that the endpoint passes: nothing was started";
-            service.note("trigger.withdrawn", &actor, Some(&endpoint), None, facts(why)).await
-        }
-        Err(why) => {
-            tracing::warn!(%endpoint, source, why, "trigger not confirmed: nothing was started");
-            service.note("trigger.unconfirmed", &actor, Some(&endpoint), None, facts(&why)).await
-        }
-    };
-    // Last of all: a crash before this asks once more, and a delivery that was confirmed starts nothing twice.
-    let settled = match noted {
-        Ok(()) => service.settle_trigger(&source, &trigger.delivery_key).await,
-        Err(problem) => Err(problem),
-    };
-    if let Err(error) = settled {
-        tracing::error!(%endpoint, source, %error, "the outcome of a confirmation could not be recorded");
     }
 }
 
-async fn ask_patiently(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Status, String> {
+/// Three tries.
+async fn patiently<F>(question: impl Fn() -> F) -> Result<Verdict, String>
+where
+    F: Future<Output = Result<Verdict, String>>,
+{
     let mut why = String::new();
     for attempt in 0..=PAUSES.len() {
-        let (agent, url, asked) = (agent.clone(), url.to_owned(), endpoint.clone());
-        let answer = tokio::task::spawn_blocking(move || ask(&agent, &url, &asked)).await;
-        match answer.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(status) => return Ok(status),
+        match question().await {
+            Ok(verdict) => return Ok(verdict),
             Err(error) => why = error,
         }
         if let Some(pause) = PAUSES.get(attempt) {
@@ -140,22 +201,28 @@ async fn ask_patiently(agent: &Agent, url: &str, endpoint: &EndpointId) -> Resul
     Err(why)
 }
 
-fn ask(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Status, String> {
+async fn ask(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Verdict, String> {
+    let (agent, url, asked) = (agent.clone(), url.to_owned(), endpoint.clone());
+    let answer = tokio::task::spawn_blocking(move || get(&agent, &url, &asked)).await;
+    answer.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+fn get(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Verdict, String> {
     let mut response = agent
         .get(url)
         .query("endpoint", endpoint.as_str())
         .call()
         .map_err(|error| format!("no answer: {error}"))?;
-    let text = response
+    let raw = response
         .body_mut()
         .with_config()
         .limit(ANSWER_LEN_MAX)
         .read_to_vec()
         .map_err(|error| error.to_string())?;
     let answer: Answer =
-        serde_json::from_slice(&text).map_err(|error| format!("the answer cannot be understood: {error}"))?;
+        serde_json::from_slice(&raw).map_err(|error| format!("the answer cannot be understood: {error}"))?;
     if answer.endpoint == *endpoint {
-        Ok(answer.status)
+        Ok(Verdict { status: answer.status, raw })
     } else {
         Err(format!("the answer is about {}, not {endpoint}", answer.endpoint))
     }

@@ -1,162 +1,121 @@
-//! Webhooks: `POST /hooks/v1/<source>`, by which an attestation verifier reports an endpoint. A webhook is a hint.
+//! Triggers from outside: `POST /hooks/v1/<source>`, each source in its own dialect. A webhook is a hint.
 //!
 //! ```text
-//! signature, time ─► scope ─► stored, deduped (202) ─► queue ─► GET confirm_url ─┬─ "fail" ─► Service::trigger(confirmed)
-//!      401             403          by webhook-id                                ├─ "pass" ─► evidence: withdrawn
-//!                                                                                └─ silence ► evidence: unconfirmed
+//! who sends ([`auth`]) ─► what is said ([`wire`]) ─► scope, rate, stored, decided ─► answer ─► asked back ([`confirm`])
+//!       401                     400                   403, 404, 409, 429          200, 202     ├─ "fail" ─► Service::trigger(confirmed)
+//!                                                                                             ├─ "pass" ─► evidence: withdrawn
+//!                                                                                             └─ silence ► evidence: unconfirmed
 //! ```
 //!
-//! The body: `{"type": "endpoint.attestation.failed", "data": {"endpoint": "press-01", "detail": "PCR 4 differs"}}`;
-//! `endpoint.unreachable` is the other known type, all others are alerts. The source is asked as `GET
-//! <confirm_url>?endpoint=<id>` and answers `{"endpoint": "<id>", "status": "fail" | "pass"}`. Open routes: the
-//! signature is what lets a message in.
+//! A message may say several things (a batch): each is taken or refused by itself, and the answer comes when all that is taken is on
+//! disk. Open routes: what a message shows of its sender is what lets it in. A refusal is in evidence once a minute and source, with how
+//! many there were: a stranger must not be able to fill the log.
 //!
 //! It must never: start anything that a source only said once, or speak for an endpoint outside a source's scope.
 
+mod auth;
 mod confirm;
+mod keylime;
+mod poll;
 mod signature;
+pub mod wire;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode},
+    extract::{DefaultBodyLimit, Extension, Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
     routing::post,
 };
-use recovery_protocol::{EndpointId, Problem};
-use serde::Deserialize;
+use recovery_protocol::Problem;
+use rustls::DistinguishedName;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-pub use self::confirm::Confirmations;
+pub use self::{auth::HookError, confirm::Confirmations};
 use self::{
-    confirm::Pending,
-    signature::{BadSecret, Secrets, Unsigned},
+    auth::Shows,
+    wire::{Class, Said, Unreadable},
 };
 use crate::{
     api::{People, Refusal, Route},
-    config::Hook,
-    service::{Actor, Service, Trigger, TriggerClass},
+    config::{Hook, HookKind},
+    service::{Actor, Report, Service, TriggerOutcome},
+    tls::Peer,
 };
 
-const QUEUE_LEN: usize = 64;
+/// Longest message, in bytes. It is kept as received.
+const BODY_LEN_MAX: usize = 256 * 1024;
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// Why the sources cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum HookError {
-    /// A secret file cannot be read.
-    #[error(
-        "the secret of webhook source `{source_name}` cannot be read from {path}; create it or correct `secret_file`"
-    )]
-    Unreadable {
-        /// The source.
-        source_name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A secret file holds no usable secret.
-    #[error(
-        "the secret of webhook source `{source_name}` in {path} cannot be used: {why}; write one `whsec_<base64>` a line"
-    )]
-    Secret {
-        /// The source.
-        source_name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        why: BadSecret,
-    },
-}
-
 struct Source {
-    secrets: Secrets,
+    shows: Shows,
     hook: Hook,
 }
 
-/// The configured sources and the queue of what they said.
+/// A refusal of a source that was put into evidence, and how many came since.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    at: Instant,
+    since: u64,
+}
+
+/// The configured sources.
 pub struct Hooks {
     sources: BTreeMap<String, Source>,
-    queue: mpsc::Sender<Pending>,
-    /// When a refusal of a source was last put into evidence: a stranger must not be able to fill the log.
-    noted: Mutex<HashMap<String, Instant>>,
+    /// Somebody is to be asked back.
+    wake: Arc<Notify>,
+    noted: Mutex<HashMap<String, Noted>>,
 }
 
 impl Hooks {
-    /// Read the secrets of all sources. The second half asks the sources back: `daemon` runs it.
+    /// Read what all sources must show. The second half asks the sources back: `daemon` runs it.
     ///
     /// # Errors
     /// [`HookError`] names the source and its file.
     pub fn open(hooks: &BTreeMap<String, Hook>) -> Result<(Self, Confirmations), HookError> {
         let mut sources = BTreeMap::new();
         for (name, hook) in hooks {
-            let (source_name, path) = (name.clone(), hook.secret_file.clone());
-            let text = std::fs::read_to_string(&path).map_err(|source| HookError::Unreadable {
-                source_name: source_name.clone(),
-                path: path.clone(),
-                source,
-            })?;
-            let secrets =
-                Secrets::parse(&text).map_err(|why| HookError::Secret { source_name, path, why })?;
-            sources.insert(name.clone(), Source { secrets, hook: hook.clone() });
+            sources.insert(name.clone(), Source { shows: Shows::read(name, hook)?, hook: hook.clone() });
         }
-        let (queue, pending) = mpsc::channel(QUEUE_LEN);
-        Ok((Self { sources, queue, noted: Mutex::default() }, Confirmations::new(pending)))
+        let wake = Arc::new(Notify::new());
+        let confirmations = Confirmations::open(hooks, Arc::clone(&wake))?;
+        Ok((Self { sources, wake, noted: Mutex::default() }, confirmations))
     }
 
-    /// Hand over what was stored before the last stop and never asked back. A source that is not configured any more cannot
-    /// be asked: its word ends as unconfirmed. Says how many there are.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn recall(
-        &self,
-        service: &Service,
-        confirmations: &mut Confirmations,
-    ) -> Result<usize, Problem> {
-        let left: Vec<Pending> = service
-            .unsettled_triggers()
-            .await?
-            .into_iter()
-            .filter_map(|unsettled| {
-                let confirm_url =
-                    self.sources.get(&unsettled.source).and_then(|s| s.hook.confirm_url.clone());
-                let trigger = understood(&unsettled.source, &unsettled.delivery, &unsettled.raw).ok()?;
-                Some(Pending { trigger, confirm_url })
-            })
-            .collect();
-        let count = left.len();
-        if count > 0 {
-            tracing::info!(count, "webhooks whose sources are still to be asked back");
-        }
-        confirmations.recall(left);
-        Ok(count)
+    /// Issuers of the TLS client certificates that sources show: the listener asks for those.
+    #[must_use]
+    pub fn client_issuers(&self) -> Vec<DistinguishedName> {
+        self.sources.values().filter_map(|source| source.shows.issuer.clone()).collect()
     }
 
     async fn note_refusal(&self, service: &Service, source: &str, problem: &Problem) {
         tracing::warn!(source, code = problem.code, detail = problem.detail, "webhook refused");
+        service.refused(&problem.code);
         let now = Instant::now();
-        let recently = {
+        let unsaid = {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = noted.get(source).copied();
-            let recently = before.is_some_and(|at| now.duration_since(at) < NOTED_EVERY);
-            if !recently {
-                noted.insert(source.to_owned(), now);
+            match noted.get_mut(source) {
+                Some(last) if now.duration_since(last.at) < NOTED_EVERY => {
+                    last.since += 1;
+                    None
+                }
+                before => {
+                    let unsaid = before.map_or(0, |last| last.since);
+                    noted.insert(source.to_owned(), Noted { at: now, since: 0 });
+                    Some(unsaid)
+                }
             }
-            recently
         };
-        if !recently {
-            let facts = json!({ "code": problem.code, "detail": problem.detail });
+        if let Some(unsaid) = unsaid {
+            let facts =
+                json!({ "code": problem.code, "detail": problem.detail, "more_since_the_last": unsaid });
             if let Err(error) =
                 service.note("refusal.webhook", &Actor::trigger(source), None, None, facts).await
             {
@@ -168,117 +127,146 @@ impl Hooks {
 
 /// The route.
 pub fn routes() -> Vec<Route> {
-    vec![("/hooks/v1/{source}", post(receive).layer(DefaultBodyLimit::max(64 * 1024)))]
+    let route = post(receive).options(greet).layer(DefaultBodyLimit::max(BODY_LEN_MAX));
+    vec![("/hooks/v1/{source}", route)]
 }
 
-#[derive(Deserialize)]
-struct Message {
-    #[serde(rename = "type")]
-    kind: String,
-    data: MessageData,
-}
+/// Headers as the decoders want them.
+struct Head<'a>(&'a HeaderMap);
 
-#[derive(Deserialize)]
-struct MessageData {
-    endpoint: EndpointId,
-    #[serde(default)]
-    detail: String,
+impl wire::Head for Head<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 async fn receive(
     State(people): State<People>,
     Path(name): Path<String>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
-    body: Bytes,
-) -> Result<StatusCode, Refusal> {
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Response, Refusal> {
     let hooks = &people.hooks;
-    let Some(source) = hooks.sources.get(&name) else {
-        let remedy = "configure it under [hooks], or correct the sender's URL";
-        return Err(Refusal(Problem::new(
-            404,
-            "unknown-source",
-            "No such webhook source",
-            format!("`{name}`"),
-            remedy,
-        )));
+    let source = hooks.sources.get(&name).ok_or_else(|| unknown(&name))?;
+    let read = match body {
+        Ok(body) => read(source, peer.as_deref(), &headers, &body).map(|items| (body, items)),
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_long()),
+        Err(rejection) => Err(unreadable(&Unreadable(rejection.to_string()))),
     };
-    match read(source, &name, &headers, &body) {
-        Ok(trigger) => take(&people, source, trigger).await.map_err(Refusal),
+    let (body, items) = match read {
+        Ok(read) => read,
         Err(problem) => {
             hooks.note_refusal(&people.service, &name, &problem).await;
-            Err(Refusal(problem))
+            return Err(Refusal(problem));
+        }
+    };
+    take(&people, &name, source, &body, items).await.map_err(Refusal)
+}
+
+/// Check who sends, then read. Nothing of the body is parsed before its sender is known.
+fn read(
+    source: &Source,
+    peer: Option<&Peer>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Vec<wire::Item>, Problem> {
+    let certificate = peer.and_then(|peer| peer.certificate.as_ref());
+    source.shows.check(headers, certificate, body).map_err(|why| {
+        let title = "The webhook's sender was not accepted";
+        Problem::new(401, "webhook-refused", title, why.to_string(), why.remedy())
+    })?;
+    wire::read(&source.hook.rules(), &Head(headers), body).map_err(|why| unreadable(&why))
+}
+
+/// Store and decide what can be, and answer: refused where nothing was taken, or where the sender must come again.
+async fn take(
+    people: &People,
+    name: &str,
+    source: &Source,
+    body: &[u8],
+    items: Vec<wire::Item>,
+) -> Result<Response, Problem> {
+    let (said, unread): (Vec<_>, Vec<_>) = items.into_iter().partition(Result::is_ok);
+    let said: Vec<Said> = said.into_iter().flatten().collect();
+    let mut refused: Vec<Problem> =
+        unread.into_iter().filter_map(Result::err).map(|why| unreadable(&why)).collect();
+    let mut taken = 0_usize;
+    if !said.is_empty() {
+        let report = Report { source: name, hook: &source.hook, raw: body, said: &said };
+        for (outcome, one) in people.service.report(report).await?.into_iter().zip(&said) {
+            match outcome {
+                Ok(TriggerOutcome { first, .. }) => {
+                    taken += 1;
+                    if first && one.class == Class::Integrity {
+                        people.hooks.wake.notify_one();
+                    }
+                }
+                Err(problem) => refused.push(problem),
+            }
         }
     }
-}
-
-/// Check and read one message. Its signature comes before everything else, also before the JSON parser.
-fn read(source: &Source, name: &str, headers: &HeaderMap, body: &[u8]) -> Result<Trigger, Problem> {
-    let signed = source.secrets.check(headers, body, unix_seconds()).map_err(|why| {
-        let remedy = match why {
-            Unsigned::Header(_) => {
-                "send webhook-id, webhook-timestamp and webhook-signature (Standard Webhooks)"
-            }
-            Unsigned::Stale(_) => {
-                "set the sender's and the appliance's clocks; an old message is sent anew, signed anew"
-            }
-            Unsigned::Wrong => "give sender and appliance the same secret",
-        };
-        Problem::new(
-            401,
-            "webhook-refused",
-            "The webhook's signature was not accepted",
-            why.to_string(),
-            remedy,
-        )
-    })?;
-    let trigger = understood(name, signed.id, body)?;
-    let endpoint = &trigger.endpoint;
-    if !source.hook.covers(endpoint) {
-        let detail = format!("source `{name}` may not speak about {endpoint}");
-        let remedy = "add the endpoint to the source's `endpoints`, or mend the sender";
-        return Err(Problem::new(403, "endpoint-out-of-scope", "Not this source's endpoint", detail, remedy));
+    for problem in &refused {
+        people.hooks.note_refusal(&people.service, name, problem).await;
     }
-    Ok(trigger)
+    // Whoever is told "too many" comes again with all of it; what was taken is then known.
+    if let Some(at) = refused.iter().position(|problem| problem.status == 429) {
+        return Err(refused.swap_remove(at));
+    }
+    if taken == 0
+        && let Some(problem) = refused.pop()
+    {
+        return Err(problem);
+    }
+    Ok(answer(source.hook.kind, taken, &refused))
 }
 
-/// What a message says; whether its source may say it is settled before.
-fn understood(source: &str, delivery: &str, body: &[u8]) -> Result<Trigger, Problem> {
-    let message: Message = serde_json::from_slice(body).map_err(|error| {
-        let remedy = r#"send {"type": "endpoint.attestation.failed", "data": {"endpoint": "<name>"}}"#;
-        Problem::new(400, "bad-webhook", "The webhook cannot be understood", error.to_string(), remedy)
-    })?;
-    let endpoint = message.data.endpoint;
-    let class = match message.kind.as_str() {
-        "endpoint.attestation.failed" => TriggerClass::Integrity,
-        "endpoint.unreachable" => TriggerClass::Unreachable,
-        _ => TriggerClass::Alert,
+/// Keylime counts a webhook as sent only by 200 or 202.
+fn answer(kind: HookKind, taken: usize, refused: &[Problem]) -> Response {
+    let status = if kind == HookKind::Keylime { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let refused: Vec<_> = refused.iter().map(|p| json!({ "code": p.code, "detail": p.detail })).collect();
+    let body = json!({ "taken": taken, "refused": refused });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// A sender of CloudEvents asks first whether it may ("HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4).
+async fn greet(
+    State(people): State<People>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let source = people.hooks.sources.get(&name).ok_or_else(|| unknown(&name))?;
+    let origin = headers.get("webhook-request-origin").filter(|origin| origin.len() <= 253);
+    let (HookKind::CloudEvents, Some(origin)) = (source.hook.kind, origin) else {
+        let detail = format!("source `{name}` takes messages by POST");
+        let remedy = "send the message itself";
+        return Err(Refusal(Problem::new(405, "unknown-method", "Not this way", detail, remedy)));
     };
-    let reason = if message.data.detail.is_empty() { message.kind } else { message.data.detail };
-    let (source, delivery_key) = (source.to_owned(), delivery.to_owned());
-    Ok(Trigger { source, delivery_key, endpoint, class, reason, raw: body.to_vec(), confirmed: false })
+    // A minute's share of the hour, and at least one.
+    let rate = (source.hook.max_per_hour / 60).max(1).to_string();
+    let headers = [
+        ("webhook-allowed-origin", origin.clone()),
+        ("webhook-allowed-rate", rate.parse().unwrap_or_else(|_| header::HeaderValue::from_static("1"))),
+        ("allow", header::HeaderValue::from_static("POST")),
+    ];
+    Ok((StatusCode::OK, headers).into_response())
 }
 
-/// Store, then queue the question back; a full queue is said before anything is stored, so that the sender tries again.
-async fn take(people: &People, source: &Source, trigger: Trigger) -> Result<StatusCode, Problem> {
-    let place = people.hooks.queue.try_reserve().map_err(|_| {
-        let remedy = "send it again in a minute; look at the appliance's log when it stays so";
-        Problem::new(
-            503,
-            "hooks-busy",
-            "Too many webhooks wait",
-            "the queue of confirmations is full",
-            remedy,
-        )
-    })?;
-    let outcome = people.service.trigger(trigger.clone()).await?;
-    if outcome.first && trigger.class == TriggerClass::Integrity {
-        place.send(Pending { trigger, confirm_url: source.hook.confirm_url.clone() });
-    }
-    Ok(StatusCode::ACCEPTED)
+fn unknown(name: &str) -> Refusal {
+    let remedy = "configure it under [hooks], or correct the sender's URL";
+    let detail = format!("`{}`", wire::clean(name, 80));
+    Refusal(Problem::new(404, "unknown-source", "No such webhook source", detail, remedy))
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn too_long() -> Problem {
+    let detail = format!("more than {BODY_LEN_MAX} bytes came");
+    let remedy = "let the sender group less into one message";
+    Problem::new(413, "webhook-too-long", "The webhook is too long", detail, remedy)
+}
+
+fn unreadable(why: &Unreadable) -> Problem {
+    let remedy = "compare the message with the source's `kind`: README.md shows one of each";
+    Problem::new(400, "bad-webhook", "The webhook cannot be understood", why.to_string(), remedy)
 }
 
 #[cfg(test)]

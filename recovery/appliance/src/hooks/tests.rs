@@ -19,9 +19,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Hooks,
     signature::tests::{OTHER, SECRET, headers, sign},
-    unix_seconds,
 };
 use crate::testing::{Bench, read};
+
+mod kinds;
+
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
 
 const BODY: &str =
     r#"{"type":"endpoint.attestation.failed","data":{"endpoint":"press-01","detail":"PCR 4 differs"}}"#;
@@ -160,17 +165,17 @@ async fn each_wrong_webhook_is_refused_by_name_and_stored_nowhere() {
     assert_eq!(evidence.iter().filter(|kind| *kind == "refusal.webhook").count(), 1);
 }
 
-/// Start anew on the same database: what it takes up, and the appliance asking back until nothing is left.
+/// Start anew on the same database: how much was left to ask, and the appliance asking back until nothing is.
 async fn start_again(
     bench: &mut Bench,
     hooks: &std::collections::BTreeMap<String, crate::config::Hook>,
 ) -> usize {
-    let (hooks, mut confirmations) = Hooks::open(hooks).unwrap();
-    let left = hooks.recall(&bench.service, &mut confirmations).await.unwrap();
+    let (_, confirmations) = Hooks::open(hooks).unwrap();
+    let left = bench.service.unsettled_triggers(9).await.unwrap().len();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(confirmations.run(bench.service.clone(), stop.clone()));
     let mut changes = bench.service.changes();
-    while !bench.service.unsettled_triggers().await.unwrap().is_empty() {
+    let running = tokio::spawn(confirmations.run(bench.service.clone(), stop.clone()));
+    while !bench.service.unsettled_triggers(9).await.unwrap().is_empty() {
         changes.changed().await.unwrap();
     }
     stop.cancel();
