@@ -24,19 +24,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::tz::TimeZone;
 use recovery_protocol::{EndpointId, MacAddr, job::Stage};
 use serde::Deserialize;
 
 mod blueprint;
 mod group;
 mod hook;
+mod window;
 
 pub use crate::agents::Serving;
 pub use crate::depot::Images;
 use crate::{db::endpoint::Record, depot};
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
-pub use group::{Group, GroupMode, Redundancy};
+pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
+#[cfg(test)]
+pub use window::Window;
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +117,8 @@ pub struct Config {
     pub stage_limits_s: BTreeMap<Stage, u32>,
     /// Seconds between two quotes of a trusted endpoint.
     pub attest_every_s: u32,
+    /// In which time zone windows are meant, by its name in the tz database.
+    pub time_zone: String,
     /// Appended to the kernel command line of the recovery system. By default the agent speaks on the screen and the first serial line,
     /// and the kernel only of errors: at 115,200 baud its usual words cost the start a second or more.
     pub kernel_args: String,
@@ -138,6 +144,7 @@ impl Default for Config {
             hooks: BTreeMap::new(),
             stage_limits_s: BTreeMap::new(),
             attest_every_s: 300,
+            time_zone: "UTC".to_owned(),
             kernel_args: "quiet console=tty0 console=ttyS0,115200".to_owned(),
         }
     }
@@ -279,7 +286,7 @@ impl Config {
     /// The guard rails of a group; an unknown name gets those of a group that only observes.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
-        self.groups.get(name).copied().unwrap_or_default()
+        self.groups.get(name).cloned().unwrap_or_default()
     }
 
     /// The guard rails of an endpoint: its group's, with its own safety class where that is higher. A class of its own makes an
@@ -290,15 +297,23 @@ impl Config {
         Group { safety_class: group.safety_class.max(record.safety_class), ..group }
     }
 
+    /// The time zone of the site's windows.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        window::zone(&self.time_zone).unwrap_or(TimeZone::UTC)
+    }
+
     fn resolve(&mut self, base: &Path) {
         let hooks = self.hooks.values_mut().flat_map(Hook::files);
+        let permits = self.groups.values_mut().filter_map(|group| group.permit.as_mut());
+        let permits = permits.flat_map(|permit| [&mut permit.ca_file, &mut permit.token_file]).flatten();
         let own = [
             &mut self.boot_kit_dir,
             &mut self.image_store_dir,
             &mut self.trust_root_file,
             &mut self.tpm_roots_dir,
         ];
-        let paths = own.into_iter().flatten().chain(hooks).chain([&mut self.data_dir]);
+        let paths = own.into_iter().flatten().chain(hooks).chain(permits).chain([&mut self.data_dir]);
         for path in paths {
             *path = base.join(&*path);
         }
@@ -315,6 +330,10 @@ impl Config {
             return Err(Wrong::new(key, why, now));
         }
         group::check(&self.groups)?;
+        if let Err(why) = window::zone(&self.time_zone) {
+            let now = "write a name of the tz database, such as \"Europe/Berlin\"";
+            return Err(Wrong::new(vec!["time_zone".to_owned()], &why, now));
+        }
         group::check_redundancy(&self.redundancy)?;
         for (name, blueprint) in &self.blueprints {
             if blueprint.image.is_empty() {

@@ -9,6 +9,7 @@
 //! | `max_share_percent` of the group, `min_healthy` of a redundancy group ([`floor`]) | everyone |
 //! | group mode, trigger class, safety class (the endpoint's or its group's, the higher one) | triggers |
 //! | rate, cool-down, circuit breaker, common mode | triggers |
+//! | windows, a release just before, flapping, twice a day ([`alone`]) | what would begin by itself: it waits for a person |
 //! | safety class 2 and 3: another person approves | everyone |
 //!
 //! An endpoint in recovery is not a healthy one: counting it as such lets a whole line go down at once
@@ -16,6 +17,7 @@
 //!
 //! It must never: write, or act.
 
+mod alone;
 mod floor;
 
 use recovery_protocol::{EndpointId, JobId, operator::EndpointState};
@@ -50,6 +52,8 @@ pub enum Verdict {
     Propose {
         /// Nobody needs to approve.
         automatic: bool,
+        /// Why it does not begin by itself, where only that keeps it ([`alone`]).
+        waits: Option<String>,
     },
 }
 
@@ -57,7 +61,8 @@ fn observe(rule: impl Into<String>) -> Verdict {
     Verdict::Observe { rule: rule.into() }
 }
 
-/// Decide about a trigger for an endpoint without an open job. `confirmed`: the source said so when asked.
+/// Decide about a trigger for an endpoint without an open job. `confirmed`: the source said so when asked. `released`: when its image
+/// was approved, milliseconds since 1970.
 ///
 /// # Errors
 /// [`DbError`].
@@ -67,6 +72,7 @@ pub async fn consider(
     endpoint: &Endpoint,
     class: TriggerClass,
     confirmed: bool,
+    released: Option<u64>,
     at: u64,
 ) -> Result<Verdict, DbError> {
     let name = &endpoint.record.group;
@@ -104,8 +110,11 @@ pub async fn consider(
         return Ok(observe("its source has not confirmed it yet: nothing starts on a hint alone"));
     }
     let integrity = class == TriggerClass::Integrity && confirmed;
-    let automatic = group.mode == GroupMode::Auto && group.safety_class == 0 && integrity;
-    Ok(Verdict::Propose { automatic })
+    if group.mode != GroupMode::Auto || group.safety_class != 0 || !integrity {
+        return Ok(Verdict::Propose { automatic: false, waits: None });
+    }
+    let waits = alone::waits(conn, config, (&endpoint.id, name, &group), released, at).await?;
+    Ok(Verdict::Propose { automatic: waits.is_none(), waits })
 }
 
 /// Let a proposed job in, or not.
@@ -155,7 +164,11 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
         GroupMode::Observe | GroupMode::Quarantine => {
             refused(format!("group {} is in mode {}", row.group, group.mode.as_str()))
         }
-        GroupMode::Auto if row.automatic && group.safety_class == 0 => {
+        GroupMode::Auto
+            if row.automatic
+                && group.safety_class == 0
+                && alone::closed(conn, config, &row.group, &group, at).await?.is_none() =>
+        {
             Ok(Admission::Approved { by: "mode:auto".to_owned() })
         }
         GroupMode::Approve | GroupMode::Auto => Ok(Admission::NeedsApproval { second_person }),

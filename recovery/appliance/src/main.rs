@@ -5,6 +5,7 @@
 
 mod agents;
 mod api;
+mod asking;
 mod attest;
 mod boot;
 mod chain;
@@ -28,6 +29,7 @@ mod keys;
 mod live;
 mod maker_roots;
 mod metrics;
+mod permit;
 mod power;
 mod refusals;
 mod refused_start;

@@ -200,6 +200,8 @@ hold_reasons! {
     GuardRail, "guard-rail", "A guard rail stopped this recovery.", "Read which rule, wait or change it, then resume the job.";
     /// The group's mode wants a person's approval.
     AwaitingApproval, "awaiting-approval", "This group's mode wants a person to approve.", "Approve the job in the console or with `groundstate job approve`.";
+    /// Another system of the site does not permit it.
+    PermitMissing, "permit-missing", "The permit that this endpoint's group wants is not given.", "Read what was answered, bring the line into the state that it asks for, then resume; the endpoint was left as it was.";
     /// No golden image, or none that our keys trust.
     ImageNotTrusted, "image-not-trusted", "The golden image is missing or no trusted key signed it.", "Import and sign the image (`groundstate image list`), then resume.";
     /// The store took nothing of a captured disk.

@@ -1,11 +1,11 @@
 //! Groups of endpoints: how far a trigger may go, and how much at once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use recovery_protocol::selector::{self, Selector};
 use serde::Deserialize;
 
-use super::Wrong;
+use super::{Wrong, window::Window};
 
 /// How far a trigger may go in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
@@ -36,7 +36,7 @@ impl GroupMode {
 }
 
 /// A group of endpoints: mode and guard rails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Group {
     /// How far a trigger may go.
@@ -56,6 +56,14 @@ pub struct Group {
     pub breaker_failures: u32,
     /// Endpoints of the group whose integrity failed within 15 minutes that mean "not an attack but a rollout".
     pub common_mode: u32,
+    /// When recoveries may begin by themselves, as in `Mon-Fri 22:00-05:00`; empty: at any time. Outside they wait for a person.
+    pub windows: Vec<Window>,
+    /// Seconds after its image was approved in which no recovery begins by itself.
+    pub quiet_after_release_s: u32,
+    /// Recoveries of one endpoint that begin by themselves within 24 hours.
+    pub max_auto_per_day: u32,
+    /// Who must permit that an endpoint of it is taken down, whoever orders it.
+    pub permit: Option<Permit>,
     /// Its endpoints may be drilled, if their records and their blueprint say so too.
     pub drill_zone: bool,
 }
@@ -71,9 +79,27 @@ impl Default for Group {
             safety_class: 0,
             breaker_failures: 3,
             common_mode: 3,
+            windows: Vec::new(),
+            quiet_after_release_s: 3600,
+            max_auto_per_day: 2,
+            permit: None,
             drill_zone: false,
         }
     }
+}
+
+/// Another system of the site, which is asked ([`crate::permit`]).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permit {
+    /// `https://…`; it is asked with `?endpoint=<name>`.
+    pub url: String,
+    /// The authority that signed its certificate (PEM). Default: those of the system.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// File with a bearer token that it wants.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
 }
 
 /// Endpoints that can stand in for each other.
@@ -102,6 +128,13 @@ pub(super) fn check(groups: &BTreeMap<String, Group>) -> Result<(), Wrong> {
         if group.max_share_percent > 100 {
             let why = "is more than the whole group";
             return Err(Wrong::new(at("max_share_percent"), why, "write 1 to 100"));
+        }
+        if let Some(permit) = &group.permit
+            && !permit.url.starts_with("https://")
+            && !permit.url.starts_with("http://127.0.0.1")
+        {
+            let why = "is no https address: anybody on the way could give the permit";
+            return Err(Wrong::new(at("permit"), why, "write url = \"https://…\""));
         }
         for (key, value) in [
             ("max_concurrent", group.max_concurrent),

@@ -250,6 +250,30 @@ pub async fn last_recovered(conn: &mut Conn, endpoint: &EndpointId) -> Result<Op
     num_opt(&row, "ended")
 }
 
+/// Recoveries of an endpoint that began by themselves since then, milliseconds since 1970.
+pub async fn begun_alone(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM job WHERE endpoint = $1 AND automatic = 1 AND asked >= $2 AND state <> 'cancelled'",
+    )
+    .bind(endpoint.as_str())
+    .bind(sql(since))
+    .fetch_one(conn)
+    .await?;
+    num(&row, "n")
+}
+
+/// How long the last hundred recoveries of a group took, in milliseconds.
+pub async fn durations(conn: &mut Conn, group: &str) -> Result<Vec<u64>, DbError> {
+    let rows = sqlx::query(
+        "SELECT ended - asked AS took FROM job WHERE group_name = $1 AND state = 'recovered' \
+         ORDER BY ended DESC LIMIT 100",
+    )
+    .bind(group)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| num(row, "took")).collect()
+}
+
 /// How many jobs are in each state.
 pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
     let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM job GROUP BY state ORDER BY state")

@@ -137,6 +137,22 @@ pub async fn unsettled(conn: &mut Conn, most: u32) -> Result<Vec<Unsettled>, DbE
     rows.iter().map(of).collect()
 }
 
+/// Reports of failed integrity about an endpoint since then (milliseconds since 1970) by which their sources did not stand when they
+/// were asked.
+pub async fn withdrawn(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u64, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM trigger_seen AS said WHERE endpoint = $1 AND class = 'integrity' AND confirmed = 0 \
+         AND settled IS NOT NULL AND received >= $2 AND NOT EXISTS (SELECT 1 FROM trigger_seen AS again \
+         WHERE again.source = said.source AND again.delivery = said.delivery || $3)",
+    )
+    .bind(endpoint.as_str())
+    .bind(sql(since))
+    .bind(CONFIRMED)
+    .fetch_one(conn)
+    .await?;
+    num(&row, "n")
+}
+
 /// When the incident of an endpoint, as its source calls it, was opened (milliseconds since 1970): now, unless one is open that began
 /// after `since`.
 pub async fn incident(

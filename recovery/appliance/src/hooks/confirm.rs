@@ -12,13 +12,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use ureq::{
-    Agent,
-    tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
-};
+use ureq::Agent;
 
 use super::{HookError, keylime::Verifier, poll::Poller};
 use crate::{
+    asking,
     config::Hook,
     db::trigger::{CONFIRMED, Unsettled},
     service::{Actor, Service, Trigger, TriggerClass},
@@ -27,13 +25,9 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// Read from the database at once.
 const BATCH: u32 = 64;
-const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 /// Looked again after so long, should the database have failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-const ANSWER_LEN_MAX: u64 = 64 * 1024;
-/// Where the system keeps the authorities that it trusts; a site adds its own with `update-ca-certificates`.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How a source is asked.
 enum Asked {
@@ -94,7 +88,7 @@ impl Confirmations {
             };
             sources.insert(name.clone(), asked);
         }
-        Ok(Self { sources, pollers, wake, agent: agent() })
+        Ok(Self { sources, pollers, wake, agent: asking::agent(None) })
     }
 
     /// Ask back until `stop`. Cancel-safe: what was not asked stays stored, starts nothing, and is asked after the next start.
@@ -208,17 +202,7 @@ async fn ask(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Verdict,
 }
 
 fn get(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Verdict, String> {
-    let mut response = agent
-        .get(url)
-        .query("endpoint", endpoint.as_str())
-        .call()
-        .map_err(|error| format!("no answer: {error}"))?;
-    let raw = response
-        .body_mut()
-        .with_config()
-        .limit(ANSWER_LEN_MAX)
-        .read_to_vec()
-        .map_err(|error| error.to_string())?;
+    let raw = asking::about(agent, url, endpoint, None)?;
     let answer: Answer =
         serde_json::from_slice(&raw).map_err(|error| format!("the answer cannot be understood: {error}"))?;
     if answer.endpoint == *endpoint {
@@ -226,22 +210,4 @@ fn get(agent: &Agent, url: &str, endpoint: &EndpointId) -> Result<Verdict, Strin
     } else {
         Err(format!("the answer is about {}, not {endpoint}", answer.endpoint))
     }
-}
-
-fn agent() -> Agent {
-    let roots: Vec<Certificate<'static>> = std::fs::read(SYSTEM_ROOTS)
-        .map(|pem| {
-            let certificate = |item| {
-                if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None }
-            };
-            parse_pem(&pem).filter_map(certificate).collect()
-        })
-        .unwrap_or_default();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    let config =
-        Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(0).tls_config(tls).build();
-    Agent::new_with_config(config)
 }

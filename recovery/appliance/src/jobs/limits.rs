@@ -94,6 +94,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         HoldReason::ControlPlaneFailed => RetryClass::Busy,
         HoldReason::GuardRail
         | HoldReason::AwaitingApproval
+        | HoldReason::PermitMissing
         | HoldReason::ImageNotTrusted
         | HoldReason::CaptureRefused
         | HoldReason::ManifestUnsigned

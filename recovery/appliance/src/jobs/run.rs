@@ -31,6 +31,7 @@ use crate::{
     evidence::Fact,
     golden::Golden,
     live::Live,
+    permit,
     power::{PowerDriver, Powered, Target},
 };
 
@@ -279,7 +280,7 @@ impl Runner {
             Duty::CheckImage if row.job.capture.is_some() => Outcome::Done,
             Duty::CheckImage => match self.golden.check(row.job.image).await {
                 Ok(manifest) => match self.erases_preserved(row, endpoint, &manifest) {
-                    None => Outcome::Done,
+                    None => self.permitted(row, endpoint).await,
                     Some(detail) => failed(HoldReason::EraseConflict, detail),
                 },
                 Err(error) => failed(error.reason(), error.to_string()),
@@ -293,7 +294,10 @@ impl Runner {
                 }
                 Err(error) => failed(HoldReason::ApplianceFailed, error.chain()),
             },
-            Duty::Power => self.power(intent, row, endpoint).await,
+            Duty::Power => match self.permitted(row, endpoint).await {
+                Outcome::Done => self.power(intent, row, endpoint).await,
+                refused @ Outcome::Failed { .. } => refused,
+            },
             Duty::ClearBoot => match self.power.clear_boot(&target(endpoint)).await {
                 Ok(()) => Outcome::Done,
                 Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
@@ -309,6 +313,23 @@ impl Runner {
                 };
                 told(self.plane.register(&endpoint.id, endpoint.generation, &registration).await)
             }
+        }
+    }
+
+    /// Somebody else of the site says that it may be taken down now, where its group wants that.
+    async fn permitted(&self, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+        let Some(permit) = self.journal.config.group(&row.group).permit else { return Outcome::Done };
+        let answer = permit::ask(&permit, &endpoint.id).await;
+        let said = match &answer {
+            Ok(why) => json!({ "asked": permit.url, "permit": true, "why": why }),
+            Err(why) => json!({ "asked": permit.url, "permit": false, "why": why }),
+        };
+        let mut fact = Fact::new("act.permit", "appliance", said).about(&endpoint.id).of(Some(row.job.id));
+        fact.mode = row.job.mode;
+        match (self.journal.note(fact).await, answer) {
+            (Err(error), _) => failed(HoldReason::ApplianceFailed, error.chain()),
+            (Ok(()), Ok(_)) => Outcome::Done,
+            (Ok(()), Err(why)) => failed(HoldReason::PermitMissing, why),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Orders, triggers and guard rails on a real database: who may start what, and what is written down when nobody may.
 
+mod alone;
 mod endpoints;
 mod floor;
 mod import;

@@ -285,15 +285,18 @@ async fn decide(
         }
     }
     let (at, config) = (tx.at, inner.journal.config.clone());
+    let released =
+        choice.as_ref().ok().and_then(|choice| choice.approval.as_ref()).map(|said| said.at_unix_ms);
     let verdict =
-        guard::consider(tx.conn(), &config, &endpoint, trigger.class, trigger.confirmed, at).await?;
+        guard::consider(tx.conn(), &config, &endpoint, trigger.class, trigger.confirmed, released, at)
+            .await?;
     match capped(verdict, &trigger.source, cap) {
         Verdict::Observe { rule } => observed(rule),
         Verdict::Quarantine => {
             quarantine(tx, &mut endpoint).await?;
             Ok(TriggerDecision::Quarantined)
         }
-        Verdict::Propose { automatic } => {
+        Verdict::Propose { automatic, waits } => {
             let choice = match choice {
                 Ok(choice) => choice,
                 Err(problem) => return observed(format!("no recovery is possible: {}", problem.detail)),
@@ -302,7 +305,10 @@ async fn decide(
             let asked = Asked {
                 actor: &Actor::trigger(&trigger.source),
                 trigger: if own { OWN.to_owned() } else { format!("webhook:{}", trigger.source) },
-                reason: &trigger.reason,
+                reason: &waits.map_or_else(
+                    || trigger.reason.clone(),
+                    |rule| format!("{}; it did not begin by itself: {rule}", trigger.reason),
+                ),
                 mode: Mode::Real,
                 automatic,
                 give_up_preserved: false,
@@ -325,8 +331,8 @@ fn capped(verdict: Verdict, source: &str, cap: GroupMode) -> Verdict {
             Verdict::Observe { rule: format!("source {source} is in mode observe") }
         }
         (Verdict::Quarantine, _) | (Verdict::Propose { .. }, GroupMode::Quarantine) => Verdict::Quarantine,
-        (Verdict::Propose { .. }, GroupMode::Approve) => Verdict::Propose { automatic: false },
-        (Verdict::Propose { automatic }, GroupMode::Auto) => Verdict::Propose { automatic },
+        (Verdict::Propose { .. }, GroupMode::Approve) => Verdict::Propose { automatic: false, waits: None },
+        (verdict @ Verdict::Propose { .. }, GroupMode::Auto) => verdict,
     }
 }
 
