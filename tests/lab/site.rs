@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use recovery_protocol::evidence::{Entry, Line};
+use recovery_protocol::evidence::{self, Entry};
 use recovery_protocol::net::BootView;
 use recovery_protocol::operator::{EndpointView, JobView};
 use serde::de::DeserializeOwned;
@@ -403,9 +403,7 @@ impl Appliance {
     pub fn evidence(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for line in self.site.say(&["evidence", "export"])?.lines() {
-            if let Line::Entry { text, .. } = serde_json::from_str(line)? {
-                entries.push(serde_json::from_str(&text)?);
-            }
+            entries.extend(evidence::entry(line));
         }
         Ok(entries)
     }

@@ -20,8 +20,8 @@ use recovery_protocol::{
     EndpointId, JobId, MacAddr, Problem,
     net::{BootView, NetView},
     operator::{
-        CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImageView, ImportPlan, JobView,
-        NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
+        CaptureRequest, ChangeEndpoint, Decision, EndpointView, ImageView, ImportPlan, JobView, NewEndpoint,
+        PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
     },
     people::{ChangePerson, NewPerson, PersonView},
     selector::Selector,
@@ -43,6 +43,7 @@ use crate::{
 mod change;
 mod endpoints;
 mod enrolment;
+mod evidence_log;
 mod figures;
 mod import;
 mod net;
@@ -377,21 +378,6 @@ impl Service {
     /// Golden images in the store.
     pub async fn images(&self) -> Result<Vec<ImageView>, Problem> {
         Ok(self.0.golden.list().await?)
-    }
-
-    /// Evidence as JSON lines ([`recovery_protocol::evidence::Line`]), oldest first: the whole log with its
-    /// checkpoints, signed to its end so that a cut is seen, or the entries of one job (which alone do not chain).
-    pub async fn evidence_lines(&self, job: Option<JobId>) -> Result<Vec<String>, Problem> {
-        if job.is_none() {
-            self.0.journal.sign_log().await?;
-        }
-        Ok(evidence::lines(&mut *self.0.journal.db.read().await?, job).await?)
-    }
-
-    /// The public half of the evidence key.
-    #[must_use]
-    pub fn evidence_key(&self) -> EvidenceKey {
-        EvidenceKey { ed25519: self.0.keys.evidence_public() }
     }
 
     /// A number that grows at every change that a person could see: wait for it, then read again.

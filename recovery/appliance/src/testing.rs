@@ -130,11 +130,7 @@ impl Bench {
     /// Kinds of evidence entries, oldest first.
     pub async fn evidence(&self, job: Option<JobId>) -> Vec<String> {
         let lines = self.service.evidence_lines(job).await.unwrap();
-        let kind = |line: &String| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let entry: serde_json::Value = serde_json::from_str(line.get("text")?.as_str()?).unwrap();
-            Some(entry["kind"].as_str()?.to_owned())
-        };
+        let kind = |line: &String| recovery_protocol::evidence::entry(line).map(|entry| entry.kind);
         lines.iter().filter_map(kind).collect()
     }
 }

@@ -1,23 +1,42 @@
-//! The evidence log as it is exported and verified: a hash chain of entries with signed checkpoints.
+//! The evidence log as it is exported and verified: entries under a Merkle tree, with signed checkpoints.
 //!
 //! ```text
-//! entry text ──┐
-//! hash[n-1] ───┴─ SHA-256 ─► hash[n]          checkpoint = Ed25519(context ‖ seq ‖ hash[seq])
+//! entry text ─► leaf hash ─► tree ([`tree`]) ─► root ─► checkpoint: origin, size, root, signed ([`checkpoint`])
+//!                              └─► inclusion and consistency proofs ([`proof`])
 //! ```
 //!
+//! | version | line of an entry | line of a checkpoint |
+//! |---|---|---|
+//! | 2 | `{"line":"leaf","hash":"<64 hex>","entry":<text>}`, exactly so | `{"line":"signed","note":"…"}` |
+//! | 1 | `{"line":"entry","text":"…","hash":"…"}`: chained, SHA-256(previous ‖ text) | `{"line":"checkpoint",…}` |
+//!
 //! An entry's text is stored and hashed as the exact bytes it was written with, so nobody has to agree on a canonical
-//! JSON. A chain alone does not show a missing tail: the signed checkpoint of the highest sequence does, and
-//! [`verify`] reports how far the last checkpoint reaches. What facts mean for IEC 62443 is mapped later, elsewhere.
+//! JSON. What version 1 wrote stays as it is and is verified as it was; the tree is over all entries, its among them.
+//! What facts mean for IEC 62443 is mapped later, elsewhere.
+//!
+//! A log by itself does not tell that its end is missing: a checkpoint that somebody holds does ([`Verifier::hold`]).
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use ring::{digest, signature};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EndpointId, JobId};
 
+pub mod checkpoint;
+pub mod proof;
+pub mod tree;
+
+pub use checkpoint::{Checkpoint, NotACheckpoint, Origin};
+use tree::{Hash, Tree};
+
 const CHECKPOINT_CONTEXT: &[u8] = b"groundstate evidence checkpoint v1\0";
 
-/// The hash before the first entry.
-pub const GENESIS: [u8; 32] = [0; 32];
+/// The hash before the first entry of version 1.
+const GENESIS: Hash = [0; 32];
+
+const LEAF_HEAD: &str = "{\"line\":\"leaf\",\"hash\":\"";
+const LEAF_MIDDLE: &str = "\",\"entry\":";
 
 /// What an entry's text holds, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,25 +62,95 @@ pub struct Entry {
 }
 
 /// One line of an exported log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "line")]
-pub enum Line {
-    /// An entry: its exact text and its chain hash (lower-case hex).
-    Entry {
-        /// The exact text that was hashed.
-        text: String,
-        /// Chain hash, lower-case hex.
-        hash: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// An entry.
+    Leaf {
+        /// Its exact text.
+        text: &'a str,
+        /// Its hash as a leaf of the tree.
+        hash: Hash,
     },
-    /// A signature over everything up to and including `seq`.
-    Checkpoint {
+    /// An entry that version 1 wrote.
+    Chained {
+        /// Its exact text.
+        text: Cow<'a, str>,
+        /// Its chain hash, lower-case hex.
+        hash: Cow<'a, str>,
+    },
+    /// A signed checkpoint of the tree, as a note.
+    Signed(Cow<'a, str>),
+    /// A checkpoint of version 1: a signature over everything up to and including `seq`.
+    ChainSigned {
         /// The last entry it covers.
         seq: u64,
         /// That entry's chain hash, lower-case hex.
-        hash: String,
+        hash: Cow<'a, str>,
         /// Ed25519 signature (RFC 8032), lower-case hex.
-        signature: String,
+        signature: Cow<'a, str>,
     },
+}
+
+/// Those lines that are plain JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "line", deny_unknown_fields)]
+enum Plain<'a> {
+    Entry { text: Cow<'a, str>, hash: Cow<'a, str> },
+    Checkpoint { seq: u64, hash: Cow<'a, str>, signature: Cow<'a, str> },
+    Signed { note: Cow<'a, str> },
+}
+
+impl<'a> Line<'a> {
+    /// Read a line.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(line: &'a str) -> Result<Self, String> {
+        if let Some(rest) = line.strip_prefix(LEAF_HEAD) {
+            let leaf = rest.split_at_checked(64).and_then(|(digits, rest)| {
+                let mut hash = [0; 32];
+                hex::decode_to_slice(digits, &mut hash).ok()?;
+                let text = rest.strip_prefix(LEAF_MIDDLE)?.strip_suffix('}')?;
+                Some(Self::Leaf { text, hash })
+            });
+            return leaf.ok_or_else(|| "a leaf that is not of the form".to_owned());
+        }
+        Ok(match serde_json::from_str(line).map_err(|error| error.to_string())? {
+            Plain::Entry { text, hash } => Self::Chained { text, hash },
+            Plain::Checkpoint { seq, hash, signature } => Self::ChainSigned { seq, hash, signature },
+            Plain::Signed { note } => Self::Signed(note),
+        })
+    }
+
+    /// The entry's exact text, if it is the line of one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Leaf { text, .. } => Some(text),
+            Self::Chained { text, .. } => Some(text),
+            Self::Signed(_) | Self::ChainSigned { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = match self.clone() {
+            Self::Leaf { text, hash } => {
+                return write!(f, "{LEAF_HEAD}{}{LEAF_MIDDLE}{text}}}", hex::encode(hash));
+            }
+            Self::Chained { text, hash } => Plain::Entry { text, hash },
+            Self::ChainSigned { seq, hash, signature } => Plain::Checkpoint { seq, hash, signature },
+            Self::Signed(note) => Plain::Signed { note },
+        };
+        f.write_str(&serde_json::to_string(&plain).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The entry that stands in a line of a log; None where it is a checkpoint's, or no line of ours.
+#[must_use]
+pub fn entry(line: &str) -> Option<Entry> {
+    serde_json::from_str(Line::parse(line).ok()?.text()?).ok()
 }
 
 /// Where and how a log was tampered with.
@@ -75,38 +164,80 @@ pub enum Tampered {
         /// The parser's words.
         why: String,
     },
-    /// A gap or a reordering.
-    #[error("entry {found} stands where entry {expected} belongs: entries were removed or reordered here")]
-    Sequence {
-        /// The number that belongs here.
-        expected: u64,
-        /// The number that stands here.
+    /// An entry is nowhere in the log though later ones are.
+    #[error("entry {seq} is missing: it was dropped, and entry {found} stands in its place")]
+    Dropped {
+        /// The first that is missing.
+        seq: u64,
+        /// The number that stands there.
         found: u64,
     },
-    /// The text or an earlier hash was changed.
-    #[error("entry {seq} does not match its hash: its text, or the chain before it, was changed")]
-    Hash {
+    /// Entries stand in another order.
+    #[error(
+        "entry {found} stands where entry {seq} belongs, which stands further down: entries were swapped"
+    )]
+    Swapped {
+        /// The number that belongs there.
+        seq: u64,
+        /// The number that stands there.
+        found: u64,
+    },
+    /// The text was changed, and not its hash; or, in version 1, an earlier hash.
+    #[error("entry {seq} does not match its hash: it was changed")]
+    Changed {
         /// The entry.
         seq: u64,
     },
-    /// A checkpoint does not match the chain.
-    #[error("the checkpoint at entry {seq} does not match the chain: entries up to it were replaced")]
-    Checkpoint {
+    /// A checkpoint does not match: texts and hashes were changed together.
+    #[error(
+        "the checkpoint at entry {last} does not match: of the entries {first} to {last} at least one was replaced, with its hash"
+    )]
+    Replaced {
+        /// The first entry after the last checkpoint that matches.
+        first: u64,
         /// The entry that the checkpoint covers.
-        seq: u64,
+        last: u64,
     },
     /// A checkpoint's signature is not from this appliance's evidence key.
-    #[error("the checkpoint at entry {seq} is not signed by this appliance's evidence key")]
+    #[error("the checkpoint in line {line} does not count: {why}")]
     Signature {
-        /// The entry that the checkpoint covers.
-        seq: u64,
+        /// Line number from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: NotACheckpoint,
     },
-    /// Entries that a known checkpoint covers are missing at the end.
-    #[error("the log ends at entry {last} but a checkpoint covers entry {covered}: the tail was cut off")]
-    Truncated {
+    /// Entries that a checkpoint covers are missing at the end.
+    #[error(
+        "the log ends at entry {last} but a checkpoint in it covers entry {covered}: the tail was cut off"
+    )]
+    Cut {
         /// The last entry there is.
         last: u64,
         /// The entry that the checkpoint covers.
+        covered: u64,
+    },
+    /// Entries that a held checkpoint covers are missing at the end.
+    #[error(
+        "the log ends at entry {last}, but {held} covers entry {covered}: the tail was cut off, or the database is an old copy"
+    )]
+    OlderThan {
+        /// What was held against it.
+        held: String,
+        /// The last entry there is.
+        last: u64,
+        /// The entry that the held checkpoint covers.
+        covered: u64,
+    },
+    /// The log has another past than the one that a held checkpoint covers.
+    #[error(
+        "{held} covers other entries: one of {first} to {covered} is not the one that was signed then; the log was rewritten, or an old copy of the database was taken and went on"
+    )]
+    OtherThan {
+        /// What was held against it.
+        held: String,
+        /// The first entry after the last checkpoint that matches.
+        first: u64,
+        /// The entry that the held checkpoint covers.
         covered: u64,
     },
 }
@@ -118,13 +249,219 @@ pub struct Verified {
     pub entries: u64,
     /// Checkpoints seen.
     pub checkpoints: u64,
-    /// The last entry covered by a valid checkpoint; later ones are chained but not yet signed.
+    /// The last entry covered by a valid checkpoint; later ones are not yet signed.
     pub signed_up_to: u64,
+    /// Checkpoints held against it that it agrees with.
+    pub held: u64,
 }
 
-/// The next chain hash.
-#[must_use]
-pub fn chain(previous: &[u8; 32], text: &str) -> [u8; 32] {
+/// A checkpoint that is waited for, at the entry that it covers.
+enum Awaited {
+    Chain { line: usize, hash: String, signature: String },
+    Tree(Checkpoint),
+    Held { held: String, checkpoint: Checkpoint },
+}
+
+/// Verifies a log line by line, oldest first. Memory does not grow with the log.
+pub struct Verifier {
+    origin: Origin,
+    tree: Tree,
+    chain: Hash,
+    seen: Verified,
+    /// Up to here a checkpoint agreed.
+    agreed: u64,
+    lines: usize,
+    awaited: BTreeMap<u64, Vec<Awaited>>,
+    /// The first entry that is not where it belongs, and what stands there.
+    out_of_place: Option<(u64, u64)>,
+}
+
+impl Verifier {
+    /// For the log of this evidence key (Ed25519).
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            origin: Origin::of(key),
+            tree: Tree::default(),
+            chain: GENESIS,
+            seen: Verified::default(),
+            agreed: 0,
+            lines: 0,
+            awaited: BTreeMap::new(),
+            out_of_place: None,
+        }
+    }
+
+    /// Hold a checkpoint against the log, that was seen or kept elsewhere; `held` says what it is. Before the first line.
+    ///
+    /// # Errors
+    /// [`NotACheckpoint`]: it proves nothing about this log.
+    pub fn hold(&mut self, held: &str, note: &str) -> Result<(), NotACheckpoint> {
+        let checkpoint = Checkpoint::verify(note, &self.origin)?;
+        let awaited = Awaited::Held { held: held.to_owned(), checkpoint };
+        let size = match &awaited {
+            Awaited::Held { checkpoint, .. } => checkpoint.size(),
+            Awaited::Chain { .. } | Awaited::Tree(_) => 0,
+        };
+        self.awaited.entry(size).or_default().push(awaited);
+        Ok(())
+    }
+
+    /// The next line.
+    ///
+    /// # Errors
+    /// [`Tampered`] names the first place where the log is not what was written.
+    pub fn line(&mut self, text: &str) -> Result<(), Tampered> {
+        self.lines += 1;
+        let line = self.lines;
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let unreadable = |why: String| Tampered::Unreadable { line, why };
+        match Line::parse(text).map_err(unreadable)? {
+            Line::Leaf { text, hash } => {
+                let seq = seq(text).ok_or_else(|| unreadable("the entry has no number".to_owned()))?;
+                if self.in_place(seq)? {
+                    let leaf = tree::leaf(text.as_bytes());
+                    if leaf != hash {
+                        return Err(Tampered::Changed { seq });
+                    }
+                    self.grow(leaf)?;
+                }
+            }
+            Line::Chained { text, hash } => {
+                let entry: Entry = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
+                if self.in_place(entry.seq)? {
+                    self.chain = chain(&self.chain, &text);
+                    if hex::encode(self.chain) != hash {
+                        return Err(Tampered::Changed { seq: entry.seq });
+                    }
+                    self.grow(tree::leaf(text.as_bytes()))?;
+                }
+            }
+            Line::Signed(note) => {
+                let signed = Checkpoint::verify(&note, &self.origin);
+                let checkpoint = signed.map_err(|why| Tampered::Signature { line, why })?;
+                self.wait_for(checkpoint.size(), Awaited::Tree(checkpoint))?;
+            }
+            Line::ChainSigned { seq, hash, signature } => {
+                let (hash, signature) = (hash.into_owned(), signature.into_owned());
+                self.wait_for(seq, Awaited::Chain { line, hash, signature })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    /// [`Tampered`]: what only the end tells.
+    pub fn finish(mut self) -> Result<Verified, Tampered> {
+        if let Some((seq, found)) = self.out_of_place {
+            return Err(Tampered::Dropped { seq, found });
+        }
+        // What a person held against it says more than what stands in it.
+        let last = self.seen.entries;
+        let beyond = self.awaited.split_off(&(last + 1));
+        let mut own = None;
+        for (covered, awaited) in beyond.into_iter().rev() {
+            for one in awaited {
+                match one {
+                    Awaited::Held { held, .. } => return Err(Tampered::OlderThan { held, last, covered }),
+                    Awaited::Chain { .. } | Awaited::Tree(_) => own = own.or(Some(covered)),
+                }
+            }
+        }
+        match own {
+            Some(covered) => Err(Tampered::Cut { last, covered }),
+            None => Ok(self.seen),
+        }
+    }
+
+    /// Whether this entry stands where it belongs; after one that does not, only the missing one is looked for.
+    fn in_place(&mut self, found: u64) -> Result<bool, Tampered> {
+        let expected = self.seen.entries + 1;
+        match self.out_of_place {
+            Some((seq, found_first)) if found == seq => Err(Tampered::Swapped { seq, found: found_first }),
+            Some(_) => Ok(false),
+            None if found == expected => Ok(true),
+            // One that was there before is in the place of one that may still come.
+            None => {
+                self.out_of_place = Some((expected, found));
+                Ok(false)
+            }
+        }
+    }
+
+    fn grow(&mut self, leaf: Hash) -> Result<(), Tampered> {
+        self.tree.grow(leaf);
+        self.seen.entries += 1;
+        match self.awaited.remove(&self.seen.entries) {
+            Some(awaited) => awaited.into_iter().try_for_each(|one| self.compare(one)),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_for(&mut self, size: u64, awaited: Awaited) -> Result<(), Tampered> {
+        if size == self.seen.entries && self.out_of_place.is_none() {
+            return self.compare(awaited);
+        }
+        if size <= self.seen.entries {
+            // It stands after its place, and the tree of then is gone; no export of ours is like that.
+            let why = format!("the checkpoint of entry {size} stands after entry {}", self.seen.entries);
+            return Err(Tampered::Unreadable { line: self.lines, why });
+        }
+        if self.out_of_place.is_none() {
+            self.awaited.entry(size).or_default().push(awaited);
+        }
+        Ok(())
+    }
+
+    /// A checkpoint at the entry that it covers.
+    fn compare(&mut self, awaited: Awaited) -> Result<(), Tampered> {
+        let (first, last) = (self.agreed + 1, self.seen.entries);
+        match awaited {
+            Awaited::Held { held, checkpoint } => {
+                if *checkpoint.root() != self.tree.root() {
+                    return Err(Tampered::OtherThan { held, first, covered: last });
+                }
+                self.seen.held += 1;
+            }
+            Awaited::Tree(checkpoint) => {
+                if *checkpoint.root() != self.tree.root() {
+                    return Err(Tampered::Replaced { first, last });
+                }
+                self.signed(last);
+            }
+            Awaited::Chain { line, hash, signature } => {
+                if hex::encode(self.chain) != hash {
+                    return Err(Tampered::Replaced { first, last });
+                }
+                let key = signature::UnparsedPublicKey::new(&signature::ED25519, self.origin.key());
+                let message = [CHECKPOINT_CONTEXT, &last.to_le_bytes(), &self.chain].concat();
+                let good = hex::decode(signature).ok().and_then(|bytes| key.verify(&message, &bytes).ok());
+                good.ok_or(Tampered::Signature { line, why: NotACheckpoint::Signature })?;
+                self.signed(last);
+            }
+        }
+        self.agreed = last;
+        Ok(())
+    }
+
+    fn signed(&mut self, last: u64) {
+        self.seen.checkpoints += 1;
+        self.seen.signed_up_to = self.seen.signed_up_to.max(last);
+    }
+}
+
+/// The number of an entry, which its text begins with. Reading it whole would say no more: its bytes are hashed.
+fn seq(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("{\"seq\":")?;
+    digits[..digits.find(',')?].parse().ok()
+}
+
+/// The next chain hash of version 1.
+fn chain(previous: &Hash, text: &str) -> Hash {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(previous);
     context.update(text.as_bytes());
@@ -133,133 +470,15 @@ pub fn chain(previous: &[u8; 32], text: &str) -> [u8; 32] {
     hash
 }
 
-/// What a checkpoint signs.
-#[must_use]
-pub fn checkpoint_message(seq: u64, hash: &[u8; 32]) -> Vec<u8> {
-    [CHECKPOINT_CONTEXT, &seq.to_le_bytes(), hash].concat()
-}
-
 /// Check a whole export, oldest line first, against the appliance's evidence key (Ed25519, 32 bytes).
 ///
 /// # Errors
 /// [`Tampered`] names the first place where the log is not what was written.
-pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>, key: &[u8]) -> Result<Verified, Tampered> {
-    let key = signature::UnparsedPublicKey::new(&signature::ED25519, key);
-    let mut seen = Verified::default();
-    let mut previous = GENESIS;
-    let mut pending: Vec<(u64, String, String)> = Vec::new();
-    for (number, text) in lines.into_iter().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
-        let unreadable = |why: String| Tampered::Unreadable { line: number + 1, why };
-        match serde_json::from_str(text).map_err(|e| unreadable(e.to_string()))? {
-            Line::Entry { text, hash } => {
-                let entry: Entry = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
-                let expected = seen.entries + 1;
-                if entry.seq != expected {
-                    return Err(Tampered::Sequence { expected, found: entry.seq });
-                }
-                previous = chain(&previous, &text);
-                if hex::encode(previous) != hash {
-                    return Err(Tampered::Hash { seq: entry.seq });
-                }
-                seen.entries = expected;
-            }
-            Line::Checkpoint { seq, hash, signature } => pending.push((seq, hash, signature)),
-        }
-        while let Some(at) = pending.iter().position(|(seq, ..)| *seq == seen.entries) {
-            let (seq, hash, signed) = pending.swap_remove(at);
-            if hex::encode(previous) != hash {
-                return Err(Tampered::Checkpoint { seq });
-            }
-            let signed = hex::decode(signed).map_err(|_| Tampered::Signature { seq })?;
-            key.verify(&checkpoint_message(seq, &previous), &signed)
-                .map_err(|_| Tampered::Signature { seq })?;
-            seen.checkpoints += 1;
-            seen.signed_up_to = seen.signed_up_to.max(seq);
-        }
-    }
-    match pending.iter().map(|(seq, ..)| *seq).max() {
-        Some(covered) if covered > seen.entries => Err(Tampered::Truncated { last: seen.entries, covered }),
-        Some(seq) => Err(Tampered::Checkpoint { seq }),
-        None => Ok(seen),
-    }
+pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>, key: [u8; 32]) -> Result<Verified, Tampered> {
+    let mut verifier = Verifier::new(key);
+    lines.into_iter().try_for_each(|line| verifier.line(line))?;
+    verifier.finish()
 }
 
 #[cfg(test)]
-mod tests {
-    use ring::signature::{Ed25519KeyPair, KeyPair as _};
-
-    use super::*;
-
-    fn entry_line(seq: u64, previous: &mut [u8; 32], fact: &str) -> String {
-        let mut facts = serde_json::Map::new();
-        facts.insert("fact".into(), fact.into());
-        let entry = Entry {
-            seq,
-            at_unix_ms: 1_000 + seq,
-            kind: "transition".into(),
-            actor: "appliance".into(),
-            endpoint: Some("press-01".parse().unwrap()),
-            job: None,
-            mode: "real".into(),
-            facts,
-        };
-        let text = serde_json::to_string(&entry).unwrap();
-        *previous = chain(previous, &text);
-        serde_json::to_string(&Line::Entry { text, hash: hex::encode(*previous) }).unwrap()
-    }
-
-    fn log() -> (Vec<String>, Ed25519KeyPair) {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-        let mut previous = GENESIS;
-        let mut lines: Vec<String> = (1..=4).map(|seq| entry_line(seq, &mut previous, "a")).collect();
-        let signature = hex::encode(pair.sign(&checkpoint_message(4, &previous)));
-        let checkpoint = Line::Checkpoint { seq: 4, hash: hex::encode(previous), signature };
-        lines.push(serde_json::to_string(&checkpoint).unwrap());
-        lines.push(entry_line(5, &mut previous, "after"));
-        (lines, pair)
-    }
-
-    fn check(lines: &[String], pair: &Ed25519KeyPair) -> Result<Verified, Tampered> {
-        verify(lines.iter().map(String::as_str), pair.public_key().as_ref())
-    }
-
-    #[test]
-    fn an_untouched_log_verifies_and_says_how_far_it_is_signed() {
-        let (lines, pair) = log();
-        assert_eq!(check(&lines, &pair), Ok(Verified { entries: 5, checkpoints: 1, signed_up_to: 4 }));
-    }
-
-    #[test]
-    fn a_changed_fact_is_found_where_it_stands() {
-        let (mut lines, pair) = log();
-        lines[1] = lines[1].replace("fact\\\":\\\"a", "fact\\\":\\\"b");
-        assert_eq!(check(&lines, &pair), Err(Tampered::Hash { seq: 2 }));
-    }
-
-    #[test]
-    fn a_removed_entry_is_found_where_it_is_missing() {
-        let (mut lines, pair) = log();
-        lines.remove(2);
-        assert_eq!(check(&lines, &pair), Err(Tampered::Sequence { expected: 3, found: 4 }));
-    }
-
-    #[test]
-    fn a_rewritten_chain_fails_at_its_checkpoint() {
-        let (mut lines, pair) = log();
-        let mut previous = GENESIS;
-        for (at, line) in lines.iter_mut().take(4).enumerate() {
-            *line = entry_line(at as u64 + 1, &mut previous, "forged");
-        }
-        assert_eq!(check(&lines, &pair), Err(Tampered::Checkpoint { seq: 4 }));
-    }
-
-    #[test]
-    fn a_cut_tail_and_a_foreign_key_are_found() {
-        let (mut lines, pair) = log();
-        let foreign = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
-        assert_eq!(check(&lines, &foreign), Err(Tampered::Signature { seq: 4 }));
-        lines.remove(5);
-        lines.remove(3);
-        assert_eq!(check(&lines, &pair), Err(Tampered::Truncated { last: 3, covered: 4 }));
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@
 //! | [`operator`] | people and scripts ⇄ appliance (REST, console, command line) |
 //! | [`endpoint`] | what a person puts on record of an endpoint, and how it is changed |
 //! | [`erase`] | how a disk can erase itself, as it offers it |
-//! | [`evidence`] | the hash-chained evidence log, as exported and verified |
+//! | [`evidence`] | the evidence log: its Merkle tree, checkpoints and proofs, as exported and verified |
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
 //! | [`selector`] | labels, and the one grammar that says which endpoints are meant |
 //! | [`settings`] | what belongs to one endpoint and not to its image |

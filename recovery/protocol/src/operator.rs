@@ -17,7 +17,9 @@
 //! | `GET /api/v1/jobs/{job}/events` | → server-sent events, each `data:` a [`JobView`]; ends when the job is over |
 //! | `GET /api/v1/images` | → [`ImageView`] list |
 //! | `GET /api/v1/evidence[?job=]` | → JSON lines of [`crate::evidence::Line`] (whole log when no filter) |
-//! | `GET /api/v1/evidence/key` | → [`EvidenceKey`] |
+//! | `GET /api/v1/evidence/key`, `…/checkpoint` | → [`EvidenceKey`], a signed note ([`crate::evidence::Checkpoint`]) |
+//! | `GET /api/v1/evidence/entries/{seq}/proof` | → an inclusion proof ([`crate::evidence::proof`]) |
+//! | `POST /api/v1/evidence/since` | a signed note → the proof that the log continues it |
 //! | `GET /api/v1/net`, `POST …/probe`, `GET …/{endpoint}` | → [`crate::net::NetView`] twice, [`crate::net::BootView`] |
 //! | `GET /api/v1/drills` | → [`DrillView`] list, newest first |
 //! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
@@ -466,6 +468,9 @@ impl ImageView {
 pub struct EvidenceKey {
     /// Ed25519 public key, lower-case hex.
     pub ed25519: String,
+    /// The same as tools for transparency logs want it ([`crate::evidence::Origin::verifier_key`]).
+    #[serde(default)]
+    pub verifier_key: String,
 }
 
 /// Start a drill.

@@ -244,10 +244,7 @@ impl Site {
 
     async fn entries(&self) -> Vec<serde_json::Value> {
         let lines = self.service.evidence_lines(None).await.unwrap();
-        let entry = |line: &String| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            Some(serde_json::from_str(line.get("text")?.as_str()?).unwrap())
-        };
+        let entry = |line: &String| serde_json::to_value(recovery_protocol::evidence::entry(line)?).ok();
         lines.iter().filter_map(entry).collect()
     }
 

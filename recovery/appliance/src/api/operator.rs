@@ -58,6 +58,9 @@ pub fn routes() -> Vec<Closed> {
         ("/api/v1/images", get(images), Needs::LOOK),
         ("/api/v1/evidence", get(evidence), Needs::all(P::Evidence)),
         ("/api/v1/evidence/key", get(evidence_key), Needs::LOOK),
+        ("/api/v1/evidence/checkpoint", get(evidence_checkpoint), Needs::all(P::Evidence)),
+        ("/api/v1/evidence/since", post(evidence_since), Needs::all(P::Evidence)),
+        ("/api/v1/evidence/entries/{seq}/proof", get(evidence_proof), Needs::all(P::Evidence)),
         ("/api/v1/net", get(net), Needs::LOOK),
         ("/api/v1/net/probe", post(probe), Needs::all(P::Network)),
         ("/api/v1/net/{endpoint}", get(boot), Needs::LOOK),
@@ -291,9 +294,31 @@ struct OfJob {
 
 async fn evidence(State(people): State<People>, Query(of): Query<OfJob>) -> Result<Response, Refusal> {
     let job = of.job.as_deref().map(job_id).transpose()?;
-    let mut text = people.service.evidence_lines(job).await?.join("\n");
-    text.push('\n');
-    Ok(([(header::CONTENT_TYPE, "application/jsonl")], text).into_response())
+    let kind = [(header::CONTENT_TYPE, "application/jsonl")];
+    if let Some(job) = job {
+        let mut text = people.service.job_evidence(job).await?.join("\n");
+        text.push('\n');
+        return Ok((kind, text).into_response());
+    }
+    // Page by page: a log of years is not held in memory.
+    let export = people.service.evidence_export().await?;
+    let pages = futures_util::stream::try_unfold(export, |mut export| async move {
+        let page = export.next().await.map_err(|error| std::io::Error::other(error.chain()))?;
+        Ok::<_, std::io::Error>(page.map(|page| (page, export)))
+    });
+    Ok((kind, axum::body::Body::from_stream(pages)).into_response())
+}
+
+async fn evidence_checkpoint(State(people): State<People>) -> Result<String, Refusal> {
+    Ok(people.service.evidence_checkpoint().await?.note().to_owned())
+}
+
+async fn evidence_proof(State(people): State<People>, Path(seq): Path<u64>) -> Result<String, Refusal> {
+    Ok(people.service.evidence_proof(seq).await?)
+}
+
+async fn evidence_since(State(people): State<People>, note: String) -> Result<String, Refusal> {
+    Ok(people.service.evidence_proof_since(&note).await?)
 }
 
 async fn evidence_key(State(people): State<People>) -> Json<EvidenceKey> {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
-use super::{client::Reach, endpoint::EndpointVerb, image, person::PersonVerb, restore};
+use super::{
+    client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, person::PersonVerb, restore,
+};
 
 /// Recover endpoints to a known-good state, and prove it
 #[derive(Debug, Parser)]
@@ -423,26 +425,6 @@ pub enum DrillVerb {
         /// HTML file to write
         #[arg(long)]
         out: PathBuf,
-    },
-}
-
-/// What to do with evidence.
-#[derive(Debug, Subcommand)]
-pub enum EvidenceVerb {
-    /// Check the log: the appliance's, or an export
-    Verify {
-        /// An export
-        #[arg(long, requires = "key")]
-        file: Option<PathBuf>,
-        /// The evidence key that was kept apart (64 hex digits)
-        #[arg(long)]
-        key: Option<String>,
-    },
-    /// Export the whole log
-    Export {
-        /// File to write; default: stdout
-        #[arg(long)]
-        out: Option<PathBuf>,
     },
 }
 

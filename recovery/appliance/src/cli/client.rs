@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -142,6 +142,27 @@ impl Client {
             .limit(u64::MAX)
             .read_to_string()
             .map_err(|error| self.absent(&error))
+    }
+
+    /// `GET` what may be too long to be held. Silence ends it, its length does not.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn get_long(&self, path: &str) -> Result<impl Read + use<>, Fault> {
+        let request = self.request(Method::GET, path, Vec::new(), &[])?;
+        let request = self.agent.configure_request(request).timeout_recv_response(Some(TIMEOUT)).build();
+        let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
+        Ok(self.accept(response)?.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    /// `POST` a text and read the text that answers it.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_for_text(&self, path: &str, text: &str) -> Result<String, Fault> {
+        let kind = [("content-type", "text/plain; charset=utf-8")];
+        let mut response = self.send(Method::POST, path, text.as_bytes().to_vec(), &kind)?;
+        response.body_mut().read_to_string().map_err(|error| self.absent(&error))
     }
 
     /// `POST` a JSON value and read the answer.

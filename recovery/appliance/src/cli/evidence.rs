@@ -1,92 +1,248 @@
-//! `groundstate evidence …`: export the log, and check an export with no help from whoever made it.
+//! `groundstate evidence …`: export the log, check it, prove an entry. What was exported is checked with no help from whoever made it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write as _},
+    path::{Path, PathBuf},
+};
 
+use clap::{Args, Subcommand};
 use recovery_protocol::{
-    evidence::{Tampered, Verified, verify},
+    evidence::{Origin, Tampered, Verified, Verifier, checkpoint, proof},
     operator::EvidenceKey,
 };
 
 use super::{
-    client::Client,
+    client::{Client, Reach},
     fault::{Code, Fault},
     image::write_new,
 };
 
-/// Write the whole log to a file, or to stdout. The key goes beside it, to be kept elsewhere.
-pub fn export(client: &Client, out: Option<&Path>) -> Result<(), Fault> {
-    let text = client.get_text("/api/v1/evidence")?;
-    let key: EvidenceKey = client.get("/api/v1/evidence/key")?;
+/// What to do with evidence.
+#[derive(Debug, Subcommand)]
+pub enum EvidenceVerb {
+    /// Check the log: the appliance's, or an export
+    Verify(Verify),
+    /// Export the whole log
+    Export {
+        /// File to write; default: stdout
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Sign everything so far; keep what it prints, it shows later that nothing was removed
+    Checkpoint {
+        /// File to write; default: stdout
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Prove that an entry is in the log, or that the log continues a checkpoint, in a file that stands alone
+    Prove {
+        /// The entry's number
+        #[arg(required_unless_present = "since", conflicts_with = "since")]
+        entry: Option<u64>,
+        /// A checkpoint that was kept
+        #[arg(long, value_name = "CHECKPOINT_FILE")]
+        since: Option<PathBuf>,
+        /// File to write; default: stdout
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Check such a proof; no appliance is asked
+    VerifyProof {
+        /// The proof
+        file: PathBuf,
+        /// The evidence key that was kept apart (64 hex digits)
+        #[arg(long)]
+        key: String,
+    },
+}
+
+/// What to check, and what to hold against it.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// An export
+    #[arg(long, requires = "key")]
+    file: Option<PathBuf>,
+    /// The evidence key that was kept apart (64 hex digits)
+    #[arg(long)]
+    key: Option<String>,
+    /// A checkpoint that was kept: the log must still hold what it covers; give it several times
+    #[arg(long, value_name = "CHECKPOINT_FILE")]
+    since: Vec<PathBuf>,
+    /// A file of anchors, as the appliance writes it: the log must hold what each covers; give it several times
+    #[arg(long, value_name = "ANCHOR_FILE")]
+    anchor: Vec<PathBuf>,
+}
+
+/// Act.
+pub fn run(verb: EvidenceVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
+    match verb {
+        EvidenceVerb::Verify(verify) => verify.run(reach, json),
+        EvidenceVerb::Export { out } => export(&reach.client()?, out.as_deref()),
+        EvidenceVerb::Checkpoint { out } => {
+            hand_over(out.as_deref(), &reach.client()?.get_text("/api/v1/evidence/checkpoint")?)
+        }
+        EvidenceVerb::Prove { entry, since, out } => {
+            let client = reach.client()?;
+            let proof = match (entry, since) {
+                (_, Some(kept)) => client.post_for_text("/api/v1/evidence/since", &read(&kept)?)?,
+                (entry, None) => {
+                    let path = format!("/api/v1/evidence/entries/{}/proof", entry.unwrap_or_default());
+                    client.get_text(&path)?
+                }
+            };
+            hand_over(out.as_deref(), &proof)
+        }
+        EvidenceVerb::VerifyProof { file, key } => verify_proof(&read(&file)?, &key, json),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Fault> {
+    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(
+        Code::NotFound,
+        format!("{} cannot be read", path.display()),
+        error.to_string(),
+        "check the path",
+    )
+}
+
+fn hand_over(out: Option<&Path>, text: &str) -> Result<(), Fault> {
     match out {
-        Some(path) => write_new(path, 0o644, text.as_bytes())?,
-        None => print!("{text}"),
+        Some(path) => write_new(path, 0o644, text.as_bytes()),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+/// Write the whole log to a file, or to stdout. The key goes beside it, to be kept elsewhere.
+fn export(client: &Client, out: Option<&Path>) -> Result<(), Fault> {
+    let key: EvidenceKey = client.get("/api/v1/evidence/key")?;
+    let mut log = client.get_long("/api/v1/evidence")?;
+    let failed = |error: io::Error| {
+        let now = "check the disk and the appliance, and export again into another file";
+        Fault::new(Code::Failed, "the export broke off", error.to_string(), now)
+    };
+    match out {
+        Some(path) => {
+            write_new(path, 0o644, b"")?;
+            let mut file = fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
+            io::copy(&mut log, &mut file).and_then(|_| file.sync_all()).map_err(failed)?;
+        }
+        None => {
+            io::copy(&mut log, &mut io::stdout().lock()).map_err(failed)?;
+            io::stdout().flush().map_err(failed)?;
+        }
     }
     eprintln!("evidence key {}", key.ed25519);
+    eprintln!("for other tools {}", key.verifier_key);
     eprintln!(
         "keep the key apart from the export: `groundstate evidence verify --file … --key …` checks one with the other"
     );
     Ok(())
 }
 
-/// Check the appliance's own log.
-pub fn verify_appliance(client: &Client, json: bool) -> Result<(), Fault> {
-    let key: EvidenceKey = client.get("/api/v1/evidence/key")?;
-    check(&client.get_text("/api/v1/evidence")?, &key.ed25519, json)
+fn key_of(key: &str) -> Result<[u8; 32], Fault> {
+    let mut bytes = [0; 32];
+    let now = "give the 64 hex digits that `groundstate evidence export` showed";
+    hex::decode_to_slice(key, &mut bytes)
+        .map_err(|_| Fault::new(Code::Usage, "this is no evidence key", "", now))?;
+    Ok(bytes)
 }
 
-/// Check an export against a key that was kept apart.
-pub fn verify_file(path: &Path, key: &str, json: bool) -> Result<(), Fault> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        Fault::new(
-            Code::NotFound,
-            format!("{} cannot be read", path.display()),
-            error.to_string(),
-            "name an export",
-        )
-    })?;
-    check(&text, key, json)
-}
-
-fn check(text: &str, key: &str, json: bool) -> Result<(), Fault> {
-    let bytes = hex::decode(key).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
-        Fault::new(
-            Code::Usage,
-            "this is no evidence key",
-            "",
-            "give the 64 hex digits that `groundstate evidence export` showed",
-        )
-    })?;
-    if text.trim().is_empty() {
-        let now = "name an export of `groundstate evidence export`";
-        return Err(Fault::new(
-            Code::Integrity,
-            "there is nothing in it",
-            "an evidence log is never empty",
-            now,
-        ));
-    }
-    match verify(text.lines(), &bytes) {
-        Ok(seen) if seen.signed_up_to < seen.entries => Err(Fault::new(
-            Code::Integrity,
-            "the end of the evidence log is missing, or was never signed",
-            format!("{} entries, and the signature covers {} of them", seen.entries, seen.signed_up_to),
-            "export it again from the appliance: an export ends in a signature",
-        )),
-        Ok(Verified { entries, checkpoints, signed_up_to }) if json => {
+impl Verify {
+    fn run(self, reach: &Reach, json: bool) -> Result<(), Fault> {
+        let (log, key): (Box<dyn Read>, _) = match (&self.file, &self.key) {
+            (Some(file), Some(key)) => {
+                let key = key_of(key)?;
+                (Box::new(fs::File::open(file).map_err(|error| unreadable(file, &error))?), key)
+            }
+            _ => {
+                let client = reach.client()?;
+                let key = match self.key.clone() {
+                    Some(key) => key,
+                    None => client.get::<EvidenceKey>("/api/v1/evidence/key")?.ed25519,
+                };
+                (Box::new(client.get_long("/api/v1/evidence")?), key_of(&key)?)
+            }
+        };
+        let mut held = Vec::new();
+        for path in self.since.iter().chain(&self.anchor) {
+            held.push((path.display().to_string(), read(path)?));
+        }
+        let seen = check(BufReader::with_capacity(1 << 18, log), key, &held)?;
+        let Verified { entries, checkpoints, signed_up_to, held } = seen;
+        if json {
             let seen = serde_json::json!({
-                "good": true, "entries": entries, "checkpoints": checkpoints, "signed_up_to": signed_up_to,
+                "good": true, "entries": entries, "checkpoints": checkpoints, "signed_up_to": signed_up_to, "held": held,
             });
             println!("{seen}");
-            Ok(())
+            return Ok(());
         }
-        Ok(Verified { entries, checkpoints, signed_up_to }) => {
-            println!(
-                "good: {entries} entries, {checkpoints} signed checkpoints, signed up to entry {signed_up_to}"
-            );
-            Ok(())
+        println!(
+            "good: {entries} entries, {checkpoints} signed checkpoints, signed up to entry {signed_up_to}"
+        );
+        match held {
+            0 => eprintln!(
+                "that nothing was cut off its end is shown only by a checkpoint that was kept elsewhere: --since, --anchor"
+            ),
+            held => println!("it holds all that {held} kept checkpoints cover"),
         }
-        Err(tampered) => Err(found(&tampered)),
+        Ok(())
     }
+}
+
+/// Check a log, and hold what was kept against it.
+fn check(mut log: impl BufRead, key: [u8; 32], held: &[(String, String)]) -> Result<Verified, Fault> {
+    let mut verifier = Verifier::new(key);
+    for (file, notes) in held {
+        let mut any = false;
+        for (number, note) in checkpoint::notes(notes).enumerate() {
+            any = true;
+            let named = format!("checkpoint {} in {file}", number + 1);
+            verifier.hold(&named, note).map_err(|why| {
+                let now = "keep both; find out who changed the file, or whether the key belongs to it";
+                Fault::new(Code::Integrity, format!("{named} does not count"), why.to_string(), now)
+            })?;
+        }
+        if !any {
+            let what = format!("there is no checkpoint in {file}");
+            return Err(Fault::new(
+                Code::Usage,
+                what,
+                "",
+                "name what `groundstate evidence checkpoint` wrote",
+            ));
+        }
+    }
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let broke = |error: io::Error| {
+            Fault::new(Code::Failed, "the log cannot be read to its end", error.to_string(), "try again")
+        };
+        if log.read_line(&mut line).map_err(broke)? == 0 {
+            break;
+        }
+        verifier.line(line.trim_end_matches(['\n', '\r'])).map_err(|tampered| found(&tampered))?;
+    }
+    let seen = verifier.finish().map_err(|tampered| found(&tampered))?;
+    let bad = |what: &str, why: &str, now: &str| Err(Fault::new(Code::Integrity, what, why, now));
+    if seen.entries == 0 {
+        let now = "name an export of `groundstate evidence export`";
+        return bad("there is nothing in it", "an evidence log is never empty", now);
+    }
+    if seen.signed_up_to < seen.entries {
+        let why = format!("{} entries, and the signature covers {} of them", seen.entries, seen.signed_up_to);
+        let now = "export it again from the appliance: an export ends in a signature";
+        return bad("the end of the evidence log is missing, or was never signed", &why, now);
+    }
+    Ok(seen)
 }
 
 fn found(tampered: &Tampered) -> Fault {
@@ -95,15 +251,66 @@ fn found(tampered: &Tampered) -> Fault {
     Fault::new(Code::Integrity, "the evidence log was tampered with or damaged", tampered.to_string(), now)
 }
 
+fn verify_proof(text: &str, key: &str, json: bool) -> Result<(), Fault> {
+    let proven = proof::verify(text, &Origin::of(key_of(key)?)).map_err(|why| {
+        let now = "ask for the proof again, and check that the key is the appliance's";
+        Fault::new(Code::Integrity, "it proves nothing", why.to_string(), now)
+    })?;
+    match proven {
+        proof::Proven::Included { entry, size } if json => {
+            println!("{}", serde_json::json!({ "good": true, "entry": entry, "of_entries": size }));
+        }
+        proof::Proven::Included { entry, size } => {
+            println!("good: entry {} of the {size} that were signed is", entry.seq);
+            println!("{}", serde_json::json!(entry));
+        }
+        proof::Proven::Continued { old, new } if json => {
+            println!("{}", serde_json::json!({ "good": true, "old": old, "new": new }));
+        }
+        proof::Proven::Continued { old, new } => {
+            println!("good: the log of {new} entries begins with the {old} that were signed before");
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn the_commands_of_the_manual_parse() {
+        let parses =
+            |line: &str| Cli::try_parse_from(["groundstate", "evidence"].into_iter().chain(line.split(' ')));
+        for line in [
+            "verify --file log.jsonl --key 00 --since kept --since older --anchor anchors",
+            "checkpoint --out kept",
+            "prove 17 --out entry.tlog-proof",
+            "prove --since kept",
+            "verify-proof entry.tlog-proof --key 00",
+        ] {
+            assert!(parses(line).is_ok(), "{line}");
+        }
+        for wrong in ["verify --file f", "prove", "prove 17 --since kept", "verify-proof f"] {
+            assert!(parses(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn an_altered_export_is_an_integrity_failure() {
         let line = r#"{"line":"entry","text":"{\"seq\":1,\"at_unix_ms\":1,\"kind\":\"x\",\"actor\":\"appliance\",\"mode\":\"real\",\"facts\":{}}","hash":"00"}"#;
-        assert_eq!(check(line, &"0".repeat(64), false).unwrap_err().code, Code::Integrity);
-        assert_eq!(check(line, "00", false).unwrap_err().code, Code::Usage);
-        assert_eq!(check("", &"0".repeat(64), false).unwrap_err().code, Code::Integrity);
+        assert_eq!(check(line.as_bytes(), [0; 32], &[]).unwrap_err().code, Code::Integrity);
+        assert_eq!(key_of("00").unwrap_err().code, Code::Usage);
+        assert_eq!(check("".as_bytes(), [0; 32], &[]).unwrap_err().code, Code::Integrity);
+    }
+
+    #[test]
+    fn what_is_held_against_a_log_must_itself_count() {
+        let held = |text: &str| [("kept".to_owned(), text.to_owned())];
+        assert_eq!(check("".as_bytes(), [0; 32], &held("")).unwrap_err().code, Code::Usage);
+        assert_eq!(check("".as_bytes(), [0; 32], &held("x\n")).unwrap_err().code, Code::Integrity);
     }
 }

@@ -37,7 +37,7 @@ pub use self::{
     fault::{Code, Fault},
 };
 use self::{
-    args::{Decide, EvidenceVerb, ImageVerb, JobVerb, KeyVerb, RootVerb, StopVerb, TrustVerb, Wait},
+    args::{Decide, ImageVerb, JobVerb, KeyVerb, RootVerb, StopVerb, TrustVerb, Wait},
     client::{Client, Reach},
     follow::Look,
 };
@@ -55,11 +55,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             let place = image::Place { store: None, trust_root };
             trust_export(&reach, &place, &out, site, min_image_epoch)
         }
-        Command::Evidence(EvidenceVerb::Verify { file: Some(file), key: Some(key) }) => {
-            evidence::verify_file(&file, &key, json)
-        }
-        Command::Evidence(EvidenceVerb::Verify { .. }) => evidence::verify_appliance(&reach.client()?, json),
-        Command::Evidence(EvidenceVerb::Export { out }) => evidence::export(&reach.client()?, out.as_deref()),
+        Command::Evidence(verb) => evidence::run(verb, &reach, json),
         Command::Status => {
             let view: StatusView = reach.client()?.get("/api/v1/status")?;
             print(json, &view, |view| show::status(view, &reach.pin().unwrap_or_default()))
@@ -314,20 +310,14 @@ mod tests {
             "drill answer 00ff --step go --person ada --role drill-lead --no",
             "drill abort 00ff",
             "evidence verify",
-            "evidence verify --file log.jsonl --key 00",
             "job approve 0193a3c8-0000-7000-8000-000000000000",
             "console-link",
         ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
-        for wrong in [
-            "recover PRESS",
-            "endpoint add x --mac zz --blueprint b",
-            "image verify",
-            "job show x",
-            "evidence verify --file f",
-        ] {
+        for wrong in ["recover PRESS", "endpoint add x --mac zz --blueprint b", "image verify", "job show x"]
+        {
             assert!(
                 Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' '))).is_err(),
                 "{wrong}"

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use recovery_protocol::{
     agent::{Activity, BootEntry},
-    evidence::{Entry, Line},
+    evidence::{self, Entry},
     job::{HoldReason, JobState},
     operator::{JobKind, JobView, Mode, PhaseView, ProgressView},
 };
@@ -271,13 +271,7 @@ fn waterfall(job: &JobView, now_ms: u64) -> Markup {
 }
 
 fn evidence_list(lines: &[String]) -> Markup {
-    let entries: Vec<Entry> = lines
-        .iter()
-        .filter_map(|line| match serde_json::from_str(line).ok()? {
-            Line::Entry { text, .. } => serde_json::from_str(&text).ok(),
-            Line::Checkpoint { .. } => None,
-        })
-        .collect();
+    let entries: Vec<Entry> = lines.iter().filter_map(|line| evidence::entry(line)).collect();
     html! {
         details class="card" id="evidence" {
             summary { "Evidence (" (entries.len()) " entries)" }

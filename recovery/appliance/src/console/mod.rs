@@ -251,7 +251,7 @@ async fn job_page(
     Query(part): Query<Part>,
 ) -> Result<Response, Failed> {
     let view = people.service.job(job_id(&job)?).await?;
-    let evidence = people.service.evidence_lines(Some(view.job)).await?;
+    let evidence = people.service.job_evidence(view.job).await?;
     let boot = people.service.boot(&view.endpoint).await?;
     let asks = view.state.stage().is_some_and(|stage| stage <= Stage::AgentWait);
     let content = html! {

@@ -1,61 +1,190 @@
-//! Tables `evidence` and `evidence_checkpoint`: append and read, nothing else.
+//! Tables `evidence`, `evidence_checkpoint` (version 1) and `tree_checkpoint`: append and read, nothing else.
 
-use recovery_protocol::JobId;
-use sqlx::Row as _;
+use recovery_protocol::{
+    JobId,
+    evidence::tree::{Hash, Perfect},
+};
+use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::{Conn, DbError, num, sql};
 
-/// The last entry: its number and its chain hash (lower-case hex).
-pub async fn last(conn: &mut Conn) -> Result<Option<(u64, String)>, DbError> {
-    let row =
-        sqlx::query("SELECT seq, hash FROM evidence ORDER BY seq DESC LIMIT 1").fetch_optional(conn).await?;
-    row.map(|row| Ok((num(&row, "seq")?, row.try_get("hash")?))).transpose()
+/// An entry as it lies in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryRow {
+    /// Its number.
+    pub seq: u64,
+    /// Its exact text.
+    pub text: String,
+    /// Its chain hash, lower-case hex, where version 1 wrote it; else empty.
+    pub hash: String,
+    /// Its leaf hash, and those of the perfect nodes that it completes. None where that is not worked out yet.
+    pub nodes: Option<Vec<Hash>>,
 }
 
-/// Append an entry: its exact text and its chain hash (lower-case hex).
+/// A checkpoint of version 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainCheckpoint {
+    /// The last entry it covers.
+    pub seq: u64,
+    /// That entry's chain hash, lower-case hex.
+    pub hash: String,
+    /// Lower-case hex.
+    pub signature: String,
+}
+
+/// The last entry: its number and its leaf's hash.
+pub async fn last(conn: &mut Conn) -> Result<Option<(u64, Option<Hash>)>, DbError> {
+    let row =
+        sqlx::query("SELECT seq, nodes FROM evidence ORDER BY seq DESC LIMIT 1").fetch_optional(conn).await?;
+    row.map(|row| {
+        let leaf = hashes(row.try_get("nodes")?)?.and_then(|nodes| nodes.first().copied());
+        Ok((num(&row, "seq")?, leaf))
+    })
+    .transpose()
+}
+
+/// Append an entry: its exact text, and the hashes of its leaf and of the perfect nodes that it completes.
 pub async fn append(
     conn: &mut Conn,
     seq: u64,
     job: Option<JobId>,
     text: &str,
-    hash: &str,
+    nodes: &[Hash],
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO evidence (seq, job, text, hash) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO evidence (seq, job, text, hash, nodes) VALUES ($1, $2, $3, '', $4)")
         .bind(sql(seq))
         .bind(job.map(|job| job.to_string()))
         .bind(text)
-        .bind(hash)
+        .bind(nodes.concat())
         .execute(conn)
         .await?;
     Ok(())
 }
 
 /// Write a checkpoint; one that exists stays.
-pub async fn checkpoint(conn: &mut Conn, seq: u64, hash: &str, signature: &str) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO evidence_checkpoint (seq, hash, signature) VALUES ($1, $2, $3) ON CONFLICT (seq) DO NOTHING",
-    )
-    .bind(sql(seq))
-    .bind(hash)
-    .bind(signature)
-    .execute(conn)
-    .await?;
+pub async fn checkpoint(conn: &mut Conn, size: u64, note: &str) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO tree_checkpoint (size, note) VALUES ($1, $2) ON CONFLICT (size) DO NOTHING")
+        .bind(sql(size))
+        .bind(note)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
-/// Entries (seq, text, hash), oldest first; of one job or all.
-pub async fn entries(conn: &mut Conn, job: Option<JobId>) -> Result<Vec<(u64, String, String)>, DbError> {
-    let rows = sqlx::query("SELECT seq, text, hash FROM evidence WHERE $1 IS NULL OR job = $1 ORDER BY seq")
-        .bind(job.map(|job| job.to_string()))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| Ok((num(row, "seq")?, row.try_get("text")?, row.try_get("hash")?))).collect()
+/// At most `most` entries after `after` and up to `to`, oldest first.
+pub async fn page(conn: &mut Conn, after: u64, to: u64, most: u64) -> Result<Vec<EntryRow>, DbError> {
+    let rows = sqlx::query(
+        "SELECT seq, text, hash, nodes FROM evidence WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3",
+    )
+    .bind(sql(after))
+    .bind(sql(to))
+    .bind(sql(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(entry).collect()
 }
 
-/// Checkpoints (seq, hash, signature), oldest first.
-pub async fn checkpoints(conn: &mut Conn) -> Result<Vec<(u64, String, String)>, DbError> {
-    let rows = sqlx::query("SELECT seq, hash, signature FROM evidence_checkpoint ORDER BY seq")
+/// Entries of one job, oldest first.
+pub async fn of_job(conn: &mut Conn, job: JobId) -> Result<Vec<EntryRow>, DbError> {
+    let rows = sqlx::query("SELECT seq, text, hash, nodes FROM evidence WHERE job = $1 ORDER BY seq")
+        .bind(job.to_string())
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|row| Ok((num(row, "seq")?, row.try_get("hash")?, row.try_get("signature")?))).collect()
+    rows.iter().map(entry).collect()
+}
+
+/// One entry.
+pub async fn get(conn: &mut Conn, seq: u64) -> Result<Option<EntryRow>, DbError> {
+    Ok(page(conn, seq.saturating_sub(1), seq, 1).await?.pop())
+}
+
+/// The hashes of perfect nodes, in the order asked for; None for one that is not there.
+pub async fn nodes(conn: &mut Conn, wanted: &[Perfect]) -> Result<Vec<Option<Hash>>, DbError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT seq, nodes FROM evidence WHERE seq IN (");
+    let mut list = query.separated(", ");
+    for node in wanted {
+        list.push_bind(sql(node.seq));
+    }
+    list.push_unseparated(")");
+    let mut found = std::collections::BTreeMap::new();
+    for row in query.build().fetch_all(conn).await? {
+        found.insert(num(&row, "seq")?, hashes(row.try_get("nodes")?)?.unwrap_or_default());
+    }
+    let hash = |node: &Perfect| found.get(&node.seq)?.get(node.level as usize).copied();
+    Ok(wanted.iter().map(hash).collect())
+}
+
+/// The first entries of which the nodes are not worked out, at most `most`: their numbers and texts.
+pub async fn without_nodes(conn: &mut Conn, most: u64) -> Result<Vec<(u64, String)>, DbError> {
+    let rows = sqlx::query("SELECT seq, text FROM evidence WHERE nodes IS NULL ORDER BY seq LIMIT $1")
+        .bind(sql(most))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((num(row, "seq")?, row.try_get("text")?))).collect()
+}
+
+/// Put the nodes beside an entry that has none.
+pub async fn put_nodes(conn: &mut Conn, seq: u64, nodes: &[Hash]) -> Result<(), DbError> {
+    sqlx::query("UPDATE evidence SET nodes = $2 WHERE seq = $1 AND nodes IS NULL")
+        .bind(sql(seq))
+        .bind(nodes.concat())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Checkpoints (size, note) after `after` and up to `to`, oldest first.
+pub async fn checkpoints(conn: &mut Conn, after: u64, to: u64) -> Result<Vec<(u64, String)>, DbError> {
+    let rows =
+        sqlx::query("SELECT size, note FROM tree_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size")
+            .bind(sql(after))
+            .bind(sql(to))
+            .fetch_all(conn)
+            .await?;
+    rows.iter().map(|row| Ok((num(row, "size")?, row.try_get("note")?))).collect()
+}
+
+/// The newest checkpoint (size, note).
+pub async fn last_checkpoint(conn: &mut Conn) -> Result<Option<(u64, String)>, DbError> {
+    let row = sqlx::query("SELECT size, note FROM tree_checkpoint ORDER BY size DESC LIMIT 1")
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| Ok((num(&row, "size")?, row.try_get("note")?))).transpose()
+}
+
+/// Checkpoints of version 1 after `after` and up to `to`, oldest first.
+pub async fn chain_checkpoints(
+    conn: &mut Conn,
+    after: u64,
+    to: u64,
+) -> Result<Vec<ChainCheckpoint>, DbError> {
+    let rows = sqlx::query(
+        "SELECT seq, hash, signature FROM evidence_checkpoint WHERE seq > $1 AND seq <= $2 ORDER BY seq",
+    )
+    .bind(sql(after))
+    .bind(sql(to))
+    .fetch_all(conn)
+    .await?;
+    let read = |row: &sqlx::sqlite::SqliteRow| {
+        let (hash, signature) = (row.try_get("hash")?, row.try_get("signature")?);
+        Ok(ChainCheckpoint { seq: num(row, "seq")?, hash, signature })
+    };
+    rows.iter().map(read).collect()
+}
+
+fn entry(row: &sqlx::sqlite::SqliteRow) -> Result<EntryRow, DbError> {
+    let nodes = hashes(row.try_get("nodes")?)?;
+    Ok(EntryRow { seq: num(row, "seq")?, text: row.try_get("text")?, hash: row.try_get("hash")?, nodes })
+}
+
+fn hashes(bytes: Option<&[u8]>) -> Result<Option<Vec<Hash>>, DbError> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    if rest.is_empty() && !hashes.is_empty() {
+        return Ok(Some(hashes.to_vec()));
+    }
+    Err(DbError::Damaged { what: "evidence nodes", why: format!("{} bytes are no hashes", bytes.len()) })
 }

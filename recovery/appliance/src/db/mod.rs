@@ -13,7 +13,7 @@
 //! | [`session`] | session |
 //! | [`trigger`] | trigger_seen, trigger_raw, trigger_incident |
 //! | [`plane`] | plane (the embedded control plane) |
-//! | [`log`] | evidence, evidence_checkpoint |
+//! | [`log`] | evidence, evidence_checkpoint, tree_checkpoint |
 //! | [`lease`] | lease |
 //! | [`person`] | person |
 //! | [`stop`] | stop |
@@ -58,6 +58,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (6, include_str!("../../migrations/0006_identity_conflict.sql")),
     (7, include_str!("../../migrations/0007_person.sql")),
     (8, include_str!("../../migrations/0008_trigger_sources.sql")),
+    (9, include_str!("../../migrations/0009_evidence_tree.sql")),
     (10, include_str!("../../migrations/0010_stop.sql")),
 ];
 
@@ -245,7 +246,7 @@ mod tests {
                 let mut tx = db.begin().await.unwrap();
                 let before = log::last(&mut tx).await.unwrap();
                 let seq = before.map_or(1, |(seq, _)| seq + 1);
-                log::append(&mut tx, seq, None, &n.to_string(), "00").await.unwrap();
+                log::append(&mut tx, seq, None, &n.to_string(), &[[0; 32]]).await.unwrap();
                 tx.commit().await.unwrap();
             }
         });

@@ -2,7 +2,7 @@
 
 use recovery_protocol::{
     Problem,
-    evidence::{Entry, Line},
+    evidence::{self, Line},
     job::Stage,
     operator::JobView,
 };
@@ -25,12 +25,13 @@ pub async fn html(service: &Service, config: &Config, kept: &Kept) -> Result<Str
     for (key, job) in &kept.jobs {
         let view = service.job(*job).await?;
         let Some(target) = key.target.clone() else { continue };
-        if let Some(stretch) = stretch(&view, &service.evidence_lines(Some(*job)).await?) {
+        if let Some(stretch) = stretch(&view, &service.job_evidence(*job).await?) {
             evidence.push(stretch);
         }
         endpoints.push(observation(target, &view));
     }
-    let (seq, hash) = head(&service.evidence_lines(None).await?);
+    let signed = service.evidence_checkpoint().await?;
+    let (seq, hash) = (signed.size(), hex::encode(signed.root()));
     let circumstances = Circumstances {
         site: config.site.to_string(),
         appliance: format!("groundstate {}", env!("CARGO_PKG_VERSION")),
@@ -94,13 +95,11 @@ fn stretch(view: &JobView, lines: &[String]) -> Option<EvidenceRef> {
     Some(EvidenceRef { what, seq_first: first, seq_last: last, hash })
 }
 
-fn head(lines: &[String]) -> (u64, String) {
-    lines.iter().rev().find_map(|line| entry(line)).unwrap_or_default()
-}
-
 fn entry(line: &str) -> Option<(u64, String)> {
-    match serde_json::from_str(line).ok()? {
-        Line::Entry { text, hash } => Some((serde_json::from_str::<Entry>(&text).ok()?.seq, hash)),
-        Line::Checkpoint { .. } => None,
-    }
+    let hash = match Line::parse(line).ok()? {
+        Line::Leaf { hash, .. } => hex::encode(hash),
+        Line::Chained { hash, .. } => hash.into_owned(),
+        Line::Signed(_) | Line::ChainSigned { .. } => return None,
+    };
+    Some((evidence::entry(line)?.seq, hash))
 }

@@ -11,7 +11,12 @@
 
 use std::sync::Arc;
 
-use recovery_protocol::{EndpointId, JobId, agent::CaptureSpec, operator::Mode};
+use recovery_protocol::{
+    EndpointId, JobId,
+    agent::CaptureSpec,
+    evidence::{Checkpoint, Origin},
+    operator::Mode,
+};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
@@ -20,6 +25,7 @@ use super::{
     limits::Limits,
     machine,
 };
+
 use crate::{
     boot::Tickets,
     clock::Clock,
@@ -106,6 +112,7 @@ impl Journal {
             evidence,
             changes: watch::Sender::new(1),
         };
+        journal.evidence.catch_up(&journal.db).await?;
         journal.tickets.read(&journal.db).await?;
         journal.tickets.learn(&journal.db).await?;
         Ok(journal)
@@ -134,14 +141,20 @@ impl Journal {
         machine::step(job, event, &self.limits).is_ok()
     }
 
-    /// Sign everything in the log so far.
+    /// Sign everything in the log so far; None: there is nothing.
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn sign_log(&self) -> Result<(), DbError> {
+    pub async fn sign_log(&self) -> Result<Option<Checkpoint>, DbError> {
         let mut tx = self.db.begin().await?;
-        self.evidence.checkpoint(&mut tx).await?;
-        Ok(tx.commit().await?)
+        let signed = self.evidence.checkpoint(&mut tx).await?;
+        tx.commit().await?;
+        Ok(signed)
+    }
+
+    /// Who keeps the evidence log, and its key.
+    pub fn origin(&self) -> Origin {
+        self.evidence.origin()
     }
 
     /// Begin a transaction. Dropped without [`JournalTx::commit`], nothing happened.

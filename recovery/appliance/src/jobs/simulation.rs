@@ -335,10 +335,9 @@ impl Site {
         assert_eq!(stages, expected, "each stage once");
         assert!(phases.iter().all(|phase| phase.to_unix_ms.is_some_and(|to| to >= phase.from_unix_ms)));
         assert_eq!(self.world.count("power"), 1, "a power cycle was repeated blindly");
-        let lines = evidence::lines(&mut conn, None).await.unwrap();
-        let key = self.keys.evidence.public_key();
-        let seen =
-            recovery_protocol::evidence::verify(lines.iter().map(String::as_str), key.as_ref()).unwrap();
+        let lines = evidence::tests::exported(&db).await;
+        let key = self.keys.evidence.public_key().as_ref().try_into().unwrap();
+        let seen = recovery_protocol::evidence::verify(lines.lines(), key).unwrap();
         assert_eq!(seen.signed_up_to, seen.entries, "the end of a job is signed");
         drop(conn);
         db.close().await;

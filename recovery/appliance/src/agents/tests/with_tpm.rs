@@ -402,12 +402,8 @@ impl Site {
     }
 
     async fn facts_of(&self, kind: &str) -> Vec<serde_json::Value> {
-        let lines = self.service.evidence_lines(None).await.unwrap();
-        let entry = |line: &String| -> Option<serde_json::Value> {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            Some(serde_json::from_str(line.get("text")?.as_str()?).unwrap())
-        };
-        lines.iter().filter_map(entry).filter(|e| e["kind"] == kind).map(|e| e["facts"].clone()).collect()
+        let entries = self.entries().await;
+        entries.iter().filter(|e| e["kind"] == kind).map(|e| e["facts"].clone()).collect()
     }
 }
 

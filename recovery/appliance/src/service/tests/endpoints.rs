@@ -32,10 +32,7 @@ async fn remove(bench: &Bench, n: u32, revision: Option<u64>) -> Result<u64, Pro
 /// Evidence entries of a kind, oldest first.
 async fn entries(bench: &Bench, kind: &str) -> Vec<Value> {
     let lines = bench.service.evidence_lines(None).await.unwrap();
-    let entry = |line: &String| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        serde_json::from_str(line["text"].as_str()?).ok()
-    };
+    let entry = |line: &String| serde_json::to_value(recovery_protocol::evidence::entry(line)?).ok();
     lines.iter().filter_map(entry).filter(|entry: &Value| entry["kind"] == kind).collect()
 }
 
