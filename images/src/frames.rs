@@ -8,7 +8,11 @@
 //!   response  "GSFR" 01 00 00 00 | for each id asked: id (32) | encoding u8 | raw_len u32 | len u32 | len bytes
 //!             encoding: 0 as it is, 1 zstd, 255 absent (raw_len = len = 0)
 //!   upload    "GSFU" 01 00 00 00 | count u32 | count x frame, as in a response; nothing follows
+//!   refusal of a request of another version, with a status that says no: "GSFR" 01 00 00 00, then words for a person
 //! ```
+//!
+//! The byte behind the four letters is [`VERSION`]. Who meets another one says so at once, with both versions: to wait would not
+//! help, since neither side changes by itself.
 //!
 //! Nothing here is trusted: [`Opener::open`] gives plain bytes only if they hash to the id that was asked for. Frames
 //! are decoded before that, so every length is bounded by the frame's own `raw_len`, and that by 512 KiB.
@@ -21,6 +25,8 @@ use crate::wire::{Reader, Writer};
 
 /// Most chunks in one request.
 pub const REQUEST_CHUNKS_MAX: usize = 1024;
+/// Version of requests, responses and uploads.
+pub const VERSION: u8 = 1;
 /// Longest request body in bytes.
 pub const REQUEST_LEN_MAX: usize = REQUEST_MAGIC.len() + 4 + 32 * REQUEST_CHUNKS_MAX;
 /// First bytes of a response body.
@@ -122,6 +128,14 @@ pub enum FrameError {
     /// Not an upload, or too long.
     #[error("this is not an upload of at most {REQUEST_CHUNKS_MAX} frames")]
     BadUpload,
+    /// A request, response or upload of another version of this format.
+    #[error(
+        "the other side speaks version {theirs} of frames, this one {VERSION}; bring appliances, relays and the agent in the boot kit to one version"
+    )]
+    OtherVersion {
+        /// The version of the other side.
+        theirs: u8,
+    },
     /// The transport failed or ended early.
     #[error("the response broke off")]
     Transport(#[source] std::io::Error),
@@ -201,8 +215,35 @@ pub fn encode_request(ids: &[ChunkId]) -> Vec<u8> {
     out.0
 }
 
+/// Whether bytes that are no `magic` of ours begin as one of another version does; `otherwise` if not.
+fn check_magic(found: &[u8], magic: &[u8; 8], otherwise: FrameError) -> Result<(), FrameError> {
+    match found.get(..8) {
+        Some(found) if found == magic => Ok(()),
+        Some(found) if found[..4] == magic[..4] && found[4] != VERSION => {
+            Err(FrameError::OtherVersion { theirs: found[4] })
+        }
+        _ => Err(otherwise),
+    }
+}
+
+/// The body of a refusal, by whose first bytes the other side learns our version: `why` is for a person.
+pub fn encode_refusal(why: &str) -> Vec<u8> {
+    [&RESPONSE_MAGIC[..], why.as_bytes(), b"\n"].concat()
+}
+
+/// What the body of an answer with a status that says no tells of versions; none when it tells nothing.
+pub fn read_refusal(body: impl Read) -> Option<FrameError> {
+    let mut magic = Vec::new();
+    body.take(8).read_to_end(&mut magic).ok()?;
+    match check_magic(&magic, RESPONSE_MAGIC, FrameError::BadResponse) {
+        Err(FrameError::OtherVersion { theirs }) => Some(FrameError::OtherVersion { theirs }),
+        _ => None,
+    }
+}
+
 /// The chunks asked for by a request body.
 pub fn decode_request(body: &[u8]) -> Result<Vec<ChunkId>, FrameError> {
+    check_magic(body, REQUEST_MAGIC, FrameError::BadRequest)?;
     let mut input = Reader::new(body);
     let mut read = || {
         input.expect(REQUEST_MAGIC, "magic")?;
@@ -261,9 +302,7 @@ pub fn read_answer<E: From<FrameError>>(
 ) -> Result<(), E> {
     let mut magic = [0; 8];
     body.read_exact(&mut magic).map_err(FrameError::Transport)?;
-    if &magic != RESPONSE_MAGIC {
-        return Err(FrameError::BadResponse.into());
-    }
+    check_magic(&magic, RESPONSE_MAGIC, FrameError::BadResponse)?;
     for id in asked {
         let mut prefix = [0; PREFIX_LEN];
         body.read_exact(&mut prefix).map_err(FrameError::Transport)?;
@@ -299,8 +338,9 @@ pub fn read_upload<E: From<FrameError>>(
     let (mut magic, mut count) = ([0; 8], [0; 4]);
     body.read_exact(&mut magic).map_err(FrameError::Transport)?;
     body.read_exact(&mut count).map_err(FrameError::Transport)?;
+    check_magic(&magic, UPLOAD_MAGIC, FrameError::BadUpload)?;
     let count = u32::from_le_bytes(count) as usize;
-    if &magic != UPLOAD_MAGIC || count > REQUEST_CHUNKS_MAX {
+    if count > REQUEST_CHUNKS_MAX {
         return Err(FrameError::BadUpload.into());
     }
     for _ in 0..count {
@@ -441,6 +481,32 @@ mod tests {
         assert!(matches!(Opener::new().unwrap().open(&short), Err(FrameError::Undecodable { .. })));
         let other = Frame { id: ChunkId::of(b"other"), ..a };
         assert!(matches!(Opener::new().unwrap().open(&other), Err(FrameError::Altered { .. })));
+    }
+
+    #[test]
+    fn another_version_is_named_by_both_sides_and_is_no_junk() {
+        let frame = frame(&[7; 900]);
+        let other = |mut body: Vec<u8>| {
+            body[4] = 2;
+            body
+        };
+        let theirs = |error: Option<FrameError>| match error {
+            Some(FrameError::OtherVersion { theirs }) => Some(theirs),
+            _ => None,
+        };
+        let asked = [frame.id];
+        let request = decode_request(&other(encode_request(&asked)));
+        assert_eq!(theirs(request.err()), Some(2));
+        assert_eq!(theirs(read(&other(response(std::slice::from_ref(&frame))), &asked).err()), Some(2));
+        let upload = read_upload(&other(encode_upload(&[frame]))[..], |_| Ok::<_, FrameError>(()));
+        assert_eq!(theirs(upload.err()), Some(2));
+        // A server of another version refuses our request with its own.
+        assert_eq!(theirs(read_refusal(&other(encode_refusal("no"))[..])), Some(2));
+        for none in [&encode_refusal("no")[..], b"<html></html>", b"GSFR", b""] {
+            assert!(read_refusal(none).is_none());
+        }
+        let error = FrameError::OtherVersion { theirs: 2 }.to_string();
+        assert!(error.contains("version 2 of frames, this one 1") && error.contains("boot kit"), "{error}");
     }
 
     #[test]

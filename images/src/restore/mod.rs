@@ -93,6 +93,12 @@ pub enum SourceError {
         /// Each source, and why it was left.
         why: String,
     },
+    /// No source is left, and one at least speaks another version of frames.
+    #[error("no source is left that gives the image's chunks ({why})")]
+    OtherVersion {
+        /// Each source, and why it was left.
+        why: String,
+    },
     /// No answer, and there is no other source.
     #[error("{from} does not answer; check the network between the endpoint and the appliance")]
     Unreachable {

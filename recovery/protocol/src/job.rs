@@ -254,6 +254,8 @@ hold_reasons! {
     DiskFailed, "disk-failed", "The endpoint's disk failed while it was read or written.", "Replace the disk, then resume; the endpoint will not boot until then.";
     /// What was read back is not what was written.
     ReadBackFailed, "read-back-failed", "The disk did not return what was written to it.", "Replace the disk, then resume; the endpoint will not boot until then.";
+    /// Agent and appliance are of versions that do not understand each other.
+    AgentVersion, "agent-version", "The recovery system and the appliance are of versions that do not understand each other.", "Build the boot kit again with the agent of this appliance's version, bring a second appliance and relays to that version, too, then resume.";
     /// No progress for too long.
     Stalled, "stalled", "The endpoint stopped making progress.", "Check its network link and power, then resume; what is right on the disk is kept.";
     /// No hello from the restored system in time.

@@ -25,6 +25,8 @@ mod tests_capture;
 mod tests_cuts;
 #[cfg(test)]
 mod tests_erasing;
+#[cfg(test)]
+mod tests_versions;
 
 pub(crate) use self::source::{HttpSource, plain_http};
 pub(crate) use self::sources::Limits;

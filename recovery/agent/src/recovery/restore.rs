@@ -267,6 +267,8 @@ pub(super) fn restore(
     let progress: &Progress = &progress;
     let source = HttpSource::new(&order.frames_urls, Limits::USUAL, || reporter.halted());
     let failed = |error: RestoreError| reporter.take_stop().unwrap_or_else(|| Refusal::from(&error).into());
+    // Asked before the disk is touched: sources of another version would leave it half written.
+    source.check_version().map_err(|error| failed(error.into()))?;
 
     let preserve = match order.give_up_preserved {
         true => Preserve::GiveUp,
@@ -487,6 +489,7 @@ impl From<&RestoreError> for Refusal {
             | RestoreError::EspTooScattered => HoldReason::AgentFailed,
             RestoreError::Disk { .. } | RestoreError::OtherDisk { .. } => HoldReason::DiskFailed,
             RestoreError::Source(SourceError::Unreachable { .. }) => HoldReason::Stalled,
+            RestoreError::Source(SourceError::OtherVersion { .. }) => HoldReason::AgentVersion,
             RestoreError::Source(SourceError::Refused { .. } | SourceError::NoneLeft { .. })
             | RestoreError::NotDelivered { .. }
             | RestoreError::ChunkLength { .. } => HoldReason::ChunkCorrupt,

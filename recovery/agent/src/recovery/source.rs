@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use images::frames::{FrameError, REQUEST_CHUNKS_MAX, encode_request, read_answer};
+use images::frames::{FrameError, REQUEST_CHUNKS_MAX, encode_request, read_answer, read_refusal};
 use images::restore::{ChunkSource, FrameSink, SourceError};
 use images::{ChunkId, Frame};
 use recovery_protocol::agent::SourceFacts;
@@ -31,6 +31,8 @@ pub struct HttpSource<Halted: Fn() -> bool + Sync> {
 
 /// How a request ended without all frames.
 enum Failure {
+    /// It speaks another version of frames, and will as long as this restore lasts.
+    OtherVersion(FrameError),
     /// What was sent is not what was asked for.
     Junk(FrameError),
     /// It gives less than it must.
@@ -46,6 +48,7 @@ impl From<FrameError> for Failure {
             FrameError::Transport(source) => Self::Silent(source.into()),
             // A page of something else at that address. It is no lie, and may be an appliance again later.
             error @ FrameError::BadResponse => Self::Silent(error.into()),
+            error @ FrameError::OtherVersion { .. } => Self::OtherVersion(error),
             other => Self::Junk(other),
         }
     }
@@ -142,6 +145,9 @@ impl<Halted: Fn() -> bool + Sync> HttpSource<Halted> {
             .send(encode_request(ids).as_slice());
         let mut answer = answer.map_err(|error| Failure::Silent(error.into()))?;
         if answer.status() != 200 {
+            if let Some(error) = read_refusal(answer.body_mut().as_reader()) {
+                return Err(error.into());
+            }
             return Err(Failure::Silent(format!("{url} answered {}", answer.status()).into()));
         }
         let mut body = Watched::new(answer.body_mut().as_reader(), self.limits);
@@ -203,6 +209,9 @@ impl<Halted: Fn() -> bool + Sync> HttpSource<Halted> {
             });
             match outcome {
                 Ok(()) => self.sources().kept_its_word(index),
+                Err(Failure::OtherVersion(error)) => {
+                    self.sources().speaks_otherwise(index, error.to_string());
+                }
                 Err(Failure::Junk(error)) => self.sources().sent_junk(index, chain(&error)),
                 Err(Failure::Slow) => self.sources().was_slow(index, chance(), Instant::now()),
                 Err(Failure::Silent(error)) => {
@@ -214,7 +223,27 @@ impl<Halted: Fn() -> bool + Sync> HttpSource<Halted> {
         }
     }
 
-    /// Each has sent junk, or lacks what is wanted.
+    /// Asks each in turn for nothing, until one answers as it should, and leaves those that speak another version of frames. One
+    /// that is silent is no matter here.
+    ///
+    /// # Errors
+    /// [`SourceError::OtherVersion`] when none is left.
+    pub fn check_version(&self) -> Result<(), SourceError> {
+        let count = self.sources().facts().len();
+        for index in 0..count {
+            match self.ask(index, &[], &mut |_, _| Ok(())) {
+                Ok(()) => return Ok(()),
+                Err(Failure::OtherVersion(error)) => {
+                    self.sources().speaks_otherwise(index, error.to_string());
+                }
+                Err(Failure::Junk(_) | Failure::Slow | Failure::Silent(_)) => {}
+            }
+        }
+        let left = self.facts().iter().all(|facts| facts.left.is_some());
+        if left && count > 0 { Err(self.none_left(&HashMap::new())) } else { Ok(()) }
+    }
+
+    /// Each has sent junk, speaks otherwise, or lacks what is wanted.
     fn none_left(&self, absent: &HashMap<usize, HashSet<ChunkId>>) -> SourceError {
         let facts = self.facts();
         let why = facts.iter().enumerate().map(|(index, facts)| {
@@ -225,7 +254,11 @@ impl<Halted: Fn() -> bool + Sync> HttpSource<Halted> {
                 (None, None) => facts.url.clone(),
             }
         });
-        SourceError::NoneLeft { why: why.collect::<Vec<_>>().join("; ") }
+        let why = why.collect::<Vec<_>>().join("; ");
+        match self.sources().any_speaks_otherwise() {
+            true => SourceError::OtherVersion { why },
+            false => SourceError::NoneLeft { why },
+        }
     }
 }
 

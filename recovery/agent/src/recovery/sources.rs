@@ -3,6 +3,7 @@
 //! ```text
 //!            ┌── gave frames ──────────────► asked again, the first of the order before the others
 //!   source ──┼── silent, cut off, too slow ► rests, longer each time; then one asks it, to see
+//!            ├── of another version ───────► left for good, and said to be so
 //!            ├── far slower than another ──► the other is asked, for a while
 //!            └── sent junk ────────────────► left for good
 //! ```
@@ -64,6 +65,8 @@ pub enum Choice {
 #[derive(Debug)]
 struct Source {
     facts: SourceFacts,
+    /// It is of a version that we do not speak.
+    otherwise: bool,
     failures: u32,
     rests_until: Option<Instant>,
     /// Bytes a second, and when that was measured.
@@ -82,6 +85,7 @@ impl Sources {
     pub fn new(urls: &[String], limits: Limits) -> Self {
         let source = |url: &String| Source {
             facts: SourceFacts { url: url.clone(), ..SourceFacts::default() },
+            otherwise: false,
             failures: 0,
             rests_until: None,
             speed: None,
@@ -160,6 +164,17 @@ impl Sources {
     /// It sent what is no frame that was asked for.
     pub fn sent_junk(&mut self, index: usize, why: String) {
         self.sources[index].facts.left.get_or_insert(why);
+    }
+
+    /// It is of another version, and stays so as long as this restore lasts.
+    pub fn speaks_otherwise(&mut self, index: usize, why: String) {
+        self.sources[index].otherwise = true;
+        self.sent_junk(index, why);
+    }
+
+    /// Whether one at least is of another version.
+    pub fn any_speaks_otherwise(&self) -> bool {
+        self.sources.iter().any(|source| source.otherwise)
     }
 
     /// What each has given, and why those were left that were.

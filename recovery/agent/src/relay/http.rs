@@ -75,12 +75,12 @@ impl Exchange {
     }
 
     /// A refusal with a reason.
-    pub fn refuse(&mut self, status: u16, why: &str) -> io::Result<()> {
+    pub fn refuse(&mut self, status: u16, why: &[u8]) -> io::Result<()> {
         let head = format!(
             "HTTP/1.1 {status} No\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
-            why.len() + 1
+            why.len()
         );
-        self.socket.write_all(format!("{head}{why}\n").as_bytes())
+        self.socket.write_all(&[head.as_bytes(), why].concat())
     }
 
     /// The head of an answer that comes in pieces.

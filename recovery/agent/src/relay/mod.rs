@@ -167,10 +167,13 @@ impl Shared {
             match request {
                 Request::Frames(body) => match frames::decode_request(&body) {
                     Ok(ids) => self.frames(&mut exchange, &source, &ids)?,
-                    Err(error) => exchange.refuse(400, &error.to_string())?,
+                    Err(error @ FrameError::OtherVersion { .. }) => {
+                        exchange.refuse(400, &frames::encode_refusal(&error.to_string()))?;
+                    }
+                    Err(error) => exchange.refuse(400, format!("{error}\n").as_bytes())?,
                 },
                 Request::Manifest(image) => self.manifest(&mut exchange, &image)?,
-                Request::Other => exchange.refuse(404, "a relay has frames and manifests")?,
+                Request::Other => exchange.refuse(404, b"a relay has frames and manifests\n")?,
             }
         }
         Ok(())
@@ -224,6 +227,6 @@ impl Shared {
                 return exchange.end();
             }
         }
-        exchange.refuse(502, "no appliance gives this manifest")
+        exchange.refuse(502, b"no appliance gives this manifest\n")
     }
 }

@@ -149,6 +149,20 @@ fn manifests_pass_and_anything_else_is_refused() {
 }
 
 #[test]
+fn an_endpoint_of_another_version_is_told_ours() {
+    let (at, _) = relay(&["http://127.0.0.1:1"]);
+    let mut socket = TcpStream::connect(at).unwrap();
+    let head = "POST /v1/frames HTTP/1.1\r\ncontent-length: 12\r\n\r\n";
+    socket.write_all(&[head.as_bytes(), b"GSFQ\x02\0\0\0\0\0\0\0"].concat()).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    assert!(answer.starts_with("HTTP/1.1 400") && body.starts_with("GSFR\x01"), "{answer}");
+}
+
+#[test]
 fn a_command_line_is_understood_or_explained() {
     let setup = Setup::parse(&["--upstream", "http://10.7.0.1", "--listen", "10.7.3.20:9000"]).unwrap();
     assert_eq!((setup.upstream, setup.memory_mib), (vec!["http://10.7.0.1".to_owned()], 256));

@@ -87,6 +87,17 @@ impl Files {
         text(StatusCode::BAD_REQUEST, why)
     }
 
+    /// A refusal by which an agent of another version knows at once what is the matter.
+    fn no_frames(&self, from: SocketAddr, error: &frames::FrameError) -> Response<Body> {
+        let mut response = self.malformed(from, &error.to_string());
+        if let frames::FrameError::OtherVersion { theirs } = error {
+            let ours = frames::VERSION;
+            tracing::warn!(%from, theirs, ours, "an agent or relay of another version asked for frames");
+            *response.body_mut() = Body::from(frames::encode_refusal(&error.to_string()));
+        }
+        response
+    }
+
     async fn answer(&self, request: Request<Bytes>, from: SocketAddr) -> Response<Body> {
         let path = request.uri().path();
         if [Method::GET, Method::HEAD].contains(request.method())
@@ -155,7 +166,7 @@ impl Files {
     fn frames(&self, body: &Bytes, from: SocketAddr) -> Response<Body> {
         let ids = match frames::decode_request(body) {
             Ok(ids) => ids,
-            Err(error) => return self.malformed(from, &error.to_string()),
+            Err(error) => return self.no_frames(from, &error),
         };
         let sending = Sending {
             files: self.clone(),

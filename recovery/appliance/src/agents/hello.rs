@@ -1,7 +1,7 @@
 //! A hello: which endpoint says it is here, whether there is a reason to talk to it, and a fresh question to its TPM.
 
 use recovery_protocol::{
-    AGENT_PROTOCOL, EndpointId, JobId, Problem,
+    AGENT_PROTOCOL, EndpointId, JobId, MacAddr, Problem,
     agent::{Base64, BootedAs, Challenge, Firmware, Hello, HelloReply, Inventory, TpmIdentity},
     erase::EraseMethod,
     health::DiskHealth,
@@ -32,13 +32,37 @@ const INVENTORY_LIST_MOST: usize = 64;
 /// Most reasons of a disk's health that are kept; there are not as many.
 const HEALTH_REASONS_MOST: usize = 8;
 
-pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Problem> {
-    if hello.protocol != AGENT_PROTOCOL {
-        let detail = format!("the agent speaks protocol {}, this appliance {AGENT_PROTOCOL}", hello.protocol);
-        let remedy = "build the boot kit again with the agent of this appliance's version";
-        let problem = Problem::new(400, "protocol-unknown", "Another protocol version", detail, remedy);
-        return Err(agents.refuse(problem, None, None).await);
+/// Refuse an agent that speaks another version of the protocol, whatever else it says. A job that waits for it is held at once:
+/// the same agent would come again until the job's time is up. An Ethernet address proves nothing, so a job whose endpoint has
+/// proven itself is left alone.
+pub async fn check_version(agents: &Agents, said: &serde_json::Value) -> Result<(), Problem> {
+    let protocol = match said.get("protocol").map(serde_json::Value::as_u64) {
+        // No version at all, or no number: no agent's hello.
+        None | Some(None) => return Ok(()),
+        Some(Some(protocol)) if protocol == u64::from(AGENT_PROTOCOL) => return Ok(()),
+        Some(Some(protocol)) => protocol,
+    };
+    let detail = format!("the agent speaks protocol {protocol}, this appliance {AGENT_PROTOCOL}");
+    let remedy = "build the boot kit again with the agent of this appliance's version";
+    let problem = Problem::new(400, "protocol-unknown", "Another protocol version", detail, remedy);
+    let macs = said.pointer("/inventory/macs").cloned().unwrap_or_default();
+    let mut macs: Vec<MacAddr> = serde_json::from_value(macs).unwrap_or_default();
+    macs.truncate(INVENTORY_LIST_MOST);
+    let mut tx = agents.0.journal.begin().await?;
+    let Some(endpoint) = db::endpoint::by_mac(tx.conn(), &macs).await? else {
+        return Err(agents.refuse_in(tx, problem, None, None).await);
+    };
+    let row = db::job::open_of(tx.conn(), &endpoint.id).await?;
+    if let Some(row) = &row
+        && matches!(row.job.state, JobState::Working { stage: Stage::Powering | Stage::AgentWait })
+    {
+        let (reason, detail) = (HoldReason::AgentVersion, problem.detail.clone());
+        tx.event(row.job.id, "agent", What::Refused { reason, detail }).await?;
     }
+    Err(agents.refuse_in(tx, problem, Some(&endpoint.id), row.map(|row| row.job.id)).await)
+}
+
+pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Problem> {
     bound(&mut hello.inventory);
     if let Some(secure_boot) = &mut hello.inventory.secure_boot {
         secure_boot.site_key = secure_boot.find(agents.0.expectations.signer());

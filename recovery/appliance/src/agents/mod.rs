@@ -38,6 +38,7 @@ use recovery_protocol::{
     EndpointId, JobId, Problem,
     agent::{Assignment, Hello, HelloReply, Next, Proof, ProofReply, Report, ReportReply},
 };
+use serde::Deserialize as _;
 use serde_json::json;
 
 pub use expect::Expectations;
@@ -171,15 +172,17 @@ fn session_unknown() -> Problem {
 const UNREADABLE_MOST: usize = 200;
 
 async fn message<T>(agents: &Agents, body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    let rejection = match body {
-        Ok(Json(message)) => return Ok(message),
-        Err(rejection) => rejection,
-    };
-    let detail: String =
-        rejection.body_text().chars().filter(|c| !c.is_control()).take(UNREADABLE_MOST).collect();
+    match body {
+        Ok(Json(message)) => Ok(message),
+        Err(rejection) => Err(unreadable(agents, &rejection.body_text()).await),
+    }
+}
+
+async fn unreadable(agents: &Agents, why: &str) -> Problem {
+    let detail: String = why.chars().filter(|c| !c.is_control()).take(UNREADABLE_MOST).collect();
     let remedy = "use the agent that this appliance serves";
     let problem = Problem::new(400, "message-unreadable", "The message cannot be read", detail, remedy);
-    Err(agents.refuse(problem, None, None).await)
+    agents.refuse(problem, None, None).await
 }
 
 /// The address by which the agent reached us: what it can reach again.
@@ -194,9 +197,17 @@ fn reached_at(headers: &HeaderMap) -> Result<SocketAddr, Problem> {
 
 async fn take_hello(
     State(agents): State<Agents>,
-    body: Result<Json<Hello>, JsonRejection>,
+    body: Result<Json<serde_json::Value>, JsonRejection>,
 ) -> Result<Json<HelloReply>, Refusal> {
-    Ok(Json(hello::take(&agents, message(&agents, body).await?).await?))
+    // An agent of another version may say hello in another form; its version is where it always was.
+    let said = message(&agents, body).await?;
+    hello::check_version(&agents, &said).await?;
+    let hello = Hello::deserialize(said);
+    let hello = match hello {
+        Ok(hello) => hello,
+        Err(error) => return Err(unreadable(&agents, &error.to_string()).await.into()),
+    };
+    Ok(Json(hello::take(&agents, hello).await?))
 }
 
 async fn take_proof(

@@ -211,6 +211,7 @@ async fn refused(
         HoldReason::DiskFailed,
         HoldReason::ReadBackFailed,
         HoldReason::Stalled,
+        HoldReason::AgentVersion,
         HoldReason::EnrolmentFailed,
     ];
     let reason = if its_own.contains(&reason) { reason } else { HoldReason::AgentFailed };

@@ -7,6 +7,7 @@ mod erase;
 mod golden;
 mod health;
 mod own;
+mod versions;
 mod with_tpm;
 
 use std::sync::Arc;
@@ -514,18 +515,6 @@ async fn a_stale_order_and_a_foreign_session_change_nothing() {
     assert_eq!(site.stage(&order).await, Some(Stage::Imaging));
     let early = site.report(&session, &order, Reported::Committed { stats, placed: Vec::new() }).await;
     assert!(matches!(early, Ok(ReportReply::Abort { .. })), "committed without a read-back");
-}
-
-#[tokio::test]
-async fn another_protocol_and_malformed_messages_are_refused_by_name() {
-    let site = Site::new().await;
-    let mut other = hello(BootedAs::RecoverySystem, None);
-    other.protocol = 99;
-    assert_eq!(code(site.hello(&other).await), "protocol-unknown");
-    let malformed = site.say::<_, HelloReply>("hello", &serde_json::json!({ "protocol": "x" })).await;
-    assert_eq!(code(malformed), "message-unreadable");
-    let row = db::job::list(&mut site.journal.db.read().await.unwrap(), None, 1).await.unwrap();
-    assert!(row.is_empty());
 }
 
 #[tokio::test]

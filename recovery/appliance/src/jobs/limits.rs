@@ -115,6 +115,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::Stopped
         | HoldReason::SiteStopped
         | HoldReason::AgentFailed
+        | HoldReason::AgentVersion
         | HoldReason::ApplianceFailed => RetryClass::Semantic,
         HoldReason::IdentityChanged
         | HoldReason::EkNotCertified

@@ -248,3 +248,40 @@ fn a_restore_that_is_stopped_waits_for_nobody() {
     });
     assert!(matches!(outcome, Err(SourceError::Unreachable { .. })));
 }
+
+/// One of another version: its answer begins as ours would in that version.
+fn newer(status: &'static str) -> (String, Arc<Asked>) {
+    source(move |_, socket| {
+        let body = b"GSFR\x02\0\0\0no";
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+        socket.write_all(&[head.as_bytes(), body].concat())
+    })
+}
+
+#[test]
+fn a_source_of_another_version_is_asked_once_and_when_it_is_alone_it_is_said_at_once() {
+    let frames = frames(3);
+    for status in ["200 OK", "400 No"] {
+        let ((other, asked), (whole, _)) = (newer(status), good(&frames));
+        let urls = [other.clone(), whole];
+        let http = HttpSource::new(&urls, LIMITS, || false);
+        http.check_version().unwrap();
+        let mut opener = Opener::new().unwrap();
+        http.fetch(&ids(&frames), &mut |frame| opener.open(&frame).map(drop)).unwrap();
+        assert_eq!(asked.requests().len(), 1, "asked for nothing, and then for nothing more");
+        assert!(http.facts()[0].left.as_deref().is_some_and(|why| why.contains("version 2 of frames")));
+
+        // As long as one waits for the cable to be plugged in again, nobody would read this.
+        let limits = Limits { outage: Duration::from_secs(3600), ..LIMITS };
+        let alone = HttpSource::new(&urls[..1], limits, || false);
+        for outcome in [alone.fetch(&ids(&frames), &mut |_| Ok(())), alone.check_version()] {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, SourceError::OtherVersion { .. }), "{error}");
+            let words = chain(&error);
+            assert!(words.contains(&other) && words.contains("version 2 of frames, this one 1"), "{words}");
+        }
+    }
+    // One that is silent may be of our version.
+    let (busy, _) = source(|_, socket| socket.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"));
+    HttpSource::new(&[newer("200 OK").0, busy], LIMITS, || false).check_version().unwrap();
+}

@@ -152,6 +152,18 @@ async fn frames_come_in_the_order_asked_and_absent_ones_are_said() {
 }
 
 #[tokio::test]
+async fn an_agent_of_another_version_is_told_ours() {
+    let shop = Shop::new("");
+    let mut request = frames::encode_request(&shop.chunks());
+    request[4] = 2;
+    let (head, body) = shop.ask("POST /v1/frames HTTP/1.1", &request).await;
+    assert!(head.starts_with("http/1.1 400"), "{head}");
+    assert!(body.starts_with(frames::RESPONSE_MAGIC), "{body:?}");
+    let words = String::from_utf8_lossy(&body);
+    assert!(words.contains("version 2 of frames, this one 1"), "{words}");
+}
+
+#[tokio::test]
 async fn a_chunk_that_rotted_in_its_pack_is_said_at_once_and_the_others_are_sent() {
     let shop = Shop::new("");
     let ids = shop.chunks();
