@@ -11,11 +11,12 @@
 //!
 //! Nothing in it ever changes: every object is named by what it holds, so that to write one twice does no harm, and what is
 //! read is hashed against the name that was asked for. Only the local store serves; the depot fills it ([`pull`]), heals it
-//! ([`mend`]) and is filled from it ([`push`]).
+//! ([`mend`]), takes over what it has no room for ([`evict`]) and is filled from it ([`push`]).
 //!
 //! A depot must never: be believed about a condition, a checksum, a length or a list; or lose the local store anything by
 //! lying, being slow, or being gone.
 
+mod evict;
 mod inventory;
 mod mend;
 mod name;
@@ -28,6 +29,7 @@ pub(crate) mod shelf;
 mod threads;
 mod upkeep;
 
+pub use evict::{EvictRules, Evicted, Stays, evict};
 pub use inventory::{Inventory, header};
 pub use mend::{Mended, mend};
 pub use name::Name;

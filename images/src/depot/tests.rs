@@ -1,5 +1,7 @@
 //! What a depot may do to us, and what comes of it: nothing that was here is lost, nothing that it made up is kept.
 
+mod evict;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

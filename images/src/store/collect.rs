@@ -18,8 +18,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::evict::GivenUp;
 use super::pack::{self, Entry, PackWriter};
-use super::{Store, StoreError, files_in, lock_file, sync_dir, write_atomically};
+use super::{Store, StoreError, files_in, lay_ballast, lock_file, sync_dir, write_atomically};
 use crate::{ChunkId, ImageId, PackId};
 
 /// How to collect. The caller brings the time: this core has no clock.
@@ -57,6 +58,9 @@ pub struct CollectPlan {
     pub live_chunks: usize,
     /// Deleted images whose grace is over.
     pub forget: Vec<ImageId>,
+    /// Images that were given up since they stand in the depot; a collection by hand has none.
+    #[serde(skip)]
+    pub evicted: Vec<ImageId>,
     /// Packs that nothing needs.
     pub remove: Vec<PackId>,
     /// Packs of which little is needed: what is needed moves to a new pack.
@@ -108,7 +112,12 @@ impl Condemned {
 
     fn write(&self, store: &Store) -> Result<(), StoreError> {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        write_atomically(&store.root.join("temp"), &store.root, "condemned", &text)
+        let write = || write_atomically(&store.root.join("temp"), &store.root, "condemned", &text);
+        match write() {
+            // What frees room needs a little: the ballast is for this moment.
+            Err(StoreError::Full { .. }) if store.drop_ballast() => write(),
+            other => other,
+        }
     }
 }
 
@@ -123,15 +132,24 @@ impl Store {
     /// What a collection would do now.
     pub fn plan_collection(&self, rules: &CollectRules) -> Result<CollectPlan, StoreError> {
         self.refresh()?;
-        Ok(self.mark(rules, &Condemned::read(self)?)?.plan)
+        Ok(self.mark(rules, &Condemned::read(self)?, None)?.plan)
     }
 
     /// Collect. Others may read and write meanwhile; another collection or repair may not.
     pub fn collect(&self, rules: &CollectRules) -> Result<Collected, StoreError> {
+        self.collect_with(rules, None)
+    }
+
+    /// As [`Self::collect`]; with images that are given up only what they held goes, whatever else nobody needs.
+    pub(super) fn collect_with(
+        &self,
+        rules: &CollectRules,
+        given_up: Option<&GivenUp>,
+    ) -> Result<Collected, StoreError> {
         let _alone = self.lock_upkeep()?;
         self.refresh()?;
         let mut condemned = Condemned::read(self)?;
-        let Marked { plan, images, mut moves } = self.mark(rules, &condemned)?;
+        let Marked { plan, images, mut moves } = self.mark(rules, &condemned, given_up)?;
         let mut done = Collected { plan, ..Collected::default() };
         let (first, none) = (condemned.packs.is_empty(), HashSet::new());
         condemned.packs.extend(done.plan.remove.iter().map(|pack| (*pack, BTreeSet::new())));
@@ -154,8 +172,9 @@ impl Store {
         }
         // What was marked needs none of the packs that were condemned just now; an older one was not weighed.
         self.sweep(condemned, if first { &images } else { &none }, &mut done)?;
-        for image in &done.plan.forget {
-            let path = self.manifest_path("deleted", image);
+        let deleted = done.plan.forget.iter().map(|image| ("deleted", image));
+        for (dir, image) in deleted.chain(done.plan.evicted.iter().map(|image| ("evicted", image))) {
+            let path = self.manifest_path(dir, image);
             match fs::remove_file(&path) {
                 // Taken back meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -163,6 +182,7 @@ impl Store {
             }
         }
         pack::remove_abandoned(&self.root.join("temp"))?;
+        lay_ballast(&self.root);
         Ok(done)
     }
 
@@ -177,7 +197,12 @@ impl Store {
         }
     }
 
-    fn mark(&self, rules: &CollectRules, condemned: &Condemned) -> Result<Marked, StoreError> {
+    fn mark(
+        &self,
+        rules: &CollectRules,
+        condemned: &Condemned,
+        given_up: Option<&GivenUp>,
+    ) -> Result<Marked, StoreError> {
         let lock = self.lock_manifests()?;
         let mut plan = CollectPlan::default();
         let mut images: HashSet<ImageId> = self.list()?.into_iter().collect();
@@ -190,15 +215,23 @@ impl Store {
             let at = fs::metadata(&path)
                 .and_then(|meta| meta.modified())
                 .map_err(StoreError::io("read", &path))?;
-            if !rules.is_young(at) {
+            // Nothing but what is given up goes in an eviction.
+            if given_up.is_none() && !rules.is_young(at) {
                 plan.forget.push(image);
             } else if images.insert(image) {
                 live.extend(self.read_manifest(&path, &image)?.parse()?.chunk_ids());
             }
         }
+        for image in self.images_in("evicted")? {
+            if given_up.is_some_and(|given_up| given_up.images.contains(&image)) {
+                plan.evicted.push(image);
+            } else if images.insert(image) {
+                live.extend(self.get_given_up(&image)?.parse()?.chunk_ids());
+            }
+        }
         drop(lock);
         (plan.images, plan.live_chunks) = (images.len(), live.len());
-        let moves = self.weigh_packs(rules, condemned, live, &mut plan)?;
+        let moves = self.weigh_packs(rules, condemned, given_up, live, &mut plan)?;
         Ok(Marked { plan, images, moves })
     }
 
@@ -207,6 +240,7 @@ impl Store {
         &self,
         rules: &CollectRules,
         condemned: &Condemned,
+        given_up: Option<&GivenUp>,
         mut live: HashSet<ChunkId>,
         plan: &mut CollectPlan,
     ) -> Result<HashMap<PackId, Vec<Entry>>, StoreError> {
@@ -218,12 +252,17 @@ impl Store {
             let meta = fs::metadata(&path).map_err(StoreError::io("read", &path))?;
             let entries = pack::read_footer(&path)?;
             let total: u64 = entries.iter().map(|e| u64::from(e.len)).sum();
-            let kept: Vec<Entry> = entries.into_iter().filter(|e| live.remove(&e.id)).collect();
+            let (kept, gone): (Vec<Entry>, Vec<Entry>) =
+                entries.into_iter().partition(|entry| live.remove(&entry.id));
+            // What is neither needed nor given up may stand nowhere else: that is for a collection, after its grace.
+            if given_up.is_some_and(|given_up| gone.iter().any(|e| !given_up.chunks.contains(&e.id))) {
+                continue;
+            }
             let live_bytes: u64 = kept.iter().map(|e| u64::from(e.len)).sum();
             if live_bytes * 100 >= total * u64::from(rules.live_percent_min) && !kept.is_empty() {
                 continue;
             }
-            if meta.modified().is_ok_and(|at| rules.is_young(at)) {
+            if given_up.is_none() && meta.modified().is_ok_and(|at| rules.is_young(at)) {
                 plan.spared += usize::from(kept.is_empty());
                 continue;
             }
@@ -256,7 +295,7 @@ impl Store {
         done: &mut Collected,
     ) -> Result<(), StoreError> {
         self.refresh()?;
-        self.pardon(&mut condemned, marked, &done.plan.forget)?;
+        self.pardon(&mut condemned, marked, &done.plan)?;
         // Whom a pack waits for must be on disk before anything goes: the next collection asks for them alone.
         condemned.write(self)?;
         let ready: HashSet<PackId> =
@@ -284,14 +323,16 @@ impl Store {
         &self,
         condemned: &mut Condemned,
         marked: &HashSet<ImageId>,
-        forget: &[ImageId],
+        plan: &CollectPlan,
     ) -> Result<(), StoreError> {
         let _lock = self.lock_manifests()?;
         let packs = condemned.names();
         let mut needed = HashSet::new();
-        for dir in ["manifests", "deleted"] {
+        for (dir, goes) in
+            [("manifests", None), ("deleted", Some(&plan.forget)), ("evicted", Some(&plan.evicted))]
+        {
             for image in self.images_in(dir)? {
-                if marked.contains(&image) || (dir == "deleted" && forget.contains(&image)) {
+                if marked.contains(&image) || goes.is_some_and(|goes| goes.contains(&image)) {
                     continue;
                 }
                 let path = self.manifest_path(dir, &image);

@@ -5,11 +5,13 @@
 //!   <root>/packs/<pack id>.pack    immutable packs of frames
 //!   <root>/manifests/<image>.gsi   signed manifests; replaced whole when a signature is added
 //!   <root>/deleted/<image>.gsi     manifests of deleted images, until a collection takes them
+//!   <root>/evicted/<image>.gsi     manifests of images that an eviction is about to remove; they stand in the depot
 //!   <root>/keep/<image>.json       retention and legal hold
 //!   <root>/channels/               channel statements
 //!   <root>/sessions/<pid>.<random> one locked file for each living writer
 //!   <root>/condemned               packs that a collection is about to remove, and the writers it waits for
 //!   <root>/temp/<pid>.<random>     files being written, locked by their writer
+//!   <root>/ballast                 a little room for a collection on a full disk
 //!   <root>/damaged/                packs that do not read as written, set aside for a person to look at
 //! ```
 //!
@@ -24,6 +26,7 @@ mod channel;
 mod collect;
 mod disk;
 mod error;
+pub(crate) mod evict;
 mod index;
 mod keep;
 pub mod pack;
@@ -48,6 +51,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use nix::fcntl::OFlag;
 use ring::rand::SecureRandom;
 
 use crate::frames::{Frame, FrameError, Opener};
@@ -56,8 +60,11 @@ use index::Index;
 use pack::Entry;
 
 const FORMAT: &[u8] = b"groundstate store 1\n";
-const DIRS: [&str; 8] = ["packs", "manifests", "deleted", "keep", "channels", "sessions", "temp", "damaged"];
+const DIRS: [&str; 9] =
+    ["packs", "manifests", "deleted", "evicted", "keep", "channels", "sessions", "temp", "damaged"];
 const OPEN_PACKS_MAX: usize = 256;
+/// A list of some hundred condemned packs, and the blocks of a directory.
+const BALLAST_LEN: usize = 32 << 10;
 
 /// A store in a local directory. Cheap to share by reference between threads.
 pub struct Store {
@@ -250,6 +257,11 @@ impl Store {
         }
     }
 
+    /// Give up the room that was kept for a collection on a full disk. False: there was none.
+    fn drop_ballast(&self) -> bool {
+        fs::remove_file(self.root.join("ballast")).is_ok()
+    }
+
     fn forget(&self, gone: HashSet<PackId>) {
         self.index.write().unwrap_or_else(PoisonError::into_inner).forget(&gone);
         // An open file would keep the space of a removed pack.
@@ -286,7 +298,8 @@ impl Store {
             files.clear();
         }
         let path = self.pack_path(id);
-        let file = Arc::new(File::open(&path).map_err(StoreError::io("open", &path))?);
+        let file = pack::open(&path, OFlag::empty());
+        let file = Arc::new(file.map_err(StoreError::io("open", &path))?);
         files.insert(*id, Arc::clone(&file));
         Ok(file)
     }
@@ -323,7 +336,22 @@ fn create_or_check(root: &Path) -> Result<(), StoreError> {
     if !format.exists() {
         write_atomically(&root.join("temp"), root, "format", FORMAT)?;
     }
+    lay_ballast(root);
     Ok(())
+}
+
+/// Keep a little room, if there is any; a store that cannot be written has no use for it.
+fn lay_ballast(root: &Path) {
+    let path = root.join("ballast");
+    if path.exists() {
+        return;
+    }
+    // Noise: some file systems take no room for anything else.
+    let mut noise = vec![0; BALLAST_LEN];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    if fs::write(&path, noise).is_err() {
+        let _ = fs::remove_file(&path);
+    }
 }
 
 /// Lock a file of the store until it is closed; made when it is not there.

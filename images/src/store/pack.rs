@@ -10,9 +10,11 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::StoreError;
 use crate::frames::{Encoding, Frame, check_lengths};
@@ -184,9 +186,19 @@ pub(super) fn create_locked(temp_dir: &Path) -> Result<(PathBuf, File), StoreErr
     }
 }
 
+/// Open a pack to read. Its time of access says when a frame of it was sent ([`super::evict`]), so that our reading does not change it, where
+/// we may say so: of another owner's file we may not.
+pub(super) fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+    let open = |flags: OFlag| OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+    match open(flags | OFlag::O_NOATIME) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(flags),
+        other => other,
+    }
+}
+
 /// The entries of a sealed pack.
 pub fn read_footer(path: &Path) -> Result<Vec<Entry>, StoreError> {
-    let mut file = File::open(path).map_err(StoreError::io("open", path))?;
+    let mut file = open(path, OFlag::empty()).map_err(StoreError::io("open", path))?;
     let len = file.metadata().map_err(StoreError::io("read", path))?.len();
     let damaged = |what| StoreError::DamagedPack { path: path.to_owned(), what };
     let mut read = |at: u64, len: usize| {

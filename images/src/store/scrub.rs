@@ -7,12 +7,12 @@
 //! It must never: take bytes from a replica that do not hash to their name, or call a pack whole that it read from a cache.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
+use nix::fcntl::OFlag;
 use serde::Serialize;
 
 use super::collect::Condemned;
@@ -194,7 +194,7 @@ impl Store {
 
     fn salvaged(&self, pack: &PackId, entry: &Entry) -> Option<Frame> {
         let mut bytes = vec![0; entry.len as usize];
-        let file = File::open(self.pack_path(pack)).ok()?;
+        let file = pack::open(&self.pack_path(pack), OFlag::empty()).ok()?;
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, entry.offset).ok()?;
         let Entry { id, encoding, raw_len, .. } = *entry;
         (pack::check_of(&bytes) == entry.check).then_some(Frame { id, encoding, raw_len, bytes })
@@ -312,9 +312,10 @@ fn read_all(
 
 /// Open for direct reading; through the cache where the file system cannot (tmpfs).
 fn open_past_the_cache(path: &Path) -> io::Result<File> {
-    let direct = nix::fcntl::OFlag::O_DIRECT.bits();
-    match OpenOptions::new().read(true).custom_flags(direct).open(path) {
-        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINVAL as i32) => File::open(path),
+    match pack::open(path, OFlag::O_DIRECT) {
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINVAL as i32) => {
+            pack::open(path, OFlag::empty())
+        }
         other => other,
     }
 }

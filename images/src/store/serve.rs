@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use super::Store;
 use super::pack::Entry;
+use super::{Store, evict};
 use crate::frames::Encoding;
 use crate::{ChunkId, PackId, StoreError};
 
@@ -53,19 +53,27 @@ pub(super) struct Hashed(Mutex<Spans>);
 
 struct Spans {
     now: HashSet<(PackId, ChunkId)>,
+    /// The packs of `now`.
+    packs: HashSet<PackId>,
     before: HashSet<(PackId, ChunkId)>,
     since: Option<Instant>,
 }
 
 impl Hashed {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Spans { now: HashSet::new(), before: HashSet::new(), since: None }))
+        Self(Mutex::new(Spans {
+            now: HashSet::new(),
+            packs: HashSet::new(),
+            before: HashSet::new(),
+            since: None,
+        }))
     }
 
     /// Of all: packs have been replaced.
     pub(super) fn forget(&self) {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (spans.now, spans.before) = (HashSet::new(), HashSet::new());
+        spans.packs.clear();
     }
 
     fn lately(&self, frame: &(PackId, ChunkId), at: Instant) -> bool {
@@ -73,14 +81,18 @@ impl Hashed {
         let age = at.saturating_duration_since(*spans.since.get_or_insert(at));
         if age >= HASHED_FOR {
             let last = std::mem::take(&mut spans.now);
+            spans.packs.clear();
             spans.before = if age < HASHED_FOR * 2 { last } else { HashSet::new() };
             spans.since = Some(at);
         }
         spans.now.contains(frame) || spans.before.contains(frame)
     }
 
-    fn note(&self, frame: (PackId, ChunkId)) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).now.insert(frame);
+    /// True when it is the first of its pack in this span.
+    fn note(&self, frame: (PackId, ChunkId)) -> bool {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.now.insert(frame);
+        spans.packs.insert(frame.0)
     }
 }
 
@@ -113,7 +125,11 @@ impl Store {
                 check(&file, at, len, waiting).map_err(StoreError::io("read", &self.pack_path(&pack)))?;
             match found {
                 None => return Ok(None),
-                Some(check) if check == entry.check => self.hashed.note((pack, *id)),
+                Some(check) if check == entry.check => {
+                    if self.hashed.note((pack, *id)) {
+                        evict::note_served(&file);
+                    }
+                }
                 Some(_) => return Err(StoreError::DamagedChunk { id: *id, pack }),
             }
         }

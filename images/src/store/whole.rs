@@ -1,10 +1,13 @@
 //! Whole packs: which ones an image lies in, and their files as they are, for whoever carries them elsewhere.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-use super::{Store, StoreError};
+use nix::fcntl::OFlag;
+
+use super::{Store, StoreError, pack};
 use crate::{ChunkId, PackId};
 
 impl Store {
@@ -30,7 +33,7 @@ impl Store {
     pub(crate) fn pack_end(&self, id: &PackId, len: usize) -> Result<Vec<u8>, StoreError> {
         let path = self.pack_path(id);
         let read = || {
-            let file = File::open(&path)?;
+            let file = pack::open(&path, OFlag::empty())?;
             let whole = file.metadata()?.len();
             let mut end = vec![0; len.min(usize::try_from(whole).unwrap_or(len))];
             let at = whole - end.len() as u64;
@@ -43,7 +46,10 @@ impl Store {
     /// A pack's file, hashed as it was read.
     pub(crate) fn read_pack(&self, id: &PackId) -> Result<Vec<u8>, StoreError> {
         let path = self.pack_path(id);
-        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+        let mut bytes = Vec::new();
+        pack::open(&path, OFlag::empty())
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(StoreError::io("read", &path))?;
         match PackId::of_file(&bytes) == *id {
             true => Ok(bytes),
             false => Err(StoreError::DamagedPack { path, what: "it does not hash to its name" }),

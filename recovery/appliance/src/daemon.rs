@@ -43,8 +43,8 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     control_plane::Embedded,
-    db::{Db, DbError},
-    depot::{DepotState, Follower},
+    db::{self, Db, DbError},
+    depot::{DepotState, Follower, Needs},
     drills::{Drills, Rehearser},
     enrol,
     evidence::EvidenceLog,
@@ -360,7 +360,15 @@ async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
 
 fn follower(config: &Config, golden: &Golden, state: &DepotState, journal: &Journal) -> Option<Follower> {
     let setting = config.images.depot.clone()?;
-    Some(Follower::new(setting, golden.clone(), state.clone(), Arc::clone(&journal.clock)))
+    let (db, clock) = (journal.db.clone(), Arc::clone(&journal.clock));
+    let runtime = tokio::runtime::Handle::current();
+    let in_jobs = move || {
+        // Asked from a thread that may block.
+        let jobs = runtime.block_on(async { db::job::open(&mut *db.read().await.ok()?).await.ok() })?;
+        Some(jobs.iter().map(|row| row.job.image).collect())
+    };
+    let needs = Needs::new(config.blueprints.values(), Arc::new(in_jobs));
+    Some(Follower::new(setting, golden.clone(), state.clone(), clock, needs))
 }
 
 async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {

@@ -3,7 +3,7 @@
 //! The appliance trusts an image for the same reason as the endpoint does, its offline signers; it cannot mint one. The
 //! trust root is read anew at each question, so that a signature or a rotation made by the command line counts at once.
 //!
-//! It must never: offer an image that the key ring refuses, or write into the store.
+//! It must never: offer an image that the key ring refuses, or write into the store more than when an image was used.
 
 use std::{
     path::{Path, PathBuf},
@@ -215,7 +215,11 @@ impl Golden {
     /// # Errors
     /// [`GoldenError`].
     pub async fn check(&self, image: ImageId) -> Result<Verified<Manifest>, GoldenError> {
-        self.blocking(move |golden| Ok(golden.ring()?.verify(golden.store.get_manifest(&image)?)?)).await
+        self.blocking(move |golden| {
+            let _ = golden.store.note_use(&image);
+            Ok(golden.ring()?.verify(golden.store.get_manifest(&image)?)?)
+        })
+        .await
     }
 
     /// The manifest with its signatures as it is sent to an endpoint, which verifies it itself.
@@ -223,7 +227,13 @@ impl Golden {
     /// # Errors
     /// [`GoldenError::Store`].
     pub async fn manifest(&self, image: ImageId) -> Result<Vec<u8>, GoldenError> {
-        self.blocking(move |golden| Ok(golden.store.get_manifest(&image)?.encode())).await
+        self.blocking(move |golden| {
+            // Before it is read: an eviction that goes on meanwhile sees it, or there is nothing to read. A store that cannot be
+            // written evicts nothing.
+            let _ = golden.store.note_use(&image);
+            Ok(golden.store.get_manifest(&image)?.encode())
+        })
+        .await
     }
 
     /// The key ring of the image trust root, as the file says now. Blocking.

@@ -5,6 +5,8 @@
 mod crash;
 #[path = "store/depot.rs"]
 mod depot;
+#[path = "store/evict.rs"]
+mod evict;
 #[path = "store/full.rs"]
 mod full;
 #[path = "store/look.rs"]

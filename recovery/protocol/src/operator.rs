@@ -95,6 +95,15 @@ pub struct DepotView {
     pub reached_unix_ms: Option<u64>,
     /// Images that came from it since the appliance started.
     pub pulled: u64,
+    /// Bytes of the image store at the last look.
+    #[serde(default)]
+    pub store_bytes: u64,
+    /// Bytes that it may have; none: no bound.
+    #[serde(default)]
+    pub store_bytes_max: Option<u64>,
+    /// Images that went from the store since the appliance started, since the depot has them.
+    #[serde(default)]
+    pub evicted: u64,
     /// Why the last look fell short, in a sentence; empty: it did not.
     pub trouble: String,
 }

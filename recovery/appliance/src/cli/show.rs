@@ -86,7 +86,14 @@ fn depot(view: &DepotView) -> String {
     };
     let trouble =
         if view.trouble.is_empty() { String::new() } else { format!("\n            {}", view.trouble) };
-    format!("\ndepot       {}: {reached}{trouble}", view.place)
+    let room = match view.store_bytes_max {
+        Some(most) => {
+            let went = format!(", {} images went that the depot has", view.evicted);
+            format!("\n            {} of {} here{went}", bytes(view.store_bytes), bytes(most))
+        }
+        None => String::new(),
+    };
+    format!("\ndepot       {}: {reached}{room}{trouble}", view.place)
 }
 
 /// `groundstate endpoint list`.

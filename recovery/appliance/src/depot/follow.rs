@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   statements ─► of each name the approved image (without channels: the one of the highest epoch that the key ring trusts)
-//!              ─► not here yet: pulled ─► how it went: `groundstate status`
+//!              ─► not here yet: room made for it, pulled ─► how it went: `groundstate status`
 //! ```
 //!
 //! Rounds begin some minutes apart. A depot that is gone, slow or lies costs a word in the status and nothing else: what is here stays,
 //! is served, and is what a recovery uses.
 //!
-//! It must never: push, keep what the key ring refuses, remove anything.
+//! It must never: push, keep what the key ring refuses, or remove anything but what goes for `store_gib_max` ([`super::room`]).
 
 use std::{
     cmp::Reverse,
@@ -18,15 +18,15 @@ use std::{
 };
 
 use images::{
-    ImageId, KeyRing, Role,
-    depot::{self, Depot, DepotError, Inventory},
+    ImageId, KeyRing, Role, StoreError,
+    depot::{self, Depot, DepotError, Evicted, Inventory},
     keys::Stage,
     manifest::header::Identity,
 };
 use recovery_protocol::operator::DepotView;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, S3Depot, Setting};
+use super::{Limits, Needs, Order, S3Depot, Setting, shortfall};
 use crate::{chain::chain, clock::Clock, golden::Golden};
 
 /// What the status says of the depot. Cheap to clone.
@@ -51,6 +51,9 @@ pub struct Follower {
     golden: Golden,
     state: DepotState,
     clock: Arc<dyn Clock>,
+    needs: Needs,
+    /// Bytes that the store may have.
+    pub(super) bytes_max: Option<u64>,
     /// Names of images, which never change.
     names: HashMap<ImageId, Identity>,
 }
@@ -59,6 +62,8 @@ pub struct Follower {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Round {
     pulled: Vec<ImageId>,
+    /// Images that are in the depot only now.
+    evicted: Vec<ImageId>,
     /// Images that could not be had, each with the reason.
     short: Vec<String>,
 }
@@ -66,12 +71,20 @@ struct Round {
 impl Follower {
     /// For this depot.
     #[must_use]
-    pub fn new(setting: Setting, golden: Golden, state: DepotState, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        setting: Setting,
+        golden: Golden,
+        state: DepotState,
+        clock: Arc<dyn Clock>,
+        needs: Needs,
+    ) -> Self {
         state.change(|view| {
             view.place = setting.to_string();
             view.follow_minutes = setting.follow_minutes;
+            view.store_bytes_max = setting.store_bytes_max();
         });
-        Self { setting, golden, state, clock, names: HashMap::new() }
+        let bytes_max = setting.store_bytes_max();
+        Self { setting, golden, state, clock, needs, bytes_max, names: HashMap::new() }
     }
 
     /// Round after round until told to stop. A round that is under way then ends with the process: the store is whole at any point.
@@ -102,19 +115,22 @@ impl Follower {
     /// One round, and what the status says of it. Blocking.
     pub(super) fn round(&mut self) {
         let asked = self.clock.now_unix_ms();
+        self.needs.note(&self.golden.store);
         let opened = S3Depot::open(&self.setting, Limits::default());
         let ended = match opened {
             Err(error) => Err(chain(&error)),
             Ok(depot) => self.follow(&depot),
         };
-        let now = self.clock.now_unix_ms();
+        let (now, bytes) = (self.clock.now_unix_ms(), self.golden.store.bytes());
         self.state.change(|view| {
             view.asked_unix_ms = asked;
+            view.store_bytes = bytes.unwrap_or_default();
             match &ended {
                 Err(why) => view.trouble.clone_from(why),
                 Ok(round) => {
                     view.reached_unix_ms = Some(now);
                     view.pulled += round.pulled.len() as u64;
+                    view.evicted += round.evicted.len() as u64;
                     view.trouble = round.short.join("; ");
                 }
             }
@@ -127,6 +143,10 @@ impl Follower {
                     .iter()
                     .for_each(|why| tracing::warn!(depot = %self.setting, %why, "an image did not come"));
                 round.pulled.iter().for_each(|image| tracing::info!(%image, "an image came from the depot"));
+                round
+                    .evicted
+                    .iter()
+                    .for_each(|image| tracing::info!(%image, "an image went, the depot has it"));
             }
         }
     }
@@ -146,17 +166,66 @@ impl Follower {
                 if is_here(&image) {
                     break;
                 }
-                match depot::pull(depot, &store, &[image], Some(&ring), &mut |_| {}) {
-                    Ok(_) => {
+                match self.bring(depot, &ring, image, &mut round) {
+                    Ok(None) => {
                         round.pulled.push(image);
                         break;
                     }
+                    Ok(Some(why)) => round.short.push(format!("{}: {why}", self.called(&image))),
                     Err(error) if is_of_the_depot(&error) => return Err(failed(error)),
                     Err(error) => round.short.push(format!("{}: {}", self.called(&image), chain(&error))),
                 }
             }
         }
+        if let Some(bytes_max) = self.bytes_max {
+            let done = self.evict(depot, &ring, bytes_max, &mut round).map_err(failed)?;
+            round.short.extend(shortfall(&done, bytes_max));
+        }
         Ok(round)
+    }
+
+    /// Pull an image, with room made for it where the store has a bound; why there is none.
+    fn bring(
+        &self,
+        depot: &dyn Depot,
+        ring: &KeyRing,
+        image: ImageId,
+        round: &mut Round,
+    ) -> Result<Option<String>, DepotError> {
+        let store = &self.golden.store;
+        let pull = || depot::pull(depot, store, &[image], Some(ring), &mut |_| {}).map(drop);
+        let Some(bytes_max) = self.bytes_max else { return pull().map(|()| None) };
+        let coming = depot::plan_pull(depot, Some(store), &[image], Some(ring))?.bytes;
+        let mut room = bytes_max.saturating_sub(coming);
+        let done = self.evict(depot, ring, room, round)?;
+        if let Some(why) = shortfall(&done, room) {
+            return Ok(Some(format!("{} MiB would come, and {why}", coming >> 20)));
+        }
+        match pull() {
+            // The disk has less room than the bound says.
+            Err(DepotError::Store(StoreError::Full { path })) => {
+                room = room.min(done.bytes_after.saturating_sub(coming));
+                let done = self.evict(depot, ring, room, round)?;
+                match shortfall(&done, room) {
+                    Some(_) => Err(StoreError::Full { path }.into()),
+                    None => pull().map(|()| None),
+                }
+            }
+            other => other.map(|()| None),
+        }
+    }
+
+    fn evict(
+        &self,
+        depot: &dyn Depot,
+        ring: &KeyRing,
+        bytes_max: u64,
+        round: &mut Round,
+    ) -> Result<Evicted, DepotError> {
+        let order = Order { bytes_max, now_unix_ms: self.clock.now_unix_ms(), plan: false };
+        let done = self.needs.evict(depot, &self.golden.store, ring, order, &mut |_| {})?;
+        round.evicted.extend(&done.images);
+        Ok(done)
     }
 
     /// Of each name the images that may be wanted, the best first.

@@ -13,12 +13,14 @@
 mod credentials;
 mod follow;
 mod probe;
+mod room;
 mod setting;
 mod wire;
 
 pub use credentials::CredentialsError;
 pub use follow::{DepotState, Follower};
 pub use probe::{Answer, Capabilities};
+pub use room::{Needs, Order, shortfall};
 pub use setting::{Images, Setting, SettingError};
 pub use wire::Limits;
 

@@ -40,6 +40,10 @@ pub struct Setting {
     /// Minutes between two looks for newly approved images, which the appliance then pulls by itself; 0: it never does.
     #[serde(default = "usual_follow")]
     pub follow_minutes: u64,
+    /// GiB that the image store may have: beyond, images go that the depot has and no recovery would use, those first that were not used
+    /// for longest. Default: nothing goes.
+    #[serde(default)]
+    pub store_gib_max: Option<u64>,
 }
 
 fn usual_follow() -> u64 {
@@ -133,6 +137,12 @@ impl Setting {
         }
     }
 
+    /// As [`Setting::store_gib_max`], in bytes.
+    #[must_use]
+    pub fn store_bytes_max(&self) -> Option<u64> {
+        self.store_gib_max.map(|gib| gib.saturating_mul(1 << 30))
+    }
+
     /// A key whose value cannot work, what is wrong with it, and what to write instead.
     #[must_use]
     pub fn wrong(&self) -> Option<(&'static str, String, &'static str)> {
@@ -155,6 +165,10 @@ impl Setting {
         if plain && !self.plain_http {
             let now = "write https, or add plain_http = true: whoever listens sees the images then";
             return Some(("endpoint", "is plain http".to_owned(), now));
+        }
+        if self.store_gib_max == Some(0) {
+            let now = "write how many GiB of disk the images may have, or leave it out: then none goes";
+            return Some(("store_gib_max", "is 0, so no image could be here".to_owned(), now));
         }
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if !(3..=63).contains(&self.bucket.len()) || !self.bucket.chars().all(good) {
@@ -237,6 +251,7 @@ mod tests {
             ("endpoint = \"https://\"", "endpoint"),
             ("endpoint = \"https://a\", prefix = \"/a\"", "prefix"),
             ("endpoint = \"https://a\", prefix = \"a/../b\"", "prefix"),
+            ("endpoint = \"https://a\", store_gib_max = 0", "store_gib_max"),
         ] {
             assert!(
                 matches!(refused(&depot(wrong)), SettingError::Value { key: found, .. } if found == key),

@@ -294,7 +294,7 @@ impl Elsewhere {
         let setting = Setting::load(&site.service.configure(site.dir.path(), SECRET, "")).unwrap();
         let state = DepotState::default();
         let clock = Arc::new(crate::clock::SystemClock);
-        let follower = Follower::new(setting, golden.clone(), state.clone(), clock);
+        let follower = Follower::new(setting, golden.clone(), state.clone(), clock, Needs::none());
         Self { dir, golden, state, follower, channel }
     }
 
@@ -308,7 +308,7 @@ impl Site {
     fn add(&self, epoch: u64, signer: Option<&SigningKey>) -> ImageId {
         let disk = self.dir.path().join("more.raw");
         let mut bytes = vec![0; 4 << 20];
-        bytes[2 << 20..3 << 20].fill(epoch as u8);
+        blake3::Hasher::new().update(&[epoch as u8]).finalize_xof().fill(&mut bytes[2 << 20..3 << 20]);
         std::fs::write(&disk, bytes).unwrap();
         let version = epoch.to_string();
         let request = ImportRequest { name: "hmi-panel".into(), version, epoch, ..ImportRequest::default() };
@@ -391,4 +391,71 @@ fn an_untrusted_image_that_is_here_keeps_no_trusted_one_away() {
     pull(&site.open(Limits::default()), &elsewhere.golden.store, &[stranger], None, &mut |_| {}).unwrap();
     elsewhere.follower.round();
     assert!(elsewhere.here().contains(&trusted), "{:?}", elsewhere.state.view());
+}
+
+/// A follower's store has a bound, and the first image that came from the depot was not used for long.
+#[test]
+fn a_follower_makes_room_for_what_is_newer_and_says_when_it_has_none() {
+    let site = Site::new();
+    let signer = SigningKey::generate().unwrap();
+    let old = site.add(3, Some(&signer));
+    let mut elsewhere = Elsewhere::new(&site, &signer, false);
+    elsewhere.follower.round();
+    let (root, alone) = (elsewhere.golden.store.root().to_owned(), elsewhere.golden.store.bytes().unwrap());
+    let long_ago = std::fs::FileTimes::new().set_accessed(std::time::UNIX_EPOCH);
+    let unused = || {
+        for dir in ["packs", "manifests"] {
+            for entry in std::fs::read_dir(root.join(dir)).unwrap() {
+                let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+                file.set_times(long_ago.set_modified(std::time::UNIX_EPOCH)).unwrap();
+            }
+        }
+    };
+    // Room for one and a half.
+    elsewhere.follower.bytes_max = Some(alone + alone / 2);
+    unused();
+    let new = site.add(4, Some(&signer));
+    elsewhere.follower.round();
+    // Until the newer one is here a recovery would use the older one, and nobody takes that away.
+    let view = elsewhere.state.view().unwrap();
+    assert_eq!(elsewhere.here(), [old], "{view:?}");
+    assert!(view.trouble.contains("1 a recovery would use") && view.trouble.contains("raise it"), "{view:?}");
+    elsewhere.follower.bytes_max = Some(alone * 5 / 2);
+    elsewhere.follower.round();
+    assert_eq!(elsewhere.here().len(), 2);
+    unused();
+    elsewhere.follower.bytes_max = Some(alone + alone / 2);
+    elsewhere.follower.round();
+    let view = elsewhere.state.view().unwrap();
+    assert_eq!(elsewhere.here(), [new], "{view:?}");
+    assert!(
+        view.trouble.is_empty() && view.evicted == 1 && view.store_bytes <= alone + alone / 2,
+        "{view:?}"
+    );
+    let kept = elsewhere.golden.store.get_manifest(&new).unwrap().parse().unwrap();
+    elsewhere.golden.store.verify_image(&kept, |_, _| {}).unwrap();
+}
+
+#[test]
+fn what_an_open_job_or_a_blueprint_uses_stays_and_so_does_all_when_jobs_cannot_be_told() {
+    let site = Site::new();
+    let signer = SigningKey::generate().unwrap();
+    let images: Vec<ImageId> = (3..7).map(|epoch| site.add(epoch, Some(&signer))).collect();
+    let elsewhere = Elsewhere::new(&site, &signer, false);
+    let (store, depot) = (&elsewhere.golden.store, site.open(Limits::default()));
+    pull(&depot, store, &images, None, &mut |_| {}).unwrap();
+    let ring = elsewhere.golden.ring().unwrap();
+    let blueprint: crate::config::Blueprint =
+        toml::from_str("image = \"hmi-panel\"\nversion = \"4\"").unwrap();
+    let evict = |jobs: Option<ImageId>, known: bool| {
+        let in_jobs = move || known.then(|| jobs.into_iter().collect());
+        let needs = Needs::new([&blueprint].into_iter(), Arc::new(in_jobs));
+        // Far ahead, so that nothing was used lately.
+        let order = Order { bytes_max: 0, now_unix_ms: 4_000_000_000_000, plan: true };
+        needs.evict(&depot, store, &ring, order, &mut |_| {}).unwrap()
+    };
+    let goes = evict(Some(images[0]), true).images;
+    assert_eq!(goes, [images[2]], "a job's, a blueprint's and the newest stay");
+    assert_eq!(evict(None, true).images.len(), 2);
+    assert_eq!(evict(None, false).images.len(), 0);
 }

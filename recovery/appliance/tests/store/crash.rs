@@ -15,24 +15,24 @@ const KILLS: u32 = 16;
 const TRIES: u32 = 6 * KILLS;
 
 /// The moments of one piece of work. What ends before its moment tells how long the work takes now.
-struct Moments {
+pub struct Moments {
     whole: Duration,
     tries: u32,
     killed: u32,
 }
 
 impl Moments {
-    fn of(whole: Duration) -> Self {
+    pub fn of(whole: Duration) -> Self {
         Self { whole, tries: 0, killed: 0 }
     }
 
     /// Whether some are still to be killed.
-    fn left(&self) -> bool {
+    pub fn left(&self) -> bool {
         self.killed < KILLS
     }
 
     /// Start the work and kill it at the next moment.
-    fn kill_next(&mut self, command: &mut Command) {
+    pub fn kill_next(&mut self, command: &mut Command) {
         assert!(
             self.tries < TRIES,
             "only {} of {TRIES} were killed in time: this test shows little",
@@ -67,7 +67,7 @@ fn kill_after(command: &mut Command, after: Duration) -> Option<Duration> {
     (!killed).then(|| begun.elapsed())
 }
 
-fn time(command: &mut Command) -> Duration {
+pub fn time(command: &mut Command) -> Duration {
     let begun = Instant::now();
     assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     begun.elapsed()

@@ -4,7 +4,7 @@ use super::s3::{Lie, SECRET, Service};
 use super::{Desk, all_whole};
 
 /// Two desks that trust the same signer, each with a configuration that names the service.
-fn sites(service: &Service) -> (Desk, Desk) {
+pub fn sites(service: &Service) -> (Desk, Desk) {
     let (one, two) = (Desk::new(), Desk::new());
     for (role, name) in [("root", "root"), ("image", "signer"), ("channel", "lead")] {
         let file = format!("{name}.key");
@@ -41,7 +41,7 @@ fn sites(service: &Service) -> (Desk, Desk) {
     (one, two)
 }
 
-fn depot(words: &[&'static str]) -> Vec<&'static str> {
+pub fn depot(words: &[&'static str]) -> Vec<&'static str> {
     [&["image", "depot"], words, &["--config", "groundstate.toml"]].concat()
 }
 

@@ -27,7 +27,7 @@ use crate::cli::{
     fault::{Code, Fault},
     show,
 };
-use crate::depot::{Answer, Capabilities, Limits, S3Depot, Setting, SettingError};
+use crate::depot::{Answer, Capabilities, Limits, Needs, Order, S3Depot, Setting, SettingError, shortfall};
 
 /// What to do with the depot.
 #[derive(Debug, clap::Subcommand)]
@@ -58,6 +58,8 @@ pub enum DepotVerb {
     },
     /// Remove from the depot what no image needs
     Gc(Gc),
+    /// Make room here: let images go that the depot has and no recovery would use, those first that were not used for longest
+    Evict(Evict),
 }
 
 /// Where the depot is.
@@ -117,15 +119,32 @@ pub struct Gc {
     pub at: At,
 }
 
+/// How to make room.
+#[derive(Debug, clap::Args)]
+pub struct Evict {
+    /// MiB that the store may have; default: `store_gib_max` of the configuration
+    #[arg(long, value_name = "MIB")]
+    pub store_mib_max: Option<u64>,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Move at most so many MiB a second: what goes is read in the depot first
+    #[arg(long, value_name = "MIB")]
+    pub rate_mib: Option<u64>,
+    #[command(flatten)]
+    pub at: At,
+}
+
 /// Act.
 pub fn act(place: &Place, data_dir: &Path, verb: &DepotVerb, json: bool) -> Result<(), Fault> {
     match verb {
         DepotVerb::Probe { at } => probe(&at.open()?, json),
         DepotVerb::Push(order) => push(place, data_dir, order, json),
         DepotVerb::Pull(order) => pull(place, data_dir, order, json),
-        DepotVerb::List { at } => list(place, data_dir, &at.open()?, json),
+        DepotVerb::List { at } => list(place, data_dir, at, json),
         DepotVerb::Withdraw { image, plan, at } => withdraw(&at.open()?, image, *plan, json),
         DepotVerb::Gc(order) => gc(order, json),
+        DepotVerb::Evict(order) => evict(place, data_dir, order, json),
     }
 }
 
@@ -133,11 +152,47 @@ impl At {
     fn open(&self) -> Result<S3Depot, Fault> {
         open_depot(&self.config)
     }
+
+    fn setting(&self) -> Result<Setting, Fault> {
+        Setting::load(&self.config).map_err(|error| no_depot(&error))
+    }
 }
 
 /// The depot that a configuration file names.
 pub fn open_depot(config: &Path) -> Result<S3Depot, Fault> {
     ready(&Setting::load(config).map_err(|error| no_depot(&error))?, Limits::default())
+}
+
+fn evict(place: &Place, data_dir: &Path, order: &Evict, json: bool) -> Result<(), Fault> {
+    let setting = order.at.setting()?;
+    let said = order.store_mib_max.map(|mib| mib.saturating_mul(1 << 20));
+    let bytes_max = said.or(setting.store_bytes_max()).ok_or_else(|| {
+        let now = "add store_gib_max to the depot of the configuration, or say --store-mib-max";
+        Fault::new(Code::Usage, "nothing says how large the store may be", "", now)
+    })?;
+    let (depot, store) = (ready(&setting, Limits::default())?, open(&place.store(data_dir))?);
+    let ring = ring(&place.trust_root(data_dir))?;
+    let done = under_a_bar("reading what may go", order.rate_mib, |progress| {
+        let room = Order { bytes_max, now_unix_ms: now_unix_ms(), plan: order.plan };
+        Needs::none().evict(&depot, &store, &ring, room, progress)
+    });
+    let done = done.map_err(|error| fault(&depot, &error))?;
+    if json {
+        say_json(&serde_json::json!({ "plan": order.plan, "bytes_max": bytes_max, "evicted": done }))?;
+    } else {
+        let (verb, left) = if order.plan { ("would go", "would be left") } else { ("went", "are left") };
+        done.images
+            .iter()
+            .for_each(|image| println!("{image} {verb}; `groundstate image depot pull` brings it back"));
+        println!("{} of {} {left}", show::bytes(done.bytes_after), show::bytes(bytes_max));
+        if done.waiting > 0 {
+            println!("{} packs wait for a writer to end; the next eviction takes them", done.waiting);
+        }
+    }
+    match shortfall(&done, bytes_max) {
+        Some(why) => Err(Fault::new(Code::Failed, "the store is larger than it may be", why, "")),
+        None => Ok(()),
+    }
 }
 
 fn no_depot(error: &SettingError) -> Fault {
@@ -307,10 +362,12 @@ fn wanted(depot: &S3Depot, words: &[String]) -> Result<Vec<ImageId>, Fault> {
     words.iter().map(find).collect()
 }
 
-fn list(place: &Place, data_dir: &Path, depot: &S3Depot, json: bool) -> Result<(), Fault> {
+fn list(place: &Place, data_dir: &Path, at: &At, json: bool) -> Result<(), Fault> {
+    let setting = at.setting()?;
+    let depot = &ready(&setting, Limits::default())?;
     let failed = |error| fault(depot, &error);
     let inventory = Inventory::read(depot).map_err(failed)?;
-    let here: HashSet<ImageId> = here(place, data_dir)?.into_iter().collect();
+    let (here, here_bytes) = here(place, data_dir)?;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for There { image, header } in all(depot, inventory.images())? {
         let whole = inventory.is_whole(depot, &image).map_err(failed)?;
@@ -336,23 +393,29 @@ fn list(place: &Place, data_dir: &Path, depot: &S3Depot, json: bool) -> Result<(
     if json {
         return say_json(&serde_json::json!({
             "images": lines, "packs": packs, "bytes": bytes, "foreign": inventory.foreign,
+            "store": { "bytes": here_bytes, "bytes_max": setting.store_bytes_max() },
         }));
     }
     println!("{}", show::table(&["NAME", "VERSION", "EPOCH", "WHERE", "STATE", "IMAGE"], &rows));
     println!("{packs} packs, {}", show::bytes(bytes));
+    match setting.store_bytes_max() {
+        Some(most) => println!("here: {} of {}", show::bytes(here_bytes), show::bytes(most)),
+        None => println!("here: {}, without a bound (store_gib_max)", show::bytes(here_bytes)),
+    }
     if inventory.foreign > 0 {
         println!("{} objects are not ours and are left alone", inventory.foreign);
     }
     Ok(())
 }
 
-/// The images of the local store, if there is one: to look is not to make one.
-fn here(place: &Place, data_dir: &Path) -> Result<Vec<ImageId>, Fault> {
+/// The images of the local store and its bytes, if there is one: to look is not to make one.
+fn here(place: &Place, data_dir: &Path) -> Result<(HashSet<ImageId>, u64), Fault> {
     let path = place.store(data_dir);
     if !path.join("format").is_file() {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
-    open(&path).and_then(|store: Store| store.list().map_err(|error| super::store_fault(&error)))
+    let look = |store: Store| Ok((store.list()?.into_iter().collect(), store.bytes()?));
+    open(&path).and_then(|store| look(store).map_err(|error| super::store_fault(&error)))
 }
 
 fn withdraw(depot: &S3Depot, image: &str, plan: bool, json: bool) -> Result<(), Fault> {
