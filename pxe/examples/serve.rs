@@ -7,7 +7,7 @@
 //!   DIR    files to serve: loaders, vmlinuz, initrd.img, recovery.efi
 //! ```
 //!
-//! With SERVE_QUIET in its environment it prints no events. It arms every endpoint that it sees and must not run on a network with others on it.
+//! SERVE_IPV6 in its environment is our IPv6 address there, for UEFI HTTP Boot over IPv6 in full mode. With SERVE_QUIET in its environment it prints no events. It arms every endpoint that it sees and must not run on a network with others on it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
@@ -72,7 +72,8 @@ fn mode_of(text: &str) -> anyhow::Result<DhcpMode> {
     let full = |range: &str, unarmed| {
         let (first, last) = range.split_once('-').context("FIRST-LAST")?;
         let (first, last): (Ipv4Addr, Ipv4Addr) = (first.parse()?, last.parse()?);
-        anyhow::Ok(DhcpMode::Full(FullDhcp { unarmed, ..FullDhcp::pool(first, last) }))
+        let ipv6 = std::env::var("SERVE_IPV6").ok().map(|addr| addr.parse()).transpose()?;
+        anyhow::Ok(DhcpMode::Full(FullDhcp { unarmed, ipv6, ..FullDhcp::pool(first, last) }))
     };
     match text.split_once(':') {
         Some(("full", range)) => full(range, Unarmed::Silent),

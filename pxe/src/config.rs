@@ -4,7 +4,7 @@
 //! DHCP and never gives addresses; `Full` gives addresses and belongs on an isolated recovery VLAN only.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 
@@ -116,6 +116,9 @@ pub struct FullDhcp {
     /// Lease for boot firmware, in seconds: short, since each stage may ask for a new one.
     #[serde(default = "boot_lease_secs_default")]
     pub boot_lease_secs: u32,
+    /// Our IPv6 address there, in a network of 64 bits: with it UEFI's PXE and HTTP Boot are served over IPv6 too.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
     /// Addresses that are kept, by hardware address; inside the pool or outside.
     #[serde(default)]
     pub reservations: BTreeMap<Mac, Ipv4Addr>,
@@ -142,6 +145,7 @@ impl FullDhcp {
             dns: Vec::new(),
             lease_secs: lease_secs_default(),
             boot_lease_secs: boot_lease_secs_default(),
+            ipv6: None,
             reservations: BTreeMap::new(),
             unarmed: Unarmed::default(),
         }
@@ -257,6 +261,14 @@ pub enum ConfigError {
         /// What is wrong.
         why: &'static str,
     },
+    /// Our IPv6 address is none of a network.
+    #[error("interface `{name}`: {addr} is no address of a network; give one like fd00:77::1")]
+    Ipv6 {
+        /// Interface.
+        name: String,
+        /// The address.
+        addr: Ipv6Addr,
+    },
     /// A lease time is out of range.
     #[error("interface `{name}`: a lease of {secs} s is out of range; use 30 to 86400")]
     Lease {
@@ -333,6 +345,14 @@ fn check_interface(interface: &Interface) -> Result<(), ConfigError> {
     }
     if std::iter::once(*addr).chain(full.router).any(|taken| (first..=last).contains(&taken)) {
         return pool("holds the appliance's or the router's own address; leave it out");
+    }
+    if let Some(ipv6) = full.ipv6
+        && (ipv6.is_multicast()
+            || ipv6.is_unspecified()
+            || ipv6.is_loopback()
+            || ipv6.is_unicast_link_local())
+    {
+        return Err(ConfigError::Ipv6 { name: name(), addr: ipv6 });
     }
     for (mac, reserved) in &full.reservations {
         let why = match *reserved {

@@ -22,6 +22,7 @@ pub mod chains;
 pub mod client;
 pub mod config;
 pub mod dhcp;
+pub mod dhcp6;
 pub mod event;
 mod gate;
 pub mod http;

@@ -5,7 +5,7 @@
 //! don't-fragment bit, which confuses some PXE ROMs (dnsmasq `src/dhcp.c`).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use nix::libc;
@@ -102,6 +102,51 @@ impl UdpPort {
     }
 }
 
+/// A UDP port of either protocol. Over IPv6 there is one address, on which it is bound, so that answers come from it.
+#[derive(Debug)]
+pub(crate) enum AnyPort {
+    /// On every IPv4 address of an interface.
+    V4(UdpPort),
+    /// On one IPv6 address.
+    V6(UdpSocket, Ipv6Addr),
+}
+
+impl AnyPort {
+    /// Binds `port` on one IPv6 address of `interface`.
+    pub(crate) fn bind_ipv6(interface: &str, addr: Ipv6Addr, port: u16) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_only_v6(true)?;
+        socket.bind_device(Some(interface.as_bytes()))?;
+        socket.bind(&SocketAddrV6::new(addr, port, 0, 0).into())?;
+        Ok(AnyPort::V6(UdpSocket::from_std(socket.into())?, addr))
+    }
+
+    /// Waits for a datagram: its length, its sender, and our address that it was meant for. Cancel-safe.
+    pub(crate) async fn recv(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr, IpAddr)> {
+        match self {
+            AnyPort::V4(port) => {
+                let arrival = port.recv(buf).await?;
+                let ours = if arrival.dst.is_broadcast() { arrival.at } else { arrival.dst };
+                Ok((arrival.len, arrival.from.into(), ours.into()))
+            }
+            AnyPort::V6(socket, ours) => {
+                let (len, from) = socket.recv_from(buf).await?;
+                Ok((len, from, (*ours).into()))
+            }
+        }
+    }
+
+    /// Sends a datagram from our address `from`.
+    pub(crate) async fn send(&self, bytes: &[u8], from: IpAddr, to: SocketAddr) -> io::Result<()> {
+        match (self, from, to) {
+            (AnyPort::V4(port), IpAddr::V4(from), SocketAddr::V4(to)) => port.send(bytes, from, to).await,
+            (AnyPort::V6(socket, _), _, to) => socket.send_to(bytes, to).await.map(drop),
+            (AnyPort::V4(_), _, _) => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
+    }
+}
+
 fn recv_now(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<Arrival> {
     let mut control = nix::cmsg_space!(libc::in_pktinfo);
     let mut parts = [IoSliceMut::new(buf)];
@@ -122,9 +167,16 @@ fn recv_now(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<Arrival> {
 }
 
 /// A connected socket for one transfer: a new port, from the address that was asked.
-pub(crate) fn connected(from: Ipv4Addr, to: SocketAddrV4) -> io::Result<UdpSocket> {
-    let socket = new_socket(None)?;
-    socket.bind(&SocketAddrV4::new(from, 0).into())?;
+pub(crate) fn connected(from: IpAddr, to: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = match from {
+        IpAddr::V4(_) => new_socket(None)?,
+        IpAddr::V6(_) => {
+            let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+            socket.set_nonblocking(true)?;
+            socket
+        }
+    };
+    socket.bind(&SocketAddr::new(from, 0).into())?;
     socket.connect(&to.into())?;
     UdpSocket::from_std(socket.into())
 }
@@ -182,8 +234,8 @@ mod tests {
     async fn d17_a_transfer_socket_hears_only_its_peer() {
         let peer = UdpSocket::bind("127.0.0.1:0").await.expect("peer");
         let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("stranger");
-        let std::net::SocketAddr::V4(to) = peer.local_addr().expect("address") else { panic!("IPv4") };
-        let socket = connected(Ipv4Addr::LOCALHOST, to).expect("connected");
+        let to = peer.local_addr().expect("address");
+        let socket = connected(Ipv4Addr::LOCALHOST.into(), to).expect("connected");
         let ours = socket.local_addr().expect("address");
         stranger.send_to(b"wrong", ours).await.expect("send");
         peer.send_to(b"right", ours).await.expect("send");

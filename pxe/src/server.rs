@@ -4,29 +4,31 @@
 //! answered: a boot server that half works is worse than none.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::artefact::Artefacts;
-use crate::config::{Config, ConfigError, DhcpMode, Interface, Ports};
+use crate::config::{Config, ConfigError, DhcpMode, FullDhcp, Interface, Ports};
 use crate::dhcp::arp::Arp;
 use crate::dhcp::lease::LeaseJournal;
+use crate::dhcp::loader::Loaders;
 use crate::dhcp::overhear::{Ear, Prober};
 use crate::dhcp::reply::Site;
 use crate::dhcp::serve::DhcpPorts;
 use crate::dhcp::{Links, Responder};
+use crate::dhcp6;
 use crate::event::BootEvents;
 use crate::gate::Gate;
 use crate::http::Handler;
 use crate::http::serve::{HttpPort, listen};
 use crate::ndp::Solicitations;
-use crate::net::UdpPort;
+use crate::net::{AnyPort, UdpPort};
 use crate::policy::BootPolicy;
 use crate::syslog::SyslogPort;
 use crate::tftp::serve::TftpPort;
@@ -88,8 +90,41 @@ struct Sockets {
     ear: Option<(UdpPort, [u8; 6], mpsc::Receiver<u32>)>,
     solicitations: Option<Solicitations>,
     syslog: Option<UdpPort>,
-    tftp: UdpPort,
+    tftp: AnyPort,
     http: TcpListener,
+    ipv6: Option<Ipv6Sockets>,
+}
+
+/// What UEFI HTTP Boot over IPv6 needs.
+struct Ipv6Sockets {
+    ours: Ipv6Addr,
+    full: FullDhcp,
+    mac: [u8; 6],
+    dhcp: UdpSocket,
+    tftp: AnyPort,
+    http: TcpListener,
+}
+
+impl Ipv6Sockets {
+    /// Who answers DHCPv6.
+    fn responder(
+        &self,
+        interface: Ipv4Addr,
+        http_port: u16,
+        loaders: &Loaders,
+        links: &Links,
+    ) -> dhcp6::Responder {
+        dhcp6::Responder {
+            ours: self.ours,
+            interface,
+            mac: self.mac,
+            full: self.full.clone(),
+            loaders: loaders.clone(),
+            http_port,
+            policy: links.policy.clone(),
+            events: links.events.clone(),
+        }
+    }
 }
 
 /// The boot layer, bound.
@@ -177,7 +212,7 @@ impl Server {
         let permits = Arc::new(Semaphore::new(self.config.limits.http_connections));
         let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
         let all_ours: Vec<Ipv4Addr> = self.sockets.iter().map(|s| s.interface.addr).collect();
-        for Sockets { interface, ports, dhcp, ear, solicitations, syslog, tftp, http } in self.sockets {
+        for Sockets { interface, ports, dhcp, ear, solicitations, syslog, tftp, http, ipv6 } in self.sockets {
             let (ours, limits) = (interface.addr, self.config.limits);
             if let Some(sockets) = dhcp {
                 let site = Site { interface: interface.clone(), loaders: self.config.loaders.clone(), ports };
@@ -197,6 +232,7 @@ impl Server {
                     Ear { port, interface: ours, server_port: ports.dhcp, mac, probes, events, ours: all };
                 tasks.spawn(ear.run(stop.clone()));
             }
+            let advertiser = solicitations.as_ref().map(Solicitations::advertiser);
             if let Some(solicitations) = solicitations {
                 let (policy, stop) = (links.policy.clone(), stop.clone());
                 tasks.spawn(async move { solicitations.run(&*policy, ours, stop).await });
@@ -204,21 +240,42 @@ impl Server {
             if let Some(port) = syslog {
                 tasks.spawn(SyslogPort { port, gate: gate.clone() }.run(stop.clone()));
             }
-            tasks.spawn(TftpPort { port: tftp, interface, limits, gate: gate.clone() }.run(stop.clone()));
-            let (gate, handler, permits) = (gate.clone(), self.handler.clone(), permits.clone());
+            let tftp_port =
+                |port| TftpPort { port, interface: interface.clone(), limits, gate: gate.clone() };
+            tasks.spawn(tftp_port(tftp).run(stop.clone()));
+            let (handler, permits) = (self.handler.clone(), permits.clone());
             let per_addr_max = limits.http_connections_per_addr;
-            tasks.spawn(HttpPort { listener: http, gate, handler, permits, per_addr_max }.run(stop.clone()));
-        }
-        let mut result = Ok(());
-        while let Some(ended) = tasks.join_next().await {
-            let ended = ended.map_err(io::Error::other).and_then(|inner| inner);
-            if let Err(source) = ended {
-                stop.cancel();
-                result = result.and(Err(ServeError { source }));
+            let port = |listener| HttpPort {
+                listener,
+                interface: ours,
+                gate: gate.clone(),
+                handler: handler.clone(),
+                permits: permits.clone(),
+                per_addr_max,
+            };
+            tasks.spawn(port(http).run(stop.clone()));
+            if let Some(sockets) = ipv6 {
+                let responder = sockets.responder(ours, ports.http, &self.config.loaders, &links);
+                tasks.spawn(tftp_port(sockets.tftp).run(stop.clone()));
+                tasks.spawn(port(sockets.http).run(stop.clone()));
+                tasks.spawn(dhcp6::serve::run(sockets.dhcp, responder, advertiser, stop.clone()));
             }
         }
-        result
+        ended(tasks, &stop).await
     }
+}
+
+/// Waits for all; the first that fails stops the others.
+async fn ended(mut tasks: JoinSet<io::Result<()>>, stop: &CancellationToken) -> Result<(), ServeError> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.map_err(io::Error::other).and_then(|inner| inner);
+        if let Err(source) = ended {
+            stop.cancel();
+            result = result.and(Err(ServeError { source }));
+        }
+    }
+    result
 }
 
 /// Where clients listen, shared with the system's own DHCP client; without it the boot layer works all the same.
@@ -268,14 +325,14 @@ fn bind_interface(interface: &Interface, ports: Ports, prober: &mut Prober) -> R
     };
     let solicitations = match interface.dhcp {
         DhcpMode::Off | DhcpMode::Observe => None,
-        DhcpMode::Proxy | DhcpMode::Full(_) => Solicitations::open(&interface.name)
+        DhcpMode::Proxy | DhcpMode::Full(_) => Solicitations::open(&interface.name, ipv6_of(interface))
             .inspect_err(|error| {
                 tracing::info!(interface = %interface.name, %error, "no IPv6 here; iPXE will wait for a router");
             })
             .ok(),
     };
     let tftp = udp("TFTP", ports.tftp)?;
-    let http = listen(interface.addr, ports.http)
+    let http = listen(SocketAddr::from((interface.addr, ports.http)))
         .map_err(|source| BindError::port("HTTP", interface, ports.http, source))?;
     let bound = |what, port, result: io::Result<u16>| {
         result.map_err(|source| BindError::port(what, interface, port, source))
@@ -295,8 +352,38 @@ fn bind_interface(interface: &Interface, ports: Ports, prober: &mut Prober) -> R
     if let Some(port) = &syslog {
         actual.syslog = bound("syslog", ports.syslog, port.port())?;
     }
+    let ipv6 = bind_ipv6(interface, actual)?;
     let ear = dhcp.as_ref().and_then(|_| bind_ear(interface, ports.dhcp_client, prober));
-    Ok(Sockets { interface: interface.clone(), ports: actual, dhcp, ear, solicitations, syslog, tftp, http })
+    Ok(Sockets {
+        interface: interface.clone(),
+        ports: actual,
+        dhcp,
+        ear,
+        solicitations,
+        syslog,
+        tftp: AnyPort::V4(tftp),
+        http,
+        ipv6,
+    })
+}
+
+fn ipv6_of(interface: &Interface) -> Option<Ipv6Addr> {
+    match &interface.dhcp {
+        DhcpMode::Full(full) => full.ipv6,
+        DhcpMode::Off | DhcpMode::Observe | DhcpMode::Proxy => None,
+    }
+}
+
+/// Where the configuration gives an IPv6 address it is an error when it cannot be served, as with any other port.
+fn bind_ipv6(interface: &Interface, ports: Ports) -> Result<Option<Ipv6Sockets>, BindError> {
+    let (DhcpMode::Full(full), Some(ours)) = (&interface.dhcp, ipv6_of(interface)) else { return Ok(None) };
+    let failed = |what, port| move |source| BindError::port(what, interface, port, source);
+    let mac = hardware_addr(&interface.name).map_err(failed("DHCPv6", 547))?;
+    let dhcp = dhcp6::serve::open(&interface.name).map_err(failed("DHCPv6", 547))?;
+    let tftp = AnyPort::bind_ipv6(&interface.name, ours, ports.tftp)
+        .map_err(failed("TFTP over IPv6", ports.tftp))?;
+    let http = listen(SocketAddr::from((ours, ports.http))).map_err(failed("HTTP over IPv6", ports.http))?;
+    Ok(Some(Ipv6Sockets { ours, full: full.clone(), mac, dhcp, tftp, http }))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 mod cuts;
 mod drill;
 mod erase;
+mod ipv6;
 mod lab;
 mod recovery;
 mod refusals;
@@ -75,6 +76,7 @@ const CHAPTERS: &[&[Story]] = &[
     drill::STORIES,
     secure_boot::STORIES,
     stick::STORIES,
+    ipv6::STORIES,
 ];
 
 fn main() -> ExitCode {

@@ -20,7 +20,7 @@ use tests::endpoint::{Content, Endpoint};
 use tests::golden::{self, CheckIn, DISK_LEN, MARK};
 use tests::plant::Plant;
 use tests::programs::Programs;
-use tests::qemu::{Firmware, Spec};
+use tests::qemu::{Firmware, NetBoot, Spec};
 use tests::site::{Appliance, BOOT_KEYS, Record, Site};
 use tests::variables::{Enrolled, Place};
 
@@ -46,8 +46,12 @@ fn only_what_the_site_signed(plant: &Plant) -> Result<()> {
     let golden = Content::Image(golden::image(&Cache::open()?, 1, &CheckIn::Marker)?);
     let press = |number, keys: &Path, place, content: &Content| {
         let enrolled = Some(Enrolled { keys: keys.to_owned(), place });
-        let spec =
-            Spec { firmware: Firmware::OvmfSecureBoot, enrolled, http_boot: true, ..Spec::press(number) };
+        let spec = Spec {
+            firmware: Firmware::OvmfSecureBoot,
+            enrolled,
+            netboot: NetBoot::Http,
+            ..Spec::press(number)
+        };
         Endpoint::new(plant, spec, content)
     };
 

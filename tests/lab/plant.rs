@@ -24,6 +24,8 @@ use anyhow::{Context, Result, bail};
 
 /// The appliance's address on the plant network.
 pub const APPLIANCE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The same over IPv6, which only firmware speaks here.
+pub const APPLIANCE_IPV6: &str = "fd00:77::1";
 
 /// The plant's bridge.
 pub const BRIDGE: &str = "plant0";
@@ -118,6 +120,7 @@ impl Plant {
         ip(&["link", "set", "lo", "up"])?;
         ip(&["link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"])?;
         plant.address(APPLIANCE)?;
+        ip(&["address", "add", &format!("{APPLIANCE_IPV6}/64"), "dev", BRIDGE, "nodad"])?;
         ip(&["link", "set", BRIDGE, "up"])?;
         Ok(plant)
     }

@@ -72,6 +72,17 @@ pub enum Stick {
     Cd(PathBuf),
 }
 
+/// What its firmware speaks on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetBoot {
+    /// PXE, then UEFI HTTP Boot, over IPv4.
+    Any,
+    /// UEFI HTTP Boot over IPv4 alone.
+    Http,
+    /// PXE, then UEFI HTTP Boot, over IPv6 alone.
+    Ipv6,
+}
+
 /// Which device the firmware tries first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootOrder {
@@ -96,8 +107,8 @@ pub struct Spec {
     pub failing_disk: Option<String>,
     /// Keys that its firmware is delivered with; Secure Boot is on then.
     pub enrolled: Option<Enrolled>,
-    /// UEFI HTTP Boot is all that its firmware does on the network.
-    pub http_boot: bool,
+    /// What its firmware speaks on the network.
+    pub netboot: NetBoot,
     /// What is in its USB socket when it is armed: then it starts from that, before network and disk.
     pub stick: Option<Stick>,
     /// Its network adapter.
@@ -123,7 +134,7 @@ impl Spec {
             more_disks: Vec::new(),
             failing_disk: None,
             enrolled: None,
-            http_boot: false,
+            netboot: NetBoot::Any,
             stick: None,
             nic: Nic::Virtio,
             memory_mib: 1024,
@@ -251,11 +262,14 @@ fn firmware(words: &mut Words, spec: &Spec, wiring: &Wiring) {
     }
     words.pair("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display()));
     words.pair("-drive", format!("if=pflash,unit=1,format=raw,file={}", wiring.vars.display()));
-    // The plant has no IPv6; its firmware timeouts would only cost minutes.
-    words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n");
-    words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=n");
-    if spec.http_boot {
-        words.pair("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n");
+    // What it does not speak would only cost minutes of waiting.
+    let mute: &[&str] = match spec.netboot {
+        NetBoot::Any => &["IPv6PXESupport", "IPv6Support"],
+        NetBoot::Http => &["IPv6PXESupport", "IPv6Support", "IPv4PXESupport"],
+        NetBoot::Ipv6 => &["IPv4PXESupport", "IPv4Support"],
+    };
+    for protocol in mute {
+        words.pair("-fw_cfg", format!("name=opt/org.tianocore/{protocol},string=n"));
     }
 }
 

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bmc::Bmc;
 use crate::endpoint::Endpoint;
-use crate::plant::{APPLIANCE, BRIDGE};
+use crate::plant::{APPLIANCE, APPLIANCE_IPV6, BRIDGE};
 use crate::programs::Programs;
 use crate::qemu::Firmware;
 use crate::story::Log;
@@ -193,7 +193,7 @@ attest_every_s = 10
 [[interfaces]]
 name = "{BRIDGE}"
 dhcp = "full"
-pool = {{ first = "10.77.0.50", last = "10.77.0.149" }}
+pool = {{ first = "10.77.0.50", last = "10.77.0.149", ipv6 = "{APPLIANCE_IPV6}" }}
 
 [groups.line]
 mode = "auto"

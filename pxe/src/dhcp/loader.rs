@@ -64,6 +64,37 @@ impl Loaders {
         self.table.iter().map(|((chain, _), name)| (name.as_str(), *chain)).chain(over_http)
     }
 
+    /// The name of the first file for UEFI HTTP Boot.
+    ///
+    /// # Errors
+    /// [`Refusal::NoLoader`].
+    pub fn http_boot(&self, client: &Client, chain: Chain) -> Result<&str, Refusal> {
+        let arch = client.arch.unwrap_or(Arch::Bios);
+        let name = match chain {
+            Chain::Shim => self.http_shim.as_ref().filter(|_| arch == Arch::EfiX64),
+            Chain::Ipxe | Chain::UefiHttp | Chain::Bios => self.table.get(&(Chain::UefiHttp, arch)),
+        };
+        name.map(String::as_str)
+            .ok_or_else(|| Refusal::NoLoader(format!("{chain:?}, {arch:?}, {:?}", client.class)))
+    }
+
+    /// The name of the first file for PXE.
+    ///
+    /// # Errors
+    /// [`Refusal::NoLoader`].
+    pub fn pxe(&self, client: &Client, chain: Chain) -> Result<&str, Refusal> {
+        let arch = client.arch.unwrap_or(Arch::Bios);
+        let first = match (arch, chain) {
+            (Arch::Bios, _) => Chain::Bios,
+            (_, Chain::Shim) => Chain::Shim,
+            (_, Chain::Ipxe | Chain::UefiHttp | Chain::Bios) => Chain::Ipxe,
+        };
+        self.table
+            .get(&(first, arch))
+            .map(String::as_str)
+            .ok_or_else(|| Refusal::NoLoader(format!("{chain:?}, {arch:?}, {:?}", client.class)))
+    }
+
     /// The boot file for a client: a bare name for PXE, an absolute URL with our literal address for HTTP Boot and iPXE
     /// (host names need a name server that boot firmware often does not get, ipxe#1200). `http_port` is left out of the
     /// URL when it is 80: EDK2 sends no port in `Host`.
@@ -85,21 +116,8 @@ impl Loaders {
                 let name = first(if arch == Arch::Bios { &[Chain::Bios] } else { &[Chain::Ipxe] })?;
                 Ok(format!("tftp://{server}/{name}"))
             }
-            ClientClass::HttpBoot => match chain {
-                Chain::Shim => {
-                    let shim =
-                        self.http_shim.as_ref().filter(|_| arch == Arch::EfiX64).ok_or_else(missing)?;
-                    Ok(url(server, http_port, shim))
-                }
-                Chain::Ipxe | Chain::UefiHttp | Chain::Bios => {
-                    first(&[Chain::UefiHttp]).map(|name| url(server, http_port, &name))
-                }
-            },
-            ClientClass::Pxe if arch == Arch::Bios => first(&[Chain::Bios]),
-            ClientClass::Pxe => first(match chain {
-                Chain::Shim => &[Chain::Shim],
-                Chain::Ipxe | Chain::UefiHttp | Chain::Bios => &[Chain::Ipxe],
-            }),
+            ClientClass::HttpBoot => self.http_boot(client, chain).map(|name| url(server, http_port, name)),
+            ClientClass::Pxe => self.pxe(client, chain).map(str::to_owned),
             ClientClass::Agent | ClientClass::Plain => Err(missing()),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ const DRAIN_WAIT: Duration = Duration::from_secs(3);
 /// HTTP on one interface.
 pub(crate) struct HttpPort {
     pub listener: TcpListener,
+    /// Our IPv4 address there, by which the policy knows the interface.
+    pub interface: Ipv4Addr,
     pub gate: Arc<Gate>,
     pub handler: Option<Handler>,
     pub permits: Arc<Semaphore>,
@@ -78,11 +80,11 @@ impl Drop for Place {
 }
 
 /// Binds an address; a port still in TIME_WAIT after a restart is no hindrance.
-pub(crate) fn listen(addr: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
-    socket.bind(&SocketAddrV4::new(addr, port).into())?;
+    socket.bind(&addr.into())?;
     socket.listen(256)?;
     TcpListener::from_std(socket.into())
 }
@@ -118,8 +120,9 @@ impl HttpPort {
                 continue;
             };
             let (gate, handler, stop) = (self.gate.clone(), self.handler.clone(), stop.clone());
+            let interface = self.interface;
             tasks.spawn(async move {
-                connection_task(stream, from, gate, handler, stop).await;
+                connection_task(stream, from, (gate, interface), handler, stop).await;
                 drop((place, permit));
             });
         }
@@ -135,7 +138,7 @@ impl HttpPort {
 async fn connection_task(
     stream: TcpStream,
     from: SocketAddr,
-    gate: Arc<Gate>,
+    (gate, interface): (Arc<Gate>, Ipv4Addr),
     handler: Option<Handler>,
     stop: CancellationToken,
 ) {
@@ -143,7 +146,7 @@ async fn connection_task(
         let peer = Peer { remote: from, local: stream.local_addr()? };
         stream.set_nodelay(true)?;
         socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
-        Front { gate: Some(gate), handler, peer }.talk(stream, &stop).await
+        Front { gate: Some(gate), interface, handler, peer }.talk(stream, &stop).await
     };
     if let Err(error) = ended.await {
         // Firmware hangs up with a reset as a rule; what it means for a file is told by the file's own event.
@@ -153,7 +156,7 @@ async fn connection_task(
 
 /// Answer the requests of one connection by a handler alone, until the peer leaves.
 pub async fn converse(stream: TcpStream, peer: Peer, handler: Handler) {
-    let front = Front { gate: None, handler: Some(handler), peer };
+    let front = Front { gate: None, interface: Ipv4Addr::UNSPECIFIED, handler: Some(handler), peer };
     // Who left is not told.
     let _ = front.talk(stream, &CancellationToken::new()).await;
 }
@@ -161,6 +164,7 @@ pub async fn converse(stream: TcpStream, peer: Peer, handler: Handler) {
 /// What a connection can ask.
 struct Front {
     gate: Option<Arc<Gate>>,
+    interface: Ipv4Addr,
     handler: Option<Handler>,
     peer: Peer,
 }
@@ -199,7 +203,7 @@ impl Front {
 
     fn refused(&self, why: &str) {
         if let Some(gate) = &self.gate {
-            let (mac, reason) = (mac_of(gate, self.peer.remote), Refusal::Malformed(why.to_owned()));
+            let (mac, reason) = (mac_of(gate, self.peer), Refusal::Malformed(why.to_owned()));
             gate.tell(BootEvent::Refused { mac, peer: Some(self.peer.remote), stage: Stage::Http, reason });
         }
     }
@@ -210,7 +214,7 @@ impl Front {
             gate.artefacts.contains(&name).then_some((gate, name))
         });
         match (name, &self.handler) {
-            (Some((gate, name)), _) => boot_file(gate, &name, &request, self.peer),
+            (Some((gate, name)), _) => boot_file(gate, self.interface, &name, &request, self.peer),
             (None, Some(handler)) => handler(request, self.peer).await,
             (None, None) => refuse(StatusCode::NOT_FOUND, "no such file"),
         }
@@ -234,30 +238,33 @@ async fn end(mut stream: TcpStream) -> Result<(), BodyError> {
     Ok(())
 }
 
-fn boot_file(gate: &Arc<Gate>, name: &str, request: &Request<Bytes>, peer: Peer) -> Response<Body> {
+fn boot_file(
+    gate: &Arc<Gate>,
+    interface: Ipv4Addr,
+    name: &str,
+    request: &Request<Bytes>,
+    peer: Peer,
+) -> Response<Body> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "boot files can only be read");
     }
-    let (IpAddr::V4(from), IpAddr::V4(ours)) = (peer.remote.ip(), peer.local.ip()) else {
-        return refuse(StatusCode::NOT_FOUND, "boot files are served over IPv4");
-    };
-    match gate.artefact(from, Stage::Http, ours, name.as_bytes()) {
+    let (from, ours) = (peer.remote.ip(), peer.local.ip());
+    match gate.artefact(from, Stage::Http, (ours, interface), name.as_bytes()) {
         Ok((boot, artefact)) => {
             let fetcher = Fetcher { peer: peer.remote, mac: Some(boot.client.mac) };
             file(gate, artefact, &boot, fetcher, request.method(), request.headers())
         }
         Err(reason) => {
             let response = refuse(StatusCode::FORBIDDEN, &reason.to_string());
-            let mac = mac_of(gate, peer.remote);
+            let mac = mac_of(gate, peer);
             gate.tell(BootEvent::Refused { mac, peer: Some(peer.remote), stage: Stage::Http, reason });
             response
         }
     }
 }
 
-fn mac_of(gate: &Gate, peer: SocketAddr) -> Option<Mac> {
-    let IpAddr::V4(from) = peer.ip() else { return None };
-    gate.whois.lookup(from).map(|client| client.mac)
+fn mac_of(gate: &Gate, peer: Peer) -> Option<Mac> {
+    gate.client(peer.remote.ip(), peer.local.ip()).map(|client| client.mac)
 }
 
 /// Decodes `%xx`; a malformed escape stays as it is and so matches no name.

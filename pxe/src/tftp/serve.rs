@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,15 +16,18 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Interface, Limits};
 use crate::event::{Abort, BootEvent, Fetcher, Protocol, Refusal};
 use crate::gate::Gate;
-use crate::net::{Arrival, UdpPort, connected};
+use crate::net::{AnyPort, connected};
 use crate::policy::Stage;
 use crate::tftp::options::{Agreed, agree};
 use crate::tftp::packet::{ErrorCode, Incoming, ReadRequest, error, parse_incoming};
 use crate::tftp::transfer::{Outcome, Transfer};
 
+/// How much longer the header of IPv6 is than that of IPv4.
+const IPV6_HEADER_MORE: u16 = 20;
+
 /// TFTP on one interface.
 pub(crate) struct TftpPort {
-    pub port: UdpPort,
+    pub port: AnyPort,
     pub interface: Interface,
     pub limits: Limits,
     pub gate: Arc<Gate>,
@@ -46,8 +49,8 @@ struct Job {
 impl TftpPort {
     /// Serves until told to stop; running transfers are ended with it.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let mut tasks: JoinSet<SocketAddrV4> = JoinSet::new();
-        let mut running: HashSet<SocketAddrV4> = HashSet::new();
+        let mut tasks: JoinSet<SocketAddr> = JoinSet::new();
+        let mut running: HashSet<SocketAddr> = HashSet::new();
         let mut buf = [0; 1024];
         loop {
             let arrival = tokio::select! {
@@ -58,11 +61,10 @@ impl TftpPort {
                 }
                 arrival = self.port.recv(&mut buf) => arrival?,
             };
-            let Arrival { len, from, .. } = arrival;
+            let (len, from, ours) = arrival;
             if running.contains(&from) {
                 continue;
             }
-            let ours = if arrival.dst.is_broadcast() { arrival.at } else { arrival.dst };
             match self.accept(&buf[..len], from, ours, &running) {
                 Ok(job) => {
                     running.insert(from);
@@ -83,12 +85,16 @@ impl TftpPort {
     fn accept(
         &self,
         raw: &[u8],
-        from: SocketAddrV4,
-        ours: Ipv4Addr,
-        running: &HashSet<SocketAddrV4>,
+        from: SocketAddr,
+        ours: IpAddr,
+        running: &HashSet<SocketAddr>,
     ) -> Result<Job, Refused> {
         // Beyond the wire only clients that came through a DHCP relay are known; nobody else is worth a packet there.
-        if !self.interface.holds(*from.ip()) && self.gate.whois.lookup(*from.ip()).is_none() {
+        let near = match from.ip() {
+            IpAddr::V4(from) => self.interface.holds(from),
+            IpAddr::V6(_) => false,
+        };
+        if !near && self.gate.client(from.ip(), ours).is_none() {
             return Err(Refused { code: None, reason: Refusal::OffLink });
         }
         let refuse = |code, reason| Err(Refused { code: Some(code), reason });
@@ -121,31 +127,35 @@ impl TftpPort {
 
     /// The file, by the same decision as DHCP's. Whoever may not have it learns no more than that it is not there: shim
     /// goes on after "not found" and stops after anything else.
-    fn find(&self, request: &ReadRequest<'_>, from: SocketAddrV4, ours: Ipv4Addr) -> Result<Job, Refused> {
+    fn find(&self, request: &ReadRequest<'_>, from: SocketAddr, ours: IpAddr) -> Result<Job, Refused> {
         let (boot, artefact) = self
             .gate
-            .artefact(*from.ip(), Stage::Tftp, ours, request.name)
+            .artefact(from.ip(), Stage::Tftp, (ours, self.interface.addr), request.name)
             .map_err(|reason| Refused { code: Some(ErrorCode::NotFound), reason })?;
         let body = artefact.bytes(&boot);
-        let agreed = agree(&request.options, body.len() as u64, self.limits.tftp_block_len);
-        let fetcher = Fetcher { peer: SocketAddr::V4(from), mac: Some(boot.client.mac) };
+        let block_len_max = match ours {
+            IpAddr::V4(_) => self.limits.tftp_block_len,
+            IpAddr::V6(_) => self.limits.tftp_block_len.saturating_sub(IPV6_HEADER_MORE),
+        };
+        let agreed = agree(&request.options, body.len() as u64, block_len_max);
+        let fetcher = Fetcher { peer: from, mac: Some(boot.client.mac) };
         Ok(Job { name: artefact.name().into(), body, agreed, fetcher })
     }
 
-    async fn refuse(&self, refused: Refused, from: SocketAddrV4, ours: Ipv4Addr) {
+    async fn refuse(&self, refused: Refused, from: SocketAddr, ours: IpAddr) {
         if let Some(code) = refused.code
             && let Err(error) = self.port.send(&error(code, &refused.reason.to_string()), ours, from).await
         {
             tracing::debug!(%from, %error, "a TFTP error could not be sent");
         }
-        let mac = self.gate.whois.lookup(*from.ip()).map(|c| c.mac);
-        let peer = Some(SocketAddr::V4(from));
+        let mac = self.gate.client(from.ip(), ours).map(|c| c.mac);
+        let peer = Some(from);
         self.gate.tell(BootEvent::Refused { mac, peer, stage: Stage::Tftp, reason: refused.reason });
     }
 }
 
 /// Runs one transfer and reports its start and end.
-async fn transfer_task(job: Job, ours: Ipv4Addr, peer: SocketAddrV4, gate: &Gate, stop: &CancellationToken) {
+async fn transfer_task(job: Job, ours: IpAddr, peer: SocketAddr, gate: &Gate, stop: &CancellationToken) {
     let Job { name, body, agreed, fetcher } = job;
     let protocol = Protocol::Tftp;
     let size = body.len() as u64;
@@ -171,7 +181,7 @@ async fn transfer_task(job: Job, ours: Ipv4Addr, peer: SocketAddrV4, gate: &Gate
 }
 
 /// Moves packets between the machine and its socket until it has ended.
-async fn drive(transfer: &mut Transfer, ours: Ipv4Addr, peer: SocketAddrV4) -> io::Result<()> {
+async fn drive(transfer: &mut Transfer, ours: IpAddr, peer: SocketAddr) -> io::Result<()> {
     let socket = connected(ours, peer)?;
     let mut out = Vec::with_capacity(1500);
     let mut buf = [0; 1500];

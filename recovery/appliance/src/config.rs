@@ -20,7 +20,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -232,6 +232,9 @@ pub struct Pool {
     /// Length of a lease in seconds.
     #[serde(default = "default_lease")]
     pub lease_s: u32,
+    /// Our IPv6 address on this interface, in a network of 64 bits: with it UEFI's PXE and HTTP Boot are served over IPv6 too.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
     /// Addresses that are kept for what is no endpoint, by Ethernet address; an endpoint's are those on its record.
     #[serde(default)]
     pub reserved: BTreeMap<MacAddr, Ipv4Addr>,

@@ -63,6 +63,7 @@ fn one(wanted: &Interface) -> Result<pxe::Interface, InterfaceError> {
             let mut full = pxe::config::FullDhcp::pool(pool.first, pool.last);
             full.router = pool.router;
             full.lease_secs = pool.lease_s;
+            full.ipv6 = pool.ipv6;
             full.reservations =
                 pool.reserved.iter().map(|(mac, addr)| (pxe::Mac::from(mac.0), *addr)).collect();
             // Without a ticket firmware shall go on to its disk in seconds, not in a minute.
