@@ -38,6 +38,7 @@ use crate::{
     jobs::journal::Journal,
     keys::Keys,
     live::Live,
+    refusals::unknown_endpoint,
 };
 
 mod change;
@@ -49,6 +50,7 @@ mod import;
 mod net;
 mod orders;
 mod people;
+mod scope;
 mod sources;
 mod stop;
 #[cfg(test)]
@@ -89,19 +91,21 @@ pub struct Inner {
 pub struct Actor {
     /// As it stands in evidence: `operator:<name>`, `trigger:<source>`, `agent`, `appliance`.
     pub name: String,
+    /// About whom they may order something; `None`: about every endpoint.
+    pub scope: Option<Selector>,
 }
 
 impl Actor {
     /// A person, or a script in a person's name.
     #[must_use]
     pub fn operator(name: &str) -> Self {
-        Self { name: format!("operator:{name}") }
+        Self { name: format!("operator:{name}"), scope: None }
     }
 
     /// A webhook source.
     #[must_use]
     pub fn trigger(source: &str) -> Self {
-        Self { name: format!("trigger:{source}") }
+        Self { name: format!("trigger:{source}"), scope: None }
     }
 }
 
@@ -422,6 +426,12 @@ impl Service {
         let at = tx.at;
         db::trigger::settle(tx.conn(), source, delivery, at).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Whether an endpoint is in the scope of who asks. 403 `out-of-scope`, 404 `unknown-endpoint`.
+    pub async fn may_order(&self, actor: &Actor, endpoint: &EndpointId) -> Result<(), Problem> {
+        let found = db::endpoint::get(&mut *self.0.journal.db.read().await?, endpoint).await?;
+        scope::covers(&self.0, actor, &found.ok_or_else(|| unknown_endpoint(endpoint))?)
     }
 
     /// A permit to rehearse on this endpoint; not drill-safe: 409 `not-drill-safe`.

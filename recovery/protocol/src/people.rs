@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::selector::Selector;
+
 /// What a person or program is on this site: a set of permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -172,6 +174,12 @@ pub struct NewPerson {
     /// Days until their token ends; absent: it does not.
     #[serde(default)]
     pub valid_days: Option<u32>,
+    /// About whom they may order something; absent: about every endpoint.
+    #[serde(default)]
+    pub scope: Option<Selector>,
+    /// From where their token counts, as in `10.7.0.0/24`; empty: from anywhere.
+    #[serde(default)]
+    pub networks: Vec<String>,
 }
 
 /// Change a person; what is absent stays.
@@ -190,6 +198,12 @@ pub struct ChangePerson {
     /// Days until the new token ends; absent: it does not.
     #[serde(default)]
     pub valid_days: Option<u32>,
+    /// About whom they may order something from now on; empty: about every endpoint.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// From where their token counts from now on; an empty list: from anywhere.
+    #[serde(default)]
+    pub networks: Option<Vec<String>>,
     /// Why; goes into evidence.
     #[serde(default)]
     pub reason: String,
@@ -204,6 +218,12 @@ pub struct PersonView {
     pub role: Role,
     /// They may not in.
     pub disabled: bool,
+    /// About whom they may order something; absent: about every endpoint.
+    #[serde(default)]
+    pub scope: Option<Selector>,
+    /// From where their token counts; empty: from anywhere.
+    #[serde(default)]
+    pub networks: Vec<String>,
     /// Since when.
     pub added_unix_ms: u64,
     /// When the token was made.

@@ -32,9 +32,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use ipnet::IpNet;
 use recovery_protocol::{
     Problem,
     people::{Permission, Role},
+    selector::Selector,
 };
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::ConstantTimeEq as _;
@@ -78,6 +80,8 @@ struct Known {
     token: Hash,
     name: String,
     role: Role,
+    scope: Option<Selector>,
+    networks: Vec<IpNet>,
     ends: Option<u64>,
     used: u64,
 }
@@ -89,6 +93,10 @@ pub struct Who {
     pub name: String,
     /// What they may.
     pub role: Role,
+    /// About whom they may order something.
+    scope: Option<Selector>,
+    /// From where their token counts; empty: from anywhere.
+    networks: Vec<IpNet>,
     /// Hash of the token that let them in.
     token: Hash,
     /// That they are here shall be noted.
@@ -99,7 +107,22 @@ impl Who {
     /// As it stands in evidence.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor::operator(&self.name)
+        Actor { scope: self.scope.clone(), ..Actor::operator(&self.name) }
+    }
+}
+
+impl Who {
+    /// 403 `token-from-elsewhere` where their token does not count. An IPv4 address inside an IPv6 one is that address (RFC 4291 §2.5.5.2).
+    fn is_here(self, from: IpAddr) -> Result<Self, Problem> {
+        let from = from.to_canonical();
+        if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&from)) {
+            return Ok(self);
+        }
+        tracing::warn!(who = self.name, %from, "a token was used outside of its networks");
+        let detail = format!("the token of {} does not count from {from}", self.name);
+        let remedy =
+            "come from a network of theirs; an admin changes them with `groundstate person set --network`";
+        Err(Problem::new(403, "token-from-elsewhere", "This token does not count from here", detail, remedy))
     }
 }
 
@@ -130,7 +153,11 @@ impl Gate {
         let known = people.iter().filter(|person| !person.disabled).filter_map(|person| {
             let token = hex::decode(&person.token_sha256).ok()?.try_into().ok()?;
             let used = person.used.unwrap_or_default();
-            Some(Known { token, name: person.name.clone(), role: person.role, ends: person.token_ends, used })
+            // One that cannot be read is nowhere: better nobody than somebody from anywhere.
+            let network = |text: &String| text.parse().unwrap_or(IpNet::from(IpAddr::from([255; 4])));
+            let networks = person.networks.iter().map(network).collect();
+            let (name, scope) = (person.name.clone(), person.scope.clone());
+            Some(Known { token, name, role: person.role, scope, networks, ends: person.token_ends, used })
         });
         self.inside().known = known.collect();
     }
@@ -159,6 +186,7 @@ impl Gate {
         let link = link.filter(|(made, _)| now.duration_since(*made) < LINK_AGE);
         let token = link.map_or(offered, |(_, token)| token);
         let opens = self.who(&token, at).filter(|who| who.role.may(Permission::Session));
+        let opens = opens.map(|who| who.is_here(from)).transpose()?;
         if opens.is_none() {
             return Err(self.failed(
                 from,
@@ -199,12 +227,14 @@ impl Gate {
             let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
             let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
             let who = bearer.and_then(|(_, token)| self.who(&hash(token.trim()), at));
-            return who.ok_or_else(|| {
+            let who = who.ok_or_else(|| {
                 let why = "the bearer token is nobody's, or it has ended";
                 self.failed(from, Refusal::unauthenticated(why).0)
-            });
+            })?;
+            return who.is_here(from);
         }
-        let Some(who) = cookie(headers).and_then(|cookie| self.touch(&hash(cookie), at)) else {
+        let who = cookie(headers).and_then(|cookie| self.touch(&hash(cookie), at));
+        let Some(who) = who.map(|who| who.is_here(from)).transpose()? else {
             return Err(Refusal::unauthenticated(
                 "the request carries neither a bearer token nor a live session",
             )
@@ -221,14 +251,21 @@ impl Gate {
     /// Whose token this is. All are looked at, whichever fits.
     fn who(&self, offered: &Hash, at: u64) -> Option<Who> {
         let own: bool = self.token.ct_eq(offered).into();
-        let mut found =
-            own.then(|| Who { name: OWN.to_owned(), role: Role::Admin, token: *offered, note: false });
+        let mut found = own.then(|| Who {
+            name: OWN.to_owned(),
+            role: Role::Admin,
+            scope: None,
+            networks: Vec::new(),
+            token: *offered,
+            note: false,
+        });
         for known in &mut self.inside().known {
             let fits: bool = known.token.ct_eq(offered).into();
             if fits && known.ends.is_none_or(|ends| at < ends) {
                 let note = at.saturating_sub(known.used) >= USED_MS;
                 known.used = if note { at } else { known.used };
-                found = Some(Who { name: known.name.clone(), role: known.role, token: *offered, note });
+                let Known { name, role, scope, networks, .. } = known.clone();
+                found = Some(Who { name, role, scope, networks, token: *offered, note });
             }
         }
         found
@@ -462,6 +499,8 @@ mod tests {
 
     fn anna(token: &str) -> Person {
         Person {
+            scope: None,
+            networks: Vec::new(),
             name: "anna".to_owned(),
             role: Role::Engineer,
             disabled: false,

@@ -13,6 +13,7 @@ use crate::testing::{Bench, read};
 const MAC: &str = "52:54:00:12:34:56";
 
 mod people;
+mod scope;
 
 #[tokio::test]
 async fn every_closed_route_and_every_unknown_one_wants_a_name() {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use recovery_protocol::people::{ChangePerson, NewPerson, PersonView, Role};
+use recovery_protocol::{
+    people::{ChangePerson, NewPerson, PersonView, Role},
+    selector::Selector,
+};
 
 use super::{
     client::Client,
@@ -37,6 +40,12 @@ pub struct Add {
     /// What they may
     #[arg(long, value_enum)]
     role: RoleWord,
+    /// About whom they may order something, as in `line=3,kind=hmi`; without: about every endpoint
+    #[arg(long, value_name = "SELECTOR")]
+    scope: Option<Selector>,
+    /// From where their token counts, as in 10.7.0.0/24; several times; without: from anywhere
+    #[arg(long, value_name = "NETWORK")]
+    network: Vec<String>,
     #[command(flatten)]
     made: Made,
 }
@@ -49,6 +58,12 @@ pub struct Set {
     /// What they may from now on
     #[arg(long, value_enum)]
     role: Option<RoleWord>,
+    /// About whom they may order something from now on; '' means about every endpoint
+    #[arg(long, value_name = "SELECTOR")]
+    scope: Option<String>,
+    /// From where their token counts from now on, as in 10.7.0.0/24; several times; '' means from anywhere
+    #[arg(long, value_name = "NETWORK")]
+    network: Vec<String>,
     /// They may not in any more; their sessions end at once
     #[arg(long, conflicts_with = "enable")]
     disable: bool,
@@ -123,16 +138,19 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
             let people: Vec<PersonView> = client.get("/api/v1/people")?;
             print(json, &people, |people| show::people(people))
         }
-        PersonVerb::Add(Add { person, role, made }) => {
+        PersonVerb::Add(Add { person, role, scope, network, made }) => {
             let mut out = made.open()?;
-            let new = NewPerson { person, role: role.into(), valid_days: made.valid_days };
+            let (valid_days, networks) = (made.valid_days, network);
+            let new = NewPerson { person, role: role.into(), valid_days, scope, networks };
             let added = client.post("/api/v1/people", &new).inspect_err(|_| made.give_up())?;
             made.hand_over(added, &mut out, json)
         }
-        PersonVerb::Set(Set { person, role, disable, enable, reason }) => {
+        PersonVerb::Set(Set { person, role, scope, network, disable, enable, reason }) => {
             let disabled = if disable { Some(true) } else { enable.then_some(false) };
-            let order =
-                ChangePerson { role: role.map(Role::from), disabled, reason, ..ChangePerson::default() };
+            let some = network.iter().filter(|network| !network.is_empty()).cloned().collect();
+            let networks = (!network.is_empty()).then_some(some);
+            let role = role.map(Role::from);
+            let order = ChangePerson { role, disabled, scope, networks, reason, ..ChangePerson::default() };
             let changed: PersonView = client.patch(&path(&person)?, &order, None)?;
             print(json, &changed, |view| show::people(std::slice::from_ref(view)))
         }

@@ -123,12 +123,17 @@ pub fn people(views: &[PersonView]) -> String {
         vec![
             view.person.clone(),
             view.role.to_string(),
+            view.scope.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
+            if view.networks.is_empty() { "anywhere".to_owned() } else { view.networks.join(" ") },
             if view.disabled { "shut out" } else { "" }.to_owned(),
             view.token_ends_unix_ms.map_or_else(|| "never".to_owned(), moment),
             view.used_unix_ms.map_or_else(|| "never".to_owned(), moment),
         ]
     };
-    table(&["PERSON", "ROLE", "", "TOKEN ENDS", "LAST USED"], &views.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["PERSON", "ROLE", "SCOPE", "FROM", "", "TOKEN ENDS", "LAST USED"],
+        &views.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// `groundstate endpoint show`.

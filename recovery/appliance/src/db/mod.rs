@@ -60,6 +60,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (8, include_str!("../../migrations/0008_trigger_sources.sql")),
     (9, include_str!("../../migrations/0009_evidence_tree.sql")),
     (10, include_str!("../../migrations/0010_stop.sql")),
+    (13, include_str!("../../migrations/0013_person_scope.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -1,6 +1,9 @@
 //! Table `person`: who may in.
 
-use recovery_protocol::people::Role;
+use recovery_protocol::{
+    people::Role,
+    selector::{Selector, SelectorError},
+};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Conn, DbError, num, num_opt, parse, sql};
@@ -14,6 +17,10 @@ pub struct Person {
     pub role: Role,
     /// They may not in.
     pub disabled: bool,
+    /// About whom they may order something.
+    pub scope: Option<Selector>,
+    /// From where their token counts; empty: from anywhere.
+    pub networks: Vec<String>,
     /// Since when on record.
     pub added: u64,
     /// SHA-256 of their token, lower-case hex.
@@ -28,16 +35,27 @@ pub struct Person {
 
 fn of(row: &SqliteRow) -> Result<Person, DbError> {
     let role: String = row.try_get("role")?;
+    let scope: Option<String> = row.try_get("scope")?;
+    let scope = scope
+        .map(|text| text.parse().map_err(|error: SelectorError| damaged(&error.to_string())))
+        .transpose()?;
+    let networks: String = row.try_get("networks")?;
     Ok(Person {
         name: row.try_get("name")?,
         role: parse("role", &format!("\"{role}\""))?,
         disabled: num(row, "disabled")? != 0,
+        scope,
+        networks: networks.split(',').filter(|network| !network.is_empty()).map(str::to_owned).collect(),
         added: num(row, "added")?,
         token_sha256: row.try_get("token_sha256")?,
         token_made: num(row, "token_made")?,
         token_ends: num_opt(row, "token_ends")?,
         used: num_opt(row, "used")?,
     })
+}
+
+fn damaged(why: &str) -> DbError {
+    DbError::Damaged { what: "scope", why: why.to_owned() }
 }
 
 /// Everybody, by name.
@@ -55,9 +73,9 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError>
 /// Write a person.
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO UPDATE \
-         SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8",
+        "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name) DO UPDATE \
+         SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, networks = $10",
     )
     .bind(&person.name)
     .bind(person.role.as_str())
@@ -67,6 +85,8 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     .bind(sql(person.token_made))
     .bind(person.token_ends.map(sql))
     .bind(person.used.map(sql))
+    .bind(person.scope.as_ref().map(ToString::to_string))
+    .bind(person.networks.join(","))
     .execute(conn)
     .await?;
     Ok(())

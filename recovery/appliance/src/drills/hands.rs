@@ -179,7 +179,7 @@ async fn propose(drills: &Drills, permit: &WritePermit<Drill>) -> Result<JobView
         return Err(wrong(format!("the golden image of {endpoint} is no longer the one that was planned")));
     }
     let leave = drills.0.service.drill_permit(&endpoint).await?;
-    let actor = Actor { name: format!("trigger:drill:{}", permit.key().run) };
+    let actor = Actor::trigger(&format!("drill:{}", permit.key().run));
     drills.0.service.propose_drill(&actor, leave, permit.key().run.as_str()).await
 }
 

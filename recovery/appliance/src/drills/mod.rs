@@ -127,6 +127,10 @@ impl Drills {
             let remedy = "choose another runbook or endpoint; a drill needs endpoints that may be drilled";
             Problem::new(409, "drill-refused", "This drill cannot be planned", why, remedy)
         };
+        // A drill acts in its own name: whose drill it is, is asked here.
+        for endpoint in &new.endpoints {
+            self.0.service.may_order(actor, endpoint).await?;
+        }
         let runbook = runbooks::parse(shipped.text).map_err(|error| refused(error.to_string()))?;
         let (facts, scope) = facts::of(&self.0.service, &self.0.config, &new.endpoints).await?;
         let mut targets: Vec<Target<Drill>> = Vec::with_capacity(facts.len());

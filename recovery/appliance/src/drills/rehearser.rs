@@ -164,7 +164,7 @@ async fn write_down(drills: Drills, id: RunId, moments: Vec<Moment>) {
     for Moment { step, target, what, .. } in moments {
         let endpoint = target.and_then(|target| target.as_str().parse().ok());
         let facts = serde_json::json!({ "drill": id, "step": step, "what": what });
-        let actor = Actor { name: format!("trigger:drill:{id}") };
+        let actor = Actor::trigger(&format!("drill:{id}"));
         let noted = drills.0.service.note("drill.step", &actor, endpoint.as_ref(), None, facts).await;
         if let Err(error) = noted {
             tracing::error!(run = %id, %error, "a step of a drill could not be put into evidence");

@@ -17,7 +17,7 @@ use recovery_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Actor, Inner, endpoints};
+use super::{Actor, Inner, endpoints, scope};
 use crate::{
     agents::identity,
     config::Config,
@@ -42,7 +42,7 @@ pub async fn set(
     revision: Option<u64>,
 ) -> Result<EndpointView, Problem> {
     let mut tx = inner.journal.begin().await?;
-    let known = on_record(&mut tx, id, revision).await?;
+    let known = on_record(inner, actor, &mut tx, id, revision).await?;
     let reason = order.reason.clone();
     let now = fit(&inner.journal.config, changed(known.record.clone(), order)?, Some(&known.record))?;
     put(inner, tx, actor, &known, now, &reason).await
@@ -83,11 +83,14 @@ fn unfit(code: &str, detail: String, remedy: &str) -> Problem {
 
 /// An endpoint that somebody put on record, in the revision that the asker saw.
 async fn on_record(
+    inner: &Inner,
+    actor: &Actor,
     tx: &mut JournalTx<'_>,
     id: &EndpointId,
     revision: Option<u64>,
 ) -> Result<Endpoint, Problem> {
     let known = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
+    scope::covers(inner, actor, &known)?;
     if let Some(seen) = revision.filter(|seen| *seen != known.revision) {
         let detail = format!("you saw revision {seen} of {id}; it is at {} now", known.revision);
         let remedy = "look at it again, then order again with its revision";
@@ -106,6 +109,9 @@ pub async fn put(
     reason: &str,
 ) -> Result<EndpointView, Problem> {
     let id = known.id.clone();
+    // Before and after: nobody moves an endpoint into their scope or out of it.
+    scope::covers(inner, actor, known)?;
+    scope::covers(inner, actor, &Endpoint { record: now.clone(), ..known.clone() })?;
     write(&mut tx, actor, known, &now, reason).await?;
     let (rechained, moved) = (now.chain != known.record.chain, now.macs != known.record.macs);
     tx.commit().await?;
@@ -273,7 +279,7 @@ pub async fn remove(
 ) -> Result<RemovedEndpoint, Problem> {
     let mut tx = inner.journal.begin().await?;
     let at = tx.at;
-    let known = on_record(&mut tx, id, revision).await?;
+    let known = on_record(inner, actor, &mut tx, id, revision).await?;
     no_open_job(&mut tx, id).await?;
     let certificates_revoked = db::ticket::revoke(tx.conn(), id, at).await?;
     db::ticket::void_all(tx.conn(), id, at).await?;
@@ -303,7 +309,7 @@ pub async fn resolve(
     order: Resolution,
 ) -> Result<EndpointView, Problem> {
     let mut tx = inner.journal.begin().await?;
-    let known = on_record(&mut tx, id, None).await?;
+    let known = on_record(inner, actor, &mut tx, id, None).await?;
     let now = identity::resolved(&known, order.replace).ok_or_else(|| {
         let detail = format!("nobody else came with an address of {id}");
         let remedy = "look at `groundstate endpoint show`: a conflict stands there when there is one";

@@ -10,7 +10,7 @@ use recovery_protocol::{
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::{Actor, Inner, change, views};
+use super::{Actor, Inner, change, scope, views};
 use crate::{
     db::{
         self,
@@ -107,6 +107,7 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
         let now = said_again(known, record, settings)?;
         return change::put(inner, tx, actor, known, now, "").await;
     }
+    scope::covers(inner, actor, &Endpoint::new(id.clone(), EndpointState::Known, record.clone(), tx.at))?;
     put_new(&mut tx, actor, id.clone(), record).await?;
     tx.commit().await?;
     inner.journal.tickets.learn(&inner.journal.db).await?;
@@ -187,6 +188,7 @@ pub async fn pair(
 ) -> Result<EndpointView, Problem> {
     let mut tx = inner.journal.begin().await?;
     let mut endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
+    scope::covers(inner, actor, &endpoint)?;
     let nothing = || {
         let remedy = "look at the endpoint's screen: it shows a code when it needs one";
         Problem::new(

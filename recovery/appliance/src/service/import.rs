@@ -17,7 +17,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, Inner, change, endpoints};
+use super::{Actor, Inner, change, endpoints, scope};
 use crate::{
     config::Config,
     db::{
@@ -47,6 +47,7 @@ pub async fn take(
     let mut tx = inner.journal.begin().await?;
     let Planned { mut plan, orders } = planned(&mut tx, &inner.journal.config, bytes).await?;
     let Some(seen) = apply else { return Ok(plan) };
+    scope::whole_site(actor)?;
     let wrong = plan.errors.len() + plan.conflicts.len();
     if wrong > 0 {
         let detail = format!("{wrong} lines cannot be put on record; nothing was applied");

@@ -8,7 +8,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, DrillPermit, Inner, stop, views};
+use super::{Actor, DrillPermit, Inner, scope, stop, views};
 use crate::{
     db::{self, endpoint::Endpoint, job::JobRow},
     evidence::Fact,
@@ -170,7 +170,7 @@ pub async fn capture(
     request: CaptureRequest,
 ) -> Result<JobView, Problem> {
     check_name(&request)?;
-    let endpoint = known(inner, id).await?;
+    let endpoint = known(inner, actor, id).await?;
     let images = inner.golden.list().await?;
     let newest = images.iter().filter(|view| view.name == request.name).max_by_key(|view| view.epoch);
     let mut tx = inner.journal.begin().await?;
@@ -229,9 +229,10 @@ fn busy(id: &EndpointId, what: &str, job: JobId) -> Problem {
 }
 
 /// An endpoint that somebody put on record.
-async fn known(inner: &Inner, id: &EndpointId) -> Result<Endpoint, Problem> {
+async fn known(inner: &Inner, actor: &Actor, id: &EndpointId) -> Result<Endpoint, Problem> {
     let endpoint = db::endpoint::get(&mut *inner.journal.db.read().await?, id).await?;
     let endpoint = endpoint.ok_or_else(|| unknown_endpoint(id))?;
+    scope::covers(inner, actor, &endpoint)?;
     if endpoint.state == EndpointState::Discovered {
         let remedy = "approve it first: add it with its blueprint";
         let detail = format!("{id} was only discovered; nobody put it on record");
@@ -247,7 +248,7 @@ async fn known(inner: &Inner, id: &EndpointId) -> Result<Endpoint, Problem> {
 }
 
 async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
-    let endpoint = known(inner, id).await?;
+    let endpoint = known(inner, asked.actor, id).await?;
     // Bound first: a connection held while another is awaited could starve everybody.
     let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
     let give_up = asked.give_up_preserved;
@@ -297,6 +298,9 @@ pub async fn decide(
     };
     let mut tx = inner.journal.begin().await?;
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
+    if let Some(endpoint) = db::endpoint::get(tx.conn(), &row.job.endpoint).await? {
+        scope::covers(inner, actor, &endpoint)?;
+    }
     if order != "order.cancel" {
         stop::none_stands(tx.conn()).await?;
     }

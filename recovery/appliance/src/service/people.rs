@@ -2,9 +2,13 @@
 //!
 //! It must never: let the last way in be lost. The operator's token of the data directory is no person and stays.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use recovery_protocol::{
     Problem,
-    people::{ChangePerson, NewPerson, PersonView},
+    people::{ChangePerson, NewPerson, PersonView, Role},
+    selector::{Selector, SelectorError},
 };
 use serde_json::json;
 
@@ -18,6 +22,7 @@ use crate::{
 /// In front of each token, so that a scanner for secrets knows one that was lost.
 pub const TOKEN_PREFIX: &str = "gs_";
 const NAME_MOST: usize = 32;
+const NETWORKS_MOST: usize = 16;
 const DAYS_MOST: u32 = 3650;
 const DAY_MS: u64 = 24 * 3_600_000;
 const REASON_MOST: usize = 500;
@@ -48,6 +53,8 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonV
         name: new.person,
         role: new.role,
         disabled: false,
+        scope: fit_scope(new.role, new.scope)?,
+        networks: fit_networks(new.networks)?,
         added: tx.at,
         token_sha256: keys::secret_hash(&token),
         token_made: tx.at,
@@ -55,7 +62,10 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonV
         used: None,
     };
     db::person::put(tx.conn(), &person).await?;
-    let facts = json!({ "person": person.name, "role": person.role, "token_ends": person.token_ends });
+    let facts = json!({
+        "person": person.name, "role": person.role, "token_ends": person.token_ends, "scope": person.scope,
+        "networks": person.networks,
+    });
     tx.note(Fact::new("order.person-add", &actor.name, facts)).await?;
     tx.commit().await?;
     Ok(view(person, Some(token)))
@@ -80,6 +90,18 @@ pub async fn change(
         disabled: order.disabled.unwrap_or(known.disabled),
         ..known.clone()
     };
+    if let Some(networks) = order.networks {
+        now.networks = fit_networks(networks)?;
+    }
+    let scope = match order.scope.as_deref().map(str::trim) {
+        None => known.scope.clone(),
+        Some("") => None,
+        Some(text) => Some(text.parse().map_err(|error: SelectorError| {
+            let remedy = "write it like `line=3,kind!=historian`; nothing was changed";
+            Problem::new(422, "bad-scope", "This scope cannot be put on record", error.to_string(), remedy)
+        })?),
+    };
+    now.scope = fit_scope(now.role, scope)?;
     if let Some(token) = &token {
         now.token_sha256 = keys::secret_hash(token);
         now.token_made = tx.at;
@@ -96,6 +118,8 @@ pub async fn change(
         "person": name, "reason": reason, "new_token": token.is_some(), "token_ends": now.token_ends,
         "role": { "from": known.role, "to": now.role },
         "disabled": { "from": known.disabled, "to": now.disabled },
+        "scope": { "from": known.scope, "to": now.scope },
+        "networks": { "from": known.networks, "to": now.networks },
     });
     tx.note(Fact::new("order.person-change", &actor.name, facts)).await?;
     tx.commit().await?;
@@ -115,6 +139,8 @@ fn view(person: Person, token: Option<String>) -> PersonView {
         person: person.name,
         role: person.role,
         disabled: person.disabled,
+        scope: person.scope,
+        networks: person.networks,
         added_unix_ms: person.added,
         token_unix_ms: person.token_made,
         token_ends_unix_ms: person.token_ends,
@@ -136,6 +162,33 @@ fn ends(at: u64, days: Option<u32>) -> Result<Option<u64>, Problem> {
         }
         days => Ok(days.map(|days| at.saturating_add(u64::from(days) * DAY_MS))),
     }
+}
+
+/// An admin gives roles and scopes: one who is bound by a scope could give themselves another.
+fn fit_scope(role: Role, scope: Option<Selector>) -> Result<Option<Selector>, Problem> {
+    if role != Role::Admin || scope.is_none() {
+        return Ok(scope);
+    }
+    let remedy = "choose another role, or no scope";
+    let detail = "an admin gives scopes to others, and so to themselves";
+    Err(Problem::new(422, "bad-scope", "An admin has no scope", detail, remedy))
+}
+
+/// Each as it is kept: without what lies inside the network's own bits.
+fn fit_networks(networks: Vec<String>) -> Result<Vec<String>, Problem> {
+    if networks.len() > NETWORKS_MOST {
+        let remedy = format!("name {NETWORKS_MOST} at most; nothing was put on record");
+        return Err(Problem::new(422, "bad-network", "These are too many networks", "", remedy));
+    }
+    let fit = |text: String| {
+        let net: Option<IpNet> =
+            text.trim().parse().ok().or_else(|| text.trim().parse::<IpAddr>().ok().map(IpNet::from));
+        net.map(|net: IpNet| net.trunc().to_string()).ok_or_else(|| {
+            let remedy = "write it like `10.7.0.0/24` or `fd00::/8`; nothing was put on record";
+            Problem::new(422, "bad-network", "This is no network", format!("`{text}`"), remedy)
+        })
+    };
+    networks.into_iter().map(fit).collect()
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {

@@ -10,7 +10,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, Inner, orders};
+use super::{Actor, Inner, orders, scope};
 use crate::{
     db::{
         self,
@@ -72,6 +72,7 @@ pub async fn press(inner: &Inner, actor: &Actor, order: Decision) -> Result<Stop
 
 /// Give one of two releases.
 pub async fn release(inner: &Inner, actor: &Actor, order: Decision) -> Result<StopAnswer, Problem> {
+    scope::whole_site(actor)?;
     let reason = orders::within(&order.reason);
     if reason.trim().is_empty() {
         let remedy = "write what was found and why it may go on";

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::{Needs, closed_routes};
 
 /// A request in the name of whoever has this token.
-async fn send(
+pub async fn send(
     bench: &Bench,
     token: &str,
     method: &Method,
@@ -20,6 +20,11 @@ async fn send(
 
 async fn add(bench: &Bench, person: &str, role: Role) -> String {
     let (status, body) = bench.ask("POST", "/api/v1/people", json!({ "person": person, "role": role })).await;
+    token_of((status, body))
+}
+
+/// The token in the answer to an order that makes one.
+pub fn token_of((status, body): (StatusCode, serde_json::Value)) -> String {
     assert_eq!(status, StatusCode::OK, "{body}");
     serde_json::from_value::<PersonView>(body).unwrap().token.unwrap()
 }
