@@ -524,6 +524,11 @@ impl Turn<'_> {
 
     fn refused(&mut self, reason: HoldReason, detail: String) -> Result<(), Refusal> {
         let stage = self.working()?;
+        // Nobody was sent to the network yet. An approval of what it says now, such as a new board, would lead past the guard rails,
+        // past whoever must approve the recovery, and past the revocation of the old identity.
+        if stage < Stage::Ticketed {
+            return Err(self.not_now());
+        }
         self.fail(stage, reason, detail);
         Ok(())
     }

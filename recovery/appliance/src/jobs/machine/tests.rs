@@ -13,6 +13,7 @@ use recovery_protocol::{
 use super::*;
 
 mod erase;
+mod histories;
 
 /// The stages of a recovery, in order.
 fn recovery() -> impl Iterator<Item = Stage> {
