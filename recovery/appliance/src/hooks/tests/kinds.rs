@@ -274,6 +274,61 @@ async fn a_flood_is_bounded_and_what_was_taken_is_known_when_it_comes_again() {
     assert_eq!(states(&bench).await.len(), 1);
 }
 
+/// A verifier that says "fail" of whoever it is asked about.
+async fn says_fail_of_all() -> String {
+    async fn fail(asked: axum::extract::Query<std::collections::BTreeMap<String, String>>) -> String {
+        json!({ "endpoint": asked["endpoint"], "status": "fail" }).to_string()
+    }
+    let router = axum::Router::new().route("/verdict", axum::routing::get(fail));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/verdict")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifier_that_reports_the_whole_fleet_bad_at_once_recovers_nobody() {
+    let url = says_fail_of_all().await;
+    let files = tempfile::tempdir().unwrap();
+    let token = files.path().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let mut bench = Bench::new(&format!(
+        "[groups.line]\nmode = \"auto\"\nmax_concurrent = 100\nmax_per_hour = 1000\n[hooks.source]\nkind = \"alertmanager\"\n\
+         token_file = {token:?}\nendpoints = [\"*\"]\nintegrity_types = [\"Odd\"]\nconfirm_url = \"{url}\"\n"
+    ))
+    .await;
+    let all: Vec<Value> = (10..40)
+        .map(|n| {
+            let mut one = alert("firing", "", &format!("f{n}"));
+            one["labels"]["endpoint"] = json!(format!("press-{n}"));
+            one
+        })
+        .collect();
+    for n in 10..40 {
+        bench.add(&format!("press-{n}"), &format!("52:54:00:12:34:{n}"), json!({ "group": "line" })).await;
+    }
+    let head = [("authorization", &*bearer())];
+    let (status, told) = send(&bench, &head, &alerts(&all)).await;
+    assert_eq!((status, &told["taken"]), (202, &json!(30)), "{told}");
+    // Each is asked back, and each is confirmed: a verifier with wrong reference values means what it says.
+    let mut changes = bench.service.changes();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let confirmations = bench.confirmations.take().unwrap();
+    let running = tokio::spawn(confirmations.run(bench.service.clone(), stop.clone()));
+    while !bench.service.unsettled_triggers(1).await.unwrap().is_empty() {
+        changes.changed().await.unwrap();
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(states(&bench).await, [], "not one job");
+    let text = bench.service.evidence_lines(None).await.unwrap().join("\n");
+    // The first two hints cannot know of the others yet; the confirmations do.
+    let told = text.matches("suspect a rollout (common_mode)").count();
+    assert_eq!(told, 28 + 30, "each hint and each confirmation says why not");
+    // People are still served, and may act.
+    assert_eq!(bench.recover("press-10").await.trigger, "operator");
+}
+
 #[tokio::test]
 async fn messages_are_kept_as_received_and_the_oldest_are_forgotten() {
     let (bench, _files) = bench(&format!("{ALERTMANAGER}\nkeep_messages = 3")).await;
