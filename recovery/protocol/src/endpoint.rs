@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::Inventory,
     ids::{EndpointId, MacAddr},
+    outlet::Outlet,
     selector::Labels,
     settings::EndpointSettings,
 };
@@ -217,13 +218,42 @@ pub enum Power {
         /// Broadcast address of the endpoint's network.
         to: std::net::Ipv4Addr,
     },
+    /// A switched power outlet: takes the power away and gives it back, and cannot choose what is booted.
+    Outlet {
+        /// Which.
+        at: Outlet,
+    },
+    /// Several, tried in this order; none of them is again several.
+    Several {
+        /// The first is the one that is tried first.
+        of: Vec<Power>,
+    },
 }
 
 impl Power {
     /// Whether it is a person who switches the endpoint off.
     #[must_use]
     pub fn by_hand(&self) -> bool {
-        matches!(self, Self::Person | Self::WakeOnLan { .. })
+        match self {
+            Self::Person | Self::WakeOnLan { .. } => true,
+            Self::Ipmi { .. } | Self::Redfish { .. } | Self::Outlet { .. } => false,
+            Self::Several { of } => of.iter().all(Self::by_hand),
+        }
+    }
+
+    /// One of none, the one, or several in this order.
+    #[must_use]
+    pub fn first_of(mut of: Vec<Self>) -> Option<Self> {
+        if of.len() > 1 { Some(Self::Several { of }) } else { of.pop() }
+    }
+
+    /// Each that is tried, in order.
+    #[must_use]
+    pub fn each(&self) -> &[Self] {
+        match self {
+            Self::Several { of } => of,
+            one => std::slice::from_ref(one),
+        }
     }
 }
 
@@ -234,6 +264,11 @@ impl std::fmt::Debug for Power {
             Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
             Self::Redfish { url, .. } => write!(f, "redfish {url}"),
             Self::WakeOnLan { to } => write!(f, "wake-on-lan {to}"),
+            Self::Outlet { at } => write!(f, "outlet {at}"),
+            Self::Several { of } => {
+                let each: Vec<String> = of.iter().map(|one| format!("{one:?}")).collect();
+                f.write_str(&each.join(", then "))
+            }
         }
     }
 }

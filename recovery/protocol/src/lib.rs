@@ -33,6 +33,7 @@ pub mod job;
 pub mod kit;
 pub mod net;
 pub mod operator;
+pub mod outlet;
 pub mod people;
 pub mod problem;
 pub mod secure_boot;

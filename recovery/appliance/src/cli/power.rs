@@ -1,9 +1,9 @@
-//! The flags that say how an endpoint is switched on and off.
+//! The flags that say how an endpoint is switched on and off. Of several the best is tried first: Redfish, IPMI, the outlet, a magic packet.
 
 use std::net::Ipv4Addr;
 
 use clap::Args;
-use recovery_protocol::operator::Power;
+use recovery_protocol::{operator::Power, outlet::Outlet};
 
 use super::fault::{Code, Fault};
 
@@ -11,10 +11,10 @@ use super::fault::{Code, Fault};
 #[derive(Debug, Args)]
 pub struct PowerArgs {
     /// BMC that switches it on and off: host, or host:port (IPMI 2.0)
-    #[arg(long, requires_all = ["bmc_user", "bmc_password_file"], conflicts_with_all = ["redfish", "wake_on_lan"])]
+    #[arg(long, requires_all = ["bmc_user", "bmc_password_file"])]
     ipmi: Option<String>,
     /// BMC that switches it on and off: https://HOST, with the system's path where it has several (Redfish)
-    #[arg(long, value_name = "URL", requires_all = ["bmc_user", "bmc_password_file"], conflicts_with = "wake_on_lan")]
+    #[arg(long, value_name = "URL", requires_all = ["bmc_user", "bmc_password_file"])]
     redfish: Option<String>,
     /// User of the BMC
     #[arg(long, alias = "ipmi-user")]
@@ -28,6 +28,9 @@ pub struct PowerArgs {
     /// It has no BMC and wakes by a magic packet: broadcast address of its network
     #[arg(long, value_name = "ADDRESS")]
     wake_on_lan: Option<Ipv4Addr>,
+    /// Switched power outlet: tasmota+http://HOST/1, shelly+http://HOST/0 or netio+http://HOST/1, with USER@ and #PASSWORD_FILE
+    #[arg(long, value_name = "WORD")]
+    outlet: Option<Outlet>,
 }
 
 impl PowerArgs {
@@ -36,30 +39,37 @@ impl PowerArgs {
     /// # Errors
     /// Usage, when the BMC's address or certificate is none.
     pub(super) fn into_power(self) -> Result<Option<Power>, Fault> {
-        let Some((user, password_file)) = self.bmc_user.zip(self.bmc_password_file) else {
-            return Ok(self.wake_on_lan.map(|to| Power::WakeOnLan { to }));
-        };
-        match (self.ipmi, self.redfish) {
-            (Some(address), _) => {
-                let (host, port) = address.rsplit_once(':').unwrap_or((&address, "623"));
-                let port = port.parse().map_err(|_| {
-                    wrong(format!("`{address}` is no BMC address"), "write host or host:port")
-                })?;
-                Ok(Some(Power::Ipmi { host: host.to_owned(), port, user, password_file }))
-            }
-            (None, Some(url)) => {
-                let certificate_sha256 = self.bmc_certificate.as_deref().map(digest).transpose()?;
-                if !url.starts_with("https://") {
-                    let now = "write https://HOST: the BMC's password must not be sent in the clear";
-                    return Err(wrong(format!("`{url}` is no address of a Redfish service"), now));
+        let mut each = Vec::new();
+        match (self.bmc_user.zip(self.bmc_password_file), &self.redfish, &self.ipmi) {
+            (Some((user, password_file)), redfish, ipmi) if redfish.is_some() || ipmi.is_some() => {
+                if let Some(url) = redfish {
+                    let certificate_sha256 = self.bmc_certificate.as_deref().map(digest).transpose()?;
+                    if !url.starts_with("https://") {
+                        let now = "write https://HOST: the BMC's password must not be sent in the clear";
+                        return Err(wrong(format!("`{url}` is no address of a Redfish service"), now));
+                    }
+                    let (url, user, password_file) = (url.clone(), user.clone(), password_file.clone());
+                    each.push(Power::Redfish { url, user, password_file, certificate_sha256 });
                 }
-                Ok(Some(Power::Redfish { url, user, password_file, certificate_sha256 }))
+                if let Some(address) = ipmi {
+                    let (host, port) = address.rsplit_once(':').unwrap_or((address, "623"));
+                    let port = port.parse().map_err(|_| {
+                        wrong(format!("`{address}` is no BMC address"), "write host or host:port")
+                    })?;
+                    each.push(Power::Ipmi { host: host.to_owned(), port, user, password_file });
+                }
             }
-            (None, None) => Err(wrong(
-                "a BMC's user is named, and no BMC".to_owned(),
-                "name it with --redfish https://HOST or --ipmi HOST",
-            )),
+            (Some(_), ..) => {
+                return Err(wrong(
+                    "a BMC's user is named, and no BMC".to_owned(),
+                    "name it with --redfish https://HOST or --ipmi HOST",
+                ));
+            }
+            (None, ..) => {}
         }
+        each.extend(self.outlet.map(|at| Power::Outlet { at }));
+        each.extend(self.wake_on_lan.map(|to| Power::WakeOnLan { to }));
+        Ok(Power::first_of(each))
     }
 }
 
@@ -113,13 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn of_several_the_best_is_tried_first() {
+        let words = format!(
+            "--wake-on-lan 10.7.0.255 --outlet shelly+http://10.8.0.40/0 --ipmi 10.7.0.9 --redfish https://10.7.0.9 {LOGIN}"
+        );
+        let told = format!("{:?}", parse(&words).unwrap().unwrap());
+        let expected = "redfish https://10.7.0.9, then ipmi 10.7.0.9:623, then outlet shelly+http://10.8.0.40/0, then wake-on-lan 10.7.0.255";
+        assert_eq!(told, expected);
+        assert!(matches!(parse("--outlet netio+http://10.8.0.40/1"), Ok(Some(Power::Outlet { .. }))));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for wrong in [
             format!("--redfish http://10.7.0.9 {LOGIN}"),
             format!("--redfish https://10.7.0.9 --bmc-certificate abc {LOGIN}"),
             format!("--ipmi 10.7.0.9:x {LOGIN}"),
-            format!("--ipmi 10.7.0.9 --redfish https://10.7.0.9 {LOGIN}"),
-            format!("--ipmi 10.7.0.9 --wake-on-lan 10.7.0.255 {LOGIN}"),
+            "--outlet http://10.8.0.40/1".to_owned(),
             "--redfish https://10.7.0.9".to_owned(),
             "--bmc-certificate ab".to_owned(),
             LOGIN.to_owned(),

@@ -298,7 +298,7 @@ impl Runner {
                 Outcome::Done => self.power(intent, row, endpoint).await,
                 refused @ Outcome::Failed { .. } => refused,
             },
-            Duty::ClearBoot => match self.power.clear_boot(&target(endpoint)).await {
+            Duty::ClearBoot => match self.power.clear_boot(&target(endpoint, row.job.round)).await {
                 Ok(()) => Outcome::Done,
                 Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
             },
@@ -342,10 +342,10 @@ impl Runner {
         let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
         let facts = if there {
             json!({ "by": "nobody", "why": "the recovery system is running already" })
-        } else if inherited && self.power.probe(&target(endpoint)).await {
+        } else if inherited && self.power.probe(&target(endpoint, row.job.round)).await {
             json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
         } else {
-            match self.power.power_into_network(&target(endpoint)).await {
+            match self.power.power_into_network(&target(endpoint, row.job.round)).await {
                 Ok(Powered::Confirmed { by }) => json!({ "by": by }),
                 Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
                 Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
@@ -360,9 +360,9 @@ impl Runner {
     }
 }
 
-fn target(endpoint: &Endpoint) -> Target<'_> {
+fn target(endpoint: &Endpoint, round: u32) -> Target<'_> {
     let record = &endpoint.record;
-    Target { power: &record.power, macs: &record.macs, chain: record.chain }
+    Target { power: &record.power, macs: &record.macs, chain: record.chain, round }
 }
 
 fn failed(reason: HoldReason, detail: String) -> Outcome {

@@ -106,7 +106,7 @@ impl PowerDriver for World {
                 return Err(PowerError::Password { path: "none".to_owned() });
             }
             self.note("power");
-            Ok(Powered::Confirmed { by: "test" })
+            Ok(Powered::Confirmed { by: "test".to_owned() })
         })
     }
 

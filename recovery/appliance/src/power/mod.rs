@@ -11,6 +11,7 @@ use recovery_protocol::{
 };
 
 mod ipmi;
+mod outlet;
 mod redfish;
 mod wake;
 
@@ -53,6 +54,9 @@ pub enum PowerError {
         /// The system's words, or what is missing.
         why: String,
     },
+    /// None of several drivers did it.
+    #[error("no driver did it: {0}")]
+    Each(String),
     /// Its password file cannot be read.
     #[error("the password file {path} cannot be read; correct the endpoint's power settings")]
     Password {
@@ -66,8 +70,8 @@ pub enum PowerError {
 pub enum Powered {
     /// It is on and told to boot from the network.
     Confirmed {
-        /// The driver, for evidence.
-        by: &'static str,
+        /// The driver, for evidence, and which ones failed before it.
+        by: String,
     },
     /// A person must do it; what they are told.
     Asked {
@@ -85,6 +89,9 @@ pub struct Target<'a> {
     pub macs: &'a [MacAddr],
     /// How its firmware reaches the recovery system.
     pub chain: Chain,
+    /// Which power cycle of the job this is, from 1: where there are several drivers, each begins with the next one, since the last one
+    /// said yes and the recovery system did not come.
+    pub round: u32,
 }
 
 /// Drives the power of endpoints. Calls may be cancelled between two commands to the BMC.
@@ -112,7 +119,7 @@ enum Bmc<'a> {
 
 fn bmc(power: &Power) -> Option<Bmc<'_>> {
     match power {
-        Power::Person | Power::WakeOnLan { .. } => None,
+        Power::Person | Power::WakeOnLan { .. } | Power::Outlet { .. } | Power::Several { .. } => None,
         Power::Ipmi { host, port, user, password_file } => {
             Some(Bmc::Ipmi(ipmi::Bmc { host, port: *port, user, password_file }))
         }
@@ -123,52 +130,106 @@ fn bmc(power: &Power) -> Option<Bmc<'_>> {
     }
 }
 
+impl Drivers {
+    async fn one(&self, power: &Power, target: &Target<'_>) -> Result<Powered, PowerError> {
+        let by = |name: &str| Ok(Powered::Confirmed { by: name.to_owned() });
+        match bmc(power) {
+            Some(Bmc::Ipmi(bmc)) => {
+                self.ipmi.power_into_network(&bmc).await?;
+                return by("ipmi");
+            }
+            Some(Bmc::Redfish(bmc)) => {
+                redfish::power_into_network(&bmc, target.chain).await?;
+                return by("redfish");
+            }
+            None => {}
+        }
+        let mut task = "Switch the endpoint off and on and choose network boot in its firmware.";
+        match power {
+            Power::Outlet { at } => {
+                outlet::cycle(at).await?;
+                return by("outlet");
+            }
+            Power::WakeOnLan { to } => {
+                wake::wake(*to, target.macs).await?;
+                task = "A wake-up packet was sent. Where the endpoint was not off, or does not start: switch it off and on and \
+                        choose network boot in its firmware.";
+            }
+            Power::Person | Power::Ipmi { .. } | Power::Redfish { .. } | Power::Several { .. } => {}
+        }
+        Ok(Powered::Asked { task: task.to_owned() })
+    }
+
+    /// Take back what a driver may have set. Nothing to do is success.
+    async fn disarm(&self, power: &Power) -> Result<(), PowerError> {
+        match bmc(power) {
+            Some(Bmc::Ipmi(bmc)) => self.ipmi.clear_boot(&bmc).await,
+            Some(Bmc::Redfish(bmc)) => redfish::clear_boot(&bmc).await,
+            None => Ok(()),
+        }
+    }
+}
+
 impl PowerDriver for Drivers {
     fn power_into_network<'a>(
         &'a self,
         target: &'a Target<'a>,
     ) -> BoxFuture<'a, Result<Powered, PowerError>> {
         Box::pin(async move {
-            match bmc(target.power) {
-                Some(Bmc::Ipmi(bmc)) => {
-                    self.ipmi.power_into_network(&bmc).await?;
-                    Ok(Powered::Confirmed { by: "ipmi" })
-                }
-                Some(Bmc::Redfish(bmc)) => {
-                    redfish::power_into_network(&bmc, target.chain).await?;
-                    Ok(Powered::Confirmed { by: "redfish" })
-                }
-                None => {
-                    let mut task = "Switch the endpoint off and on and choose network boot in its firmware.";
-                    if let Power::WakeOnLan { to } = target.power {
-                        wake::wake(*to, target.macs).await?;
-                        task = "A wake-up packet was sent. Where the endpoint was not off, or does not start: switch it off and on and \
-                                choose network boot in its firmware.";
+            let each = target.power.each();
+            if let [only] = each {
+                return self.one(only, target).await;
+            }
+            let begin =
+                usize::try_from(target.round.saturating_sub(1)).unwrap_or_default() % each.len().max(1);
+            let mut failed = Vec::new();
+            for power in each[begin..].iter().chain(&each[..begin]) {
+                match self.one(power, target).await {
+                    Ok(Powered::Confirmed { by }) if !failed.is_empty() => {
+                        return Ok(Powered::Confirmed { by: format!("{by}, after: {}", failed.join("; ")) });
                     }
-                    Ok(Powered::Asked { task: task.to_owned() })
+                    Ok(powered) => return Ok(powered),
+                    Err(error) => {
+                        // It may have armed before it failed: that must not wait for the end of the job.
+                        if let Err(error) = self.disarm(power).await {
+                            tracing::warn!(?power, %error, "a driver that failed could not take back its override");
+                        }
+                        failed.push(error.to_string());
+                    }
                 }
             }
+            Err(PowerError::Each(failed.join("; ")))
         })
     }
 
     fn probe<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            match bmc(target.power) {
-                Some(Bmc::Ipmi(bmc)) => self.ipmi.armed(&bmc).await.unwrap_or(false),
-                Some(Bmc::Redfish(bmc)) => redfish::armed(&bmc).await.unwrap_or(false),
-                // A person who was asked is not asked again; a packet more does no harm.
-                None => *target.power == Power::Person,
+            for power in target.power.each() {
+                let there = match bmc(power) {
+                    Some(Bmc::Ipmi(bmc)) => self.ipmi.armed(&bmc).await.unwrap_or(false),
+                    Some(Bmc::Redfish(bmc)) => redfish::armed(&bmc).await.unwrap_or(false),
+                    // A person who was asked is not asked again; a packet more does no harm.
+                    None => *target.power == Power::Person,
+                };
+                if there {
+                    return true;
+                }
             }
+            false
         })
     }
 
     fn clear_boot<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
         Box::pin(async move {
-            match bmc(target.power) {
-                Some(Bmc::Ipmi(bmc)) => self.ipmi.clear_boot(&bmc).await,
-                Some(Bmc::Redfish(bmc)) => redfish::clear_boot(&bmc).await,
-                None => Ok(()),
+            // One that does not answer must not keep the others from it.
+            let mut failed = None;
+            for power in target.power.each() {
+                failed = self.disarm(power).await.err().or(failed);
             }
+            failed.map_or(Ok(()), Err)
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

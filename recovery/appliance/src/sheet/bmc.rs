@@ -6,19 +6,30 @@
 //! | `10.8.0.21`, `10.8.0.21:623` | IPMI |
 //! | `https://10.8.0.21` | Redfish |
 //! | `wake:10.7.0.255` | a magic packet to that broadcast address |
+//! | `tasmota+http://10.8.0.40/1` | a switched power outlet |
+//! | several of them, with blanks between | tried in this order; `person` may stand among them |
 
-use recovery_protocol::operator::Power;
+use recovery_protocol::{operator::Power, outlet::NoOutlet};
 
 use super::Wrong;
 
 /// In front of a broadcast address.
 const WAKE: &str = "wake:";
 
+/// In place of an address: somebody is asked.
+const PERSON: &str = "person";
+
 /// What the cells say, over what is `known`; without the column `bmc`, what is known.
 pub fn power<'a>(cell: impl Fn(&str) -> Option<&'a str>, known: &Power) -> Result<Power, Wrong> {
+    let Some(words) = cell("bmc") else { return Ok(known.clone()) };
+    let said = |column: &str| cell(column).map_or_else(|| self::cell(known, column), str::to_owned);
+    let each: Result<Vec<Power>, Wrong> = words.split_whitespace().map(|word| one(word, &said)).collect();
+    Ok(Power::first_of(each?).unwrap_or_default())
+}
+
+fn one(address: &str, said: &impl Fn(&str) -> String) -> Result<Power, Wrong> {
     let wrong = |what: String, remedy: &str| Err((what, remedy.to_owned()));
-    let Some(address) = cell("bmc") else { return Ok(known.clone()) };
-    if address.is_empty() {
+    if address == PERSON {
         return Ok(Power::Person);
     }
     if let Some(to) = address.strip_prefix(WAKE) {
@@ -27,7 +38,12 @@ pub fn power<'a>(cell: impl Fn(&str) -> Option<&'a str>, known: &Power) -> Resul
             Err(_) => wrong(format!("`{to}` is no broadcast address"), "write it as wake:10.7.0.255"),
         };
     }
-    let said = |column: &str| cell(column).map_or_else(|| self::cell(known, column), str::to_owned);
+    if address.contains("+http") {
+        return match address.parse() {
+            Ok(at) => Ok(Power::Outlet { at }),
+            Err(error) => wrong(NoOutlet::to_string(&error), "correct it, or leave it out"),
+        };
+    }
     let (user, password_file) = (said("bmc_user"), said("bmc_password_file"));
     if user.is_empty() || password_file.is_empty() {
         let remedy = "fill bmc, bmc_user and bmc_password_file, or empty all three";
@@ -57,12 +73,22 @@ pub fn power<'a>(cell: impl Fn(&str) -> Option<&'a str>, known: &Power) -> Resul
     }
 }
 
-/// One of these columns, as [`power`] reads it.
+/// One of these columns, as [`power`] reads it. Drivers of one endpoint share the BMC that the other columns are about.
 pub fn cell(power: &Power, column: &str) -> String {
     match (power, column) {
+        (Power::Several { of }, "bmc") => {
+            let words = of
+                .iter()
+                .map(|one| if *one == Power::Person { PERSON.to_owned() } else { cell(one, column) });
+            words.collect::<Vec<_>>().join(" ")
+        }
+        (Power::Several { of }, _) => {
+            of.iter().map(|one| cell(one, column)).find(|text| !text.is_empty()).unwrap_or_default()
+        }
         (Power::Ipmi { host, port, .. }, "bmc") => format!("{host}:{port}"),
         (Power::Redfish { url, .. }, "bmc") => url.clone(),
         (Power::WakeOnLan { to }, "bmc") => format!("{WAKE}{to}"),
+        (Power::Outlet { at }, "bmc") => at.to_string(),
         (Power::Ipmi { user, .. } | Power::Redfish { user, .. }, "bmc_user") => user.clone(),
         (Power::Ipmi { password_file, .. } | Power::Redfish { password_file, .. }, "bmc_password_file") => {
             password_file.clone()

@@ -130,6 +130,20 @@ fn record() -> impl Strategy<Value = Record> {
             }
         ),
         any::<[u8; 4]>().prop_map(|to| Power::WakeOnLan { to: to.into() }),
+        Just(Power::Outlet { at: "netio+http://gs@10.8.0.40/4#/keys/pdu".parse().unwrap() }),
+        ("[a-z0-9.]{1,9}", text(), text()).prop_map(|(host, user, password_file)| Power::Several {
+            of: vec![
+                Power::Redfish {
+                    url: format!("https://{host}"),
+                    user: user.clone(),
+                    password_file: password_file.clone(),
+                    certificate_sha256: None,
+                },
+                Power::Ipmi { host, port: 623, user, password_file },
+                Power::Outlet { at: "shelly+http://10.8.0.40/0".parse().unwrap() },
+                Power::Person,
+            ],
+        }),
     ];
     let word = "[a-z0-9]([a-z0-9._-]{0,6}[a-z0-9])?";
     let labels = prop::collection::btree_map(prop_oneof!["line", "site", "cell", "x[a-z]{1,5}"], word, 0..5)

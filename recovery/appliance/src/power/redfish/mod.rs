@@ -271,4 +271,4 @@ impl Answer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -22,7 +22,7 @@ const RESET: &str = "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
 
 /// What a BMC does that it should not, or what it wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Habit {
+pub enum Habit {
     /// Says yes to an override and forgets it (ironcore-dev/metal-operator#80).
     Ignores,
     /// Makes a lasting override of a one-time one (kubevirtbmc#165).
@@ -35,6 +35,8 @@ enum Habit {
     Tags,
     /// Says yes to each power order, and the power stays.
     Stuck,
+    /// Says yes when it is to go on, and stays off.
+    StaysOff,
     /// Answers each power order with an error and carries it out.
     Grumbles,
     /// Has two systems.
@@ -57,14 +59,14 @@ struct Chassis {
 type Shared = Arc<Mutex<Chassis>>;
 
 /// A BMC on loopback, and a file with its password.
-struct Stand {
-    url: String,
-    password_file: tempfile::NamedTempFile,
+pub struct Stand {
+    pub url: String,
+    pub password_file: tempfile::NamedTempFile,
     chassis: Shared,
 }
 
 impl Stand {
-    async fn new(habits: &[Habit]) -> Self {
+    pub async fn new(habits: &[Habit]) -> Self {
         let chassis: Shared = Arc::new(Mutex::new(Chassis {
             habits: habits.to_vec(),
             power: "On",
@@ -89,7 +91,13 @@ impl Stand {
         Bmc { url: &self.url, user: "gs", password_file, pin: None }
     }
 
-    fn log(&self) -> Vec<String> {
+    /// Whether the next boot goes to the network.
+    pub fn is_armed(&self) -> bool {
+        let chassis = self.chassis.lock().unwrap();
+        chassis.enabled != "Disabled" && chassis.target == "Pxe"
+    }
+
+    pub fn log(&self) -> Vec<String> {
         self.chassis.lock().unwrap().log.clone()
     }
 }
@@ -187,7 +195,7 @@ impl Chassis {
             return no(StatusCode::BAD_REQUEST, "The value On is not in the list.");
         }
         let before = self.power;
-        if !self.has(Habit::Stuck) {
+        if !(self.has(Habit::Stuck) || self.has(Habit::StaysOff) && kind == "On") {
             self.power = if kind == "ForceOff" { "Off" } else { "On" };
         }
         if self.has(Habit::Grumbles) {
