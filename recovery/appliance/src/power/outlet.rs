@@ -27,19 +27,19 @@ const BETWEEN_READS: Duration = Duration::from_millis(if cfg!(test) { 10 } else 
 
 /// Off and on again, each confirmed.
 pub async fn cycle(outlet: &Outlet) -> Result<(), PowerError> {
-    let device = Device::open(outlet).await?;
-    device.switch(false).await?;
+    let relay = Relay::open(outlet).await?;
+    relay.switch(false).await?;
     sleep(PAUSE).await;
-    device.switch(true).await
+    relay.switch(true).await
 }
 
-struct Device<'a> {
+struct Relay<'a> {
     outlet: &'a Outlet,
     agent: Agent,
     authorization: Option<String>,
 }
 
-impl<'a> Device<'a> {
+impl<'a> Relay<'a> {
     async fn open(outlet: &'a Outlet) -> Result<Self, PowerError> {
         let password = match &outlet.password_file {
             None => String::new(),
