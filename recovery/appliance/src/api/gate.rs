@@ -113,7 +113,7 @@ impl Who {
 
 impl Who {
     /// 403 `token-from-elsewhere` where their token does not count. An IPv4 address inside an IPv6 one is that address (RFC 4291 §2.5.5.2).
-    fn is_here(self, from: IpAddr) -> Result<Self, Problem> {
+    fn here(self, from: IpAddr) -> Result<Self, Problem> {
         let from = from.to_canonical();
         if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&from)) {
             return Ok(self);
@@ -186,7 +186,7 @@ impl Gate {
         let link = link.filter(|(made, _)| now.duration_since(*made) < LINK_AGE);
         let token = link.map_or(offered, |(_, token)| token);
         let opens = self.who(&token, at).filter(|who| who.role.may(Permission::Session));
-        let opens = opens.map(|who| who.is_here(from)).transpose()?;
+        let opens = opens.map(|who| who.here(from)).transpose()?;
         if opens.is_none() {
             return Err(self.failed(
                 from,
@@ -231,10 +231,10 @@ impl Gate {
                 let why = "the bearer token is nobody's, or it has ended";
                 self.failed(from, Refusal::unauthenticated(why).0)
             })?;
-            return who.is_here(from);
+            return who.here(from);
         }
         let who = cookie(headers).and_then(|cookie| self.touch(&hash(cookie), at));
-        let Some(who) = who.map(|who| who.is_here(from)).transpose()? else {
+        let Some(who) = who.map(|who| who.here(from)).transpose()? else {
             return Err(Refusal::unauthenticated(
                 "the request carries neither a bearer token nor a live session",
             )
