@@ -17,6 +17,7 @@ mod history;
 mod kit;
 pub mod leases;
 pub mod refused;
+mod taken;
 pub mod trace;
 
 use std::{
@@ -160,6 +161,7 @@ pub struct BootDesk {
     refused: Mutex<Refused>,
     traces: Mutex<Traces>,
     foreign: Mutex<Foreign>,
+    taken: Mutex<taken::Taken>,
     histories: Mutex<Histories>,
     outcomes: Mutex<Counts>,
     prober: OnceLock<Prober>,
@@ -190,6 +192,7 @@ impl BootDesk {
             refused: Mutex::default(),
             traces: Mutex::new(trace::traces(&Loaders::debian(), &[])),
             foreign: Mutex::default(),
+            taken: Mutex::default(),
             histories: Mutex::default(),
             outcomes: Mutex::default(),
             prober: OnceLock::new(),
@@ -522,6 +525,10 @@ impl BootEvents for BootDesk {
             BootEvent::AddressInUse { addr, by, holder, interface } => {
                 tracing::warn!(%addr, %by, holder = holder.map(tracing::field::display), %interface,
                     "an address of the pool is in use by someone who has no lease of it");
+                if let Some(who) = mac_addr(by) {
+                    let pair = (who, holder.and_then(mac_addr));
+                    self.taken_now().note(interface, addr, pair, self.clock.now_unix_ms());
+                }
                 self.record("address-in-use", Some(by), || {
                     format!("uses {addr} of our pool without a lease of it")
                 });

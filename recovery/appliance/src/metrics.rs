@@ -100,6 +100,8 @@ async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
     gauge(&mut registry, "jobs_held", "Jobs that wait for a person", status.jobs_held);
     let foreign = u64::try_from(status.foreign.len()).unwrap_or(u64::MAX);
     gauge(&mut registry, "foreign_servers", "Other DHCP and boot servers in the way", foreign);
+    let used = u64::try_from(status.addresses_in_use.len()).unwrap_or(u64::MAX);
+    gauge(&mut registry, "addresses_in_use", "Addresses of the pools in use without a lease", used);
     if let Some(bytes) = resident_bytes() {
         gauge(&mut registry, "resident_bytes", "Memory of the appliance's process", bytes);
     }

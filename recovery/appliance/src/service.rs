@@ -170,6 +170,7 @@ impl Service {
             conflicts: db::endpoint::in_conflict(&mut conn).await?,
             refusals: self.0.desk.refused().views(),
             foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
+            addresses_in_use: self.0.desk.addresses_in_use(),
             depot: self.0.depot.view(),
         })
     }

@@ -19,6 +19,9 @@ pub struct NetView {
     pub interfaces: Vec<InterfaceView>,
     /// Other DHCP and boot servers heard of since the start.
     pub servers: Vec<ForeignView>,
+    /// Addresses of the appliance's pools that somebody uses without a lease; each is an alarm.
+    #[serde(default)]
+    pub addresses_in_use: Vec<AddressInUseView>,
     /// The endpoints: trouble first, then by name.
     pub endpoints: Vec<BootView>,
 }
@@ -54,6 +57,28 @@ pub struct ForeignView {
     /// It is in the way.
     pub alarm: bool,
     /// What it means, in a sentence.
+    pub what: String,
+}
+
+/// An address of the appliance's pool, or one that is reserved, in use by somebody who has no lease of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressInUseView {
+    /// The appliance's address on the interface.
+    pub interface: String,
+    /// The address.
+    pub address: String,
+    /// Who uses it.
+    pub by: MacAddr,
+    /// Who has a lease of it: the two disturb each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<MacAddr>,
+    /// When it was found first, milliseconds since 1970.
+    pub first_unix_ms: u64,
+    /// When it was found last.
+    pub last_unix_ms: u64,
+    /// How often.
+    pub count: u64,
+    /// What it means and what to do, in a sentence.
     pub what: String,
 }
 

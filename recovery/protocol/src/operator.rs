@@ -77,6 +77,9 @@ pub struct StatusView {
     /// Other DHCP and boot servers that are in the way.
     #[serde(default)]
     pub foreign: Vec<crate::net::ForeignView>,
+    /// Addresses of the appliance's pools that somebody uses without a lease.
+    #[serde(default)]
+    pub addresses_in_use: Vec<crate::net::AddressInUseView>,
     /// The object store behind the image store; absent where none is configured.
     #[serde(default)]
     pub depot: Option<DepotView>,

@@ -19,7 +19,11 @@ use std::{
 };
 
 use pxe::{Refusal, Stage};
-use recovery_protocol::{MacAddr, Problem, net::ForeignView, operator::RefusalView};
+use recovery_protocol::{
+    MacAddr, Problem,
+    net::{AddressInUseView, ForeignView},
+    operator::RefusalView,
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +203,11 @@ impl Writer {
                 tracing::error!(server = server.server, %problem, "an alarm was not written down");
             }
         }
+        for used in self.desk.addresses_due(at) {
+            if let Err(problem) = self.write_address(&used).await {
+                tracing::error!(address = used.address, %problem, "an alarm was not written down");
+            }
+        }
         let due = self.desk.refused().take_due(at);
         for summary in due {
             let RefusalView { code, from, why, .. } = &summary.view;
@@ -227,6 +236,17 @@ impl Writer {
         });
         let mut tx = self.journal.begin().await?;
         tx.note(Fact::new("alarm.foreign-server", "appliance", facts)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn write_address(&self, used: &AddressInUseView) -> Result<(), Problem> {
+        let AddressInUseView { interface, address, by, holder, first_unix_ms, last_unix_ms, .. } = used;
+        let facts = json!({
+            "address": address, "interface": interface, "by": by, "holder": holder,
+            "first_unix_ms": first_unix_ms, "last_unix_ms": last_unix_ms,
+        });
+        let mut tx = self.journal.begin().await?;
+        tx.note(Fact::new("alarm.address-in-use", "appliance", facts)).await?;
         Ok(tx.commit().await?)
     }
 
@@ -363,6 +383,29 @@ mod tests {
         assert!(metrics.as_str().unwrap().contains("groundstate_foreign_servers 1"));
         let (status, problem) = bench.ask("POST", "/api/v1/net/probe", json!({})).await;
         assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("no-ear")), "no interface listens here");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_alarmed_in_evidence_status_console_doctor_and_figures() {
+        use pxe::BootEvents as _;
+        let bench = crate::testing::Bench::new("").await;
+        let (interface, addr) = ([10, 0, 0, 1].into(), [10, 0, 0, 50].into());
+        let (by, holder) = ([2, 0, 0, 0, 0, 8].into(), Some([2, 0, 0, 0, 0, 9].into()));
+        bench.desk.event(pxe::BootEvent::AddressInUse { addr, by, holder, interface });
+        let writer = Writer::new(bench.desk.clone(), bench.journal.clone());
+        let now = bench.journal.now();
+        writer.write_due(now).await;
+        writer.write_due(now + 1).await;
+        let kinds = bench.evidence(None).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "alarm.address-in-use").count(), 1, "{kinds:?}");
+        let status = bench.service.status().await.unwrap();
+        assert_eq!(status.addresses_in_use.len(), 1);
+        let (_, net) = bench.ask("GET", "/api/v1/net", serde_json::Value::Null).await;
+        assert_eq!(net["addresses_in_use"][0]["by"], "02:00:00:00:00:08");
+        let (_, page) = bench.ask("GET", "/", serde_json::Value::Null).await;
+        assert!(page.as_str().unwrap().contains("10.0.0.50"), "the console shows it, too");
+        let (_, metrics) = bench.ask("GET", "/metrics", serde_json::Value::Null).await;
+        assert!(metrics.as_str().unwrap().contains("groundstate_addresses_in_use 1"));
     }
 
     #[tokio::test]

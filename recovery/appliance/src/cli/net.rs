@@ -1,6 +1,6 @@
 //! `groundstate net doctor`: who boots, who does not, and why.
 
-use recovery_protocol::net::{BootDiagnosis, BootView, ForeignView, HopView, NetView};
+use recovery_protocol::net::{AddressInUseView, BootDiagnosis, BootView, ForeignView, HopView, NetView};
 
 use super::{
     args::NetVerb,
@@ -43,6 +43,9 @@ pub fn net(view: &NetView) -> String {
     for server in &view.servers {
         text.push_str(&format!("{}\n", foreign(server)));
     }
+    for used in &view.addresses_in_use {
+        text.push_str(&format!("{}\n", address_in_use(used)));
+    }
     let row = |view: &BootView| {
         vec![
             name(view),
@@ -68,6 +71,16 @@ pub fn net(view: &NetView) -> String {
 pub fn foreign(view: &ForeignView) -> String {
     let (alarm, at) = (if view.alarm { "ALARM " } else { "" }, moment(view.last_unix_ms));
     format!("{alarm}{} on {}, last {at}: {}", view.server, view.interface, view.what)
+}
+
+/// One line of an address that somebody uses without a lease.
+#[must_use]
+pub fn address_in_use(view: &AddressInUseView) -> String {
+    let AddressInUseView { interface, address, by, last_unix_ms, what, .. } = view;
+    format!(
+        "ALARM {address} on {interface}, last {}: in use by {by} without a lease; {what}",
+        moment(*last_unix_ms)
+    )
 }
 
 fn name(view: &BootView) -> String {
@@ -143,4 +156,31 @@ pub fn boot(view: &BootView) -> String {
         text.push_str(&format!("\nbefore    {at}{by}, to “{reached}”: {}", earlier.cause));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use recovery_protocol::operator::StatusView;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_told_by_the_doctor_and_by_the_status() {
+        let used = json!({
+            "interface": "10.0.0.1", "address": "10.0.0.50", "by": "02:00:00:00:00:08",
+            "first_unix_ms": 1, "last_unix_ms": 2, "count": 1, "what": "take it out of the pool",
+        });
+        let line = "ALARM 10.0.0.50 on 10.0.0.1, last 1970-01-01";
+        let view = json!({ "interfaces": [], "servers": [], "addresses_in_use": [used], "endpoints": [] });
+        let doctor = net(&serde_json::from_value(view).unwrap());
+        assert!(doctor.contains(line) && doctor.contains("in use by 02:00:00:00:00:08"), "{doctor}");
+        let status: StatusView = serde_json::from_value(json!({
+            "site": "s", "version": "1", "up_seconds": 1, "endpoints": 0, "jobs_working": 0, "jobs_held": 0,
+            "addresses_in_use": [used],
+        }))
+        .unwrap();
+        let told = crate::cli::show::status(&status, "-");
+        assert!(told.contains(line) && told.ends_with("take it out of the pool"), "{told}");
+    }
 }

@@ -48,10 +48,12 @@ pub fn status(view: &StatusView, pin: &str) -> String {
         view.jobs_held,
     );
     let foreign = view.foreign.iter().map(|server| format!("\nforeign     {}", super::net::foreign(server)));
+    let used = view.addresses_in_use.iter();
+    let used = used.map(|used| format!("\naddress     {}", super::net::address_in_use(used)));
     let conflict = |id: &recovery_protocol::EndpointId| {
         format!("\nconflict    {id}: another one came with its address; `endpoint show {id}`")
     };
-    let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign);
+    let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign).chain(used);
     let stop = view.stop.as_ref().map(|stop| self::stop(Some(stop)) + "\n").unwrap_or_default();
     stop + &status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
 }

@@ -1,7 +1,7 @@
 //! An endpoint's network boot, hop by hop, and what is the matter with it. Pure: a view in, markup out.
 
 use maud::{Markup, html};
-use recovery_protocol::net::{BootView, ForeignView, HopView};
+use recovery_protocol::net::{AddressInUseView, BootView, ForeignView, HopView};
 
 use super::{
     page::sentence,
@@ -47,9 +47,9 @@ pub fn card(view: &BootView) -> Markup {
     }
 }
 
-/// Other servers that are in the way, above everything else.
+/// Other servers that are in the way, and addresses in use, above everything else.
 #[must_use]
-pub fn alarms(servers: &[ForeignView]) -> Markup {
+pub fn alarms(servers: &[ForeignView], used: &[AddressInUseView]) -> Markup {
     html! {
         @if !servers.is_empty() {
             section class="card attention" id="foreign" {
@@ -57,6 +57,15 @@ pub fn alarms(servers: &[ForeignView]) -> Markup {
                 @for server in servers {
                     p { code { (server.server) } " on " (server.interface) ": " (sentence(&server.what))
                         span class="small" { " Last heard " (moment(server.last_unix_ms)) } }
+                }
+            }
+        }
+        @if !used.is_empty() {
+            section class="card attention" id="addresses" {
+                h2 { "An address is in use twice, or may be" }
+                @for used in used {
+                    p { code { (used.address) } " is used by " code { (used.by) } " without a lease: " (sentence(&used.what))
+                        span class="small" { " Last heard " (moment(used.last_unix_ms)) } }
                 }
             }
         }

@@ -174,7 +174,7 @@ async fn endpoint_list(State(people): State<People>, Query(meant): Query<Meant>)
     let selector = if text.is_empty() { None } else { Some(selector(text)?) };
     let views = people.service.endpoints(selector.as_ref()).await?;
     let content = html! {
-        (boot::alarms(&status.foreign))
+        (boot::alarms(&status.foreign, &status.addresses_in_use))
         (endpoints::find(selector.as_ref()))
         (endpoints::list(&views, selector.as_ref(), &status.refusals, now_ms()))
     };

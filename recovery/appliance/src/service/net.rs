@@ -25,7 +25,12 @@ pub async fn all(inner: &Inner) -> Result<NetView, Problem> {
     views.sort_by(|a, b| {
         place(a).cmp(&place(b)).then_with(|| a.endpoint.cmp(&b.endpoint)).then_with(|| a.mac.cmp(&b.mac))
     });
-    Ok(NetView { interfaces: inner.desk.interfaces(), servers: inner.desk.foreign(), endpoints: views })
+    Ok(NetView {
+        interfaces: inner.desk.interfaces(),
+        servers: inner.desk.foreign(),
+        addresses_in_use: inner.desk.addresses_in_use(),
+        endpoints: views,
+    })
 }
 
 /// Ask every interface who else serves boots on it, wait for the answers, and look.
