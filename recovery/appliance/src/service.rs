@@ -20,8 +20,8 @@ use recovery_protocol::{
     EndpointId, JobId, MacAddr, Problem,
     net::{BootView, NetView},
     operator::{
-        CaptureRequest, ChangeEndpoint, Decision, EndpointView, ImageView, ImportPlan, JobView, NewEndpoint,
-        PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
+        Approval, CaptureRequest, ChangeEndpoint, Decision, EndpointView, ImageView, ImportPlan, JobView,
+        NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
     },
     people::{ChangePerson, NewPerson, PersonView},
     selector::Selector,
@@ -41,6 +41,7 @@ use crate::{
     refusals::unknown_endpoint,
 };
 
+mod approval;
 mod change;
 mod endpoints;
 mod enrolment;
@@ -344,8 +345,9 @@ impl Service {
     }
 
     /// Approve a held job (a new recovery, a new identity, a new firmware baseline: what its reason asks for).
-    pub async fn approve(&self, actor: &Actor, job: JobId, decision: Decision) -> Result<JobView, Problem> {
-        orders::decide(&self.0, actor, job, "order.approve", decision).await
+    /// Of something else than what it asks for now: 409 `approval-stale`; where another person must: 409 `second-person-needed`.
+    pub async fn approve(&self, actor: &Actor, job: JobId, approval: Approval) -> Result<JobView, Problem> {
+        orders::approve(&self.0, actor, job, approval).await
     }
 
     /// Let a held job go on.

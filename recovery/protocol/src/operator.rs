@@ -13,7 +13,8 @@
 //! | `POST /api/v1/endpoints/{endpoint}/resolve` | [`Resolution`] → [`EndpointView`] |
 //! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
 //! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
-//! | `POST /api/v1/jobs/{job}/{approve,resume,cancel}` | [`Decision`] → [`JobView`] |
+//! | `POST /api/v1/jobs/{job}/approve` | [`Approval`] → [`JobView`]; of something else than what is asked for now: 409 `approval-stale` |
+//! | `POST /api/v1/jobs/{job}/{resume,cancel}` | [`Decision`] → [`JobView`] |
 //! | `GET /api/v1/jobs/{job}/events` | → server-sent events, each `data:` a [`JobView`]; ends when the job is over |
 //! | `GET /api/v1/images` | → [`ImageView`] list |
 //! | `GET /api/v1/evidence[?job=]` | → JSON lines of [`crate::evidence::Line`] (whole log when no filter) |
@@ -347,6 +348,25 @@ pub struct Decision {
     pub reason: String,
 }
 
+impl JobView {
+    /// A yes to what this view shows.
+    #[must_use]
+    pub fn approval(&self, reason: &str) -> Approval {
+        Approval { seen: self.approves.clone().unwrap_or_default(), reason: reason.to_owned() }
+    }
+}
+
+/// A person's yes to what a held job asks for. It counts for what they saw and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// [`JobView::approves`] as they saw it.
+    pub seen: String,
+    /// Why, in their words; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// Rehearsal or real: for display only. What may be written in a drill is decided by a type, not by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -409,6 +429,10 @@ pub struct JobView {
     pub what: String,
     /// One sentence: what a person should do now; empty when nothing.
     pub what_now: String,
+    /// What an approval of it says yes to, as a hash: endpoint and revision of its record, image, mode, disk, erasure, and why it is held.
+    /// Absent: it waits for none.
+    #[serde(default)]
+    pub approves: Option<String>,
 }
 
 /// One passage through one stage.

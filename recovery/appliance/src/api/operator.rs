@@ -9,9 +9,9 @@ use axum::{
     routing::{get, post},
 };
 use recovery_protocol::operator::{
-    CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView, EvidenceKey,
-    ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint,
-    Resolution, StatusView,
+    Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView,
+    EvidenceKey, ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest,
+    RemovedEndpoint, Resolution, StatusView,
 };
 use recovery_protocol::{
     Problem,
@@ -240,9 +240,9 @@ async fn approve(
     State(people): State<People>,
     Extension(actor): Extension<Actor>,
     Path(job): Path<String>,
-    Body(decision): Body<Decision>,
+    Body(approval): Body<Approval>,
 ) -> Answer<JobView> {
-    Ok(Json(people.service.approve(&actor, job_id(&job)?, decision).await?))
+    Ok(Json(people.service.approve(&actor, job_id(&job)?, approval).await?))
 }
 
 async fn resume(

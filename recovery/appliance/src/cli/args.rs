@@ -147,7 +147,7 @@ pub enum JobVerb {
         wait: WaitFlag,
     },
     /// Approve what a held job asks for
-    Approve(Decide),
+    Approve(Approve),
     /// Let a held job go on
     Resume(Decide),
     /// Stop a job
@@ -178,6 +178,16 @@ pub enum StopVerb {
     },
     /// Show whether it stands
     Show,
+}
+
+/// A yes to what a job asks for.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// What was seen, as `job show --json` has it in `approves`; without: what is shown now. Something else by then is not approved
+    #[arg(long, value_name = "HASH")]
+    pub(super) seen: Option<String>,
+    #[command(flatten)]
+    pub(super) decide: Decide,
 }
 
 /// A decision on a job.

@@ -27,19 +27,19 @@ use std::time::Duration;
 
 use recovery_protocol::{
     agent::Base64,
-    operator::{ConsoleLink, Decision, JobView, StatusView},
+    operator::{Approval, ConsoleLink, Decision, JobView, StatusView},
     stop::StopAnswer,
     trust::RecoveryTrust,
 };
 
+use self::{
+    args::{Approve, Decide, ImageVerb, JobVerb, KeyVerb, RootVerb, StopVerb, TrustVerb, Wait},
+    client::{Client, Reach},
+    follow::Look,
+};
 pub use self::{
     args::{Cli, Command},
     fault::{Code, Fault},
-};
-use self::{
-    args::{Decide, ImageVerb, JobVerb, KeyVerb, RootVerb, StopVerb, TrustVerb, Wait},
-    client::{Client, Reach},
-    follow::Look,
 };
 
 /// Act. `init` and `serve` are the binary's, not the command line's.
@@ -126,7 +126,20 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
                 print(json, &view, show::job)
             }
         }
-        JobVerb::Approve(given) => decide("approve", given),
+        JobVerb::Approve(Approve { seen, decide }) => {
+            let path = format!("/api/v1/jobs/{}", decide.job);
+            let seen = match seen {
+                Some(seen) => seen,
+                // What is shown here is what is said yes to.
+                None => {
+                    let view: JobView = client.get(&path)?;
+                    eprintln!("{}", show::job(&view));
+                    view.approves.unwrap_or_default()
+                }
+            };
+            let approval = Approval { seen, reason: decide.reason };
+            follow_or_print(client, client.post(&format!("{path}/approve"), &approval)?, &decide.wait, json)
+        }
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
     }

@@ -126,15 +126,10 @@ pub fn decisions(job: &JobView) -> Markup {
     let button = |action: &str, class: &str, word: &str| {
         html! {
             form method="post" action={ "/jobs/" (job.job) "/" (action) } {
+                @if action == "approve" { input type="hidden" name="seen" value=[job.approves.as_ref()]; }
                 button class=(class) id=(action) { (word) }
             }
         }
-    };
-    let approves = |reason: &HoldReason| {
-        matches!(
-            reason,
-            HoldReason::AwaitingApproval | HoldReason::IdentityChanged | HoldReason::FirmwareChanged
-        )
     };
     html! {
         @if job.give_up_preserved && !job.state.is_over() {
@@ -144,8 +139,8 @@ pub fn decisions(job: &JobView) -> Markup {
             }
         }
         @match &job.state {
-            JobState::Held { reason, .. } => div class="actions" {
-                @if approves(reason) { (button("approve", "primary", "Approve")) }
+            JobState::Held { .. } => div class="actions" {
+                @if job.approves.is_some() { (button("approve", "primary", "Approve")) }
                 @else { (button("resume", "primary", "Go on")) }
                 (button("cancel", "", "Give up"))
             },

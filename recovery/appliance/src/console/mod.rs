@@ -33,7 +33,7 @@ use maud::{Markup, html};
 use recovery_protocol::{
     Problem,
     job::Stage,
-    operator::{Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest, Resolution},
+    operator::{Approval, Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest, Resolution},
     people::Permission,
 };
 use serde::Deserialize;
@@ -266,9 +266,9 @@ async fn approve(
     State(people): State<People>,
     Extension(actor): Extension<Actor>,
     Path(job): Path<String>,
-    Form(order): Form<Order>,
+    Form(approval): Form<Approval>,
 ) -> Result<Redirect, Failed> {
-    let view = people.service.approve(&actor, job_id(&job)?, Decision { reason: order.reason }).await?;
+    let view = people.service.approve(&actor, job_id(&job)?, approval).await?;
     Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)))
 }
 

@@ -295,6 +295,35 @@ pub async fn bury(conn: &mut Conn, e: &Endpoint, by: &str, at: u64) -> Result<()
     Ok(())
 }
 
+/// Note that somebody changed a record.
+pub async fn edited(conn: &mut Conn, endpoint: &EndpointId, by: &str, at: u64) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO endpoint_edit (endpoint, at, edited_by) VALUES ($1, $2, $3)")
+        .bind(endpoint.as_str())
+        .bind(sql(at))
+        .bind(by)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether this person changed the record since then (milliseconds since 1970).
+pub async fn edited_by(
+    conn: &mut Conn,
+    endpoint: &EndpointId,
+    by: &str,
+    since: u64,
+) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM endpoint_edit WHERE endpoint = $1 AND edited_by = $2 AND at >= $3",
+    )
+    .bind(endpoint.as_str())
+    .bind(by)
+    .bind(sql(since))
+    .fetch_one(conn)
+    .await?;
+    Ok(num(&row, "n")? > 0)
+}
+
 /// The last generation and revision of those that had this name before; zeros: nobody had it.
 pub async fn last_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<(u64, u64), DbError> {
     let row = sqlx::query(

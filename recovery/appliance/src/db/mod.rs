@@ -7,7 +7,7 @@
 //!
 //! | module | tables |
 //! |---|---|
-//! | [`endpoint`] | endpoint, endpoint_mac, endpoint_removed |
+//! | [`endpoint`] | endpoint, endpoint_mac, endpoint_removed, endpoint_edit |
 //! | [`job`] | job, phase, journal |
 //! | [`ticket`] | boot_ticket, enrolment_ticket, est_secret, certificate |
 //! | [`session`] | session |
@@ -61,6 +61,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (9, include_str!("../../migrations/0009_evidence_tree.sql")),
     (10, include_str!("../../migrations/0010_stop.sql")),
     (13, include_str!("../../migrations/0013_person_scope.sql")),
+    (14, include_str!("../../migrations/0014_endpoint_edit.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -160,6 +160,8 @@ pub async fn write(
         ..known.clone()
     };
     db::endpoint::put(tx.conn(), &endpoint).await?;
+    let at = tx.at;
+    db::endpoint::edited(tx.conn(), id, &actor.name, at).await?;
     if now.chain != before.chain {
         db::chain::forget(tx.conn(), id).await?;
     }

@@ -4,11 +4,11 @@ use images::manifest::name;
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     agent::CaptureSpec,
-    operator::{CaptureRequest, Decision, EndpointState, JobView, Mode, RecoverRequest},
+    operator::{Approval, CaptureRequest, Decision, EndpointState, JobView, Mode, RecoverRequest},
 };
 use serde_json::json;
 
-use super::{Actor, DrillPermit, Inner, scope, stop, views};
+use super::{Actor, DrillPermit, Inner, approval, scope, stop, views};
 use crate::{
     db::{self, endpoint::Endpoint, job::JobRow},
     evidence::Fact,
@@ -283,6 +283,46 @@ async fn open_recovery(
     }
 }
 
+/// A yes to what the job asks for now, as its giver saw it, by somebody who neither asked for it nor changed what it is about.
+pub async fn approve(
+    inner: &Inner,
+    actor: &Actor,
+    job: JobId,
+    approval: Approval,
+) -> Result<JobView, Problem> {
+    let Approval { seen, reason } = approval;
+    let by = actor.name.clone();
+    let mut tx = inner.journal.begin().await?;
+    let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
+    let endpoint = db::endpoint::get(tx.conn(), &row.job.endpoint).await?;
+    if let Some(endpoint) = &endpoint {
+        scope::covers(inner, actor, endpoint)?;
+    }
+    stop::none_stands(tx.conn()).await?;
+    let asks = approval::of(&inner.journal.config, &row, endpoint.as_ref());
+    if let Some(asks) = &asks
+        && *asks != seen
+    {
+        let detail = format!("job {job} asks for something else now than what was shown to {by}");
+        let remedy = "look at the job again: its endpoint's record, its image or why it is held has changed; then decide anew";
+        return Err(Problem::new(409, "approval-stale", "This is not what you saw", detail, remedy));
+    }
+    let since = row.asked;
+    if row.job.second_person && db::endpoint::edited_by(tx.conn(), &row.job.endpoint, &by, since).await? {
+        let detail =
+            format!("{by} changed the record of {} since the recovery was asked for", row.job.endpoint);
+        let remedy = "let another person approve, who neither asked for it nor changed what it is about";
+        return Err(Problem::new(409, "second-person-needed", "Another person must approve", detail, remedy));
+    }
+    let facts = json!({ "reason": within(&reason), "seen": asks });
+    let mut fact = Fact::new("order.approve", &by, facts).about(&row.job.endpoint).of(Some(job));
+    fact.mode = row.job.mode;
+    tx.note(fact).await?;
+    tx.event(job, &by, What::Approve { by: by.clone() }).await?;
+    tx.commit().await?;
+    one(inner, job).await
+}
+
 pub async fn decide(
     inner: &Inner,
     actor: &Actor,
@@ -292,7 +332,6 @@ pub async fn decide(
 ) -> Result<JobView, Problem> {
     let by = actor.name.clone();
     let what = match order {
-        "order.approve" => What::Approve { by },
         "order.resume" => What::Resume { by },
         _ => What::Cancel { by },
     };

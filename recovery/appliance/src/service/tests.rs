@@ -1,6 +1,7 @@
 //! Orders, triggers and guard rails on a real database: who may start what, and what is written down when nobody may.
 
 mod alone;
+mod approval;
 mod endpoints;
 mod floor;
 mod import;
@@ -166,7 +167,10 @@ async fn safety_class_two_wants_another_person_and_three_is_never_triggered() {
     assert!(held(&settled(&first, &runner, &view).await, HoldReason::AwaitingApproval));
     let approve = |name| {
         let (service, job) = (first.service.clone(), view.job);
-        async move { service.approve(&Actor::operator(name), job, Decision::default()).await }
+        async move {
+            let seen = service.job(job).await.unwrap().approval("");
+            service.approve(&Actor::operator(name), job, seen).await
+        }
     };
     assert_eq!(approve("test").await.unwrap_err().code, "second-person-needed");
     assert!(matches!(approve("bert").await.unwrap().state, JobState::Working { .. }));

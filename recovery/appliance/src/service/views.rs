@@ -8,7 +8,7 @@ use recovery_protocol::{
     operator::{EndpointView, JobKind, JobView},
 };
 
-use super::Inner;
+use super::{Inner, approval};
 use crate::db::{self, Conn, endpoint::Endpoint, job::JobRow};
 
 /// What is said of an endpoint whose firmware asked to boot and had no ticket.
@@ -74,6 +74,7 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
     let phases = db::job::phases(conn, row.job.id).await?;
     let endpoint = db::endpoint::get(conn, &row.job.endpoint).await?;
     let (what, what_now) = sentences(inner, &row, endpoint.as_ref());
+    let approves = approval::of(&inner.journal.config, &row, endpoint.as_ref());
     let moving = matches!(
         row.job.state,
         JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
@@ -101,6 +102,7 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
         captured: row.job.captured,
         what,
         what_now,
+        approves,
     })
 }
 

@@ -258,7 +258,8 @@ async fn another_tpm_holds_the_job_until_a_person_approves_it() {
     let board = Tpm::new();
     assert_eq!(code(site.proven(&board, &Boot::recovery_ipxe()).await), "identity-changed");
     assert!(site.held_for(HoldReason::IdentityChanged).await);
-    site.service.approve(&anna(), job.job, Decision::default()).await.unwrap();
+    let seen = site.service.job(job.job).await.unwrap().approval("the board was replaced");
+    site.service.approve(&anna(), job.job, seen).await.unwrap();
     site.runner.settle().await.unwrap();
     site.proven(&board, &Boot::recovery_ipxe()).await.unwrap();
     let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();

@@ -34,9 +34,11 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
             continue;
         }
         let path = path.replace("{endpoint}", "press-01").replace("{job}", &job);
+        let form = if path.ends_with("/approve") { "seen=x" } else { "confirm=yes&code=1&replace=false" };
         for method in [Method::POST, Method::PATCH, Method::DELETE] {
             let body = match path.rsplit('/').next().unwrap() {
                 "pair" => json!({ "code": "123456" }),
+                "approve" => json!({ "seen": "x" }),
                 "resolve" => json!({ "replace": false }),
                 "capture" => json!({ "name": "x", "version": "1" }),
                 _ => json!({}),
@@ -44,7 +46,7 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
             let (status, text) = if path.starts_with("/api/") {
                 read(send(&bench, &token, &method, &path, &body.to_string()).await).await
             } else {
-                read(send_form(&bench, &token, &path, "confirm=yes&code=1&replace=false").await).await
+                read(send_form(&bench, &token, &path, form).await).await
             };
             if status == StatusCode::METHOD_NOT_ALLOWED {
                 continue;

@@ -118,7 +118,8 @@ async fn what_is_resolved_gives_up_its_own_job_while_nothing_was_done() {
     let opened =
         crate::jobs::job::What::Done { intent: row.job.intent, outcome: crate::jobs::job::Outcome::Done };
     let _ = bench.journal.event(first, "appliance", opened).await;
-    bench.service.approve(&anna, first, Default::default()).await.unwrap();
+    let seen = bench.service.job(first).await.unwrap().approval("");
+    bench.service.approve(&anna, first, seen).await.unwrap();
     let (status, _) = send(&bench, &headers, &all("resolved")).await;
     assert_eq!(status, 202);
     let states = states(&bench).await;

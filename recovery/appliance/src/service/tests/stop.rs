@@ -87,7 +87,7 @@ async fn while_stop_stands_nothing_is_begun_approved_or_resumed() {
     };
     let service = &bench.service;
     refused(service.recover(&anna, &id(4), Default::default()).await);
-    refused(service.approve(&anna, waiting, Decision::default()).await);
+    refused(service.approve(&anna, waiting, service.job(waiting).await.unwrap().approval("")).await);
     refused(service.resume(&anna, ordered, Decision::default()).await);
     let permit = service.drill_permit(&id(4)).await.unwrap();
     refused(service.propose_drill(&anna, permit, "d1").await);
