@@ -4,22 +4,25 @@
 //!   piece to send ─► queue of its endpoint ─► next by virtual time ─► caps of zone and total ─► sent
 //! ```
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng 1996) over token buckets: each endpoint's pieces carry a virtual time that
-//! grows by bytes over weight, the least one goes first. So ten connections of one endpoint get no more than one, and a
-//! class with four times the weight gets four times the share, but nobody nothing. Without a cap nothing is queued.
+//! Start-time fair queueing (Goyal, Vin, Cheng 1996) over token buckets, in two levels. Classes share the cap: each has a virtual time
+//! that grows by bytes over weight, the least one goes first. Within a class endpoints share alike: their pieces carry such a time, too. So
+//! ten connections of one endpoint get no more than one, ten critical endpoints among a thousand others get what their class has, and nobody
+//! gets nothing. Without a cap nothing is queued.
 //!
-//! The queue is a plain struct that takes the time; [`Governor`] stands between it and the connections. It must never let
-//! one endpoint's silence hold another: a piece that is given up leaves the queue at once.
+//! The queue is a plain struct that takes the time; [`Governor`] stands between it and the connections. The first of those who wait keeps the
+//! time for all, so that a thousand who wait do not each look at the queue every millisecond. It must never let one endpoint's silence hold
+//! another: a piece that is given up leaves the queue at once.
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde::Deserialize;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 /// How frames are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -74,23 +77,26 @@ pub struct Zone {
     /// Cap for the zone, MiB a second.
     #[serde(default)]
     pub mib_per_s: Option<u32>,
-    /// Who goes first when a cap is reached.
+    /// What its endpoints have of a cap that is reached.
     #[serde(default)]
     pub class: Class,
 }
 
-/// Share of an endpoint when a cap is reached.
+/// Share of all endpoints of a class together when a cap is reached; what a class leaves is the others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// A quarter of a normal share.
-    Background,
+    /// Four times what normal ones have, however many those are: what the line cannot run without.
+    First,
     /// The usual.
     #[default]
     Normal,
-    /// Four normal shares: what the line cannot run without.
-    First,
+    /// A quarter of what normal ones have.
+    Background,
 }
+
+/// In the order of their numbers.
+const CLASSES: [Class; 3] = [Class::First, Class::Normal, Class::Background];
 
 impl Class {
     fn weight(self) -> u64 {
@@ -174,31 +180,40 @@ struct Piece {
     bytes: u64,
 }
 
-/// The queue: pieces by virtual time.
-#[derive(Debug)]
-struct Queue {
-    zones: Vec<(Zone, Option<Bucket>)>,
-    total: Option<Bucket>,
-    /// The virtual time of what was sent last.
+/// The pieces of one class, by virtual time.
+#[derive(Debug, Default)]
+struct Line {
+    /// The virtual time of the class among the classes.
+    time: u64,
+    /// The virtual time of what was sent last of the class.
     now_virtual: u64,
     /// Where each endpoint's next piece begins.
     ends: HashMap<IpAddr, u64>,
     waiting: BTreeMap<(u64, u64), Piece>,
+}
+
+/// The queue: pieces by class, and in it by virtual time.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    zones: Vec<(Zone, Option<Bucket>)>,
+    total: Option<Bucket>,
+    lines: [Line; 3],
+    /// The virtual time of the class that sent last.
+    now_virtual: u64,
     number: u64,
 }
 
-/// One of the pieces that wait.
-type Place = (u64, u64);
+/// One of the pieces that wait: its class, when it begins, its number.
+pub(crate) type Place = (usize, u64, u64);
 
 impl Queue {
-    fn new(serving: &Serving, now: Instant) -> Self {
+    pub(crate) fn new(serving: &Serving, now: Instant) -> Self {
         let bucket = |cap: Option<u32>| cap.map(|cap| Bucket::new(cap, now));
         Self {
             zones: serving.zones.iter().map(|zone| (zone.clone(), bucket(zone.mib_per_s))).collect(),
             total: bucket(serving.total_mib_per_s),
+            lines: Default::default(),
             now_virtual: 0,
-            ends: HashMap::new(),
-            waiting: BTreeMap::new(),
             number: 0,
         }
     }
@@ -212,50 +227,73 @@ impl Queue {
         self.total.is_some() || self.zone_of(from).is_some_and(|zone| self.zones[zone].1.is_some())
     }
 
-    fn enter(&mut self, from: IpAddr, bytes: u64) -> Place {
+    pub(crate) fn enter(&mut self, from: IpAddr, bytes: u64) -> Place {
         let zone = self.zone_of(from);
-        let weight = zone.map_or(Class::Normal, |zone| self.zones[zone].0.class).weight();
-        let begin = self.ends.get(&from).copied().unwrap_or(0).max(self.now_virtual);
-        // Who has sent all that they asked for owes nothing and is forgotten.
-        if self.waiting.is_empty() {
-            self.ends.clear();
+        let class = zone.map_or(Class::Normal, |zone| self.zones[zone].0.class) as usize;
+        let line = &mut self.lines[class];
+        let begin = line.ends.get(&from).copied().unwrap_or(0).max(line.now_virtual);
+        if line.waiting.is_empty() {
+            // A class that was silent has saved nothing up.
+            line.time = line.time.max(self.now_virtual);
+            // Who has sent all that they asked for owes nothing and is forgotten.
+            line.ends.clear();
         }
-        self.ends.insert(from, begin + bytes * Class::First.weight() / weight);
+        line.ends.insert(from, begin + bytes);
         self.number += 1;
-        let place = (begin, self.number);
-        self.waiting.insert(place, Piece { zone, bytes });
-        place
+        line.waiting.insert((begin, self.number), Piece { zone, bytes });
+        (class, begin, self.number)
+    }
+
+    fn leave(&mut self, (class, begin, number): Place) {
+        self.lines[class].waiting.remove(&(begin, number));
+    }
+
+    /// Who waits first.
+    fn head(&self) -> Option<Place> {
+        self.lines.iter().enumerate().find_map(|(class, line)| {
+            let ((begin, number), _) = line.waiting.first_key_value()?;
+            Some((class, *begin, *number))
+        })
     }
 
     /// Take out what may be sent now; say when to ask again if something is left.
-    fn poll(&mut self, now: Instant) -> (Vec<Place>, Option<Duration>) {
+    pub(crate) fn poll(&mut self, now: Instant) -> (Vec<Place>, Option<Duration>) {
         let buckets = self.zones.iter_mut().filter_map(|(_, bucket)| bucket.as_mut());
         buckets.chain(self.total.as_mut()).for_each(|bucket| bucket.fill(now));
-        let mut free = Vec::new();
-        let mut soonest: Option<Duration> = None;
-        let places: Vec<Place> = self.waiting.keys().copied().collect();
-        for place in places {
+        let (mut free, mut soonest): (Vec<Place>, Option<Duration>) = (Vec::new(), None);
+        // Behind what each class has been looked through: what a zone's cap holds back is held back for this look.
+        let mut looked = [(0, 0); 3];
+        loop {
             if let Some(total) = self.total.as_ref().filter(|total| total.level <= 0.0) {
                 soonest = Some(soonest.map_or(total.wait(), |wait| wait.min(total.wait())));
                 break;
             }
-            let Piece { zone, bytes } = self.waiting[&place];
+            let zones = &self.zones;
+            let next = self.lines.iter().enumerate().filter_map(|(class, line)| {
+                let mut rest = line.waiting.range((Bound::Excluded(looked[class]), Bound::Unbounded));
+                let found = rest.find(|(key, piece)| {
+                    let Some(bucket) = piece.zone.and_then(|zone| zones[zone].1.as_ref()) else {
+                        return true;
+                    };
+                    if bucket.level <= 0.0 {
+                        soonest = Some(soonest.map_or(bucket.wait(), |wait| wait.min(bucket.wait())));
+                        looked[class] = **key;
+                    }
+                    bucket.level > 0.0
+                });
+                found.map(|(key, _)| (line.time, class, *key))
+            });
+            let Some((time, class, key)) = next.min() else { break };
+            let line = &mut self.lines[class];
+            let Some(Piece { zone, bytes }) = line.waiting.remove(&key) else { break };
+            line.now_virtual = line.now_virtual.max(key.0);
+            line.time = time + bytes * Class::First.weight() / CLASSES[class].weight();
+            self.now_virtual = self.now_virtual.max(time);
             let bucket = zone.and_then(|zone| self.zones[zone].1.as_mut());
-            if let Some(bucket) = bucket {
-                if bucket.level <= 0.0 {
-                    soonest = Some(soonest.map_or(bucket.wait(), |wait| wait.min(bucket.wait())));
-                    continue;
-                }
-                bucket.level -= bytes as f64;
-            }
-            if let Some(total) = &mut self.total {
-                total.level -= bytes as f64;
-            }
-            self.waiting.remove(&place);
-            self.now_virtual = self.now_virtual.max(place.0);
-            free.push(place);
+            bucket.into_iter().chain(&mut self.total).for_each(|bucket| bucket.level -= bytes as f64);
+            free.push((class, key.0, key.1));
         }
-        let left = !self.waiting.is_empty();
+        let left = self.lines.iter().any(|line| !line.waiting.is_empty());
         (free, left.then(|| soonest.unwrap_or_default().max(Duration::from_millis(1))))
     }
 }
@@ -263,7 +301,32 @@ impl Queue {
 #[derive(Debug)]
 struct Inner {
     queue: Queue,
-    waiters: HashMap<Place, oneshot::Sender<()>>,
+    /// Who waits; one that is not here any more may send.
+    waiters: HashMap<Place, Arc<Notify>>,
+    /// Who keeps the time.
+    head: Option<Place>,
+}
+
+impl Inner {
+    /// Wake whose turn has come, and who keeps the time from now on.
+    fn step(&mut self) -> Option<Duration> {
+        let (free, again) = self.queue.poll(Instant::now());
+        for waiter in free.iter().filter_map(|place| self.waiters.remove(place)) {
+            waiter.notify_one();
+        }
+        self.hand_over();
+        again
+    }
+
+    fn hand_over(&mut self) {
+        let head = self.queue.head();
+        if head != self.head {
+            self.head = head;
+            if let Some(waiter) = head.and_then(|head| self.waiters.get(&head)) {
+                waiter.notify_one();
+            }
+        }
+    }
 }
 
 /// Lets pieces go when their turn has come. Cheap to clone.
@@ -275,55 +338,56 @@ struct Waiting<'a>(&'a Governor, Place);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut inner = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.queue.waiting.remove(&self.1);
+        let mut inner = self.0.inner();
+        inner.queue.leave(self.1);
         inner.waiters.remove(&self.1);
+        inner.hand_over();
     }
 }
+
+/// Who does not keep the time looks after it all the same, now and then.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Governor {
     /// With these caps.
     #[must_use]
     pub fn new(serving: &Serving) -> Self {
         let queue = Queue::new(serving, Instant::now());
-        Self(Arc::new(Mutex::new(Inner { queue, waiters: HashMap::new() })))
+        Self(Arc::new(Mutex::new(Inner { queue, waiters: HashMap::new(), head: None })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wait until `bytes` may be sent to an endpoint.
     ///
     /// Cancel-safe: dropped, the piece leaves the queue and has cost nothing.
     pub async fn admit(&self, to: IpAddr, bytes: u64) {
-        let (place, mut turn) = {
-            let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (place, woken) = {
+            let mut inner = self.inner();
             if !inner.queue.is_capped(to) {
                 return;
             }
-            let (sender, turn) = oneshot::channel();
-            let place = inner.queue.enter(to, bytes);
-            inner.waiters.insert(place, sender);
-            (place, turn)
+            let (place, woken) = (inner.queue.enter(to, bytes), Arc::new(Notify::new()));
+            inner.waiters.insert(place, Arc::clone(&woken));
+            (place, woken)
         };
         let _waiting = Waiting(self, place);
         loop {
-            let again = self.step();
+            let again = {
+                let mut inner = self.inner();
+                let again = inner.step();
+                if !inner.waiters.contains_key(&place) {
+                    return;
+                }
+                if inner.head == Some(place) { again.unwrap_or(LOOK_EVERY) } else { LOOK_EVERY }
+            };
             tokio::select! {
-                biased;
-                _ = &mut turn => return,
+                () = woken.notified() => {}
                 () = tokio::time::sleep(again) => {}
             }
         }
-    }
-
-    /// Wake whose turn has come.
-    fn step(&self) -> Duration {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (free, again) = inner.queue.poll(Instant::now());
-        for place in free {
-            if let Some(waiter) = inner.waiters.remove(&place) {
-                let _ = waiter.send(());
-            }
-        }
-        again.unwrap_or(Duration::from_millis(50))
     }
 }
 
@@ -401,6 +465,62 @@ mod tests {
     }
 
     #[test]
+    fn few_critical_ones_among_many_have_what_their_class_has() {
+        let text = "total_mib_per_s = 100\n[[zones]]\nsubnet = \"10.7.3.0/31\"\nclass = \"first\"\n";
+        let mut all: Vec<(IpAddr, usize)> = (0..2).map(|last| (ip(last), 2)).collect();
+        all.extend((10..210).map(|last| (ip(last), 2)));
+        let sent = run(&serving(text), &all, 20);
+        let (critical, other) = (mib_per_s(&sent, ip(0), 20), mib_per_s(&sent, ip(77), 20));
+        // Four fifths for two, a fifth for two hundred.
+        assert!((38.0..42.0).contains(&critical), "{critical}");
+        assert!((0.08..0.13).contains(&other), "{other}");
+    }
+
+    #[test]
+    fn a_class_that_was_silent_has_saved_nothing_up() {
+        let text = "total_mib_per_s = 100\n[[zones]]\nsubnet = \"10.7.3.1/32\"\nclass = \"background\"\n";
+        let begun = Instant::now();
+        let mut queue = Queue::new(&serving(text), begun);
+        for step in 0..2000u64 {
+            queue.enter(ip(2), PIECE);
+            queue.poll(begun + Duration::from_millis(step));
+        }
+        // Both ask for much now: the one in the background has a fifth, and not all until it has caught up.
+        let now = begun + Duration::from_millis(2000);
+        let background: Vec<Place> = (0..100).map(|_| queue.enter(ip(1), PIECE)).collect();
+        let others: Vec<Place> = (0..400).map(|_| queue.enter(ip(2), PIECE)).collect();
+        let sent: Vec<Place> = (0..50).flat_map(|ms| queue.poll(now + Duration::from_millis(ms)).0).collect();
+        let of_background = sent.iter().filter(|place| background.contains(place)).count();
+        assert!(sent.len() > 40 && sent.len() < others.len(), "both want more than they get");
+        assert!(of_background * 4 < sent.len(), "{of_background} of {}", sent.len());
+    }
+
+    #[tokio::test]
+    async fn a_thousand_who_wait_all_come_to_their_turn_also_when_those_in_front_give_up() {
+        let governor = Governor::new(&serving("total_mib_per_s = 2000"));
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in 0..1000u16 {
+            let governor = governor.clone();
+            let [high, low] = number.to_be_bytes();
+            let to = IpAddr::V4(Ipv4Addr::new(10, 8, high, low));
+            waiting.spawn(async move {
+                let turn = governor.admit(to, PIECE);
+                // Every third gives up at once, among them those that keep the time.
+                if number % 3 == 0 {
+                    tokio::select! { biased; () = std::future::ready(()) => {}, () = turn => {} }
+                } else {
+                    turn.await;
+                }
+            });
+        }
+        while let Some(done) = waiting.join_next().await {
+            done.unwrap();
+        }
+        let inner = governor.inner();
+        assert!(inner.waiters.is_empty() && inner.queue.head().is_none());
+    }
+
+    #[test]
     fn who_was_silent_gets_no_more_than_a_share_afterwards() {
         let begun = Instant::now();
         let mut queue = Queue::new(&serving("total_mib_per_s = 10"), begun);
@@ -409,8 +529,9 @@ mod tests {
             queue.poll(begun + Duration::from_millis(step * 7));
         }
         // The newcomer stands behind what was sent last, not at zero.
-        let place = queue.enter(ip(2), PIECE);
-        assert!(place.0 >= queue.now_virtual && queue.now_virtual > 0);
+        let (class, begin, _) = queue.enter(ip(2), PIECE);
+        let line = &queue.lines[class];
+        assert!(begin >= line.now_virtual && line.now_virtual > 0);
     }
 
     #[test]
@@ -432,7 +553,7 @@ mod tests {
         // The cap is overdrawn for a quarter of a second.
         let given_up = tokio::time::timeout(Duration::from_millis(20), governor.admit(ip(2), PIECE)).await;
         assert!(given_up.is_err());
-        assert!(governor.0.lock().unwrap().queue.waiting.is_empty());
+        assert!(governor.inner().queue.head().is_none());
         let begun = Instant::now();
         governor.admit(ip(3), PIECE).await;
         assert!(begun.elapsed() > Duration::from_millis(100), "{:?}", begun.elapsed());
