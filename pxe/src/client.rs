@@ -8,11 +8,11 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A hardware address as DHCP carries it: up to 16 bytes (RFC 2131 section 2, `chaddr`), six on Ethernet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Mac {
     bytes: [u8; 16],
     len: u8,
@@ -48,6 +48,12 @@ impl TryFrom<String> for Mac {
 
     fn try_from(text: String) -> Result<Self, BadMac> {
         text.parse()
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
     }
 }
 
@@ -90,7 +96,7 @@ impl FromStr for Mac {
 }
 
 /// The machine identifier of option 97 (RFC 4578 section 2.3), in the byte order in which it came.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MachineId([u8; 16]);
 
 impl MachineId {
@@ -133,7 +139,7 @@ impl fmt::Debug for MachineId {
 }
 
 /// Processor and firmware kind, from option 93 (IANA "Processor Architecture Types", RFC 5970 section 3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Arch {
     /// Legacy BIOS, x86 (0x0000).
     Bios,
@@ -200,7 +206,7 @@ impl Arch {
 }
 
 /// What kind of program asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ClientClass {
     /// PXE firmware: vendor class `PXEClient…`.
     Pxe,
@@ -221,7 +227,7 @@ pub enum ClientClass {
 pub const AGENT_CLASS: &str = "groundstate-agent";
 
 /// Everything known of the one who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// Hardware address: the key of a boot ticket.
     pub mac: Mac,

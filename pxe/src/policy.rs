@@ -6,6 +6,8 @@
 
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::client::Client;
 use crate::dhcp::reserved::Reservations;
 
@@ -51,7 +53,7 @@ pub struct BootRequest {
 }
 
 /// The order of loaders that leads to the recovery system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Chain {
     /// Firmware, iPXE over TFTP, script and kernel over HTTP. Needs Secure Boot off; works beside a site's DHCP.
     Ipxe,

@@ -3,9 +3,12 @@
 //! Causes are likely, not proven: DHCP cannot tell whether Secure Boot is on, and a dropped packet leaves no mark. Each sentence
 //! says what was seen; the rows of the quirk table (`DESIGN.md`) that it rests on stand beside it.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use super::{Hop, Outcome, Step, Trace, class_name};
+use serde::{Deserialize, Serialize};
+
 use crate::client::{Arch, ClientClass};
 use crate::config::DhcpMode;
 use crate::dhcp::loader::NOT_ARMED;
@@ -62,7 +65,7 @@ pub struct Surroundings<'a> {
 }
 
 /// How much it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
     /// As it should be.
     Fine,
@@ -85,10 +88,10 @@ impl Level {
 }
 
 /// What is the matter with an endpoint's boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// Stable name of the cause.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// How much it matters.
     pub level: Level,
     /// The hop that did not come.
@@ -96,7 +99,7 @@ pub struct Diagnosis {
     /// What was seen and what it likely means.
     pub cause: String,
     /// What to do; empty when nothing.
-    pub remedy: &'static str,
+    pub remedy: Cow<'static, str>,
     /// What else was noticed, with its remedy.
     pub also: Vec<String>,
 }
@@ -109,7 +112,14 @@ impl Diagnosis {
         cause: impl Into<String>,
         remedy: &'static str,
     ) -> Self {
-        Diagnosis { code, level, missing, cause: cause.into(), remedy, also: Vec::new() }
+        Diagnosis {
+            code: code.into(),
+            level,
+            missing,
+            cause: cause.into(),
+            remedy: remedy.into(),
+            also: Vec::new(),
+        }
     }
 
     fn trouble(code: &'static str, missing: Step, cause: impl Into<String>, remedy: &'static str) -> Self {
@@ -246,8 +256,8 @@ fn refused(trace: &Trace, around: &Surroundings<'_>) -> Option<Diagnosis> {
         .iter()
         .rev()
         .find(|hop| matches!(hop.outcome, Outcome::Refused(_)) && hop.until >= newest.until)?;
-    let Outcome::Refused(code) = hop.outcome else { return None };
-    match code {
+    let Outcome::Refused(code) = &hop.outcome else { return None };
+    match code.as_ref() {
         "no-ticket" | "muted" => Some(own_disk(around)),
         "observing" if around.ticket => Some(Diagnosis::trouble(
             "observing",

@@ -13,11 +13,15 @@
 //! among themselves, and everything has a bound. No I/O, no clock: time is milliseconds since 1970, and the caller's.
 
 mod diagnosis;
+mod kept;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
 pub use diagnosis::{Diagnosis, Level, Mode, Surroundings};
+
+use serde::{Deserialize, Serialize};
 
 use crate::client::{Arch, Client, ClientClass, Mac};
 use crate::config::Interface;
@@ -45,7 +49,7 @@ const WHAT_MOST: usize = 96;
 const SILENCE_MS: u64 = 120_000;
 
 /// A step of a boot, in the order in which they come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Step {
     /// DHCPDISCOVER.
     Discover,
@@ -92,7 +96,7 @@ impl Step {
 }
 
 /// How a hop ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It happened.
     Done,
@@ -101,7 +105,7 @@ pub enum Outcome {
     /// Only the size was asked, as EDK2 and GRUB do first.
     SizeAsked,
     /// Not given: the refusal's code.
-    Refused(&'static str),
+    Refused(Cow<'static, str>),
     /// A transfer that ended early, and why.
     Broken(String),
 }
@@ -121,7 +125,7 @@ impl Outcome {
 }
 
 /// One thing that happened, perhaps several times.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     /// Which step.
     pub step: Step,
@@ -140,7 +144,7 @@ pub struct Hop {
 }
 
 /// An attempt that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// When it began and when its last hop was.
     pub at: (u64, u64),
@@ -161,7 +165,7 @@ impl Ended {
 }
 
 /// One endpoint's boots.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trace {
     hops: Vec<Hop>,
     /// Who it last said it is.
@@ -260,7 +264,7 @@ impl Trace {
         let what: String = what.chars().take(WHAT_MOST).collect();
         let tail = self.hops.len().saturating_sub(SAME_WITHIN);
         // What loaders only try has many names; one line stands for all.
-        let tries = outcome == Outcome::Refused("not-found");
+        let tries = outcome == Outcome::Refused("not-found".into());
         let same = |hop: &&mut Hop| {
             hop.step == step && hop.outcome == outcome && (hop.what == what || tries) && hop.bytes == bytes
         };
@@ -391,7 +395,7 @@ impl Traces {
             BootEvent::NakSent { client, wanted } => {
                 let what = format!("{wanted} is not its address");
                 if let Some(trace) = self.get_mut(&client.mac) {
-                    trace.note(at, Step::Request, Outcome::Refused("nak"), 0, &what);
+                    trace.note(at, Step::Request, Outcome::Refused("nak".into()), 0, &what);
                 }
             }
             BootEvent::TransferStarted { fetcher, name, options, .. } => {
@@ -527,7 +531,7 @@ impl Traces {
             self.open(&Client::bare(*mac, None), known);
         }
         let Some(trace) = self.get_mut(mac) else { return };
-        trace.note(at, step, Outcome::Refused(reason.code()), 0, &reason.to_string());
+        trace.note(at, step, Outcome::Refused(reason.code().into()), 0, &reason.to_string());
     }
 
     /// The trace of a client, made where there is none. A new one takes the place of the one that was silent longest, and a

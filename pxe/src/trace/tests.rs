@@ -110,7 +110,7 @@ impl Boot {
         diagnose(Some(self.trace()), around, self.at)
     }
 
-    fn code(&self, mode: Mode) -> &'static str {
+    fn code(&self, mode: Mode) -> Cow<'static, str> {
         self.says(&Surroundings { mode, ticket: true, ..Surroundings::default() }).code
     }
 }
@@ -161,8 +161,8 @@ fn b12_b13_f2_g4_loader_fetched_then_silence_names_secure_boot() {
     assert_eq!(boot.says(&around).level, Level::Waiting);
     let found = boot.later(31).says(&around);
     assert_eq!(
-        (found.code, found.level, found.missing),
-        ("loader-refused", Level::Trouble, Some(Step::Config))
+        (found.code.clone(), found.level, found.missing),
+        ("loader-refused".into(), Level::Trouble, Some(Step::Config))
     );
     assert!(found.cause.contains("snponly.efi") && found.cause.contains("Secure Boot"), "{found:?}");
     assert!(found.remedy.contains("--chain shim"));
@@ -198,18 +198,18 @@ fn a_refused_loader_is_still_named_while_the_firmware_tries_its_next_entry() {
     let ended = &boot.ended[0];
     assert_eq!(
         (ended.chain, ended.reached, ended.diagnosis.code),
-        (Some(Chain::Ipxe), Step::Loader, "loader-refused")
+        (Some(Chain::Ipxe), Step::Loader, "loader-refused".into())
     );
     assert!(ended.failed());
     assert_eq!(boot.steps(), ["discover", "offer"]);
     assert_eq!(boot.code(Mode::Proxy), "loader-refused");
     let around = Surroundings { ticket: true, exhausted: true, ..Surroundings::default() };
     let found = boot.says(&around);
-    assert_eq!((found.code, found.level), ("chains-exhausted", Level::Trouble));
+    assert_eq!((found.code.clone(), found.level), ("chains-exhausted".into(), Level::Trouble));
     assert!(found.cause.contains("Secure Boot"), "{found:?}");
     assert_ne!(boot.says(&Surroundings { ticket: false, ..around }).code, "chains-exhausted");
     let boot = boot.fetch("recovery.efi");
-    assert_eq!((boot.trace().chain(), boot.code(Mode::Proxy)), (Some(Chain::UefiHttp), "underway"));
+    assert_eq!((boot.trace().chain(), boot.code(Mode::Proxy)), (Some(Chain::UefiHttp), "underway".into()));
 }
 
 #[test]
@@ -225,7 +225,10 @@ fn b12_how_an_attempt_ended_is_said_of_the_mode_it_ran_in() {
             .fetch("shimx64.efi")
             .fetch("grubx64.efi")
             .discover(ClientClass::Pxe);
-        assert_eq!((boot.ended[0].diagnosis.code, boot.ended[0].chain), (code, Some(Chain::Shim)));
+        assert_eq!(
+            (boot.ended[0].diagnosis.code.clone(), boot.ended[0].chain),
+            (code.into(), Some(Chain::Shim))
+        );
     }
 }
 
@@ -302,12 +305,12 @@ fn refusals_are_named_unless_the_boot_went_on() {
     let asks = || Boot::new().discover(ClientClass::Pxe);
     let without = Surroundings { mode: Mode::Full, ..Surroundings::default() };
     let sent = asks().refuse(Stage::Discover, Refusal::NoTicket);
-    assert_eq!((sent.says(&without).code, sent.says(&without).level), ("no-ticket", Level::Fine));
+    assert_eq!((sent.says(&without).code, sent.says(&without).level), ("no-ticket".into(), Level::Fine));
     assert_eq!(sent.code(Mode::Full), "underway", "the ticket came later");
     // B21: seen in the lab with OVMF, which tries its next entry at once.
     for name in ["no-boot-ticket", "http://10.77.0.1/no-boot-ticket"] {
         let away = asks().offer(Some(name)).later(31);
-        assert_eq!((away.says(&without).code, away.says(&without).level), ("no-ticket", Level::Fine));
+        assert_eq!((away.says(&without).code, away.says(&without).level), ("no-ticket".into(), Level::Fine));
         assert_eq!(away.code(Mode::Full), "underway");
         let again = away.discover(ClientClass::Pxe).offer(Some("snponly.efi")).later(31);
         assert_ne!(again.says(&without).code, "no-ticket");
@@ -501,4 +504,58 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_kept_comes_back_as_it_was_and_a_transfer_that_ran_was_broken() {
+    let mut before = Traces::new(Roles::new(&Loaders::debian(), &["recovery.efi"], &[]));
+    let ask = |last: u8| BootEvent::DiscoverSeen {
+        client: Client {
+            class: ClientClass::Pxe,
+            arch: Some(Arch::EfiX64),
+            ..Client::bare([2, 0, 0, 0, 0, last].into(), None)
+        },
+        interface: Ipv4Addr::LOCALHOST,
+        secs: 0,
+        relay: None,
+    };
+    let mac: Mac = [2, 0, 0, 0, 0, 1].into();
+    for last in [1, 2] {
+        before.take(1000 + u64::from(last), &ask(last), true);
+    }
+    before.take(1003, &ask(9), false);
+    let fetcher = Fetcher { peer: ([10, 77, 0, 50], 1000).into(), mac: Some(mac) };
+    let protocol = crate::event::Protocol::Tftp;
+    let (name, options) = ("snponly.efi".to_owned(), String::new());
+    before.take(2000, &BootEvent::TransferStarted { fetcher, protocol, name, size: 1, options }, true);
+    let newest: Vec<Mac> = before.newest(1).iter().map(|trace| trace.client.mac).collect();
+    assert_eq!(newest, [mac], "the newest, and no stranger");
+    let kept = serde_json::to_string(&before.newest(10)).unwrap();
+
+    let mut after = Traces::default();
+    after.take(5000, &ask(2), true);
+    after.restore(serde_json::from_str(&kept).unwrap());
+    let (was, is) = (before.get(&mac).unwrap(), after.get(&mac).unwrap());
+    assert_eq!((is.hops().len(), &is.hops()[0], is.chain()), (was.hops().len(), &was.hops()[0], was.chain()));
+    assert!(matches!(is.hops().last().unwrap().outcome, Outcome::Broken(_)), "{:?}", is.hops());
+    assert_eq!(after.get(&[2, 0, 0, 0, 0, 2].into()).unwrap().last(), 5000, "seen since the start");
+    assert!(after.get(&[2, 0, 0, 0, 0, 9].into()).is_none());
+}
+
+#[test]
+fn what_comes_back_larger_than_it_may_be_is_cut() {
+    let mut before = Traces::default();
+    let client = Client::bare([2, 0, 0, 0, 0, 1].into(), None);
+    before.take(1, &BootEvent::OfferSent { client: client.clone(), addr: None, file: None }, true);
+    let mut trace = before.newest(1)[0].clone();
+    for at in 0..200 {
+        let hop = Hop { at, ..trace.hops[0].clone() };
+        trace.hops.push(hop);
+        trace.said.push_back((at, "x".to_owned()));
+    }
+    let mut after = Traces::default();
+    after.restore(vec![trace]);
+    let trace = after.get(&client.mac).unwrap();
+    assert_eq!((trace.hops().len(), trace.hops()[0].at), (HOPS_MOST, 200 - HOPS_MOST as u64));
+    assert_eq!(trace.said().count(), SAID_MOST);
 }

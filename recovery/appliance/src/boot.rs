@@ -14,6 +14,7 @@
 mod count;
 mod foreign;
 mod history;
+mod kept;
 mod kit;
 pub mod leases;
 pub mod refused;
@@ -23,6 +24,7 @@ pub mod trace;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -37,7 +39,7 @@ use pxe::{
 };
 use recovery_protocol::{
     EndpointId, JobId, MacAddr,
-    net::{BootDiagnosis, BootView, ForeignView, InterfaceView},
+    net::{BootDiagnosis, BootView, InterfaceView},
     operator::{Chain, EndpointState},
     secure_boot::{SecureBoot, SiteKey},
 };
@@ -160,6 +162,7 @@ pub struct BootDesk {
     seen: Mutex<HashMap<EndpointId, Seen>>,
     refused: Mutex<Refused>,
     traces: Mutex<Traces>,
+    kept: Mutex<Option<blake3::Hash>>,
     foreign: Mutex<Foreign>,
     taken: Mutex<taken::Taken>,
     histories: Mutex<Histories>,
@@ -190,6 +193,7 @@ impl BootDesk {
             counts: Mutex::default(),
             seen: Mutex::default(),
             refused: Mutex::default(),
+            kept: Mutex::default(),
             traces: Mutex::new(trace::traces(&Loaders::debian(), &[])),
             foreign: Mutex::default(),
             taken: Mutex::default(),
@@ -233,30 +237,17 @@ impl BootDesk {
         self.prober.get().map_or(0, |prober| prober.probe(xid))
     }
 
-    /// The other DHCP and boot servers heard of since the start.
-    pub fn foreign(&self) -> Vec<ForeignView> {
-        self.foreign_now().views(|at| self.is_full(at))
-    }
-
-    /// The ones that are in the way and not yet written into evidence; they count as written.
-    fn foreign_due(&self, at: u64) -> Vec<ForeignView> {
-        self.foreign_now().take_due(|at| self.is_full(at), at)
-    }
-
-    fn foreign_now(&self) -> MutexGuard<'_, Foreign> {
-        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_full(&self, at: Ipv4Addr) -> bool {
         let full = |interface: &pxe::Interface| matches!(interface.dhcp, pxe::DhcpMode::Full(_));
         self.interfaces.iter().any(|interface| interface.addr == at && full(interface))
     }
 
-    /// Take over what the database knows of the chains.
+    /// Take over what the database knows of the chains, and the traces of an earlier run.
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn recall(&self, db: &Db) -> Result<(), DbError> {
+    pub async fn recall(&self, db: &Db, data_dir: &Path) -> Result<(), DbError> {
+        self.recall_traces(data_dir);
         let histories = Histories::read(&mut *db.read().await?).await?;
         *self.histories() = histories;
         Ok(())

@@ -194,7 +194,7 @@ impl Appliance {
         let live = Arc::new(Live::default());
         let desk = BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone());
         let desk = Arc::new(desk.with_kit(kit.as_ref()));
-        desk.recall(&db).await?;
+        desk.recall(&db, &config.data_dir).await?;
         let runner = Runner::new(
             Arc::clone(&journal),
             golden.clone(),

@@ -14,9 +14,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::Ipv4Addr,
+    sync::{MutexGuard, PoisonError},
 };
 
 use recovery_protocol::net::ForeignView;
+
+use super::BootDesk;
 
 /// Servers remembered; the one heard of longest ago makes room.
 const SERVERS_MOST: usize = 32;
@@ -136,6 +139,22 @@ impl Foreign {
             alarm,
             what: what.to_owned(),
         }
+    }
+}
+
+impl BootDesk {
+    /// The other DHCP and boot servers heard of since the start.
+    pub fn foreign(&self) -> Vec<ForeignView> {
+        self.foreign_now().views(|at| self.is_full(at))
+    }
+
+    /// The ones that are in the way and not yet written into evidence; they count as written.
+    pub(super) fn foreign_due(&self, at: u64) -> Vec<ForeignView> {
+        self.foreign_now().take_due(|at| self.is_full(at), at)
+    }
+
+    pub(super) fn foreign_now(&self) -> MutexGuard<'_, Foreign> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -235,7 +235,7 @@ mod tests {
         // Kept over a restart.
         writer.write_due(1).await;
         let after = BootDesk::new(bench.journal.tickets.clone(), Arc::new(SystemClock));
-        after.recall(&bench.journal.db).await.unwrap();
+        after.recall(&bench.journal.db, &bench.journal.config.data_dir).await.unwrap();
         assert_eq!(after.histories().of(&name), desk.histories().of(&name));
 
         boot(desk, "shimx64.efi");

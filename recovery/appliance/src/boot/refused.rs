@@ -179,9 +179,17 @@ impl Writer {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = look.tick() => self.write_due(self.journal.now()).await,
             }
+            self.keep_traces();
+        }
+        self.keep_traces();
+    }
+
+    fn keep_traces(&self) {
+        if let Err(error) = self.desk.keep_traces(&self.journal.config.data_dir) {
+            tracing::warn!(%error, "boot traces were not written down; a restart forgets them");
         }
     }
 

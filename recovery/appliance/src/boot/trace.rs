@@ -105,11 +105,11 @@ pub fn whole(
 /// A diagnosis in the API's words.
 pub fn diagnosis(found: Diagnosis) -> BootDiagnosis {
     BootDiagnosis {
-        code: found.code.to_owned(),
+        code: found.code.into_owned(),
         level: found.level.name().to_owned(),
         missing: found.missing.map(|step| step.name().to_owned()),
         cause: found.cause,
-        remedy: found.remedy.to_owned(),
+        remedy: found.remedy.into_owned(),
         also: found.also,
     }
 }
