@@ -15,6 +15,7 @@ mod cuts;
 mod drill;
 mod erase;
 mod ipv6;
+mod keylime;
 mod lab;
 mod recovery;
 mod refusals;
@@ -52,6 +53,8 @@ enum Needs {
     Marker,
     /// A site: appliance, keys, a signed golden image with the agent, a boot kit.
     Site,
+    /// A site, and Keylime's verifier.
+    Keylime,
 }
 
 /// When a story is told.
@@ -72,6 +75,7 @@ const CHAPTERS: &[&[Story]] = &[
     erase::STORIES,
     cuts::STORIES,
     refusals::STORIES,
+    keylime::STORIES,
     relay::STORIES,
     drill::STORIES,
     secure_boot::STORIES,
@@ -111,7 +115,7 @@ fn outside(words: &[String]) -> Result<bool> {
         bail!("no story is called that; there are:\n  {}", names.join("\n  "));
     }
     setup::ensure(&[setup::PLANT], false)?;
-    let needs_site = chosen.iter().any(|story| story.needs == Needs::Site);
+    let needs_site = chosen.iter().any(|story| story.needs != Needs::Marker);
     let make = if no_build { Programs::built } else { Programs::build };
     let programs = needs_site.then(make).transpose()?;
     let mut good = true;
@@ -144,11 +148,14 @@ fn run(story: &Story, programs: Option<&Programs>) -> Result<()> {
 fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
     let cache = Cache::open()?;
     match (story.needs, programs) {
-        (Needs::Site, Some(programs)) => {
+        (Needs::Site | Needs::Keylime, Some(programs)) => {
             let golden = golden::image(&cache, 1, &CheckIn::Agent(programs.agent.clone()))?;
             Site::at(&dir.join(SITE), programs).prepare(&golden)?;
             // Inside the plant there is no way out to fetch it.
             redfish::python(&cache)?;
+            if story.needs == Needs::Keylime {
+                tests::keylime::python(&cache)?;
+            }
         }
         _ => drop(golden::image(&cache, 1, &CheckIn::Marker)?),
     }
