@@ -145,6 +145,30 @@ async fn a_job_that_others_asked_for_too_stays_when_one_of_them_is_over() {
 }
 
 #[tokio::test]
+async fn what_is_over_while_its_source_is_asked_starts_nothing() {
+    let (bench, _files) = bench(ALERTMANAGER).await;
+    let headers = [("authorization", &*bearer())];
+    // Nothing had started: the endpoint is in another's job, and that one is given up in between.
+    bench.recover("press-01").await;
+    send(&bench, &headers, &alerts(&[alert("firing", "press-01", "a")])).await;
+    let open = bench.service.jobs(None).await.unwrap().remove(0).job;
+    bench.service.cancel(&crate::service::Actor::operator("anna"), open, Default::default()).await.unwrap();
+    send(&bench, &headers, &alerts(&[alert("resolved", "press-01", "a")])).await;
+    let confirmed = crate::service::Trigger {
+        source: "source".to_owned(),
+        delivery_key: format!("a@2026-11-29T10:00:00Z{}", db::trigger::CONFIRMED),
+        endpoint: "press-01".parse().unwrap(),
+        class: crate::service::TriggerClass::Integrity,
+        reason: String::new(),
+        raw: Vec::new(),
+        confirmed: true,
+    };
+    let outcome = bench.service.trigger(confirmed).await.unwrap();
+    assert!(matches!(outcome.decision, crate::service::TriggerDecision::Observed { .. }), "{outcome:?}");
+    assert_eq!(states(&bench).await.len(), 1);
+}
+
+#[tokio::test]
 async fn each_proof_of_a_sender_is_demanded_and_the_refusal_says_which() {
     let body = json!({ "id": "1", "rule": { "id": "550", "groups": [] }, "agent": { "name": "press-01" } })
         .to_string();

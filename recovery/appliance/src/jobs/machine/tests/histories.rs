@@ -229,11 +229,10 @@ impl History {
                 | Stage::Verifying
                 | Stage::Enrolling
         );
-        // A recovery system that is told that another one speaks now says hello again, and proves itself.
-        let works = matches!(stage, Stage::Capturing | Stage::Imaging | Stage::ReadBack);
-        if works && self.now.job.session.as_deref() != Some("s") {
+        // A session of which only the appliance knows: the endpoint has rebooted since, and proves itself again.
+        let reads_or_writes = matches!(stage, Stage::Capturing | Stage::Imaging | Stage::ReadBack);
+        if reads_or_writes && self.now.job.session.as_deref() != Some("s") {
             self.write(What::HardwareProven { session: "s".to_owned(), proof: Proof::Quote });
-            return;
         }
         if by_endpoint {
             for what in straight(&self.now.job, stage) {
