@@ -165,7 +165,7 @@ fn circumstances(written_at_ms: u64, fails: bool) -> Circumstances {
                 hash: hash("a97c"),
             },
         ],
-        seal: Seal { seq: 1249, hash: hash("77d0"), key_ed25519: hash("1c5e") },
+        seal: Seal { seq: 1249, hash: hash("77d0"), key_ed25519: hash("1c5e"), checkpoint: String::new() },
         earlier: Vec::new(),
     }
 }

@@ -29,6 +29,7 @@ use recovery_protocol::{EndpointId, MacAddr, job::Stage};
 use serde::Deserialize;
 
 mod blueprint;
+mod evidence;
 mod group;
 mod hook;
 mod window;
@@ -37,6 +38,7 @@ pub use crate::agents::Serving;
 pub use crate::depot::Images;
 use crate::{db::endpoint::Record, depot};
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
+pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
 #[cfg(test)]
@@ -113,6 +115,8 @@ pub struct Config {
     pub blueprints: BTreeMap<String, Blueprint>,
     /// Webhook sources, by name as in `/hooks/v1/<name>`.
     pub hooks: BTreeMap<String, Hook>,
+    /// Where evidence goes besides the database.
+    pub evidence: Evidence,
     /// Limits of stages in seconds, where the defaults do not fit.
     pub stage_limits_s: BTreeMap<Stage, u32>,
     /// Seconds between two quotes of a trusted endpoint.
@@ -142,6 +146,7 @@ impl Default for Config {
             redundancy: BTreeMap::new(),
             blueprints: BTreeMap::new(),
             hooks: BTreeMap::new(),
+            evidence: Evidence::default(),
             stage_limits_s: BTreeMap::new(),
             attest_every_s: 300,
             time_zone: "UTC".to_owned(),
@@ -320,6 +325,7 @@ impl Config {
         for path in paths {
             *path = base.join(&*path);
         }
+        self.evidence.resolve(base);
         if let Some(depot) = &mut self.images.depot {
             depot.resolve(base);
         }

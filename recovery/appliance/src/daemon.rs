@@ -47,7 +47,11 @@ use crate::{
     depot::{DepotState, Follower, Needs},
     drills::{Drills, Rehearser},
     enrol,
-    evidence::EvidenceLog,
+    evidence::{
+        EvidenceLog,
+        anchor::{self, AnchorError, AnchorWriter, Anchors},
+    },
+    forward::{self, Sink},
     golden::{Golden, GoldenError},
     hooks::{Confirmations, Hooks},
     interfaces::{self, InterfaceError},
@@ -79,6 +83,9 @@ pub enum DaemonError {
     /// Roots of TPM makers.
     #[error(transparent)]
     MakerRoots(#[from] MakerRootsError),
+    /// The evidence log is not the one that was anchored.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
     /// Interfaces.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
@@ -172,6 +179,8 @@ struct Appliance {
     interfaces: Vec<pxe::Interface>,
     frame_bytes: Arc<AtomicU64>,
     follower: Option<Follower>,
+    anchors: Anchors,
+    sinks: Vec<Sink>,
 }
 
 impl Appliance {
@@ -189,7 +198,9 @@ impl Appliance {
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let journal =
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
-        refused_start::write_down(&config.data_dir, &journal).await?;
+        let anchors = evidence_so_far(&config, &journal).await?;
+        let (sinks, forward) = forward::open(&config.evidence, config.site.as_str(), &journal)
+            .map_err(part("who follows the evidence log"))?;
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
         let desk = BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone());
@@ -214,17 +225,12 @@ impl Appliance {
             desk: Arc::clone(&desk),
             frame_bytes: Arc::clone(&frame_bytes),
             depot: depot.clone(),
+            forward,
             started_unix_ms,
         });
-        let authority = enrol::ca::Authority::open(
-            &config.data_dir.join("ca"),
-            config.site.as_str(),
-            started_unix_ms / 1000,
-        )
-        .map_err(part("the certificate authority"))?;
+        let authority = Arc::new(authority(&config, started_unix_ms)?);
         let drills =
             Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
-        let authority = Arc::new(authority);
         Ok(Self {
             config,
             keys,
@@ -242,6 +248,8 @@ impl Appliance {
             interfaces,
             frame_bytes,
             follower,
+            anchors,
+            sinks,
         })
     }
 
@@ -299,6 +307,8 @@ impl Appliance {
             lease_writer,
             refusal_writer: refused::Writer::new(self.desk, Arc::clone(&self.journal)),
             service: self.service,
+            sinks: self.sinks,
+            anchor_writer: AnchorWriter::new(self.anchors, Arc::clone(&self.journal)),
             journal: self.journal,
             listening,
         })
@@ -352,6 +362,21 @@ impl Appliance {
     }
 }
 
+fn authority(config: &Config, now_unix_ms: u64) -> Result<enrol::ca::Authority, DaemonError> {
+    let directory = config.data_dir.join("ca");
+    enrol::ca::Authority::open(&directory, config.site.as_str(), now_unix_ms / 1000)
+        .map_err(part("the certificate authority"))
+}
+
+/// The log is the one that was anchored; what earlier starts could not write down is in it now.
+async fn evidence_so_far(config: &Config, journal: &Journal) -> Result<Anchors, DaemonError> {
+    let anchors = Anchors::new(config.evidence.anchors(&config.data_dir), journal.origin());
+    anchors.check(&mut *journal.db.read().await?, &config.data_dir).await?;
+    anchor::write_down(&config.data_dir, journal).await?;
+    refused_start::write_down(&config.data_dir, journal).await?;
+    Ok(anchors)
+}
+
 async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
     let Some(dir) = config.boot_kit_dir.clone() else { return Ok(None) };
     let read = tokio::task::spawn_blocking(move || Kit::read(&dir)).await;
@@ -396,6 +421,8 @@ struct Bound {
     follower: Option<Follower>,
     lease_writer: LeaseWriter,
     refusal_writer: refused::Writer,
+    anchor_writer: AnchorWriter,
+    sinks: Vec<Sink>,
     service: Service,
     journal: Arc<Journal>,
     listening: Listening,
@@ -431,7 +458,19 @@ impl Bound {
         }
         let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);
         let (a, b, c, d) = (stop.clone(), stop.clone(), stop.clone(), stop.clone());
-        let e = stop.clone();
+        let (e, f) = (stop.clone(), stop.clone());
+        for sink in self.sinks {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                sink.run(stop).await;
+                "forwarding evidence"
+            });
+        }
+        let anchor_writer = self.anchor_writer;
+        tasks.spawn(async move {
+            anchor_writer.run(f).await;
+            "the writer of anchors"
+        });
         let (lease_writer, refusal_writer) = (self.lease_writer, self.refusal_writer);
         let service = self.service;
         tasks.spawn(async move {

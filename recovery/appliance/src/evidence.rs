@@ -29,6 +29,8 @@ use crate::{
     keys::Keys,
 };
 
+pub mod anchor;
+
 /// Entries between two checkpoints, at most.
 const CHECKPOINT_EVERY: u64 = 64;
 

@@ -7,6 +7,7 @@ mod agents;
 mod api;
 mod asking;
 mod attest;
+mod backup;
 mod boot;
 mod chain;
 mod cli;
@@ -20,6 +21,7 @@ mod depot;
 mod drills;
 mod enrol;
 mod evidence;
+mod forward;
 mod golden;
 mod guard;
 mod hooks;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Init { config } => init(config.as_deref(), cli.data_dir()),
         Command::Serve { config } => serve(config.as_deref(), cli.data_dir()),
+        Command::Backup { file, state } => save(file, state, cli.data_dir()),
+        Command::RestoreState { file, state } => restore_state(file, state, cli.data_dir()),
         _ => cli::run(cli),
     };
     match done {
@@ -116,6 +120,41 @@ fn serve(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
     }
     daemon::serve(configuration(config, data_dir)?)
         .map_err(|error| Fault::of("the appliance stopped", &error, ""))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Runtime::new().map_err(|error| Fault::of("the task runtime cannot be made", &error, ""))
+}
+
+/// Save the appliance's state into one encrypted file.
+fn save(file: &Path, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
+    let config = configuration(state.config.as_deref(), data_dir)?;
+    let word = cli::secret("Passphrase for the backup: ", state.passphrase_file.as_deref())?;
+    let saved = backup::save(&config, state.config.as_deref(), file, &word, backup::WORK);
+    let saved = runtime()?.block_on(saved).map_err(|error| Fault::of("nothing was saved", &error, ""))?;
+    eprintln!("saved {} files of {}, and read back; not in it: golden images", saved.files.len(), saved.site);
+    eprintln!("the evidence log was then, to be kept apart:");
+    print!("{}", saved.checkpoint);
+    Ok(())
+}
+
+/// Restore it onto a machine that has none.
+fn restore_state(file: &Path, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
+    let config = configuration(state.config.as_deref(), data_dir)?;
+    let word = cli::secret("Passphrase of the backup: ", state.passphrase_file.as_deref())?;
+    let restored = runtime()?.block_on(backup::restore(&config, file, &word)).map_err(|error| {
+        let code = match &error {
+            backup::StateError::Refused { .. } => Code::Integrity,
+            backup::StateError::Exists(_) => Code::Conflict,
+            _ => Code::Failed,
+        };
+        Fault::of("nothing was restored", &error, "").with(code)
+    })?;
+    println!("{} is {} again, with {} files", config.data_dir.display(), restored.site, restored.files.len());
+    eprintln!(
+        "the appliance that it was must stay off: both have one identity. Bring the golden images, then `groundstate serve`"
+    );
+    Ok(())
 }
 
 /// Make the data directory with its keys. What is there already stays.

@@ -34,6 +34,7 @@ use crate::{
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
+    forward::Standing,
     golden::Golden,
     jobs::journal::Journal,
     keys::Keys,
@@ -83,6 +84,8 @@ pub struct Inner {
     pub frame_bytes: Arc<AtomicU64>,
     /// How it stands with the depot.
     pub depot: DepotState,
+    /// How it stands with who follows the evidence log.
+    pub forward: Standing,
     /// When the appliance started, milliseconds since 1970.
     pub started_unix_ms: u64,
 }
@@ -160,6 +163,9 @@ impl Service {
         let endpoints = db::endpoint::count_by_state(&mut conn).await?;
         let jobs = db::job::count_by_state(&mut conn).await?;
         let jobs_in = |state: &str| jobs.iter().filter(|(name, _)| name == state).map(|(_, n)| n).sum();
+        // Before the literal: a lock in it lives to its end, and is not held across an await.
+        let sinks = self.0.forward.view(&mut conn).await?;
+        let conflicts = db::endpoint::in_conflict(&mut conn).await?;
         Ok(StatusView {
             site: self.0.journal.config.site.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -168,11 +174,12 @@ impl Service {
             jobs_working: jobs_in("working"),
             jobs_held: jobs_in("held"),
             stop: stop::show(&mut conn, self.0.journal.now()).await?,
-            conflicts: db::endpoint::in_conflict(&mut conn).await?,
+            conflicts,
             refusals: self.0.desk.refused().views(),
             foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
             addresses_in_use: self.0.desk.addresses_in_use(),
             depot: self.0.depot.view(),
+            sinks,
         })
     }
 

@@ -73,6 +73,7 @@ impl Bench {
             desk: Arc::clone(&desk),
             frame_bytes: Arc::default(),
             depot: Default::default(),
+            forward: Default::default(),
             started_unix_ms: journal.now(),
         });
         let gate = Arc::new(Gate::new(&keys.operator_token));

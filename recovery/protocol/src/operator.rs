@@ -84,6 +84,26 @@ pub struct StatusView {
     /// The object store behind the image store; absent where none is configured.
     #[serde(default)]
     pub depot: Option<DepotView>,
+    /// Who else gets the evidence.
+    #[serde(default)]
+    pub sinks: Vec<SinkView>,
+}
+
+/// How it stands with one who follows the evidence log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SinkView {
+    /// `siem`, or `webhook:<name>`.
+    pub name: String,
+    /// Entries that it has not got yet.
+    pub behind: u64,
+    /// When it got the last one, milliseconds since 1970.
+    pub moved_unix_ms: Option<u64>,
+    /// Entries that it refused for good.
+    pub dead: u64,
+    /// The last of them, in a sentence; empty: none.
+    pub last_dead: String,
+    /// Why it gets none now, in a sentence; empty: it does.
+    pub trouble: String,
 }
 
 /// How it stands with the object store that the appliance follows.

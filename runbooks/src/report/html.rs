@@ -355,7 +355,7 @@ fn evidence(report: &RunReport) -> Markup {
             p { "No entries of the evidence log were named to this report." }
         } @else {
             table.data {
-                thead { tr { th { "What it shows" } th.num { "Entries" } th { "Hash of the chain at the last entry" } } }
+                thead { tr { th { "What it shows" } th.num { "Entries" } th { "Hash of the last entry" } } }
                 tbody {
                     @for item in &report.evidence {
                         tr { td { (item.what) } td.num { (item.seq_first) "–" (item.seq_last) } td.hash { (item.hash) } }
@@ -366,9 +366,12 @@ fn evidence(report: &RunReport) -> Markup {
         h3 { "How to verify this report" }
         ol.how {
             li { "Get the evidence log from the appliance: a file of one JSON entry per line." }
-            li { "On a computer of your own run " code { "groundstate evidence verify" } " on that file. It recomputes the hash chain, checks the signatures and names the first entry that does not fit." }
+            li { "On a computer of your own run " code { "groundstate evidence verify" } " on that file. It recomputes the Merkle tree, checks the signatures and names the first entry that does not fit." }
             li { "Compare the key that it prints with " span.hash { (blank(&seal.key_ed25519)) } " (Ed25519), which you should also have from the owner on another way." }
-            li { "Compare the hash at entry " (seal.seq) " with " span.hash { (blank(&seal.hash)) } " and the hashes in the table above." }
+            li { "Hold this report against it: put these lines into a file, the empty one too, and add " code { "--since" } " and its name. The log is whole if it still holds these " (seal.seq) " entries, with the root " span.hash { (blank(&seal.hash)) } "."
+                pre { (blank(&seal.checkpoint)) }
+            }
+            li { "Compare the hashes in the table above with those of the entries in the file." }
             li { "Compare " code { "b3sum" } " of the runbook's file with the digest under “Scope”." }
         }
     }

@@ -70,7 +70,7 @@ pub struct EvidenceRef {
     pub seq_first: u64,
     /// Its last entry.
     pub seq_last: u64,
-    /// The chain's hash at the last entry, lower-case hex.
+    /// The hash of its last entry, lower-case hex.
     pub hash: String,
 }
 
@@ -79,8 +79,11 @@ pub struct EvidenceRef {
 pub struct Seal {
     /// Number of the last entry.
     pub seq: u64,
-    /// The chain's hash there, lower-case hex.
+    /// The signed root over all entries up to it, lower-case hex.
     pub hash: String,
+    /// The same as a signed checkpoint, to be held against the log later.
+    #[serde(default)]
+    pub checkpoint: String,
     /// The evidence key's public half (Ed25519), lower-case hex.
     pub key_ed25519: String,
 }

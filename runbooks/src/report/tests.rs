@@ -116,7 +116,12 @@ fn about(observed: &[(&str, u64, bool)]) -> Circumstances {
             seq_last: 9,
             hash: "ab12".repeat(16),
         }],
-        seal: Seal { seq: 12, hash: "cd34".repeat(16), key_ed25519: "ef56".repeat(16) },
+        seal: Seal {
+            seq: 12,
+            hash: "cd34".repeat(16),
+            checkpoint: "groundstate.evidence/ef56\n12\nzTQ=\n".into(),
+            key_ed25519: "ef56".repeat(16),
+        },
         earlier: Vec::new(),
     }
 }

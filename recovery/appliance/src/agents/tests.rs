@@ -111,6 +111,7 @@ impl Site {
             desk: Arc::new(BootDesk::new(journal.tickets.clone(), clock)),
             frame_bytes: Arc::default(),
             depot: Default::default(),
+            forward: Default::default(),
             started_unix_ms: journal.now(),
         });
         let router = Agents::new(Parts {

@@ -292,16 +292,22 @@ struct OfJob {
     job: Option<String>,
 }
 
-async fn evidence(State(people): State<People>, Query(of): Query<OfJob>) -> Result<Response, Refusal> {
+async fn evidence(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Query(of): Query<OfJob>,
+) -> Result<Response, Refusal> {
     let job = of.job.as_deref().map(job_id).transpose()?;
     let kind = [(header::CONTENT_TYPE, "application/jsonl")];
     if let Some(job) = job {
+        let facts = serde_json::json!({ "what": "job" });
+        people.service.note("log.read", &actor, None, Some(job), facts).await?;
         let mut text = people.service.job_evidence(job).await?.join("\n");
         text.push('\n');
         return Ok((kind, text).into_response());
     }
     // Page by page: a log of years is not held in memory.
-    let export = people.service.evidence_export().await?;
+    let export = people.service.evidence_export(&actor).await?;
     let pages = futures_util::stream::try_unfold(export, |mut export| async move {
         let page = export.next().await.map_err(|error| std::io::Error::other(error.chain()))?;
         Ok::<_, std::io::Error>(page.map(|page| (page, export)))
@@ -313,8 +319,12 @@ async fn evidence_checkpoint(State(people): State<People>) -> Result<String, Ref
     Ok(people.service.evidence_checkpoint().await?.note().to_owned())
 }
 
-async fn evidence_proof(State(people): State<People>, Path(seq): Path<u64>) -> Result<String, Refusal> {
-    Ok(people.service.evidence_proof(seq).await?)
+async fn evidence_proof(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(seq): Path<u64>,
+) -> Result<String, Refusal> {
+    Ok(people.service.evidence_proof(&actor, seq).await?)
 }
 
 async fn evidence_since(State(people): State<People>, note: String) -> Result<String, Refusal> {
@@ -381,7 +391,10 @@ async fn drill_report(State(people): State<People>, Path(drill): Path<String>) -
 async fn console_link(
     State(people): State<People>,
     Extension(who): Extension<gate::Who>,
+    Extension(actor): Extension<Actor>,
 ) -> Answer<ConsoleLink> {
+    let facts = serde_json::json!({ "valid_s": gate::LINK_AGE.as_secs() });
+    people.service.note("session.link", &actor, None, None, facts).await?;
     let code = people.gate.link(&who).map_err(|error| gate::random_failed(&error))?;
     Ok(Json(ConsoleLink { path: format!("/login?code={code}"), valid_s: gate::LINK_AGE.as_secs() }))
 }

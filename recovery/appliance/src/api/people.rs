@@ -18,8 +18,14 @@ pub fn routes() -> Vec<Closed> {
     ]
 }
 
-async fn list(State(people): State<People>) -> Result<Json<Vec<PersonView>>, Refusal> {
-    Ok(Json(people.service.people().await?))
+async fn list(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<Vec<PersonView>>, Refusal> {
+    let everybody = people.service.people().await?;
+    let facts = serde_json::json!({ "people": everybody.len() });
+    people.service.note("account.read", &actor, None, None, facts).await?;
+    Ok(Json(everybody))
 }
 
 async fn add(

@@ -38,6 +38,20 @@ pub enum Command {
         #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Save the appliance's state into one encrypted file; it may run
+    Backup {
+        /// File to write
+        file: PathBuf,
+        #[command(flatten)]
+        state: State,
+    },
+    /// Restore such a file onto a machine whose data directory is empty
+    RestoreState {
+        /// The backup
+        file: PathBuf,
+        #[command(flatten)]
+        state: State,
+    },
     /// Look at the appliance
     Status,
     /// Print a link that opens the console once
@@ -75,6 +89,17 @@ pub enum Command {
     /// STOP for the whole site: anyone presses it, two people release it
     #[command(subcommand)]
     Stop(StopVerb),
+}
+
+/// Whose state, and what locks it.
+#[derive(Debug, Args)]
+pub struct State {
+    /// Configuration file; a backup holds it, too
+    #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// File with the passphrase; default: asked for
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// What to recover.

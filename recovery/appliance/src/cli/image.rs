@@ -482,7 +482,7 @@ fn unlock(file: &KeyFile, path: &Path, passphrase: Option<&Path>) -> Result<Sign
 }
 
 /// A passphrase from a file, or typed without being shown.
-fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
+pub fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
     let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
     if let Some(path) = file {
         return fs::read_to_string(path).map(first_line).map_err(|error| file_fault(path, &error));

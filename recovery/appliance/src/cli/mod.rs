@@ -38,18 +38,22 @@ use self::{
     follow::Look,
 };
 pub use self::{
-    args::{Cli, Command},
+    args::{Cli, Command, State},
     fault::{Code, Fault},
+    image::secret,
 };
 
-/// Act. `init` and `serve` are the binary's, not the command line's.
+/// Act. `init`, `serve`, `backup` and `restore-state` are the binary's, not the command line's.
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
 pub fn run(cli: Cli) -> Result<(), Fault> {
     let Cli { command, reach, json } = cli;
     match command {
-        Command::Init { .. } | Command::Serve { .. } => Ok(()),
+        Command::Init { .. }
+        | Command::Serve { .. }
+        | Command::Backup { .. }
+        | Command::RestoreState { .. } => Ok(()),
         Command::Image { place, verb } => image_verb(&place, &reach, verb, json),
         Command::Trust(TrustVerb::Export { out, site, trust_root, min_image_epoch }) => {
             let place = image::Place { store: None, trust_root };

@@ -6,7 +6,7 @@ use recovery_protocol::{
     job::JobState,
     operator::{
         DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, ImportFault, ImportLine,
-        ImportPlan, JobView, RefusalView, StatusView,
+        ImportPlan, JobView, RefusalView, SinkView, StatusView,
     },
     people::PersonView,
     settings::InterfaceSettings,
@@ -55,7 +55,11 @@ pub fn status(view: &StatusView, pin: &str) -> String {
     };
     let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign).chain(used);
     let stop = view.stop.as_ref().map(|stop| self::stop(Some(stop)) + "\n").unwrap_or_default();
-    stop + &status + &view.depot.as_ref().map(depot).unwrap_or_default() + &refused.collect::<String>()
+    let sinks: String = view.sinks.iter().map(sink).collect();
+    stop + &status
+        + &view.depot.as_ref().map(depot).unwrap_or_default()
+        + &sinks
+        + &refused.collect::<String>()
 }
 
 /// `groundstate stop`.
@@ -78,6 +82,18 @@ pub fn stop(standing: Option<&StopView>) -> String {
         stop.pressed_by,
         stop.jobs_held
     )
+}
+
+fn sink(view: &SinkView) -> String {
+    let moved = view.moved_unix_ms.map_or_else(|| "never".to_owned(), moment);
+    let mut text = format!("\nevidence to {}: {} entries behind, last {moved}", view.name, view.behind);
+    if view.dead > 0 {
+        text += &format!("\n            {} refused for good, the last: {}", view.dead, view.last_dead);
+    }
+    if !view.trouble.is_empty() {
+        text += &format!("\n            {}", view.trouble);
+    }
+    text
 }
 
 fn depot(view: &DepotView) -> String {

@@ -14,6 +14,7 @@
 //! | [`trigger`] | trigger_seen, trigger_raw, trigger_incident |
 //! | [`plane`] | plane (the embedded control plane) |
 //! | [`log`] | evidence, evidence_checkpoint, tree_checkpoint |
+//! | [`forward`] | forward_cursor, dead_letter |
 //! | [`lease`] | lease |
 //! | [`person`] | person |
 //! | [`stop`] | stop |
@@ -32,6 +33,7 @@ use sqlx::{
 
 pub mod chain;
 pub mod endpoint;
+pub mod forward;
 pub mod job;
 pub mod lease;
 pub mod log;
@@ -60,6 +62,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (8, include_str!("../../migrations/0008_trigger_sources.sql")),
     (9, include_str!("../../migrations/0009_evidence_tree.sql")),
     (10, include_str!("../../migrations/0010_stop.sql")),
+    (12, include_str!("../../migrations/0012_forward.sql")),
     (13, include_str!("../../migrations/0013_person_scope.sql")),
     (14, include_str!("../../migrations/0014_endpoint_edit.sql")),
 ];
@@ -69,7 +72,22 @@ const MIGRATIONS: &[(i64, &str)] = &[
 pub enum DbError {
     /// SQLite said no.
     #[error("the database failed; check the disk of the data directory for space and errors")]
-    Sql(#[from] sqlx::Error),
+    Sql(#[source] sqlx::Error),
+    /// No room.
+    #[error(
+        "the disk of the data directory is full: nothing was written. Make room, and what was asked can be asked again"
+    )]
+    Full(#[source] sqlx::Error),
+    /// The disk or the file is read-only.
+    #[error(
+        "the data directory is read-only: nothing was written. Look whether the disk failed and was mounted read-only, and who owns the files"
+    )]
+    ReadOnly(#[source] sqlx::Error),
+    /// A page is not what was written, or the file is no database.
+    #[error(
+        "the database is damaged on disk; stop the appliance, keep the data directory, and restore the newest backup (`groundstate restore-state`)"
+    )]
+    Corrupt(#[source] sqlx::Error),
     /// A row holds what no version of ours writes.
     #[error(
         "the database holds a `{what}` that cannot be read: {why}; restore the data directory from a backup"
@@ -97,8 +115,23 @@ impl DbError {
     #[must_use]
     pub fn chain(&self) -> String {
         match self {
-            Self::Sql(source) => format!("{self}: {source}"),
+            Self::Sql(source) | Self::Full(source) | Self::ReadOnly(source) | Self::Corrupt(source) => {
+                format!("{self}: {source}")
+            }
             Self::Damaged { .. } | Self::Newer { .. } => self.to_string(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        // The primary result code is the low byte of the extended one (sqlite.org/rescode.html).
+        let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+        match code.map(|code| code & 0xff) {
+            Some(8) => Self::ReadOnly(error),
+            Some(11 | 26) => Self::Corrupt(error),
+            Some(13) => Self::Full(error),
+            _ => Self::Sql(error),
         }
     }
 }
@@ -135,7 +168,15 @@ impl Db {
     /// # Errors
     /// [`DbError::Sql`].
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // Where the disk is full SQLite ends the transaction by itself. The connection still counts it as open and would
+            // never begin another one: it is replaced.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                drop(self.writer.acquire().await?.detach());
+                Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            begun => Ok(begun?),
+        }
     }
 
     /// A connection to read with: it sees what was committed before each query.
@@ -144,6 +185,27 @@ impl Db {
     /// [`DbError::Sql`].
     pub async fn read(&self) -> Result<sqlx::pool::PoolConnection<Sqlite>, DbError> {
         Ok(self.readers.acquire().await?)
+    }
+
+    /// A copy of the database as it is now, in a new file, while others go on.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        let mut conn = self.read().await?;
+        let path = path.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO $1").bind(path).execute(&mut *conn).await?;
+        Ok(())
+    }
+
+    /// Look through all pages for what is damaged.
+    ///
+    /// # Errors
+    /// [`DbError::Damaged`] with the first finding.
+    pub async fn check(&self) -> Result<(), DbError> {
+        let row = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut *self.read().await?).await?;
+        let found: String = row.try_get(0)?;
+        if found == "ok" { Ok(()) } else { Err(DbError::Damaged { what: "database page", why: found }) }
     }
 
     /// Close all connections; what was committed is on disk.
@@ -254,5 +316,46 @@ mod tests {
         });
         futures_util::future::join_all(writes).await;
         assert_eq!(log::last(&mut db.read().await.unwrap()).await.unwrap().unwrap().0, 8);
+    }
+
+    /// Rows until there is no room, a database without write permission, and one of which a page was overwritten.
+    #[tokio::test]
+    async fn a_full_a_read_only_and_a_damaged_disk_have_names_and_leave_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let db = Db::open(&path).await.unwrap();
+        let text = "x".repeat(3000);
+        let fill = async |db: &Db, from: u64, to: u64| -> Result<(), DbError> {
+            let mut tx = db.begin().await?;
+            for seq in from..=to {
+                log::append(&mut tx, seq, None, &text, &[[0; 32]]).await?;
+            }
+            Ok(tx.commit().await?)
+        };
+        fill(&db, 1, 50).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        sqlx::raw_sql("PRAGMA max_page_count = 120").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(matches!(fill(&db, 51, 500).await, Err(DbError::Full(_))));
+        assert_eq!(log::last(&mut db.read().await.unwrap()).await.unwrap().unwrap().0, 50, "all or nothing");
+        fill(&db, 51, 52).await.unwrap();
+        let reader = sqlx::query("INSERT INTO dead_letter (sink, seq, at, why) VALUES ('a', 1, 1, 'b')");
+        let refused = reader.execute(&mut *db.read().await.unwrap()).await.unwrap_err();
+        assert!(matches!(DbError::from(refused), DbError::ReadOnly(_)));
+        db.check().await.unwrap();
+        db.close().await;
+        let mut bytes = std::fs::read(&path).unwrap();
+        for page in bytes.chunks_mut(4096).skip(1) {
+            page[..64].fill(0xa5);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let found = match Db::open(&path).await {
+            Ok(db) => log::last(&mut db.read().await.unwrap()).await.map(drop).unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(matches!(found, DbError::Corrupt(_)), "{found:?}");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        let _ = std::fs::remove_file(dir.path().join("state.db-wal"));
+        assert!(matches!(Db::open(&path).await, Err(DbError::Corrupt(_))));
     }
 }

@@ -38,7 +38,12 @@ pub async fn html(service: &Service, config: &Config, kept: &Kept) -> Result<Str
         written_at_ms: now_ms(),
         endpoints,
         evidence,
-        seal: Seal { seq, hash, key_ed25519: service.evidence_key().ed25519 },
+        seal: Seal {
+            seq,
+            hash,
+            key_ed25519: service.evidence_key().ed25519,
+            checkpoint: signed.note().to_owned(),
+        },
         earlier: Vec::new(),
     };
     Ok(RunReport::of(&kept.record, circumstances).html())

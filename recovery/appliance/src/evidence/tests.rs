@@ -14,6 +14,15 @@ pub async fn exported(db: &Db) -> String {
     text
 }
 
+/// Remove all entries after `last`, and the checkpoints that cover them.
+pub async fn cut(db: &Db, last: u64) {
+    let mut tx = db.begin().await.unwrap();
+    for sql in ["DELETE FROM evidence WHERE seq > $1", "DELETE FROM tree_checkpoint WHERE size > $1"] {
+        sqlx::query(sql).bind(i64::try_from(last).unwrap()).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
 struct Bench {
     dir: tempfile::TempDir,
     db: Db,

@@ -17,7 +17,7 @@ mod auth;
 mod confirm;
 mod keylime;
 mod poll;
-mod signature;
+pub(crate) mod signature;
 pub mod wire;
 
 use std::{

@@ -149,6 +149,7 @@ impl Journal {
         let mut tx = self.db.begin().await?;
         let signed = self.evidence.checkpoint(&mut tx).await?;
         tx.commit().await?;
+        self.touch();
         Ok(signed)
     }
 

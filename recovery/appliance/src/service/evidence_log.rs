@@ -2,7 +2,9 @@
 
 use recovery_protocol::{JobId, Problem, evidence::Checkpoint, operator::EvidenceKey};
 
-use super::Service;
+use serde_json::json;
+
+use super::{Actor, Service};
 use crate::evidence;
 
 impl Service {
@@ -12,7 +14,8 @@ impl Service {
     }
 
     /// The whole log with its checkpoints, signed to its end so that a cut is seen.
-    pub async fn evidence_export(&self) -> Result<evidence::Export, Problem> {
+    pub async fn evidence_export(&self, actor: &Actor) -> Result<evidence::Export, Problem> {
+        self.note("log.read", actor, None, None, json!({ "what": "export" })).await?;
         self.0.journal.sign_log().await?;
         Ok(evidence::Export::begin(&self.0.journal.db).await?)
     }
@@ -27,7 +30,8 @@ impl Service {
     }
 
     /// The proof that this entry is in the log, as a file of its own.
-    pub async fn evidence_proof(&self, seq: u64) -> Result<String, Problem> {
+    pub async fn evidence_proof(&self, actor: &Actor, seq: u64) -> Result<String, Problem> {
+        self.note("log.read", actor, None, None, json!({ "what": "entry", "entry": seq })).await?;
         let signed = self.evidence_checkpoint().await?;
         let proof = evidence::prove(&mut *self.0.journal.db.read().await?, seq, &signed).await?;
         proof.ok_or_else(|| {
@@ -66,7 +70,13 @@ impl Service {
         if let Some(job) = job {
             return self.job_evidence(job).await;
         }
-        let (mut export, mut lines) = (self.evidence_export().await?, Vec::new());
+        let (mut export, mut lines) = (
+            {
+                self.0.journal.sign_log().await?;
+                evidence::Export::begin(&self.0.journal.db).await?
+            },
+            Vec::new(),
+        );
         while let Some(page) = export.next().await? {
             lines.extend(page.lines().map(str::to_owned));
         }

@@ -146,3 +146,62 @@ async fn evidence(bench: &Bench) -> String {
     let token = bench.token.clone();
     read(send(bench, &token, &Method::GET, "/api/v1/evidence", "").await).await.1
 }
+
+#[tokio::test]
+async fn who_reads_the_log_or_lists_people_stands_in_the_log() {
+    let bench = Bench::new("").await;
+    let auditor = add(&bench, "otto", Role::Auditor).await;
+    for path in ["/api/v1/evidence", "/api/v1/evidence/entries/1/proof"] {
+        let answer = send(&bench, &auditor, &Method::GET, path, "").await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    }
+    let (status, _) = bench.ask("GET", "/api/v1/people", serde_json::Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, _) = bench.ask("POST", "/api/v1/console-links", json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    let lines = bench.service.evidence_lines(None).await.unwrap();
+    let entries = lines.iter().filter_map(|line| recovery_protocol::evidence::entry(line));
+    let read: Vec<_> = entries.map(|entry| format!("{} {}", entry.actor, entry.kind)).collect();
+    let expected = [
+        "operator:token order.person-add",
+        "operator:otto log.read",
+        "operator:otto log.read",
+        "operator:token account.read",
+        "operator:token session.link",
+    ];
+    assert_eq!(read, expected);
+}
+
+/// What an auditor takes away, through the doors that they use.
+#[tokio::test]
+async fn a_checkpoint_a_proof_and_what_came_since_are_had_over_rest() {
+    use recovery_protocol::evidence::{Checkpoint, proof};
+    let bench = Bench::new("").await;
+    let origin = bench.journal.origin();
+    let auditor = add(&bench, "otto", Role::Auditor).await;
+    let text = |answer| async { crate::testing::read(answer).await.1 };
+    let kept = text(send(&bench, &auditor, &Method::GET, "/api/v1/evidence/checkpoint", "").await).await;
+    let size = Checkpoint::verify(&kept, &origin).unwrap().size();
+    let entry =
+        text(send(&bench, &auditor, &Method::GET, "/api/v1/evidence/entries/1/proof", "").await).await;
+    assert!(matches!(proof::verify(&entry, &origin), Ok(proof::Proven::Included { .. })));
+    let since = text(send(&bench, &auditor, &Method::POST, "/api/v1/evidence/since", &kept).await).await;
+    let proven = proof::verify(&since, &origin).unwrap();
+    assert!(matches!(proven, proof::Proven::Continued { old, new } if old == size && new > size));
+    for (method, path, body, code) in [
+        (Method::GET, "/api/v1/evidence/entries/9999/proof", "", StatusCode::NOT_FOUND),
+        (Method::GET, "/api/v1/evidence/entries/0/proof", "", StatusCode::NOT_FOUND),
+        (Method::POST, "/api/v1/evidence/since", "x", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(send(&bench, &auditor, &method, path, body).await.status(), code, "{path}");
+    }
+    crate::evidence::tests::cut(&bench.journal.db, 1).await;
+    let answer = send(&bench, &auditor, &Method::POST, "/api/v1/evidence/since", &since_of(&since)).await;
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
+}
+
+/// The newer checkpoint of a consistency proof.
+fn since_of(proof: &str) -> String {
+    let notes: Vec<&str> = recovery_protocol::evidence::checkpoint::notes(proof).collect();
+    notes.last().unwrap().to_string()
+}

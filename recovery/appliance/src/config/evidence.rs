@@ -1,0 +1,46 @@
+//! Where evidence goes besides the database.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::forward::{syslog::Siem, webhook::HookOut};
+
+/// Where evidence goes besides the database.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// Signed checkpoints are appended to this file, and each start is checked against it. It shows that the database is an
+    /// old copy, if it lies elsewhere than the database. Default: `evidence.anchors` in the data directory.
+    pub anchor_file: Option<PathBuf>,
+    /// Each entry goes to this SIEM.
+    pub siem: Option<Siem>,
+    /// Entries go to these, by a name for `status`.
+    pub webhooks: BTreeMap<String, HookOut>,
+}
+
+impl Evidence {
+    /// Where anchors lie.
+    #[must_use]
+    pub fn anchors(&self, data_dir: &Path) -> PathBuf {
+        self.anchor_file.clone().unwrap_or_else(|| data_dir.join("evidence.anchors"))
+    }
+
+    /// Relative paths are taken from `base`.
+    pub(super) fn resolve(&mut self, base: &Path) {
+        let siem = self.siem.iter_mut().flat_map(|siem| {
+            let own = [&mut siem.certificate_file, &mut siem.key_file];
+            own.into_iter().flatten().chain([&mut siem.ca_file])
+        });
+        let webhooks = self
+            .webhooks
+            .values_mut()
+            .flat_map(|hook| hook.ca_file.iter_mut().chain([&mut hook.secret_file]));
+        for file in self.anchor_file.iter_mut().chain(siem).chain(webhooks) {
+            *file = base.join(&*file);
+        }
+    }
+}
