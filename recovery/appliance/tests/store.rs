@@ -19,6 +19,8 @@ mod people;
 mod s3;
 #[path = "store/start.rs"]
 mod start;
+#[path = "store/state.rs"]
+mod state;
 #[path = "store/token.rs"]
 mod token;
 

@@ -85,7 +85,13 @@ pub fn run(verb: EvidenceVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
         EvidenceVerb::Prove { entry, since, out } => {
             let client = reach.client()?;
             let proof = match (entry, since) {
-                (_, Some(kept)) => client.post_for_text("/api/v1/evidence/since", &read(&kept)?)?,
+                (_, Some(kept)) => {
+                    let key: EvidenceKey = client.get("/api/v1/evidence/key")?;
+                    let proof = client.post_for_text("/api/v1/evidence/since", &read(&kept)?)?;
+                    // What proves nothing is told here, and not where it is handed in.
+                    verified(&proof, &key.ed25519)?;
+                    proof
+                }
                 (entry, None) => {
                     let path = format!("/api/v1/evidence/entries/{}/proof", entry.unwrap_or_default());
                     client.get_text(&path)?
@@ -251,12 +257,15 @@ fn found(tampered: &Tampered) -> Fault {
     Fault::new(Code::Integrity, "the evidence log was tampered with or damaged", tampered.to_string(), now)
 }
 
-fn verify_proof(text: &str, key: &str, json: bool) -> Result<(), Fault> {
-    let proven = proof::verify(text, &Origin::of(key_of(key)?)).map_err(|why| {
+fn verified(text: &str, key: &str) -> Result<proof::Proven, Fault> {
+    proof::verify(text, &Origin::of(key_of(key)?)).map_err(|why| {
         let now = "ask for the proof again, and check that the key is the appliance's";
         Fault::new(Code::Integrity, "it proves nothing", why.to_string(), now)
-    })?;
-    match proven {
+    })
+}
+
+fn verify_proof(text: &str, key: &str, json: bool) -> Result<(), Fault> {
+    match verified(text, key)? {
         proof::Proven::Included { entry, size } if json => {
             println!("{}", serde_json::json!({ "good": true, "entry": entry, "of_entries": size }));
         }

@@ -145,9 +145,7 @@ impl Anchors {
     pub async fn check(&self, conn: &mut Conn, data_dir: &Path) -> Result<(), AnchorError> {
         let Some(last) = self.last()? else { return Ok(()) };
         let found = db::log::last(conn).await?.map_or(0, |(seq, _)| seq);
-        let holds = found >= last.size()
-            && matches!(read_tree(conn, last.size()).await, Ok(tree) if tree.root() == *last.root());
-        if holds {
+        if holds(conn, &last, found).await {
             return Ok(());
         }
         let kept = RolledBack { anchored: last.size(), found, checkpoint: last.note().to_owned() };
@@ -163,6 +161,12 @@ impl Anchors {
     fn io(&self, source: std::io::Error) -> AnchorError {
         AnchorError::Io { path: self.path.clone(), source }
     }
+}
+
+/// Whether a log of `found` entries holds what this checkpoint covers.
+async fn holds(conn: &mut Conn, anchor: &Checkpoint, found: u64) -> bool {
+    found >= anchor.size()
+        && matches!(read_tree(conn, anchor.size()).await, Ok(tree) if tree.root() == *anchor.root())
 }
 
 /// That a start was refused because of the anchors goes into evidence, once, when the appliance starts all the same.
@@ -201,6 +205,14 @@ impl AnchorWriter {
             if let Err(error) = &done {
                 tracing::error!(%error, "the evidence log is not anchored");
             }
+            if matches!(done, Err(AnchorError::RolledBack { .. })) {
+                // Another appliance goes on in our place, from a copy of our state. That this task ends stops the appliance.
+                let fact = Fact::new("alarm.fenced", "appliance", json!({ "anchors": self.anchors.path }));
+                if let Err(error) = self.journal.note(fact).await {
+                    tracing::error!(error = error.chain(), "that another one goes on was not written down");
+                }
+                return;
+            }
             // A disk that is full or gone is one entry, not one each second.
             if done.is_err() && !failing {
                 let facts = json!({ "failure": done.as_ref().err().map(ToString::to_string) });
@@ -225,11 +237,19 @@ impl AnchorWriter {
 
     /// Anchor the newest checkpoint, if it is newer than the last anchor.
     async fn write_due(&self) -> Result<(), AnchorError> {
-        let newest = db::log::last_checkpoint(&mut *self.journal.db.read().await?).await?;
-        let Some((size, note)) = newest else { return Ok(()) };
-        if self.anchors.last()?.is_some_and(|last| last.size() >= size) {
-            return Ok(());
+        let mut conn = self.journal.db.read().await?;
+        let Some((size, note)) = db::log::last_checkpoint(&mut conn).await? else { return Ok(()) };
+        if let Some(last) = self.anchors.last()? {
+            let found = db::log::last(&mut conn).await?.map_or(0, |(seq, _)| seq);
+            if !holds(&mut conn, &last, found).await {
+                let (path, anchored) = (self.anchors.path.clone(), last.size());
+                return Err(AnchorError::RolledBack { path, anchored, found });
+            }
+            if last.size() >= size {
+                return Ok(());
+            }
         }
+        drop(conn);
         let checkpoint = Checkpoint::verify(&note, &self.anchors.origin)
             .map_err(|why| DbError::Damaged { what: "evidence checkpoint", why: why.to_string() })?;
         self.anchors.append(&checkpoint)?;
@@ -288,6 +308,24 @@ mod tests {
         }
         let kinds = bench.evidence(None).await;
         assert_eq!(kinds.iter().filter(|kind| *kind == "alarm.rolled-back").count(), 1);
+    }
+
+    /// Two of one identity with one anchor file, after a restore while the old one still ran: the older history stops.
+    #[tokio::test]
+    async fn an_appliance_stops_once_another_one_anchors_in_its_place() {
+        let bench = Bench::new("").await;
+        let writer = || AnchorWriter::new(anchors(&bench), Arc::clone(&bench.journal));
+        written(&bench, 3).await;
+        writer().write_due().await.unwrap();
+        // What the other one signs, with the same key, over entries that are not ours.
+        let foreign = Checkpoint::sign(&bench.keys.evidence, 5, [9; 32]);
+        anchors(&bench).append(&foreign).unwrap();
+        let before = fs::read_to_string(bench.data.path().join("anchors")).unwrap();
+        written(&bench, 30).await;
+        writer().run(CancellationToken::new()).await;
+        assert_eq!(fs::read_to_string(bench.data.path().join("anchors")).unwrap(), before);
+        assert_eq!(bench.evidence(None).await.last().unwrap(), "alarm.fenced");
+        assert!(matches!(check(&bench).await, Err(AnchorError::RolledBack { .. })));
     }
 
     #[tokio::test]
