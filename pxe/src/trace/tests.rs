@@ -197,7 +197,7 @@ fn a_refused_loader_is_still_named_while_the_firmware_tries_its_next_entry() {
     assert_eq!((boot.ended.len(), boot.traces.mode(boot.trace())), (1, Mode::Proxy));
     let ended = &boot.ended[0];
     assert_eq!(
-        (ended.chain, ended.reached, ended.diagnosis.code),
+        (ended.chain, ended.reached, ended.diagnosis.code.clone()),
         (Some(Chain::Ipxe), Step::Loader, "loader-refused".into())
     );
     assert!(ended.failed());

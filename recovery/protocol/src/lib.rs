@@ -24,6 +24,7 @@
 //! It must never: hold a policy, decide anything, or know how a message travels.
 
 pub mod agent;
+pub mod approval;
 pub mod endpoint;
 pub mod erase;
 pub mod evidence;

@@ -36,6 +36,7 @@
 use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
+pub use crate::approval::Approval;
 pub use crate::endpoint::{
     Chain, ChangeEndpoint, ClaimView, ImportFault, ImportLine, ImportPlan, Kind, NewEndpoint, Power,
     RemovedEndpoint, Resolution,
@@ -363,25 +364,6 @@ pub struct PairRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
-    /// Why, in their words; goes into evidence.
-    #[serde(default)]
-    pub reason: String,
-}
-
-impl JobView {
-    /// A yes to what this view shows.
-    #[must_use]
-    pub fn approval(&self, reason: &str) -> Approval {
-        Approval { seen: self.approves.clone().unwrap_or_default(), reason: reason.to_owned() }
-    }
-}
-
-/// A person's yes to what a held job asks for. It counts for what they saw and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Approval {
-    /// [`JobView::approves`] as they saw it.
-    pub seen: String,
     /// Why, in their words; goes into evidence.
     #[serde(default)]
     pub reason: String,
