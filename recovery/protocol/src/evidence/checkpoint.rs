@@ -108,43 +108,7 @@ impl Checkpoint {
     /// # Errors
     /// [`NotACheckpoint`].
     pub fn verify(note: &str, origin: &Origin) -> Result<Self, NotACheckpoint> {
-        let form = NotACheckpoint::Form;
-        if note.len() > NOTE_MAX {
-            return Err(form("it is too long"));
-        }
-        // The text ends before the last empty line: extension lines are never empty.
-        let (text, signatures) = note.rsplit_once("\n\n").ok_or(form("nothing is signed"))?;
-        let signatures = signatures.strip_suffix('\n').ok_or(form("the end is missing"))?;
-        let mut lines = text.split('\n');
-        let name = lines.next().unwrap_or_default();
-        if name != origin.name {
-            let name: String = name.chars().filter(|c| !c.is_control()).take(120).collect();
-            return Err(NotACheckpoint::Foreign(name));
-        }
-        let digits = lines.next().ok_or(form("the size is missing"))?;
-        let size: u64 = digits.parse().map_err(|_| form("the size is no number"))?;
-        if size.to_string() != digits {
-            return Err(form("the size is no plain number"));
-        }
-        let root = lines.next().and_then(hash).ok_or(form("the root is no hash"))?;
-        if lines.any(str::is_empty) {
-            return Err(form("there is an empty line"));
-        }
-        let signed = format!("{text}\n");
-        let key = signature::UnparsedPublicKey::new(&signature::ED25519, &origin.key);
-        let by_us = |line: &str| {
-            let by = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '));
-            let bytes = by.filter(|(by, _)| *by == origin.name).and_then(|(_, b)| STANDARD.decode(b).ok());
-            let good = |bytes: Vec<u8>| {
-                let signature = bytes.strip_prefix(&origin.key_id())?;
-                key.verify(signed.as_bytes(), signature).ok()
-            };
-            bytes.and_then(good).is_some()
-        };
-        if !signatures.split('\n').any(by_us) {
-            return Err(NotACheckpoint::Signature);
-        }
-        Ok(Self { size, root, note: note.to_owned() })
+        Unverified::read(note, origin)?.verify(origin)
     }
 
     /// Entries that it covers.
@@ -163,6 +127,69 @@ impl Checkpoint {
     #[must_use]
     pub fn note(&self) -> &str {
         &self.note
+    }
+}
+
+/// A checkpoint of the right form and log, of which nobody has looked at the signature.
+pub(super) struct Unverified(Checkpoint);
+
+impl Unverified {
+    /// Read a note.
+    pub(super) fn read(note: &str, origin: &Origin) -> Result<Self, NotACheckpoint> {
+        let form = NotACheckpoint::Form;
+        if note.len() > NOTE_MAX {
+            return Err(form("it is too long"));
+        }
+        // The text ends before the last empty line: extension lines are never empty.
+        let (text, signatures) = note.rsplit_once("\n\n").ok_or(form("nothing is signed"))?;
+        signatures.strip_suffix('\n').ok_or(form("the end is missing"))?;
+        let mut lines = text.split('\n');
+        let name = lines.next().unwrap_or_default();
+        if name != origin.name {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(120).collect();
+            return Err(NotACheckpoint::Foreign(name));
+        }
+        let digits = lines.next().ok_or(form("the size is missing"))?;
+        let size: u64 = digits.parse().map_err(|_| form("the size is no number"))?;
+        if size.to_string() != digits {
+            return Err(form("the size is no plain number"));
+        }
+        let root = lines.next().and_then(hash).ok_or(form("the root is no hash"))?;
+        if lines.any(str::is_empty) {
+            return Err(form("there is an empty line"));
+        }
+        Ok(Self(Checkpoint { size, root, note: note.to_owned() }))
+    }
+
+    /// Verify that the keeper of the log signed it.
+    pub(super) fn verify(self, origin: &Origin) -> Result<Checkpoint, NotACheckpoint> {
+        let form = NotACheckpoint::Form;
+        let (text, signatures) = self.0.note.rsplit_once("\n\n").ok_or(form("nothing is signed"))?;
+        let signed = format!("{text}\n");
+        let key = signature::UnparsedPublicKey::new(&signature::ED25519, &origin.key);
+        let by_us = |line: &str| {
+            let by = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '));
+            let bytes = by.filter(|(by, _)| *by == origin.name).and_then(|(_, b)| STANDARD.decode(b).ok());
+            let good = |bytes: Vec<u8>| {
+                let signature = bytes.strip_prefix(&origin.key_id())?;
+                key.verify(signed.as_bytes(), signature).ok()
+            };
+            bytes.and_then(good).is_some()
+        };
+        if !signatures.trim_end_matches('\n').split('\n').any(by_us) {
+            return Err(NotACheckpoint::Signature);
+        }
+        Ok(self.0)
+    }
+
+    /// Entries that it says it covers.
+    pub(super) fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// The root that it says they have.
+    pub(super) fn root(&self) -> &Hash {
+        &self.0.root
     }
 }
 

@@ -75,7 +75,15 @@ impl Log {
     }
 
     fn check(&self) -> Result<Verified, Tampered> {
-        verify(self.lines.iter().map(String::as_str), pair().1)
+        let thorough = verify(self.lines.iter().map(String::as_str), pair().1);
+        assert_eq!(self.check_quickly(), thorough);
+        thorough
+    }
+
+    fn check_quickly(&self) -> Result<Verified, Tampered> {
+        let mut verifier = Verifier::quick(pair().1);
+        self.lines.iter().try_for_each(|line| verifier.line(line))?;
+        verifier.finish()
     }
 
     fn check_with(&self, note: &str) -> Result<Verified, Tampered> {
@@ -230,6 +238,10 @@ fn proofs_stand_alone_and_altered_ones_fall() {
     assert_eq!(proof::verify(&forged, &origin), Err(proof::Unproven::NotIncluded { seq: 5, size: 12 }));
     let moved = proof_of(5).replace("index 4", "index 5");
     assert_eq!(proof::verify(&moved, &origin), Err(proof::Unproven::NotIncluded { seq: 6, size: 12 }));
+    // Signed, and not the entry of the place that it is shown for.
+    let elsewhere = Checkpoint::sign(&pair().0, 1, tree::leaf(text(9, "a").as_bytes()));
+    let shown = proof::write_inclusion(&text(9, "a"), 1, &[], elsewhere.note());
+    assert_eq!(proof::verify(&shown, &origin), Err(proof::Unproven::NotIncluded { seq: 1, size: 1 }));
     let hashes = log.hashes(&tree::consistency(8, 12).unwrap());
     let both = proof::write_consistency(&hashes, &log.notes[1], note);
     assert_eq!(proof::verify(&both, &origin), Ok(proof::Proven::Continued { old: 8, new: 12 }));
@@ -238,4 +250,33 @@ fn proofs_stand_alone_and_altered_ones_fall() {
     for broken in ["", "\n\n", "c2sp.org/tlog-proof@v1\n\n", &proof_of(5).replace("extra", "ekstra")] {
         assert!(proof::verify(broken, &origin).is_err());
     }
+}
+
+/// Whoever changes entries, hashes and checkpoints together lacks the key: the last signature is over all of it.
+#[test]
+fn a_quick_look_believes_no_log_that_a_thorough_one_does_not() {
+    let (pair, key) = pair();
+    let forger = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+    let theirs = Origin::of(forger.public_key().as_ref().try_into().unwrap());
+    let mut log = Log::of(0, 5);
+    let forged = |size: u64, root: Hash| {
+        let note =
+            Checkpoint::sign(&forger, size, root).note().replace(theirs.name(), Origin::of(key).name());
+        Line::Signed(note.into()).to_string()
+    };
+    for seq in 6..=8 {
+        log.write(seq, "forged", false);
+    }
+    log.lines.pop();
+    log.lines.push(forged(8, log.tree.root()));
+    let quick = log.check_quickly();
+    assert!(matches!(quick, Err(Tampered::Signature { line: 10, .. })), "{quick:?}");
+    let lines = log.lines.iter().map(String::as_str);
+    assert!(matches!(verify(lines, key), Err(Tampered::Signature { line: 10, .. })));
+    // With an honest one after it, the entries are as they were signed; only a thorough look minds the forged one.
+    let honest = Checkpoint::sign(&pair, 8, log.tree.root());
+    log.lines.push(Line::Signed(honest.note().into()).to_string());
+    assert_eq!(log.check_quickly().unwrap().signed_up_to, 8);
+    let lines = log.lines.iter().map(String::as_str);
+    assert!(matches!(verify(lines, key), Err(Tampered::Signature { line: 10, .. })));
 }
