@@ -21,6 +21,7 @@ use crate::story::Log;
 use crate::tool;
 
 pub mod demo;
+pub mod evidence;
 pub mod images_growth;
 pub mod images_import;
 pub mod images_serve;
@@ -153,6 +154,7 @@ pub const BENCHES: &[Bench] = &[
     bench("images-sources", &[setup::QEMU_IMG, setup::XZ], Runs::Outside(images_sources::sources)),
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
+    bench("recovery.people-evidence", &[setup::SQLITE], Runs::Outside(evidence::evidence)),
     bench("demo", &[], Runs::Outside(demo::demo)),
 ];
 

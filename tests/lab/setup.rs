@@ -90,6 +90,8 @@ pub const SQUASHFS: Package = package("squashfs-tools", "makes a squashfs to imp
 pub const NTFS: Package = package("ntfs-3g", "makes an NTFS to import");
 /// What a bench makes its data with.
 pub const QEMU_IMG: Package = package("qemu-utils", "makes the qcow2 to import");
+/// What a bench fills a database with.
+pub const SQLITE: Package = package("sqlite3", "fills an appliance's database");
 /// What a bench makes its data with.
 pub const XZ: Package = package("xz-utils", "makes the .xz to import");
 /// A peer of a bench.
