@@ -21,3 +21,7 @@ CREATE TABLE trigger_incident (
     opened      BIGINT NOT NULL,
     PRIMARY KEY (source, named)
 );
+
+-- The list of 5,000 endpoints asks for the newest job and the certificate of each.
+CREATE INDEX job_by_endpoint ON job (endpoint, asked);
+CREATE INDEX certificate_by_endpoint ON certificate (endpoint, issued);

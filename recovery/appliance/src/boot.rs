@@ -73,6 +73,19 @@ pub struct Ticket {
     pub expires: u64,
 }
 
+/// A live ticket under each address of its endpoint.
+async fn by_address(
+    conn: &mut db::Conn,
+    ticket: db::ticket::BootTicket,
+) -> Result<Vec<(MacAddr, Ticket)>, DbError> {
+    let Some(found) = db::endpoint::get(conn, &ticket.endpoint).await? else { return Ok(Vec::new()) };
+    let secure_boot = found.inventory.and_then(|inventory| inventory.secure_boot);
+    let chain = found.record.chain;
+    let db::ticket::BootTicket { job, endpoint, issued, expires } = ticket;
+    let one = Ticket { job, endpoint, chain, secure_boot, issued, expires };
+    Ok(found.record.macs.into_iter().map(|mac| (mac, one.clone())).collect())
+}
+
 /// The live boot tickets, by Ethernet address.
 #[derive(Debug, Default)]
 pub struct Tickets {
@@ -89,7 +102,7 @@ impl Tickets {
         Self { live: RwLock::new(Arc::new([(mac, ticket)].into())), ..Self::default() }
     }
 
-    /// Read them from the database. Called after each commit that changed one.
+    /// Read them all from the database: at the start, and where an endpoint's addresses changed.
     ///
     /// # Errors
     /// [`DbError`]; the tickets in memory stay as they were.
@@ -99,15 +112,30 @@ impl Tickets {
         let mut conn = db.read().await?;
         let mut live = BTreeMap::new();
         for ticket in db::ticket::live_boot(&mut conn).await? {
-            let Some(endpoint) = db::endpoint::get(&mut conn, &ticket.endpoint).await? else { continue };
-            let secure_boot = endpoint.inventory.and_then(|inventory| inventory.secure_boot);
-            for mac in endpoint.record.macs {
-                let (chain, secure_boot) = (endpoint.record.chain, secure_boot.clone());
-                let db::ticket::BootTicket { job, endpoint, issued, expires } = ticket.clone();
-                live.insert(mac, Ticket { job, endpoint, chain, secure_boot, issued, expires });
-            }
+            live.extend(by_address(&mut conn, ticket).await?);
         }
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        Ok(())
+    }
+
+    /// Read those of these jobs. Called after each commit that changed them: with a thousand jobs open, reading all of them for each
+    /// would be most of the work.
+    ///
+    /// # Errors
+    /// [`DbError`]; the tickets in memory stay as they were.
+    pub async fn read_of(&self, db: &Db, jobs: &[JobId]) -> Result<(), DbError> {
+        let _one = self.reading.lock().await;
+        let mut conn = db.read().await?;
+        let mut fresh = Vec::new();
+        for job in jobs {
+            if let Some(ticket) = db::ticket::live_boot_of(&mut conn, *job).await? {
+                fresh.extend(by_address(&mut conn, ticket).await?);
+            }
+        }
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let live = Arc::make_mut(&mut live);
+        live.retain(|_, ticket| !jobs.contains(&ticket.job));
+        live.extend(fresh);
         Ok(())
     }
 

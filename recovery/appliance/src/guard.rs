@@ -291,10 +291,7 @@ async fn common_mode(
     group: &Group,
     at: u64,
 ) -> Result<Option<String>, DbError> {
-    let all = db::endpoint::all(conn).await?;
-    let others: Vec<&EndpointId> =
-        all.iter().filter(|e| e.record.group == name && e.id != *endpoint).map(|e| &e.id).collect();
-    let failing = 1 + db::trigger::failing(conn, &others, at.saturating_sub(COMMON_MODE_MS)).await?;
+    let failing = 1 + db::trigger::failing(conn, name, endpoint, at.saturating_sub(COMMON_MODE_MS)).await?;
     let most = u64::from(group.common_mode);
     Ok((most > 0 && failing >= most).then(|| {
         format!(

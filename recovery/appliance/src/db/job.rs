@@ -1,5 +1,7 @@
 //! Tables `job`, `phase` and `journal`.
 
+use std::collections::HashMap;
+
 use recovery_protocol::{
     EndpointId, JobId,
     job::{JobState, Stage},
@@ -77,14 +79,43 @@ pub async fn get(conn: &mut Conn, job: JobId) -> Result<Option<JobRow>, DbError>
 
 /// Jobs, newest first, of one endpoint or of all; at most `most`.
 pub async fn list(conn: &mut Conn, endpoint: Option<&EndpointId>, most: u32) -> Result<Vec<JobRow>, DbError> {
+    // Two statements: one with "or" would look at every job there ever was.
+    let statement = match endpoint {
+        Some(_) => "SELECT * FROM job WHERE endpoint = $1 ORDER BY asked DESC, id DESC LIMIT $2",
+        None => "SELECT * FROM job WHERE $1 IS NULL ORDER BY asked DESC, id DESC LIMIT $2",
+    };
+    let rows = sqlx::query(statement)
+        .bind(endpoint.map(EndpointId::as_str))
+        .bind(i64::from(most))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(of).collect()
+}
+
+/// The newest job of every endpoint that ever had one.
+pub async fn newest(conn: &mut Conn) -> Result<Vec<JobRow>, DbError> {
     let rows = sqlx::query(
-        "SELECT * FROM job WHERE $1 IS NULL OR endpoint = $1 ORDER BY asked DESC, id DESC LIMIT $2",
+        "SELECT j.* FROM endpoint e JOIN job j ON j.id = \
+         (SELECT id FROM job WHERE endpoint = e.id ORDER BY asked DESC, id DESC LIMIT 1)",
     )
-    .bind(endpoint.map(EndpointId::as_str))
-    .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
     rows.iter().map(of).collect()
+}
+
+/// The phases of the newest job of every endpoint, in order, by job.
+pub async fn newest_phases(conn: &mut Conn) -> Result<HashMap<JobId, Vec<PhaseView>>, DbError> {
+    let rows = sqlx::query(
+        "SELECT p.job, p.stage, p.entered, p.ended FROM endpoint e JOIN phase p ON p.job = \
+         (SELECT id FROM job WHERE endpoint = e.id ORDER BY asked DESC, id DESC LIMIT 1) ORDER BY p.job, p.n",
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut phases: HashMap<JobId, Vec<PhaseView>> = HashMap::new();
+    for row in &rows {
+        phases.entry(super::id(row, "job")?).or_default().push(phase(row)?);
+    }
+    Ok(phases)
 }
 
 /// Jobs that are not over, oldest first.
@@ -153,16 +184,16 @@ pub async fn phases(conn: &mut Conn, job: JobId) -> Result<Vec<PhaseView>, DbErr
         .bind(job.to_string())
         .fetch_all(conn)
         .await?;
-    rows.iter()
-        .map(|row| {
-            let stage: &str = row.try_get("stage")?;
-            Ok(PhaseView {
-                stage: super::parse("stage", &format!("\"{stage}\""))?,
-                from_unix_ms: num(row, "entered")?,
-                to_unix_ms: num_opt(row, "ended")?,
-            })
-        })
-        .collect()
+    rows.iter().map(phase).collect()
+}
+
+fn phase(row: &SqliteRow) -> Result<PhaseView, DbError> {
+    let stage: &str = row.try_get("stage")?;
+    Ok(PhaseView {
+        stage: super::parse("stage", &format!("\"{stage}\""))?,
+        from_unix_ms: num(row, "entered")?,
+        to_unix_ms: num_opt(row, "ended")?,
+    })
 }
 
 /// Write an intent.
@@ -228,10 +259,10 @@ pub async fn load(
     since: u64,
 ) -> Result<GroupLoad, DbError> {
     let row = sqlx::query(
-        "SELECT COALESCE(SUM(open), 0) AS open, \
-         COALESCE(SUM(CASE WHEN asked >= $2 THEN 1 ELSE 0 END), 0) AS begun, \
-         COALESCE(SUM(CASE WHEN state IN ('held', 'failed') AND asked >= $2 THEN 1 ELSE 0 END), 0) AS troubled \
-         FROM job WHERE group_name = $1 AND id <> $3",
+        // What is open, and what is recent: not all that ever was.
+        "SELECT (SELECT COUNT(*) FROM job WHERE open = 1 AND group_name = $1 AND id <> $3) AS open, COUNT(*) AS begun, \
+         COALESCE(SUM(CASE WHEN state IN ('held', 'failed') THEN 1 ELSE 0 END), 0) AS troubled \
+         FROM job WHERE group_name = $1 AND asked >= $2 AND id <> $3",
     )
     .bind(group)
     .bind(sql(since))

@@ -38,16 +38,27 @@ pub async fn live_boot(conn: &mut Conn) -> Result<Vec<BootTicket>, DbError> {
     let rows = sqlx::query("SELECT job, endpoint, issued, expires FROM boot_ticket WHERE voided IS NULL")
         .fetch_all(conn)
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(BootTicket {
-                job: id(row, "job")?,
-                endpoint: id(row, "endpoint")?,
-                issued: num(row, "issued")?,
-                expires: num(row, "expires")?,
-            })
-        })
-        .collect()
+    rows.iter().map(boot_ticket).collect()
+}
+
+/// The live boot ticket of a job.
+pub async fn live_boot_of(conn: &mut Conn, job: JobId) -> Result<Option<BootTicket>, DbError> {
+    let row = sqlx::query(
+        "SELECT job, endpoint, issued, expires FROM boot_ticket WHERE job = $1 AND voided IS NULL",
+    )
+    .bind(job.to_string())
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(boot_ticket).transpose()
+}
+
+fn boot_ticket(row: &sqlx::sqlite::SqliteRow) -> Result<BootTicket, DbError> {
+    Ok(BootTicket {
+        job: id(row, "job")?,
+        endpoint: id(row, "endpoint")?,
+        issued: num(row, "issued")?,
+        expires: num(row, "expires")?,
+    })
 }
 
 /// Void the boot ticket and the EST secret of a job.
@@ -294,6 +305,14 @@ pub async fn serial_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<
     .fetch_optional(conn)
     .await?;
     row.map(|row| Ok(row.try_get("serial")?)).transpose()
+}
+
+/// The newest certificate of every endpoint that has one and lost none since, by endpoint.
+pub async fn serials(conn: &mut Conn) -> Result<std::collections::HashMap<String, String>, DbError> {
+    let rows = sqlx::query("SELECT endpoint, serial FROM certificate WHERE revoked IS NULL ORDER BY issued")
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("endpoint")?, row.try_get("serial")?))).collect()
 }
 
 /// Certificates that were revoked, oldest first.

@@ -3,7 +3,7 @@
 use recovery_protocol::EndpointId;
 use sqlx::Row as _;
 
-use super::{Conn, DbError, num, sql};
+use super::{Conn, DbError, endpoint::Record, num, sql};
 
 /// The recorded outcome (JSON) of a delivery that was seen before.
 pub async fn seen(conn: &mut Conn, source: &str, delivery: &str) -> Result<Option<String>, DbError> {
@@ -248,18 +248,20 @@ pub async fn unsettle_all(conn: &mut Conn) -> Result<(), DbError> {
     Ok(())
 }
 
-/// How many endpoints of a group reported a failed integrity check since `since` (milliseconds since 1970).
-pub async fn failing(conn: &mut Conn, members: &[&EndpointId], since: u64) -> Result<u64, DbError> {
+/// How many endpoints of a group, this one left out, reported a failed integrity check since `since` (milliseconds since 1970).
+pub async fn failing(conn: &mut Conn, group: &str, but: &EndpointId, since: u64) -> Result<u64, DbError> {
     let rows = sqlx::query(
-        "SELECT DISTINCT endpoint FROM trigger_seen WHERE class = 'integrity' AND received >= $1",
+        "SELECT DISTINCT e.id, e.record FROM trigger_seen t JOIN endpoint e ON e.id = t.endpoint \
+         WHERE t.class = 'integrity' AND t.received >= $1 AND t.endpoint <> $2",
     )
     .bind(sql(since))
+    .bind(but.as_str())
     .fetch_all(conn)
     .await?;
     let mut failing = 0;
     for row in &rows {
-        let endpoint: &str = row.try_get("endpoint")?;
-        failing += u64::from(members.iter().any(|member| member.as_str() == endpoint));
+        let record: Record = super::json(row, "record")?;
+        failing += u64::from(record.group == group);
     }
     Ok(failing)
 }

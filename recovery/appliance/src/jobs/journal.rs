@@ -167,7 +167,7 @@ impl Journal {
             tx: self.db.begin().await?,
             at: self.now(),
             journal: self,
-            tickets_changed: false,
+            ticketed: Vec::new(),
             moved: Vec::new(),
         })
     }
@@ -200,7 +200,8 @@ pub struct JournalTx<'a> {
     tx: Tx,
     /// The transaction's time, milliseconds since 1970.
     pub at: u64,
-    tickets_changed: bool,
+    /// Jobs whose boot tickets changed.
+    ticketed: Vec<JobId>,
     /// Transitions to be logged once they are true.
     moved: Vec<Job>,
 }
@@ -323,8 +324,8 @@ impl JournalTx<'_> {
         for job in self.moved {
             tracing::info!(job = %job.id, endpoint = %job.endpoint, state = %state_text(&job), "job");
         }
-        if self.tickets_changed {
-            self.journal.tickets.read(&self.journal.db).await?;
+        if !self.ticketed.is_empty() {
+            self.journal.tickets.read_of(&self.journal.db, &self.ticketed).await?;
         }
         self.journal.touch();
         self.journal.wake.notify_one();
@@ -368,11 +369,11 @@ impl JournalTx<'_> {
                     let (id, endpoint, issued) = (job.id, job.endpoint.clone(), self.at);
                     let ticket = BootTicket { job: id, endpoint, issued, expires };
                     db::ticket::issue_boot(&mut self.tx, &ticket).await?;
-                    self.tickets_changed = true;
+                    self.ticketed.push(job.id);
                 }
                 Effect::VoidTickets => {
                     db::ticket::void(&mut self.tx, job.id, self.at).await?;
-                    self.tickets_changed = true;
+                    self.ticketed.push(job.id);
                 }
                 Effect::VoidEnrolment => db::ticket::void_enrolment(&mut self.tx, job.id, self.at).await?,
                 Effect::RevokeCertificates => {

@@ -285,7 +285,7 @@ impl Runner {
                 },
                 Err(error) => failed(error.reason(), error.to_string()),
             },
-            Duty::Publish => match self.journal.tickets.read(&self.journal.db).await {
+            Duty::Publish => match self.journal.tickets.read_of(&self.journal.db, &[row.job.id]).await {
                 Ok(()) if self.journal.tickets.holds(row.job.id) => Outcome::Done,
                 Ok(()) => {
                     let detail =

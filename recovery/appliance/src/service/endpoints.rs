@@ -76,11 +76,8 @@ pub async fn list(inner: &Inner, selector: Option<&Selector>) -> Result<Vec<Endp
         let class = config.rails(&endpoint.record).safety_class;
         selector.is_none_or(|selector| endpoint.is_meant(selector, config.site.as_str(), class))
     };
-    let mut found = Vec::new();
-    for endpoint in db::endpoint::all(&mut conn).await?.into_iter().filter(meant) {
-        found.push(views::endpoint(inner, &mut conn, endpoint).await?);
-    }
-    Ok(found)
+    let all = db::endpoint::all(&mut conn).await?.into_iter().filter(meant).collect();
+    views::endpoints(inner, &mut conn, all).await
 }
 
 pub async fn one(inner: &Inner, endpoint: &EndpointId) -> Result<EndpointView, Problem> {

@@ -1,11 +1,13 @@
 //! What people see: rows and signs of life as [`EndpointView`] and [`JobView`], with the sentences that say what is
 //! happening and what to do now.
 
+use std::collections::HashMap;
+
 use recovery_protocol::{
-    Problem,
+    EndpointId, Problem,
     job::{HoldReason, JobState, Stage},
     net::BootDiagnosis,
-    operator::{EndpointView, JobKind, JobView},
+    operator::{EndpointView, JobKind, JobView, PhaseView},
 };
 
 use super::{Inner, approval};
@@ -33,13 +35,45 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         Some(row) => Some(job(inner, conn, row).await?),
         None => None,
     };
+    Ok(of_endpoint(inner, endpoint, newest, certificate_serial))
+}
+
+/// Every one of these with its newest job, in a handful of questions to the database.
+pub async fn endpoints(
+    inner: &Inner,
+    conn: &mut Conn,
+    all: Vec<Endpoint>,
+) -> Result<Vec<EndpointView>, Problem> {
+    let mut newest: HashMap<EndpointId, JobRow> =
+        db::job::newest(conn).await?.into_iter().map(|row| (row.job.endpoint.clone(), row)).collect();
+    let mut phases = db::job::newest_phases(conn).await?;
+    let mut serials = db::ticket::serials(conn).await?;
+    let view = |endpoint: Endpoint| {
+        // Another endpoint may have had this name before.
+        let row = newest.remove(&endpoint.id).filter(|row| row.asked >= endpoint.added);
+        let job = row.map(|row| {
+            let phases = phases.remove(&row.job.id).unwrap_or_default();
+            of_job(inner, row, phases, Some(&endpoint))
+        });
+        let serial = serials.remove(endpoint.id.as_str());
+        of_endpoint(inner, endpoint, job, serial)
+    };
+    Ok(all.into_iter().map(view).collect())
+}
+
+fn of_endpoint(
+    inner: &Inner,
+    endpoint: Endpoint,
+    newest: Option<JobView>,
+    certificate_serial: Option<String>,
+) -> EndpointView {
     let refusal = endpoint.refusal.or_else(|| {
         let at = inner.desk.refused().turned_away(&endpoint.record.macs)?;
         // Whoever proved itself since has nothing left to explain.
         endpoint.proven.is_none_or(|proven| proven < at).then(|| TURNED_AWAY.to_owned())
     });
     let safety_class = inner.journal.config.rails(&endpoint.record).safety_class;
-    Ok(EndpointView {
+    EndpointView {
         endpoint: endpoint.id,
         state: endpoint.state,
         blueprint: endpoint.record.blueprint,
@@ -66,20 +100,24 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
         conflict: endpoint.conflict.and_then(|conflict| conflict.open),
         why_not: None,
         job: newest,
-    })
+    }
 }
 
 /// One job.
 pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView, Problem> {
     let phases = db::job::phases(conn, row.job.id).await?;
     let endpoint = db::endpoint::get(conn, &row.job.endpoint).await?;
-    let (what, what_now) = sentences(inner, &row, endpoint.as_ref());
-    let approves = approval::of(&inner.journal.config, &row, endpoint.as_ref());
+    Ok(of_job(inner, row, phases, endpoint.as_ref()))
+}
+
+fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&Endpoint>) -> JobView {
+    let (what, what_now) = sentences(inner, &row, endpoint);
+    let approves = approval::of(&inner.journal.config, &row, endpoint);
     let moving = matches!(
         row.job.state,
         JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
     );
-    Ok(JobView {
+    JobView {
         kind: if row.job.capture.is_some() { JobKind::Capture } else { JobKind::Recovery },
         job: row.job.id,
         endpoint: row.job.endpoint,
@@ -103,7 +141,7 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
         what,
         what_now,
         approves,
-    })
+    }
 }
 
 fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (String, String) {
