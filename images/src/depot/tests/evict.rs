@@ -225,8 +225,8 @@ fn what_was_taken_off_the_list_by_one_that_died_is_proven_again_and_goes_or_come
         let images = three(&plant, &shelf);
         let (store, image) = (&plant.store, &images[0]);
         assert!(store.give_up(&image.id(), store.last_use(&image.id()).unwrap()).unwrap());
-        // A collection by hand does not take it: nobody has proven it in this minute.
-        let old = LocalRules { grace: Duration::ZERO, ..LocalRules::usual(FAR_MS) };
+        // A collection by hand does not take it, not even the half of its pack that only it needs: nobody has proven it in this minute.
+        let old = LocalRules { grace: Duration::ZERO, live_percent_min: 100, ..LocalRules::usual(FAR_MS) };
         assert_eq!(store.collect(&old).unwrap().packs_removed, 0);
         if lost {
             shelf.objects.lock().unwrap().clear();

@@ -154,6 +154,10 @@ async fn frames_come_in_the_order_asked_and_absent_ones_are_said() {
 #[tokio::test]
 async fn an_agent_of_another_version_is_told_ours() {
     let shop = Shop::new("");
+    // One of ours asks for nothing at first, to hear that.
+    let (head, body) = shop.ask("POST /v1/frames HTTP/1.1", &frames::encode_request(&[])).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert_eq!(dechunked(&body), frames::RESPONSE_MAGIC);
     let mut request = frames::encode_request(&shop.chunks());
     request[4] = 2;
     let (head, body) = shop.ask("POST /v1/frames HTTP/1.1", &request).await;
