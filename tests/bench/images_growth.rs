@@ -1,7 +1,7 @@
-//! How the work of images grows with the disk: the golden test image on sparse disks of 2 to 64 GiB, as a virtual machine's disk is.
+//! How the work of images grows with the disk: a small disk of programs on sparse disks of 1 to 64 GiB, as a virtual machine's disk is.
 //!
 //! What a larger disk adds is nothing to store. So no work may grow as the disk does; casync, which reads it all, shows what that costs.
-//! Serving is not here: it knows frames and no disks.
+//! Serving is measured with the restore ([`super::restore_growth`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,16 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Cost, Figure, Programs, costs};
-use crate::cache::Cache;
-use crate::golden::{self, CheckIn};
 use crate::tool;
 
 const RUNS: usize = 5;
-const GIB: u64 = 1 << 30;
-const SIZES: [u64; 6] = [2, 4, 8, 16, 32, 64];
+pub(super) const GIB: u64 = 1 << 30;
+/// So many MiB of this computer's programs, which leave room on a disk of 1 GiB.
+const PROGRAMS: &str = "set -e; mkdir tree; find /usr/bin -type f -readable -printf '%s %p\\n' | sort -k2 \\
+| awk '{ sum += $1; if (sum < 400 * 2^20) print $2 }' | xargs -d '\\n' cp -t tree
+truncate -s 1G \"$1\"; printf 'label: gpt\\nstart=2048, size=1677721, type=linux\\n' | sfdisk --quiet \"$1\"
+mke2fs -q -F -t ext4 -d tree -E offset=1048576 \"$1\" 819M; rm -r tree";
+const SIZES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// casync takes minutes beyond; one run of it is enough to see how it grows.
 const PEER_GIB_MAX: u64 = 8;
 
@@ -25,8 +28,8 @@ const PEER_GIB_MAX: u64 = 8;
 /// # Errors
 /// When a program fails.
 pub fn growth(programs: &Programs, dir: &Path) -> Result<Vec<Figure>> {
-    let check_in = CheckIn::Agent(programs.programs.agent.clone());
-    let image = golden::image(&Cache::open()?, 1, &check_in)?;
+    let image = dir.join("small.raw");
+    programs_disk(&image)?;
     let bench = Bench {
         programs,
         store: dir.join("store"),
@@ -79,12 +82,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// The image on a disk of that size, raw and as qcow2.
     fn grow(&self, image: &Path, size: u64) -> Result<()> {
-        tool::run(Command::new("cp").arg("--sparse=always").arg(image).arg(&self.disk))?;
-        if size > fs::metadata(image)?.len() {
-            fs::File::options().write(true).open(&self.disk)?.set_len(size)?;
-            // The second table moves to the new end, as on a disk of that size.
-            tool::run(Command::new("sfdisk").args(["--quiet", "--relocate", "gpt-bak-std"]).arg(&self.disk))?;
-        }
+        grow(image, &self.disk, size)?;
         let convert = ["convert", "-f", "raw", "-O", "qcow2"];
         tool::run(Command::new("qemu-img").args(convert).arg(&self.disk).arg(&self.qcow2)).map(drop)
     }
@@ -108,6 +106,25 @@ impl Bench<'_> {
             ("gc", costs(RUNS, || Ok(self.image(&["gc", "--plan", "--grace-hours", "0"])))?),
         ])
     }
+}
+
+/// A disk of 1 GiB with one partition, an ext4 that holds programs.
+pub(super) fn programs_disk(path: &Path) -> Result<()> {
+    let work = path.parent().unwrap_or(Path::new("."));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", PROGRAMS, "sh"]).arg(path).current_dir(work);
+    tool::run(&mut shell).map(drop)
+}
+
+/// A copy of a disk on a larger one.
+pub(super) fn grow(small: &Path, disk: &Path, size: u64) -> Result<()> {
+    tool::run(Command::new("cp").arg("--sparse=always").arg(small).arg(disk))?;
+    if size > fs::metadata(small)?.len() {
+        fs::File::options().write(true).open(disk)?.set_len(size)?;
+        // The second table moves to the new end, as on a disk of that size.
+        tool::run(Command::new("sfdisk").args(["--quiet", "--relocate", "gpt-bak-std"]).arg(disk))?;
+    }
+    Ok(())
 }
 
 fn empty(dir: &Path) -> Result<()> {

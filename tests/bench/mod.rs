@@ -31,7 +31,9 @@ pub mod load;
 pub mod pxe;
 pub mod report;
 pub mod restore;
+pub mod restore_growth;
 pub mod restore_many;
+pub mod restore_planned;
 pub mod restore_wire;
 pub mod serve;
 
@@ -105,6 +107,8 @@ pub struct Programs {
     pub peer_tftp: PathBuf,
     /// The example of images that makes a large store without its bytes, release build.
     pub synthetic_store: PathBuf,
+    /// The example of the appliance that simulates many endpoints, release build.
+    pub wave: PathBuf,
 }
 
 /// What runs a bench.
@@ -145,6 +149,8 @@ pub const BENCHES: &[Bench] = &[
         Runs::Inside(restore_wire::restore),
     ),
     bench("restore-many", &[], Runs::Inside(restore_many::restore)),
+    bench("restore-planned", &[], Runs::Outside(restore_planned::restore)),
+    bench("restore-growth", &[], Runs::Inside(restore_growth::restore)),
     bench(
         "images-import",
         &[setup::CASYNC, setup::SQUASHFS, setup::NTFS],

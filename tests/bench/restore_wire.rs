@@ -69,7 +69,7 @@ impl Bench<'_> {
     }
 
     /// What one restore did, as it says itself.
-    fn done(&self, image: &str, disk: &Path) -> Result<serde_json::Value> {
+    pub fn done(&self, image: &str, disk: &Path) -> Result<serde_json::Value> {
         Ok(serde_json::from_str(&tool::run(&mut self.agent(image, disk))?)?)
     }
 

@@ -90,9 +90,15 @@ fn under_measurement(programs: Programs) -> Result<bench::Programs> {
     let dir = programs.appliance.parent().context("a program lies in a directory")?;
     let (boot_server, synthetic_store) = (dir.join("examples/serve"), dir.join("examples/synthetic_store"));
     let peer_tftp = dir.join("examples/peer_tftp");
+    let wave = dir.join("examples/wave");
     if !plant::is_inside() {
         let target = dir.parent().context("a profile directory lies in a target directory")?;
-        for (package, example) in [("pxe", "serve"), ("pxe", "peer_tftp"), ("images", "synthetic_store")] {
+        for (package, example) in [
+            ("pxe", "serve"),
+            ("pxe", "peer_tftp"),
+            ("images", "synthetic_store"),
+            ("recovery-appliance", "wave"),
+        ] {
             tool::show(
                 programs::fresh_cargo()
                     .current_dir(programs::root())
@@ -110,5 +116,5 @@ fn under_measurement(programs: Programs) -> Result<bench::Programs> {
             )?;
         }
     }
-    Ok(bench::Programs { programs, boot_server, peer_tftp, synthetic_store })
+    Ok(bench::Programs { programs, boot_server, peer_tftp, synthetic_store, wave })
 }
