@@ -545,8 +545,13 @@ fn what_is_kept_comes_back_as_it_was_and_a_transfer_that_ran_was_broken() {
 #[test]
 fn what_comes_back_larger_than_it_may_be_is_cut() {
     let mut before = Traces::default();
-    let client = Client::bare([2, 0, 0, 0, 0, 1].into(), None);
-    before.take(1, &BootEvent::OfferSent { client: client.clone(), addr: None, file: None }, true);
+    let client = Client { class: ClientClass::Pxe, ..Client::bare([2, 0, 0, 0, 0, 1].into(), None) };
+    let interface = Ipv4Addr::LOCALHOST;
+    before.take(
+        1,
+        &BootEvent::DiscoverSeen { client: client.clone(), interface, secs: 0, relay: None },
+        true,
+    );
     let mut trace = before.newest(1)[0].clone();
     for at in 0..200 {
         let hop = Hop { at, ..trace.hops[0].clone() };
