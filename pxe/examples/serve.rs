@@ -102,6 +102,8 @@ fn loaders(kit: &Artefacts) -> Loaders {
     [
         (Chain::Ipxe, Arch::EfiX64, "snponly.efi"),
         (Chain::Shim, Arch::EfiX64, "shimx64.efi"),
+        (Chain::Shim, Arch::EfiArm64, "shimaa64.efi"),
+        (Chain::Shim, Arch::EfiIa32, "shimia32.efi"),
         (Chain::UefiHttp, Arch::EfiX64, "recovery.efi"),
         (Chain::Bios, Arch::Bios, "undionly.kpxe"),
     ]
