@@ -268,6 +268,14 @@ impl Export {
         Ok(Self { db: db.clone(), after: 0, to, signed_to: tree.max(chained), over: false })
     }
 
+    /// The same, ending in what was signed at entry `size`: an entry that came since would stand behind the last signature.
+    #[must_use]
+    pub fn ending_at(self, size: u64) -> Self {
+        // A checkpoint beyond the last entry stays: it says that the tail was cut.
+        let signed_to = if self.signed_to > self.to { self.signed_to } else { self.signed_to.min(size) };
+        Self { to: self.to.min(size), signed_to, ..self }
+    }
+
     /// The next lines, each with its end; None at the end.
     ///
     /// # Errors

@@ -85,6 +85,29 @@ async fn the_export_verifies_page_by_page_and_a_cut_tail_shows() {
 }
 
 #[tokio::test]
+async fn an_export_ends_in_a_signature_while_others_write_on() {
+    let bench = Bench::new().await;
+    bench.write(10, "a").await;
+    let signed = bench.sign().await;
+    for more in [5, 60] {
+        bench.write(more, "while it was read").await;
+        let mut export = Export::begin(&bench.db).await.unwrap().ending_at(signed.size());
+        let text = export.next().await.unwrap().unwrap();
+        assert_eq!(export.next().await.unwrap(), None);
+        let seen = log_form::verify(text.lines(), *bench.log.origin().key()).unwrap();
+        assert_eq!((seen.entries, seen.signed_up_to), (10, 10));
+    }
+    cut(&bench.db, 8).await;
+    let mut tx = bench.db.begin().await.unwrap();
+    db::log::checkpoint(&mut tx, 10, signed.note()).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut export = Export::begin(&bench.db).await.unwrap().ending_at(8);
+    let text = export.next().await.unwrap().unwrap();
+    let cut = log_form::verify(text.lines(), *bench.log.origin().key());
+    assert_eq!(cut, Err(Tampered::Cut { last: 8, covered: 10 }));
+}
+
+#[tokio::test]
 async fn what_somebody_did_to_the_database_is_named() {
     for (done, found) in [
         (

@@ -16,8 +16,8 @@ impl Service {
     /// The whole log with its checkpoints, signed to its end so that a cut is seen.
     pub async fn evidence_export(&self, actor: &Actor) -> Result<evidence::Export, Problem> {
         self.note("log.read", actor, None, None, json!({ "what": "export" })).await?;
-        self.0.journal.sign_log().await?;
-        Ok(evidence::Export::begin(&self.0.journal.db).await?)
+        let signed = self.evidence_checkpoint().await?;
+        Ok(evidence::Export::begin(&self.0.journal.db).await?.ending_at(signed.size()))
     }
 
     /// Everything so far, signed.
