@@ -215,7 +215,7 @@ impl Runner {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&(intent.job, intent.intent));
     }
 
-    async fn try_act(&self, intent: &Intent) -> Result<(), DbError> {
+    pub(super) async fn try_act(&self, intent: &Intent) -> Result<(), DbError> {
         let (job, number) = (intent.job, intent.intent);
         let mut conn = self.journal.db.read().await?;
         let Some(row) = db::job::get(&mut conn, job).await? else { return Ok(()) };
@@ -223,7 +223,8 @@ impl Runner {
         drop(conn);
         if intent.duty == Duty::Admit {
             let mut tx = self.journal.begin().await?;
-            return match tx.admit(job, number).await {
+            let admitted = tx.admit(job, number).await;
+            return match admitted {
                 Ok(_) => tx.commit().await,
                 Err(JournalError::Db(error)) => Err(error),
                 // The job was stopped meanwhile. There is one writer: it is given back before it is asked for again.

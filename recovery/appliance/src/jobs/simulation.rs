@@ -512,6 +512,19 @@ async fn a_silent_endpoint_is_powered_again_then_held_and_its_ticket_is_void() {
     life.journal.db.close().await;
 }
 
+/// What was due may be done by the time that it is acted on: the runner reads the journal while acts end.
+#[tokio::test]
+async fn an_intent_that_is_acted_on_twice_holds_nobody_up() {
+    let site = Site::new();
+    let life = site.open(Death::default()).await.unwrap();
+    site.order(&life).await.unwrap();
+    let admit = db::job::intents(&mut life.journal.db.read().await.unwrap()).await.unwrap();
+    life.runner.try_act(&admit[0]).await.unwrap();
+    // With the writer still in its hand it would wait for the writer, and everybody else for both.
+    life.runner.try_act(&admit[0]).await.unwrap();
+    life.journal.db.close().await;
+}
+
 #[tokio::test]
 async fn many_jobs_at_once_starve_nobody() {
     let site = Site::new();
