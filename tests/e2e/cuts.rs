@@ -40,12 +40,12 @@ fn number(variable: &str) -> Result<Option<u64>> {
 }
 
 /// Bytes that the disk's file has room for: it grows with what is written.
-fn on_disk(scene: &Scene) -> Result<u64> {
+pub fn on_disk(scene: &Scene) -> Result<u64> {
     Ok(std::fs::metadata(scene.press.disk())?.blocks() * 512)
 }
 
 /// A disk that is cut has no table at either end, so that no firmware starts it.
-fn boots(scene: &Scene) -> Result<bool> {
+pub fn boots(scene: &Scene) -> Result<bool> {
     let (disk, mut sector) = (File::open(scene.press.disk())?, [0; 512]);
     let mut found = false;
     for at in [512, DISK_LEN - 512] {

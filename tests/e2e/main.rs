@@ -22,6 +22,7 @@ mod refusals;
 mod relay;
 mod secure_boot;
 mod stick;
+mod stop;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -74,6 +75,7 @@ const CHAPTERS: &[&[Story]] = &[
     recovery::STORIES,
     erase::STORIES,
     cuts::STORIES,
+    stop::STORIES,
     refusals::STORIES,
     keylime::STORIES,
     relay::STORIES,
