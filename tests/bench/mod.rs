@@ -29,6 +29,7 @@ pub mod images_sources;
 pub mod images_upkeep;
 pub mod load;
 pub mod pxe;
+pub mod recovery_jobs;
 pub mod report;
 pub mod restore;
 pub mod restore_growth;
@@ -161,6 +162,7 @@ pub const BENCHES: &[Bench] = &[
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
     bench("recovery.people-evidence", &[setup::SQLITE], Runs::Outside(evidence::evidence)),
+    bench("recovery.jobs", &[], Runs::Inside(recovery_jobs::jobs)),
     bench("demo", &[], Runs::Outside(demo::demo)),
 ];
 

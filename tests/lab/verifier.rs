@@ -102,7 +102,11 @@ pub fn new_secret() -> Result<String> {
     Ok(format!("whsec_{}", STANDARD.encode(secret)))
 }
 
-fn sign(secret: &Path, id: &str, body: &str) -> Result<String> {
+/// The headers of a signed webhook, one a line.
+///
+/// # Errors
+/// When the secret's file holds none.
+pub fn sign(secret: &Path, id: &str, body: &str) -> Result<String> {
     let text = std::fs::read_to_string(secret)?;
     let key = STANDARD.decode(text.trim().strip_prefix("whsec_").context("not a webhook secret")?)?;
     let now = unix_ms()? / 1000;
