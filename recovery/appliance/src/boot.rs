@@ -139,6 +139,15 @@ impl Tickets {
         Ok(())
     }
 
+    /// Those of these jobs are out of sight, until they are read again.
+    pub fn withdraw(&self, jobs: &[JobId]) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut live).retain(|_, ticket| !jobs.contains(&ticket.job));
+    }
+
     /// Read from the database which Ethernet addresses a person put on record, and which IPv4 addresses belong to them. Called after
     /// each commit that changed it.
     ///
@@ -575,6 +584,23 @@ mod tests {
             stage: pxe::Stage::Discover,
             interface: Ipv4Addr::LOCALHOST,
         }
+    }
+
+    #[test]
+    fn a_ticket_that_is_withdrawn_leads_nowhere_and_others_do() {
+        let (mine, other) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+        let ticket = |n| Ticket {
+            job: JobId::new(n, [0; 10]),
+            endpoint: "press-01".parse().unwrap(),
+            chain: Chain::Auto,
+            secure_boot: None,
+            issued: 0,
+            expires: 10,
+        };
+        let tickets = Tickets::default();
+        *tickets.live.write().unwrap() = Arc::new([(mine, ticket(1)), (other, ticket(2))].into());
+        tickets.withdraw(&[ticket(1).job]);
+        assert!(tickets.find(mine, 5).is_none() && tickets.find(other, 5).is_some());
     }
 
     #[test]

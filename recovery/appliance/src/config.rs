@@ -121,8 +121,8 @@ pub struct Config {
     pub stage_limits_s: BTreeMap<Stage, u32>,
     /// Seconds between two quotes of a trusted endpoint.
     pub attest_every_s: u32,
-    /// In which time zone windows are meant, by its name in the tz database.
-    pub time_zone: String,
+    /// In which time zone windows are meant, by its name in the tz database. Without it there are no windows.
+    pub time_zone: Option<String>,
     /// Appended to the kernel command line of the recovery system. By default the agent speaks on the screen and the first serial line,
     /// and the kernel only of errors: at 115,200 baud its usual words cost the start a second or more.
     pub kernel_args: String,
@@ -149,7 +149,7 @@ impl Default for Config {
             evidence: Evidence::default(),
             stage_limits_s: BTreeMap::new(),
             attest_every_s: 300,
-            time_zone: "UTC".to_owned(),
+            time_zone: None,
             kernel_args: "quiet console=tty0 console=ttyS0,115200".to_owned(),
         }
     }
@@ -308,7 +308,7 @@ impl Config {
     /// The time zone of the site's windows.
     #[must_use]
     pub fn zone(&self) -> TimeZone {
-        window::zone(&self.time_zone).unwrap_or(TimeZone::UTC)
+        self.time_zone.as_deref().and_then(|name| window::zone(name).ok()).unwrap_or(TimeZone::UTC)
     }
 
     fn resolve(&mut self, base: &Path) {
@@ -339,7 +339,13 @@ impl Config {
             return Err(Wrong::new(key, why, now));
         }
         group::check(&self.groups)?;
-        if let Err(why) = window::zone(&self.time_zone) {
+        let windowed = self.groups.iter().find(|(_, group)| !group.windows.is_empty());
+        if let (Some((name, _)), None) = (windowed, &self.time_zone) {
+            let key = ["groups", name, "windows"].map(str::to_owned).to_vec();
+            let now = "write time_zone = \"Europe/Berlin\", or where the site is, at the top of the file";
+            return Err(Wrong::new(key, "means hours of no time zone", now));
+        }
+        if let Some(Err(why)) = self.time_zone.as_deref().map(window::zone) {
             let now = "write a name of the tz database, such as \"Europe/Berlin\"";
             return Err(Wrong::new(vec!["time_zone".to_owned()], &why, now));
         }

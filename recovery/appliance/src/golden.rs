@@ -116,6 +116,8 @@ pub struct Choice {
     pub image: ImageId,
     /// Its name and version, for people.
     pub name: String,
+    /// The blueprint that it was chosen for.
+    pub blueprint: String,
     /// The order by which it is approved, as the key ring has verified it; `None` where channels are not in use.
     pub approval: Option<ChannelStatement>,
 }
@@ -182,7 +184,12 @@ impl Golden {
         let best = fitting.into_iter().max_by_key(|view| (view.trusted, view.epoch));
         let best = best.ok_or_else(|| GoldenError::NotApproved { wanted: wanted() })?;
         let approval = approval.filter(|statement| statement.image == best.image);
-        let choice = Choice { image: best.image, name: format!("{} {}", best.name, best.version), approval };
+        let choice = Choice {
+            image: best.image,
+            name: format!("{} {}", best.name, best.version),
+            blueprint: String::new(),
+            approval,
+        };
         if self.has_esp(best.image).await? {
             Ok(choice)
         } else {

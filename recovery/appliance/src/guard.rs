@@ -57,6 +57,10 @@ pub enum Verdict {
     },
 }
 
+/// Certificates are not revoked on a hint.
+pub const TAKES_TRUST: &str =
+    "only a failed integrity check that its source confirms takes an endpoint's trust away";
+
 fn observe(rule: impl Into<String>) -> Verdict {
     Verdict::Observe { rule: rule.into() }
 }
@@ -85,11 +89,14 @@ pub async fn consider(
     }
     match group.mode {
         GroupMode::Observe => return Ok(observe(format!("group {name} is in mode observe"))),
-        GroupMode::Quarantine => return Ok(Verdict::Quarantine),
-        GroupMode::Approve | GroupMode::Auto => {}
+        GroupMode::Quarantine | GroupMode::Approve | GroupMode::Auto => {}
     }
     if group.safety_class >= 3 {
         return Ok(observe(format!("safety class {}: triggers only inform", group.safety_class)));
+    }
+    if group.mode == GroupMode::Quarantine {
+        let failed = class == TriggerClass::Integrity && confirmed;
+        return Ok(if failed { Verdict::Quarantine } else { observe(TAKES_TRUST) });
     }
     if let Some(rule) = conflict(endpoint) {
         return Ok(observe(rule));
@@ -126,7 +133,10 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
     let record = endpoint.as_ref().map(|endpoint| endpoint.record.clone()).unwrap_or_default();
     // The group is the one that it was ordered in; the endpoint's own class is asked now.
     let record = Record { group: row.group.clone(), ..record };
-    let group = config.rails(&record);
+    let mut group = config.rails(&record);
+    // A class that was lowered counts after a day: else whoever may change a record could be their own second person.
+    let before = db::endpoint::class_since(conn, &row.job.endpoint, at.saturating_sub(24 * HOUR_MS)).await?;
+    group.safety_class = group.safety_class.max(before);
     let refused = |rule| Ok(Admission::Refused { rule });
     if let Some(rule) = stopped(conn).await? {
         return refused(rule);

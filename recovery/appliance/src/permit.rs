@@ -1,5 +1,6 @@
 //! A permit from outside: some other system of the site says that an endpoint may be taken down now (its line stands still, an interlock
-//! is closed). Asked when a recovery is approved and again before the power is touched; silence is no permit.
+//! is closed). Asked when the image is checked, before the endpoint is fenced, before its ticket
+//! lives and before its power is touched; silence is no permit.
 //!
 //! `GET <url>?endpoint=press-01` is answered with `{"endpoint": "press-01", "permit": true, "why": "line 3 stands still"}`.
 //!

@@ -157,6 +157,12 @@ impl Service {
         Self(Arc::new(inner))
     }
 
+    /// What it stands on.
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
     /// `GET /api/v1/status`.
     pub async fn status(&self) -> Result<StatusView, Problem> {
         let mut conn = self.0.journal.db.read().await?;

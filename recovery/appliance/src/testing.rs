@@ -45,7 +45,7 @@ pub struct Bench {
 }
 
 /// Blueprint `hmi` restores the image `hmi-panel`, which is in the store and signed.
-pub const CONFIG: &str = "site = \"plant-7\"\n[blueprints.hmi]\nimage = \"hmi-panel\"\n";
+pub const CONFIG: &str = "site = \"plant-7\"\ntime_zone = \"UTC\"\n[blueprints.hmi]\nimage = \"hmi-panel\"\n";
 
 impl Bench {
     /// An appliance with [`CONFIG`] and more.

@@ -25,6 +25,7 @@ use crate::{
         job::What,
         journal::{JournalError, JournalTx},
     },
+    refusals::unknown_endpoint,
     tickets,
 };
 
@@ -113,10 +114,15 @@ async fn order(
             return Ok(wait(2, "the golden image cannot be used"));
         }
     };
+    let mut tx = agents.0.journal.begin().await?;
+    // As it is now: a person may have corrected the disk while the image was looked at.
+    let id = &endpoint.id;
+    let Some(endpoint) = db::endpoint::get(tx.conn(), id).await? else { return Err(unknown_endpoint(id)) };
     let blueprint = agents.0.journal.config.blueprints.get(&endpoint.record.blueprint);
     let serial = match disk_of(&endpoint, session, blueprint) {
         Ok(serial) => serial,
         Err(detail) => {
+            drop(tx);
             let what = What::Refused { reason: HoldReason::DiskAmbiguous, detail };
             agents.0.journal.event(job, "appliance", what).await?;
             return Ok(wait(2, "it is not certain which disk is meant"));
@@ -124,7 +130,6 @@ async fn order(
     };
     let erase = blueprint.map_or(ErasePolicy::None, |blueprint| blueprint.erase);
     let asked = What::OrderAsked { session: session.hash.clone(), disk: serial.clone(), erase };
-    let mut tx = agents.0.journal.begin().await?;
     let row = match tx.event(job, "agent", asked).await {
         Ok(row) => row,
         Err(JournalError::Refused(_)) => return Ok(wait(1, "the job has just moved on")),

@@ -118,6 +118,16 @@ fn one() -> u32 {
     1
 }
 
+/// By TLS, or not over a network at all.
+fn is_private(url: &str) -> bool {
+    let Ok(url) = url.parse::<axum::http::Uri>() else { return false };
+    let own = url
+        .host()
+        .and_then(|host| host.parse::<std::net::IpAddr>().ok())
+        .is_some_and(|host| host.is_loopback());
+    url.scheme_str() == Some("https") || url.scheme_str() == Some("http") && own
+}
+
 /// Whether something could be recovered in each of them.
 pub(super) fn check(groups: &BTreeMap<String, Group>) -> Result<(), Wrong> {
     for (name, group) in groups {
@@ -130,8 +140,7 @@ pub(super) fn check(groups: &BTreeMap<String, Group>) -> Result<(), Wrong> {
             return Err(Wrong::new(at("max_share_percent"), why, "write 1 to 100"));
         }
         if let Some(permit) = &group.permit
-            && !permit.url.starts_with("https://")
-            && !permit.url.starts_with("http://127.0.0.1")
+            && !is_private(&permit.url)
         {
             let why = "is no https address: anybody on the way could give the permit";
             return Err(Wrong::new(at("permit"), why, "write url = \"https://…\""));

@@ -14,7 +14,7 @@ pub fn banner(standing: Option<&StopView>) -> Markup {
     html! {
         @if let Some(stop) = standing {
             section class="card bad stop-banner" id="stop" role="status" {
-                p { strong { "STOP stands. " } "No recovery begins, and none writes. " a href="/stop" { "Who, why, and how to release it" } }
+                p { strong { "STOP stands. " } "No recovery begins, and what was writing stops with its next report. " a href="/stop" { "Who, why, and how to release it" } }
                 @if let Some(first) = &stop.release { p { (first.by) " released it. One more person must, until " (moment(first.ends_unix_ms)) "." } }
             }
         }

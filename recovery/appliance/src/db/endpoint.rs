@@ -295,15 +295,34 @@ pub async fn bury(conn: &mut Conn, e: &Endpoint, by: &str, at: u64) -> Result<()
     Ok(())
 }
 
-/// Note that somebody changed a record.
-pub async fn edited(conn: &mut Conn, endpoint: &EndpointId, by: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO endpoint_edit (endpoint, at, edited_by) VALUES ($1, $2, $3)")
+/// Note that somebody changed a record, and of which safety class the endpoint was before.
+pub async fn edited(
+    conn: &mut Conn,
+    endpoint: &EndpointId,
+    by: &str,
+    class: u8,
+    at: u64,
+) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO endpoint_edit (endpoint, at, edited_by, class_before) VALUES ($1, $2, $3, $4)")
         .bind(endpoint.as_str())
         .bind(sql(at))
         .bind(by)
+        .bind(i64::from(class))
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// The highest safety class from which the endpoint was changed since then (milliseconds since 1970); 0: it was not.
+pub async fn class_since(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u8, DbError> {
+    let row = sqlx::query(
+        "SELECT COALESCE(MAX(class_before), 0) AS class FROM endpoint_edit WHERE endpoint = $1 AND at >= $2",
+    )
+    .bind(endpoint.as_str())
+    .bind(sql(since))
+    .fetch_one(conn)
+    .await?;
+    Ok(u8::try_from(num(&row, "class")?).unwrap_or(u8::MAX))
 }
 
 /// Whether this person changed the record since then (milliseconds since 1970).

@@ -212,6 +212,11 @@ impl JournalTx<'_> {
         &mut self.tx
     }
 
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.journal.config
+    }
+
     /// Append a fact to the evidence log.
     ///
     /// # Errors
@@ -318,7 +323,12 @@ impl JournalTx<'_> {
     pub async fn commit(self) -> Result<(), DbError> {
         #[cfg(test)]
         self.journal.death.before_commit()?;
-        self.tx.commit().await.map_err(DbError::from)?;
+        // Out of sight before they are void: whoever asks gives up or dies on the way leaves no ticket that boots.
+        self.journal.tickets.withdraw(&self.ticketed);
+        if let Err(error) = self.tx.commit().await {
+            self.journal.tickets.read_of(&self.journal.db, &self.ticketed).await?;
+            return Err(error.into());
+        }
         #[cfg(test)]
         self.journal.death.after_commit()?;
         for job in self.moved {

@@ -276,7 +276,9 @@ impl Runner {
 
     async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
         match intent.duty {
-            Duty::Admit | Duty::Onward => Outcome::Done,
+            Duty::Admit => Outcome::Done,
+            // Before a ticket lives.
+            Duty::Onward => self.permitted(row, endpoint).await,
             // There is no image yet.
             Duty::CheckImage if row.job.capture.is_some() => Outcome::Done,
             Duty::CheckImage => match self.golden.check(row.job.image).await {
@@ -303,7 +305,11 @@ impl Runner {
                 Ok(()) => Outcome::Done,
                 Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
             },
-            Duty::Fence => told(self.plane.fence(&endpoint.id, endpoint.generation).await),
+            // A person may have approved it long after the image was checked.
+            Duty::Fence => match self.permitted(row, endpoint).await {
+                Outcome::Done => told(self.plane.fence(&endpoint.id, endpoint.generation).await),
+                refused @ Outcome::Failed { .. } => refused,
+            },
             Duty::Release => told(self.plane.release(&endpoint.id, endpoint.generation).await),
             Duty::Register => {
                 let registration = Registration {

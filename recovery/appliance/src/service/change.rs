@@ -4,6 +4,7 @@
 //! | while a job is open | |
 //! |---|---|
 //! | disk, chain, power, host name and addresses | may change: what mends a held job |
+//! | disk, power, safety class, after a second person approved | 409 `job-open`: they approved it as it was |
 //! | Ethernet addresses, blueprint, group | 409 `job-open`: somebody approved this job for that computer, that image, those guard rails |
 //! | removal | 409 `job-open` |
 //!
@@ -112,6 +113,10 @@ pub async fn put(
     // Before and after: nobody moves an endpoint into their scope or out of it.
     scope::covers(inner, actor, known)?;
     scope::covers(inner, actor, &Endpoint { record: now.clone(), ..known.clone() })?;
+    if now.power != known.record.power {
+        // A BMC or an outlet on record may be another endpoint's.
+        scope::whole_site(actor)?;
+    }
     write(&mut tx, actor, known, &now, reason).await?;
     let (rechained, moved) = (now.chain != known.record.chain, now.macs != known.record.macs);
     tx.commit().await?;
@@ -151,6 +156,8 @@ pub async fn write(
     }
     if moves(before, now) {
         no_open_job(tx, id).await?;
+    } else if aims(before, now) {
+        not_approved(tx, id).await?;
     }
     let claimed = claim(tx, id, &now.macs).await?;
     let endpoint = Endpoint {
@@ -161,7 +168,8 @@ pub async fn write(
     };
     db::endpoint::put(tx.conn(), &endpoint).await?;
     let at = tx.at;
-    db::endpoint::edited(tx.conn(), id, &actor.name, at).await?;
+    let class = tx.config().rails(before).safety_class;
+    db::endpoint::edited(tx.conn(), id, &actor.name, class, at).await?;
     if now.chain != before.chain {
         db::chain::forget(tx.conn(), id).await?;
     }
@@ -175,6 +183,22 @@ pub async fn write(
 /// Whether what an open job was approved for is changed.
 pub fn moves(before: &Record, now: &Record) -> bool {
     (&now.macs, &now.blueprint, &now.group) != (&before.macs, &before.blueprint, &before.group)
+}
+
+/// Which disk is written, whose power is switched, and how safe the endpoint is held to be.
+fn aims(before: &Record, now: &Record) -> bool {
+    (&now.disk_serial, &now.power, now.safety_class)
+        != (&before.disk_serial, &before.power, before.safety_class)
+}
+
+/// Nobody approved a job for this endpoint as it is on record: what they approved would be another thing.
+async fn not_approved(tx: &mut JournalTx<'_>, id: &EndpointId) -> Result<(), Problem> {
+    let open = db::job::open_of(tx.conn(), id).await?;
+    let approved = open.filter(|row| row.job.second_person && row.job.approved_by.is_some());
+    let Some(row) = approved else { return Ok(()) };
+    let detail = format!("job {} was approved by a second person for {id} as it is on record", row.job.id);
+    let remedy = "cancel it, change the record, and have a new one approved";
+    Err(Problem::new(409, "job-open", "The endpoint has an approved job", detail, remedy))
 }
 
 /// Each field that differs, with what it was and what it is.

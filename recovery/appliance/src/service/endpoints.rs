@@ -3,7 +3,7 @@
 use recovery_protocol::{
     EndpointId, MacAddr, Problem,
     agent::Inventory,
-    operator::{EndpointState, EndpointView, NewEndpoint},
+    operator::{EndpointState, EndpointView, NewEndpoint, Power},
     selector::Selector,
     settings::EndpointSettings,
 };
@@ -105,6 +105,9 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
         return change::put(inner, tx, actor, known, now, "").await;
     }
     scope::covers(inner, actor, &Endpoint::new(id.clone(), EndpointState::Known, record.clone(), tx.at))?;
+    if record.power != Power::default() {
+        scope::whole_site(actor)?;
+    }
     put_new(&mut tx, actor, id.clone(), record).await?;
     tx.commit().await?;
     inner.journal.tickets.learn(&inner.journal.db).await?;

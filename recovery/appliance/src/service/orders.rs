@@ -27,6 +27,8 @@ const LIST_MOST: u32 = 500;
 const TEXT_MOST: usize = 1024;
 /// Longest reason, in characters.
 const REASON_MOST: usize = 500;
+/// Whoever changed the record so long before the order is no second person for it.
+const EDITED_MS: u64 = 24 * 3_600_000;
 
 /// A reason as it is kept.
 pub fn within(reason: &str) -> String {
@@ -71,6 +73,12 @@ pub async fn make(
     choice: &Choice,
     asked: Asked<'_>,
 ) -> Result<JobRow, Problem> {
+    if choice.blueprint != endpoint.record.blueprint {
+        // Chosen before this transaction, which waited for another one.
+        let detail = format!("the blueprint of {} was changed while its image was chosen", endpoint.id);
+        let remedy = "look at the endpoint, and order again";
+        return Err(Problem::new(503, "changed-meanwhile", "The endpoint was just changed", detail, remedy));
+    }
     let id = JobId::new(tx.at, keys::random()?);
     let proposal = proposal(id, endpoint, asked.mode, choice.image, &asked.actor.name);
     let proposal = Proposal { give_up_preserved: asked.give_up_preserved, ..proposal };
@@ -105,7 +113,7 @@ pub async fn choose(inner: &Inner, endpoint: &Endpoint) -> Result<Choice, Proble
         let remedy = "add it to the configuration and start the appliance again";
         Problem::new(409, "unknown-blueprint", "The endpoint's blueprint is gone", detail, remedy)
     })?;
-    Ok(inner.golden.choose(blueprint).await?)
+    Ok(Choice { blueprint: name.clone(), ..inner.golden.choose(blueprint).await? })
 }
 
 pub async fn recover(
@@ -307,10 +315,12 @@ pub async fn approve(
         let remedy = "look at the job again: its endpoint's record, its image or why it is held has changed; then decide anew";
         return Err(Problem::new(409, "approval-stale", "This is not what you saw", detail, remedy));
     }
-    let since = row.asked;
+    let since = row.asked.saturating_sub(EDITED_MS);
     if row.job.second_person && db::endpoint::edited_by(tx.conn(), &row.job.endpoint, &by, since).await? {
-        let detail =
-            format!("{by} changed the record of {} since the recovery was asked for", row.job.endpoint);
+        let detail = format!(
+            "{by} changed the record of {} within a day before the recovery was asked for, or since",
+            row.job.endpoint
+        );
         let remedy = "let another person approve, who neither asked for it nor changed what it is about";
         return Err(Problem::new(409, "second-person-needed", "Another person must approve", detail, remedy));
     }

@@ -113,6 +113,12 @@ async fn quarantine_takes_the_trust_away_and_starts_nothing() {
     assert_eq!(integrity(&bench, 1, "a").await.decision, TriggerDecision::Quarantined);
     assert_eq!(bench.service.endpoint(&id(1)).await.unwrap().state, EndpointState::Suspect);
     assert_eq!(bench.service.jobs(None).await.unwrap(), []);
+    // A hint takes nobody's trust away, and an alert is no failed check.
+    for (key, class, confirmed) in [("b", TriggerClass::Integrity, false), ("c", TriggerClass::Alert, true)] {
+        let outcome = bench.service.trigger(trigger(2, key, class, confirmed)).await.unwrap();
+        assert!(observed(&outcome, "confirms"), "{outcome:?}");
+    }
+    assert_eq!(bench.service.endpoint(&id(2)).await.unwrap().state, EndpointState::Known);
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ async fn decide(
     let verdict =
         guard::consider(tx.conn(), &config, &endpoint, trigger.class, trigger.confirmed, released, at)
             .await?;
-    match capped(verdict, &trigger.source, cap) {
+    match capped(verdict, trigger, cap) {
         Verdict::Observe { rule } => observed(rule),
         Verdict::Quarantine => {
             quarantine(tx, &mut endpoint).await?;
@@ -324,11 +324,16 @@ async fn decide(
 }
 
 /// A source brings about no more than its own mode allows, whatever the group's.
-fn capped(verdict: Verdict, source: &str, cap: GroupMode) -> Verdict {
+fn capped(verdict: Verdict, trigger: &Trigger, cap: GroupMode) -> Verdict {
+    let source = &trigger.source;
+    let failed = trigger.class == TriggerClass::Integrity && trigger.confirmed;
     match (verdict, cap) {
         (Verdict::Observe { rule }, _) => Verdict::Observe { rule },
         (Verdict::Quarantine | Verdict::Propose { .. }, GroupMode::Observe) => {
             Verdict::Observe { rule: format!("source {source} is in mode observe") }
+        }
+        (Verdict::Propose { .. }, GroupMode::Quarantine) if !failed => {
+            Verdict::Observe { rule: guard::TAKES_TRUST.to_owned() }
         }
         (Verdict::Quarantine, _) | (Verdict::Propose { .. }, GroupMode::Quarantine) => Verdict::Quarantine,
         (Verdict::Propose { .. }, GroupMode::Approve) => Verdict::Propose { automatic: false, waits: None },

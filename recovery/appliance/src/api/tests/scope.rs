@@ -91,6 +91,12 @@ async fn nobody_moves_an_endpoint_into_their_scope_or_out_of_it() {
     for change in [json!({ "labels": { "line": "1" } }), json!({ "labels": { "line": null } })] {
         assert!(ask(Method::PATCH, own, change).await.1.contains("out-of-scope"));
     }
+    // Another one's BMC must not become theirs.
+    let power = json!({ "by": "ipmi", "host": "10.7.0.9", "port": 623, "user": "u", "password_file": "/f" });
+    assert!(ask(Method::PATCH, own, json!({ "power": power.clone() })).await.1.contains("out-of-scope"));
+    let mut with_power = json!({ "endpoint": "press-08", "macs": ["52:54:00:00:00:08"], "blueprint": "hmi" });
+    (with_power["labels"], with_power["power"]) = (json!({ "line": "3" }), power);
+    assert!(ask(Method::POST, "/api/v1/endpoints", with_power).await.1.contains("out-of-scope"));
     let foreign = "/api/v1/endpoints/press-01";
     assert!(
         ask(Method::PATCH, foreign, json!({ "labels": { "line": "3" } })).await.1.contains("out-of-scope")

@@ -147,7 +147,7 @@ async fn permits(answers: &'static [&'static str]) -> String {
 
 #[tokio::test]
 async fn without_the_permit_nobody_recovers_and_it_is_asked_again_before_the_power() {
-    let group = permits(&["no", "other", "?", "yes", "no", "yes"]).await;
+    let group = permits(&["no", "other", "?", "yes", "yes", "yes", "no", "yes"]).await;
     let (bench, runner) = bench(&group).await;
     let anna = Actor::operator("anna");
     let ordered = bench.recover("press-01").await;
@@ -170,7 +170,7 @@ async fn without_the_permit_nobody_recovers_and_it_is_asked_again_before_the_pow
     }
     assert!(matches!(view.state, JobState::Working { stage: Stage::AgentWait }), "{:?}", view.state);
     let asked = bench.evidence(None).await.into_iter().filter(|kind| kind == "act.permit").count();
-    assert_eq!(asked, 6);
+    assert_eq!(asked, 9);
 }
 
 #[tokio::test]

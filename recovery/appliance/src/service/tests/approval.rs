@@ -69,3 +69,70 @@ async fn neither_who_asked_nor_who_changed_the_record_approves() {
     }
     assert!(matches!(approve("bert").await.unwrap().state, JobState::Working { .. }));
 }
+
+#[tokio::test]
+async fn who_changed_the_record_the_day_before_is_no_second_person_either() {
+    let (bench, runner) = bench("safety_class = 2").await;
+    change(&bench, "carl", json!({ "disk_serial": "S2" })).await;
+    let view = bench.recover("press-01").await;
+    let view = settled(&bench, &runner, &view).await;
+    let refused =
+        bench.service.approve(&Actor::operator("carl"), view.job, view.approval("")).await.unwrap_err();
+    assert_eq!(refused.code, "second-person-needed");
+}
+
+#[tokio::test]
+async fn what_a_second_person_approved_stays_what_it_is() {
+    let (bench, _, view) = waiting().await;
+    bench.service.approve(&Actor::operator("bert"), view.job, view.approval("agreed")).await.unwrap();
+    let anna = Actor::operator("anna");
+    for order in [
+        json!({ "disk_serial": "S2" }),
+        json!({ "safety_class": 3 }),
+        json!({ "power": { "by": "ipmi", "host": "10.7.0.9", "port": 623, "user": "u", "password_file": "/f" } }),
+    ] {
+        let order = serde_json::from_value(order).unwrap();
+        let refused = bench.service.change_endpoint(&anna, &id(1), order, None).await.unwrap_err();
+        assert!(refused.code == "job-open" && refused.detail.contains("second person"), "{}", refused.detail);
+    }
+    change(&bench, "anna", json!({ "labels": { "line": "3" } })).await;
+    bench.service.cancel(&anna, view.job, Decision::default()).await.unwrap();
+    change(&bench, "anna", json!({ "disk_serial": "S2" })).await;
+}
+
+#[tokio::test]
+async fn a_class_that_was_lowered_counts_after_a_day() {
+    let (bench, runner) = bench("mode = \"auto\"").await;
+    change(&bench, "anna", json!({ "safety_class": 2 })).await;
+    change(&bench, "anna", json!({ "safety_class": 0 })).await;
+    let view = bench.recover("press-01").await;
+    let view = settled(&bench, &runner, &view).await;
+    assert!(held(&view, HoldReason::AwaitingApproval), "{:?}", view.state);
+    let row = db::job::get(&mut bench.journal.db.read().await.unwrap(), view.job).await.unwrap().unwrap();
+    assert!(row.job.second_person);
+    let mut tx = bench.journal.begin().await.unwrap();
+    let (config, day_later) = (bench.journal.config.clone(), tx.at + 25 * 3_600_000);
+    let later = crate::guard::admit(tx.conn(), &config, &row, day_later).await.unwrap();
+    assert!(matches!(later, crate::jobs::job::Admission::Approved { .. }), "{later:?}");
+}
+
+#[tokio::test]
+async fn an_image_that_was_chosen_for_another_blueprint_is_written_nowhere() {
+    use super::super::orders::{self, Asked};
+    let (bench, _) = bench("").await;
+    let mut tx = bench.journal.begin().await.unwrap();
+    let endpoint = db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
+    let choice = orders::choose(bench.service.inner(), &endpoint).await.unwrap();
+    assert_eq!(choice.blueprint, "hmi");
+    let mut moved = endpoint.clone();
+    moved.record.blueprint = "other".to_owned();
+    let asked = Asked {
+        actor: &Actor::operator("anna"),
+        trigger: "operator".to_owned(),
+        reason: "",
+        mode: recovery_protocol::operator::Mode::Real,
+        automatic: false,
+        give_up_preserved: false,
+    };
+    assert_eq!(orders::make(&mut tx, &moved, &choice, asked).await.unwrap_err().code, "changed-meanwhile");
+}
