@@ -16,7 +16,11 @@ use std::{
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use images::{Manifest, manifest::header::Policy};
-use recovery_protocol::{JobId, erase::ErasePolicy, job::HoldReason};
+use recovery_protocol::{
+    JobId,
+    erase::ErasePolicy,
+    job::{HoldReason, JobState, Stage},
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -32,7 +36,7 @@ use crate::{
     golden::Golden,
     live::Live,
     permit,
-    power::{PowerDriver, Powered, Target},
+    power::{PowerDriver, PowerError, Powered, Still, Target},
 };
 
 /// Time passes for jobs this often.
@@ -352,9 +356,13 @@ impl Runner {
         } else if inherited && self.power.probe(&target(endpoint, row.job.round)).await {
             json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
         } else {
-            match self.power.power_into_network(&target(endpoint, row.job.round)).await {
+            let still = StillPowering { journal: &self.journal, job: intent.job, intent: intent.intent };
+            let powered = self.power.power_into_network(&target(endpoint, row.job.round), &still).await;
+            self.take_back(&still, row, endpoint).await;
+            match powered {
                 Ok(Powered::Confirmed { by }) => json!({ "by": by }),
                 Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
+                Err(error @ PowerError::Withdrawn) => json!({ "by": "nobody", "why": error.to_string() }),
                 Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
             }
         };
@@ -364,6 +372,51 @@ impl Runner {
             Ok(()) => Outcome::Done,
             Err(error) => failed(HoldReason::PowerFailed, error.chain()),
         }
+    }
+
+    /// A job that was stopped while its endpoint was powered may have had its override cleared before it was set, or not at all. One that
+    /// works on clears it by itself.
+    async fn take_back(&self, still: &StillPowering<'_>, row: &JobRow, endpoint: &Endpoint) {
+        let rests = match still.row().await {
+            Ok(now) => !now.is_some_and(|now| matches!(now.job.state, JobState::Working { .. })),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.chain(),
+                    "cannot tell whether a boot override is to be taken back"
+                );
+                false
+            }
+        };
+        if rests && let Err(error) = self.power.clear_boot(&target(endpoint, row.job.round)).await {
+            tracing::warn!(%error, "the boot override of a stopped job could not be taken back");
+        }
+    }
+}
+
+/// Whether the job still waits for this intent to power its endpoint, as the journal has it now.
+struct StillPowering<'a> {
+    journal: &'a Journal,
+    job: JobId,
+    intent: u32,
+}
+
+impl StillPowering<'_> {
+    /// Over a connection of its own, for no longer than it reads.
+    async fn row(&self) -> Result<Option<JobRow>, DbError> {
+        db::job::get(&mut *self.journal.db.read().await?, self.job).await
+    }
+}
+
+impl Still for StillPowering<'_> {
+    fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
+        Box::pin(async {
+            let row = self.row().await.map_err(|error| PowerError::Unsure(error.chain()))?;
+            let powering = JobState::Working { stage: Stage::Powering };
+            match row {
+                Some(row) if row.job.intent == self.intent && row.job.state == powering => Ok(()),
+                Some(_) | None => Err(PowerError::Withdrawn),
+            }
+        })
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
     golden::Golden,
     keys::Keys,
     live::Live,
-    power::{PowerDriver, PowerError, Powered, Target},
+    power::{PowerDriver, PowerError, Powered, Still, Target},
 };
 
 /// When the appliance dies: at the n-th commit from now, before or after it.
@@ -76,6 +76,9 @@ impl Clock for TestClock {
     }
 }
 
+mod withdrawn;
+use withdrawn::Moment;
+
 /// The world outside: it keeps what was done to it, whoever died.
 #[derive(Default)]
 struct World {
@@ -83,6 +86,8 @@ struct World {
     plane: Mutex<(u64, bool)>,
     power_fails: AtomicU64,
     plane_fails: AtomicU64,
+    /// What a person does while an endpoint is powered.
+    during: Mutex<Option<withdrawn::During>>,
 }
 
 impl World {
@@ -100,12 +105,19 @@ impl World {
 }
 
 impl PowerDriver for World {
-    fn power_into_network<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<Powered, PowerError>> {
+    fn power_into_network<'a>(
+        &'a self,
+        _: &'a Target<'a>,
+        still: &'a dyn Still,
+    ) -> BoxFuture<'a, Result<Powered, PowerError>> {
         Box::pin(async {
+            self.meanwhile(Moment::Looking).await;
+            still.wanted().await?;
             if Self::fails(&self.power_fails) {
                 return Err(PowerError::Password { path: "none".to_owned() });
             }
             self.note("power");
+            self.meanwhile(Moment::Switching).await;
             Ok(Powered::Confirmed { by: "test".to_owned() })
         })
     }

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::PowerError;
+use super::{PowerError, Still};
 
 const TOOL: &str = "ipmitool";
 /// One command; `ipmitool` repeats a lost packet four times by itself.
@@ -52,8 +52,10 @@ impl Default for Ipmi {
 
 impl Ipmi {
     /// Off, override, on; each step confirmed.
-    pub async fn power_into_network(&self, bmc: &Bmc<'_>) -> Result<(), PowerError> {
-        if self.power(bmc).await? != "off" {
+    pub async fn power_into_network(&self, bmc: &Bmc<'_>, still: &dyn Still) -> Result<(), PowerError> {
+        let found = self.power(bmc).await?;
+        still.wanted().await?;
+        if found != "off" {
             self.run(bmc, "power off", &["chassis", "power", "off"]).await?;
             self.confirm(bmc, "power off", "off").await?;
         }
@@ -165,6 +167,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
     use super::*;
+    use crate::power::tests::{Always, Wanted};
 
     /// A stand-in for `ipmitool` that keeps a chassis in files: `$0.power`, `$0.boot`, and a log of what it was told.
     const CHASSIS: &str = r#"#!/bin/sh
@@ -196,13 +199,27 @@ esac
         let dir = tempfile::tempdir().unwrap();
         let (ipmi, password_file) = chassis(dir.path());
         let bmc = Bmc { host: "bmc", port: 623, user: "gs", password_file: &password_file };
-        ipmi.power_into_network(&bmc).await.unwrap();
+        ipmi.power_into_network(&bmc, &Always).await.unwrap();
         let log = fs::read_to_string(dir.path().join("ipmitool.log")).unwrap();
         let at = |command: &str| log.lines().position(|line| line == command).unwrap();
         assert!(at("chassis power off") < at("chassis bootdev pxe options=efiboot"));
         assert!(at("chassis bootparam get 5") < at("chassis power on"));
         ipmi.clear_boot(&bmc).await.unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("ipmitool.boot")).unwrap().trim(), "No override");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_wanted_any_more_is_only_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ipmi, password_file) = chassis(dir.path());
+        let bmc = Bmc { host: "bmc", port: 623, user: "gs", password_file: &password_file };
+        for found in ["on", "off"] {
+            fs::write(dir.path().join("ipmitool.power"), found).unwrap();
+            let error = ipmi.power_into_network(&bmc, &Wanted::times(0)).await.unwrap_err();
+            assert_eq!(error, PowerError::Withdrawn);
+        }
+        let log = fs::read_to_string(dir.path().join("ipmitool.log")).unwrap();
+        assert!(log.lines().all(|line| line == "chassis power status"), "{log}");
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! The trait is the seam: `off → confirmed off → boot override → read back → on → confirmed on`, or a person who is
 //! told what to do. A driver observes before it acts and may be called again after a crash. It must never: switch off an
-//! endpoint that is in the recovery system already (the runner looks before it calls).
+//! endpoint that is in the recovery system already (the runner looks before it calls), or one whose job was stopped while it
+//! observed (it asks [`Still`] last of all).
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::{
@@ -57,6 +58,12 @@ pub enum PowerError {
     /// None of several drivers did it.
     #[error("no driver did it: {0}")]
     Each(String),
+    /// The job was stopped, cancelled or went on before anything was switched.
+    #[error("nothing was switched: the job does not want it any more")]
+    Withdrawn,
+    /// Whether the job still wants it cannot be told.
+    #[error("nothing was switched: it cannot be told whether the job still wants it ({0})")]
+    Unsure(String),
     /// Its password file cannot be read.
     #[error("the password file {path} cannot be read; correct the endpoint's power settings")]
     Password {
@@ -94,11 +101,23 @@ pub struct Target<'a> {
     pub round: u32,
 }
 
+/// Whether the job still wants its endpoint switched: minutes may pass before a driver has observed, or the ones before it have failed.
+pub trait Still: Send + Sync {
+    /// Asked anew each time, right before something is switched.
+    ///
+    /// # Errors
+    /// [`PowerError::Withdrawn`], [`PowerError::Unsure`]: nothing is to be switched.
+    fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>>;
+}
+
 /// Drives the power of endpoints. Calls may be cancelled between two commands to the BMC.
 pub trait PowerDriver: Send + Sync {
-    /// Bring the endpoint into a network boot, once.
-    fn power_into_network<'a>(&'a self, target: &'a Target<'a>)
-    -> BoxFuture<'a, Result<Powered, PowerError>>;
+    /// Bring the endpoint into a network boot, once, while it is still wanted. Once it is off, it is brought up again.
+    fn power_into_network<'a>(
+        &'a self,
+        target: &'a Target<'a>,
+        still: &'a dyn Still,
+    ) -> BoxFuture<'a, Result<Powered, PowerError>>;
     /// After a restart: was the endpoint just powered into a network boot? `false` where it cannot be known.
     fn probe<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, bool>;
     /// Take back a boot override that is still set. Nothing to do is success.
@@ -131,15 +150,20 @@ fn bmc(power: &Power) -> Option<Bmc<'_>> {
 }
 
 impl Drivers {
-    async fn one(&self, power: &Power, target: &Target<'_>) -> Result<Powered, PowerError> {
+    async fn one(
+        &self,
+        power: &Power,
+        target: &Target<'_>,
+        still: &dyn Still,
+    ) -> Result<Powered, PowerError> {
         let by = |name: &str| Ok(Powered::Confirmed { by: name.to_owned() });
         match bmc(power) {
             Some(Bmc::Ipmi(bmc)) => {
-                self.ipmi.power_into_network(&bmc).await?;
+                self.ipmi.power_into_network(&bmc, still).await?;
                 return by("ipmi");
             }
             Some(Bmc::Redfish(bmc)) => {
-                redfish::power_into_network(&bmc, target.chain).await?;
+                redfish::power_into_network(&bmc, target.chain, still).await?;
                 return by("redfish");
             }
             None => {}
@@ -147,15 +171,18 @@ impl Drivers {
         let mut task = "Switch the endpoint off and on and choose network boot in its firmware.";
         match power {
             Power::Outlet { at } => {
-                outlet::cycle(at).await?;
+                outlet::cycle(at, still).await?;
                 return by("outlet");
             }
             Power::WakeOnLan { to } => {
+                still.wanted().await?;
                 wake::wake(*to, target.macs).await?;
                 task = "A wake-up packet was sent. Where the endpoint was not off, or does not start: switch it off and on and \
                         choose network boot in its firmware.";
             }
-            Power::Person | Power::Ipmi { .. } | Power::Redfish { .. } | Power::Several { .. } => {}
+            Power::Person | Power::Ipmi { .. } | Power::Redfish { .. } | Power::Several { .. } => {
+                still.wanted().await?
+            }
         }
         Ok(Powered::Asked { task: task.to_owned() })
     }
@@ -174,21 +201,25 @@ impl PowerDriver for Drivers {
     fn power_into_network<'a>(
         &'a self,
         target: &'a Target<'a>,
+        still: &'a dyn Still,
     ) -> BoxFuture<'a, Result<Powered, PowerError>> {
         Box::pin(async move {
             let each = target.power.each();
             if let [only] = each {
-                return self.one(only, target).await;
+                return self.one(only, target, still).await;
             }
             let begin =
                 usize::try_from(target.round.saturating_sub(1)).unwrap_or_default() % each.len().max(1);
             let mut failed = Vec::new();
             for power in each[begin..].iter().chain(&each[..begin]) {
-                match self.one(power, target).await {
+                // It asks again right before it switches; this spares the conversation up to there.
+                still.wanted().await?;
+                match self.one(power, target, still).await {
                     Ok(Powered::Confirmed { by }) if !failed.is_empty() => {
                         return Ok(Powered::Confirmed { by: format!("{by}, after: {}", failed.join("; ")) });
                     }
                     Ok(powered) => return Ok(powered),
+                    Err(error @ (PowerError::Withdrawn | PowerError::Unsure(_))) => return Err(error),
                     Err(error) => {
                         // It may have armed before it failed: that must not wait for the end of the job.
                         if let Err(error) = self.disarm(power).await {
@@ -232,4 +263,4 @@ impl PowerDriver for Drivers {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

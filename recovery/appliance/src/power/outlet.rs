@@ -16,7 +16,7 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::PowerError;
+use super::{PowerError, Still};
 
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 const ANSWER_LEN_MAX: u64 = 64 * 1024;
@@ -26,8 +26,9 @@ const CONFIRM_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 
 const BETWEEN_READS: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
 
 /// Off and on again, each confirmed.
-pub async fn cycle(outlet: &Outlet) -> Result<(), PowerError> {
+pub async fn cycle(outlet: &Outlet, still: &dyn Still) -> Result<(), PowerError> {
     let relay = Relay::open(outlet).await?;
+    still.wanted().await?;
     relay.switch(false).await?;
     sleep(PAUSE).await;
     relay.switch(true).await
@@ -178,6 +179,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::power::tests::Always;
 
     #[derive(Default)]
     struct Strip {
@@ -244,7 +246,7 @@ mod tests {
         for word in ["shelly+http://HOST/0", "tasmota+http://HOST/2", "netio+http://gs@HOST/4#FILE"] {
             let (strip, host) = strip().await;
             let word = word.replace("HOST", &host).replace("FILE", secret.path().to_str().unwrap());
-            cycle(&word.parse().unwrap()).await.unwrap();
+            cycle(&word.parse().unwrap(), &Always).await.unwrap();
             let strip = strip.lock().unwrap();
             assert_eq!((strip.log.join(" "), strip.on), ("off on".to_owned(), true), "{word}");
         }
@@ -254,17 +256,18 @@ mod tests {
     async fn an_outlet_that_stays_on_one_that_refuses_and_one_that_is_gone_are_named() {
         let (strip, host) = strip().await;
         strip.lock().unwrap().stuck = true;
-        let stuck = cycle(&format!("shelly+http://{host}/0").parse().unwrap()).await.unwrap_err();
+        let stuck = cycle(&format!("shelly+http://{host}/0").parse().unwrap(), &Always).await.unwrap_err();
         assert!(
             matches!(&stuck, PowerError::Unconfirmed { what: "power off", found, .. } if found == "on"),
             "{stuck}"
         );
         assert_eq!(strip.lock().unwrap().log, ["off"], "it is not told to go on before it was off");
-        let refused = cycle(&format!("netio+http://{host}/4").parse().unwrap()).await.unwrap_err();
+        let refused = cycle(&format!("netio+http://{host}/4").parse().unwrap(), &Always).await.unwrap_err();
         assert!(refused.to_string().contains("401"), "{refused}");
-        let gone = cycle(&"tasmota+http://127.0.0.1:1/1".parse().unwrap()).await.unwrap_err();
+        let gone = cycle(&"tasmota+http://127.0.0.1:1/1".parse().unwrap(), &Always).await.unwrap_err();
         assert!(matches!(gone, PowerError::Bmc { .. }), "{gone}");
-        let file = cycle(&"tasmota+http://127.0.0.1:1/1#/no/such/file".parse().unwrap()).await.unwrap_err();
+        let file =
+            cycle(&"tasmota+http://127.0.0.1:1/1#/no/such/file".parse().unwrap(), &Always).await.unwrap_err();
         assert!(matches!(file, PowerError::Password { .. }), "{file}");
     }
 }

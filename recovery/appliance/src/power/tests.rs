@@ -1,11 +1,38 @@
 //! Several drivers: tried in order, the next one first where the last one said yes for nothing, and each disarmed.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::{
     redfish::tests::{Habit, Stand},
     *,
 };
 
 const MACS: [MacAddr; 1] = [MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])];
+
+/// What no job stops.
+pub struct Always;
+
+impl Still for Always {
+    fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Wanted when it is asked so many times, and then no more.
+pub struct Wanted(AtomicU32);
+
+impl Wanted {
+    pub fn times(times: u32) -> Self {
+        Self(AtomicU32::new(times))
+    }
+}
+
+impl Still for Wanted {
+    fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        Box::pin(async move { left.map(drop).map_err(|_| PowerError::Withdrawn) })
+    }
+}
 
 fn redfish(stand: &Stand) -> Power {
     let password_file = stand.password_file.path().to_str().unwrap().to_owned();
@@ -17,9 +44,13 @@ fn gone() -> Power {
 }
 
 async fn power(of: Vec<Power>, round: u32) -> Result<Powered, PowerError> {
+    power_while(of, round, &Always).await
+}
+
+async fn power_while(of: Vec<Power>, round: u32, still: &dyn Still) -> Result<Powered, PowerError> {
     let power = Power::Several { of };
     let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round };
-    Drivers::default().power_into_network(&target).await
+    Drivers::default().power_into_network(&target, still).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,6 +74,32 @@ async fn a_driver_that_failed_half_way_is_disarmed_at_once() {
     power(vec![redfish(&stuck), redfish(&good)], 1).await.unwrap();
     assert!(stuck.log().iter().any(|order| order.contains("Once")), "it had been armed");
     assert_eq!((stuck.is_armed(), good.is_armed()), (false, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stopped_while_one_driver_fails_is_not_switched_by_the_next() {
+    // Asked before each driver and by each: the first one begins, and the second one is not spoken to, or looks and goes no further.
+    for times in [2, 3] {
+        let (stuck, good) = (Stand::new(&[Habit::StaysOff]).await, Stand::new(&[]).await);
+        let of = vec![redfish(&stuck), redfish(&good)];
+        let error = power_while(of, 1, &Wanted::times(times)).await.unwrap_err();
+        assert_eq!(error, PowerError::Withdrawn);
+        assert!(stuck.log().iter().any(|order| order.contains("Once")), "it had been armed");
+        assert!(!stuck.is_armed(), "and is taken back");
+        assert!(good.log().is_empty(), "{:?}", good.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stopped_before_it_is_begun_is_not_switched_by_any_kind_of_driver() {
+    let stand = Stand::new(&[]).await;
+    let wake = Power::WakeOnLan { to: std::net::Ipv4Addr::LOCALHOST };
+    for power in [redfish(&stand), gone(), wake, Power::Person] {
+        let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1 };
+        let error = Drivers::default().power_into_network(&target, &Wanted::times(0)).await.unwrap_err();
+        assert_eq!(error, PowerError::Withdrawn, "{power:?}");
+    }
+    assert!(stand.log().is_empty(), "{:?}", stand.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::PowerError;
+use super::{PowerError, Still};
 
 mod wire;
 
@@ -96,9 +96,11 @@ impl Boot {
 }
 
 /// Off, override, on; each step confirmed.
-pub async fn power_into_network(bmc: &Bmc<'_>, chain: Chain) -> Result<(), PowerError> {
+pub async fn power_into_network(bmc: &Bmc<'_>, chain: Chain, still: &dyn Still) -> Result<(), PowerError> {
     let session = Session::open(bmc).await?;
-    if session.system().await?.power_state.as_deref() != Some("Off") {
+    let found = session.system().await?.power_state;
+    still.wanted().await?;
+    if found.as_deref() != Some("Off") {
         session.reset("power off", "Off", &["ForceOff"]).await?;
     }
     session.arm(chain).await?;

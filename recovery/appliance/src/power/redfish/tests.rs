@@ -16,6 +16,7 @@ use axum::{
 use hyper::http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::*;
+use crate::power::tests::Always;
 
 const SYSTEM: &str = "/redfish/v1/Systems/1";
 const RESET: &str = "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
@@ -210,7 +211,7 @@ impl Chassis {
 #[tokio::test]
 async fn off_is_confirmed_before_the_override_and_the_override_before_on() {
     let stand = Stand::new(&[]).await;
-    power_into_network(&stand.bmc(), Chain::Auto).await.unwrap();
+    power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap();
     let log = stand.log();
     assert_eq!(log.len(), 3, "{log:?}");
     assert_eq!((log[0].as_str(), log[2].as_str()), ("ForceOff", "On"));
@@ -226,7 +227,7 @@ async fn off_is_confirmed_before_the_override_and_the_override_before_on() {
 #[tokio::test]
 async fn an_endpoint_that_boots_over_http_is_told_so() {
     let stand = Stand::new(&[]).await;
-    power_into_network(&stand.bmc(), Chain::UefiHttp).await.unwrap();
+    power_into_network(&stand.bmc(), Chain::UefiHttp, &Always).await.unwrap();
     assert!(stand.log()[1].contains("\"UefiHttp\""));
     assert!(armed(&stand.bmc()).await.unwrap());
 }
@@ -235,7 +236,7 @@ async fn an_endpoint_that_boots_over_http_is_told_so() {
 async fn one_that_is_off_is_not_switched_off() {
     let stand = Stand::new(&[]).await;
     stand.chassis.lock().unwrap().power = "Off";
-    power_into_network(&stand.bmc(), Chain::Auto).await.unwrap();
+    power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap();
     assert!(!stand.log().contains(&"ForceOff".to_owned()));
 }
 
@@ -245,7 +246,7 @@ async fn odd_bmcs_are_armed_and_disarmed_all_the_same() {
         [Habit::Lasting, Habit::NoMode, Habit::KeepTarget, Habit::Tags, Habit::Grumbles, Habit::ForceOn]
     {
         let stand = Stand::new(&[habit]).await;
-        power_into_network(&stand.bmc(), Chain::Auto)
+        power_into_network(&stand.bmc(), Chain::Auto, &Always)
             .await
             .unwrap_or_else(|error| panic!("{habit:?}: {error}"));
         assert!(armed(&stand.bmc()).await.unwrap(), "{habit:?}");
@@ -257,7 +258,7 @@ async fn odd_bmcs_are_armed_and_disarmed_all_the_same() {
 #[tokio::test]
 async fn an_override_that_is_ignored_is_seen_before_the_power_goes_on() {
     let stand = Stand::new(&[Habit::Ignores]).await;
-    let error = power_into_network(&stand.bmc(), Chain::Auto).await.unwrap_err();
+    let error = power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap_err();
     assert!(matches!(&error, PowerError::Unconfirmed { what: "boot from the network", .. }), "{error}");
     assert!(error.to_string().contains("boot override Disabled to None"), "{error}");
     assert!(!stand.log().contains(&"On".to_owned()), "the old system must not start");
@@ -266,7 +267,7 @@ async fn an_override_that_is_ignored_is_seen_before_the_power_goes_on() {
 #[tokio::test]
 async fn an_override_that_stays_is_an_error() {
     let stand = Stand::new(&[]).await;
-    power_into_network(&stand.bmc(), Chain::Auto).await.unwrap();
+    power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap();
     stand.chassis.lock().unwrap().habits.push(Habit::Ignores);
     let error = clear_boot(&stand.bmc()).await.unwrap_err();
     assert!(matches!(error, PowerError::Unconfirmed { what: "clear the boot override", .. }), "{error}");
@@ -275,7 +276,7 @@ async fn an_override_that_stays_is_an_error() {
 #[tokio::test]
 async fn power_that_is_stuck_is_named_and_nothing_is_armed() {
     let stand = Stand::new(&[Habit::Stuck]).await;
-    let error = power_into_network(&stand.bmc(), Chain::Auto).await.unwrap_err();
+    let error = power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap_err();
     assert!(
         matches!(&error, PowerError::Unconfirmed { what: "power off", found, .. } if found == "On"),
         "{error}"
@@ -286,11 +287,11 @@ async fn power_that_is_stuck_is_named_and_nothing_is_armed() {
 #[tokio::test]
 async fn which_of_two_systems_is_meant_must_be_said() {
     let stand = Stand::new(&[Habit::Two]).await;
-    let error = power_into_network(&stand.bmc(), Chain::Auto).await.unwrap_err();
+    let error = power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap_err();
     assert!(error.to_string().contains("/redfish/v1/Systems/1, /redfish/v1/Systems/2"), "{error}");
     let url = format!("{}{SYSTEM}", stand.url);
     let bmc = Bmc { url: &url, ..stand.bmc() };
-    power_into_network(&bmc, Chain::Auto).await.unwrap();
+    power_into_network(&bmc, Chain::Auto, &Always).await.unwrap();
 }
 
 #[tokio::test]
