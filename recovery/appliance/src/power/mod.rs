@@ -47,6 +47,14 @@ pub enum PowerError {
         /// What it reports.
         found: String,
     },
+    /// It failed once the outlet may have been off.
+    #[error("{why}; {left}")]
+    Left {
+        /// What failed.
+        why: Box<PowerError>,
+        /// How the outlet was left.
+        left: &'static str,
+    },
     /// A magic packet cannot be sent.
     #[error("no wake-up packet can be sent to {to}: {why}; correct the endpoint's power settings")]
     Wake {

@@ -25,13 +25,20 @@ const PAUSE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 const CONFIRM_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 const BETWEEN_READS: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
 
-/// Off and on again, each confirmed.
+/// Off and on again, each confirmed. Once it was told to go off it is told to go on whatever becomes of the rest: a machine does not stay
+/// dark for a question that nobody answered, and the BMC that is tried next may hang on the same outlet.
 pub async fn cycle(outlet: &Outlet, still: &dyn Still) -> Result<(), PowerError> {
     let relay = Relay::open(outlet).await?;
     still.wanted().await?;
-    relay.switch(false).await?;
-    sleep(PAUSE).await;
-    relay.switch(true).await
+    let cycled = async {
+        relay.switch(false).await?;
+        sleep(PAUSE).await;
+        relay.switch(true).await
+    };
+    match cycled.await {
+        Ok(()) => Ok(()),
+        Err(why) => Err(PowerError::Left { why: Box::new(why), left: relay.leave_on().await }),
+    }
 }
 
 struct Relay<'a> {
@@ -69,19 +76,41 @@ impl<'a> Relay<'a> {
         Ok(Self { outlet, agent: Agent::new_with_config(config), authorization })
     }
 
-    /// Brings the outlet to a state, and reads it twice.
+    /// Told to go on until it says that it is; how it was left.
+    async fn leave_on(&self) -> &'static str {
+        let until = Instant::now() + CONFIRM_MAX;
+        loop {
+            let ordered = self.ask(self.order(true), "power on").await.is_ok();
+            let answer = self.ask(self.question(), "read the outlet").await;
+            let found = answer.ok().and_then(|answer| self.state(&answer));
+            if found != Some(true) && Instant::now() <= until {
+                sleep(BETWEEN_READS).await;
+                continue;
+            }
+            return match (found, ordered) {
+                (Some(true), _) => "the outlet was left on",
+                (Some(false), _) => "the outlet was told to go on again, and is off: switch it on",
+                (None, true) => "the outlet took the order to go on again, and does not say whether it is on",
+                (None, false) => "whether the outlet is on is not known, it takes no order: look at it",
+            };
+        }
+    }
+
+    /// Brings the outlet to a state, and reads it twice. A question that fails is asked again.
     async fn switch(&self, on: bool) -> Result<(), PowerError> {
         let what = if on { "power on" } else { "power off" };
         self.ask(self.order(on), what).await?;
         let until = Instant::now() + CONFIRM_MAX;
         let mut equal = 0;
         loop {
-            let found = self.state(&self.ask(self.question(), "read the outlet").await?);
+            let answer = self.ask(self.question(), "read the outlet").await;
+            let found = answer.as_ref().ok().and_then(|answer| self.state(answer));
             equal = if found == Some(on) { equal + 1 } else { 0 };
             if equal == 2 {
                 return Ok(());
             }
             if Instant::now() > until {
+                answer?;
                 let found = found.map_or("no state", |on| if on { "on" } else { "off" }).to_owned();
                 return Err(PowerError::Unconfirmed { host: self.outlet.base.clone(), what, found });
             }
@@ -185,6 +214,9 @@ mod tests {
     struct Strip {
         on: bool,
         stuck: bool,
+        /// So many questions, and so many orders to go on, fail from now on.
+        questions_fail: u32,
+        ons_fail: u32,
         log: Vec<String>,
     }
 
@@ -216,6 +248,15 @@ mod tests {
             ("/rpc/Switch.GetStatus", "id=0") | ("/cm", "cmnd=Power2") | ("/netio.json", "") => None,
             other => panic!("{other:?}"),
         };
+        let fails = match order {
+            None => Some(&mut strip.questions_fail),
+            Some(true) => Some(&mut strip.ons_fail),
+            Some(false) => None,
+        };
+        if let Some(left) = fails.filter(|left| **left > 0) {
+            *left -= 1;
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
         if let Some(on) = order {
             strip.log.push(if on { "on" } else { "off" }.to_owned());
             strip.on = if strip.stuck { strip.on } else { on };
@@ -252,20 +293,55 @@ mod tests {
         }
     }
 
+    fn why(error: &PowerError) -> &PowerError {
+        let PowerError::Left { why, .. } = error else { panic!("how it was left is not said: {error}") };
+        why
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_question_that_fails_is_asked_again() {
+        let (strip, host) = strip().await;
+        strip.lock().unwrap().questions_fail = 3;
+        cycle(&format!("shelly+http://{host}/0").parse().unwrap(), &Always).await.unwrap();
+        let strip = strip.lock().unwrap();
+        assert_eq!((strip.log.join(" "), strip.questions_fail), ("off on".to_owned(), 0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_was_told_to_go_off_is_left_on_whatever_fails_and_how_it_was_left_is_said() {
+        let never = u32::MAX;
+        for (questions_fail, ons_fail, is_on, left) in [
+            (never, 0, true, "took the order to go on again"),
+            (0, 2, true, "was left on"),
+            (0, never, false, "is off: switch it on"),
+            (never, never, false, "look at it"),
+        ] {
+            let (strip, host) = strip().await;
+            (strip.lock().unwrap().questions_fail, strip.lock().unwrap().ons_fail) =
+                (questions_fail, ons_fail);
+            let error = cycle(&format!("tasmota+http://{host}/2").parse().unwrap(), &Always).await;
+            let error = error.unwrap_err();
+            assert!(matches!(why(&error), PowerError::Bmc { .. }), "{error}");
+            assert!(error.to_string().contains(left), "{error}");
+            let strip = strip.lock().unwrap();
+            assert_eq!((strip.log[0].as_str(), strip.on), ("off", is_on), "{error}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn an_outlet_that_stays_on_one_that_refuses_and_one_that_is_gone_are_named() {
         let (strip, host) = strip().await;
         strip.lock().unwrap().stuck = true;
         let stuck = cycle(&format!("shelly+http://{host}/0").parse().unwrap(), &Always).await.unwrap_err();
         assert!(
-            matches!(&stuck, PowerError::Unconfirmed { what: "power off", found, .. } if found == "on"),
+            matches!(why(&stuck), PowerError::Unconfirmed { what: "power off", found, .. } if found == "on"),
             "{stuck}"
         );
-        assert_eq!(strip.lock().unwrap().log, ["off"], "it is not told to go on before it was off");
+        assert_eq!(strip.lock().unwrap().log, ["off", "on"], "it may go off late, and is not left so");
         let refused = cycle(&format!("netio+http://{host}/4").parse().unwrap(), &Always).await.unwrap_err();
         assert!(refused.to_string().contains("401"), "{refused}");
         let gone = cycle(&"tasmota+http://127.0.0.1:1/1".parse().unwrap(), &Always).await.unwrap_err();
-        assert!(matches!(gone, PowerError::Bmc { .. }), "{gone}");
+        assert!(matches!(why(&gone), PowerError::Bmc { .. }), "{gone}");
         let file =
             cycle(&"tasmota+http://127.0.0.1:1/1#/no/such/file".parse().unwrap(), &Always).await.unwrap_err();
         assert!(matches!(file, PowerError::Password { .. }), "{file}");
