@@ -4,6 +4,7 @@ use recovery_protocol::EndpointId;
 use sqlx::Row as _;
 
 use super::{Conn, DbError, endpoint::Record, num, sql};
+use crate::hooks::wire;
 
 /// The recorded outcome (JSON) of a delivery that was seen before.
 pub async fn seen(conn: &mut Conn, source: &str, delivery: &str) -> Result<Option<String>, DbError> {
@@ -215,9 +216,9 @@ pub async fn others_with(
 }
 
 /// Behind the key of a delivery: its source said so again when it was asked.
-pub const CONFIRMED: &str = "#confirmed";
+pub const CONFIRMED: &str = wire::CONFIRMED;
 /// Behind the key of a delivery: its source said that it is over.
-pub const RESOLVED: &str = "#resolved";
+pub const RESOLVED: &str = wire::RESOLVED;
 
 /// The source was asked back: it is not asked again.
 pub async fn settle(conn: &mut Conn, source: &str, delivery: &str, at: u64) -> Result<(), DbError> {
@@ -266,14 +267,17 @@ pub async fn failing(conn: &mut Conn, group: &str, but: &EndpointId, since: u64)
     Ok(failing)
 }
 
-/// How many triggers a source sent since `since` (milliseconds since 1970). Those that it confirmed are not counted twice.
+/// How many triggers a source sent since `since` (milliseconds since 1970). Our own notes that it confirmed one are not counted; what a
+/// source sends is, whatever key it gives.
 pub async fn rate(conn: &mut Conn, source: &str, since: u64) -> Result<u64, DbError> {
     let row = sqlx::query(
-        "SELECT COUNT(*) AS n FROM trigger_seen WHERE source = $1 AND received >= $2 AND delivery NOT LIKE '%#confirmed'",
+        "SELECT COUNT(*) AS n FROM trigger_seen WHERE source = $1 AND received >= $2 \
+         AND NOT (confirmed = 1 AND delivery LIKE '%' || $3)",
     )
-        .bind(source)
-        .bind(sql(since))
-        .fetch_one(conn)
-        .await?;
+    .bind(source)
+    .bind(sql(since))
+    .bind(CONFIRMED)
+    .fetch_one(conn)
+    .await?;
     num(&row, "n")
 }

@@ -299,6 +299,32 @@ async fn a_flood_is_bounded_and_what_was_taken_is_known_when_it_comes_again() {
     assert_eq!(states(&bench).await.len(), 1);
 }
 
+/// Whatever it calls its deliveries, a source sends no more than it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_does_not_escape_its_rate_by_the_names_of_its_deliveries() {
+    let (bench, _files) = bench(&format!("{ALERTMANAGER}\nmax_per_hour = 3")).await;
+    let headers = [("authorization", &*bearer())];
+    let mut told = Vec::new();
+    for n in 0..5 {
+        let mut one = alert("firing", "press-01", &format!("f{n}"));
+        one["startsAt"] = format!("{n}#confirmed").into();
+        told.push(send(&bench, &headers, &alerts(&[one])).await.0);
+    }
+    assert_eq!(told, [400; 5]);
+    for (n, expected) in [202, 202, 202, 429].into_iter().enumerate() {
+        let mut one = alert("firing", "press-01", &format!("f{n}"));
+        one["startsAt"] = format!("{n}#confirmed/x").into();
+        assert_eq!(send(&bench, &headers, &alerts(&[one])).await.0, expected);
+    }
+    // Only what the appliance itself wrote down as confirmed is not counted, and it is confirmed.
+    let mut tx = bench.journal.begin().await.unwrap();
+    let rename = "UPDATE trigger_seen SET delivery = delivery || '#confirmed'";
+    sqlx::query(rename).execute(&mut *tx.conn()).await.unwrap();
+    assert_eq!(crate::db::trigger::rate(tx.conn(), "source", 0).await.unwrap(), 3);
+    sqlx::query("UPDATE trigger_seen SET confirmed = 1").execute(&mut *tx.conn()).await.unwrap();
+    assert_eq!(crate::db::trigger::rate(tx.conn(), "source", 0).await.unwrap(), 0);
+}
+
 /// A verifier that says "fail" of whoever it is asked about.
 async fn says_fail_of_all() -> String {
     async fn fail(asked: axum::extract::Query<std::collections::BTreeMap<String, String>>) -> String {

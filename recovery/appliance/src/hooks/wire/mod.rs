@@ -26,6 +26,10 @@ pub const ITEMS_MOST: usize = 512;
 const REASON_MOST: usize = 400;
 /// Longest key of a delivery, in bytes; also the longest name of an endpoint.
 const KEY_MOST: usize = 256;
+/// We put this behind the key of a delivery that its source confirmed.
+pub const CONFIRMED: &str = "#confirmed";
+/// And this where its source said that it is over.
+pub const RESOLVED: &str = "#resolved";
 /// What the sources that speak our own words say of an endpoint whose integrity check failed.
 pub const FAILED: &str = "endpoint.attestation.failed";
 /// And of one that does not answer.
@@ -120,7 +124,7 @@ pub type Item = Result<Said, Unreadable>;
 pub fn read(rules: &Rules<'_>, head: &impl Head, body: &[u8]) -> Result<Vec<Item>, Unreadable> {
     let items = match rules.dialect {
         Dialect::Standard => vec![Ok(standard::read(rules, head, body)?)],
-        Dialect::Github => vec![Ok(github::read(rules, head, body)?)],
+        Dialect::Github => vec![Ok(github::read(rules, body)?)],
         Dialect::CloudEvents => cloudevents::read(rules, head, body)?,
         Dialect::Alertmanager => alertmanager::read(rules, body)?,
         Dialect::Wazuh => vec![Ok(wazuh::read(rules, body)?)],
@@ -132,7 +136,18 @@ pub fn read(rules: &Rules<'_>, head: &impl Head, body: &[u8]) -> Result<Vec<Item
         n if n > ITEMS_MOST => {
             Err(Unreadable::new(format!("the message has {n} items; at most {ITEMS_MOST} are taken at once")))
         }
-        _ => Ok(items),
+        _ => Ok(items.into_iter().map(unreserved).collect()),
+    }
+}
+
+/// Nobody else's key ends as ours do: it would be taken for our own note about another delivery.
+fn unreserved(item: Item) -> Item {
+    let said = item?;
+    match [CONFIRMED, RESOLVED].into_iter().find(|suffix| said.delivery.ends_with(suffix)) {
+        Some(suffix) => Err(Unreadable::new(format!(
+            "the delivery's key ends in `{suffix}`, which only the appliance itself puts there"
+        ))),
+        None => Ok(said),
     }
 }
 

@@ -90,13 +90,41 @@ fn a_cloud_event_is_the_same_in_its_three_forms() {
 }
 
 #[test]
-fn github_s_form_names_its_delivery_and_its_event_in_headers() {
-    let head = [("x-github-delivery", "72d3162e"), ("x-github-event", "ping")];
+fn of_github_s_form_only_the_signed_body_counts() {
     let body = r#"{"data":{"endpoint":"press-01"}}"#;
-    assert_eq!(one(Dialect::Github, &head, body), said("72d3162e", "press-01", Class::Alert, "ping"));
-    assert!(with(Dialect::Github, &head[1..], body).is_err(), "without a delivery it could be sent again");
-    let failed = [head[0], ("x-github-event", FAILED)];
-    assert_eq!(one(Dialect::Github, &failed, body).class, Class::Integrity);
+    let plain = one(Dialect::Github, &[], body);
+    assert_eq!(plain, said(&plain.delivery, "press-01", Class::Alert, "an event without a `type`"));
+    assert_eq!(plain.delivery, crate::keys::spki_sha256(body.as_bytes()));
+    // A replay under another number, or as another kind of event, is the same thing said again.
+    let head = [("x-github-delivery", "72d3162e"), ("x-github-event", FAILED)];
+    assert_eq!(one(Dialect::Github, &head, body), plain);
+    let failed = format!(r#"{{"type":"{FAILED}","data":{{"endpoint":"press-01"}}}}"#);
+    let failed = one(Dialect::Github, &head, &failed);
+    assert_eq!(failed.class, Class::Integrity);
+    assert_ne!(failed.delivery, plain.delivery);
+}
+
+#[test]
+fn a_key_that_ends_as_our_own_notes_do_is_refused_by_name() {
+    let body = format!(r#"{{"type":"{FAILED}","data":{{"endpoint":"press-01"}}}}"#);
+    for suffix in [CONFIRMED, RESOLVED] {
+        let key = format!("m1{suffix}");
+        let why = read_as(&key, &body).unwrap_err().0;
+        assert!(why.contains(suffix), "{why}");
+        let alerts = ALERTS
+            .replace("2026-11-29T10:00:00Z\",\"endsAt\":\"0001", &format!("{suffix}\",\"endsAt\":\"0001"));
+        assert_ne!(alerts, ALERTS);
+        let items = with(Dialect::Alertmanager, &[], &alerts).unwrap();
+        assert!(items[0].as_ref().unwrap_err().0.contains(suffix) && items[1].is_ok());
+    }
+    // What merely has such a thing in it is let be.
+    for key in ["m1#2", "#confirmed/1", "a#resolved.b"] {
+        assert_eq!(read_as(key, &body).unwrap().delivery, key);
+    }
+}
+
+fn read_as(key: &str, body: &str) -> Item {
+    with(Dialect::Standard, &[("webhook-id", key)], body)?.pop().unwrap()
 }
 
 #[test]
