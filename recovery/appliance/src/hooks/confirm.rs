@@ -2,12 +2,13 @@
 //!
 //! What is to be asked lies in the database and nowhere else, so a stop, a crash or a flood loses nothing and fills no memory: up to eight
 //! questions run at once, each tried three times within about 20 seconds, oldest first. A source that cannot be asked, one that stays silent
-//! and one that answers about another endpoint confirm nothing; evidence says which it was.
+//! and one that answers about another endpoint confirm nothing; evidence says which it was. An endpoint that was taken off record in the
+//! meantime is nobody's to recover: that is in evidence too, and not asked again.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use recovery_protocol::EndpointId;
+use recovery_protocol::{EndpointId, Problem};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -26,7 +27,7 @@ const AT_ONCE: usize = 8;
 /// Read from the database at once.
 const BATCH: u32 = 64;
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
-/// Looked again after so long, should the database have failed.
+/// Looked again after so long, should the database have failed or nothing have come of a round.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How a source is asked.
@@ -45,6 +46,15 @@ pub struct Confirmations {
     pollers: Vec<Poller>,
     wake: Arc<Notify>,
     agent: Agent,
+}
+
+/// What came of asking once about all that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Round {
+    /// So many were to be asked about.
+    pub stored: usize,
+    /// And so many of them need not be again.
+    pub settled: usize,
 }
 
 /// What a source says when asked.
@@ -101,7 +111,9 @@ impl Confirmations {
                 if let Err(error) = &settled {
                     tracing::error!(%error, "webhooks cannot be asked back");
                 }
-                let more = matches!(settled, Ok(n) if n == BATCH as usize);
+                // A full round of which nothing could be settled would be the same again at once.
+                let more =
+                    matches!(&settled, Ok(round) if round.stored == BATCH as usize && round.settled > 0);
                 if !more {
                     let _ = tokio::time::timeout(LOOK_AGAIN, self.wake.notified()).await;
                 }
@@ -113,17 +125,20 @@ impl Confirmations {
         }
     }
 
-    /// Ask back what is stored and unsettled; how many there were.
-    async fn settle_all(&self, service: &Service) -> Result<usize, recovery_protocol::Problem> {
+    /// Ask back what is stored and unsettled.
+    pub(super) async fn settle_all(&self, service: &Service) -> Result<Round, Problem> {
         let unsettled = service.unsettled_triggers(BATCH).await?;
-        let count = unsettled.len();
-        futures_util::stream::iter(unsettled)
-            .for_each_concurrent(AT_ONCE, |one| self.settle(service, one))
+        let stored = unsettled.len();
+        let done: Vec<bool> = futures_util::stream::iter(unsettled)
+            .map(|one| self.settle(service, one))
+            .buffer_unordered(AT_ONCE)
+            .collect()
             .await;
-        Ok(count)
+        Ok(Round { stored, settled: done.into_iter().filter(|settled| *settled).count() })
     }
 
-    async fn settle(&self, service: &Service, unsettled: Unsettled) {
+    /// Ask about one; whether that is settled now.
+    async fn settle(&self, service: &Service, unsettled: Unsettled) -> bool {
         let Unsettled { source, delivery, endpoint, named, reason } = unsettled;
         let answer = match self.sources.get(&source) {
             Some(Asked::Url(url)) => patiently(|| ask(&self.agent, url, &endpoint)).await,
@@ -149,6 +164,12 @@ impl Confirmations {
                         tracing::info!(%endpoint, source, decision = ?outcome.decision, "trigger confirmed");
                         Ok(())
                     }
+                    // No later question would be answered otherwise.
+                    Err(gone) if gone.status == 404 => {
+                        let why = format!("asked again, the source stands by it, but {}", gone.detail);
+                        tracing::warn!(%endpoint, source, why, "trigger not confirmed: nothing was started");
+                        service.note("trigger.unconfirmed", &actor, Some(&endpoint), None, facts(&why)).await
+                    }
                     Err(problem) => Err(problem),
                 }
             }
@@ -171,9 +192,10 @@ impl Confirmations {
             Ok(()) => service.settle_trigger(&source, &delivery).await,
             Err(problem) => Err(problem),
         };
-        if let Err(error) = settled {
+        if let Err(error) = &settled {
             tracing::error!(%endpoint, source, %error, "the outcome of a confirmation could not be recorded");
         }
+        settled.is_ok()
     }
 }
 

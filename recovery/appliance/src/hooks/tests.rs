@@ -214,3 +214,43 @@ async fn a_source_that_is_gone_after_the_start_confirms_nothing() {
     assert!(bench.evidence(None).await.contains(&"trigger.unconfirmed".to_owned()));
     assert_eq!(jobs(&bench).await, 0);
 }
+
+/// More than one round of reports about an endpoint that is gone keep nobody else from being asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_be_confirmed_is_said_so_once_and_holds_up_nothing() {
+    let url = kinds::says_fail_of_all().await;
+    let (mut bench, _secrets) = bench(Some(&url)).await;
+    let hooks = bench.journal.config.hooks.clone();
+    for n in 0..70 {
+        let (status, _) =
+            post(&bench, "/hooks/v1/verifier", &format!("m{n}"), unix_seconds(), SECRET, BODY).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+    }
+    drop(bench.confirmations.take());
+    let (anna, gone) = (crate::service::Actor::operator("anna"), "press-01".parse().unwrap());
+    bench.service.remove_endpoint(&anna, &gone, Default::default(), None).await.unwrap();
+    assert_eq!(start_again(&mut bench, &hooks).await, 9);
+    assert_eq!(start_again(&mut bench, &hooks).await, 0);
+    let seen = bench.evidence(None).await;
+    assert_eq!(seen.iter().filter(|kind| *kind == "trigger.unconfirmed").count(), 70);
+    assert_eq!(jobs(&bench).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_which_nothing_can_be_written_down_is_known_as_such() {
+    let (mut bench, _secrets) = bench(None).await;
+    post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
+    let confirmations = bench.confirmations.take().unwrap();
+    let mut tx = bench.journal.begin().await.unwrap();
+    let broken =
+        "CREATE TRIGGER broken BEFORE UPDATE ON trigger_seen BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::query(broken).execute(&mut *tx.conn()).await.unwrap();
+    tx.commit().await.unwrap();
+    let round = confirmations.settle_all(&bench.service).await.unwrap();
+    assert_eq!((round.stored, round.settled), (1, 0));
+    let mut tx = bench.journal.begin().await.unwrap();
+    sqlx::query("DROP TRIGGER broken").execute(&mut *tx.conn()).await.unwrap();
+    tx.commit().await.unwrap();
+    let round = confirmations.settle_all(&bench.service).await.unwrap();
+    assert_eq!((round.stored, round.settled), (1, 1));
+}

@@ -326,7 +326,7 @@ async fn a_source_does_not_escape_its_rate_by_the_names_of_its_deliveries() {
 }
 
 /// A verifier that says "fail" of whoever it is asked about.
-async fn says_fail_of_all() -> String {
+pub async fn says_fail_of_all() -> String {
     async fn fail(asked: axum::extract::Query<std::collections::BTreeMap<String, String>>) -> String {
         json!({ "endpoint": asked["endpoint"], "status": "fail" }).to_string()
     }
