@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The log is the outbox: what is committed is in it, and nothing is taken out. So a sink gets each entry at least once and
-//! in order, whatever crashes; twice is told apart by the entry's number. A sink that is gone costs no memory and holds up
+//! in order, whatever crashes; twice is told apart by the entry's number and hash. A sink that is gone costs no memory and holds up
 //! nobody else. It must never: write into the log for each entry that it sent, which would have no end.
 
 pub mod syslog;
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use recovery_protocol::operator::SinkView;
+use recovery_protocol::{evidence::tree, operator::SinkView};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +38,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
-    /// The sink has all of them.
-    All,
+    /// The sink has all of them that it is told.
+    All {
+        /// It was told one at least, and took it.
+        taken: bool,
+    },
     /// It has those up to this entry, and then failed, with these words; the rest is sent again later.
     UpTo(u64, String),
     /// It refuses this entry for good, with these words, and has those before it.
@@ -161,26 +164,32 @@ impl Sink {
         };
         let at = self.journal.now();
         let mut tx = self.journal.db.begin().await.map_err(gone)?;
-        let (upto, why) = match sent {
-            Sent::All => (last, None),
-            Sent::UpTo(seq, why) => (seq, Some(why)),
+        // That an entry was refused for good, or that none was for it, does not say that the trouble is over. If it did, what is written
+        // down of the next trouble would be refused in its turn, and there would be no end of it.
+        let (mut well, mut why) = (false, None);
+        let upto = match sent {
+            Sent::All { taken } => {
+                well = taken;
+                last
+            }
+            Sent::UpTo(seq, because) => {
+                why = Some(because);
+                seq
+            }
             Sent::Refused(seq, why) => {
                 tracing::warn!(sink = self.name, seq, why, "an entry was refused for good");
                 db::forward::bury(&mut tx, &self.name, seq, at, &why).await.map_err(gone)?;
-                (seq, None)
+                seq
             }
         };
         if upto >= first {
             db::forward::advance(&mut tx, &self.name, upto, at).await.map_err(gone)?;
         }
         tx.commit().await.map_err(|error| error.to_string())?;
-        match why {
-            Some(why) => Err(why),
-            None => {
-                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                Ok(true)
-            }
+        if well {
+            self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
+        why.map_or(Ok(true), Err)
     }
 
     /// Said once in evidence for each time that it begins, not for each try.
@@ -199,6 +208,12 @@ impl Sink {
             }
         }
     }
+}
+
+/// What tells an entry from one of the same number that a restore from a backup took away: its number, and the
+/// beginning of its leaf's hash.
+fn id(row: &EntryRow) -> String {
+    format!("{}-{}", row.seq, hex::encode(&tree::leaf(row.text.as_bytes())[..8]))
 }
 
 /// The entry of a row; a row that cannot be read is told by the log's verification, and goes out as what it is.

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Sent, entry};
+use super::{Sent, entry, id};
 use crate::db::log::EntryRow;
 
 /// What every receiver should take (RFC 5424 section 6.1, RFC 5425 section 4.3.1: 2048 must, 8192 should).
@@ -117,7 +117,7 @@ impl Syslog {
     pub async fn send(&mut self, rows: &[EntryRow]) -> Sent {
         let before = rows.first().map_or(0, |row| row.seq.saturating_sub(1));
         match tokio::time::timeout(PATIENCE, self.deliver(rows)).await {
-            Ok(Ok(())) => Sent::All,
+            Ok(Ok(())) => Sent::All { taken: true },
             Ok(Err(why)) => Sent::UpTo(before, format!("{}: {why}", self.at)),
             Err(_) => {
                 Sent::UpTo(before, format!("{} did not take it within {} s", self.at, PATIENCE.as_secs()))
@@ -170,7 +170,7 @@ fn message(row: &EntryRow, site: &str, format: Format) -> String {
         name(kind, 32)
     );
     let body = match (format, &known) {
-        (Format::Cef, Some(entry)) => cef(entry, severity),
+        (Format::Cef, Some(entry)) => cef(entry, &id(row), severity),
         _ => ascii(&row.text),
     };
     if head.len() + body.len() <= MESSAGE_MAX {
@@ -182,7 +182,7 @@ fn message(row: &EntryRow, site: &str, format: Format) -> String {
         Entry { facts, ..entry }
     });
     let short = match (format, short) {
-        (Format::Cef, Some(entry)) => cef(&entry, severity),
+        (Format::Cef, Some(entry)) => cef(&entry, &id(row), severity),
         (_, Some(entry)) => ascii(&serde_json::to_string(&entry).unwrap_or_default()),
         (_, None) => format!("{{\"seq\":{},\"too_long\":{}}}", row.seq, row.text.len()),
     };
@@ -214,7 +214,7 @@ fn ascii(json: &str) -> String {
 }
 
 /// CEF: header fields escape `\` and `|`, extension values `\`, `=` and line ends.
-fn cef(entry: &Entry, severity: u8) -> String {
+fn cef(entry: &Entry, id: &str, severity: u8) -> String {
     let head = |text: &str| ascii(text).replace('\\', "\\\\").replace('|', "\\|");
     let value = |text: &str| ascii(text).replace('\\', "\\\\").replace('=', "\\=");
     let severity = if severity == 4 {
@@ -227,9 +227,8 @@ fn cef(entry: &Entry, severity: u8) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let kind = head(&entry.kind);
     let mut text = format!(
-        "CEF:0|Groundstate|groundstate|{version}|{kind}|{kind}|{severity}|rt={} externalId={} suser={} cs1Label=mode cs1={}",
+        "CEF:0|Groundstate|groundstate|{version}|{kind}|{kind}|{severity}|rt={} externalId={id} suser={} cs1Label=mode cs1={}",
         entry.at_unix_ms,
-        entry.seq,
         value(&entry.actor),
         value(&entry.mode),
     );
@@ -283,6 +282,7 @@ pub(super) mod tests {
         assert_eq!(read["facts"]["reason"], reason);
         let text = message(&hostile, "plant-7", Format::Cef);
         assert!(text.contains("|x y\\\\u000a\\|z|"), "{text}");
+        assert!(text.contains(&format!(" externalId={} ", id(&hostile))), "{text}");
         let (_, msg) = text.split_once(" msg=").unwrap();
         assert!(!msg.replace("\\=", "").contains('='), "{msg}");
     }

@@ -218,11 +218,15 @@ async fn an_event_is_a_cloud_event_that_its_receiver_can_check() {
     // The check that our own sources go through.
     let secrets = crate::hooks::signature::Secrets::parse(SECRET).unwrap();
     let now = bench.journal.now() / 1000;
-    assert_eq!(secrets.check(&headers, &body, now).unwrap().id, "plant-7_2");
+    let id = secrets.check(&headers, &body, now).unwrap().id;
     assert!(secrets.check(&headers, b"{}", now).is_err());
     assert_eq!(headers["content-type"], "application/cloudevents+json; charset=utf-8");
     let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    let expected = json!(["1.0", "2", "/groundstate/plant-7", "groundstate.order.recover"]);
+    let row = db::log::get(&mut bench.journal.db.read().await.unwrap(), 2).await.unwrap().unwrap();
+    let hash = hex::encode(tree::leaf(row.text.as_bytes()));
+    assert_eq!(id, format!("plant-7_{}", event["id"].as_str().unwrap()));
+    let expected =
+        json!(["1.0", format!("2-{}", &hash[..16]), "/groundstate/plant-7", "groundstate.order.recover"]);
     let seen = json!([event["specversion"], event["id"], event["source"], event["type"]]);
     assert_eq!((seen, &event["data"]["facts"]["what"]), (expected, &json!("told")));
     assert!(got.try_recv().is_err(), "what it does not want is not told");
@@ -248,9 +252,10 @@ async fn what_fails_is_sent_again_and_what_is_refused_for_good_holds_up_nothing(
     assert_eq!(said, expected);
     let mut ids = Vec::new();
     while let Ok((headers, _)) = got.try_recv() {
-        ids.push(headers["webhook-id"].to_str().unwrap().to_owned());
+        let id = headers["webhook-id"].to_str().unwrap();
+        ids.push(id.split_once('-').unwrap().1.split_once('-').unwrap().0.to_owned());
     }
-    let again = ["plant-7_1"].into_iter().chain(std::iter::repeat_n("plant-7_2", 7)).chain(["plant-7_3"]);
+    let again = ["7_1"].into_iter().chain(std::iter::repeat_n("7_2", 7)).chain(["7_3"]);
     assert_eq!(ids, again.collect::<Vec<_>>());
     let now = view(&bench, &standing).await;
     assert_eq!((now.behind, now.dead, now.last_dead.as_str()), (0, 1, "entry 2: it was answered 400"));
@@ -260,4 +265,72 @@ async fn what_fails_is_sent_again_and_what_is_refused_for_good_holds_up_nothing(
     let plain = HookOut { url: "http://x/in".into(), ..settings.webhooks["fleet"].clone() };
     let plain = Evidence { webhooks: [("x".to_owned(), plain)].into(), ..Evidence::default() };
     assert!(open(&plain, "p", &bench.journal).err().unwrap().contains("not https"));
+}
+
+/// As [`Sink::follow`] does, without its pauses: until there is nothing to send, or so many steps at most.
+async fn steps(to: &mut Sink, most: usize) -> usize {
+    for done in 0..most {
+        match to.step().await {
+            Ok(true) => {}
+            Ok(false) => return done,
+            Err(why) => to.failed(&why).await,
+        }
+    }
+    most
+}
+
+async fn failures(bench: &Bench) -> usize {
+    bench.evidence(None).await.iter().filter(|kind| *kind == "log.failure").count()
+}
+
+#[tokio::test]
+async fn one_who_refuses_everything_does_not_make_entries_without_end() {
+    let bench = Bench::new("").await;
+    let (listener, _got) = listener(vec![422; 90]).await;
+    let (mut to, standing) = sink(&bench, &webhook(&bench, &listener, &[]));
+    note(&bench, "order.recover", "a").await;
+    // Its entry, and the one that says that it was not taken: five tries each, and no third entry.
+    assert_eq!(steps(&mut to, 50).await, 10);
+    assert_eq!(failures(&bench).await, 1);
+    let now = view(&bench, &standing).await;
+    assert!(now.dead == 2 && now.behind == 0 && now.trouble.contains("422"), "{now:?}");
+}
+
+#[tokio::test]
+async fn what_it_is_not_told_does_not_end_its_trouble_and_what_it_takes_does() {
+    let bench = Bench::new("").await;
+    let (listener, _got) = listener(vec![400; 5]).await;
+    let (mut to, standing) = sink(&bench, &webhook(&bench, &listener, &["order."]));
+    note(&bench, "order.recover", "refused").await;
+    assert_eq!(steps(&mut to, 50).await, 6, "five tries, and the `log.failure` that it is not told");
+    assert!(view(&bench, &standing).await.trouble.contains("400"));
+    note(&bench, "order.recover", "taken").await;
+    assert_eq!(steps(&mut to, 50).await, 1);
+    assert_eq!((view(&bench, &standing).await.trouble.as_str(), failures(&bench).await), ("", 1));
+}
+
+#[tokio::test]
+async fn what_says_nothing_about_the_entry_never_buries_it() {
+    let later = [401, 403, 404, 405, 407, 408, 410, 425, 429, 500, 503, 301];
+    let bench = Bench::new("").await;
+    let answers: Vec<u16> = later.iter().flat_map(|status| [*status; 6]).collect();
+    let tries = answers.len();
+    let (listener, _got) = listener(answers).await;
+    let (mut to, standing) = sink(&bench, &webhook(&bench, &listener, &["order."]));
+    note(&bench, "order.recover", "kept").await;
+    assert_eq!(steps(&mut to, tries).await, tries);
+    let now = view(&bench, &standing).await;
+    assert_eq!((now.dead, now.behind, failures(&bench).await), (0, 2, 1));
+    assert_eq!(steps(&mut to, 9).await, 1);
+    let now = view(&bench, &standing).await;
+    assert_eq!((now.dead, now.behind, now.trouble.as_str()), (0, 0, ""));
+}
+
+/// After a restore the log goes on from an earlier entry: the new one of a lost one's number is another event.
+#[test]
+fn an_entry_in_the_place_of_a_lost_one_has_another_id() {
+    let row = |text: &str| EntryRow { seq: 17, text: text.into(), hash: String::new(), nodes: None };
+    assert_eq!(id(&row("a")), id(&row("a")));
+    assert_ne!(id(&row("a")), id(&row("b")));
+    assert!(id(&row("a")).starts_with("17-") && id(&row("a")).len() == 19);
 }

@@ -1,12 +1,13 @@
 //! Evidence to others: CloudEvents 1.0 (structured JSON) by HTTPS, signed as Standard Webhooks has it.
 //!
 //! ```text
-//! POST <url>   content-type: application/cloudevents+json   webhook-id: <origin>#17   webhook-timestamp: …
+//! POST <url>   content-type: application/cloudevents+json   webhook-id: <site>_17-<hash>   webhook-timestamp: …
 //!              webhook-signature: v1,<base64 HMAC-SHA-256(secret, id "." timestamp "." body)>
 //! ```
 //!
-//! 2xx is taken. 4xx is refused (but 408, 425 and 429, which are "later"): after five tries in a row the entry is a dead letter,
-//! shown in `status`, and the next one goes out. Everything else is tried again until it is taken.
+//! 2xx is taken. What says that this message will never be taken (400, 413, 415, 422 and the like) is a refusal: after five tries in a row
+//! the entry is a dead letter, shown in `status`, and the next one goes out. Everything else, a wrong secret or address too, says nothing
+//! about the entry: it is tried again until it is taken.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use ureq::{
     tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::{Sent, entry};
+use super::{Sent, entry, id};
 use crate::{
     clock::{Clock as _, SystemClock},
     db::log::EntryRow,
@@ -27,6 +28,8 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TRIES: u32 = 5;
+/// Answers about the message itself (RFC 9110 section 15.5). All others are about the sender, the way or the receiver.
+const REFUSALS: [u16; 6] = [400, 406, 409, 413, 415, 422];
 /// Where the system keeps the authorities that it trusts.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -100,12 +103,13 @@ impl Webhook {
 
     /// Send a batch, one after the other.
     pub async fn send(&mut self, rows: &[EntryRow]) -> Sent {
+        let mut taken = false;
         for row in rows {
             let Some(event) = self.event(row) else { continue };
             let before = row.seq - 1;
-            match self.post(row.seq, event).await {
-                Ok(status) if (200..300).contains(&status) => {}
-                Ok(status) if (400..500).contains(&status) && ![408, 425, 429].contains(&status) => {
+            match self.post(&id(row), event).await {
+                Ok(status) if (200..300).contains(&status) => taken = true,
+                Ok(status) if REFUSALS.contains(&status) => {
                     let tries = if self.refused.0 == row.seq { self.refused.1 + 1 } else { 1 };
                     self.refused = (row.seq, tries);
                     let why = format!("it was answered {status}");
@@ -118,7 +122,7 @@ impl Webhook {
                 Err(why) => return Sent::UpTo(before, why),
             }
         }
-        Sent::All
+        Sent::All { taken }
     }
 
     /// The entry as an event; None where it is of a kind that is not told.
@@ -130,7 +134,7 @@ impl Webhook {
         let at = jiff::Timestamp::from_millisecond(i64::try_from(entry.at_unix_ms).ok()?).ok()?;
         let mut event = json!({
             "specversion": "1.0",
-            "id": row.seq.to_string(),
+            "id": id(row),
             "source": format!("/groundstate/{}", self.site),
             "type": format!("groundstate.{}", entry.kind),
             "time": format!("{at:.3}"),
@@ -143,8 +147,8 @@ impl Webhook {
         Some(event.to_string())
     }
 
-    async fn post(&self, seq: u64, body: String) -> Result<u16, String> {
-        let id = format!("{}_{seq}", self.site);
+    async fn post(&self, id: &str, body: String) -> Result<u16, String> {
+        let id = format!("{}_{id}", self.site);
         let timestamp = (SystemClock.now_unix_ms() / 1000).to_string();
         let tag = hmac::sign(&self.secret, format!("{id}.{timestamp}.{body}").as_bytes());
         let request = self
