@@ -178,9 +178,14 @@ impl Verify {
                 (None, None) => unreachable!("without a file there is a client"),
             }
         };
-        let mut held = Vec::new();
-        for path in self.since.iter().chain(&self.anchor) {
-            held.push((path.display().to_string(), read(path)?));
+        let (mut held, mut torn) = (Vec::new(), 0);
+        for path in &self.since {
+            held.push(Held::kept(path.display().to_string(), &read(path)?));
+        }
+        for path in &self.anchor {
+            let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+            held.push(Held::anchors(path.display().to_string(), &bytes, &Origin::of(key)));
+            torn += held.last().map_or(0, |held| held.torn);
         }
         let look = |verifier| check(BufReader::with_capacity(1 << 18, log()?), verifier, &held);
         // Where a quick look finds something, a thorough one says exactly what.
@@ -191,7 +196,7 @@ impl Verify {
         let Verified { entries, checkpoints, signed_up_to, held } = seen;
         if json {
             let seen = serde_json::json!({
-                "good": true, "entries": entries, "checkpoints": checkpoints, "signed_up_to": signed_up_to, "held": held,
+                "good": true, "entries": entries, "checkpoints": checkpoints, "signed_up_to": signed_up_to, "held": held, "torn_anchors": torn,
             });
             println!("{seen}");
             return Ok(());
@@ -205,32 +210,56 @@ impl Verify {
             ),
             held => println!("it holds all that {held} kept checkpoints cover"),
         }
+        if torn > 0 {
+            eprintln!(
+                "{torn} pieces of anchors were passed over: a power cut left them, and they hold no signature"
+            );
+        }
         Ok(())
     }
 }
 
+/// What is held against a log: the notes of a file with their places in it, and how many pieces of torn ones there were beside.
+struct Held {
+    file: String,
+    notes: Vec<(usize, String)>,
+    torn: usize,
+}
+
+impl Held {
+    fn kept(file: String, text: &str) -> Self {
+        let notes =
+            (1..).zip(checkpoint::notes(text)).map(|(number, note)| (number, note.to_owned())).collect();
+        Self { file, notes, torn: 0 }
+    }
+
+    /// A file of anchors is written to until the power goes: what is left of a note then is none.
+    fn anchors(file: String, bytes: &[u8], origin: &Origin) -> Self {
+        let mut held = Self::kept(file, &String::from_utf8_lossy(bytes));
+        let pieces = held.notes.len();
+        held.notes.retain(|(_, note)| !checkpoint::is_torn(note, origin));
+        held.torn = pieces - held.notes.len();
+        held
+    }
+}
+
 /// Check a log, and hold what was kept against it.
-fn check(
-    mut log: impl BufRead,
-    mut verifier: Verifier,
-    held: &[(String, String)],
-) -> Result<Verified, Fault> {
-    for (file, notes) in held {
-        let mut any = false;
-        for (number, note) in checkpoint::notes(notes).enumerate() {
-            any = true;
-            let named = format!("checkpoint {} in {file}", number + 1);
+fn check(mut log: impl BufRead, mut verifier: Verifier, held: &[Held]) -> Result<Verified, Fault> {
+    for Held { file, notes, torn } in held {
+        for (number, note) in notes {
+            let named = format!("checkpoint {number} in {file}");
             verifier.hold(&named, note).map_err(|why| {
                 let now = "keep both; find out who changed the file, or whether the key belongs to it";
                 Fault::new(Code::Integrity, format!("{named} does not count"), why.to_string(), now)
             })?;
         }
-        if !any {
+        if notes.is_empty() {
             let what = format!("there is no checkpoint in {file}");
+            let why = if *torn > 0 { format!("only {torn} pieces of torn ones") } else { String::new() };
             return Err(Fault::new(
                 Code::Usage,
                 what,
-                "",
+                why,
                 "name what `groundstate evidence checkpoint` wrote",
             ));
         }
@@ -295,6 +324,8 @@ fn verify_proof(text: &str, key: &str, json: bool) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use recovery_protocol::evidence::Checkpoint;
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
     use super::*;
     use crate::cli::Cli;
@@ -327,11 +358,34 @@ mod tests {
 
     #[test]
     fn what_is_held_against_a_log_must_itself_count() {
-        let held = |text: &str| [("kept".to_owned(), text.to_owned())];
-        assert_eq!(check("".as_bytes(), Verifier::new([0; 32]), &held("")).unwrap_err().code, Code::Usage);
-        assert_eq!(
-            check("".as_bytes(), Verifier::new([0; 32]), &held("x\n")).unwrap_err().code,
-            Code::Integrity
-        );
+        let held = |text: &str| [Held::kept("kept".to_owned(), text)];
+        let code = |held: &[Held]| check("".as_bytes(), Verifier::new([0; 32]), held).unwrap_err().code;
+        assert_eq!(code(&held("")), Code::Usage);
+        assert_eq!(code(&held("x\n")), Code::Integrity);
+    }
+
+    #[test]
+    fn a_torn_anchor_is_counted_and_only_a_whole_one_can_fail() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+        let key: [u8; 32] = pair.public_key().as_ref().try_into().unwrap();
+        let note = Checkpoint::sign(&pair, 7, [9; 32]).note().to_owned();
+        let sign = note.find('\u{2014}').unwrap();
+        let held = |bytes: &[u8]| Held::anchors("anchors".to_owned(), bytes, &Origin::of(key));
+        let code = |held: Held| check("".as_bytes(), Verifier::new(key), &[held]).unwrap_err();
+        // In a word, within a character, in the signature; with the next note behind it or not.
+        for (at, torn) in [(20, 1), (sign + 1, 2), (note.len() - 9, 1)] {
+            let cut = [note.as_bytes(), b"\n", &note.as_bytes()[..at]].concat();
+            for file in [cut.clone(), [&cut, b"\n\n".as_slice(), note.as_bytes()].concat()] {
+                let held = held(&file);
+                assert_eq!((held.torn, held.notes[0].0), (torn, 1), "cut at {at}");
+                assert!(held.notes.iter().all(|(_, whole)| *whole == note));
+                assert!(!code(held).to_string().contains("does not count"), "cut at {at}");
+            }
+        }
+        let none = held(&note.as_bytes()[..20]);
+        assert_eq!((none.torn, none.notes.len()), (1, 0));
+        assert_eq!(code(none).code, Code::Usage);
+        let altered = format!("{note}\n{}", note.replace("\n7\n", "\n8\n"));
+        assert_eq!(code(held(altered.as_bytes())).code, Code::Integrity);
     }
 }

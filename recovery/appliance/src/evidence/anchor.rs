@@ -6,7 +6,7 @@
 //! ```
 //!
 //! An anchor is written after the commit that it covers, never before: a crash leaves one too few, and the next start makes
-//! it good. It must never: write into a file whose last checkpoint the log does not continue.
+//! it good. A power cut may leave a part of one: what is left of it stands apart from the next one and is passed over. It must never: write into a file whose last checkpoint the log does not continue.
 
 use std::{
     fs,
@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use recovery_protocol::evidence::{Checkpoint, Origin, checkpoint::notes};
+use recovery_protocol::evidence::{
+    Checkpoint, NotACheckpoint, Origin,
+    checkpoint::{is_torn, notes},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -98,30 +101,27 @@ impl Anchors {
         Self { path, origin }
     }
 
-    /// The last anchor; None where there is no file, or an empty one.
+    /// The last anchor; None where there is no file, an empty one, or one with nothing but torn notes.
     ///
     /// # Errors
     /// [`AnchorError::Io`], [`AnchorError::Foreign`].
     pub fn last(&self) -> Result<Option<Checkpoint>, AnchorError> {
-        let mut file = match fs::File::open(&self.path) {
-            Ok(file) => file,
+        let tail = match fs::File::open(&self.path).and_then(|file| tail(&file)) {
+            Ok(tail) => tail,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.io(source)),
         };
-        let len = file.metadata().map_err(|source| self.io(source))?.len();
-        file.seek(SeekFrom::Start(len.saturating_sub(TAIL))).map_err(|source| self.io(source))?;
-        let mut tail = Vec::new();
-        file.read_to_end(&mut tail).map_err(|source| self.io(source))?;
-        let tail = String::from_utf8_lossy(&tail);
-        // The last one may be torn, where the power went; the one before it counts then.
-        let read: Vec<_> = notes(&tail).map(|note| Checkpoint::verify(note, &self.origin)).collect();
-        match read.iter().rev().find_map(|note| note.as_ref().ok()) {
-            Some(last) => Ok(Some(last.clone())),
-            None => match read.into_iter().next_back() {
-                Some(Err(why)) => Err(AnchorError::Foreign { path: self.path.clone(), why: why.to_string() }),
-                _ => Ok(None),
-            },
+        let mut wrong = None;
+        for note in notes(&tail).filter(|note| !is_torn(note, &self.origin)).collect::<Vec<_>>().iter().rev()
+        {
+            match Checkpoint::verify(note, &self.origin) {
+                Ok(last) => return Ok(Some(last)),
+                Err(why) => wrong = wrong.or(Some(why)),
+            }
         }
+        let foreign =
+            |why: NotACheckpoint| AnchorError::Foreign { path: self.path.clone(), why: why.to_string() };
+        wrong.map_or(Ok(None), |why| Err(foreign(why)))
     }
 
     /// Append an anchor.
@@ -130,9 +130,13 @@ impl Anchors {
     /// [`AnchorError::Io`].
     pub fn append(&self, checkpoint: &Checkpoint) -> Result<(), AnchorError> {
         let write = || {
-            let mut file = fs::OpenOptions::new().create(true).append(true).open(&self.path)?;
-            // In one write, and apart from a torn one before it.
-            file.write_all(format!("\n{}", checkpoint.note()).as_bytes())?;
+            let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(&self.path)?;
+            let before = tail(&file)?;
+            // An empty line ends what is left of a torn one, so that the new one stands alone.
+            let torn =
+                notes(&before).last().is_some_and(|note| Checkpoint::verify(note, &self.origin).is_err());
+            let apart = if torn { "\n\n" } else { "\n" };
+            file.write_all(format!("{apart}{}", checkpoint.note()).as_bytes())?;
             file.sync_all()
         };
         write().map_err(|source| self.io(source))
@@ -145,7 +149,7 @@ impl Anchors {
     pub async fn check(&self, conn: &mut Conn, data_dir: &Path) -> Result<(), AnchorError> {
         let Some(last) = self.last()? else { return Ok(()) };
         let found = db::log::last(conn).await?.map_or(0, |(seq, _)| seq);
-        if holds(conn, &last, found).await {
+        if holds(conn, &last, found).await? {
             return Ok(());
         }
         let kept = RolledBack { anchored: last.size(), found, checkpoint: last.note().to_owned() };
@@ -163,10 +167,18 @@ impl Anchors {
     }
 }
 
-/// Whether a log of `found` entries holds what this checkpoint covers.
-async fn holds(conn: &mut Conn, anchor: &Checkpoint, found: u64) -> bool {
-    found >= anchor.size()
-        && matches!(read_tree(conn, anchor.size()).await, Ok(tree) if tree.root() == *anchor.root())
+/// The end of an anchor file.
+fn tail(mut file: &fs::File) -> std::io::Result<String> {
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(String::from_utf8_lossy(&tail).into_owned())
+}
+
+/// Whether a log of `found` entries holds what this checkpoint covers. A database that cannot tell has not said no.
+async fn holds(conn: &mut Conn, anchor: &Checkpoint, found: u64) -> Result<bool, DbError> {
+    Ok(found >= anchor.size() && read_tree(conn, anchor.size()).await?.root() == *anchor.root())
 }
 
 /// That a start was refused because of the anchors goes into evidence, once, when the appliance starts all the same.
@@ -241,7 +253,7 @@ impl AnchorWriter {
         let Some((size, note)) = db::log::last_checkpoint(&mut conn).await? else { return Ok(()) };
         if let Some(last) = self.anchors.last()? {
             let found = db::log::last(&mut conn).await?.map_or(0, |(seq, _)| seq);
-            if !holds(&mut conn, &last, found).await {
+            if !holds(&mut conn, &last, found).await? {
                 let (path, anchored) = (self.anchors.path.clone(), last.size());
                 return Err(AnchorError::RolledBack { path, anchored, found });
             }
@@ -351,5 +363,78 @@ mod tests {
                 .append(&bench.journal.sign_log().await.unwrap().unwrap()),
             Err(AnchorError::Io { .. })
         ));
+    }
+
+    /// How many entries of a kind there are, in a log of which not all can be read.
+    async fn said(bench: &Bench, kind: &str) -> i64 {
+        let mut conn = bench.journal.db.read().await.unwrap();
+        let count = "SELECT COUNT(*) FROM evidence WHERE text LIKE '%\"kind\":\"' || $1 || '\"%'";
+        sqlx::query_scalar(count).bind(kind).fetch_one(&mut *conn).await.unwrap()
+    }
+
+    /// A row that cannot be read is a failure of its own: it neither fences an appliance nor calls its database an old copy.
+    #[tokio::test]
+    async fn a_database_that_cannot_tell_is_not_taken_for_another_one() {
+        let bench = Bench::new("").await;
+        let writer = AnchorWriter::new(anchors(&bench), Arc::clone(&bench.journal));
+        written(&bench, 3).await;
+        writer.write_due().await.unwrap();
+        let anchored = anchors(&bench).last().unwrap().unwrap().size();
+        written(&bench, 5).await;
+        let mut tx = bench.journal.db.begin().await.unwrap();
+        let broken = "UPDATE evidence SET nodes = x'00' WHERE seq <= $1";
+        sqlx::query(broken).bind(i64::try_from(anchored).unwrap()).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        for seen in [check(&bench).await, writer.write_due().await] {
+            assert!(matches!(seen, Err(AnchorError::Db(_))), "{seen:?}");
+        }
+        assert!(!bench.data.path().join(ROLLED_BACK).exists());
+        // It says so once and goes on, until it is told to stop.
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(writer.run(stop.clone()));
+        let mut changes = bench.journal.changes();
+        while said(&bench, "log.failure").await == 0 {
+            changes.changed().await.unwrap();
+        }
+        assert!(!running.is_finished());
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!((said(&bench, "log.failure").await, said(&bench, "alarm.fenced").await), (1, 0));
+    }
+
+    /// The power may go at any byte of a note, of the first one or of a later one: the appliance starts, and the next note stands alone.
+    #[tokio::test]
+    async fn a_note_cut_at_any_byte_neither_keeps_it_from_starting_nor_spoils_the_next_one() {
+        let bench = Bench::new("").await;
+        let (file, path) = (anchors(&bench), bench.data.path().join("anchors"));
+        let mut signed = Vec::new();
+        for _ in 0..3 {
+            written(&bench, 1).await;
+            signed.push(bench.journal.sign_log().await.unwrap().unwrap());
+        }
+        file.append(&signed[0]).unwrap();
+        let first = fs::read(&path).unwrap();
+        file.append(&signed[1]).unwrap();
+        let second = fs::read(&path).unwrap();
+        for (from, whole) in [(0, &first), (first.len(), &second)] {
+            let before = usize::from(from > 0);
+            for at in from..whole.len() {
+                fs::write(&path, &whole[..at]).unwrap();
+                assert_eq!(file.last().unwrap().as_ref(), signed[..before].last(), "cut at {at}");
+                check(&bench).await.unwrap();
+                file.append(&signed[2]).unwrap();
+                assert_eq!(file.last().unwrap().as_ref(), Some(&signed[2]), "cut at {at}");
+                let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+                let standing = |note: &&str| !is_torn(note, &bench.journal.origin());
+                let mut good = 0;
+                for note in notes(&text).filter(standing) {
+                    Checkpoint::verify(note, &bench.journal.origin()).unwrap();
+                    good += 1;
+                }
+                // Where only its last line end was missing, the note is whole again.
+                let mended = usize::from(at == whole.len() - 1);
+                assert_eq!(good, before + 1 + mended, "cut at {at}: {text}");
+            }
+        }
     }
 }

@@ -21,6 +21,9 @@ use super::tree::Hash;
 /// What a signed note's Ed25519 key is marked with (C2SP signed-note, "Signature types").
 const ED25519: u8 = 1;
 
+/// Key id and Ed25519 signature, in bytes.
+const SIGNATURE_LEN: usize = 4 + 64;
+
 /// Notes that are longer are none of ours.
 const NOTE_MAX: usize = 16 * 1024;
 
@@ -176,10 +179,14 @@ impl Unverified {
             };
             bytes.and_then(good).is_some()
         };
-        if !signatures.trim_end_matches('\n').split('\n').any(by_us) {
-            return Err(NotACheckpoint::Signature);
+        let lines = || signatures.trim_end_matches('\n').split('\n');
+        if lines().any(by_us) {
+            return Ok(self.0);
         }
-        Ok(self.0)
+        if lines().any(|line| cut_off(line, origin)) {
+            return Err(form("its signature is cut off"));
+        }
+        Err(NotACheckpoint::Signature)
     }
 
     /// Entries that it says it covers.
@@ -210,6 +217,31 @@ pub fn notes(text: &str) -> impl Iterator<Item = &str> {
         rest = after;
         Some(note)
     })
+}
+
+/// What a power cut leaves behind the last byte that was written: nothing, half of a character, zeros.
+const AFTER_A_CUT: [char; 2] = ['\0', '\u{fffd}'];
+
+/// Whether a piece of a file of notes (read with what is no UTF-8 replaced) is what is left of a note of this log whose writing was cut
+/// short, and no note.
+#[must_use]
+pub fn is_torn(piece: &str, origin: &Origin) -> bool {
+    let left = piece.trim_matches('\n').trim_end_matches(AFTER_A_CUT);
+    let ours = match left.split_once('\n') {
+        Some((name, _)) => name == origin.name,
+        None => origin.name.starts_with(left),
+    };
+    ours && matches!(Checkpoint::verify(piece, origin), Err(NotACheckpoint::Form(_)))
+}
+
+/// Whether a line is the beginning of our signature, and not all of it.
+fn cut_off(line: &str, origin: &Origin) -> bool {
+    let line = line.trim_end_matches(AFTER_A_CUT);
+    let head = format!("\u{2014} {} ", origin.name);
+    match line.strip_prefix(&head) {
+        Some(signature) => STANDARD.decode(signature).map_or(true, |bytes| bytes.len() != SIGNATURE_LEN),
+        None => head.starts_with(line),
+    }
 }
 
 /// A hash in base64.
@@ -284,5 +316,29 @@ mod tests {
         let cut = &file[..file.len() - 20];
         assert_eq!(notes(cut).filter(|note| Checkpoint::verify(note, &origin).is_ok()).count(), 2);
         assert_eq!(notes(cut).count(), 3);
+    }
+
+    #[test]
+    fn what_is_left_of_a_note_is_told_from_a_whole_one_that_is_wrong() {
+        let (ours, origin) = pair(1);
+        let (theirs, other) = pair(2);
+        let made = Checkpoint::sign(&ours, 20_852_163, [9; 32]);
+        let (note, end) = (made.note(), made.note().len());
+        for at in 1..end {
+            for after in ["", "\n\n", "\0\0"] {
+                let left = format!("{}{after}", String::from_utf8_lossy(&note.as_bytes()[..at]));
+                for piece in notes(&left) {
+                    let whole = at == end - 1 && after == "\n\n";
+                    assert_eq!(is_torn(piece, &origin), !whole, "{at}: {piece:?}");
+                    assert_eq!(Checkpoint::verify(piece, &origin).is_ok(), whole, "{at}: {piece:?}");
+                }
+            }
+        }
+        let foreign = Checkpoint::sign(&theirs, 7, [9; 32]);
+        let forged = foreign.note().replace(other.name(), origin.name());
+        let altered = note.replace("20852163", "20852164");
+        for wrong in [foreign.note(), &forged, &altered, "somebody's notes\n", "other/log\n7\n"] {
+            assert!(!is_torn(wrong, &origin), "{wrong:?}");
+        }
     }
 }
