@@ -87,35 +87,38 @@ impl Follower {
         Self { setting, golden, state, clock, needs, bytes_max, names: HashMap::new() }
     }
 
-    /// Round after round until told to stop. A round that is under way then ends with the process: the store is whole at any point.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Round after round until told to stop. A round that is under way then ends with the process: the store is whole at any point. What
+    /// jobs need is noted beside that, however long a round takes and also where nothing is followed.
+    pub async fn run(self, stop: CancellationToken) {
+        let noting = self.needs.clone().keep_noting(Arc::clone(&self.golden.store));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = noting => {}
+            () = self.rounds() => {}
+        }
+    }
+
+    async fn rounds(mut self) {
         let every = Duration::from_secs(60 * self.setting.follow_minutes);
         if every.is_zero() {
-            return stop.cancelled().await;
+            return std::future::pending().await;
         }
         loop {
             let round = tokio::task::spawn_blocking(move || {
                 self.round();
                 self
             });
-            tokio::select! {
-                () = stop.cancelled() => return,
-                back = round => match back {
-                    Ok(follower) => self = follower,
-                    Err(_) => return,
-                },
+            match round.await {
+                Ok(follower) => self = follower,
+                Err(_) => return,
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(every) => {}
-            }
+            tokio::time::sleep(every).await;
         }
     }
 
     /// One round, and what the status says of it. Blocking.
     pub(super) fn round(&mut self) {
         let asked = self.clock.now_unix_ms();
-        self.needs.note(&self.golden.store);
         let opened = S3Depot::open(&self.setting, Limits::default());
         let ended = match opened {
             Err(error) => Err(chain(&error)),

@@ -21,7 +21,7 @@ pub use credentials::CredentialsError;
 pub use follow::{DepotState, Follower};
 pub use probe::{Answer, Capabilities};
 pub use room::{Needs, Order, shortfall};
-pub use setting::{Images, Setting, SettingError};
+pub use setting::{Images, Setting, SettingError, pinned};
 pub use wire::Limits;
 
 use std::{error::Error, ops::Range, time::Duration};

@@ -21,6 +21,9 @@ use crate::config::Blueprint;
 /// What was used or served within this time is being served. The slowest stage of a job is an hour; its image is wanted besides.
 const IDLE_MIN: Duration = Duration::from_secs(3600);
 
+/// What jobs need is noted this often: well within [`IDLE_MIN`], or the command line would let it go.
+const NOTE_EVERY: Duration = if cfg!(test) { Duration::from_millis(10) } else { Duration::from_secs(600) };
+
 /// How far to go.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
@@ -50,9 +53,22 @@ impl Needs {
         Self { versions: blueprints.filter_map(version).collect(), in_jobs }
     }
 
-    /// Nobody but who orders the newest or the approved: the command line knows of no jobs.
-    pub fn none() -> Self {
-        Self { versions: HashSet::new(), in_jobs: Arc::new(|| Some(HashSet::new())) }
+    /// Of who orders these names and versions, the newest or the approved: the command line knows of no jobs but by what is noted.
+    pub fn of_versions(versions: HashSet<(String, String)>) -> Self {
+        Self { versions, in_jobs: Arc::new(|| Some(HashSet::new())) }
+    }
+
+    /// [`Needs::note`] for ever, or until it panics.
+    pub(super) async fn keep_noting(self, store: Arc<Store>) {
+        let mut every = tokio::time::interval(NOTE_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let (needs, store) = (self.clone(), Arc::clone(&store));
+            if tokio::task::spawn_blocking(move || needs.note(&store)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Note that the images of open jobs are used: who evicts from another process sees it.

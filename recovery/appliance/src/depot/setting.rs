@@ -9,11 +9,12 @@
 //! nothing else. Secrets stand in the file that it names.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// The depot.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -118,10 +119,7 @@ impl Setting {
             images: Images,
         }
         let path_of = || path.to_owned();
-        let text = fs::read_to_string(path)
-            .map_err(|source| SettingError::Unreadable { path: path_of(), source })?;
-        let file: File = toml::from_str(&text)
-            .map_err(|source| SettingError::Syntax { path: path_of(), source: Box::new(source) })?;
+        let file: File = read(path)?;
         let mut setting = file.images.depot.ok_or_else(|| SettingError::None { path: path_of() })?;
         setting.resolve(path.parent().unwrap_or(Path::new(".")));
         match setting.wrong() {
@@ -192,6 +190,33 @@ impl Setting {
     }
 }
 
+/// Names and versions of images that the blueprints of a configuration file ask for by both; none where it has no blueprints.
+///
+/// # Errors
+/// [`SettingError`], also where one of them does not say its image: what it needs is not known then.
+pub fn pinned(path: &Path) -> Result<HashSet<(String, String)>, SettingError> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        blueprints: BTreeMap<String, Pin>,
+    }
+    /// Part of a [`crate::config::Blueprint`].
+    #[derive(Deserialize)]
+    struct Pin {
+        image: String,
+        version: Option<String>,
+    }
+    let file: File = read(path)?;
+    Ok(file.blueprints.into_values().filter_map(|pin| Some((pin.image, pin.version?))).collect())
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SettingError> {
+    let path_of = || path.to_owned();
+    let text =
+        fs::read_to_string(path).map_err(|source| SettingError::Unreadable { path: path_of(), source })?;
+    toml::from_str(&text).map_err(|source| SettingError::Syntax { path: path_of(), source: Box::new(source) })
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.endpoint.trim_end_matches('/'), self.bucket)?;
@@ -230,6 +255,20 @@ mod tests {
         let plain =
             load(&depot("endpoint = \"http://127.0.0.1:1\", plain_http = true, prefix = \"a/b\"")).unwrap();
         assert_eq!(plain.to_string(), "http://127.0.0.1:1/golden/a/b");
+    }
+
+    #[test]
+    fn the_versions_that_blueprints_ask_for_are_read_from_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("groundstate.toml");
+        let text =
+            "[blueprints.a]\nimage = \"hmi\"\nversion = \"2\"\nrto_s = 60\n[blueprints.b]\nimage = \"plc\"\n";
+        fs::write(&path, depot("endpoint = \"https://a\"") + text).unwrap();
+        assert_eq!(pinned(&path).unwrap(), HashSet::from([("hmi".to_owned(), "2".to_owned())]));
+        fs::write(&path, depot("endpoint = \"https://a\"")).unwrap();
+        assert_eq!(pinned(&path).unwrap(), HashSet::new());
+        fs::write(&path, "[blueprints.a]\nversion = \"2\"\n").unwrap();
+        assert!(matches!(pinned(&path), Err(SettingError::Syntax { .. })));
     }
 
     #[test]

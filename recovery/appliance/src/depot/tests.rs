@@ -294,7 +294,8 @@ impl Elsewhere {
         let setting = Setting::load(&site.service.configure(site.dir.path(), SECRET, "")).unwrap();
         let state = DepotState::default();
         let clock = Arc::new(crate::clock::SystemClock);
-        let follower = Follower::new(setting, golden.clone(), state.clone(), clock, Needs::none());
+        let needs = Needs::of_versions(Default::default());
+        let follower = Follower::new(setting, golden.clone(), state.clone(), clock, needs);
         Self { dir, golden, state, follower, channel }
     }
 
@@ -393,6 +394,17 @@ fn an_untrusted_image_that_is_here_keeps_no_trusted_one_away() {
     assert!(elsewhere.here().contains(&trusted), "{:?}", elsewhere.state.view());
 }
 
+/// Nothing of a store was used for long.
+fn unused(store: &Store) {
+    let long_ago = std::fs::FileTimes::new().set_accessed(std::time::UNIX_EPOCH);
+    for dir in ["packs", "manifests"] {
+        for entry in std::fs::read_dir(store.root().join(dir)).unwrap() {
+            let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+            file.set_times(long_ago.set_modified(std::time::UNIX_EPOCH)).unwrap();
+        }
+    }
+}
+
 /// A follower's store has a bound, and the first image that came from the depot was not used for long.
 #[test]
 fn a_follower_makes_room_for_what_is_newer_and_says_when_it_has_none() {
@@ -401,16 +413,8 @@ fn a_follower_makes_room_for_what_is_newer_and_says_when_it_has_none() {
     let old = site.add(3, Some(&signer));
     let mut elsewhere = Elsewhere::new(&site, &signer, false);
     elsewhere.follower.round();
-    let (root, alone) = (elsewhere.golden.store.root().to_owned(), elsewhere.golden.store.bytes().unwrap());
-    let long_ago = std::fs::FileTimes::new().set_accessed(std::time::UNIX_EPOCH);
-    let unused = || {
-        for dir in ["packs", "manifests"] {
-            for entry in std::fs::read_dir(root.join(dir)).unwrap() {
-                let file = std::fs::File::open(entry.unwrap().path()).unwrap();
-                file.set_times(long_ago.set_modified(std::time::UNIX_EPOCH)).unwrap();
-            }
-        }
-    };
+    let alone = elsewhere.golden.store.bytes().unwrap();
+    let unused = || unused(&elsewhere.golden.store);
     // Room for one and a half.
     elsewhere.follower.bytes_max = Some(alone + alone / 2);
     unused();
@@ -458,4 +462,42 @@ fn what_an_open_job_or_a_blueprint_uses_stays_and_so_does_all_when_jobs_cannot_b
     assert_eq!(goes, [images[2]], "a job's, a blueprint's and the newest stay");
     assert_eq!(evict(None, true).images.len(), 2);
     assert_eq!(evict(None, false).images.len(), 0);
+}
+
+/// Another process evicts, which knows of no jobs.
+#[test]
+fn what_an_open_job_uses_is_noted_also_where_nothing_is_followed() {
+    let site = Site::new();
+    let signer = SigningKey::generate().unwrap();
+    let (old, new) = (site.add(3, Some(&signer)), site.add(4, Some(&signer)));
+    let Elsewhere { golden, state, dir, .. } = Elsewhere::new(&site, &signer, false);
+    let depot = site.open_with(Limits::default(), SECRET, ", follow_minutes = 0");
+    pull(&depot, &golden.store, &[old, new], None, &mut |_| {}).unwrap();
+    let unused = || unused(&golden.store);
+    unused();
+    let now = || crate::clock::Clock::now_unix_ms(&crate::clock::SystemClock);
+    let goes = || {
+        let order = Order { bytes_max: 0, now_unix_ms: now(), plan: true };
+        let (needs, ring) = (Needs::of_versions(Default::default()), golden.ring().unwrap());
+        needs.evict(&depot, &golden.store, &ring, order, &mut |_| {}).unwrap().images
+    };
+    assert_eq!(goes(), [old]);
+    unused();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (told, asked) = (stop.clone(), std::sync::atomic::AtomicU32::new(0));
+    let in_jobs = move || {
+        // Asked for the second time, it has noted what it heard at first.
+        if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            told.cancel();
+        }
+        Some([old].into())
+    };
+    let needs = Needs::new(std::iter::empty(), Arc::new(in_jobs));
+    let setting = Setting::load(&site.dir.path().join("groundstate.toml")).unwrap();
+    assert_eq!(setting.follow_minutes, 0);
+    let clock = Arc::new(crate::clock::SystemClock);
+    let follower = Follower::new(setting, golden.clone(), state, clock, needs);
+    Builder::new_multi_thread().enable_all().build().unwrap().block_on(follower.run(stop));
+    assert_eq!(goes(), []);
+    drop(dir);
 }

@@ -66,22 +66,46 @@ fn on_a_disk_that_is_full_to_the_last_block_images_go_and_others_come() {
     assert!(!listed.contains(&images[0]));
 }
 
+/// All images come, and were not used for long.
+fn fill(two: &Desk) {
+    two.good(&depot(&["pull"]));
+    let old = std::fs::FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
+    for dir in ["packs", "manifests"] {
+        for entry in std::fs::read_dir(two.path("store").join(dir)).unwrap() {
+            let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+            file.set_times(old.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_version_that_a_blueprint_of_the_configuration_asks_for_stays() {
+    let service = Service::start();
+    let (one, two) = sites(&service);
+    let images = in_the_depot(&one);
+    fill(&two);
+    let config = two.path("groundstate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let evict = depot(&["evict", "--store-mib-max", "0", "--json"]);
+    std::fs::write(&config, format!("{text}[blueprints.a]\nversion = \"1\"\n")).unwrap();
+    two.refused(&evict, 2, "which images the blueprints ask for");
+    assert_eq!(all_whole(&two.path("store")), 3);
+    std::fs::write(&config, format!("{text}[blueprints.a]\nimage = \"hmi\"\nversion = \"1\"\n")).unwrap();
+    // Less than nothing may stay, so all goes that may.
+    two.refused(&evict, 1, "larger than it may be");
+    let store = two.path("store/manifests");
+    let stays = |image: &String| store.join(format!("{image}.gsi")).exists();
+    assert!(stays(&images[0]), "the blueprint's");
+    assert!(images.iter().filter(|image| stays(image)).count() < 3, "and not all");
+}
+
 #[test]
 fn an_eviction_killed_at_any_moment_loses_no_image() {
     let service = Service::start();
     let (one, two) = sites(&service);
     let images = in_the_depot(&one);
     let store = two.path("store");
-    let fill = || {
-        two.good(&depot(&["pull"]));
-        let old = std::fs::FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
-        for dir in ["packs", "manifests"] {
-            for entry in std::fs::read_dir(store.join(dir)).unwrap() {
-                let file = std::fs::File::open(entry.unwrap().path()).unwrap();
-                file.set_times(old.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))).unwrap();
-            }
-        }
-    };
+    let fill = || fill(&two);
     fill();
     two.good(&depot(&["evict", "--store-mib-max", "2", "--plan"]));
     assert_eq!(all_whole(&store), 3);

@@ -27,7 +27,9 @@ use crate::cli::{
     fault::{Code, Fault},
     show,
 };
-use crate::depot::{Answer, Capabilities, Limits, Needs, Order, S3Depot, Setting, SettingError, shortfall};
+use crate::depot::{
+    Answer, Capabilities, Limits, Needs, Order, S3Depot, Setting, SettingError, pinned, shortfall,
+};
 
 /// What to do with the depot.
 #[derive(Debug, clap::Subcommand)]
@@ -58,7 +60,8 @@ pub enum DepotVerb {
     },
     /// Remove from the depot what no image needs
     Gc(Gc),
-    /// Make room here: let images go that the depot has and no recovery would use, those first that were not used for longest
+    /// Make room here: let images go that the depot has and no recovery would use, those first that were not used for longest. What the
+    /// blueprints of the configuration file ask for stays
     Evict(Evict),
 }
 
@@ -170,11 +173,15 @@ fn evict(place: &Place, data_dir: &Path, order: &Evict, json: bool) -> Result<()
         let now = "add store_gib_max to the depot of the configuration, or say --store-mib-max";
         Fault::new(Code::Usage, "nothing says how large the store may be", "", now)
     })?;
+    let pinned = pinned(&order.at.config).map_err(|error| {
+        Fault::of("which images the blueprints ask for cannot be read", &error, "").with(Code::Usage)
+    })?;
+    let needs = Needs::of_versions(pinned);
     let (depot, store) = (ready(&setting, Limits::default())?, open(&place.store(data_dir))?);
     let ring = ring(&place.trust_root(data_dir))?;
     let done = under_a_bar("reading what may go", order.rate_mib, |progress| {
         let room = Order { bytes_max, now_unix_ms: now_unix_ms(), plan: order.plan };
-        Needs::none().evict(&depot, &store, &ring, room, progress)
+        needs.evict(&depot, &store, &ring, room, progress)
     });
     let done = done.map_err(|error| fault(&depot, &error))?;
     if json {
