@@ -26,6 +26,9 @@ pub enum RetryClass {
     Security,
 }
 
+/// No [`backoff`] is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(80);
+
 impl Limits {
     /// Progress older than this is none: the endpoint stalled.
     pub const STALL: Duration = Duration::from_secs(120);
@@ -131,6 +134,13 @@ pub fn class(reason: HoldReason) -> RetryClass {
     }
 }
 
+/// Whether an intent is due. One that lies further ahead than any wait is, too: the clock was set back since it was written.
+#[must_use]
+pub fn is_due(due_unix_ms: u64, now_unix_ms: u64) -> bool {
+    let ahead = due_unix_ms.saturating_sub(now_unix_ms);
+    ahead == 0 || u128::from(ahead) > LONGEST_WAIT.as_millis()
+}
+
 /// Wait before the next try; `attempt` counts from 1.
 #[must_use]
 pub fn backoff(class: RetryClass, attempt: u32) -> Duration {
@@ -151,6 +161,16 @@ mod tests {
             assert!(limits.stage(stage) > Duration::ZERO, "{stage:?}");
         }
         assert_eq!(limits.stage(Stage::OsWait), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn an_intent_is_due_at_its_time_or_when_the_clock_was_set_back() {
+        let longest =
+            [RetryClass::Transport, RetryClass::Busy].into_iter().map(|class| backoff(class, 99)).max();
+        assert_eq!(longest, Some(LONGEST_WAIT));
+        let (now, hour) = (10_000_000, 3_600_000);
+        assert!(is_due(now, now) && is_due(now - 1, now) && is_due(now + hour, now));
+        assert!(!is_due(now + 1, now) && !is_due(now + 80_000, now));
     }
 
     #[test]

@@ -246,8 +246,17 @@ impl Turn<'_> {
 
     fn restarted(&mut self) {
         let least = self.at.saturating_add(millis(Limits::GRACE));
-        self.job.limit_unix_ms = self.job.limit_unix_ms.map(|limit| limit.max(least));
-        self.job.entered_unix_ms = self.at.max(self.job.entered_unix_ms);
+        // Nor later than if the state were entered now: a clock that was set back would let it wait for as long.
+        let most = match self.job.state {
+            JobState::Working { stage: Stage::Imaging } => {
+                Limits::ERASE.max(self.limits.stage(Stage::Imaging))
+            }
+            JobState::Working { stage } => self.limits.stage(stage),
+            _ => Limits::HELD,
+        };
+        let most = self.at.saturating_add(millis(most)).max(least);
+        self.job.limit_unix_ms = self.job.limit_unix_ms.map(|limit| limit.clamp(least, most));
+        self.job.entered_unix_ms = self.at;
     }
 
     fn admission(&mut self, intent: u32, verdict: Admission) -> Result<(), Refusal> {

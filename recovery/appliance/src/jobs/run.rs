@@ -206,7 +206,10 @@ impl Runner {
         let now = self.journal.now();
         let intents = db::job::intents(&mut *self.journal.db.read().await?).await?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(intents.into_iter().filter(|i| i.due <= now && running.insert((i.job, i.intent))).collect())
+        Ok(intents
+            .into_iter()
+            .filter(|i| super::limits::is_due(i.due, now) && running.insert((i.job, i.intent)))
+            .collect())
     }
 
     async fn act(&self, intent: Intent) {

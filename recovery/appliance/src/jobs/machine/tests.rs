@@ -12,6 +12,7 @@ use recovery_protocol::{
 
 use super::*;
 
+mod clock;
 mod erase;
 mod histories;
 

@@ -174,7 +174,7 @@ impl History {
 
     /// The runner: an intent that is due is probed where an earlier life may have begun it, acted on, and its outcome written.
     fn act(&mut self, fails: u64) {
-        let due = self.now.intents.iter().find(|(_, (_, due))| *due <= self.at);
+        let due = self.now.intents.iter().find(|(_, (_, due))| limits::is_due(*due, self.at));
         let Some((intent, duty)) = due.map(|(intent, (duty, _))| (*intent, *duty)) else { return };
         if duty == Duty::Admit {
             let by = "mode:auto".to_owned();
