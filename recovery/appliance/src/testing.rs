@@ -40,6 +40,7 @@ pub struct Bench {
     pub token: String,
     pub keys: Arc<Keys>,
     pub router: Router,
+    pub gate: Arc<Gate>,
     pub rehearser: Option<Rehearser>,
     pub confirmations: Option<Confirmations>,
 }
@@ -80,7 +81,7 @@ impl Bench {
         let gate = Arc::new(Gate::new(&keys.operator_token));
         let (drills, rehearser) = Drills::open(service.clone(), Arc::clone(&config)).unwrap();
         let (hooks, confirmations) = Hooks::open(&config.hooks).unwrap();
-        let router = People::new(service.clone(), gate, drills, Arc::new(hooks)).router();
+        let router = People::new(service.clone(), Arc::clone(&gate), drills, Arc::new(hooks)).router();
         Self {
             data,
             service,
@@ -89,6 +90,7 @@ impl Bench {
             token: keys.operator_token.clone(),
             keys,
             router,
+            gate,
             rehearser: Some(rehearser),
             confirmations: Some(confirmations),
         }

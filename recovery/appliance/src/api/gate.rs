@@ -56,6 +56,8 @@ const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 const SESSION_AGE: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long a link from `groundstate console-link` works.
 pub const LINK_AGE: Duration = Duration::from_secs(10 * 60);
+/// After so long people are read from the database again.
+const LEARN_EVERY: Duration = Duration::from_secs(30);
 const SESSIONS_MAX: usize = 256;
 const FAILURES_MAX: u32 = 10;
 const FAILURES_WINDOW: Duration = Duration::from_secs(60);
@@ -129,6 +131,8 @@ impl Who {
 #[derive(Default)]
 struct Inside {
     known: Vec<Known>,
+    /// When they were learned last.
+    learned: Option<Instant>,
     sessions: HashMap<Hash, Session>,
     links: HashMap<Hash, (Instant, Hash)>,
     /// Wrong secrets by address: how many since when.
@@ -159,7 +163,20 @@ impl Gate {
             let (name, scope) = (person.name.clone(), person.scope.clone());
             Some(Known { token, name, role: person.role, scope, networks, ends: person.token_ends, used })
         });
-        self.inside().known = known.collect();
+        let known = known.collect();
+        let mut inside = self.inside();
+        (inside.known, inside.learned) = (known, Some(Instant::now()));
+    }
+
+    /// Whether people are to be learned again. Each change is told at once; one whose asker went away before it was, is learned so.
+    pub fn forgets(&self) -> bool {
+        self.inside().learned.is_none_or(|at| at.elapsed() > LEARN_EVERY)
+    }
+
+    /// As after [`LEARN_EVERY`].
+    #[cfg(test)]
+    pub fn let_time_pass(&self) {
+        self.inside().learned = None;
     }
 
     /// A one-time code that opens one session of this person within [`LINK_AGE`].
@@ -313,6 +330,13 @@ impl Session {
 /// names. A person's browser is led to the login.
 pub async fn layer(State(people): State<People>, mut request: Request, next: Next) -> Response {
     let from = address(request.extensions().get::<Peer>());
+    if people.gate.forgets() {
+        match people.service.people_rows().await {
+            Ok(rows) => people.gate.learn(&rows),
+            // Better those of before than nobody at all.
+            Err(problem) => tracing::warn!(why = problem.detail, "people cannot be read"),
+        }
+    }
     let admitted = people.gate.admit(request.method(), request.headers(), from, people.service.now());
     let who = match admitted {
         Ok(who) => who,

@@ -20,7 +20,7 @@ mod paper;
 mod rehearser;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -173,6 +173,14 @@ impl Drills {
     ) -> Result<DrillView, Problem> {
         let DrillAnswer { step, endpoint, person, role, yes, note } = answer;
         let record = self.find(drill)?.record;
+        // An answer lets every endpoint of the drill go on.
+        let targets: BTreeSet<&str> =
+            record.tasks.iter().filter_map(|t| Some(t.target.as_ref()?.as_str())).collect();
+        for target in targets {
+            if let Ok(endpoint) = target.parse() {
+                self.0.service.may_order(actor, &endpoint).await?;
+            }
+        }
         let asked = |task: &&Task| {
             task.step.as_str() == step
                 && task.target.as_ref().map(runbooks::TargetId::as_str)

@@ -205,3 +205,17 @@ fn since_of(proof: &str) -> String {
     let notes: Vec<&str> = recovery_protocol::evidence::checkpoint::notes(proof).collect();
     notes.last().unwrap().to_string()
 }
+
+#[tokio::test]
+async fn a_change_that_was_never_told_is_learned_after_a_while() {
+    let bench = Bench::new("").await;
+    let token = add(&bench, "anna", Role::Technician).await;
+    let status = async || send(&bench, &token, &Method::GET, "/api/v1/jobs", "").await.status();
+    assert_eq!(status().await, StatusCode::OK);
+    // As when the asker's connection is cut between the commit and the telling.
+    let order = serde_json::from_value(json!({ "disabled": true })).unwrap();
+    bench.service.change_person(&crate::service::Actor::operator("token"), "anna", order).await.unwrap();
+    assert_eq!(status().await, StatusCode::OK, "not told");
+    bench.gate.let_time_pass();
+    assert_eq!(status().await, StatusCode::UNAUTHORIZED);
+}
