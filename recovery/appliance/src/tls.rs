@@ -37,6 +37,7 @@ use tower::ServiceExt as _;
 
 use self::shown::Shown;
 
+pub mod held;
 mod shown;
 
 /// Who is at the other end, and whether we are leaving: in the extensions of every request.

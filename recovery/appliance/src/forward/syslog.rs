@@ -198,7 +198,7 @@ fn name(text: &str, most: usize) -> String {
     if name.is_empty() { "-".to_owned() } else { name }
 }
 
-/// JSON text in printable ASCII: what is not becomes `\uXXXX`, which is the same JSON. Outside of texts there is none.
+/// JSON text in printable ASCII: what is not becomes `\u` with four hex digits, which is the same JSON. Outside of texts there is none.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
