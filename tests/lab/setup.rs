@@ -125,7 +125,11 @@ pub fn ensure(sets: &[&[Package]], yes: bool) -> Result<()> {
     if !agreed {
         bail!("nothing was installed. {}", by_hand(&missing));
     }
-    install(&missing)
+    install(&missing)?;
+    // A wanted package of another release may have had to go for one of these (qemu-utils of the backports for
+    // qemu-system-x86): it comes back in the release that fits the others.
+    let gone = self::missing(&wanted)?;
+    if gone.is_empty() { Ok(()) } else { install(&gone) }
 }
 
 /// Whether this runs unattended in a build service (`CI=true`).
