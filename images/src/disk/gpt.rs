@@ -128,15 +128,15 @@ impl Gpt {
     }
 }
 
-/// Which disk a table stands on and how far one of its partitions reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which disk a table stands on and where some of its partitions lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// Sector size in bytes.
     pub sector: u32,
     /// Size of the disk in bytes.
     pub disk_size: u64,
-    /// Index of a partition with a last LBA of its own on this disk.
-    pub last_lba: Option<(u32, u64)>,
+    /// Indexes of partitions with a place of their own on this disk, and their first and last LBA.
+    pub places: Vec<(u32, (u64, u64))>,
 }
 
 impl Layout {
@@ -151,8 +151,8 @@ impl Layout {
         for (copy, lbas) in [(&mut primary, (1, to - 1)), (&mut backup, (to - 1, 1))] {
             (copy.header.my_lba, copy.header.alternate_lba) = lbas;
             copy.header.usable.1 = (copy.header.usable.1 + to).saturating_sub(from);
-            if let Some((index, last_lba)) = other.last_lba {
-                copy.set_last_lba(index, last_lba)?;
+            for (index, lbas) in &other.places {
+                copy.set_lbas(*index, *lbas)?;
             }
         }
         // The backup's entries keep their distance from the end of the disk.
@@ -288,14 +288,18 @@ impl Copy {
         Ok(used)
     }
 
-    fn set_last_lba(&mut self, index: u32, last_lba: u64) -> Result<(), GptError> {
-        let at = index as usize * self.header.entry_size as usize + 40;
-        match self.entries.get_mut(at..at + 8) {
+    fn set_lbas(&mut self, index: u32, (first, last): (u64, u64)) -> Result<(), GptError> {
+        let at = index as usize * self.header.entry_size as usize + 32;
+        match self.entries.get_mut(at..at + 16) {
             Some(field) => {
-                field.copy_from_slice(&last_lba.to_le_bytes());
+                field[..8].copy_from_slice(&first.to_le_bytes());
+                field[8..].copy_from_slice(&last.to_le_bytes());
                 Ok(())
             }
-            None => Err(GptError::Damaged { copy: self.name, what: "the partition to grow is not in it" }),
+            None => Err(GptError::Damaged {
+                copy: self.name,
+                what: "a partition with a place of its own is not in it",
+            }),
         }
     }
 

@@ -1,14 +1,14 @@
 //! The boot region: the first MiB and the backup GPT, without which no firmware starts the disk.
 //!
-//! On a larger disk its bytes are not those of the image: the backup GPT stands at the real end, and a partition may
-//! have grown. So it is compared and written through [`Layout::retarget`], in the image's layout on one side and in the
+//! Its bytes are not always those of the image: on a larger disk the backup GPT stands at the real end, and a partition may
+//! have grown; what is preserved may lie elsewhere. So it is compared and written through [`Layout::retarget`], in the image's layout on one side and in the
 //! disk's on the other.
 
 use super::compare::Through;
 use super::preserve::Kept;
 use super::{RestoreError, RestoreTarget};
 use crate::disk::gpt::Layout;
-use crate::manifest::header::{Policy, Scheme};
+use crate::manifest::header::{Partition, Policy, Scheme};
 use crate::restore::AlignedBuf;
 use crate::{ChunkId, Content, Extent, Header, Manifest};
 
@@ -26,7 +26,7 @@ impl std::fmt::Debug for BootBytes {
 }
 
 /// Where the boot region stands on a disk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub head_len: u64,
     pub tail_start: u64,
@@ -36,41 +36,43 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// For an image with this header on a disk of this size.
-    pub fn new(header: &Header, disk_size: u64) -> Self {
+    /// For an image with this header on a disk of this size, on which this stays.
+    pub fn new(header: &Header, disk_size: u64, kept: &Kept) -> Self {
         let disk = &header.disk;
         let sector = u64::from(disk.sector_size);
         let moved = header.table.scheme == Scheme::Gpt && disk_size > disk.size;
-        let grow = header.table.partitions.iter().find(|p| p.policy == Policy::Grow).filter(|_| moved);
-        // The last usable LBA keeps its distance from the end; partitions end at whole MiB where there is room.
-        let usable_end = header.table.usable.1 + (disk_size.saturating_sub(disk.size)) / sector;
-        let grown = grow.map(|p| {
-            let per_mib = (1 << 20) / sector;
-            (p.index, ((usable_end + 1) / per_mib * per_mib).saturating_sub(1).max(p.last_lba))
-        });
-        let layout = |disk_size, last_lba| Layout { sector: disk.sector_size, disk_size, last_lba };
         let end = if moved { disk_size } else { disk.size };
+        let (mut in_image, mut on_disk) = (Vec::new(), Vec::new());
+        if let Some(p) = header.table.partitions.iter().find(|p| p.policy == Policy::Grow).filter(|_| moved) {
+            in_image.push((p.index, (p.first_lba, p.last_lba)));
+            on_disk.push((p.index, (p.first_lba, grown(header, p, end, kept))));
+        }
+        for kept in kept.list().iter().filter(|kept| kept.is_elsewhere()) {
+            in_image.push((kept.index(), (kept.room.start / sector, kept.room.end / sector - 1)));
+            on_disk.push((kept.index(), kept.mark.lbas));
+        }
+        let layout = |disk_size, places| Layout { sector: disk.sector_size, disk_size, places };
         Self {
             head_len: disk.head_len,
             tail_start: end - disk.tail_len,
             tail_len: disk.tail_len,
-            image: layout(disk.size, grow.map(|p| (p.index, p.last_lba))),
-            disk: layout(end, grown),
+            image: layout(disk.size, in_image),
+            disk: layout(end, on_disk),
         }
     }
 
     /// Bytes as the image has them, from bytes as the disk has them.
-    fn to_image(self, bytes: &mut BootBytes) -> Result<(), RestoreError> {
-        self.retarget(&self.disk, &self.image, bytes)
+    fn to_image(&self, bytes: &mut BootBytes) -> Result<(), RestoreError> {
+        Self::retarget(&self.disk, &self.image, bytes)
     }
 
     /// Bytes as the disk must have them, from bytes as the image has them.
-    pub fn to_disk(self, bytes: &mut BootBytes) -> Result<(), RestoreError> {
-        self.retarget(&self.image, &self.disk, bytes)
+    pub fn to_disk(&self, bytes: &mut BootBytes) -> Result<(), RestoreError> {
+        Self::retarget(&self.image, &self.disk, bytes)
     }
 
-    fn retarget(&self, from: &Layout, to: &Layout, bytes: &mut BootBytes) -> Result<(), RestoreError> {
-        match from.disk_size == to.disk_size {
+    fn retarget(from: &Layout, to: &Layout, bytes: &mut BootBytes) -> Result<(), RestoreError> {
+        match from == to {
             true => Ok(()),
             false => from.retarget(to, &mut bytes.head, &mut bytes.tail).map_err(RestoreError::Table),
         }
@@ -107,6 +109,17 @@ impl Place {
     }
 }
 
+/// The last sector of a partition that grows to the end of a disk of this size, or to what stays behind it. The last usable sector
+/// keeps its distance from the end; partitions end at whole MiB where there is room.
+fn grown(header: &Header, partition: &Partition, disk_size: u64, kept: &Kept) -> u64 {
+    let sector = u64::from(header.disk.sector_size);
+    let usable_end = header.table.usable.1 + (disk_size - header.disk.size) / sector;
+    let behind = kept.list().iter().map(|kept| kept.mark.lbas.0).filter(|first| *first > partition.last_lba);
+    let end = behind.min().unwrap_or(u64::MAX).min(usable_end + 1);
+    let per_mib = (1 << 20) / sector;
+    (end / per_mib * per_mib).saturating_sub(1).max(partition.last_lba)
+}
+
 /// The extents of the boot region.
 pub(super) fn extents(manifest: &Manifest) -> impl Iterator<Item = Extent> + '_ {
     let disk = &manifest.header().disk;
@@ -114,7 +127,7 @@ pub(super) fn extents(manifest: &Manifest) -> impl Iterator<Item = Extent> + '_ 
     manifest.extents().filter(move |extent| extent.offset < head || extent.offset >= tail)
 }
 
-/// All other extents, with their indexes in the manifest. Those of what stays may hold anything.
+/// All other extents, with their indexes in the manifest. Those of what stays may hold anything; runs of zeros leave it out.
 pub(super) fn payload<'s>(
     manifest: &'s Manifest,
     kept: &'s Kept,
@@ -122,10 +135,7 @@ pub(super) fn payload<'s>(
     let disk = &manifest.header().disk;
     let (head, tail) = (disk.head_len, disk.tail_start());
     let payload = manifest.extents().enumerate().filter(move |(_, e)| e.offset >= head && e.offset < tail);
-    payload.map(|(index, extent)| match kept.has(&extent) {
-        true => (index, Extent { content: Content::Any, ..extent }),
-        false => (index, extent),
-    })
+    payload.flat_map(|(index, extent)| kept.demands(extent).map(move |part| (index, part)))
 }
 
 fn slice<'b>(header: &Header, bytes: &'b BootBytes, extent: &Extent) -> &'b [u8] {

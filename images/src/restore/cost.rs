@@ -43,7 +43,7 @@ pub(crate) fn cost<E>(
     stored_len: &dyn Fn(&ChunkId) -> Result<u32, E>,
 ) -> Result<Cost, E> {
     let mut cost = Cost::default();
-    let kept = Kept::shared(manifest.header(), before.header());
+    let kept = Kept::shared(manifest, before.header());
     let (mut wrong, mut wanted, mut other) = (ExtentSet::default(), Vec::new(), Vec::new());
     for (index, extent) in boot_region::payload(manifest, &kept) {
         if extent.content == Content::Any {

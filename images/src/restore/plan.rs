@@ -97,9 +97,9 @@ pub enum PlanRefusal {
         /// `UEFI` or `BIOS`.
         endpoint: &'static str,
     },
-    /// A partition that must stay is not where the image has it.
+    /// A partition that must stay is not in the disk's table, or its copies differ about it.
     #[error(
-        "partition {number} `{name}` of the image is to be preserved, and the disk's partition table does not have it there (it has {found}). Restore an image for this layout, or give up what is to be preserved"
+        "partition {number} `{name}` of the image is to be preserved, and the disk's partition table does not have it (it has {found}). Restore an image for this layout, or give up what is to be preserved"
     )]
     PreservedElsewhere {
         /// Number of the partition, counted from 1.
@@ -108,6 +108,20 @@ pub enum PlanRefusal {
         name: String,
         /// What the table has.
         found: String,
+    },
+    /// A partition that must stay lies where the image wants something else.
+    #[error(
+        "partition {number} `{name}` is to be preserved, and the disk has it where the image wants {taken} (it is {found}). Restore an image that leaves room for it, or save what it holds and give it up"
+    )]
+    PreservedInTheWay {
+        /// Number of the partition, counted from 1.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Where the disk has it.
+        found: String,
+        /// What the image wants there.
+        taken: String,
     },
     /// Nothing says where a partition is that must stay.
     #[error(
@@ -244,6 +258,9 @@ pub struct PlanSummary {
     /// Their bytes.
     #[serde(default)]
     pub preserve_bytes: u64,
+    /// How many of them the disk has at another place, larger or smaller than the image; the table will say so.
+    #[serde(default)]
+    pub preserve_elsewhere: u64,
     /// Whether the backup partition table moves to the end of a larger disk.
     pub larger_disk: bool,
 }
@@ -253,7 +270,14 @@ impl fmt::Display for PlanSummary {
         let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
         if self.preserve_partitions > 0 {
             let (mib, count) = (mib(self.preserve_bytes), self.preserve_partitions);
-            writeln!(f, "stay   {mib:>10.1} MiB in {count} preserved partitions, hashed before and after")?;
+            let elsewhere = match self.preserve_elsewhere {
+                0 => String::new(),
+                some => format!(", {some} not as the image has them"),
+            };
+            writeln!(
+                f,
+                "stay   {mib:>10.1} MiB in {count} preserved partitions{elsewhere}, hashed before and after"
+            )?;
         }
         writeln!(f, "keep   {:>10.1} MiB", mib(self.keep_bytes))?;
         writeln!(f, "copy   {:>10.1} MiB in {} extents", mib(self.copy_bytes), self.copy_extents)?;
@@ -346,7 +370,7 @@ impl<'m> RestorePlan<'m> {
     }
 
     pub(super) fn place(&self) -> Place {
-        Place::new(self.manifest.header(), self.scan.disk_size)
+        Place::new(self.manifest.header(), self.scan.disk_size, &self.scan.kept)
     }
 
     fn summarize(&self) -> PlanSummary {
@@ -358,6 +382,7 @@ impl<'m> RestorePlan<'m> {
             boot_differs: scan.boot.is_none(),
             preserve_partitions: scan.kept.list().len() as u64,
             preserve_bytes: scan.kept.bytes(),
+            preserve_elsewhere: scan.kept.list().iter().filter(|kept| kept.is_elsewhere()).count() as u64,
             larger_disk: scan.disk_size > header.disk.size && header.table.scheme == Scheme::Gpt,
             ..PlanSummary::default()
         };

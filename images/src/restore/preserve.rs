@@ -1,34 +1,33 @@
 //! Partitions that stay: found before anything is written, hashed before and after.
 //!
 //! ```text
-//!   image says `preserve` ─► what the disk says of itself ─► found: hashed, its extents count as `any` ─► hashed again: equal
+//!   image says `preserve` ─► what the disk says of itself ─► found, fits: hashed, left alone ─► hashed again: equal
 //!                            tables, or our record           blank: written as the image has it
 //!                                                            else: refused, unless a person gave it up
 //! ```
+//!
+//! It stays where the disk has it, moved, larger or smaller than in the image, as long as the image wants nothing else there
+//! (`fits`); the table that is written says so. Nothing is ever moved to make room: a power cut would find it in two halves.
 //!
 //! Poisoning takes away the table that says where they are, so it first leaves a *record*: where, and what they hashed to
 //! before the first attempt, or that they are the image's to write. The next attempt after a power cut finds them by it, and
 //! proves the survival of both. While the disk has a table at its start, the record is old and says nothing.
 //!
-//! What is kept is the bytes. The table is the image's, since that is what its system was set up with.
+//! What is kept is the bytes. The table is the image's, but for that place, since that is what its system was set up with.
 
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 
 use super::compare::{Through, is_zero};
+use super::fits::fits;
+use super::record::{Mark, RECORD_LEN_MAX, Recorded, WRITTEN, decode, encode};
 use super::{AlignedBuf, Phase, PlanRefusal, Progress, ProgressEvent, RestoreError, RestoreTarget};
 use crate::disk::{Gpt, mbr};
 use crate::manifest::header::{Header, Partition, Policy};
-use crate::wire::{Reader, WireError, Writer};
-use crate::{Digest, Extent};
+use crate::{Content, Digest, Extent, Manifest};
 
 /// Where in the boot region's head the record lies; nothing that looks for a table or a filesystem looks there.
 const RECORD_AT: u64 = 64 << 10;
-const RECORD_MAGIC: &[u8; 8] = b"GSKEEP\x01\n";
-const RECORD_CONTEXT: &str = "groundstate 2026-11-28 preserved partitions";
-/// Magic, count, 256 entries of 64 bytes and the digest, in whole sectors.
-const RECORD_LEN_MAX: usize = 20 << 10;
-const ENTRIES_MAX: u32 = 256;
 const READ_LEN: u64 = 1 << 20;
 const READS: usize = 4;
 
@@ -53,19 +52,21 @@ pub struct Preserved {
     pub range: Range<u64>,
     /// Plain blake3 of its bytes, before the first attempt to restore around it.
     pub digest: Digest,
-    place: Place,
+    /// Where the image has it, in bytes; nothing is written there for it.
+    pub(super) room: Range<u64>,
+    /// What it is recognised by, and its sectors on the disk.
+    pub(super) mark: Mark,
 }
 
-/// What a partition is recognised by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    type_guid: [u8; 16],
-    lbas: (u64, u64),
-}
+impl Preserved {
+    /// Whether the disk has it at another place, larger or smaller than the image.
+    pub fn is_elsewhere(&self) -> bool {
+        self.range != self.room
+    }
 
-impl From<&Partition> for Place {
-    fn from(partition: &Partition) -> Self {
-        Self { type_guid: partition.type_guid, lbas: (partition.first_lba, partition.last_lba) }
+    /// Index of its entry in the table.
+    pub(super) fn index(&self) -> u32 {
+        self.number - 1
     }
 }
 
@@ -73,37 +74,35 @@ impl From<&Partition> for Place {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Kept {
     stay: Vec<Preserved>,
-    written: Vec<Place>,
+    written: Vec<Mark>,
 }
-
-/// What a record says of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Recorded {
-    /// It stays, and hashed to this.
-    Stays(Digest),
-    /// It is the image's to write.
-    Written,
-}
-
-/// In the record: not the digest of anything, as nobody can find a preimage.
-const WRITTEN: Digest = Digest([0; 32]);
 
 impl Kept {
-    /// Every partition that an image preserves, as if a disk had all of them.
+    /// Every partition that an image preserves, as if a disk had all of them where the image has them.
     pub fn all_of(header: &Header) -> Self {
-        let stay = wanted(header).map(|partition| preserved(header, partition)).collect();
+        let stay = wanted(header).map(|partition| preserved(header, partition, None)).collect();
         Self { stay, written: Vec::new() }
     }
 
     /// None of them: a person has given them up.
     pub fn given_up(header: &Header) -> Self {
-        Self { stay: Vec::new(), written: wanted(header).map(Place::from).collect() }
+        let written = wanted(header).map(|partition| Mark::of_image(&header.table, partition)).collect();
+        Self { stay: Vec::new(), written }
     }
 
     /// What an image preserves on a disk that holds another image.
-    pub fn shared(header: &Header, held: &Header) -> Self {
-        let mut kept = Self::all_of(header);
-        kept.stay.retain(|kept| held.table.partitions.iter().any(|there| Place::from(there) == kept.place));
+    pub fn shared(manifest: &Manifest, held: &Header) -> Self {
+        let header = manifest.header();
+        let there = held.table.partitions.iter().map(|partition| Mark::of_image(&held.table, partition));
+        let there: Vec<Mark> = there.collect();
+        let stay = wanted(header).filter_map(|partition| {
+            let mark = Mark::of_image(&header.table, partition).among(&there, |mark| mark)?;
+            Some(preserved(header, partition, Some(mark.lbas)))
+        });
+        let mut kept = Self { stay: stay.collect(), written: Vec::new() };
+        let unfit = |one: &Preserved| fits(manifest, one, &kept.stay, held.disk.size).is_err();
+        let unfit: Vec<u32> = kept.stay.iter().filter(|one| unfit(one)).map(|one| one.number).collect();
+        kept.stay.retain(|one| !unfit.contains(&one.number));
         kept
     }
 
@@ -116,9 +115,37 @@ impl Kept {
         self.stay.iter().map(|kept| kept.range.end - kept.range.start).sum()
     }
 
-    /// Whether an extent lies in what stays; none lies there in part.
-    pub fn has(&self, extent: &Extent) -> bool {
-        self.stay.iter().any(|kept| kept.range.start <= extent.offset && extent.offset < kept.range.end)
+    /// Whether an extent is of what stays; none is in part.
+    fn has(&self, extent: &Extent) -> bool {
+        self.stay.iter().any(|kept| kept.room.contains(&extent.offset))
+    }
+
+    /// The parts of a range of the disk in which nothing stays, in order.
+    pub fn outside(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send + use<'_> {
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            while let Some(kept) = self.stay.iter().find(|kept| kept.range.contains(&at)) {
+                at = kept.range.end;
+            }
+            let next = self.stay.iter().map(|kept| kept.range.start).filter(|start| *start > at).min();
+            let part = at..next.unwrap_or(u64::MAX).min(range.end);
+            at = part.end;
+            (part.start < part.end).then_some(part)
+        })
+    }
+
+    /// What an extent of the image demands of a disk on which this stays: of what stays nothing, of a run of zeros that it lies in
+    /// the rest.
+    pub fn demands(&self, extent: Extent) -> impl Iterator<Item = Extent> + Send + use<'_> {
+        let own = self.has(&extent);
+        let whole = (own || extent.content != Content::Zero).then_some(match own {
+            true => Extent { content: Content::Any, ..extent },
+            false => extent,
+        });
+        let rest = if whole.is_some() { 0..0 } else { extent.range() };
+        let part =
+            move |part: Range<u64>| Extent { offset: part.start, len: part.end - part.start, ..extent };
+        whole.into_iter().chain(self.outside(rest).map(part))
     }
 
     /// The record, and where it goes: on the medium before anything that it stands for is taken away.
@@ -127,7 +154,9 @@ impl Kept {
             return None;
         }
         let mut record = AlignedBuf::new(RECORD_LEN_MAX);
-        let bytes = encode(&self.stay, &self.written);
+        let stay = self.stay.iter().map(|kept| (kept.mark, Recorded::Stays(kept.digest)));
+        let written = self.written.iter().map(|mark| (*mark, Recorded::Written));
+        let bytes = encode(&stay.chain(written).collect::<Vec<_>>());
         record[..bytes.len()].copy_from_slice(&bytes);
         Some((RECORD_AT, record))
     }
@@ -157,29 +186,35 @@ impl Kept {
     }
 }
 
-/// Find and hash what an image preserves. Refuses a disk on which that cannot be told.
+/// Find and hash what an image preserves. Refuses a disk on which that cannot be told, and one on which it is in the image's way.
 pub(super) fn find(
-    header: &Header,
+    manifest: &Manifest,
     target: &dyn RestoreTarget,
     progress: &Progress<'_>,
 ) -> Result<Kept, RestoreError> {
+    let header = manifest.header();
     let mut kept = Kept::default();
     if wanted(header).next().is_none() {
         return Ok(kept);
     }
     let there = There::read(header, target)?;
     for partition in wanted(header) {
-        match there.has(header, partition, target, progress)? {
-            true => kept.stay.push(preserved(header, partition)),
-            false => kept.written.push(Place::from(partition)),
+        match there.place(header, partition, target, progress)? {
+            Some(lbas) => kept.stay.push(preserved(header, partition, Some(lbas))),
+            None => kept.written.push(Mark::of_image(&header.table, partition)),
         }
+    }
+    for one in &kept.stay {
+        fits(manifest, one, &kept.stay, target.size()).map_err(|taken| {
+            let found = words(one.index(), &one.name, one.mark.lbas);
+            PlanRefusal::PreservedInTheWay { number: one.number, name: one.name.clone(), found, taken }
+        })?;
     }
     let (mut done, total) = (0, kept.bytes());
     for kept in &mut kept.stay {
         let shown = |len| progress(ProgressEvent { phase: Phase::Scan, done: done + len, total });
         kept.digest = digest(target, &kept.range, Through::Cache, &shown)?;
-        let before = there.record.iter().find(|(place, _)| *place == kept.place).map(|(_, said)| *said);
-        if matches!(before, Some(Recorded::Stays(before)) if before != kept.digest) {
+        if there.recorded(&kept.mark).is_some_and(|before| before != kept.digest) {
             return Err(PlanRefusal::PreservedChanged { number: kept.number, name: kept.name.clone() }.into());
         }
         done += kept.range.end - kept.range.start;
@@ -191,25 +226,25 @@ fn wanted(header: &Header) -> impl Iterator<Item = &Partition> {
     header.table.partitions.iter().filter(|partition| partition.policy == Policy::Preserve)
 }
 
-fn preserved(header: &Header, partition: &Partition) -> Preserved {
+/// As the disk has it in these sectors, or the image.
+fn preserved(header: &Header, partition: &Partition, lbas: Option<(u64, u64)>) -> Preserved {
     let sector = u64::from(header.disk.sector_size);
-    Preserved {
-        number: partition.index + 1,
-        name: partition.name.clone(),
-        range: partition.first_lba * sector..(partition.last_lba + 1) * sector,
-        digest: WRITTEN,
-        place: Place::from(partition),
-    }
+    let bytes = |(first, last): (u64, u64)| first * sector..(last + 1) * sector;
+    let mut mark = Mark::of_image(&header.table, partition);
+    let room = bytes(mark.lbas);
+    mark.lbas = lbas.unwrap_or(mark.lbas);
+    let (number, name) = (partition.index + 1, partition.name.clone());
+    Preserved { number, name, range: bytes(mark.lbas), digest: WRITTEN, room, mark }
 }
 
-/// One table of a disk, for the question where partitions are; with names for people.
-struct Table(Vec<(Place, String)>);
+/// One table of a disk, for the question where partitions are; with words for people.
+struct OldTable(Vec<(Mark, String)>);
 
 /// What a disk says of where its partitions are.
 struct There {
-    tables: Vec<Table>,
+    tables: Vec<OldTable>,
     /// Of an earlier attempt; empty where the disk has a table at its start, which is younger.
-    record: Vec<(Place, Recorded)>,
+    record: Vec<(Mark, Recorded)>,
     /// The disk begins as poisoning left it, byte for byte.
     poisoned: bool,
 }
@@ -227,39 +262,58 @@ impl There {
         Ok(Self { tables, record, poisoned })
     }
 
-    /// Whether the partition is there and stays; refuses where that cannot be told.
-    fn has(
+    /// Where the partition is that stays, none where the image's is to be written; refuses where that cannot be told.
+    fn place(
         &self,
         header: &Header,
         partition: &Partition,
         target: &dyn RestoreTarget,
         progress: &Progress<'_>,
-    ) -> Result<bool, RestoreError> {
-        let place = Place::from(partition);
+    ) -> Result<Option<(u64, u64)>, RestoreError> {
+        let mark = Mark::of_image(&header.table, partition);
         let (number, name) = (partition.index + 1, partition.name.clone());
-        let without = |table: &&Table| table.0.iter().all(|(there, _)| *there != place);
-        if let Some(table) = self.tables.iter().find(without) {
+        let places = self.tables.iter().map(|table| Some(mark.among(&table.0, |(mark, _)| mark)?.0.lbas));
+        let places: Vec<Option<(u64, u64)>> = places.collect();
+        if let Some(place) = places.first().filter(|first| places.iter().all(|place| place == *first))
+            && place.is_some()
+        {
+            return Ok(*place);
+        }
+        // None has it, or they say different things: then the one that is not as the image has it.
+        let odd = places.iter().position(|place| *place != Some(mark.lbas));
+        if let Some(table) = odd.map(|at| &self.tables[at]) {
             let found = table.0.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(", ");
             return Err(PlanRefusal::PreservedElsewhere { number, name, found }.into());
         }
-        let said = self.record.iter().find(|(there, _)| *there == place).map(|(_, said)| *said);
-        match said {
-            _ if !self.tables.is_empty() => return Ok(true),
-            Some(Recorded::Stays(_)) => return Ok(true),
+        match mark.among(&self.record, |(mark, _)| mark) {
+            // It lies on a disk that anybody may have written to.
+            Some((there, Recorded::Stays(_))) if is_on(target, there.lbas) => return Ok(Some(there.lbas)),
             // Leave to write is believed only where nothing else was written since.
-            Some(Recorded::Written) if self.poisoned => return Ok(false),
-            Some(Recorded::Written) | None => {}
+            Some((_, Recorded::Written)) if self.poisoned => return Ok(None),
+            Some((_, Recorded::Stays(_) | Recorded::Written)) | None => {}
         }
         // No table: a disk that is blank there has lost nothing.
-        match is_blank(target, &preserved(header, partition).range, progress)? {
-            true => Ok(false),
+        match is_blank(target, &preserved(header, partition, None).range, progress)? {
+            true => Ok(None),
             false => Err(PlanRefusal::PreservedUnknown { number, name }.into()),
+        }
+    }
+
+    /// What an interrupted restore found in it.
+    fn recorded(&self, there: &Mark) -> Option<Digest> {
+        match there.among(&self.record, |(mark, _)| mark)? {
+            (mark, Recorded::Stays(digest)) if mark.lbas == there.lbas => Some(*digest),
+            (_, Recorded::Stays(_) | Recorded::Written) => None,
         }
     }
 }
 
+fn is_on(target: &dyn RestoreTarget, (first, last): (u64, u64)) -> bool {
+    first <= last && last < target.size() / u64::from(target.sector_size())
+}
+
 /// Every table that the disk shows, and whether one of them is at its start.
-fn tables(target: &dyn RestoreTarget, head: &[u8]) -> Result<(Vec<Table>, bool), RestoreError> {
+fn tables(target: &dyn RestoreTarget, head: &[u8]) -> Result<(Vec<OldTable>, bool), RestoreError> {
     let sector = target.sector_size();
     let mut read = |offset: u64, buf: &mut [u8]| read_unaligned(target, offset, buf);
     let read_failed = RestoreError::disk("read", 0, u64::from(sector));
@@ -269,26 +323,25 @@ fn tables(target: &dyn RestoreTarget, head: &[u8]) -> Result<(Vec<Table>, bool),
     // A table of four partitions is what firmware and kernel go by, whatever an older backup at the end says.
     if let (None, Some(entries)) = (&primary, mbr) {
         let entry = |entry: &mbr::MbrEntry| {
-            let mut type_guid = [0; 16];
-            type_guid[0] = entry.kind;
-            let place = Place { type_guid, lbas: (entry.first_lba, entry.last_lba) };
-            (place, words(entry.index, "", place.lbas))
+            let mark = Mark::of_mbr(entry);
+            (mark, words(entry.index, "", mark.lbas))
         };
-        return Ok((vec![Table(entries.iter().map(entry).collect())], true));
+        return Ok((vec![OldTable(entries.iter().map(entry).collect())], true));
     }
     let at_the_start = primary.is_some();
     let entry = |entry: &crate::disk::gpt::GptEntry| {
-        let place = Place { type_guid: entry.type_guid, lbas: (entry.first_lba, entry.last_lba) };
-        (place, words(entry.index, &entry.name, place.lbas))
+        let mark = Mark::of_gpt(entry);
+        (mark, words(entry.index, &entry.name, mark.lbas))
     };
     let copies = [primary, backup].into_iter().flatten();
-    let mut tables: Vec<Table> = copies.map(|entries| Table(entries.iter().map(entry).collect())).collect();
+    let mut tables: Vec<OldTable> =
+        copies.map(|entries| OldTable(entries.iter().map(entry).collect())).collect();
     // One that lists nothing says nothing of where something was.
     tables.retain(|table| !table.0.is_empty());
     Ok((tables, at_the_start))
 }
 
-fn words(index: u32, name: &str, (first, last): (u64, u64)) -> String {
+pub(super) fn words(index: u32, name: &str, (first, last): (u64, u64)) -> String {
     let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
     format!("{}{name} from sector {first} to {last}", index + 1)
 }
@@ -350,78 +403,4 @@ fn digest(
         }
         Ok(Digest(*hasher.finalize().as_bytes()))
     })
-}
-
-fn encode(stay: &[Preserved], written: &[Place]) -> Vec<u8> {
-    let mut out = Writer::new();
-    out.bytes(RECORD_MAGIC).u32((stay.len() + written.len()) as u32);
-    let entries = stay.iter().map(|kept| (&kept.place, &kept.digest));
-    for (place, digest) in entries.chain(written.iter().map(|place| (place, &WRITTEN))) {
-        out.bytes(&place.type_guid).u64(place.lbas.0).u64(place.lbas.1).digest(digest);
-    }
-    let check = Digest::derived(RECORD_CONTEXT, &out.0);
-    out.digest(&check);
-    out.0
-}
-
-/// The entries of a record; nothing where there is none.
-fn decode(bytes: &[u8]) -> Result<Vec<(Place, Recorded)>, WireError> {
-    let mut input = Reader::new(bytes);
-    let magic: [u8; 8] = input.array()?;
-    let count = input.u32()?;
-    if magic != *RECORD_MAGIC || count > ENTRIES_MAX {
-        return Ok(Vec::new());
-    }
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let type_guid = input.array()?;
-        let lbas = (input.u64()?, input.u64()?);
-        let said = match input.digest()? {
-            WRITTEN => Recorded::Written,
-            digest => Recorded::Stays(digest),
-        };
-        entries.push((Place { type_guid, lbas }, said));
-    }
-    let len = RECORD_MAGIC.len() + 4 + 64 * count as usize;
-    match input.digest()? == Digest::derived(RECORD_CONTEXT, &bytes[..len]) {
-        true => Ok(entries),
-        false => Ok(Vec::new()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_record_is_read_as_it_was_written_or_not_at_all(
-            entries in proptest::collection::vec(any::<([u8; 16], (u64, u64), [u8; 32])>(), 1..6),
-            at in any::<prop::sample::Index>(),
-            flip in 1u8..,
-            junk in proptest::collection::vec(any::<u8>(), 0..400),
-        ) {
-            let kept = |(type_guid, lbas, digest): &([u8; 16], (u64, u64), [u8; 32])| Preserved {
-                number: 1,
-                name: String::new(),
-                range: 0..0,
-                digest: Digest(*digest),
-                place: Place { type_guid: *type_guid, lbas: *lbas },
-            };
-            let kept: Vec<Preserved> = entries.iter().map(kept).collect();
-            let written = Place { type_guid: [9; 16], lbas: (1, 2) };
-            let mut bytes = encode(&kept, &[written]);
-            let len = bytes.len();
-            bytes.resize(RECORD_LEN_MAX, 0);
-            let mut expected: Vec<_> =
-                kept.iter().map(|kept| (kept.place, Recorded::Stays(kept.digest))).collect();
-            expected.push((written, Recorded::Written));
-            prop_assert_eq!(decode(&bytes), Ok(expected));
-            bytes[at.index(len)] ^= flip;
-            prop_assert_eq!(decode(&bytes).unwrap_or_default(), vec![]);
-            prop_assert!(decode(&junk).unwrap_or_default().is_empty());
-        }
-    }
 }

@@ -94,10 +94,10 @@ pub fn scan_for(
     let rest: u64 = read.map(|(_, extent)| extent.len).sum();
     let shown = |event: ProgressEvent| progress(ProgressEvent { total: first + rest, ..event });
     let kept = match preserve {
-        Preserve::Keep => preserve::find(header, target, &shown)?,
+        Preserve::Keep => preserve::find(manifest, target, &shown)?,
         Preserve::GiveUp => Kept::given_up(header),
     };
-    let boot = Place::new(header, disk_size).read_if_right(manifest, target)?;
+    let boot = Place::new(header, disk_size, &kept).read_if_right(manifest, target)?;
     let first = kept.bytes();
     let payload = || boot_region::payload(manifest, &kept);
     let total = payload().filter(|(_, e)| e.content != Content::Any).map(|(_, e)| e.len).sum();

@@ -13,6 +13,7 @@ use crate::testing::{LINUX_TYPE, MIB, Plant, bootable_disk, bytes_of, gpt_disk, 
 use crate::{Content, Manifest, Verified};
 
 mod ahead;
+mod elsewhere;
 mod hostile;
 mod moved;
 mod preserved;

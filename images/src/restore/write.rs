@@ -120,7 +120,8 @@ pub(super) fn poison(
     if end > disk.size {
         steps.push(zeros((end - disk.tail_len).max(disk.size)..end));
     }
-    steps.push(zeros(disk.tail_start()..disk.size));
+    // What stays may have grown over the end of the image.
+    steps.extend(kept.outside(disk.tail_start()..disk.size).map(zeros));
     for (start, wanted) in steps {
         let len = wanted.len() as u64;
         // Written, not punched: here the bytes must change, whatever the disk makes of a hint.

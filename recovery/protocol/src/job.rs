@@ -229,7 +229,7 @@ hold_reasons! {
     /// The image does not fit the disk.
     DiskUnfit, "disk-unfit", "The golden image does not fit the disk.", "Fit a disk of the right size and sector size, or choose another image.";
     /// What is to be preserved is not as it was, or cannot be told.
-    PreservedMissing, "preserved-missing", "A partition that is to be preserved cannot be found as it was.", "Read the detail and save what matters from that disk. Then put its partition table back and resume, choose an image for its layout, or cancel this job and recover with `--give-up-preserved`.";
+    PreservedMissing, "preserved-missing", "A partition that is to be preserved cannot be kept as it is.", "Read the detail and save what matters from that disk. Then put its partition table back and resume, choose an image for its layout, or cancel this job and recover with `--give-up-preserved`.";
     /// What was to be preserved is not what it was before.
     PreservedLost, "preserved-lost", "A partition that was to be preserved does not read as it did before, though nothing was written to it.", "Save what is left of it before anything else; then replace the disk and recover again.";
     /// The disk says that it is failing.

@@ -78,7 +78,11 @@ proptest! {
         let small = disk(SIZE, 512);
         let large_size = SIZE + more_mib * MIB;
         let (head_len, tail_len) = (34 * 512, 33 * 512);
-        let of = |disk_size| Layout { sector: 512, disk_size, last_lba: Some((1, disk_size / 512 - 40)) };
+        let of = |disk_size| Layout {
+            sector: 512,
+            disk_size,
+            places: vec![(1, (512 + (disk_size - SIZE) / MIB, disk_size / 512 - 40))],
+        };
         let (image, endpoint) = (of(SIZE), of(large_size));
 
         let (mut head, mut tail) = (small[..head_len].to_vec(), small[small.len() - tail_len..].to_vec());
@@ -88,7 +92,8 @@ proptest! {
         let at = large.len() - tail_len;
         large[at..].copy_from_slice(&tail);
         let moved = read(&large, 512).unwrap();
-        prop_assert_eq!(moved.entries[1].last_lba, large_size / 512 - 40);
+        let moved_to = (moved.entries[1].first_lba, moved.entries[1].last_lba);
+        prop_assert_eq!(moved_to, (512 + more_mib, large_size / 512 - 40));
         prop_assert_eq!(&moved.entries[0], &read(&small, 512).unwrap().entries[0]);
 
         endpoint.retarget(&image, &mut head, &mut tail).unwrap();

@@ -477,6 +477,7 @@ impl From<&RestoreError> for Refusal {
             | RestoreError::Table(_) => HoldReason::DiskUnfit,
             RestoreError::Refused(
                 Plan::PreservedElsewhere { .. }
+                | Plan::PreservedInTheWay { .. }
                 | Plan::PreservedUnknown { .. }
                 | Plan::PreservedChanged { .. },
             ) => HoldReason::PreservedMissing,
