@@ -76,6 +76,7 @@ pub const VERIFY: &[Package] = &[
     package("xfsprogs", "a peer for what an XFS leaves free"),
     package("ntfs-3g", "a peer for what an NTFS leaves free"),
     package("dosfstools", "a peer for what a FAT leaves free"),
+    package("ifupdown", "takes an endpoint's own addresses in tests"),
 ];
 
 /// A peer of a bench.

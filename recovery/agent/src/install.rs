@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 use images::Digest;
 use serde::Serialize;
 
+use crate::settings::{MAP, MAP_PATH};
+
 /// Where the program lies in the golden image.
 pub const PROGRAM: &str = "usr/lib/groundstate/groundstate-agent";
 const UNIT: &str = "usr/lib/systemd/system/groundstate-agent.service";
@@ -57,7 +59,7 @@ Description=Groundstate settings: this endpoint's own name and addresses
 Documentation=man:groundstate-agent(8)
 DefaultDependencies=no
 After=local-fs.target
-Before=sysinit.target network-pre.target systemd-networkd.service shutdown.target
+Before=sysinit.target network-pre.target systemd-networkd.service NetworkManager.service networking.service shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
 
@@ -135,6 +137,7 @@ pub fn install(program: &Path, root: &Path, esp: &Path, relay: Option<&str>) -> 
     }
     let bytes = fs::read(program).with_context(|| format!("reading {}", program.display()))?;
     put(&root.join(PROGRAM), &bytes, 0o755)?;
+    put(&root.join(MAP_PATH), MAP.as_bytes(), 0o755)?;
     enable(root, UNIT, WANTED, UNIT_TEXT)?;
     enable(root, SETTINGS_UNIT, SETTINGS_WANTED, SETTINGS_TEXT)?;
     if let Some(upstream) = relay {
@@ -185,6 +188,7 @@ mod tests {
         assert_eq!(fs::read(root.join(PROGRAM)).unwrap(), b"program");
         assert_eq!(fs::metadata(root.join(PROGRAM)).unwrap().permissions().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(root.join(WANTED)).unwrap(), Path::new("/").join(UNIT));
+        assert_eq!(fs::metadata(root.join(MAP_PATH)).unwrap().permissions().mode() & 0o777, 0o755);
         let wanted = fs::read_link(root.join(SETTINGS_WANTED)).unwrap();
         assert_eq!(wanted, Path::new("/").join(SETTINGS_UNIT));
         let unit = fs::read_to_string(root.join(UNIT)).unwrap();
