@@ -125,7 +125,8 @@ fn manifests_pass_and_anything_else_is_refused() {
     let say = |text: String| {
         let mut socket = TcpStream::connect(at).unwrap();
         socket.write_all(text.as_bytes()).unwrap();
-        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        // What refuses early may have closed by now.
+        let _ = socket.shutdown(std::net::Shutdown::Write);
         let mut answer = String::new();
         let _ = socket.read_to_string(&mut answer);
         answer
