@@ -24,6 +24,8 @@ mod tests_capture;
 #[cfg(test)]
 mod tests_cuts;
 #[cfg(test)]
+mod tests_disks;
+#[cfg(test)]
 mod tests_erasing;
 #[cfg(test)]
 mod tests_versions;

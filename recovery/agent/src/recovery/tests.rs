@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 use std::sync::{Arc, Mutex};
 
-use images::disk::ESP_TYPE;
 use images::disk::esp::{self, Esp};
 use images::frames::{RESPONSE_MAGIC, decode_request, encode_absent, encode_prefix};
 use images::keys::{Role, RoleKeys};
@@ -25,6 +24,7 @@ use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
 use super::reporter::Reporter;
 use super::sources::Limits;
+pub(super) use super::tests_disks::with_esp;
 use super::{Refusal, Stop, restore};
 use crate::client::Appliance;
 use crate::inventory::Disk;
@@ -126,50 +126,6 @@ impl Plant {
             esp_files: BTreeMap::new(),
         }
     }
-}
-
-/// A disk with a GPT (UEFI specification 2.10, section 5.3): an EFI system partition from 1 to 4 MiB that holds a loader, and a
-/// seed partition from 4 to 5 MiB.
-pub(super) fn with_esp(size: usize, loader: &[u8]) -> Vec<u8> {
-    let (mut disk, sectors) = (vec![0; size], size as u64 / 512);
-    (disk[450], disk[454]) = (0xee, 1);
-    disk[458..462].copy_from_slice(&((sectors - 1) as u32).to_le_bytes());
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    let mut entries = vec![0; 128 * 128];
-    entries[..16].copy_from_slice(&ESP_TYPE);
-    entries[16..32].fill(1);
-    entries[32..40].copy_from_slice(&2048_u64.to_le_bytes());
-    entries[40..48].copy_from_slice(&8191_u64.to_le_bytes());
-    let seed = &mut entries[128..256];
-    seed[..32].fill(2);
-    seed[32..40].copy_from_slice(&8192_u64.to_le_bytes());
-    seed[40..48].copy_from_slice(&10239_u64.to_le_bytes());
-    for (at, letter) in b"CIDATA".iter().enumerate() {
-        seed[56 + 2 * at] = *letter;
-    }
-    let crc = crc32fast::hash(&entries);
-    for (my, other, array) in [(1, sectors - 1, 2), (sectors - 1, 1, sectors - 33)] {
-        let mut header = vec![0; 92];
-        header[..8].copy_from_slice(b"EFI PART");
-        (header[10], header[12], header[80], header[84]) = (1, 92, 128, 128);
-        for (at, value) in [(24, my), (32, other), (40, 34), (48, sectors - 34), (72, array)] {
-            header[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
-        }
-        header[56..72].fill(0xd1);
-        header[88..92].copy_from_slice(&crc.to_le_bytes());
-        let header_crc = crc32fast::hash(&header);
-        header[16..20].copy_from_slice(&header_crc.to_le_bytes());
-        disk[my as usize * 512..][..92].copy_from_slice(&header);
-        disk[array as usize * 512..][..entries.len()].copy_from_slice(&entries);
-    }
-    for range in [MIB..4 * MIB, 4 * MIB..5 * MIB] {
-        let mut volume = std::io::Cursor::new(vec![0; range.len()]);
-        fatfs::format_volume(&mut volume, fatfs::FormatVolumeOptions::new()).unwrap();
-        disk[range].copy_from_slice(volume.get_ref());
-    }
-    let disk = MemDisk::new(disk, 512);
-    esp::put_file(&disk, MIB as u64..4 * MIB as u64, "EFI/BOOT/BOOTX64.EFI", loader).unwrap();
-    disk.into_bytes()
 }
 
 pub(super) fn disk_facts(size: usize) -> DiskFacts {
