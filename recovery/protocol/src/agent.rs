@@ -90,6 +90,7 @@ pub struct Hello {
 
 /// What an endpoint is made of, as the agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Inventory {
     /// Ethernet addresses, the one that booted first if known.
     pub macs: Vec<MacAddr>,
@@ -126,6 +127,7 @@ pub struct Inventory {
 
 /// How the firmware booted us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Firmware {
     /// Legacy BIOS.
@@ -381,6 +383,7 @@ pub struct CaptureSpec {
 
 /// A capture in numbers, and what a person should know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Captured {
     /// Bytes of the disk.
     pub disk_bytes: u64,
@@ -505,6 +508,7 @@ pub enum Reported {
 
 /// What the agent is doing to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// Reading what is there.

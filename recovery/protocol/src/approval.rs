@@ -14,6 +14,7 @@ impl JobView {
 
 /// A person's yes to what a held job asks for. It counts for what they saw and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// [`JobView::approves`] as they saw it.

@@ -15,6 +15,7 @@ use crate::{
 
 /// Put an endpoint on record. Adding a name that exists with other facts is a conflict: see [`ChangeEndpoint`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewEndpoint {
     /// Its name.
@@ -57,6 +58,7 @@ pub struct NewEndpoint {
 
 /// What an endpoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A panel at the line.
@@ -114,6 +116,7 @@ fn default_group() -> String {
 
 /// Change what is on record of an endpoint: what is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangeEndpoint {
     /// All its Ethernet addresses from now on.
@@ -159,6 +162,7 @@ pub struct ChangeEndpoint {
 
 /// An endpoint that is on record no more. Its jobs and its evidence stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RemovedEndpoint {
     /// The name, which may be given to another.
     pub endpoint: EndpointId,
@@ -168,6 +172,7 @@ pub struct RemovedEndpoint {
 
 /// How firmware reaches the recovery system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Chain {
     /// The appliance chooses: what worked before, else by architecture (BIOS → iPXE, UEFI → iPXE and a UKI, UEFI HTTP Boot → the
@@ -184,6 +189,7 @@ pub enum Chain {
 
 /// How an endpoint is switched on and off.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", tag = "by")]
 pub enum Power {
     /// A person at the endpoint.
@@ -275,6 +281,7 @@ impl std::fmt::Debug for Power {
 
 /// What a sheet of endpoints would change, or has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImportPlan {
     /// The plan's hash: what is applied by it is exactly this.
     pub plan: String,
@@ -294,6 +301,7 @@ pub struct ImportPlan {
 
 /// A line of a sheet that does something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImportLine {
     /// Its number in the file, from 1.
     pub line: u64,
@@ -305,6 +313,7 @@ pub struct ImportLine {
 
 /// A line of a sheet that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImportFault {
     /// Its number in the file, from 1.
     pub line: u64,
@@ -318,6 +327,7 @@ pub struct ImportFault {
 
 /// Who came with an endpoint's address and is another one, by what it said of itself: a claim, nothing is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClaimView {
     /// When it came first, milliseconds since 1970.
     pub since_unix_ms: u64,
@@ -335,6 +345,7 @@ pub struct ClaimView {
 
 /// A person's word on an identity conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resolution {
     /// `true`: the hardware was replaced, the claim is the endpoint from now on. `false`: the one on record stays, the other is refused.

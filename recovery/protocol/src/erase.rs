@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// One way. Sanitizing reaches spare and worn out blocks and goes on after a reset; formatting reaches what users can address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EraseMethod {
     /// Sanitize: the key of the medium is changed.
@@ -70,6 +71,7 @@ impl EraseMethod {
 
 /// What becomes of a disk's old content before it is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErasePolicy {
     /// What is right stays, and what differs is written.
@@ -116,6 +118,7 @@ impl ErasePolicy {
 
 /// How an erasure came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EraseFound {
     /// Begun by this order.
@@ -129,6 +132,7 @@ pub enum EraseFound {
 
 /// An erasure in facts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EraseFacts {
     /// What was demanded.
     pub policy: ErasePolicy,
@@ -146,6 +150,7 @@ pub struct EraseFacts {
 
 /// Blocks of 4096 bytes, spread over the disk at random, read before and after it was erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EraseSamples {
     /// Read afterwards.
     pub read: u32,
@@ -174,6 +179,7 @@ impl fmt::Display for EraseFacts {
 
 /// What one disk offers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EraseOffer {
     /// The ways that it would take now, the most thorough first.
     #[serde(default)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a disk is, by its own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
     /// It answered and has nothing to say.
@@ -37,6 +38,7 @@ impl HealthState {
 
 /// One reading of a disk's health.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiskHealth {
     /// What it comes to.
     pub state: HealthState,
@@ -50,6 +52,7 @@ pub struct DiskHealth {
 
 /// The figures of one reading, as far as the disk gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct HealthFigures {
     /// NVMe: the critical warning bits (NVM Express base specification 2.0, figure 207, byte 0).

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// One working state of a recovery job, in the order in which a job passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// A trigger asked for it; nothing was checked yet.
@@ -106,6 +107,7 @@ impl Stage {
 
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum JobState {
     /// Moving, or waiting with a limit.
@@ -166,6 +168,7 @@ macro_rules! hold_reasons {
     ($($(#[$doc:meta])* $name:ident, $code:literal, $what:literal, $now:literal;)*) => {
         /// Why a job is held: the closed list. Each has a stable code, what happened and what to do now.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum HoldReason { $($(#[$doc])* #[serde(rename = $code)] $name,)* }
 
         impl HoldReason {

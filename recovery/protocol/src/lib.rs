@@ -17,6 +17,7 @@
 //! | [`selector`] | labels, and the one grammar that says which endpoints are meant |
 //! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
+//! | [`drill`] | rehearsals: a person ⇄ the appliance |
 //! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
 //! | [`kit`] | what a boot kit holds and measures: its builder ⇄ the appliance |
 //! | [`tpm`] | TPM 2.0 structures and the TCG event log |
@@ -25,6 +26,7 @@
 
 pub mod agent;
 pub mod approval;
+pub mod drill;
 pub mod endpoint;
 pub mod erase;
 pub mod evidence;
@@ -37,6 +39,8 @@ pub mod operator;
 pub mod outlet;
 pub mod people;
 pub mod problem;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod secure_boot;
 pub mod selector;
 pub mod settings;

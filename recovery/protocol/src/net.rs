@@ -14,6 +14,7 @@ use crate::ids::{EndpointId, MacAddr};
 
 /// The boot network in one look.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NetView {
     /// The interfaces that are served.
     pub interfaces: Vec<InterfaceView>,
@@ -28,6 +29,7 @@ pub struct NetView {
 
 /// One interface of the appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
@@ -39,6 +41,7 @@ pub struct InterfaceView {
 
 /// A DHCP or boot server that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ForeignView {
     /// The appliance's address on the interface where it was heard of.
     pub interface: String,
@@ -62,6 +65,7 @@ pub struct ForeignView {
 
 /// An address of the appliance's pool, or one that is reserved, in use by somebody who has no lease of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AddressInUseView {
     /// The appliance's address on the interface.
     pub interface: String,
@@ -84,6 +88,7 @@ pub struct AddressInUseView {
 
 /// One endpoint's boot: its newest attempt, how earlier ones ended, and what is the matter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BootView {
     /// Its name; absent for a stranger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,6 +131,7 @@ pub struct BootView {
 
 /// How one chain did on one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ChainView {
     /// Its stable name.
     pub chain: String,
@@ -138,6 +144,7 @@ pub struct ChainView {
 
 /// What is the matter with a boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BootDiagnosis {
     /// Stable name of the cause, such as `loader-refused`.
     pub code: String,
@@ -165,6 +172,7 @@ impl BootDiagnosis {
 
 /// One hop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HopView {
     /// `discover`, `offer`, `request`, `4011`, `options`, `loader`, `second-stage`, `config`, `kernel`, `initrd`, `agent`.
     pub step: String,
@@ -184,6 +192,7 @@ pub struct HopView {
 
 /// How an earlier attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EarlierView {
     /// When it began, milliseconds since 1970.
     pub begun_unix_ms: u64,
@@ -200,6 +209,7 @@ pub struct EarlierView {
 
 /// One line of a loader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SaidView {
     /// When, milliseconds since 1970.
     pub at_unix_ms: u64,

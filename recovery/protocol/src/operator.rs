@@ -37,6 +37,7 @@ use images::{ImageId, manifest::header::Header};
 use serde::{Deserialize, Serialize};
 
 pub use crate::approval::Approval;
+pub use crate::drill::{DrillAnswer, DrillStepView, DrillView, NewDrill};
 pub use crate::endpoint::{
     Chain, ChangeEndpoint, ClaimView, ImportFault, ImportLine, ImportPlan, Kind, NewEndpoint, Power,
     RemovedEndpoint, Resolution,
@@ -54,6 +55,7 @@ use crate::{
 
 /// The appliance in one look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusView {
     /// The site's name.
     pub site: String,
@@ -92,6 +94,7 @@ pub struct StatusView {
 
 /// How it stands with one who follows the evidence log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SinkView {
     /// `siem`, or `webhook:<name>`.
     pub name: String,
@@ -109,6 +112,7 @@ pub struct SinkView {
 
 /// How it stands with the object store that the appliance follows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DepotView {
     /// Where it is.
     pub place: String,
@@ -135,6 +139,7 @@ pub struct DepotView {
 
 /// One kind of refusal on the boot network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefusalView {
     /// Stable name, such as `dhcp-malformed`.
     pub code: String,
@@ -150,6 +155,7 @@ pub struct RefusalView {
 
 /// Whether an endpoint is trusted; changed only by jobs and by people, never by the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointState {
     /// Seen, not approved: gets nothing.
@@ -168,6 +174,7 @@ pub enum EndpointState {
 
 /// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EndpointView {
     /// Its name.
     pub endpoint: EndpointId,
@@ -238,6 +245,7 @@ pub struct EndpointView {
 /// What the maker's certificate of an endorsement key tells. Only the first makes a TPM known before it was ever seen; with
 /// any other the key is believed because a person approved the first recovery, which is a weaker proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum EkCertificate {
     /// It is for this key, and leads to a root that this appliance was given.
@@ -286,6 +294,7 @@ impl std::fmt::Display for EkCertificate {
 
 /// A TPM as its EK certificate describes it (TCG EK Credential Profile 2.5, section 3.2.9).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TpmModel {
     /// The maker's four letters from the TCG's registry, such as `IFX`; as it stands there if it is something else.
     pub manufacturer: String,
@@ -306,6 +315,7 @@ impl std::fmt::Display for TpmModel {
 
 /// Ask for a recovery.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecoverRequest {
     /// Why, in the asker's words; goes into evidence.
@@ -318,6 +328,7 @@ pub struct RecoverRequest {
 
 /// What a job is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
     /// The endpoint returns to its golden image.
@@ -329,6 +340,7 @@ pub enum JobKind {
 
 /// Ask for a capture: the endpoint's disk becomes an image in the store, not signed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CaptureRequest {
     /// Name of the image.
@@ -354,6 +366,7 @@ pub struct CaptureRequest {
 
 /// Confirm that the code on the endpoint's screen is the one the console shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PairRequest {
     /// The six digits.
@@ -362,6 +375,7 @@ pub struct PairRequest {
 
 /// A person's decision on a job.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// Why, in their words; goes into evidence.
@@ -371,6 +385,7 @@ pub struct Decision {
 
 /// Rehearsal or real: for display only. What may be written in a drill is decided by a type, not by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The real thing.
@@ -381,6 +396,7 @@ pub enum Mode {
 
 /// One recovery job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobView {
     /// Its id.
     pub job: JobId,
@@ -398,6 +414,7 @@ pub struct JobView {
     /// The golden image: name and version, for people.
     pub image_name: String,
     /// The golden image. Of a capture, all zeros until the disk is in the store.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub image: ImageId,
     /// Where it stands.
     pub state: JobState,
@@ -439,6 +456,7 @@ pub struct JobView {
 
 /// One passage through one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PhaseView {
     /// The stage.
     pub stage: Stage,
@@ -450,6 +468,7 @@ pub struct PhaseView {
 
 /// Bytes of a running activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProgressView {
     /// Which.
     pub activity: crate::agent::Activity,
@@ -463,8 +482,10 @@ pub struct ProgressView {
 
 /// One golden image in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImageView {
     /// The manifest's digest.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub image: ImageId,
     /// Its name; empty when its manifest cannot be read any more.
     pub name: String,
@@ -503,6 +524,7 @@ impl ImageView {
 
 /// The public half of the appliance's evidence key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EvidenceKey {
     /// Ed25519 public key, lower-case hex.
     pub ed25519: String,
@@ -511,67 +533,9 @@ pub struct EvidenceKey {
     pub verifier_key: String,
 }
 
-/// Start a drill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewDrill {
-    /// Name of a shipped or site runbook.
-    pub runbook: String,
-    /// Its targets; each must be drill-safe.
-    pub endpoints: Vec<EndpointId>,
-}
-
-/// One drill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrillView {
-    /// Its id.
-    pub drill: String,
-    /// The runbook's name and version.
-    pub runbook: String,
-    /// `running`, `waiting_person`, `succeeded`, `partly`, `failed`, `aborted`.
-    pub state: String,
-    /// The steps so far, one line each.
-    pub steps: Vec<DrillStepView>,
-    /// The jobs it started.
-    pub jobs: Vec<JobId>,
-}
-
-/// One step of a drill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrillStepView {
-    /// The step's id in the runbook.
-    pub step: String,
-    /// The endpoint, for steps per target.
-    pub endpoint: Option<EndpointId>,
-    /// `pending`, `running`, `waiting_person`, `passed`, `failed`, `skipped`.
-    pub state: String,
-    /// What happened, one sentence; of a step that waits for a person, what they are asked.
-    pub what: String,
-}
-
-/// A person's answer to a step of a drill that waits for one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrillAnswer {
-    /// The step's id in the runbook.
-    pub step: String,
-    /// The endpoint, for steps per target.
-    #[serde(default)]
-    pub endpoint: Option<EndpointId>,
-    /// Who answers; goes into evidence and the report.
-    pub person: String,
-    /// In which role.
-    #[serde(default)]
-    pub role: String,
-    /// Approved or done; else denied or not possible.
-    pub yes: bool,
-    /// In their words.
-    #[serde(default)]
-    pub note: String,
-}
-
 /// A link that opens the console once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConsoleLink {
     /// Path and query on the console's address; holds a one-time secret.
     pub path: String,

@@ -14,6 +14,7 @@ use crate::selector::Selector;
 
 /// What a person or program is on this site: a set of permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// At the machine: recovers, stops, pairs, answers a drill's questions.
@@ -32,6 +33,7 @@ pub enum Role {
 
 /// One thing that may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
     /// See endpoints, jobs, images, drills, the boot network, and figures.
@@ -165,6 +167,7 @@ impl fmt::Display for Role {
 
 /// Add a person or a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewPerson {
     /// The name that stands in evidence: 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`.
@@ -184,6 +187,7 @@ pub struct NewPerson {
 
 /// Change a person; what is absent stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangePerson {
     /// What they may from now on.
@@ -211,6 +215,7 @@ pub struct ChangePerson {
 
 /// A person as they are on record. Times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PersonView {
     /// The name.
     pub person: String,

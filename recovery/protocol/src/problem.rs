@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A refusal that says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[error("{title}: {detail} ({remedy}) [{code}]")]
 pub struct Problem {
     /// HTTP status, 400 to 599.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The firmware's state and its lists of keys (UEFI specification 2.10, section 32.3). Told by the endpoint: it selects, it proves nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecureBoot {
     /// Unsigned programs do not start.
     pub on: bool,
@@ -24,6 +25,7 @@ pub struct SecureBoot {
 
 /// Where the key that signed an appliance's boot kit is enrolled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SiteKey {
     /// The kit is not signed.

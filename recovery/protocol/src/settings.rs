@@ -20,6 +20,7 @@ const ADDRESSES_MOST: usize = 16;
 
 /// What belongs to one endpoint and not to its image. Empty: it starts as the image is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EndpointSettings {
     /// Its host name (RFC 1123, section 2.1), with or without a domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +32,7 @@ pub struct EndpointSettings {
 
 /// One interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterfaceSettings {
     /// Which.
     pub mac: MacAddr,

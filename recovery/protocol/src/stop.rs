@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// A STOP that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StopView {
     /// Who pressed it, as in evidence.
     pub pressed_by: String,
@@ -29,6 +30,7 @@ pub struct StopView {
 
 /// The first of two releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReleaseView {
     /// Who gave it, as in evidence.
     pub by: String,
@@ -40,6 +42,7 @@ pub struct ReleaseView {
 
 /// How it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StopAnswer {
     /// The STOP that stands; absent: none does.
     #[serde(default)]

@@ -1,11 +1,13 @@
 //! What comes in: JSON bodies and ids in paths, each wrong one refused by name.
 
+use aide::{OperationInput, generate::GenContext, openapi::Operation};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
     http::{StatusCode, header},
 };
 use recovery_protocol::{EndpointId, JobId, Problem, selector::Selector};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::Refusal;
@@ -36,6 +38,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         serde_json::from_slice(text).map(Self).map_err(|error| {
             Refusal::bad_request("bad-json", error.to_string(), "correct the body and send it again")
         })
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Body<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        axum::Json::<T>::operation_input(context, operation);
     }
 }
 

@@ -6,10 +6,14 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use aide::axum::routing::get_with;
 use axum::{
     Extension,
     extract::{Path, State},
-    response::sse::{Event, KeepAlive, Sse},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
     routing::get,
 };
 use futures_util::{Stream, stream};
@@ -17,15 +21,22 @@ use recovery_protocol::{JobId, operator::JobView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Closed, Needs, People, Refusal, job_id};
+use super::{Call, Closed, Needs, People, Refusal, describe::gives, job_id};
 use crate::{service::Service, tls::Peer};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Streams.
+/// The stream of REST.
+pub fn calls() -> Vec<Call> {
+    let events =
+        gives("text/event-stream", "A job as it goes on: each `data:` is the whole job; ends with it");
+    vec![("/api/v1/jobs/{job}/events", get_with(job_events, events), Needs::LOOK)]
+}
+
+/// The stream of the console's pages.
 pub fn routes() -> Vec<Closed> {
-    vec![("/api/v1/jobs/{job}/events", get(job_events), Needs::LOOK), ("/changes", get(changes), Needs::LOOK)]
+    vec![("/changes", get(changes), Needs::LOOK)]
 }
 
 struct Follower {
@@ -75,7 +86,7 @@ async fn job_events(
     State(people): State<People>,
     Path(job): Path<String>,
     peer: Option<Extension<Peer>>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+) -> Result<Response, Refusal> {
     let job = job_id(&job)?;
     people.service.job(job).await?;
     let changes = people.service.changes();
@@ -84,9 +95,9 @@ async fn job_events(
         let (view, follower) = follower.next().await?;
         let event =
             Event::default().json_data(&view).unwrap_or_else(|_| Event::default().comment("unreadable"));
-        Some((Ok(event), follower))
+        Some((Ok::<_, Infallible>(event), follower))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
 async fn changes(

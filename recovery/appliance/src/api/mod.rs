@@ -9,6 +9,7 @@
 //! 401 to a stranger. A closed route names the permissions that it needs, or it does not compile. Handlers translate, [`Service`] decides; each refusal is a `Problem`.
 
 mod body;
+mod describe;
 mod events;
 pub mod gate;
 mod health;
@@ -16,6 +17,7 @@ mod idempotency;
 mod operator;
 mod people;
 mod refusal;
+mod wrapped;
 
 use std::{
     collections::HashMap,
@@ -23,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use aide::axum::routing::ApiMethodRouter;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
@@ -64,6 +67,9 @@ pub type Route = (&'static str, MethodRouter<People>);
 
 /// A path behind the gate, what answers it, and what whoever asks must be allowed to do.
 pub type Closed = (&'static str, MethodRouter<People>, Needs);
+
+/// A call of the REST interface: as [`Closed`], and described as OpenAPI has it.
+pub type Call = (&'static str, ApiMethodRouter<People>, Needs);
 
 /// The permissions of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,10 +134,15 @@ fn open_routes() -> Vec<Route> {
     [health::routes(), console::open_routes(), crate::hooks::routes()].concat()
 }
 
+/// REST: every one of it stands in the description.
+fn calls() -> Vec<Call> {
+    [operator::calls(), people::calls(), events::calls(), describe::calls()].concat()
+}
+
 /// Routes behind the gate.
 fn closed_routes() -> Vec<Closed> {
-    [operator::routes(), people::routes(), events::routes(), console::routes(), crate::metrics::routes()]
-        .concat()
+    let calls = calls().into_iter().map(|(path, route, needs)| (path, MethodRouter::from(route), needs));
+    calls.chain([events::routes(), console::routes(), crate::metrics::routes()].concat()).collect()
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

@@ -1,12 +1,12 @@
 //! The calls of [`recovery_protocol::operator`], one handler each: read the request, ask the service, answer.
 
+use aide::axum::routing::{get_with, post_with};
 use axum::{
     Extension, Json,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Query, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
 };
 use recovery_protocol::operator::{
     Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView,
@@ -18,9 +18,15 @@ use recovery_protocol::{
     net::{BootView, NetView},
 };
 use recovery_protocol::{people::Permission, stop::StopAnswer};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, Closed, Needs, People, Refusal, endpoint_id, gate, idempotency, job_id, selector};
+use super::{
+    Body, Call, Needs, People, Refusal,
+    describe::{gives, once, revised, says, takes},
+    endpoint_id, gate, idempotency, job_id, selector,
+    wrapped::{Accepted, Tagged},
+};
 use crate::service::Actor;
 
 /// Longest sheet in bytes: some twenty thousand lines.
@@ -29,47 +35,146 @@ const SHEET_LEN_MAX: usize = 8 << 20;
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// REST under `/api/v1`.
-pub fn routes() -> Vec<Closed> {
+pub fn calls() -> Vec<Call> {
+    [site(), endpoints_and_jobs(), log(), boots_and_drills()].concat()
+}
+
+fn site() -> Vec<Call> {
     use Permission as P;
     vec![
-        ("/api/v1/status", get(status), Needs::LOOK),
-        ("/api/v1/endpoints", get(endpoints).post(add_endpoint), Needs::to_write(P::Endpoints)),
+        ("/api/v1/status", get_with(status, says("The appliance in one look")), Needs::LOOK),
+        (
+            "/api/v1/stop",
+            get_with(stop, says("Whether STOP stands")).post_with(press_stop, says("Press STOP")),
+            Needs::to_write(P::PressStop),
+        ),
+        (
+            "/api/v1/stop/release",
+            post_with(release_stop, says("Agree to release STOP; two people must")),
+            Needs::all(P::ReleaseStop),
+        ),
+        ("/api/v1/images", get_with(images, says("The golden images in the store")), Needs::LOOK),
         (
             "/api/v1/sheet",
-            get(export).post(import).layer(DefaultBodyLimit::max(SHEET_LEN_MAX)),
+            get_with(export, gives("text/csv", "All endpoints as a sheet"))
+                .post_with(import, takes("text/csv", "What a sheet changes; applied by the hash of the plan"))
+                .layer(DefaultBodyLimit::max(SHEET_LEN_MAX)),
+            Needs::to_write(P::Endpoints),
+        ),
+        (
+            "/api/v1/console-links",
+            post_with(console_link, says("A link that opens the console once")),
+            Needs::all(P::Session),
+        ),
+    ]
+}
+
+fn endpoints_and_jobs() -> Vec<Call> {
+    use Permission as P;
+    vec![
+        (
+            "/api/v1/endpoints",
+            get_with(endpoints, says("Endpoints, those that a selector means"))
+                .post_with(add_endpoint, says("Put an endpoint on record, or approve a discovered one")),
             Needs::to_write(P::Endpoints),
         ),
         (
             "/api/v1/endpoints/{endpoint}",
-            get(endpoint).patch(change_endpoint).delete(remove_endpoint),
+            get_with(endpoint, says("One endpoint"))
+                .patch_with(change_endpoint, revised("Change its record"))
+                .delete_with(remove_endpoint, revised("Take it off the record")),
             Needs::to_write(P::Endpoints),
         ),
-        ("/api/v1/endpoints/{endpoint}/recover", post(recover), Needs::all(P::Recover)),
-        ("/api/v1/endpoints/{endpoint}/capture", post(capture), Needs::all(P::Capture)),
-        ("/api/v1/endpoints/{endpoint}/pair", post(pair), Needs::all(P::Pair)),
-        ("/api/v1/endpoints/{endpoint}/resolve", post(resolve), Needs::all(P::Endpoints)),
-        ("/api/v1/jobs", get(jobs), Needs::LOOK),
-        ("/api/v1/jobs/{job}", get(job), Needs::LOOK),
-        ("/api/v1/jobs/{job}/approve", post(approve), Needs::all(P::Approve)),
-        ("/api/v1/jobs/{job}/resume", post(resume), Needs::all(P::Resume)),
-        ("/api/v1/jobs/{job}/cancel", post(cancel), Needs::all(P::Stop)),
-        ("/api/v1/stop", get(stop).post(press_stop), Needs::to_write(P::PressStop)),
-        ("/api/v1/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
-        ("/api/v1/images", get(images), Needs::LOOK),
-        ("/api/v1/evidence", get(evidence), Needs::all(P::Evidence)),
-        ("/api/v1/evidence/key", get(evidence_key), Needs::LOOK),
-        ("/api/v1/evidence/checkpoint", get(evidence_checkpoint), Needs::all(P::Evidence)),
-        ("/api/v1/evidence/since", post(evidence_since), Needs::all(P::Evidence)),
-        ("/api/v1/evidence/entries/{seq}/proof", get(evidence_proof), Needs::all(P::Evidence)),
-        ("/api/v1/net", get(net), Needs::LOOK),
-        ("/api/v1/net/probe", post(probe), Needs::all(P::Network)),
-        ("/api/v1/net/{endpoint}", get(boot), Needs::LOOK),
-        ("/api/v1/drills", get(drills).post(start_drill), Needs::to_write(P::Drill)),
-        ("/api/v1/drills/{drill}", get(drill), Needs::LOOK),
-        ("/api/v1/drills/{drill}/report", get(drill_report), Needs::LOOK),
-        ("/api/v1/drills/{drill}/answer", post(drill_answer), Needs::all(P::Answer)),
-        ("/api/v1/drills/{drill}/abort", post(drill_abort), Needs::all(P::Stop)),
-        ("/api/v1/console-links", post(console_link), Needs::all(P::Session)),
+        (
+            "/api/v1/endpoints/{endpoint}/recover",
+            post_with(recover, once("Order its recovery; an open job is returned, not doubled")),
+            Needs::all(P::Recover),
+        ),
+        (
+            "/api/v1/endpoints/{endpoint}/capture",
+            post_with(capture, says("Order that its disk becomes an image")),
+            Needs::all(P::Capture),
+        ),
+        (
+            "/api/v1/endpoints/{endpoint}/pair",
+            post_with(pair, says("Say that the code on its screen is the one shown here")),
+            Needs::all(P::Pair),
+        ),
+        (
+            "/api/v1/endpoints/{endpoint}/resolve",
+            post_with(resolve, says("Decide which of two computers it is")),
+            Needs::all(P::Endpoints),
+        ),
+        ("/api/v1/jobs", get_with(jobs, says("Jobs, newest first")), Needs::LOOK),
+        ("/api/v1/jobs/{job}", get_with(job, says("One job")), Needs::LOOK),
+        (
+            "/api/v1/jobs/{job}/approve",
+            post_with(approve, says("Approve what was seen, by its hash")),
+            Needs::all(P::Approve),
+        ),
+        ("/api/v1/jobs/{job}/resume", post_with(resume, says("Let a held job go on")), Needs::all(P::Resume)),
+        ("/api/v1/jobs/{job}/cancel", post_with(cancel, says("Give a job up")), Needs::all(P::Stop)),
+    ]
+}
+
+fn log() -> Vec<Call> {
+    use Permission as P;
+    let evidence_lines = gives("application/jsonl", "The evidence log, or a job's entries, a line each");
+    vec![
+        ("/api/v1/evidence", get_with(evidence, evidence_lines), Needs::all(P::Evidence)),
+        (
+            "/api/v1/evidence/key",
+            get_with(evidence_key, says("The public half of the evidence key")),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/evidence/checkpoint",
+            get_with(
+                evidence_checkpoint,
+                says("A signed note of where the log stands (C2SP tlog-checkpoint)"),
+            ),
+            Needs::all(P::Evidence),
+        ),
+        (
+            "/api/v1/evidence/since",
+            post_with(evidence_since, says("The proof that the log continues a checkpoint")),
+            Needs::all(P::Evidence),
+        ),
+        (
+            "/api/v1/evidence/entries/{seq}/proof",
+            get_with(evidence_proof, says("The proof that an entry is in the log (C2SP tlog-proof)")),
+            Needs::all(P::Evidence),
+        ),
+    ]
+}
+
+fn boots_and_drills() -> Vec<Call> {
+    use Permission as P;
+    vec![
+        ("/api/v1/net", get_with(net, says("The boot network, trouble first")), Needs::LOOK),
+        (
+            "/api/v1/net/probe",
+            post_with(probe, says("Ask the network who else serves boots on it")),
+            Needs::all(P::Network),
+        ),
+        ("/api/v1/net/{endpoint}", get_with(boot, says("An endpoint's boot, hop by hop")), Needs::LOOK),
+        (
+            "/api/v1/drills",
+            get_with(drills, says("Drills, newest first")).post_with(start_drill, says("Begin a drill")),
+            Needs::to_write(P::Drill),
+        ),
+        ("/api/v1/drills/{drill}", get_with(drill, says("One drill")), Needs::LOOK),
+        (
+            "/api/v1/drills/{drill}/report",
+            get_with(drill_report, gives("text/html", "Its report, a page of its own")),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/drills/{drill}/answer",
+            post_with(drill_answer, says("Answer a step that waits for a person")),
+            Needs::all(P::Answer),
+        ),
+        ("/api/v1/drills/{drill}/abort", post_with(drill_abort, says("End a drill")), Needs::all(P::Stop)),
     ]
 }
 
@@ -77,7 +182,7 @@ async fn status(State(people): State<People>) -> Answer<StatusView> {
     Ok(Json(people.service.status().await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Meant {
     selector: Option<String>,
 }
@@ -87,16 +192,11 @@ async fn endpoints(State(people): State<People>, Query(meant): Query<Meant>) -> 
     Ok(Json(people.service.endpoints(selector.as_ref()).await?))
 }
 
-async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Tagged {
-    tagged(people.service.endpoint(&endpoint_id(&name)?).await?)
+async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Revised {
+    Ok(Tagged(people.service.endpoint(&endpoint_id(&name)?).await?))
 }
 
-/// An endpoint with the revision of its record as `ETag` (RFC 9110 §8.8.3).
-type Tagged = Result<([(header::HeaderName, String); 1], Json<EndpointView>), Refusal>;
-
-fn tagged(view: EndpointView) -> Tagged {
-    Ok(([(header::ETAG, format!("\"{}\"", view.revision))], Json(view)))
-}
+type Revised = Result<Tagged, Refusal>;
 
 /// The revision in `If-Match` (RFC 9110 §13.1.1); without the header, or with `*`, any.
 fn revision(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
@@ -116,9 +216,9 @@ async fn change_endpoint(
     Path(name): Path<String>,
     headers: HeaderMap,
     Body(order): Body<ChangeEndpoint>,
-) -> Tagged {
+) -> Revised {
     let (endpoint, revision) = (endpoint_id(&name)?, revision(&headers)?);
-    tagged(people.service.change_endpoint(&actor, &endpoint, order, revision).await?)
+    Ok(Tagged(people.service.change_endpoint(&actor, &endpoint, order, revision).await?))
 }
 
 async fn remove_endpoint(
@@ -142,7 +242,7 @@ async fn export(State(people): State<People>) -> Result<Response, Refusal> {
     Ok((headers, sheet).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Apply {
     apply: Option<String>,
 }
@@ -177,21 +277,21 @@ async fn recover(
     Path(name): Path<String>,
     headers: HeaderMap,
     Body(request): Body<RecoverRequest>,
-) -> Result<(StatusCode, Json<JobView>), Refusal> {
+) -> Result<Accepted<JobView>, Refusal> {
     let endpoint = endpoint_id(&name)?;
     let key = headers.get(idempotency::HEADER).map(|value| value.to_str().unwrap_or_default());
     let taken = match key {
         None => None,
         Some(key) => match people.answered.take(key, &format!("{endpoint}\n{}", request.reason))? {
             Ok(taken) => Some(taken),
-            Err(job) => return Ok((StatusCode::ACCEPTED, Json(people.service.job(job).await?))),
+            Err(job) => return Ok(Accepted(people.service.job(job).await?)),
         },
     };
     let view = people.service.recover(&actor, &endpoint, request).await?;
     if let Some(taken) = taken {
         taken.answered(view.job);
     }
-    Ok((StatusCode::ACCEPTED, Json(view)))
+    Ok(Accepted(view))
 }
 
 async fn capture(
@@ -199,9 +299,9 @@ async fn capture(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Body(request): Body<CaptureRequest>,
-) -> Result<(StatusCode, Json<JobView>), Refusal> {
+) -> Result<Accepted<JobView>, Refusal> {
     let view = people.service.capture(&actor, &endpoint_id(&name)?, request).await?;
-    Ok((StatusCode::ACCEPTED, Json(view)))
+    Ok(Accepted(view))
 }
 
 async fn pair(
@@ -218,11 +318,11 @@ async fn resolve(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Body(order): Body<Resolution>,
-) -> Tagged {
-    tagged(people.service.resolve_conflict(&actor, &endpoint_id(&name)?, order).await?)
+) -> Revised {
+    Ok(Tagged(people.service.resolve_conflict(&actor, &endpoint_id(&name)?, order).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct OfEndpoint {
     endpoint: Option<String>,
 }
@@ -287,7 +387,7 @@ async fn images(State(people): State<People>) -> Answer<Vec<ImageView>> {
     Ok(Json(people.service.images().await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct OfJob {
     job: Option<String>,
 }
@@ -355,8 +455,8 @@ async fn start_drill(
     State(people): State<People>,
     Extension(actor): Extension<Actor>,
     Body(new): Body<NewDrill>,
-) -> Result<(StatusCode, Json<DrillView>), Refusal> {
-    Ok((StatusCode::ACCEPTED, Json(people.drills.start(&actor, new).await?)))
+) -> Result<Accepted<DrillView>, Refusal> {
+    Ok(Accepted(people.drills.start(&actor, new).await?))
 }
 
 async fn drill(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {

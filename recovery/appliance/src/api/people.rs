@@ -1,20 +1,28 @@
 //! The calls of [`recovery_protocol::people`]. Whatever changes is told to the gate before it is answered.
 
+use aide::axum::routing::{get_with, patch_with};
 use axum::{
     Extension, Json,
     extract::{Path, State},
-    routing::{get, patch},
 };
 use recovery_protocol::people::{ChangePerson, NewPerson, Permission, PersonView};
 
-use super::{Body, Closed, Needs, People, Refusal};
+use super::{Body, Call, Needs, People, Refusal, describe::says};
 use crate::service::Actor;
 
 /// REST under `/api/v1/people`.
-pub fn routes() -> Vec<Closed> {
+pub fn calls() -> Vec<Call> {
     vec![
-        ("/api/v1/people", get(list).post(add), Needs::all(Permission::People)),
-        ("/api/v1/people/{person}", patch(change), Needs::all(Permission::People)),
+        (
+            "/api/v1/people",
+            get_with(list, says("Who may do what here")).post_with(add, says("Add a person or a program")),
+            Needs::all(Permission::People),
+        ),
+        (
+            "/api/v1/people/{person}",
+            patch_with(change, says("Change what a person may")),
+            Needs::all(Permission::People),
+        ),
     ]
 }
 

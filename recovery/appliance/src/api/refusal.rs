@@ -47,3 +47,8 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+/// The description says once for all calls how they refuse.
+impl aide::OperationOutput for Refusal {
+    type Inner = Problem;
+}

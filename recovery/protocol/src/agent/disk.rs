@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One disk. Identity is WWN or serial; a kernel name is not an identity and does not appear.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiskFacts {
     /// World wide name (NAA, EUI-64 or NGUID) as the kernel prints it.
     pub wwn: Option<String>,
@@ -28,6 +29,7 @@ pub struct DiskFacts {
 
 /// Which disk to read or write. Nothing removable, never by kernel name; none or several matches: refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiskSelector {
     /// This WWN.
     pub wwn: Option<String>,
@@ -49,6 +51,7 @@ pub struct DiskSelector {
 
 /// What a kind of endpoint's disk is like: limits that make a disk unfit, and never a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DiskHints {
     /// `nvme`, `ata`, `scsi`, `virtio` or `mmc`.

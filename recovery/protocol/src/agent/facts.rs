@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A delta plan in numbers; bytes of disk unless named otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlanFacts {
     /// Size of the image's disk.
     pub image_bytes: u64,
@@ -26,15 +27,18 @@ pub struct PlanFacts {
 
 /// A file of the endpoint on its restored disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlacedFile {
     /// `esp` or `cidata`, and its path there.
     pub path: String,
     /// Plain blake3 of its bytes.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub blake3: Digest,
 }
 
 /// A partition that a restore leaves as the endpoint has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PreservedFacts {
     /// Number of the partition, from 1.
     pub partition: u32,
@@ -43,11 +47,13 @@ pub struct PreservedFacts {
     /// Its bytes.
     pub bytes: u64,
     /// Plain blake3 of them, before the first attempt to restore around it.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub blake3: Digest,
 }
 
 /// A restore in numbers; bytes of disk unless named otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RestoreFacts {
     /// Bytes that travelled (frames as sent).
     pub wire_bytes: u64,
@@ -66,6 +72,7 @@ pub struct RestoreFacts {
 
 /// The firmware's boot entry for the restored disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BootEntry {
     /// Not looked at: no UEFI, no variables to be written, no GPT, or not yet.
@@ -81,6 +88,7 @@ pub enum BootEntry {
 
 /// What one source of chunks has given in a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SourceFacts {
     /// Its address, as in the order.
     pub url: String,
