@@ -28,6 +28,8 @@ pub struct Config {
     pub extra_vendor_classes: Vec<String>,
     /// Limits on what clients can make us do.
     pub limits: Limits,
+    /// TFTP transfers go over port 69 itself and not over a port each: for firewalls that do not follow TFTP.
+    pub tftp_single_port: bool,
 }
 
 impl Config {
@@ -39,6 +41,7 @@ impl Config {
             loaders: Loaders::debian(),
             extra_vendor_classes: Vec::new(),
             limits: Limits::default(),
+            tftp_single_port: false,
         }
     }
 }

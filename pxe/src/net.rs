@@ -10,8 +10,8 @@ use std::os::fd::AsRawFd;
 
 use nix::libc;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SetSockOpt, SockaddrIn, recvmsg, sendmsg, setsockopt,
-    sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SetSockOpt, SockaddrIn, getsockopt, recvmsg, sendmsg,
+    setsockopt, sockopt,
 };
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -83,13 +83,14 @@ impl UdpPort {
         }
     }
 
+    /// A datagram that is there already.
+    pub(crate) fn waiting(&self, buf: &mut [u8]) -> Option<Arrival> {
+        self.socket.try_io(Interest::READABLE, || recv_now(&self.socket, buf)).ok()
+    }
+
     /// Sends a datagram from our address `from`, out of the interface bound.
     pub(crate) async fn send(&self, bytes: &[u8], from: Ipv4Addr, to: SocketAddrV4) -> io::Result<()> {
-        let source = libc::in_pktinfo {
-            ipi_ifindex: 0,
-            ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
-            ipi_addr: libc::in_addr { s_addr: 0 },
-        };
+        let source = source(from);
         self.socket
             .async_io(Interest::WRITABLE, || {
                 let control = [ControlMessage::Ipv4PacketInfo(&source)];
@@ -145,6 +146,32 @@ impl AnyPort {
             (AnyPort::V4(_), _, _) => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
     }
+}
+
+fn source(from: Ipv4Addr) -> libc::in_pktinfo {
+    libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    }
+}
+
+/// Sends packets of `each` bytes, the last perhaps shorter, to a connected socket's peer: the kernel cuts them apart (udp(7),
+/// `UDP_SEGMENT`), which spares a walk through its stack for each.
+pub(crate) async fn send_cut(socket: &UdpSocket, bytes: &[u8], each: u16) -> io::Result<()> {
+    socket
+        .async_io(Interest::WRITABLE, || {
+            let control = [ControlMessage::UdpGsoSegments(&each)];
+            sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], &control, MsgFlags::empty(), None)?;
+            Ok(())
+        })
+        .await
+}
+
+/// The MTU of the way to a connected socket's peer, as far as the kernel tells: over IPv4.
+pub(crate) fn path_mtu(socket: &UdpSocket) -> Option<u16> {
+    let mtu = getsockopt(socket, sockopt::IpMtu).ok()?;
+    Some(u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
 fn recv_now(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<Arrival> {
@@ -228,6 +255,21 @@ mod tests {
         }
         let heard = ear.recv(&mut buf).await.expect("the broadcast");
         assert_eq!(heard.dst, Ipv4Addr::BROADCAST, "and not the unicast before it");
+    }
+
+    #[tokio::test]
+    async fn packets_that_the_kernel_cuts_arrive_one_by_one() {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.expect("peer");
+        let socket =
+            connected(Ipv4Addr::LOCALHOST.into(), peer.local_addr().expect("address")).expect("connected");
+        let bytes: Vec<u8> = (0..25).collect();
+        send_cut(&socket, &bytes, 10).await.expect("sent");
+        let mut buf = [0; 64];
+        for expected in bytes.chunks(10) {
+            let len = peer.recv(&mut buf).await.expect("received");
+            assert_eq!(&buf[..len], expected);
+        }
+        assert_eq!(path_mtu(&socket), Some(u16::MAX), "that of loopback");
     }
 
     #[tokio::test]

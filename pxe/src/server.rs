@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::net::{TcpListener, UdpSocket};
@@ -138,6 +138,7 @@ pub struct Server {
     handler: Option<Handler>,
     sockets: Vec<Sockets>,
     prober: Prober,
+    files: Arc<OnceLock<Arc<Gate>>>,
 }
 
 impl Server {
@@ -162,6 +163,7 @@ impl Server {
             handler: None,
             sockets,
             prober,
+            files: Arc::default(),
         })
     }
 
@@ -169,6 +171,13 @@ impl Server {
     #[must_use]
     pub fn prober(&self) -> Prober {
         self.prober.clone()
+    }
+
+    /// The boot files for requests that come another way than by our own HTTP ports, such as over TLS; by the same decision. Refuses
+    /// until the server runs.
+    #[must_use]
+    pub fn files(&self) -> Handler {
+        crate::http::serve::files(self.files.clone())
     }
 
     /// Mounts a handler for all HTTP paths that are not boot files.
@@ -208,6 +217,7 @@ impl Server {
             whois: whois.clone(),
             artefacts: self.artefacts,
         });
+        let _ = self.files.set(gate.clone());
         let links = Links { policy: self.policy, events: self.events, whois, journal: self.journal };
         let permits = Arc::new(Semaphore::new(self.config.limits.http_connections));
         let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
@@ -240,8 +250,11 @@ impl Server {
             if let Some(port) = syslog {
                 tasks.spawn(SyslogPort { port, gate: gate.clone() }.run(stop.clone()));
             }
-            let tftp_port =
-                |port| TftpPort { port, interface: interface.clone(), limits, gate: gate.clone() };
+            let single = self.config.tftp_single_port;
+            let tftp_port = |port| {
+                let (port, interface, gate) = (Arc::new(port), interface.clone(), gate.clone());
+                TftpPort { port, interface, limits, gate, single }
+            };
             tasks.spawn(tftp_port(tftp).run(stop.clone()));
             let (handler, permits) = (self.handler.clone(), permits.clone());
             let per_addr_max = limits.http_connections_per_addr;

@@ -6,31 +6,19 @@
 //! ```
 //!
 //! A test runs itself again inside `unshare`, so that it needs no root and cannot disturb the machine's network.
-//! Needs the Debian packages util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa, udhcpc and curl.
+//! Needs the Debian packages util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa, udhcpc, dhcping and curl.
+
+mod plant;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use pxe::config::FullDhcp;
-use pxe::dhcp::loader::Loaders;
-use pxe::dhcp::overhear::Prober;
-use pxe::event::BootEvents;
-use pxe::script::{KernelArgs, RecoverySystem, install};
-use pxe::{
-    Artefact, Artefacts, BootDecision, BootEvent, BootRequest, Chain, Config, DhcpMode, Interface, Mac,
-    Server,
-};
-use tokio_util::sync::CancellationToken;
+use pxe::{BootDecision, BootEvent, Mac};
 
-const INSIDE: &str = "PXE_TEST_INSIDE";
-const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-
-// --- the stories ---
+use plant::{Plant, Setting, US, ip, missing, program, story, story_for, story_in};
 
 #[test]
 fn atftp_fetches_with_every_block_and_window_size() -> Result<()> {
@@ -50,15 +38,21 @@ fn atftp_fetches_with_every_block_and_window_size() -> Result<()> {
 }
 
 #[test]
-fn tftp_hpa_fetches_whatever_the_spelling_and_is_refused_text_mode() -> Result<()> {
-    story("tftp_hpa_fetches_whatever_the_spelling_and_is_refused_text_mode", |plant| {
+fn tftp_hpa_fetches_whatever_the_spelling_and_in_text_mode_only_texts() -> Result<()> {
+    story("tftp_hpa_fetches_whatever_the_spelling_and_in_text_mode_only_texts", |plant| {
         for name in ["snponly.efi", "/snponly.efi", "//SNPONLY.efi", "\\snponly.efi"] {
             plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "get", name, "got"])?;
             ensure!(plant.fetched("got")? == program(), "{name}");
         }
-        let text =
-            plant.endpoint("tftp", ["-m", "ascii", "10.77.0.1", "-c", "get", "snponly.efi", "text"])?;
-        ensure!(String::from_utf8_lossy(&text.stdout).contains("only mode octet"), "{text:?}");
+        let program =
+            plant.endpoint("tftp", ["-m", "ascii", "10.77.0.1", "-c", "get", "snponly.efi", "no"])?;
+        ensure!(String::from_utf8_lossy(&program.stdout).contains("ask for octet"), "{program:?}");
+        // Its client takes the carriage returns out again.
+        for (mode, to) in [("ascii", "text"), ("binary", "bytes")] {
+            plant.endpoint("tftp", ["-m", mode, "10.77.0.1", "-c", "get", "/grub/grub.cfg", to])?;
+        }
+        let (text, bytes) = (plant.fetched("text")?, plant.fetched("bytes")?);
+        ensure!(text == bytes && bytes.contains(&b'\n'), "{}", String::from_utf8_lossy(&text));
         let missing =
             plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "get", "../../etc/passwd", "no"])?;
         ensure!(String::from_utf8_lossy(&missing.stdout).contains("no such file"), "{missing:?}");
@@ -66,6 +60,57 @@ fn tftp_hpa_fetches_whatever_the_spelling_and_is_refused_text_mode() -> Result<(
         let upload =
             plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "put", "mine", "snponly.efi"])?;
         ensure!(String::from_utf8_lossy(&upload.stdout).contains("not supported: upload"), "{upload:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn d16_in_single_port_mode_everything_comes_from_port_69() -> Result<()> {
+    let setting = Setting { single_port: true, ..Setting::default() };
+    story_in("d16_in_single_port_mode_everything_comes_from_port_69", setting, |plant| {
+        let words = "--option,blksize 1468,--option,windowsize 16,-g,-r,snponly.efi,-l,got,10.77.0.1";
+        plant.endpoint("atftp", words.split(','))?;
+        ensure!(plant.fetched("got")? == program(), "with windows");
+        plant.endpoint("tftp", ["-m", "binary", "10.77.0.1", "-c", "get", "snponly.efi", "got"])?;
+        ensure!(plant.fetched("got")? == program(), "in lockstep");
+        // A firewall that knows the two ports and no others.
+        plant.on_endpoint(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.connect((US, 69))?;
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            let (mut got, mut buf) = (Vec::new(), [0; 600]);
+            socket.send(b"\0\x01snponly.efi\0octet\0")?;
+            for block in 1..=40_u16 {
+                let len = socket.recv(&mut buf).with_context(|| format!("no block {block}"))?;
+                ensure!(buf[..4] == [&[0, 3][..], &block.to_be_bytes()].concat(), "{:?}", &buf[..4]);
+                got.extend_from_slice(&buf[4..len]);
+                socket.send(&[&[0, 4][..], &block.to_be_bytes()].concat())?;
+            }
+            socket.send(b"\0\x05\0\0enough\0")?;
+            ensure!(got == program()[..40 * 512]);
+            Ok(())
+        })?;
+        plant.until(
+            "the client's error to end its transfer",
+            |event| matches!(event, BootEvent::TransferAborted { bytes, .. } if *bytes == 40 * 512),
+        )
+    })
+}
+
+#[test]
+fn d7_blocks_fit_the_way_to_the_client() -> Result<()> {
+    story("d7_blocks_fit_the_way_to_the_client", |plant| {
+        for (mtu, blksize) in [(1500, "1468"), (1400, "1368"), (900, "868")] {
+            ip(&format!("link set boot0 mtu {mtu}"))?;
+            let words = "--option,blksize 1468,--option,windowsize 4,-g,-r,snponly.efi,-l,got,10.77.0.1";
+            plant.endpoint("atftp", words.split(','))?;
+            ensure!(plant.fetched("got")? == program(), "MTU {mtu}");
+            let agreed = format!("blksize {blksize}, windowsize 4");
+            plant.until(
+                &agreed,
+                |event| matches!(event, BootEvent::TransferStarted { options, .. } if *options == agreed),
+            )?;
+        }
         Ok(())
     })
 }
@@ -383,6 +428,27 @@ fn a_dhcp_client_gets_what_is_reserved_for_it_and_nothing_that_is_in_use() -> Re
     )
 }
 
+#[test]
+fn dhcping_is_acknowledged_the_address_that_its_client_holds() -> Result<()> {
+    story("dhcping_is_acknowledged_the_address_that_its_client_holds", |plant| {
+        let held = lease(plant, "eth0", None)?;
+        plant.on_endpoint(move || ip(&format!("addr add {held}/24 dev eth0")))?;
+        let ask = |addr: Ipv4Addr| {
+            let words = format!("-v -t 5 -c {addr} -s 10.77.0.1 -h 52:54:00:77:00:09");
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            plant.on_endpoint(move || {
+                Command::new("/usr/sbin/dhcping").args(words).output().with_context(|| missing("dhcping"))
+            })
+        };
+        let said = ask(held)?;
+        ensure!(String::from_utf8_lossy(&said.stdout).contains("Got answer"), "{said:?}");
+        plant.until(
+            "a lease to be confirmed",
+            |event| matches!(event, BootEvent::AckSent { client, .. } if client.addr == Some(held)),
+        )
+    })
+}
+
 /// The address that busybox's client obtains on an interface of the endpoint's side.
 fn lease(plant: &Plant, interface: &str, wish: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
     let words = format!("-f -n -q -t 5 -T 1 -s /bin/true -i {interface}");
@@ -392,187 +458,4 @@ fn lease(plant: &Plant, interface: &str, wish: Option<Ipv4Addr>) -> Result<Ipv4A
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     let addr = said.lines().find_map(|line| line.split("lease of ").nth(1)?.split([' ', ',']).next());
     Ok(addr.with_context(|| format!("no lease: {said}"))?.parse()?)
-}
-
-// --- the plant ---
-
-struct Plant {
-    prober: Prober,
-    dir: tempfile::TempDir,
-    events: Arc<Mutex<Vec<BootEvent>>>,
-    to_endpoint: Sender<Errand>,
-}
-
-/// Something that is done on the endpoint's side.
-type Errand = Box<dyn FnOnce() + Send>;
-
-impl Plant {
-    /// Runs a program on the endpoint's side, in a directory of its own, and expects it to end well.
-    fn endpoint<S: Into<String>>(&self, program: &str, args: impl IntoIterator<Item = S>) -> Result<Output> {
-        let args: Vec<String> = args.into_iter().map(Into::into).collect();
-        let (name, dir) = (program.to_owned(), self.dir.path().to_owned());
-        let output = self.on_endpoint(move || {
-            Command::new(&name).args(&args).current_dir(dir).output().with_context(|| missing(&name))
-        })?;
-        ensure!(output.status.success(), "{program} failed: {output:?}; events: {:#?}", self.events());
-        Ok(output)
-    }
-
-    /// Runs code on the endpoint's side.
-    fn on_endpoint<T: Send + 'static>(&self, code: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let (reply, answer) = channel();
-        let errand: Errand = Box::new(move || drop(reply.send(code())));
-        self.to_endpoint.send(errand).ok().context("the endpoint's thread is gone")?;
-        answer.recv().context("the endpoint's thread died")?
-    }
-
-    fn fetched(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.dir.path().join(name);
-        let bytes = std::fs::read(&path).with_context(|| format!("{name} was not fetched"))?;
-        std::fs::remove_file(path)?;
-        Ok(bytes)
-    }
-
-    /// Waits for an event.
-    fn until(&self, what: &str, is: impl Fn(&BootEvent) -> bool) -> Result<()> {
-        let begun = Instant::now();
-        while !self.events().iter().any(&is) {
-            ensure!(begun.elapsed() < Duration::from_secs(20), "{what}: {:#?}", self.events());
-            std::thread::yield_now();
-        }
-        Ok(())
-    }
-
-    fn events(&self) -> Vec<BootEvent> {
-        self.events.lock().expect("lock").clone()
-    }
-}
-
-fn missing(program: &str) -> String {
-    format!(
-        "`{program}` cannot be run; install util-linux, iproute2, dnsmasq-base, atftp, tftp-hpa, udhcpc and curl"
-    )
-}
-
-fn story(name: &str, tell: fn(&Plant) -> Result<()>) -> Result<()> {
-    story_for(name, Chain::Ipxe.into(), tell)
-}
-
-/// Outside: runs this test again in namespaces of its own. Inside: builds the plant and tells the story.
-fn story_for(name: &str, decision: BootDecision, tell: fn(&Plant) -> Result<()>) -> Result<()> {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside(decision, tell);
-    }
-    let output = Command::new("unshare")
-        .args(["-r", "-n", "--"])
-        .arg(std::env::current_exe()?)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .output()
-        .with_context(|| missing("unshare"))?;
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    ensure!(
-        output.status.success() && text.contains("1 passed"),
-        "{name}, in its own namespaces (if these are forbidden here, allow unprivileged user namespaces):\n{text}"
-    );
-    Ok(())
-}
-
-fn inside(decision: BootDecision, tell: fn(&Plant) -> Result<()>) -> Result<()> {
-    ip("link set lo up")?;
-    ip("link add boot0 type veth peer name eth0 address 52:54:00:77:00:09")?;
-    let to_endpoint = endpoint_side()?;
-    // Link-local addresses of our own, so that no test waits for duplicate address detection.
-    ip("link set boot0 addrgenmode none")?;
-    ip("addr add fe80::1/64 dev boot0 nodad")?;
-    ip("addr add fd00:77::1/64 dev boot0 nodad")?;
-    ip("addr add 10.77.0.1/24 dev boot0")?;
-    ip("addr add 10.77.0.2/24 dev boot0")?;
-    ip("link set boot0 up")?;
-    let events: Arc<Mutex<Vec<BootEvent>>> = Arc::default();
-    let sink = events.clone();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let stop = CancellationToken::new();
-    let server = {
-        let _guard = runtime.enter();
-        serve(decision, Arc::new(move |e| sink.lock().expect("lock").push(e)))?
-    };
-    let prober = server.prober();
-    let task = runtime.spawn(server.run(stop.clone()));
-    let plant = Plant { prober, dir: tempfile::tempdir()?, events, to_endpoint };
-    let told = tell(&plant);
-    stop.cancel();
-    runtime.block_on(task)??;
-    told
-}
-
-/// A thread in a network namespace of its own, with one end of the wire; it runs errands until the plant is dropped.
-fn endpoint_side() -> Result<Sender<Errand>> {
-    let (errands, queue): (Sender<Errand>, Receiver<Errand>) = channel();
-    let (ready, is_ready) = channel();
-    let (wired, is_wired) = channel();
-    std::thread::spawn(move || {
-        let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
-        let sent = ready.send(unshared.map(|()| nix::unistd::gettid()));
-        if sent.is_err() || is_wired.recv().is_err() {
-            return;
-        }
-        for errand in queue {
-            errand();
-        }
-    });
-    let thread = is_ready.recv()?.context("no second network namespace")?;
-    ip(&format!("link set eth0 netns {thread}"))?;
-    wired.send(())?;
-    let (done, is_done) = channel();
-    let wire_up: Errand = Box::new(move || {
-        let up = [
-            "link set lo up",
-            "link set eth0 addrgenmode none",
-            "addr add fe80::9/64 dev eth0 nodad",
-            "addr add 10.77.0.9/24 dev eth0",
-            "link set eth0 up",
-        ];
-        drop(done.send(up.into_iter().try_for_each(ip)));
-    });
-    errands.send(wire_up).ok().context("the endpoint's thread is gone")?;
-    is_done.recv()??;
-    Ok(errands)
-}
-
-fn ip(words: &str) -> Result<()> {
-    let output = Command::new("ip").args(words.split(' ')).output().with_context(|| missing("ip"))?;
-    ensure!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-/// The endpoint and those above it are armed, and nobody else: the policy goes by the hardware address.
-fn serve(decision: BootDecision, events: Arc<dyn BootEvents>) -> Result<Server> {
-    let endpoint: Mac = "52:54:00:77:00:09".parse()?;
-    let policy = move |request: &BootRequest| {
-        if request.client.mac >= endpoint { decision } else { BootDecision::Nothing }
-    };
-    let mut pool = FullDhcp::pool(Ipv4Addr::new(10, 77, 0, 50), Ipv4Addr::new(10, 77, 0, 99));
-    pool.ipv6 = Some("fd00:77::1".parse()?);
-    pool.reservations.insert("52:54:00:77:00:0c".parse()?, Ipv4Addr::new(10, 77, 0, 20));
-    let interface = Interface { name: "boot0".into(), addr: US, prefix: 24, dhcp: DhcpMode::Full(pool) };
-    let mut kit = Artefacts::new();
-    for name in Loaders::debian().names() {
-        kit.insert(Artefact::fixed(name, program().into(), "00ff")?);
-    }
-    let system = RecoverySystem {
-        kernel: "vmlinuz".into(),
-        initrd: "initrd.img".into(),
-        unified: Some("recovery.efi".into()),
-        agent_port: 8443,
-        args: KernelArgs::new(["console=ttyS0"])?,
-    };
-    install(&mut kit, system, 80)?;
-    Ok(Server::bind(Config::new(vec![interface]), kit, Arc::new(policy), events)?)
-}
-
-/// A body that ends on no block boundary and repeats at no block length.
-fn program() -> Vec<u8> {
-    (0..1_500_007u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }

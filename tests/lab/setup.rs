@@ -56,6 +56,7 @@ pub const VERIFY: &[Package] = &[
     package("dnsmasq-base", "another DHCP and boot server"),
     package("tftp-hpa", "a TFTP peer"),
     package("udhcpc", "a DHCP peer"),
+    package("dhcping", "a DHCP peer"),
     package("minisign", "a peer for signatures"),
     package("softhsm2", "a token that keeps signers' keys"),
     package("openssl", "a peer for certificates"),
@@ -77,6 +78,13 @@ pub const VERIFY: &[Package] = &[
     package("ntfs-3g", "a peer for what an NTFS leaves free"),
     package("dosfstools", "a peer for what a FAT leaves free"),
     package("ifupdown", "takes an endpoint's own addresses in tests"),
+];
+
+/// What the boards of other processors need.
+pub const BOARDS: &[Package] = &[
+    package("qemu-system-arm", "runs a board of 64-bit Arm"),
+    package("qemu-efi-aarch64", "its UEFI firmware"),
+    package("ovmf-ia32", "UEFI firmware of 32 bits"),
 ];
 
 /// A peer of a bench.

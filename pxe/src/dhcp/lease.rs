@@ -152,6 +152,13 @@ impl Leases {
         Some(addr)
     }
 
+    /// The address that this client was offered and has not taken yet, and when it was last.
+    pub fn offered(&self, mac: Mac) -> Option<(Ipv4Addr, Instant)> {
+        let addr = self.held_by(mac)?;
+        let entry = self.entries.get(&addr).filter(|e| e.mac == mac && e.hold == Hold::Offered)?;
+        Some((addr, entry.until.checked_sub(OFFER_HOLD)?))
+    }
+
     /// Grants `addr` for `lease`, if the client holds it or it is free. False means that it must not be confirmed.
     pub fn commit(&mut self, mac: Mac, addr: Ipv4Addr, lease: Duration, now: Instant) -> bool {
         let holds = self.entries.get(&addr).is_some_and(|e| e.mac == mac && e.hold != Hold::Declined);

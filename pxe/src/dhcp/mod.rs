@@ -75,11 +75,16 @@ pub struct Links {
     pub journal: Option<Arc<dyn LeaseJournal>>,
 }
 
+/// A client that repeats its question sooner is offered its address without another look at the wire.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
 /// DHCP on one interface.
 pub struct Responder {
     site: Site,
     extra_classes: Vec<String>,
     leases: Option<Leases>,
+    /// In full mode.
+    terms: Option<Arc<FullDhcp>>,
     /// What the policy kept last.
     reservations: Option<Reservations>,
     links: Links,
@@ -89,6 +94,10 @@ impl Responder {
     /// A responder; in full mode it takes over the journal's leases.
     pub fn new(site: Site, extra_classes: Vec<String>, links: Links, now: Instant) -> Self {
         let reservations = links.policy.reservations();
+        let terms = match &site.interface.dhcp {
+            DhcpMode::Full(full) => Some(Arc::new(full.clone())),
+            DhcpMode::Off | DhcpMode::Observe | DhcpMode::Proxy => None,
+        };
         let leases = match &site.interface.dhcp {
             DhcpMode::Full(full) => {
                 let mut leases = Leases::new(full.pool_first, full.pool_last);
@@ -99,7 +108,7 @@ impl Responder {
             }
             DhcpMode::Off | DhcpMode::Observe | DhcpMode::Proxy => None,
         };
-        Responder { site, extra_classes, leases, reservations, links }
+        Responder { site, extra_classes, leases, terms, reservations, links }
     }
 
     /// Someone on the wire says that it uses this address.
@@ -142,13 +151,13 @@ impl Responder {
             (Door::BootServer, _) => Stage::BootServer,
         };
         self.observe(&request, &client, stage);
-        let answer = match (self.site.interface.dhcp.clone(), door) {
-            (DhcpMode::Off | DhcpMode::Observe, _) => Err(Refusal::Observing),
-            (DhcpMode::Proxy | DhcpMode::Full(_), Door::BootServer) => {
+        let answer = match (&self.site.interface.dhcp, door, self.terms.clone()) {
+            (DhcpMode::Off | DhcpMode::Observe, _, _) => Err(Refusal::Observing),
+            (DhcpMode::Proxy | DhcpMode::Full(_), Door::BootServer, _) => {
                 self.boot_server(&request, &client, from)
             }
-            (DhcpMode::Proxy, Door::Dhcp) => self.proxy(&request, &client),
-            (DhcpMode::Full(full), Door::Dhcp) => self.full(&request, &client, &full, now),
+            (DhcpMode::Full(_), Door::Dhcp, Some(full)) => self.full(&request, &client, &full, now),
+            (DhcpMode::Proxy | DhcpMode::Full(_), Door::Dhcp, _) => self.proxy(&request, &client),
         };
         match answer {
             Ok(reply) => reply,
@@ -268,8 +277,10 @@ impl Responder {
         let wanted = request.addr_option(code::REQUESTED_ADDR);
         self.renew_reservations(full);
         let leases = self.leases.as_mut().ok_or(Refusal::PoolEmpty)?;
+        let before = leases.offered(client.mac);
         let addr = leases.offer(client.mac, wanted, urgent, now).ok_or(Refusal::PoolEmpty)?;
-        let probe = Some(addr).filter(|addr| !leases.is_leased_to(client.mac, *addr, now));
+        let asked = before.is_some_and(|(last, at)| last == addr && now.duration_since(at) < PROBE_EVERY);
+        let probe = Some(addr).filter(|addr| !asked && !leases.is_leased_to(client.mac, *addr, now));
         let lease = lease_secs(full, client);
         let bytes = self.site.write(request, Kind::Offer, &content, Some((addr, Some(lease))))?;
         let file = content.file().map(Into::into);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -159,6 +159,18 @@ pub async fn converse(stream: TcpStream, peer: Peer, handler: Handler) {
     let front = Front { gate: None, interface: Ipv4Addr::UNSPECIFIED, handler: Some(handler), peer };
     // Who left is not told.
     let _ = front.talk(stream, &CancellationToken::new()).await;
+}
+
+/// Boot files by a gate that is there once the server runs.
+pub(crate) fn files(gate: Arc<OnceLock<Arc<Gate>>>) -> Handler {
+    Arc::new(move |request, peer| {
+        let gate = gate.get().cloned();
+        Box::pin(async move {
+            let Some(gate) = gate else { return refuse(StatusCode::SERVICE_UNAVAILABLE, "not yet ready") };
+            let front = Front { gate: Some(gate), interface: Ipv4Addr::UNSPECIFIED, handler: None, peer };
+            front.route(request).await
+        })
+    })
 }
 
 /// What a connection can ask.

@@ -1,35 +1,41 @@
-//! The TFTP port of one interface: requests in, one task with its own connected socket for each transfer.
+//! The TFTP port of one interface: requests in, one task with its own [`Line`] for each transfer.
 //!
 //! Every request is answered at once: data, an option acknowledgement, or an error. Limits are counted per address and
 //! in total; a request repeated from the port of a running transfer belongs to it and starts nothing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Interface, Limits};
 use crate::event::{Abort, BootEvent, Fetcher, Protocol, Refusal};
 use crate::gate::Gate;
-use crate::net::{AnyPort, connected};
+use crate::net::AnyPort;
 use crate::policy::Stage;
+use crate::tftp::line::{Line, Packet};
+use crate::tftp::netascii::{self, TEXT_LEN_MAX};
 use crate::tftp::options::{Agreed, agree};
 use crate::tftp::packet::{ErrorCode, Incoming, ReadRequest, error, parse_incoming};
 use crate::tftp::transfer::{Outcome, Transfer};
 
-/// How much longer the header of IPv6 is than that of IPv4.
-const IPV6_HEADER_MORE: u16 = 20;
+/// Headers of IPv4, UDP and TFTP; over IPv6 they are longer.
+const HEADERS: u16 = 20 + 8 + 4;
+const HEADERS_IPV6: u16 = HEADERS + 20;
 
 /// TFTP on one interface.
 pub(crate) struct TftpPort {
-    pub port: AnyPort,
+    pub port: Arc<AnyPort>,
     pub interface: Interface,
     pub limits: Limits,
+    /// Transfers go over this port, too.
+    pub single: bool,
     pub gate: Arc<Gate>,
 }
 
@@ -44,13 +50,18 @@ struct Job {
     body: Bytes,
     agreed: Agreed,
     fetcher: Fetcher,
+    line: Line,
+    inbox: Option<mpsc::Sender<Packet>>,
 }
+
+/// The running transfers by peer. In single-port mode each has a box for what comes for it.
+type Running = HashMap<SocketAddr, Option<mpsc::Sender<Packet>>>;
 
 impl TftpPort {
     /// Serves until told to stop; running transfers are ended with it.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut tasks: JoinSet<SocketAddr> = JoinSet::new();
-        let mut running: HashSet<SocketAddr> = HashSet::new();
+        let mut running = Running::new();
         let mut buf = [0; 1024];
         loop {
             let arrival = tokio::select! {
@@ -62,15 +73,18 @@ impl TftpPort {
                 arrival = self.port.recv(&mut buf) => arrival?,
             };
             let (len, from, ours) = arrival;
-            if running.contains(&from) {
+            if let Some(inbox) = running.get(&from) {
+                if let Some(inbox) = inbox {
+                    let _ = inbox.try_send(buf[..len].to_vec());
+                }
                 continue;
             }
             match self.accept(&buf[..len], from, ours, &running) {
-                Ok(job) => {
-                    running.insert(from);
+                Ok(mut job) => {
+                    running.insert(from, job.inbox.take());
                     let (gate, stop) = (self.gate.clone(), stop.clone());
                     tasks.spawn(async move {
-                        transfer_task(job, ours, from, &gate, &stop).await;
+                        transfer_task(job, &gate, &stop).await;
                         from
                     });
                 }
@@ -82,13 +96,7 @@ impl TftpPort {
     }
 
     /// Checks a request from top to bottom and finds its file.
-    fn accept(
-        &self,
-        raw: &[u8],
-        from: SocketAddr,
-        ours: IpAddr,
-        running: &HashSet<SocketAddr>,
-    ) -> Result<Job, Refused> {
+    fn accept(&self, raw: &[u8], from: SocketAddr, ours: IpAddr, running: &Running) -> Result<Job, Refused> {
         // Beyond the wire only clients that came through a DHCP relay are known; nobody else is worth a packet there.
         let near = match from.ip() {
             IpAddr::V4(from) => self.interface.holds(from),
@@ -112,34 +120,68 @@ impl TftpPort {
             }
             Err(e) => return refuse(ErrorCode::Illegal, Refusal::Malformed(e.to_string())),
         };
-        if !request.mode.eq_ignore_ascii_case(b"octet") {
-            return unsupported("only mode octet");
+        let text = request.mode.eq_ignore_ascii_case(b"netascii");
+        if !text && !request.mode.eq_ignore_ascii_case(b"octet") {
+            return unsupported("only modes octet and netascii");
         }
-        let same = running.iter().filter(|peer| peer.ip() == from.ip()).count();
+        let same = running.keys().filter(|peer| peer.ip() == from.ip()).count();
         if running.len() >= self.limits.tftp_transfers || same >= self.limits.tftp_transfers_per_addr {
             return refuse(
                 ErrorCode::Busy,
                 Refusal::Busy(format!("{} running, {same} from there", running.len())),
             );
         }
-        self.find(&request, from, ours)
+        self.find(&request, text, from, ours)
     }
 
     /// The file, by the same decision as DHCP's. Whoever may not have it learns no more than that it is not there: shim
     /// goes on after "not found" and stops after anything else.
-    fn find(&self, request: &ReadRequest<'_>, from: SocketAddr, ours: IpAddr) -> Result<Job, Refused> {
+    fn find(
+        &self,
+        request: &ReadRequest<'_>,
+        text: bool,
+        from: SocketAddr,
+        ours: IpAddr,
+    ) -> Result<Job, Refused> {
         let (boot, artefact) = self
             .gate
             .artefact(from.ip(), Stage::Tftp, (ours, self.interface.addr), request.name)
             .map_err(|reason| Refused { code: Some(ErrorCode::NotFound), reason })?;
-        let body = artefact.bytes(&boot);
-        let block_len_max = match ours {
-            IpAddr::V4(_) => self.limits.tftp_block_len,
-            IpAddr::V6(_) => self.limits.tftp_block_len.saturating_sub(IPV6_HEADER_MORE),
-        };
-        let agreed = agree(&request.options, body.len() as u64, block_len_max);
+        let mut body = artefact.bytes(&boot);
+        if text {
+            body = netascii::on_the_wire(&body).ok_or_else(|| Refused {
+                code: Some(ErrorCode::Illegal),
+                reason: Refusal::Unsupported(format!(
+                    "mode netascii for anything but texts of at most {TEXT_LEN_MAX} bytes; ask for octet"
+                )),
+            })?;
+        }
+        let (line, inbox) = self.line(from, ours).map_err(|error| Refused {
+            code: Some(ErrorCode::Busy),
+            reason: Refusal::Busy(format!("no socket for the transfer: {error}")),
+        })?;
+        let agreed = agree(&request.options, body.len() as u64, self.block_len_max(&line, from));
         let fetcher = Fetcher { peer: from, mac: Some(boot.client.mac) };
-        Ok(Job { name: artefact.name().into(), body, agreed, fetcher })
+        Ok(Job { name: artefact.name().into(), body, agreed, fetcher, line, inbox })
+    }
+
+    fn line(&self, from: SocketAddr, ours: IpAddr) -> io::Result<(Line, Option<mpsc::Sender<Packet>>)> {
+        if !self.single {
+            return Ok((Line::own(ours, from)?, None));
+        }
+        let (line, inbox) = Line::door(self.port.clone(), ours, from);
+        Ok((line, Some(inbox)))
+    }
+
+    /// What fits into a packet on the way to the peer, so that none is cut up.
+    fn block_len_max(&self, line: &Line, from: SocketAddr) -> u16 {
+        let (headers, usual) = match from.ip() {
+            IpAddr::V4(_) => (HEADERS, self.limits.tftp_block_len),
+            IpAddr::V6(_) => {
+                (HEADERS_IPV6, self.limits.tftp_block_len.saturating_sub(HEADERS_IPV6 - HEADERS))
+            }
+        };
+        line.mtu().map_or(usual, |mtu| mtu.saturating_sub(headers).clamp(8, usual))
     }
 
     async fn refuse(&self, refused: Refused, from: SocketAddr, ours: IpAddr) {
@@ -155,8 +197,8 @@ impl TftpPort {
 }
 
 /// Runs one transfer and reports its start and end.
-async fn transfer_task(job: Job, ours: IpAddr, peer: SocketAddr, gate: &Gate, stop: &CancellationToken) {
-    let Job { name, body, agreed, fetcher } = job;
+async fn transfer_task(job: Job, gate: &Gate, stop: &CancellationToken) {
+    let Job { name, body, agreed, fetcher, mut line, .. } = job;
     let protocol = Protocol::Tftp;
     let size = body.len() as u64;
     let options = agreed.words();
@@ -165,7 +207,7 @@ async fn transfer_task(job: Job, ours: IpAddr, peer: SocketAddr, gate: &Gate, st
     let mut transfer = Transfer::new(body, agreed, begun);
     let result = tokio::select! {
         () = stop.cancelled() => Err(Abort::Stopping),
-        result = drive(&mut transfer, ours, peer) => result.map_err(|e| Abort::Network(e.to_string())),
+        result = drive(&mut transfer, &mut line) => result.map_err(|e| Abort::Network(e.to_string())),
     };
     let (bytes, resent) = (transfer.bytes_confirmed(), transfer.resent());
     let aborted = match (result, transfer.outcome()) {
@@ -180,17 +222,16 @@ async fn transfer_task(job: Job, ours: IpAddr, peer: SocketAddr, gate: &Gate, st
     });
 }
 
-/// Moves packets between the machine and its socket until it has ended.
-async fn drive(transfer: &mut Transfer, ours: IpAddr, peer: SocketAddr) -> io::Result<()> {
-    let socket = connected(ours, peer)?;
+/// Moves packets between the machine and its line until it has ended.
+async fn drive(transfer: &mut Transfer, line: &mut Line) -> io::Result<()> {
     let mut out = Vec::with_capacity(1500);
     let mut buf = [0; 1500];
     while transfer.outcome().is_none() {
-        while transfer.next_packet(&mut out) {
-            gone(socket.send(&out).await, transfer)?;
+        while let Some(each) = transfer.next_batch(&mut out) {
+            gone(line.send(&out, each).await, transfer)?;
         }
         tokio::select! {
-            len = socket.recv(&mut buf) => {
+            len = line.recv(&mut buf) => {
                 if let Some(len) = gone(len, transfer)? {
                     transfer.on_packet(&buf[..len], Instant::now());
                 }
@@ -203,9 +244,9 @@ async fn drive(transfer: &mut Transfer, ours: IpAddr, peer: SocketAddr) -> io::R
 
 /// "Connection refused" on a UDP socket means that the peer closed its port: the transfer's business, not an error of
 /// ours. Everything else is.
-fn gone(result: io::Result<usize>, transfer: &mut Transfer) -> io::Result<Option<usize>> {
+fn gone<T>(result: io::Result<T>, transfer: &mut Transfer) -> io::Result<Option<T>> {
     match result {
-        Ok(len) => Ok(Some(len)),
+        Ok(done) => Ok(Some(done)),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
             transfer.on_port_closed();
             Ok(None)

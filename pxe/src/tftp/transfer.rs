@@ -14,6 +14,8 @@
 //!   out twice, as many repeats as it had blocks are expected and passed over. A server that answers each repeat never
 //!   finishes after one loss.
 //! - Any error from the peer ends the transfer: EDK2 and GRUB ask for the size and then end with an error.
+//! - A window whose last block is lost brings no acknowledgement at all. Long before the timer, after a few round trips of silence,
+//!   that one block goes out again; when the client was only slow, its answer to it is passed over like any echo.
 //! - The acknowledgement of the last block may never come (the client jumped into the program): two repeats, then done.
 //! - An address that never answered gets at most three packets, so that nobody can be flooded in someone else's name.
 
@@ -25,6 +27,12 @@ use crate::event::{Abort, clean};
 use crate::tftp::options::Agreed;
 use crate::tftp::packet::{Answer, data, parse_answer};
 
+/// Most packets in one batch: what the kernel cuts up at once (`UDP_MAX_SEGMENTS` of its first versions).
+pub const BATCH_MAX: usize = 64;
+/// Most bytes in one batch, below what the length field of UDP can say.
+const BATCH_LEN_MAX: usize = 65_000;
+/// Shortest silence after which the last block is sent again; firmware that is busy for less is left alone.
+const PROBE_WAIT_MIN: Duration = Duration::from_millis(25);
 /// First wait for an acknowledgement.
 pub const WAIT_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait.
@@ -75,6 +83,15 @@ pub struct Transfer {
     wait: Duration,
     wait_max: Duration,
     deadline: Instant,
+    /// When the window that runs went out, unless it did so more than once.
+    window_begun: Option<Instant>,
+    /// How long a window takes until it is acknowledged, smoothed (RFC 6298 section 2).
+    round_trip: Option<Duration>,
+    /// Where the deadline is the probe's: when the timer fires after it.
+    timer_at: Option<Instant>,
+    probe_due: bool,
+    /// The last block of the window that runs went out once more by itself.
+    probed: bool,
     resent: u64,
     outcome: Option<Outcome>,
 }
@@ -104,6 +121,11 @@ impl Transfer {
             wait: WAIT_FIRST.min(wait_max),
             wait_max,
             deadline: now + WAIT_FIRST.min(wait_max),
+            window_begun: Some(now),
+            round_trip: None,
+            timer_at: None,
+            probe_due: false,
+            probed: false,
             resent: 0,
             outcome: None,
         };
@@ -113,9 +135,30 @@ impl Transfer {
         transfer
     }
 
-    /// The next packet that is due, appended to the empty buffer `out`; false when there is none. Call until false.
+    /// The packets that are due, one behind the other in `out`, and the length of each but the last, which may be shorter; `None` when
+    /// there is none. Call until `None`.
+    pub fn next_batch(&mut self, out: &mut Vec<u8>) -> Option<usize> {
+        out.clear();
+        let alone = self.option_ack_due || self.probe_due;
+        let each = self.append(out).then_some(out.len())?;
+        let (mut count, mut before) = (1, 0);
+        while !alone && out.len() - before == each && count < BATCH_MAX && out.len() + each <= BATCH_LEN_MAX {
+            before = out.len();
+            if !self.append(out) {
+                break;
+            }
+            count += 1;
+        }
+        Some(each)
+    }
+
+    /// The next packet that is due, put into `out`; false when there is none. Call until false.
     pub fn next_packet(&mut self, out: &mut Vec<u8>) -> bool {
         out.clear();
+        self.append(out)
+    }
+
+    fn append(&mut self, out: &mut Vec<u8>) -> bool {
         if self.outcome.is_some() {
             return false;
         }
@@ -124,15 +167,23 @@ impl Transfer {
             out.extend_from_slice(self.option_ack.as_deref().unwrap_or_default());
             return true;
         }
+        if std::mem::take(&mut self.probe_due) {
+            self.append_block(self.next - 1, out);
+            return true;
+        }
         if self.next > self.window_end {
             return false;
         }
-        let start = (self.next - 1) * self.block_len;
-        let end = (start + self.block_len).min(self.body.len() as u64);
-        data(self.next as u16, &self.body[start as usize..end as usize], out);
+        self.append_block(self.next, out);
         self.sent = self.sent.max(self.next);
         self.next += 1;
         true
+    }
+
+    fn append_block(&self, block: u64, out: &mut Vec<u8>) {
+        let start = (block - 1) * self.block_len;
+        let end = (start + self.block_len).min(self.body.len() as u64);
+        data(block as u16, &self.body[start as usize..end as usize], out);
     }
 
     /// Takes a packet from the peer.
@@ -161,6 +212,7 @@ impl Transfer {
         if self.option_ack.is_some() && !self.verified {
             if block == 0 {
                 self.verified = true;
+                self.measure(now);
                 self.begin_window(now);
             }
         } else if (1..=self.sent - self.acked).contains(&ahead) {
@@ -173,7 +225,9 @@ impl Transfer {
     fn advance(&mut self, by: u64, now: Instant) {
         self.verified = true;
         let whole = self.acked + by == self.sent;
-        self.echoes = if self.repeated { self.next - 1 - self.acked } else { 0 };
+        self.measure(now);
+        // A client that had the probe's block before answers to it once more.
+        self.echoes = if self.repeated { self.next - 1 - self.acked } else { u64::from(self.probed) };
         self.acked += by;
         if self.acked == self.last {
             self.outcome = Some(Outcome::Complete);
@@ -185,7 +239,9 @@ impl Transfer {
             // Acknowledged in part on first sight: the peer misses the block after it and threw the rest away.
             self.resent += self.sent - self.acked;
             self.begin_window(now);
-            self.repeated = !whole;
+            if !whole {
+                self.repeats();
+            }
         } else {
             // The echo of a window that went out twice: what follows is on its way, so only slide.
             self.window_end = (self.acked + self.window).min(self.last);
@@ -200,8 +256,20 @@ impl Transfer {
         } else if !self.repeated {
             self.resent += self.next - 1 - self.acked;
             self.begin_window(now);
-            self.repeated = true;
+            self.repeats();
         }
+    }
+
+    /// What goes out next went out before: its acknowledgement tells no round trip (RFC 6298 section 3).
+    fn repeats(&mut self) {
+        self.repeated = true;
+        self.window_begun = None;
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let Some(begun) = self.window_begun.take() else { return };
+        let took = now.saturating_duration_since(begun);
+        self.round_trip = Some(self.round_trip.map_or(took, |before| before * 7 / 8 + took / 8));
     }
 
     /// Makes the window after the last acknowledged block due.
@@ -209,12 +277,20 @@ impl Transfer {
         self.next = self.acked + 1;
         self.window_end = (self.acked + self.window_now).min(self.last);
         self.repeated = false;
+        self.window_begun = Some(now);
         self.wait_anew(now);
     }
 
     fn wait_anew(&mut self, now: Instant) {
         self.wait = WAIT_FIRST.min(self.wait_max);
-        self.deadline = now + self.wait;
+        let timer = now + self.wait;
+        // In the last window silence is mostly a client that left.
+        let known = self.round_trip.filter(|_| self.window_end < self.last);
+        let probe =
+            known.map(|round_trip| now + (round_trip * 4).max(PROBE_WAIT_MIN)).filter(|at| *at < timer);
+        self.deadline = probe.unwrap_or(timer);
+        self.timer_at = probe.map(|_| timer);
+        self.probed = false;
     }
 
     /// When [`Transfer::on_timeout`] is due.
@@ -226,6 +302,14 @@ impl Transfer {
     /// that has gone must not be sent more and more.
     pub fn on_timeout(&mut self, now: Instant) {
         if self.outcome.is_some() || now < self.deadline {
+            return;
+        }
+        if let Some(timer) = self.timer_at.take() {
+            self.deadline = timer;
+            if self.next > self.acked + 1 {
+                (self.probe_due, self.probed, self.window_begun) = (true, true, None);
+                self.resent += 1;
+            }
             return;
         }
         self.tries += 1;
@@ -243,6 +327,7 @@ impl Transfer {
         if !self.verified && self.option_ack.is_some() {
             self.option_ack_due = true;
             self.resent += 1;
+            self.window_begun = None;
             return;
         }
         if self.tries > 1 {
@@ -251,7 +336,7 @@ impl Transfer {
         self.resent += self.next - 1 - self.acked;
         self.next = self.acked + 1;
         self.window_end = (self.acked + self.window_now).min(self.last);
-        self.repeated = true;
+        self.repeats();
     }
 
     /// The peer's port is closed. With the last block sent that is how programs leave that jump into what they loaded.

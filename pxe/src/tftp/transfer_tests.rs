@@ -179,6 +179,79 @@ fn d1_one_lost_block_costs_one_window_and_no_storm() {
 }
 
 #[test]
+fn d15_a_lost_last_block_of_a_window_costs_a_few_round_trips_and_not_the_timer() {
+    let size = 400 * 1468;
+    for options in [EDK2, &[("blksize", "1468")]] {
+        for habit in [Habit::Edk2, Habit::Patient] {
+            let clean = run(size, options, habit, |_, _| false);
+            let mut hit = false;
+            let lossy = run(size, options, habit, |_, raw| {
+                let this = raw[1] == 3 && raw[2..4] == [0, 100] && !hit;
+                hit |= this;
+                this
+            });
+            assert_eq!((&lossy.outcome, lossy.body), (&Outcome::Complete, content(size)));
+            assert!(lossy.took <= clean.took + PROBE_WAIT_MIN + LATENCY * 4, "{options:?}: {:?}", lossy.took);
+            assert_eq!((lossy.resent, lossy.to_client), (1, clean.to_client + 1), "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_slow_for_once_gets_one_block_more_and_no_window() {
+    let start = Instant::now();
+    let options: &[(&[u8], &[u8])] = &[(b"windowsize", b"4"), (b"blksize", b"1468")];
+    let mut transfer = Transfer::new(vec![1; 1 << 20].into(), agree(options, 1 << 20, 1468), start);
+    let mut buf = Vec::new();
+    let mut sent = |transfer: &mut Transfer| {
+        let mut blocks = Vec::new();
+        while transfer.next_packet(&mut buf) {
+            blocks.push(buf[3]);
+        }
+        blocks
+    };
+    sent(&mut transfer);
+    transfer.on_packet(&[0, 4, 0, 0], start);
+    assert_eq!(sent(&mut transfer), [1, 2, 3, 4]);
+    let slow = transfer.deadline();
+    assert_eq!(slow, start + PROBE_WAIT_MIN);
+    transfer.on_timeout(slow);
+    assert_eq!(sent(&mut transfer), [4], "the last block alone");
+    transfer.on_packet(&[0, 4, 0, 4], slow);
+    assert_eq!(sent(&mut transfer), [5, 6, 7, 8]);
+    transfer.on_packet(&[0, 4, 0, 4], slow);
+    assert_eq!(sent(&mut transfer), Vec::<u8>::new(), "its answer to the probe is an echo");
+    transfer.on_packet(&[0, 4, 0, 4], slow);
+    assert_eq!(sent(&mut transfer), [5, 6, 7, 8], "the next one is a loss");
+}
+
+#[test]
+fn a_batch_is_packets_of_one_length_and_a_shorter_last() {
+    let now = Instant::now();
+    let body: Vec<u8> = content(150 * 1468 + 10);
+    let options: &[(&[u8], &[u8])] = &[(b"windowsize", b"64"), (b"blksize", b"1468")];
+    let mut transfer = Transfer::new(body.clone().into(), agree(options, body.len() as u64, 1468), now);
+    let (mut buf, mut got, mut batches) = (Vec::new(), Vec::new(), Vec::new());
+    assert_eq!(transfer.next_batch(&mut buf), Some(buf.len()), "an option acknowledgement goes alone");
+    assert_eq!(transfer.next_batch(&mut buf), None);
+    let mut acked = 0_u16;
+    while transfer.outcome().is_none() {
+        transfer.on_packet(&[&[0, 4][..], &acked.to_be_bytes()].concat(), now);
+        while let Some(each) = transfer.next_batch(&mut buf) {
+            assert!(buf.len() <= BATCH_LEN_MAX);
+            for packet in buf.chunks(each) {
+                acked += 1;
+                assert_eq!(packet[..4], [&[0, 3][..], &acked.to_be_bytes()].concat());
+                got.extend_from_slice(&packet[4..]);
+            }
+            batches.push(buf.len().div_ceil(each));
+        }
+    }
+    assert_eq!(got, body);
+    assert_eq!(batches, [44, 20, 44, 20, 23], "65,000 bytes hold 44 of them");
+}
+
+#[test]
 fn d1_a_lost_acknowledgement_does_not_double_the_rest_of_the_transfer() {
     let size = 400 * 1468;
     let clean = run(size, EDK2, Habit::Edk2, |_, _| false);
@@ -276,7 +349,7 @@ fn d15_a_peer_that_goes_silent_gets_ever_less_and_ever_later() {
         now = transfer.deadline();
         transfer.on_timeout(now);
     }
-    assert_eq!(bursts, [16, 16, 8, 4, 2, 1, 1]);
+    assert_eq!(bursts, [16, 1, 16, 8, 4, 2, 1, 1], "the second is the probe");
     assert!(now - start < Duration::from_secs(16), "{:?}", now - start);
     assert_eq!(transfer.outcome(), Some(&Outcome::Aborted(Abort::Silent { tries: TRIES_MAX })));
 }

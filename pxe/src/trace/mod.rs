@@ -473,7 +473,10 @@ impl Traces {
             trace.unanswered = trace.unanswered.saturating_add(1);
         }
         (trace.client, trace.interface, trace.relay) = (client.clone(), Some(interface), relay);
-        trace.note(at, Step::Discover, Outcome::Done, 0, class_name(client.class));
+        let class = class_name(client.class);
+        let what =
+            relay.map_or_else(|| class.to_owned(), |relay| format!("{class}, through the relay {relay}"));
+        trace.note(at, Step::Discover, Outcome::Done, 0, &what);
         ended
     }
 

@@ -15,7 +15,7 @@ fuzz_target!(|raw: &[u8]| {
     let mut out = Vec::new();
     // Whatever the other side answers, a transfer ends: each packet and each timeout takes it further or gives up.
     for piece in raw.chunks(4) {
-        while transfer.next_packet(&mut out) {}
+        while transfer.next_batch(&mut out).is_some() {}
         transfer.on_packet(piece, now);
         transfer.on_timeout(now + Duration::from_secs(60));
     }

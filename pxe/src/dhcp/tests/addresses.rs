@@ -1,5 +1,7 @@
 //! Whose address is whose in full mode: reservations, addresses in use, declined ones.
 
+use std::time::Duration;
+
 use super::*;
 use crate::dhcp::reserved::Reservations;
 
@@ -68,6 +70,11 @@ fn what_is_offered_is_asked_about_until_it_is_leased() {
     let mut desk = Desk::full(BootDecision::LocalDisk);
     let (reply, offer) = desk.ask(Door::Dhcp, NONE, &fixtures::plain(7)).expect("offer");
     assert_eq!(reply.probe, Some(offer.yiaddr()));
+    let again = desk.responder.handle(Instant::now(), Door::Dhcp, NONE, &fixtures::plain(7)).expect("offer");
+    assert_eq!(again.probe, None, "it was asked about a moment ago");
+    let later = Instant::now() + Duration::from_secs(4);
+    let later = desk.responder.handle(later, Door::Dhcp, NONE, &fixtures::plain(7)).expect("offer");
+    assert_eq!(later.probe, Some(offer.yiaddr()), "firmware asks after 4 s");
     assert_eq!(take(&mut desk, 7, offer.yiaddr()), Some(Kind::Ack));
     let (again, _) = desk.ask(Door::Dhcp, NONE, &fixtures::plain(7)).expect("offer");
     assert_eq!(again.probe, None);
