@@ -73,6 +73,7 @@ pub const VERIFY: &[Package] = &[
     package("age", "a peer for backups"),
     package("rsyslog", "a peer for evidence that goes to a SIEM"),
     package("rsyslog-openssl", "its TLS"),
+    package("postgresql-15", "the other database"),
     package("sqlite3", "tampers with an evidence log"),
     package("xfsprogs", "a peer for what an XFS leaves free"),
     package("ntfs-3g", "a peer for what an NTFS leaves free"),

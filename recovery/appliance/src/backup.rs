@@ -40,7 +40,7 @@ use crate::{
 use age::{AgeError, Opened, Sealed};
 
 const CONTENTS: &str = "backup.json";
-const DATABASE: &str = "groundstate.db";
+const DATABASE: &str = db::FILE;
 const CONTENTS_MAX: u64 = 16 << 20;
 /// What is in the data directory and does not belong into a backup.
 const LEFT_OUT: &[&str] =
@@ -144,13 +144,15 @@ pub async fn save(
     if out.exists() {
         return Err(StateError::Exists(out.to_owned()));
     }
-    if !dir.join(DATABASE).is_file() {
+    // A server's database is no file; the keys are.
+    let held = if config.database.is_some() { "evidence.key" } else { DATABASE };
+    if !dir.join(held).is_file() {
         return Err(StateError::NoState(dir.clone()));
     }
     let keys = keys(config, dir)?;
     let copy = dir.join("backup.new");
     let _ = fs::remove_file(&copy);
-    let db = Db::open(&dir.join(DATABASE)).await?;
+    let db = Db::of(config).await?;
     let log = EvidenceLog::new(keys);
     let made_unix_ms = SystemClock.now_unix_ms();
     let checkpoint = {
@@ -158,7 +160,7 @@ pub async fn save(
         let facts = json!({ "file": out.display().to_string() });
         log.append(&mut tx, made_unix_ms, Fact::new("state.saved", "operator:shell", facts)).await?;
         let signed = log.checkpoint(&mut tx).await?;
-        tx.commit().await.map_err(DbError::from)?;
+        tx.commit().await?;
         signed.map(|signed| signed.note().to_owned()).unwrap_or_default()
     };
     let copied = db.copy_to(&copy).await;
@@ -355,7 +357,10 @@ pub async fn restore(config: &Config, from: &Path, passphrase: &str) -> Result<C
         _ => {}
     }
     let staged = match unpack(from, passphrase, &staging) {
-        Ok(contents) => check_and_stop(config, from, &contents, &staging).await.map(|()| contents),
+        Ok(contents) => match check_and_stop(config, from, &contents, &staging).await {
+            Ok(()) => to_its_server(config, &staging).await.map(|()| contents),
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     let put = staged.and_then(|contents| {
@@ -371,6 +376,23 @@ pub async fn restore(config: &Config, from: &Path, passphrase: &str) -> Result<C
         let _ = fs::remove_dir_all(&staging);
     }
     put
+}
+
+/// Where a server keeps the state, it gets the rows of the restored file, which then goes.
+async fn to_its_server(config: &Config, staging: &Path) -> Result<(), StateError> {
+    let Some(server) = &config.database else { return Ok(()) };
+    let (file, kept) = (Db::open(&staging.join(DATABASE)).await?, Db::connect(server).await?);
+    let moved = kept.take_over(&file).await;
+    kept.close().await;
+    file.close().await;
+    moved?;
+    for end in ["", "-wal", "-shm"] {
+        match fs::remove_file(staging.join(format!("{DATABASE}{end}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(staging)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {

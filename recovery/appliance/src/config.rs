@@ -36,7 +36,10 @@ mod window;
 
 pub use crate::agents::Serving;
 pub use crate::depot::Images;
-use crate::{db::endpoint::Record, depot};
+use crate::{
+    db::{endpoint::Record, server::Server},
+    depot,
+};
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
@@ -91,6 +94,8 @@ pub struct Config {
     pub site: EndpointId,
     /// State of the appliance: database, keys, token.
     pub data_dir: PathBuf,
+    /// A PostgreSQL server that keeps the state. None: a SQLite file in the data directory.
+    pub database: Option<Server>,
     /// The boot kit: `kit.json` and the files that it names. None: nothing is served to firmware.
     pub boot_kit_dir: Option<PathBuf>,
     /// Golden images. Default: `images` in the data directory.
@@ -134,6 +139,7 @@ impl Default for Config {
         Self {
             site,
             data_dir: PathBuf::from("/var/lib/groundstate"),
+            database: None,
             boot_kit_dir: None,
             image_store_dir: None,
             trust_root_file: None,
@@ -321,7 +327,9 @@ impl Config {
             &mut self.trust_root_file,
             &mut self.tpm_roots_dir,
         ];
-        let paths = own.into_iter().flatten().chain(hooks).chain(permits).chain([&mut self.data_dir]);
+        let password = self.database.as_mut().and_then(|server| server.password_file.as_mut());
+        let paths =
+            own.into_iter().flatten().chain(hooks).chain(permits).chain(password).chain([&mut self.data_dir]);
         for path in paths {
             *path = base.join(&*path);
         }
@@ -334,6 +342,11 @@ impl Config {
     fn check(&self) -> Result<(), Wrong> {
         self.check_interfaces()?;
         self.check_ports()?;
+        if let Some(Err(why)) = self.database.as_ref().map(Server::check) {
+            let now =
+                "write postgres://user@host/name, and the password into the file that `password_file` names";
+            return Err(Wrong::new(vec!["database".to_owned()], why, now));
+        }
         if let Some((key, why, now)) = self.images.depot.as_ref().and_then(depot::Setting::wrong) {
             let key = ["images", "depot", key].map(str::to_owned).to_vec();
             return Err(Wrong::new(key, why, now));

@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn an_older_generation_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&dir.path().join("db")).await.unwrap();
+        let db = db::conformance::database(&dir.path().join("db")).await;
         let plane = Embedded::new(db.clone());
         let endpoint: EndpointId = "press-01".parse().unwrap();
         let registration = Registration {

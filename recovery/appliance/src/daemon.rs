@@ -194,7 +194,7 @@ impl Appliance {
         let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
-        let db = Db::open(&config.data_dir.join("groundstate.db")).await?;
+        let db = Db::of(&config).await?;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let journal =
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);

@@ -14,6 +14,16 @@ use crate::{
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         tracing::error!(error = error.chain(), "database");
+        if let DbError::Gone(_) = &error {
+            let remedy = "look whether the database server runs and can be reached, then ask again";
+            return Self::new(
+                503,
+                "database-gone",
+                "The appliance's database does not answer",
+                error.to_string(),
+                remedy,
+            );
+        }
         let remedy = "look at the appliance's log and at the disk of its data directory, then try again";
         Self::new(500, "database-failed", "The appliance's database failed", error.to_string(), remedy)
     }

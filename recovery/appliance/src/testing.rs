@@ -20,7 +20,7 @@ use crate::{
     boot::BootDesk,
     clock::SystemClock,
     config::Config,
-    db::Db,
+    db::conformance::database,
     drills::{Drills, Rehearser},
     evidence::EvidenceLog,
     golden::Golden,
@@ -57,7 +57,7 @@ impl Bench {
         let config = Arc::new(Config::parse(&text, &data.path().join("groundstate.toml")).unwrap());
         let keys = Arc::new(Keys::open(&state, &["appliance".to_owned()], &[]).unwrap());
         golden_image(data.path(), &config.image_store(), &config.trust_root());
-        let db = Db::open(&state.join("state.db")).await.unwrap();
+        let db = database(&state.join("state.db")).await;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let clock = Arc::new(SystemClock);
         let journal =

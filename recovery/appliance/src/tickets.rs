@@ -187,14 +187,14 @@ mod tests {
 
     async fn db() -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&dir.path().join("db")).await.unwrap();
+        let db = crate::db::conformance::database(&dir.path().join("db")).await;
         (dir, db)
     }
 
     /// A job that the tickets can refer to.
     async fn job(conn: &mut Conn) -> JobId {
         let id = JobId::new(1, [3; 10]);
-        sqlx::query(
+        crate::db::query(
             "INSERT INTO job (id, endpoint, group_name, open, state, trigger, reason, automatic, image_name, asked, \
              machine) VALUES ($1, 'press-01', 'g', 1, 'working', 'operator', '', 0, 'i', 0, '{}')",
         )

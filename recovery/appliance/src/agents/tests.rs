@@ -38,7 +38,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     control_plane::Embedded,
-    db::{self, Db},
+    db::{self, conformance::database},
     evidence::EvidenceLog,
     golden::Golden,
     jobs::{journal::Journal, run::Runner},
@@ -93,7 +93,7 @@ impl Site {
         let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
         golden::image(&config, dir.path(), disk, measurements);
-        let db = Db::open(&config.data_dir.join("db")).await.unwrap();
+        let db = database(&config.data_dir.join("db")).await;
         let clock = Arc::new(SystemClock);
         let evidence = EvidenceLog::new(keys.clone());
         let journal =

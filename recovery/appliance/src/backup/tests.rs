@@ -126,10 +126,7 @@ async fn a_log_that_is_not_the_signed_one_is_refused() {
     unpack(&file, WORD, &files.join("all")).unwrap();
     let db = Db::open(&files.join("all").join(DATABASE)).await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    sqlx::query("UPDATE evidence SET text = replace(text, 'order', 'odder')")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    db::query("UPDATE evidence SET text = replace(text, 'order', 'odder')").execute(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     db.close().await;
     let paths: Vec<(String, PathBuf)> =

@@ -95,7 +95,7 @@ impl LeaseWriter {
             }
             Change::Released(addr) => db::lease::forget(&mut tx, &addr.to_string()).await?,
         }
-        tx.commit().await.map_err(DbError::from)
+        tx.commit().await
     }
 }
 
@@ -103,12 +103,13 @@ impl LeaseWriter {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::db::conformance::database;
 
     #[tokio::test]
     async fn leases_come_back_after_a_restart_and_released_ones_do_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
-        let db = Db::open(&path).await.unwrap();
+        let db = database(&path).await;
         let (leases, writer) = open(db.clone(), Arc::new(SystemClock)).await.unwrap();
         let lease = |last: u8| Lease {
             addr: Ipv4Addr::new(10, 0, 0, last),
@@ -127,7 +128,7 @@ mod tests {
             writer.write(change).await.unwrap();
         }
         db.close().await;
-        let (leases, _) = open(Db::open(&path).await.unwrap(), Arc::new(SystemClock)).await.unwrap();
+        let (leases, _) = open(database(&path).await, Arc::new(SystemClock)).await.unwrap();
         let back: Vec<_> = leases.load().iter().map(|lease| (lease.addr, lease.mac)).collect();
         assert_eq!(back, [(Ipv4Addr::new(10, 0, 0, 9), lease(1).mac)]);
     }

@@ -75,3 +75,32 @@ fn paths_are_taken_from_the_file_that_names_them() {
     assert_eq!(config.data_dir, Path::new("/etc/groundstate/state"));
     assert_eq!(config.boot_kit_dir.as_deref(), Some(Path::new("/kit")));
 }
+
+#[test]
+fn a_database_server_is_named_without_its_password() {
+    let parse = |text: &str| Config::parse(text, std::path::Path::new("/etc/gs/g.toml"));
+    assert_eq!(parse("").unwrap().database, None);
+    let short =
+        parse("database = \"postgres://gs@db.plant/gs?sslmode=verify-full\"").unwrap().database.unwrap();
+    assert_eq!(
+        (short.url.as_str(), short.password_file),
+        ("postgres://gs@db.plant/gs?sslmode=verify-full", None)
+    );
+    let table =
+        parse("[database]\nurl = \"postgres://gs@db.plant/gs\"\npassword_file = \"db.password\"\n").unwrap();
+    assert_eq!(table.database.unwrap().password_file.unwrap(), std::path::Path::new("/etc/gs/db.password"));
+    for (wrong, why) in [
+        ("\n\ndatabase = \"postgres://gs:canary-7@db.plant/gs\"", "line 3: `database` holds a password"),
+        ("database = \"postgres://gs@db.plant/gs?password=canary-7\"", "holds a password"),
+        ("database = \"mysql://gs@db.plant/gs\"", "is no PostgreSQL URL"),
+        ("database = \"postgres://gs@db.plant:port/gs\"", "is no PostgreSQL URL"),
+        (
+            "[database]\nurl = \"postgres://gs@db.plant/gs\"\npasword_file = \"a\"",
+            "unknown field `pasword_file`",
+        ),
+        ("database = 5", "`url` and `password_file`"),
+    ] {
+        let said = parse(wrong).unwrap_err().to_string();
+        assert!(said.contains(why) && !said.contains("canary-7"), "{said}");
+    }
+}

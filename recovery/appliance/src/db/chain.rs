@@ -1,9 +1,8 @@
 //! Table `boot_chain`: which chain of loaders worked on which endpoint, and which failed since.
 
 use recovery_protocol::EndpointId;
-use sqlx::Row as _;
 
-use super::{Conn, DbError, id, json, num_opt, sql, text};
+use super::{Conn, DbError, id, json, num_opt, query, sql, text};
 
 /// How one chain did on one endpoint. Times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct ChainRow {
 
 /// All rows.
 pub async fn all(conn: &mut Conn) -> Result<Vec<ChainRow>, DbError> {
-    let rows = sqlx::query("SELECT * FROM boot_chain").fetch_all(conn).await?;
+    let rows = query("SELECT * FROM boot_chain").fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
             Ok(ChainRow {
@@ -35,7 +34,7 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<ChainRow>, DbError> {
 
 /// Write one row.
 pub async fn put(conn: &mut Conn, row: &ChainRow) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO boot_chain (endpoint, chain, worked, failed) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (endpoint, chain) DO UPDATE SET worked = $3, failed = $4",
     )
@@ -50,6 +49,6 @@ pub async fn put(conn: &mut Conn, row: &ChainRow) -> Result<(), DbError> {
 
 /// Forget what is known of an endpoint.
 pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM boot_chain WHERE endpoint = $1").bind(endpoint.as_str()).execute(conn).await?;
+    query("DELETE FROM boot_chain WHERE endpoint = $1").bind(endpoint.as_str()).execute(conn).await?;
     Ok(())
 }

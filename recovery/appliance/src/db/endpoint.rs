@@ -8,9 +8,8 @@ use recovery_protocol::{
     settings::EndpointSettings,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Conn, DbError, id, json, json_opt, name, num, num_opt, sql, text};
+use super::{Conn, DbError, Row, id, json, json_opt, name, num, num_opt, query, sql, text};
 
 /// What a person put on record of an endpoint. Empty but for the addresses while it is only discovered.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -146,7 +145,7 @@ pub struct Pairing {
     pub wrong: u32,
 }
 
-fn of(row: &SqliteRow) -> Result<Endpoint, DbError> {
+fn of(row: &Row) -> Result<Endpoint, DbError> {
     let state: String = row.try_get("state")?;
     Ok(Endpoint {
         id: id(row, "id")?,
@@ -169,40 +168,36 @@ fn of(row: &SqliteRow) -> Result<Endpoint, DbError> {
 
 /// All endpoints, by name.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Endpoint>, DbError> {
-    let rows = sqlx::query("SELECT * FROM endpoint ORDER BY id").fetch_all(conn).await?;
+    let rows = query("SELECT * FROM endpoint ORDER BY id").fetch_all(conn).await?;
     rows.iter().map(of).collect()
 }
 
 /// One endpoint by name.
 pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Endpoint>, DbError> {
-    let row = sqlx::query("SELECT * FROM endpoint WHERE id = $1")
-        .bind(endpoint.as_str())
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        query("SELECT * FROM endpoint WHERE id = $1").bind(endpoint.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(of).transpose()
 }
 
 /// Endpoints whose name or record holds this text somewhere, whatever its case: few, of which the caller picks the right ones.
 pub async fn mentioning(conn: &mut Conn, text: &str) -> Result<Vec<Endpoint>, DbError> {
     // `_` of a text stands for any character here; the caller looks again.
-    let like = format!("%{}%", text.to_ascii_lowercase().replace('%', "_"));
-    let rows =
-        sqlx::query("SELECT * FROM endpoint WHERE lower(id) LIKE $1 OR lower(record) LIKE $1 ORDER BY id")
-            .bind(like)
-            .fetch_all(conn)
-            .await?;
+    let like = format!("%{}%", text.to_ascii_lowercase().replace(['%', '\\'], "_"));
+    let rows = query("SELECT * FROM endpoint WHERE lower(id) LIKE $1 OR lower(record) LIKE $1 ORDER BY id")
+        .bind(like)
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(of).collect()
 }
 
 /// The endpoint that has one of these addresses.
 pub async fn by_mac(conn: &mut Conn, macs: &[MacAddr]) -> Result<Option<Endpoint>, DbError> {
     for mac in macs {
-        let row = sqlx::query(
-            "SELECT e.* FROM endpoint e JOIN endpoint_mac m ON m.endpoint = e.id WHERE m.mac = $1",
-        )
-        .bind(mac.to_string())
-        .fetch_optional(&mut *conn)
-        .await?;
+        let row =
+            query("SELECT e.* FROM endpoint e JOIN endpoint_mac m ON m.endpoint = e.id WHERE m.mac = $1")
+                .bind(mac.to_string())
+                .fetch_optional(&mut *conn)
+                .await?;
         if let Some(row) = row {
             return of(&row).map(Some);
         }
@@ -212,16 +207,14 @@ pub async fn by_mac(conn: &mut Conn, macs: &[MacAddr]) -> Result<Option<Endpoint
 
 /// The endpoint whose pinned EK this is.
 pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>, DbError> {
-    let row = sqlx::query("SELECT * FROM endpoint WHERE ek_sha256 = $1")
-        .bind(ek_sha256)
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        query("SELECT * FROM endpoint WHERE ek_sha256 = $1").bind(ek_sha256).fetch_optional(conn).await?;
     row.as_ref().map(of).transpose()
 }
 
 /// Write an endpoint whole, and which addresses select it.
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
          generation, ek_certificate, revision, added, conflict) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
@@ -244,12 +237,9 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(e.conflict.as_ref().map(|c| text("conflict", c)).transpose()?)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1")
-        .bind(e.id.as_str())
-        .execute(&mut *conn)
-        .await?;
+    query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(e.id.as_str()).execute(&mut *conn).await?;
     for mac in &e.record.macs {
-        sqlx::query("INSERT INTO endpoint_mac (mac, endpoint) VALUES ($1, $2)")
+        query("INSERT INTO endpoint_mac (mac, endpoint) VALUES ($1, $2)")
             .bind(mac.to_string())
             .bind(e.id.as_str())
             .execute(&mut *conn)
@@ -260,7 +250,7 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
 
 /// Let go of an endpoint's addresses, until it is written again in the same transaction.
 pub async fn release(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(endpoint.as_str()).execute(conn).await?;
+    query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(endpoint.as_str()).execute(conn).await?;
     Ok(())
 }
 
@@ -271,14 +261,14 @@ pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbErro
         "DELETE FROM session WHERE endpoint = $1",
         "DELETE FROM endpoint WHERE id = $1",
     ] {
-        sqlx::query(statement).bind(endpoint.as_str()).execute(&mut *conn).await?;
+        query(statement).bind(endpoint.as_str()).execute(&mut *conn).await?;
     }
     Ok(())
 }
 
 /// Keep what an endpoint was when it is removed. Its jobs, triggers and evidence name it and stay where they are.
 pub async fn bury(conn: &mut Conn, e: &Endpoint, by: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO endpoint_removed (id, removed, removed_by, record, ek_sha256, generation, revision, added) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id, removed) DO NOTHING",
     )
@@ -303,7 +293,7 @@ pub async fn edited(
     class: u8,
     at: u64,
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO endpoint_edit (endpoint, at, edited_by, class_before) VALUES ($1, $2, $3, $4)")
+    query("INSERT INTO endpoint_edit (endpoint, at, edited_by, class_before) VALUES ($1, $2, $3, $4)")
         .bind(endpoint.as_str())
         .bind(sql(at))
         .bind(by)
@@ -315,7 +305,7 @@ pub async fn edited(
 
 /// The highest safety class from which the endpoint was changed since then (milliseconds since 1970); 0: it was not.
 pub async fn class_since(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u8, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COALESCE(MAX(class_before), 0) AS class FROM endpoint_edit WHERE endpoint = $1 AND at >= $2",
     )
     .bind(endpoint.as_str())
@@ -332,20 +322,19 @@ pub async fn edited_by(
     by: &str,
     since: u64,
 ) -> Result<bool, DbError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS n FROM endpoint_edit WHERE endpoint = $1 AND edited_by = $2 AND at >= $3",
-    )
-    .bind(endpoint.as_str())
-    .bind(by)
-    .bind(sql(since))
-    .fetch_one(conn)
-    .await?;
+    let row =
+        query("SELECT COUNT(*) AS n FROM endpoint_edit WHERE endpoint = $1 AND edited_by = $2 AND at >= $3")
+            .bind(endpoint.as_str())
+            .bind(by)
+            .bind(sql(since))
+            .fetch_one(conn)
+            .await?;
     Ok(num(&row, "n")? > 0)
 }
 
 /// The last generation and revision of those that had this name before; zeros: nobody had it.
 pub async fn last_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<(u64, u64), DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COALESCE(MAX(generation), 0) AS generation, COALESCE(MAX(revision), 0) AS revision \
          FROM endpoint_removed WHERE id = $1",
     )
@@ -357,8 +346,7 @@ pub async fn last_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<(u64, u64
 
 /// Endpoints with a conflict that nobody resolved, by name.
 pub async fn in_conflict(conn: &mut Conn) -> Result<Vec<EndpointId>, DbError> {
-    let rows =
-        sqlx::query("SELECT * FROM endpoint WHERE conflict IS NOT NULL ORDER BY id").fetch_all(conn).await?;
+    let rows = query("SELECT * FROM endpoint WHERE conflict IS NOT NULL ORDER BY id").fetch_all(conn).await?;
     let found: Vec<Endpoint> = rows.iter().map(of).collect::<Result<_, _>>()?;
     let open =
         |endpoint: &Endpoint| endpoint.conflict.as_ref().is_some_and(|conflict| conflict.open.is_some());
@@ -367,7 +355,7 @@ pub async fn in_conflict(conn: &mut Conn) -> Result<Vec<EndpointId>, DbError> {
 
 /// How many endpoints are in each state.
 pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
-    let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM endpoint GROUP BY state ORDER BY state")
+    let rows = query("SELECT state, COUNT(*) AS n FROM endpoint GROUP BY state ORDER BY state")
         .fetch_all(conn)
         .await?;
     rows.iter().map(|row| Ok((row.try_get("state")?, num(row, "n")?))).collect()

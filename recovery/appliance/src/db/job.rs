@@ -7,9 +7,8 @@ use recovery_protocol::{
     job::{JobState, Stage},
     operator::PhaseView,
 };
-use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Conn, DbError, id, json, name, num, num_opt, sql, text};
+use super::{Conn, DbError, Row, id, json, name, num, num_opt, query, sql, text};
 use crate::jobs::job::{Duty, Job};
 
 /// A job as it lies in the database: the machine's part and what people want to read beside it.
@@ -46,13 +45,13 @@ pub struct Intent {
     pub due: u64,
 }
 
-fn of(row: &SqliteRow) -> Result<JobRow, DbError> {
+fn of(row: &Row) -> Result<JobRow, DbError> {
     Ok(JobRow {
         job: json(row, "machine")?,
         group: row.try_get("group_name")?,
         trigger: row.try_get("trigger")?,
         reason: row.try_get("reason")?,
-        automatic: row.try_get::<i64, _>("automatic")? != 0,
+        automatic: row.try_get::<i64>("automatic")? != 0,
         image_name: row.try_get("image_name")?,
         asked: num(row, "asked")?,
         ended: num_opt(row, "ended")?,
@@ -72,8 +71,7 @@ fn state_name(state: &JobState) -> &'static str {
 
 /// One job.
 pub async fn get(conn: &mut Conn, job: JobId) -> Result<Option<JobRow>, DbError> {
-    let row =
-        sqlx::query("SELECT * FROM job WHERE id = $1").bind(job.to_string()).fetch_optional(conn).await?;
+    let row = query("SELECT * FROM job WHERE id = $1").bind(job.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(of).transpose()
 }
 
@@ -84,17 +82,14 @@ pub async fn list(conn: &mut Conn, endpoint: Option<&EndpointId>, most: u32) -> 
         Some(_) => "SELECT * FROM job WHERE endpoint = $1 ORDER BY asked DESC, id DESC LIMIT $2",
         None => "SELECT * FROM job WHERE $1 IS NULL ORDER BY asked DESC, id DESC LIMIT $2",
     };
-    let rows = sqlx::query(statement)
-        .bind(endpoint.map(EndpointId::as_str))
-        .bind(i64::from(most))
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        query(statement).bind(endpoint.map(EndpointId::as_str)).bind(i64::from(most)).fetch_all(conn).await?;
     rows.iter().map(of).collect()
 }
 
 /// The newest job of every endpoint that ever had one.
 pub async fn newest(conn: &mut Conn) -> Result<Vec<JobRow>, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT j.* FROM endpoint e JOIN job j ON j.id = \
          (SELECT id FROM job WHERE endpoint = e.id ORDER BY asked DESC, id DESC LIMIT 1)",
     )
@@ -105,7 +100,7 @@ pub async fn newest(conn: &mut Conn) -> Result<Vec<JobRow>, DbError> {
 
 /// The phases of the newest job of every endpoint, in order, by job.
 pub async fn newest_phases(conn: &mut Conn) -> Result<HashMap<JobId, Vec<PhaseView>>, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT p.job, p.stage, p.entered, p.ended FROM endpoint e JOIN phase p ON p.job = \
          (SELECT id FROM job WHERE endpoint = e.id ORDER BY asked DESC, id DESC LIMIT 1) ORDER BY p.job, p.n",
     )
@@ -120,13 +115,13 @@ pub async fn newest_phases(conn: &mut Conn) -> Result<HashMap<JobId, Vec<PhaseVi
 
 /// Jobs that are not over, oldest first.
 pub async fn open(conn: &mut Conn) -> Result<Vec<JobRow>, DbError> {
-    let rows = sqlx::query("SELECT * FROM job WHERE open = 1 ORDER BY asked").fetch_all(conn).await?;
+    let rows = query("SELECT * FROM job WHERE open = 1 ORDER BY asked").fetch_all(conn).await?;
     rows.iter().map(of).collect()
 }
 
 /// The open job of an endpoint; there is at most one.
 pub async fn open_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<JobRow>, DbError> {
-    let row = sqlx::query("SELECT * FROM job WHERE open = 1 AND endpoint = $1")
+    let row = query("SELECT * FROM job WHERE open = 1 AND endpoint = $1")
         .bind(endpoint.as_str())
         .fetch_optional(conn)
         .await?;
@@ -135,7 +130,7 @@ pub async fn open_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Jo
 
 /// Write a job whole.
 pub async fn put(conn: &mut Conn, row: &JobRow) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO job (id, endpoint, group_name, open, state, trigger, reason, image_name, asked, ended, machine, \
          automatic) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (id) DO UPDATE SET open = $4, state = $5, ended = $10, machine = $11",
@@ -159,13 +154,13 @@ pub async fn put(conn: &mut Conn, row: &JobRow) -> Result<(), DbError> {
 
 /// Leave the current phase of a job and, where it works on, enter the next.
 pub async fn turn_phase(conn: &mut Conn, job: JobId, next: Option<Stage>, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE phase SET ended = $2 WHERE job = $1 AND ended IS NULL")
+    query("UPDATE phase SET ended = $2 WHERE job = $1 AND ended IS NULL")
         .bind(job.to_string())
         .bind(sql(at))
         .execute(&mut *conn)
         .await?;
     if let Some(stage) = next {
-        sqlx::query(
+        query(
             "INSERT INTO phase (job, n, stage, entered) \
              SELECT $1, COALESCE(MAX(n), 0) + 1, $2, $3 FROM phase WHERE job = $1",
         )
@@ -180,14 +175,14 @@ pub async fn turn_phase(conn: &mut Conn, job: JobId, next: Option<Stage>, at: u6
 
 /// The phases of a job, in order.
 pub async fn phases(conn: &mut Conn, job: JobId) -> Result<Vec<PhaseView>, DbError> {
-    let rows = sqlx::query("SELECT stage, entered, ended FROM phase WHERE job = $1 ORDER BY n")
+    let rows = query("SELECT stage, entered, ended FROM phase WHERE job = $1 ORDER BY n")
         .bind(job.to_string())
         .fetch_all(conn)
         .await?;
     rows.iter().map(phase).collect()
 }
 
-fn phase(row: &SqliteRow) -> Result<PhaseView, DbError> {
+fn phase(row: &Row) -> Result<PhaseView, DbError> {
     let stage: &str = row.try_get("stage")?;
     Ok(PhaseView {
         stage: super::parse("stage", &format!("\"{stage}\""))?,
@@ -198,7 +193,7 @@ fn phase(row: &SqliteRow) -> Result<PhaseView, DbError> {
 
 /// Write an intent.
 pub async fn intend(conn: &mut Conn, intent: &Intent) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO journal (job, intent, duty, due) VALUES ($1, $2, $3, $4)")
+    query("INSERT INTO journal (job, intent, duty, due) VALUES ($1, $2, $3, $4)")
         .bind(intent.job.to_string())
         .bind(i64::from(intent.intent))
         .bind(name("duty", &intent.duty)?)
@@ -210,7 +205,7 @@ pub async fn intend(conn: &mut Conn, intent: &Intent) -> Result<(), DbError> {
 
 /// Intents without an outcome, the most urgent first.
 pub async fn intents(conn: &mut Conn) -> Result<Vec<Intent>, DbError> {
-    let rows = sqlx::query("SELECT job, intent, duty, due FROM journal WHERE ended IS NULL ORDER BY due")
+    let rows = query("SELECT job, intent, duty, due FROM journal WHERE ended IS NULL ORDER BY due")
         .fetch_all(conn)
         .await?;
     rows.iter()
@@ -228,15 +223,13 @@ pub async fn intents(conn: &mut Conn) -> Result<Vec<Intent>, DbError> {
 
 /// Write the outcome of an intent.
 pub async fn outcome(conn: &mut Conn, job: JobId, intent: u32, what: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE journal SET outcome = $3, ended = $4 WHERE job = $1 AND intent = $2 AND ended IS NULL",
-    )
-    .bind(job.to_string())
-    .bind(i64::from(intent))
-    .bind(what)
-    .bind(sql(at))
-    .execute(conn)
-    .await?;
+    query("UPDATE journal SET outcome = $3, ended = $4 WHERE job = $1 AND intent = $2 AND ended IS NULL")
+        .bind(job.to_string())
+        .bind(i64::from(intent))
+        .bind(what)
+        .bind(sql(at))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -258,7 +251,7 @@ pub async fn load(
     but: Option<JobId>,
     since: u64,
 ) -> Result<GroupLoad, DbError> {
-    let row = sqlx::query(
+    let row = query(
         // What is open, and what is recent: not all that ever was.
         "SELECT (SELECT COUNT(*) FROM job WHERE open = 1 AND group_name = $1 AND id <> $3) AS open, COUNT(*) AS begun, \
          COALESCE(SUM(CASE WHEN state IN ('held', 'failed') THEN 1 ELSE 0 END), 0) AS troubled \
@@ -274,7 +267,7 @@ pub async fn load(
 
 /// When the endpoint's last recovery ended well, milliseconds since 1970.
 pub async fn last_recovered(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<u64>, DbError> {
-    let row = sqlx::query("SELECT MAX(ended) AS ended FROM job WHERE endpoint = $1 AND state = 'recovered'")
+    let row = query("SELECT MAX(ended) AS ended FROM job WHERE endpoint = $1 AND state = 'recovered'")
         .bind(endpoint.as_str())
         .fetch_one(conn)
         .await?;
@@ -283,7 +276,7 @@ pub async fn last_recovered(conn: &mut Conn, endpoint: &EndpointId) -> Result<Op
 
 /// Recoveries of an endpoint that began by themselves since then, milliseconds since 1970.
 pub async fn begun_alone(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u64, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COUNT(*) AS n FROM job WHERE endpoint = $1 AND automatic = 1 AND asked >= $2 AND state <> 'cancelled'",
     )
     .bind(endpoint.as_str())
@@ -295,7 +288,7 @@ pub async fn begun_alone(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> 
 
 /// How long the last hundred recoveries of a group took, in milliseconds.
 pub async fn durations(conn: &mut Conn, group: &str) -> Result<Vec<u64>, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT ended - asked AS took FROM job WHERE group_name = $1 AND state = 'recovered' \
          ORDER BY ended DESC LIMIT 100",
     )
@@ -307,8 +300,7 @@ pub async fn durations(conn: &mut Conn, group: &str) -> Result<Vec<u64>, DbError
 
 /// How many jobs are in each state.
 pub async fn count_by_state(conn: &mut Conn) -> Result<Vec<(String, u64)>, DbError> {
-    let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM job GROUP BY state ORDER BY state")
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        query("SELECT state, COUNT(*) AS n FROM job GROUP BY state ORDER BY state").fetch_all(conn).await?;
     rows.iter().map(|row| Ok((row.try_get("state")?, num(row, "n")?))).collect()
 }

@@ -1,8 +1,6 @@
 //! Table `lease`: addresses lent by DHCP.
 
-use sqlx::Row as _;
-
-use super::{Conn, DbError, num, sql};
+use super::{Conn, DbError, num, query, sql};
 
 /// One lease: address, hardware address, end in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +15,8 @@ pub struct Lease {
 
 /// Leases that still run.
 pub async fn running(conn: &mut Conn, at: u64) -> Result<Vec<Lease>, DbError> {
-    let rows = sqlx::query("SELECT address, mac, until FROM lease WHERE until > $1")
-        .bind(sql(at))
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        query("SELECT address, mac, until FROM lease WHERE until > $1").bind(sql(at)).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
             Ok(Lease {
@@ -34,13 +30,13 @@ pub async fn running(conn: &mut Conn, at: u64) -> Result<Vec<Lease>, DbError> {
 
 /// Write a lease; leases that ended are forgotten.
 pub async fn put(conn: &mut Conn, lease: &Lease, at: u64) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM lease WHERE until <= $1 OR (mac = $2 AND address <> $3)")
+    query("DELETE FROM lease WHERE until <= $1 OR (mac = $2 AND address <> $3)")
         .bind(sql(at))
         .bind(&lease.mac)
         .bind(&lease.address)
         .execute(&mut *conn)
         .await?;
-    sqlx::query("INSERT INTO lease (address, mac, until) VALUES ($1, $2, $3) ON CONFLICT (address) DO UPDATE SET mac = $2, until = $3")
+    query("INSERT INTO lease (address, mac, until) VALUES ($1, $2, $3) ON CONFLICT (address) DO UPDATE SET mac = $2, until = $3")
         .bind(&lease.address)
         .bind(&lease.mac)
         .bind(sql(lease.until))
@@ -51,6 +47,6 @@ pub async fn put(conn: &mut Conn, lease: &Lease, at: u64) -> Result<(), DbError>
 
 /// Forget a lease.
 pub async fn forget(conn: &mut Conn, address: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM lease WHERE address = $1").bind(address).execute(conn).await?;
+    query("DELETE FROM lease WHERE address = $1").bind(address).execute(conn).await?;
     Ok(())
 }

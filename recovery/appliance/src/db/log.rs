@@ -4,9 +4,8 @@ use recovery_protocol::{
     JobId,
     evidence::tree::{Hash, Perfect},
 };
-use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::{Conn, DbError, num, sql};
+use super::{Conn, DbError, Row, num, query, sql, sql::query_of};
 
 /// An entry as it lies in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +33,7 @@ pub struct ChainCheckpoint {
 
 /// The last entry: its number and its leaf's hash.
 pub async fn last(conn: &mut Conn) -> Result<Option<(u64, Option<Hash>)>, DbError> {
-    let row =
-        sqlx::query("SELECT seq, nodes FROM evidence ORDER BY seq DESC LIMIT 1").fetch_optional(conn).await?;
+    let row = query("SELECT seq, nodes FROM evidence ORDER BY seq DESC LIMIT 1").fetch_optional(conn).await?;
     row.map(|row| {
         let leaf = hashes(row.try_get("nodes")?)?.and_then(|nodes| nodes.first().copied());
         Ok((num(&row, "seq")?, leaf))
@@ -51,7 +49,7 @@ pub async fn append(
     text: &str,
     nodes: &[Hash],
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO evidence (seq, job, text, hash, nodes) VALUES ($1, $2, $3, '', $4)")
+    query("INSERT INTO evidence (seq, job, text, hash, nodes) VALUES ($1, $2, $3, '', $4)")
         .bind(sql(seq))
         .bind(job.map(|job| job.to_string()))
         .bind(text)
@@ -63,7 +61,7 @@ pub async fn append(
 
 /// Write a checkpoint; one that exists stays.
 pub async fn checkpoint(conn: &mut Conn, size: u64, note: &str) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO tree_checkpoint (size, note) VALUES ($1, $2) ON CONFLICT (size) DO NOTHING")
+    query("INSERT INTO tree_checkpoint (size, note) VALUES ($1, $2) ON CONFLICT (size) DO NOTHING")
         .bind(sql(size))
         .bind(note)
         .execute(conn)
@@ -73,7 +71,7 @@ pub async fn checkpoint(conn: &mut Conn, size: u64, note: &str) -> Result<(), Db
 
 /// At most `most` entries after `after` and up to `to`, oldest first.
 pub async fn page(conn: &mut Conn, after: u64, to: u64, most: u64) -> Result<Vec<EntryRow>, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT seq, text, hash, nodes FROM evidence WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3",
     )
     .bind(sql(after))
@@ -86,7 +84,7 @@ pub async fn page(conn: &mut Conn, after: u64, to: u64, most: u64) -> Result<Vec
 
 /// Entries of one job, oldest first.
 pub async fn of_job(conn: &mut Conn, job: JobId) -> Result<Vec<EntryRow>, DbError> {
-    let rows = sqlx::query("SELECT seq, text, hash, nodes FROM evidence WHERE job = $1 ORDER BY seq")
+    let rows = query("SELECT seq, text, hash, nodes FROM evidence WHERE job = $1 ORDER BY seq")
         .bind(job.to_string())
         .fetch_all(conn)
         .await?;
@@ -103,14 +101,11 @@ pub async fn nodes(conn: &mut Conn, wanted: &[Perfect]) -> Result<Vec<Option<Has
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT seq, nodes FROM evidence WHERE seq IN (");
-    let mut list = query.separated(", ");
-    for node in wanted {
-        list.push_bind(sql(node.seq));
-    }
-    list.push_unseparated(")");
+    let places: Vec<String> = (1..=wanted.len()).map(|n| format!("${n}")).collect();
+    let text = format!("SELECT seq, nodes FROM evidence WHERE seq IN ({})", places.join(", "));
+    let query = wanted.iter().fold(query_of(text), |query, node| query.bind(sql(node.seq)));
     let mut found = std::collections::BTreeMap::new();
-    for row in query.build().fetch_all(conn).await? {
+    for row in query.fetch_all(conn).await? {
         found.insert(num(&row, "seq")?, hashes(row.try_get("nodes")?)?.unwrap_or_default());
     }
     let hash = |node: &Perfect| found.get(&node.seq)?.get(node.level as usize).copied();
@@ -119,7 +114,7 @@ pub async fn nodes(conn: &mut Conn, wanted: &[Perfect]) -> Result<Vec<Option<Has
 
 /// The first entries of which the nodes are not worked out, at most `most`: their numbers and texts.
 pub async fn without_nodes(conn: &mut Conn, most: u64) -> Result<Vec<(u64, String)>, DbError> {
-    let rows = sqlx::query("SELECT seq, text FROM evidence WHERE nodes IS NULL ORDER BY seq LIMIT $1")
+    let rows = query("SELECT seq, text FROM evidence WHERE nodes IS NULL ORDER BY seq LIMIT $1")
         .bind(sql(most))
         .fetch_all(conn)
         .await?;
@@ -128,7 +123,7 @@ pub async fn without_nodes(conn: &mut Conn, most: u64) -> Result<Vec<(u64, Strin
 
 /// Put the nodes beside an entry that has none.
 pub async fn put_nodes(conn: &mut Conn, seq: u64, nodes: &[Hash]) -> Result<(), DbError> {
-    sqlx::query("UPDATE evidence SET nodes = $2 WHERE seq = $1 AND nodes IS NULL")
+    query("UPDATE evidence SET nodes = $2 WHERE seq = $1 AND nodes IS NULL")
         .bind(sql(seq))
         .bind(nodes.concat())
         .execute(conn)
@@ -138,18 +133,17 @@ pub async fn put_nodes(conn: &mut Conn, seq: u64, nodes: &[Hash]) -> Result<(), 
 
 /// Checkpoints (size, note) after `after` and up to `to`, oldest first.
 pub async fn checkpoints(conn: &mut Conn, after: u64, to: u64) -> Result<Vec<(u64, String)>, DbError> {
-    let rows =
-        sqlx::query("SELECT size, note FROM tree_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size")
-            .bind(sql(after))
-            .bind(sql(to))
-            .fetch_all(conn)
-            .await?;
+    let rows = query("SELECT size, note FROM tree_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size")
+        .bind(sql(after))
+        .bind(sql(to))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| Ok((num(row, "size")?, row.try_get("note")?))).collect()
 }
 
 /// The newest checkpoint (size, note).
 pub async fn last_checkpoint(conn: &mut Conn) -> Result<Option<(u64, String)>, DbError> {
-    let row = sqlx::query("SELECT size, note FROM tree_checkpoint ORDER BY size DESC LIMIT 1")
+    let row = query("SELECT size, note FROM tree_checkpoint ORDER BY size DESC LIMIT 1")
         .fetch_optional(conn)
         .await?;
     row.map(|row| Ok((num(&row, "size")?, row.try_get("note")?))).transpose()
@@ -161,21 +155,21 @@ pub async fn chain_checkpoints(
     after: u64,
     to: u64,
 ) -> Result<Vec<ChainCheckpoint>, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT seq, hash, signature FROM evidence_checkpoint WHERE seq > $1 AND seq <= $2 ORDER BY seq",
     )
     .bind(sql(after))
     .bind(sql(to))
     .fetch_all(conn)
     .await?;
-    let read = |row: &sqlx::sqlite::SqliteRow| {
+    let read = |row: &Row| {
         let (hash, signature) = (row.try_get("hash")?, row.try_get("signature")?);
         Ok(ChainCheckpoint { seq: num(row, "seq")?, hash, signature })
     };
     rows.iter().map(read).collect()
 }
 
-fn entry(row: &sqlx::sqlite::SqliteRow) -> Result<EntryRow, DbError> {
+fn entry(row: &Row) -> Result<EntryRow, DbError> {
     let nodes = hashes(row.try_get("nodes")?)?;
     Ok(EntryRow { seq: num(row, "seq")?, text: row.try_get("text")?, hash: row.try_get("hash")?, nodes })
 }

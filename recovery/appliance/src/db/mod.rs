@@ -1,9 +1,9 @@
-//! The database: SQLite, one writer, and the only place where SQL is written.
+//! The database: SQLite in a file or a PostgreSQL server, one writer, and the only place where SQL is written.
 //!
 //! Each module owns the tables of one noun and offers plain functions over a connection; a caller who needs several in
 //! one transaction calls [`Db::begin`] and commits. A transaction begins IMMEDIATE: a read that turns into a write
 //! would else fail as busy, and no timeout helps (SQLite, "Isolation", snapshot upgrades). `synchronous=FULL`: what was
-//! committed survives a power cut.
+//! committed survives a power cut. On PostgreSQL a lock at the begin means the same ([`server`]).
 //!
 //! | module | tables |
 //! |---|---|
@@ -25,30 +25,34 @@ use std::{path::Path, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Row as _, Sqlite, SqliteConnection, Transaction,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+    AssertSqlSafe, PgPool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub mod chain;
+#[cfg(test)]
+pub mod conformance;
 pub mod endpoint;
 pub mod forward;
 pub mod job;
 pub mod lease;
 pub mod log;
+mod moved;
 pub mod person;
 pub mod plane;
+pub mod server;
 pub mod session;
+pub mod sql;
 pub mod stop;
 pub mod ticket;
 pub mod trigger;
 
-/// A connection, inside a transaction or not.
-pub type Conn = SqliteConnection;
+use crate::config::Config;
+use sql::Held;
+pub use sql::{Conn, Reader, Row, Tx, query};
 
-/// A write transaction: rolled back unless committed.
-pub type Tx = Transaction<'static, Sqlite>;
+/// The database's file in the data directory.
+pub const FILE: &str = "groundstate.db";
 
 /// Numbered migrations, in order; a shipped one is never changed.
 const MIGRATIONS: &[(i64, &str)] = &[
@@ -70,17 +74,30 @@ const MIGRATIONS: &[(i64, &str)] = &[
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// SQLite said no.
-    #[error("the database failed; check the disk of the data directory for space and errors")]
+    /// The engine said no.
+    #[error(
+        "the database failed; check the disk of the data directory, or the database server, for space and errors"
+    )]
     Sql(#[source] sqlx::Error),
+    /// The server does not answer, or broke off. The same may be asked again.
+    #[error(
+        "the database server cannot be reached, or broke off; what was asked can be asked again when it answers"
+    )]
+    Gone(#[source] sqlx::Error),
+    /// The server is not one that state may be trusted to.
+    #[error("the database server will not do: {why}")]
+    Unfit {
+        /// Why, and what to do.
+        why: String,
+    },
     /// No room.
     #[error(
-        "the disk of the data directory is full: nothing was written. Make room, and what was asked can be asked again"
+        "the disk of the data directory, or of the database server, is full: nothing was written. Make room, and what was asked can be asked again"
     )]
     Full(#[source] sqlx::Error),
     /// The disk or the file is read-only.
     #[error(
-        "the data directory is read-only: nothing was written. Look whether the disk failed and was mounted read-only, and who owns the files"
+        "the data directory, or the database server, is read-only: nothing was written. Look whether the disk failed and was mounted read-only, who owns the files, and whether the server is a standby"
     )]
     ReadOnly(#[source] sqlx::Error),
     /// A page is not what was written, or the file is no database.
@@ -115,32 +132,42 @@ impl DbError {
     #[must_use]
     pub fn chain(&self) -> String {
         match self {
-            Self::Sql(source) | Self::Full(source) | Self::ReadOnly(source) | Self::Corrupt(source) => {
-                format!("{self}: {source}")
-            }
-            Self::Damaged { .. } | Self::Newer { .. } => self.to_string(),
+            Self::Sql(source)
+            | Self::Gone(source)
+            | Self::Full(source)
+            | Self::ReadOnly(source)
+            | Self::Corrupt(source) => format!("{self}: {source}"),
+            Self::Unfit { .. } | Self::Damaged { .. } | Self::Newer { .. } => self.to_string(),
         }
     }
 }
 
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
-        // The primary result code is the low byte of the extended one (sqlite.org/rescode.html).
-        let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-        match code.map(|code| code & 0xff) {
-            Some(8) => Self::ReadOnly(error),
-            Some(11 | 26) => Self::Corrupt(error),
-            Some(13) => Self::Full(error),
-            _ => Self::Sql(error),
+        let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+        match code.as_deref() {
+            Some(code) if code.len() == 5 => server::named(code)(error),
+            // The primary result code is the low byte of the extended one (sqlite.org/rescode.html).
+            Some(code) => match code.parse::<u32>().map(|code| code & 0xff) {
+                Ok(8) => Self::ReadOnly(error),
+                Ok(11 | 26) => Self::Corrupt(error),
+                Ok(13) => Self::Full(error),
+                _ => Self::Sql(error),
+            },
+            None if matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_)) => Self::Gone(error),
+            None => Self::Sql(error),
         }
     }
 }
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Db {
-    writer: SqlitePool,
-    readers: SqlitePool,
+pub struct Db(Engine);
+
+#[derive(Debug, Clone)]
+enum Engine {
+    Lite { writer: SqlitePool, readers: SqlitePool },
+    Pg { writer: PgPool, readers: PgPool },
 }
 
 impl Db {
@@ -158,87 +185,148 @@ impl Db {
             .busy_timeout(Duration::from_secs(5));
         let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).min_connections(0);
         let writer = pool(1).connect_with(options.clone()).await?;
-        migrate(&writer).await?;
+        let mut tx = Tx(Conn(Held::LiteWrite(writer.begin_with("BEGIN IMMEDIATE").await?)));
+        migrate(&mut tx, &|text| text.to_owned()).await?;
+        tx.commit().await?;
         let readers = pool(4).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, readers })
+        Ok(Self(Engine::Lite { writer, readers }))
+    }
+
+    /// Open the database that the configuration names.
+    ///
+    /// # Errors
+    /// As [`Db::open`] and [`Db::connect`].
+    pub async fn of(config: &Config) -> Result<Self, DbError> {
+        match &config.database {
+            None => Self::open(&config.data_dir.join(FILE)).await,
+            Some(server) => Self::connect(server).await,
+        }
+    }
+
+    /// Open a database of a PostgreSQL server and bring it to this program's schema.
+    ///
+    /// # Errors
+    /// [`DbError`]: not reachable, not fit, or from a newer appliance.
+    pub async fn connect(server: &server::Server) -> Result<Self, DbError> {
+        let (writer, readers) = server::pools(server).await?;
+        let db = Self(Engine::Pg { writer, readers });
+        let mut tx = db.begin().await?;
+        migrate(&mut tx, &server::dialect).await?;
+        tx.commit().await?;
+        Ok(db)
     }
 
     /// Begin a write transaction; others wait.
     ///
     /// # Errors
-    /// [`DbError::Sql`].
+    /// [`DbError`].
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        match self.writer.begin_with("BEGIN IMMEDIATE").await {
-            // Where the disk is full SQLite ends the transaction by itself. The connection still counts it as open and would
-            // never begin another one: it is replaced.
-            Err(sqlx::Error::InvalidSavePointStatement) => {
-                drop(self.writer.acquire().await?.detach());
-                Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-            }
-            begun => Ok(begun?),
-        }
+        let held = match &self.0 {
+            Engine::Pg { writer, .. } => Held::PgWrite(server::begin(writer).await?),
+            Engine::Lite { writer, .. } => match writer.begin_with("BEGIN IMMEDIATE").await {
+                // Where the disk is full SQLite ends the transaction by itself. The connection still counts it as open and
+                // would never begin another one: it is replaced.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    drop(writer.acquire().await?.detach());
+                    Held::LiteWrite(writer.begin_with("BEGIN IMMEDIATE").await?)
+                }
+                begun => Held::LiteWrite(begun?),
+            },
+        };
+        Ok(Tx(Conn(held)))
     }
 
     /// A connection to read with: it sees what was committed before each query.
     ///
     /// # Errors
-    /// [`DbError::Sql`].
-    pub async fn read(&self) -> Result<sqlx::pool::PoolConnection<Sqlite>, DbError> {
-        Ok(self.readers.acquire().await?)
+    /// [`DbError`].
+    pub async fn read(&self) -> Result<Reader, DbError> {
+        Ok(Reader(Conn(match &self.0 {
+            Engine::Lite { readers, .. } => Held::LiteRead(readers.acquire().await?),
+            Engine::Pg { readers, .. } => Held::PgRead(readers.acquire().await.map_err(server::waited)?),
+        })))
     }
 
-    /// A copy of the database as it is now, in a new file, while others go on.
+    /// A copy of the database as it is now, as a new SQLite file, while others go on.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
-        let mut conn = self.read().await?;
-        let path = path.to_string_lossy().into_owned();
-        sqlx::query("VACUUM INTO $1").bind(path).execute(&mut *conn).await?;
+        match &self.0 {
+            Engine::Lite { .. } => {
+                let path = path.to_string_lossy().into_owned();
+                query("VACUUM INTO $1").bind(path).execute(&mut *self.read().await?).await?;
+            }
+            Engine::Pg { readers, .. } => {
+                let mut from = Conn(Held::PgWrite(server::snapshot(readers).await?));
+                let into = Self::open(path).await?;
+                moved::all(&mut from, &into).await?;
+                into.close().await;
+            }
+        }
         Ok(())
     }
 
-    /// Look through all pages for what is damaged.
+    /// Put everything of another database into this one, which is new.
+    ///
+    /// # Errors
+    /// [`DbError::Unfit`] where this one holds something already; nothing was written then.
+    pub async fn take_over(&self, from: &Self) -> Result<(), DbError> {
+        moved::all(&mut *from.read().await?, self).await
+    }
+
+    /// Look through all pages for what is damaged; a server does that itself.
     ///
     /// # Errors
     /// [`DbError::Damaged`] with the first finding.
     pub async fn check(&self) -> Result<(), DbError> {
-        let row = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut *self.read().await?).await?;
-        let found: String = row.try_get(0)?;
+        if let Engine::Pg { .. } = &self.0 {
+            return Ok(());
+        }
+        let row = query("PRAGMA quick_check(1)").fetch_one(&mut *self.read().await?).await?;
+        let found: String = row.try_get("quick_check")?;
         if found == "ok" { Ok(()) } else { Err(DbError::Damaged { what: "database page", why: found }) }
     }
 
     /// Close all connections; what was committed is on disk.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        match &self.0 {
+            Engine::Lite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Engine::Pg { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
     }
 }
 
-async fn migrate(writer: &SqlitePool) -> Result<(), DbError> {
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS migration (n BIGINT PRIMARY KEY)").execute(&mut *tx).await?;
-    let row = sqlx::query("SELECT COALESCE(MAX(n), 0) AS n FROM migration").fetch_one(&mut *tx).await?;
+/// `dialect`: a migration's text as the engine wants it.
+async fn migrate(tx: &mut Tx, dialect: &dyn Fn(&str) -> String) -> Result<(), DbError> {
+    sql::raw("CREATE TABLE IF NOT EXISTS migration (n BIGINT PRIMARY KEY)", tx).await?;
+    let row = query("SELECT COALESCE(MAX(n), 0) AS n FROM migration").fetch_one(tx).await?;
     let found: i64 = row.try_get("n")?;
     let known = MIGRATIONS.last().map_or(0, |(n, _)| *n);
     if found > known {
         return Err(DbError::Newer { found, known });
     }
-    for (n, sql) in MIGRATIONS.iter().filter(|(n, _)| *n > found) {
-        sqlx::raw_sql(*sql).execute(&mut *tx).await?;
-        sqlx::query("INSERT INTO migration (n) VALUES ($1)").bind(n).execute(&mut *tx).await?;
+    for (n, text) in MIGRATIONS.iter().filter(|(n, _)| *n > found) {
+        sql::raw(AssertSqlSafe(dialect(text)), tx).await?;
+        query("INSERT INTO migration (n) VALUES ($1)").bind(*n).execute(tx).await?;
     }
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 /// A text column holding JSON.
-fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, DbError> {
+fn json<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, DbError> {
     parse(column, row.try_get(column)?)
 }
 
 /// A text column holding JSON, or NULL.
-fn json_opt<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, DbError> {
-    row.try_get::<Option<&str>, _>(column)?.map(|text| parse(column, text)).transpose()
+fn json_opt<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<Option<T>, DbError> {
+    row.try_get::<Option<&str>>(column)?.map(|text| parse(column, text)).transpose()
 }
 
 fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, DbError> {
@@ -246,7 +334,7 @@ fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, DbErr
 }
 
 /// A text column holding one of our identifiers or names.
-fn id<T: std::str::FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, DbError>
+fn id<T: std::str::FromStr>(row: &Row, column: &'static str) -> Result<T, DbError>
 where
     T::Err: std::fmt::Display,
 {
@@ -255,13 +343,13 @@ where
 }
 
 /// A column of milliseconds or a count.
-fn num(row: &SqliteRow, column: &'static str) -> Result<u64, DbError> {
-    Ok(row.try_get::<i64, _>(column)?.max(0).unsigned_abs())
+fn num(row: &Row, column: &'static str) -> Result<u64, DbError> {
+    Ok(row.try_get::<i64>(column)?.max(0).unsigned_abs())
 }
 
 /// A column of milliseconds or a count, or NULL.
-fn num_opt(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, DbError> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(|n| n.max(0).unsigned_abs()))
+fn num_opt(row: &Row, column: &'static str) -> Result<Option<u64>, DbError> {
+    Ok(row.try_get::<Option<i64>>(column)?.map(|n| n.max(0).unsigned_abs()))
 }
 
 /// A number for SQL; beyond 2^63 it is no time and no count of ours.
@@ -281,29 +369,29 @@ fn name<T: Serialize>(what: &'static str, value: &T) -> Result<String, DbError> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{conformance::database, *};
 
     #[tokio::test]
     async fn a_database_is_made_once_and_a_newer_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let db = Db::open(&path).await.unwrap();
+        let db = database(&path).await;
         let mut tx = db.begin().await.unwrap();
-        sqlx::query("INSERT INTO migration (n) VALUES (999)").execute(&mut *tx).await.unwrap();
+        query("INSERT INTO migration (n) VALUES (999)").execute(&mut tx).await.unwrap();
         drop(tx);
         db.close().await;
-        let db = Db::open(&path).await.unwrap();
+        let db = database(&path).await;
         let mut tx = db.begin().await.unwrap();
-        sqlx::query("INSERT INTO migration (n) VALUES (999)").execute(&mut *tx).await.unwrap();
+        query("INSERT INTO migration (n) VALUES (999)").execute(&mut tx).await.unwrap();
         tx.commit().await.unwrap();
         db.close().await;
-        assert!(matches!(Db::open(&path).await, Err(DbError::Newer { found: 999, .. })));
+        assert!(matches!(conformance::tried(&path).await, Err(DbError::Newer { found: 999, .. })));
     }
 
     #[tokio::test]
     async fn two_writers_wait_for_each_other() {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&dir.path().join("state.db")).await.unwrap();
+        let db = database(&dir.path().join("state.db")).await;
         let writes = (0..8_u64).map(|n| {
             let db = db.clone();
             async move {
@@ -330,18 +418,18 @@ mod tests {
             for seq in from..=to {
                 log::append(&mut tx, seq, None, &text, &[[0; 32]]).await?;
             }
-            Ok(tx.commit().await?)
+            tx.commit().await
         };
         fill(&db, 1, 50).await.unwrap();
         let mut tx = db.begin().await.unwrap();
-        sqlx::raw_sql("PRAGMA max_page_count = 120").execute(&mut *tx).await.unwrap();
+        sql::raw("PRAGMA max_page_count = 120", &mut tx).await.unwrap();
         tx.commit().await.unwrap();
         assert!(matches!(fill(&db, 51, 500).await, Err(DbError::Full(_))));
         assert_eq!(log::last(&mut db.read().await.unwrap()).await.unwrap().unwrap().0, 50, "all or nothing");
         fill(&db, 51, 52).await.unwrap();
-        let reader = sqlx::query("INSERT INTO dead_letter (sink, seq, at, why) VALUES ('a', 1, 1, 'b')");
-        let refused = reader.execute(&mut *db.read().await.unwrap()).await.unwrap_err();
-        assert!(matches!(DbError::from(refused), DbError::ReadOnly(_)));
+        let reader = query("INSERT INTO dead_letter (sink, seq, at, why) VALUES ('a', 1, 1, 'b')");
+        let refused = reader.execute(&mut db.read().await.unwrap()).await.unwrap_err();
+        assert!(matches!(refused, DbError::ReadOnly(_)));
         db.check().await.unwrap();
         db.close().await;
         let mut bytes = std::fs::read(&path).unwrap();

@@ -4,9 +4,8 @@ use recovery_protocol::{
     people::Role,
     selector::{Selector, SelectorError},
 };
-use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Conn, DbError, num, num_opt, parse, sql};
+use super::{Conn, DbError, Row, num, num_opt, parse, query, sql};
 
 /// One person or program. Times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub struct Person {
     pub used: Option<u64>,
 }
 
-fn of(row: &SqliteRow) -> Result<Person, DbError> {
+fn of(row: &Row) -> Result<Person, DbError> {
     let role: String = row.try_get("role")?;
     let scope: Option<String> = row.try_get("scope")?;
     let scope = scope
@@ -60,19 +59,19 @@ fn damaged(why: &str) -> DbError {
 
 /// Everybody, by name.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Person>, DbError> {
-    let rows = sqlx::query("SELECT * FROM person ORDER BY name").fetch_all(conn).await?;
+    let rows = query("SELECT * FROM person ORDER BY name").fetch_all(conn).await?;
     rows.iter().map(of).collect()
 }
 
 /// One person.
 pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError> {
-    let row = sqlx::query("SELECT * FROM person WHERE name = $1").bind(name).fetch_optional(conn).await?;
+    let row = query("SELECT * FROM person WHERE name = $1").bind(name).fetch_optional(conn).await?;
     row.as_ref().map(of).transpose()
 }
 
 /// Write a person.
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name) DO UPDATE \
          SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, networks = $10",
@@ -94,6 +93,6 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
 
 /// Note that a person was here.
 pub async fn used(conn: &mut Conn, name: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE person SET used = $2 WHERE name = $1").bind(name).bind(sql(at)).execute(conn).await?;
+    query("UPDATE person SET used = $2 WHERE name = $1").bind(name).bind(sql(at)).execute(conn).await?;
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Table `plane`: what the embedded control plane knows of each endpoint.
 
 use recovery_protocol::EndpointId;
-use sqlx::Row as _;
 
-use super::{Conn, DbError, num, sql, text};
+use super::{Conn, DbError, num, query, sql, text};
 
 /// One endpoint as the embedded control plane knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +17,14 @@ pub struct Enrolled {
 
 /// One endpoint.
 pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Enrolled>, DbError> {
-    let row = sqlx::query("SELECT generation, trusted, record FROM plane WHERE endpoint = $1")
+    let row = query("SELECT generation, trusted, record FROM plane WHERE endpoint = $1")
         .bind(endpoint.as_str())
         .fetch_optional(conn)
         .await?;
     row.map(|row| {
         Ok(Enrolled {
             generation: num(&row, "generation")?,
-            trusted: row.try_get::<i64, _>("trusted")? != 0,
+            trusted: row.try_get::<i64>("trusted")? != 0,
             record: super::json(&row, "record")?,
         })
     })
@@ -34,7 +33,7 @@ pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Enroll
 
 /// Write one endpoint; an older generation changes nothing.
 pub async fn put(conn: &mut Conn, endpoint: &EndpointId, e: &Enrolled) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO plane (endpoint, generation, trusted, record) VALUES ($1, $2, $3, $4) ON CONFLICT (endpoint) \
          DO UPDATE SET generation = $2, trusted = $3, record = $4 WHERE plane.generation <= $2",
     )
@@ -49,7 +48,7 @@ pub async fn put(conn: &mut Conn, endpoint: &EndpointId, e: &Enrolled) -> Result
 
 /// An endpoint is removed: whoever had its name is not trusted, and nothing of its generation changes that.
 pub async fn retire(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbError> {
-    sqlx::query("UPDATE plane SET trusted = 0, generation = generation + 1 WHERE endpoint = $1")
+    query("UPDATE plane SET trusted = 0, generation = generation + 1 WHERE endpoint = $1")
         .bind(endpoint.as_str())
         .execute(conn)
         .await?;

@@ -7,7 +7,7 @@ use recovery_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Conn, DbError, id, json, sql, text};
+use super::{Conn, DbError, id, json, query, sql, text};
 
 /// One session of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +60,9 @@ pub struct Record {
 
 /// One session by the hash of its name.
 pub async fn get(conn: &mut Conn, hash: &str) -> Result<Option<Session>, DbError> {
-    let row = sqlx::query("SELECT * FROM session WHERE hash = $1").bind(hash).fetch_optional(conn).await?;
+    let row = query("SELECT * FROM session WHERE hash = $1").bind(hash).fetch_optional(conn).await?;
     row.map(|row| {
-        let job: Option<String> = sqlx::Row::try_get(&row, "job")?;
+        let job: Option<String> = row.try_get("job")?;
         Ok(Session {
             hash: id(&row, "hash")?,
             endpoint: id(&row, "endpoint")?,
@@ -76,7 +76,7 @@ pub async fn get(conn: &mut Conn, hash: &str) -> Result<Option<Session>, DbError
 
 /// Write a session whole.
 pub async fn put(conn: &mut Conn, s: &Session) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO session (hash, endpoint, job, created, record) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (hash) DO UPDATE SET record = $5",
     )
@@ -92,7 +92,7 @@ pub async fn put(conn: &mut Conn, s: &Session) -> Result<(), DbError> {
 
 /// Forget sessions of an endpoint but the newest `keep`, so that a loop of hellos fills no disk.
 pub async fn prune(conn: &mut Conn, endpoint: &EndpointId, keep: u32) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "DELETE FROM session WHERE endpoint = $1 AND hash NOT IN \
          (SELECT hash FROM session WHERE endpoint = $1 ORDER BY created DESC LIMIT $2)",
     )
@@ -105,7 +105,7 @@ pub async fn prune(conn: &mut Conn, endpoint: &EndpointId, keep: u32) -> Result<
 
 /// The TPM's reset counter in the newest accepted quote of the recovery system in a job.
 pub async fn last_reset(conn: &mut Conn, job: JobId) -> Result<Option<u32>, DbError> {
-    let rows = sqlx::query("SELECT record FROM session WHERE job = $1 ORDER BY created DESC")
+    let rows = query("SELECT record FROM session WHERE job = $1 ORDER BY created DESC")
         .bind(job.to_string())
         .fetch_all(conn)
         .await?;

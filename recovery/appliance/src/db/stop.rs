@@ -1,8 +1,6 @@
 //! Table `stop`: STOP for the whole site.
 
-use sqlx::Row as _;
-
-use super::{Conn, DbError, num, num_opt, sql};
+use super::{Conn, DbError, num, num_opt, query, sql};
 
 /// A STOP that stands. Times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +30,12 @@ pub struct Release {
 
 /// The one that stands.
 pub async fn standing(conn: &mut Conn) -> Result<Option<Stop>, DbError> {
-    let row = sqlx::query("SELECT * FROM stop WHERE released IS NULL").fetch_optional(conn).await?;
+    let row = query("SELECT * FROM stop WHERE released IS NULL").fetch_optional(conn).await?;
     let Some(row) = row else { return Ok(None) };
     let first = match (row.try_get("first_by")?, num_opt(&row, "first_at")?) {
         (Some(by), Some(at)) => Some(Release {
             by,
-            reason: row.try_get::<Option<String>, _>("first_reason")?.unwrap_or_default(),
+            reason: row.try_get::<Option<String>>("first_reason")?.unwrap_or_default(),
             at,
         }),
         _ => None,
@@ -53,7 +51,7 @@ pub async fn standing(conn: &mut Conn) -> Result<Option<Stop>, DbError> {
 
 /// Write one that was pressed now; none stands.
 pub async fn press(conn: &mut Conn, stop: &Stop) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO stop (pressed, pressed_by, reason, jobs_held) VALUES ($1, $2, $3, $4)")
+    query("INSERT INTO stop (pressed, pressed_by, reason, jobs_held) VALUES ($1, $2, $3, $4)")
         .bind(sql(stop.pressed))
         .bind(&stop.pressed_by)
         .bind(&stop.reason)
@@ -65,7 +63,7 @@ pub async fn press(conn: &mut Conn, stop: &Stop) -> Result<(), DbError> {
 
 /// Write the first release of the one that stands, or that there is none any more.
 pub async fn first(conn: &mut Conn, release: Option<&Release>) -> Result<(), DbError> {
-    sqlx::query("UPDATE stop SET first_by = $1, first_reason = $2, first_at = $3 WHERE released IS NULL")
+    query("UPDATE stop SET first_by = $1, first_reason = $2, first_at = $3 WHERE released IS NULL")
         .bind(release.map(|release| &release.by))
         .bind(release.map(|release| &release.reason))
         .bind(release.map(|release| sql(release.at)))
@@ -76,6 +74,6 @@ pub async fn first(conn: &mut Conn, release: Option<&Release>) -> Result<(), DbE
 
 /// The one that stands is over.
 pub async fn release(conn: &mut Conn, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE stop SET released = $1 WHERE released IS NULL").bind(sql(at)).execute(conn).await?;
+    query("UPDATE stop SET released = $1 WHERE released IS NULL").bind(sql(at)).execute(conn).await?;
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Tables `boot_ticket`, `enrolment_ticket`, `est_secret` and `certificate`.
 
 use recovery_protocol::{EndpointId, JobId};
-use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Conn, DbError, id, num, num_opt, sql};
+use super::{Conn, DbError, Row, id, num, num_opt, query, sql};
 
 /// Permission for one endpoint to boot the recovery system, for one job, until a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct BootTicket {
 
 /// Issue the boot ticket of a job; an earlier one is replaced.
 pub async fn issue_boot(conn: &mut Conn, ticket: &BootTicket) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO boot_ticket (job, endpoint, issued, expires) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (job) DO UPDATE SET issued = $3, expires = $4, voided = NULL",
     )
@@ -35,7 +34,7 @@ pub async fn issue_boot(conn: &mut Conn, ticket: &BootTicket) -> Result<(), DbEr
 
 /// Boot tickets that live.
 pub async fn live_boot(conn: &mut Conn) -> Result<Vec<BootTicket>, DbError> {
-    let rows = sqlx::query("SELECT job, endpoint, issued, expires FROM boot_ticket WHERE voided IS NULL")
+    let rows = query("SELECT job, endpoint, issued, expires FROM boot_ticket WHERE voided IS NULL")
         .fetch_all(conn)
         .await?;
     rows.iter().map(boot_ticket).collect()
@@ -43,16 +42,15 @@ pub async fn live_boot(conn: &mut Conn) -> Result<Vec<BootTicket>, DbError> {
 
 /// The live boot ticket of a job.
 pub async fn live_boot_of(conn: &mut Conn, job: JobId) -> Result<Option<BootTicket>, DbError> {
-    let row = sqlx::query(
-        "SELECT job, endpoint, issued, expires FROM boot_ticket WHERE job = $1 AND voided IS NULL",
-    )
-    .bind(job.to_string())
-    .fetch_optional(conn)
-    .await?;
+    let row =
+        query("SELECT job, endpoint, issued, expires FROM boot_ticket WHERE job = $1 AND voided IS NULL")
+            .bind(job.to_string())
+            .fetch_optional(conn)
+            .await?;
     row.as_ref().map(boot_ticket).transpose()
 }
 
-fn boot_ticket(row: &sqlx::sqlite::SqliteRow) -> Result<BootTicket, DbError> {
+fn boot_ticket(row: &Row) -> Result<BootTicket, DbError> {
     Ok(BootTicket {
         job: id(row, "job")?,
         endpoint: id(row, "endpoint")?,
@@ -67,14 +65,14 @@ pub async fn void(conn: &mut Conn, job: JobId, at: u64) -> Result<(), DbError> {
         "UPDATE boot_ticket SET voided = $2 WHERE job = $1 AND voided IS NULL",
         "UPDATE est_secret SET voided = $2 WHERE job = $1 AND voided IS NULL",
     ] {
-        sqlx::query(statement).bind(job.to_string()).bind(sql(at)).execute(&mut *conn).await?;
+        query(statement).bind(job.to_string()).bind(sql(at)).execute(&mut *conn).await?;
     }
     Ok(())
 }
 
 /// Void the enrolment ticket of a job.
 pub async fn void_enrolment(conn: &mut Conn, job: JobId, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE enrolment_ticket SET voided = $2 WHERE job = $1 AND voided IS NULL")
+    query("UPDATE enrolment_ticket SET voided = $2 WHERE job = $1 AND voided IS NULL")
         .bind(job.to_string())
         .bind(sql(at))
         .execute(conn)
@@ -88,7 +86,7 @@ pub async fn void_all(conn: &mut Conn, endpoint: &EndpointId, at: u64) -> Result
         "UPDATE enrolment_ticket SET voided = $2 WHERE voided IS NULL AND job IN (SELECT id FROM job WHERE endpoint = $1)",
         "UPDATE est_secret SET voided = $2 WHERE voided IS NULL AND endpoint = $1",
     ] {
-        sqlx::query(statement).bind(endpoint.as_str()).bind(sql(at)).execute(&mut *conn).await?;
+        query(statement).bind(endpoint.as_str()).bind(sql(at)).execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -110,7 +108,7 @@ pub struct EnrolmentTicket {
 
 /// Issue the enrolment ticket of a job; an earlier one is replaced and thereby spent.
 pub async fn issue_enrolment(conn: &mut Conn, job: JobId, secret_hash: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO enrolment_ticket (job, secret_hash, issued) VALUES ($1, $2, $3) ON CONFLICT (job) \
          DO UPDATE SET secret_hash = $2, issued = $3, ek_sha256 = NULL, key_sha256 = NULL, voided = NULL",
     )
@@ -122,7 +120,7 @@ pub async fn issue_enrolment(conn: &mut Conn, job: JobId, secret_hash: &str, at:
     Ok(())
 }
 
-fn enrolment_row(row: &SqliteRow) -> Result<EnrolmentTicket, DbError> {
+fn enrolment_row(row: &Row) -> Result<EnrolmentTicket, DbError> {
     Ok(EnrolmentTicket {
         job: id(row, "job")?,
         secret_hash: row.try_get("secret_hash")?,
@@ -134,14 +132,14 @@ fn enrolment_row(row: &SqliteRow) -> Result<EnrolmentTicket, DbError> {
 
 /// The enrolment ticket with this secret's hash.
 pub async fn enrolment(conn: &mut Conn, secret_hash: &str) -> Result<Option<EnrolmentTicket>, DbError> {
-    let query = sqlx::query("SELECT * FROM enrolment_ticket WHERE secret_hash = $1").bind(secret_hash);
-    query.fetch_optional(conn).await?.as_ref().map(enrolment_row).transpose()
+    let asked = query("SELECT * FROM enrolment_ticket WHERE secret_hash = $1").bind(secret_hash);
+    asked.fetch_optional(conn).await?.as_ref().map(enrolment_row).transpose()
 }
 
 /// The enrolment ticket of a job.
 pub async fn enrolment_of(conn: &mut Conn, job: JobId) -> Result<Option<EnrolmentTicket>, DbError> {
-    let query = sqlx::query("SELECT * FROM enrolment_ticket WHERE job = $1").bind(job.to_string());
-    query.fetch_optional(conn).await?.as_ref().map(enrolment_row).transpose()
+    let asked = query("SELECT * FROM enrolment_ticket WHERE job = $1").bind(job.to_string());
+    asked.fetch_optional(conn).await?.as_ref().map(enrolment_row).transpose()
 }
 
 /// Bind an enrolment ticket to the EK and TLS key that used it.
@@ -151,7 +149,7 @@ pub async fn bind_enrolment(
     ek_sha256: &str,
     key_sha256: &str,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE enrolment_ticket SET ek_sha256 = $2, key_sha256 = $3 WHERE job = $1")
+    query("UPDATE enrolment_ticket SET ek_sha256 = $2, key_sha256 = $3 WHERE job = $1")
         .bind(job.to_string())
         .bind(ek_sha256)
         .bind(key_sha256)
@@ -181,7 +179,7 @@ pub struct EstSecret {
 
 /// Issue the EST secret of a job; an earlier one is replaced.
 pub async fn issue_est(conn: &mut Conn, secret: &EstSecret) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO est_secret (job, endpoint, secret_hash, key_sha256, expires) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (job) DO UPDATE SET secret_hash = $3, key_sha256 = $4, expires = $5, spent = NULL, voided = NULL",
     )
@@ -197,10 +195,8 @@ pub async fn issue_est(conn: &mut Conn, secret: &EstSecret) -> Result<(), DbErro
 
 /// The EST secret of a job.
 pub async fn est(conn: &mut Conn, job: JobId) -> Result<Option<EstSecret>, DbError> {
-    let row = sqlx::query("SELECT * FROM est_secret WHERE job = $1")
-        .bind(job.to_string())
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        query("SELECT * FROM est_secret WHERE job = $1").bind(job.to_string()).fetch_optional(conn).await?;
     row.map(|row| {
         Ok(EstSecret {
             job: id(&row, "job")?,
@@ -217,7 +213,7 @@ pub async fn est(conn: &mut Conn, job: JobId) -> Result<Option<EstSecret>, DbErr
 
 /// Spend the EST secret of a job.
 pub async fn spend_est(conn: &mut Conn, job: JobId, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE est_secret SET spent = $2 WHERE job = $1 AND spent IS NULL")
+    query("UPDATE est_secret SET spent = $2 WHERE job = $1 AND spent IS NULL")
         .bind(job.to_string())
         .bind(sql(at))
         .execute(conn)
@@ -244,7 +240,7 @@ pub struct Certificate {
     pub revoked: Option<u64>,
 }
 
-fn certificate_of(row: &SqliteRow) -> Result<Certificate, DbError> {
+fn certificate_of(row: &Row) -> Result<Certificate, DbError> {
     Ok(Certificate {
         serial: row.try_get("serial")?,
         endpoint: id(row, "endpoint")?,
@@ -258,7 +254,7 @@ fn certificate_of(row: &SqliteRow) -> Result<Certificate, DbError> {
 
 /// Record a certificate; the same one again changes nothing.
 pub async fn put_certificate(conn: &mut Conn, c: &Certificate) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO certificate (serial, endpoint, job, key_sha256, der, issued) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (serial) DO NOTHING",
     )
@@ -275,8 +271,7 @@ pub async fn put_certificate(conn: &mut Conn, c: &Certificate) -> Result<(), DbE
 
 /// A certificate by serial number.
 pub async fn certificate(conn: &mut Conn, serial: &str) -> Result<Option<Certificate>, DbError> {
-    let row =
-        sqlx::query("SELECT * FROM certificate WHERE serial = $1").bind(serial).fetch_optional(conn).await?;
+    let row = query("SELECT * FROM certificate WHERE serial = $1").bind(serial).fetch_optional(conn).await?;
     row.as_ref().map(certificate_of).transpose()
 }
 
@@ -286,7 +281,7 @@ pub async fn certificate_for(
     job: JobId,
     key_sha256: &str,
 ) -> Result<Option<Certificate>, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT * FROM certificate WHERE job = $1 AND key_sha256 = $2 AND revoked IS NULL ORDER BY issued DESC LIMIT 1",
     )
     .bind(job.to_string())
@@ -298,18 +293,18 @@ pub async fn certificate_for(
 
 /// The newest certificate of an endpoint that is not revoked: its serial number.
 pub async fn serial_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<String>, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT serial FROM certificate WHERE endpoint = $1 AND revoked IS NULL ORDER BY issued DESC LIMIT 1",
     )
     .bind(endpoint.as_str())
     .fetch_optional(conn)
     .await?;
-    row.map(|row| Ok(row.try_get("serial")?)).transpose()
+    row.map(|row| row.try_get("serial")).transpose()
 }
 
 /// The newest certificate of every endpoint that has one and lost none since, by endpoint.
 pub async fn serials(conn: &mut Conn) -> Result<std::collections::HashMap<String, String>, DbError> {
-    let rows = sqlx::query("SELECT endpoint, serial FROM certificate WHERE revoked IS NULL ORDER BY issued")
+    let rows = query("SELECT endpoint, serial FROM certificate WHERE revoked IS NULL ORDER BY issued")
         .fetch_all(conn)
         .await?;
     rows.iter().map(|row| Ok((row.try_get("endpoint")?, row.try_get("serial")?))).collect()
@@ -317,18 +312,17 @@ pub async fn serials(conn: &mut Conn) -> Result<std::collections::HashMap<String
 
 /// Certificates that were revoked, oldest first.
 pub async fn revoked(conn: &mut Conn) -> Result<Vec<Certificate>, DbError> {
-    let rows = sqlx::query("SELECT * FROM certificate WHERE revoked IS NOT NULL ORDER BY revoked")
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        query("SELECT * FROM certificate WHERE revoked IS NOT NULL ORDER BY revoked").fetch_all(conn).await?;
     rows.iter().map(certificate_of).collect()
 }
 
 /// Revoke all certificates of an endpoint; how many there were.
 pub async fn revoke(conn: &mut Conn, endpoint: &EndpointId, at: u64) -> Result<u64, DbError> {
-    let done = sqlx::query("UPDATE certificate SET revoked = $2 WHERE endpoint = $1 AND revoked IS NULL")
+    let done = query("UPDATE certificate SET revoked = $2 WHERE endpoint = $1 AND revoked IS NULL")
         .bind(endpoint.as_str())
         .bind(sql(at))
         .execute(conn)
         .await?;
-    Ok(done.rows_affected())
+    Ok(done)
 }

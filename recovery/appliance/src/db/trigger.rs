@@ -1,19 +1,18 @@
 //! Tables `trigger_seen`, `trigger_raw` and `trigger_incident`: what sources reported, and their messages as received, both bounded.
 
 use recovery_protocol::EndpointId;
-use sqlx::Row as _;
 
-use super::{Conn, DbError, endpoint::Record, num, sql};
+use super::{Conn, DbError, Row, endpoint::Record, num, query, sql};
 use crate::hooks::wire;
 
 /// The recorded outcome (JSON) of a delivery that was seen before.
 pub async fn seen(conn: &mut Conn, source: &str, delivery: &str) -> Result<Option<String>, DbError> {
-    let row = sqlx::query("SELECT outcome FROM trigger_seen WHERE source = $1 AND delivery = $2")
+    let row = query("SELECT outcome FROM trigger_seen WHERE source = $1 AND delivery = $2")
         .bind(source)
         .bind(delivery)
         .fetch_optional(conn)
         .await?;
-    row.map(|row| Ok(row.try_get("outcome")?)).transpose()
+    row.map(|row| row.try_get("outcome")).transpose()
 }
 
 /// One delivery.
@@ -43,7 +42,7 @@ pub struct Delivery<'a> {
 
 /// Keep a delivery.
 pub async fn put(conn: &mut Conn, d: &Delivery<'_>) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO trigger_seen (source, delivery, endpoint, class, confirmed, received, raw, outcome, raw_sha256, reason, named) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
@@ -71,7 +70,7 @@ pub async fn keep_raw(
     received: u64,
     raw: &[u8],
 ) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO trigger_raw (source, sha256, received, raw) VALUES ($1, $2, $3, $4) ON CONFLICT (source, sha256) DO NOTHING",
     )
     .bind(source)
@@ -92,12 +91,7 @@ pub async fn forget(conn: &mut Conn, source: &str, most: u32, before: u64) -> Re
         "DELETE FROM trigger_seen WHERE source = $1 AND received < $3 AND $2 = $2 \
          AND NOT (settled IS NULL AND class = 'integrity' AND confirmed = 0)",
     ] {
-        sqlx::query(statement)
-            .bind(source)
-            .bind(i64::from(most))
-            .bind(sql(before))
-            .execute(&mut *conn)
-            .await?;
+        query(statement).bind(source).bind(i64::from(most)).bind(sql(before)).execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -119,14 +113,14 @@ pub struct Unsettled {
 
 /// Failed integrity checks that were stored and neither confirmed nor given up, oldest first, so many at most.
 pub async fn unsettled(conn: &mut Conn, most: u32) -> Result<Vec<Unsettled>, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT source, delivery, endpoint, named, reason FROM trigger_seen \
          WHERE settled IS NULL AND class = 'integrity' AND confirmed = 0 ORDER BY received, delivery LIMIT $1",
     )
     .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
-    let of = |row: &sqlx::sqlite::SqliteRow| {
+    let of = |row: &Row| {
         Ok(Unsettled {
             source: row.try_get("source")?,
             delivery: row.try_get("delivery")?,
@@ -141,7 +135,7 @@ pub async fn unsettled(conn: &mut Conn, most: u32) -> Result<Vec<Unsettled>, DbE
 /// Reports of failed integrity about an endpoint since then (milliseconds since 1970) by which their sources did not stand when they
 /// were asked.
 pub async fn withdrawn(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u64, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COUNT(*) AS n FROM trigger_seen AS said WHERE endpoint = $1 AND class = 'integrity' AND confirmed = 0 \
          AND settled IS NOT NULL AND received >= $2 AND NOT EXISTS (SELECT 1 FROM trigger_seen AS again \
          WHERE again.source = said.source AND again.delivery = said.delivery || $3)",
@@ -163,7 +157,7 @@ pub async fn incident(
     now: u64,
     since: u64,
 ) -> Result<u64, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "INSERT INTO trigger_incident (source, named, opened) VALUES ($1, $2, $3) ON CONFLICT (source, named) \
          DO UPDATE SET opened = CASE WHEN trigger_incident.opened >= $4 THEN trigger_incident.opened ELSE $3 END RETURNING opened",
     )
@@ -178,21 +172,19 @@ pub async fn incident(
 
 /// An incident is over, if there was one; whether there was.
 pub async fn incident_over(conn: &mut Conn, source: &str, named: &str) -> Result<bool, DbError> {
-    let done = sqlx::query("DELETE FROM trigger_incident WHERE source = $1 AND named = $2")
+    let done = query("DELETE FROM trigger_incident WHERE source = $1 AND named = $2")
         .bind(source)
         .bind(named)
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 /// Names of endpoints, as this source calls them, whose incidents are open.
 pub async fn incidents(conn: &mut Conn, source: &str) -> Result<Vec<String>, DbError> {
-    let rows = sqlx::query("SELECT named FROM trigger_incident WHERE source = $1")
-        .bind(source)
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| Ok(row.try_get("named")?)).collect()
+    let rows =
+        query("SELECT named FROM trigger_incident WHERE source = $1").bind(source).fetch_all(conn).await?;
+    rows.iter().map(|row| row.try_get("named")).collect()
 }
 
 /// How many deliveries other than this one, its confirmation and its end brought about the same outcome (JSON).
@@ -202,7 +194,7 @@ pub async fn others_with(
     source: &str,
     delivery: &str,
 ) -> Result<u64, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COUNT(*) AS n FROM trigger_seen WHERE outcome = $1 \
          AND NOT (source = $2 AND (delivery = $3 OR delivery = $4))",
     )
@@ -222,7 +214,7 @@ pub const RESOLVED: &str = wire::RESOLVED;
 
 /// The source was asked back: it is not asked again.
 pub async fn settle(conn: &mut Conn, source: &str, delivery: &str, at: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE trigger_seen SET settled = $3 WHERE source = $1 AND delivery = $2")
+    query("UPDATE trigger_seen SET settled = $3 WHERE source = $1 AND delivery = $2")
         .bind(source)
         .bind(delivery)
         .bind(sql(at))
@@ -234,24 +226,23 @@ pub async fn settle(conn: &mut Conn, source: &str, delivery: &str, at: u64) -> R
 /// Messages of a source that are still kept, newest first.
 #[cfg(test)]
 pub async fn raw_of(conn: &mut Conn, source: &str) -> Result<Vec<Vec<u8>>, DbError> {
-    let rows =
-        sqlx::query("SELECT raw FROM trigger_raw WHERE source = $1 ORDER BY received DESC, rowid DESC")
-            .bind(source)
-            .fetch_all(conn)
-            .await?;
-    rows.iter().map(|row| Ok(row.try_get("raw")?)).collect()
+    let rows = query("SELECT raw FROM trigger_raw WHERE source = $1 ORDER BY received DESC, sha256")
+        .bind(source)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| row.try_get("raw")).collect()
 }
 
 /// As if the appliance had died before it wrote down that it had asked.
 #[cfg(test)]
 pub async fn unsettle_all(conn: &mut Conn) -> Result<(), DbError> {
-    sqlx::query("UPDATE trigger_seen SET settled = NULL").execute(conn).await?;
+    query("UPDATE trigger_seen SET settled = NULL").execute(conn).await?;
     Ok(())
 }
 
 /// How many endpoints of a group, this one left out, reported a failed integrity check since `since` (milliseconds since 1970).
 pub async fn failing(conn: &mut Conn, group: &str, but: &EndpointId, since: u64) -> Result<u64, DbError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT DISTINCT e.id, e.record FROM trigger_seen t JOIN endpoint e ON e.id = t.endpoint \
          WHERE t.class = 'integrity' AND t.received >= $1 AND t.endpoint <> $2",
     )
@@ -270,7 +261,7 @@ pub async fn failing(conn: &mut Conn, group: &str, but: &EndpointId, since: u64)
 /// How many triggers a source sent since `since` (milliseconds since 1970). Our own notes that it confirmed one are not counted; what a
 /// source sends is, whatever key it gives.
 pub async fn rate(conn: &mut Conn, source: &str, since: u64) -> Result<u64, DbError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COUNT(*) AS n FROM trigger_seen WHERE source = $1 AND received >= $2 \
          AND NOT (confirmed = 1 AND delivery LIKE '%' || $3)",
     )

@@ -368,8 +368,8 @@ mod tests {
     /// How many entries of a kind there are, in a log of which not all can be read.
     async fn said(bench: &Bench, kind: &str) -> i64 {
         let mut conn = bench.journal.db.read().await.unwrap();
-        let count = "SELECT COUNT(*) FROM evidence WHERE text LIKE '%\"kind\":\"' || $1 || '\"%'";
-        sqlx::query_scalar(count).bind(kind).fetch_one(&mut *conn).await.unwrap()
+        let count = "SELECT COUNT(*) AS n FROM evidence WHERE text LIKE '%\"kind\":\"' || $1 || '\"%'";
+        db::query(count).bind(kind).fetch_one(&mut conn).await.unwrap().try_get("n").unwrap()
     }
 
     /// A row that cannot be read is a failure of its own: it neither fences an appliance nor calls its database an old copy.
@@ -382,8 +382,9 @@ mod tests {
         let anchored = anchors(&bench).last().unwrap().unwrap().size();
         written(&bench, 5).await;
         let mut tx = bench.journal.db.begin().await.unwrap();
-        let broken = "UPDATE evidence SET nodes = x'00' WHERE seq <= $1";
-        sqlx::query(broken).bind(i64::try_from(anchored).unwrap()).execute(&mut *tx).await.unwrap();
+        let broken = "UPDATE evidence SET nodes = $2 WHERE seq <= $1";
+        let broken = db::query(broken).bind(i64::try_from(anchored).unwrap()).bind(vec![0_u8]);
+        broken.execute(&mut tx).await.unwrap();
         tx.commit().await.unwrap();
         for seen in [check(&bench).await, writer.write_due().await] {
             assert!(matches!(seen, Err(AnchorError::Db(_))), "{seen:?}");

@@ -242,14 +242,21 @@ async fn a_round_of_which_nothing_can_be_written_down_is_known_as_such() {
     post(&bench, "/hooks/v1/verifier", "m1", unix_seconds(), SECRET, BODY).await;
     let confirmations = bench.confirmations.take().unwrap();
     let mut tx = bench.journal.begin().await.unwrap();
-    let broken =
-        "CREATE TRIGGER broken BEFORE UPDATE ON trigger_seen BEGIN SELECT RAISE(ABORT, 'broken'); END";
-    sqlx::query(broken).execute(&mut *tx.conn()).await.unwrap();
+    let (broken, mended) = if tx.conn().is_file() {
+        let raise =
+            "CREATE TRIGGER broken BEFORE UPDATE ON trigger_seen BEGIN SELECT RAISE(ABORT, 'broken'); END";
+        (raise, "DROP TRIGGER broken")
+    } else {
+        let raise = "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE; END'; \
+                     CREATE TRIGGER broken BEFORE UPDATE ON trigger_seen FOR EACH ROW EXECUTE FUNCTION broken()";
+        (raise, "DROP TRIGGER broken ON trigger_seen")
+    };
+    crate::db::sql::raw(broken, tx.conn()).await.unwrap();
     tx.commit().await.unwrap();
     let round = confirmations.settle_all(&bench.service).await.unwrap();
     assert_eq!((round.stored, round.settled), (1, 0));
     let mut tx = bench.journal.begin().await.unwrap();
-    sqlx::query("DROP TRIGGER broken").execute(&mut *tx.conn()).await.unwrap();
+    crate::db::sql::raw(mended, tx.conn()).await.unwrap();
     tx.commit().await.unwrap();
     let round = confirmations.settle_all(&bench.service).await.unwrap();
     assert_eq!((round.stored, round.settled), (1, 1));

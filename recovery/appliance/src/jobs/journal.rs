@@ -327,7 +327,7 @@ impl JournalTx<'_> {
         self.journal.tickets.withdraw(&self.ticketed);
         if let Err(error) = self.tx.commit().await {
             self.journal.tickets.read_of(&self.journal.db, &self.ticketed).await?;
-            return Err(error.into());
+            return Err(error);
         }
         #[cfg(test)]
         self.journal.death.after_commit()?;

@@ -319,9 +319,9 @@ async fn a_source_does_not_escape_its_rate_by_the_names_of_its_deliveries() {
     // Only what the appliance itself wrote down as confirmed is not counted, and it is confirmed.
     let mut tx = bench.journal.begin().await.unwrap();
     let rename = "UPDATE trigger_seen SET delivery = delivery || '#confirmed'";
-    sqlx::query(rename).execute(&mut *tx.conn()).await.unwrap();
+    crate::db::query(rename).execute(tx.conn()).await.unwrap();
     assert_eq!(crate::db::trigger::rate(tx.conn(), "source", 0).await.unwrap(), 3);
-    sqlx::query("UPDATE trigger_seen SET confirmed = 1").execute(&mut *tx.conn()).await.unwrap();
+    crate::db::query("UPDATE trigger_seen SET confirmed = 1").execute(tx.conn()).await.unwrap();
     assert_eq!(crate::db::trigger::rate(tx.conn(), "source", 0).await.unwrap(), 0);
 }
 
