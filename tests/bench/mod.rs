@@ -28,6 +28,7 @@ pub mod images_serve;
 pub mod images_sources;
 pub mod images_upkeep;
 pub mod load;
+pub mod people;
 pub mod pxe;
 pub mod recovery_jobs;
 pub mod report;
@@ -162,6 +163,7 @@ pub const BENCHES: &[Bench] = &[
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
     bench("recovery.people-evidence", &[setup::SQLITE], Runs::Outside(evidence::evidence)),
+    bench("recovery.people-login", &[setup::ARGON2], Runs::Outside(people::people)),
     bench("recovery.jobs", &[], Runs::Inside(recovery_jobs::jobs)),
     bench("demo", &[], Runs::Outside(demo::demo)),
 ];

@@ -102,6 +102,8 @@ pub const NTFS: Package = package("ntfs-3g", "makes an NTFS to import");
 pub const QEMU_IMG: Package = package("qemu-utils", "makes the qcow2 to import");
 /// What a bench fills a database with.
 pub const SQLITE: Package = package("sqlite3", "fills an appliance's database");
+/// A peer of a bench.
+pub const ARGON2: Package = package("argon2", "the password hash to compare with");
 /// What a bench makes its data with.
 pub const XZ: Package = package("xz-utils", "makes the .xz to import");
 /// A peer of a bench.

@@ -44,7 +44,6 @@ pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
-#[cfg(test)]
 pub use window::Window;
 
 /// Why the configuration is refused.

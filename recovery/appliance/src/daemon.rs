@@ -282,23 +282,23 @@ impl Appliance {
         });
         let gate = Arc::new(Gate::new(&self.keys.operator_token));
         gate.learn(&self.service.people_rows().await.map_err(part("who may in"))?);
+        gate.learn_kiosks(&self.service.kiosk_rows().await.map_err(part("the kiosks"))?);
         let (drills, rehearser) = self.drills;
         let (hooks, confirmations) = self.hooks;
-        let senders = match hooks.client_issuers() {
-            issuers if issuers.is_empty() => tls::Clients::Nobody,
-            issuers => tls::Clients::Pinned(issuers),
-        };
-        let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks)).router();
+        let (cert, key) = (&self.keys.tls_cert_pem, &self.keys.tls_key_pem);
+        let door = tls::Door::open(cert, key, hooks.client_issuers()).map_err(part("the TLS key"))?;
+        let door = Arc::new(door);
+        let for_people =
+            People::new(self.service.clone(), gate, drills, Arc::new(hooks)).with_door(Arc::clone(&door));
+        show_setup_code(&for_people, people_at).await;
+        let for_people = for_people.router();
         let for_endpoints =
             agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
-        let tls_config = |clients| {
-            tls::server_config(&self.keys.tls_cert_pem, &self.keys.tls_key_pem, clients)
-                .map_err(part("the TLS key"))
-        };
         let root = tls::Clients::Of(self.authority.root().clone());
+        let config = tls::server_config(cert, key, root).map_err(part("the TLS key"))?;
         Ok(Bound {
-            people: (people, tls_config(senders)?, for_people),
-            endpoints: (endpoints, tls_config(root)?, for_endpoints),
+            people: (people, door.served(), for_people),
+            endpoints: (endpoints, tls::fixed(config), for_endpoints),
             boot,
             runner: self.runner,
             rehearser,
@@ -396,6 +396,17 @@ fn follower(config: &Config, golden: &Golden, state: &DepotState, journal: &Jour
     Some(Follower::new(setting, golden.clone(), state.clone(), clock, needs))
 }
 
+/// Where a person looks on, the appliance shows what makes the first admin. It is not logged.
+async fn show_setup_code(people: &People, at: SocketAddr) {
+    use std::io::IsTerminal as _;
+    if std::io::stderr().is_terminal()
+        && people.service.no_admin_yet().await.is_ok()
+        && let Ok(code) = people.gate.setup_code()
+    {
+        eprintln!("nobody is admin yet: open https://{at}/setup and write {code} (30 minutes)");
+    }
+}
+
 async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     let address = SocketAddr::new(address, port);
     TcpListener::bind(address).await.map_err(|e| DaemonError::Bind { address, why: e.to_string() })
@@ -408,7 +419,7 @@ fn write_listening(data_dir: &Path, listening: &Listening) -> Result<(), DaemonE
     std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)).map_err(part("listening.json"))
 }
 
-type Listener = (TcpListener, Arc<rustls::ServerConfig>, axum::Router);
+type Listener = (TcpListener, tls::Served, axum::Router);
 
 /// Every port is bound; nothing runs yet.
 struct Bound {

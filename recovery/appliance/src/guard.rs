@@ -10,6 +10,7 @@
 //! | group mode, trigger class, safety class (the endpoint's or its group's, the higher one) | triggers |
 //! | rate, cool-down, circuit breaker, common mode | triggers |
 //! | windows, a release just before, flapping, twice a day ([`alone`]) | what would begin by itself: it waits for a person |
+//! | standing plan ([`plan`]) | lets what would wait for a person begin by itself |
 //! | safety class 2 and 3: another person approves | everyone |
 //!
 //! An endpoint in recovery is not a healthy one: counting it as such lets a whole line go down at once
@@ -19,6 +20,7 @@
 
 mod alone;
 mod floor;
+pub mod plan;
 
 use recovery_protocol::{EndpointId, JobId, operator::EndpointState};
 
@@ -169,6 +171,10 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
     }
     if let Some(rule) = crowded(conn, &row.group, &group, Some(row), at).await? {
         return refused(rule);
+    }
+    let standing = matches!(group.mode, GroupMode::Approve | GroupMode::Auto);
+    if standing && let Some(by) = plan::of_job(conn, config, row, &group, at).await? {
+        return Ok(Admission::Approved { by });
     }
     match group.mode {
         GroupMode::Observe | GroupMode::Quarantine => {

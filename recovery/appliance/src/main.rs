@@ -31,6 +31,7 @@ mod keys;
 mod live;
 mod maker_roots;
 mod metrics;
+mod passwords;
 mod permit;
 mod power;
 mod refusals;

@@ -43,15 +43,19 @@ use crate::{
 };
 
 mod approval;
+mod break_glass;
+pub mod certificate;
 mod change;
 mod endpoints;
 mod enrolment;
 mod evidence_log;
 mod figures;
 mod import;
+pub mod kiosks;
 mod net;
 mod orders;
 mod people;
+mod plans;
 mod scope;
 mod sources;
 mod stop;
@@ -60,8 +64,10 @@ mod tests;
 mod triggers;
 mod views;
 
+pub use break_glass::tell_overdue;
 pub use endpoints::discovered;
 pub use figures::Figures;
+pub use plans::mind_plans;
 pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
 
 /// The appliance's functions. Cheap to clone; all clones are one service.
@@ -172,6 +178,7 @@ impl Service {
         // Before the literal: a lock in it lives to its end, and is not held across an await.
         let sinks = self.0.forward.view(&mut conn).await?;
         let conflicts = db::endpoint::in_conflict(&mut conn).await?;
+        let reviews = break_glass::open(&mut conn, self.0.journal.now()).await?;
         Ok(StatusView {
             site: self.0.journal.config.site.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -185,6 +192,7 @@ impl Service {
             foreign: self.0.desk.foreign().into_iter().filter(|server| server.alarm).collect(),
             addresses_in_use: self.0.desk.addresses_in_use(),
             depot: self.0.depot.view(),
+            reviews,
             sinks,
         })
     }
@@ -223,6 +231,31 @@ impl Service {
         order: ChangePerson,
     ) -> Result<PersonView, Problem> {
         people::change(&self.0, actor, name, order).await
+    }
+
+    /// Set a person's password, as it is to be kept. 404 `unknown-person`, 409 `no-password`.
+    pub async fn set_password(
+        &self,
+        actor: &Actor,
+        name: &str,
+        phc: Option<String>,
+    ) -> Result<PersonView, Problem> {
+        people::set_password(&self.0, actor, name, phc).await
+    }
+
+    /// Whether the first admin is still to be made: 409 `admin-exists`.
+    pub async fn no_admin_yet(&self) -> Result<(), Problem> {
+        people::no_admin_yet(&mut *self.0.journal.db.read().await?).await
+    }
+
+    /// Whether a new person may have this name. 409 `person-exists`, 422 `bad-name`.
+    pub async fn free_name(&self, name: &str) -> Result<(), Problem> {
+        people::free_name(&self.0, name).await
+    }
+
+    /// Make the first admin. 409 `admin-exists`, `person-exists`, 422 `bad-name`.
+    pub async fn first_admin(&self, name: &str, phc: String) -> Result<(), Problem> {
+        people::first_admin(&self.0, name, phc).await
     }
 
     /// Note that somebody is here.
@@ -360,7 +393,7 @@ impl Service {
     /// Approve a held job (a new recovery, a new identity, a new firmware baseline: what its reason asks for).
     /// Of something else than what it asks for now: 409 `approval-stale`; where another person must: 409 `second-person-needed`.
     pub async fn approve(&self, actor: &Actor, job: JobId, approval: Approval) -> Result<JobView, Problem> {
-        orders::approve(&self.0, actor, job, approval).await
+        approval::give(&self.0, actor, job, approval).await
     }
 
     /// Let a held job go on.

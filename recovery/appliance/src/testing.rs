@@ -40,6 +40,7 @@ pub struct Bench {
     pub token: String,
     pub keys: Arc<Keys>,
     pub router: Router,
+    pub people: People,
     pub gate: Arc<Gate>,
     pub rehearser: Option<Rehearser>,
     pub confirmations: Option<Confirmations>,
@@ -81,7 +82,8 @@ impl Bench {
         let gate = Arc::new(Gate::new(&keys.operator_token));
         let (drills, rehearser) = Drills::open(service.clone(), Arc::clone(&config)).unwrap();
         let (hooks, confirmations) = Hooks::open(&config.hooks).unwrap();
-        let router = People::new(service.clone(), Arc::clone(&gate), drills, Arc::new(hooks)).router();
+        let people = People::new(service.clone(), Arc::clone(&gate), drills, Arc::new(hooks));
+        let router = people.clone().router();
         Self {
             data,
             service,
@@ -90,6 +92,7 @@ impl Bench {
             token: keys.operator_token.clone(),
             keys,
             router,
+            people,
             gate,
             rehearser: Some(rehearser),
             confirmations: Some(confirmations),

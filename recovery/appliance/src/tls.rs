@@ -37,8 +37,11 @@ use tower::ServiceExt as _;
 
 use self::shown::Shown;
 
+mod door;
 pub mod held;
 mod shown;
+
+pub use door::{Door, Served, fixed};
 
 /// Who is at the other end, and whether we are leaving: in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -169,19 +172,19 @@ pub fn server_config(
 /// Serve `router` on `listener` until `stop`, then drain. Dropping the future cuts every connection.
 pub async fn serve(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
+    config: Served,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(config);
     let permits = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     while let Some((stream, address, permit)) = next_connection(&listener, &permits, &stop).await {
         while let Some(ended) = connections.try_join_next() {
             report(ended);
         }
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow()));
+        let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
             let _permit = permit;
             connection(stream, address, acceptor, router, limits, stop).await;
@@ -314,7 +317,7 @@ pub mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let stop = CancellationToken::new();
-            let served = tokio::spawn(serve(listener, config, router, limits, stop.clone()));
+            let served = tokio::spawn(serve(listener, fixed(config), router, limits, stop.clone()));
             Self { address, certificate, stop, served }
         }
 

@@ -38,6 +38,7 @@ pub mod net;
 pub mod operator;
 pub mod outlet;
 pub mod people;
+pub mod plan;
 pub mod problem;
 #[cfg(feature = "schema")]
 mod schema;

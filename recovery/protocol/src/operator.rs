@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /api/v1/status` | → [`StatusView`] |
 //! | `GET /api/v1/endpoints[?selector=]`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
+//! | `POST /api/v1/endpoints/{endpoint}/break-glass` | [`Decision`] → [`JobView`]: without the approval that it wants |
 //! | `POST /api/v1/endpoints` | [`NewEndpoint`] → [`EndpointView`] (adds, or approves a discovered one) |
 //! | `GET /api/v1/sheet` | → CSV of all that are on record |
 //! | `POST /api/v1/sheet[?apply=]` | CSV → [`ImportPlan`]; applied only by the hash of the plan |
@@ -90,6 +91,9 @@ pub struct StatusView {
     /// Who else gets the evidence.
     #[serde(default)]
     pub sinks: Vec<SinkView>,
+    /// Recoveries that somebody began without their approval, and nobody has looked at.
+    #[serde(default)]
+    pub reviews: Vec<crate::people::ReviewView>,
 }
 
 /// How it stands with one who follows the evidence log.
@@ -452,6 +456,9 @@ pub struct JobView {
     /// Absent: it waits for none.
     #[serde(default)]
     pub approves: Option<String>,
+    /// Who let it go on without the approval that it wanted, as in evidence.
+    #[serde(default)]
+    pub break_glass: Option<String>,
 }
 
 /// One passage through one stage.

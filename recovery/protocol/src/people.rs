@@ -5,12 +5,23 @@
 //! | `GET /api/v1/people` | → [`PersonView`] list |
 //! | `POST /api/v1/people` | [`NewPerson`] → [`PersonView`] with its token, once |
 //! | `PATCH /api/v1/people/{person}` | [`ChangePerson`] → [`PersonView`], with a token where a new one was asked for |
+//! | `PUT /api/v1/people/{person}/password` | [`NewPassword`] → [`PersonView`] |
+//! | `PUT /api/v1/account/password` | [`NewPassword`] → [`PersonView`]: one's own |
+//! | `GET /api/v1/sessions` | → [`SessionView`] list: one's own; all for whoever manages people |
+//! | `DELETE /api/v1/sessions/{session}` | → [`SessionView`] list: what is left |
+//! | `GET /api/v1/reviews` | → [`ReviewView`] list: where somebody broke the glass |
+//! | `POST /api/v1/reviews/{job}` | [`NewReview`] → what is left |
+//! | `PUT /api/v1/people/{person}/badge` | [`NewBadge`] → [`PersonView`] |
+//! | `POST /api/v1/people/{person}/unlock` | → [`PersonView`]: a badge that wrong PINs have closed |
+//! | `GET`, `POST /api/v1/kiosks` | [`NewKiosk`] → [`SetupCode`]: a code that pairs a tablet |
+//! | `DELETE /api/v1/kiosks/{kiosk}` | → [`KioskView`] list |
+//! | `POST /api/v1/setup-codes` | → [`SetupCode`], while no admin is on record |
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::selector::Selector;
+use crate::{EndpointId, JobId, selector::Selector};
 
 /// What a person or program is on this site: a set of permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +63,10 @@ pub enum Permission {
     Answer,
     /// Approve a job.
     Approve,
+    /// Begin a recovery without the second person that it wants: an alarm, and a review.
+    BreakGlass,
+    /// Make a standing plan.
+    Plan,
     /// Let a held job go on.
     Resume,
     /// Read an endpoint's disk into the store.
@@ -64,6 +79,8 @@ pub enum Permission {
     Drill,
     /// Read the evidence log.
     Evidence,
+    /// Pair kiosks, and open a badge again that wrong PINs have closed.
+    Kiosk,
     /// Add people, change their roles, give them tokens.
     People,
     /// Open and leave one's own session of the console.
@@ -72,7 +89,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Look,
         Self::Recover,
         Self::Stop,
@@ -81,12 +98,15 @@ impl Permission {
         Self::Pair,
         Self::Answer,
         Self::Approve,
+        Self::BreakGlass,
+        Self::Plan,
         Self::Resume,
         Self::Capture,
         Self::Endpoints,
         Self::Network,
         Self::Drill,
         Self::Evidence,
+        Self::Kiosk,
         Self::People,
         Self::Session,
     ];
@@ -103,12 +123,15 @@ impl Permission {
             Self::Pair => "confirm an endpoint's code",
             Self::Answer => "answer a drill's questions",
             Self::Approve => "approve a job",
+            Self::BreakGlass => "begin a recovery without its approval",
+            Self::Plan => "make a standing plan",
             Self::Resume => "let a held job go on",
             Self::Capture => "capture an endpoint's disk",
             Self::Endpoints => "change what is on record of endpoints",
             Self::Network => "ask the boot network",
             Self::Drill => "start a drill",
             Self::Evidence => "read the evidence log",
+            Self::Kiosk => "pair a kiosk or open a badge again",
             Self::People => "manage people",
             Self::Session => "open the console",
         }
@@ -140,7 +163,9 @@ impl Role {
         let allowed: &[P] = match self {
             Self::Admin => return true,
             Self::Engineer => return wanted != P::People,
-            Self::Technician => &[P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::Session],
+            Self::Technician => {
+                &[P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::BreakGlass, P::Session]
+            }
             Self::Approver => {
                 &[P::Look, P::Approve, P::Stop, P::PressStop, P::ReleaseStop, P::Evidence, P::Session]
             }
@@ -208,9 +233,135 @@ pub struct ChangePerson {
     /// From where their token counts from now on; an empty list: from anywhere.
     #[serde(default)]
     pub networks: Option<Vec<String>>,
+    /// The client certificate that is theirs from now on, PEM, in the place of a token; empty: none. For programs.
+    #[serde(default)]
+    pub client_certificate: Option<String>,
     /// Why; goes into evidence.
     #[serde(default)]
     pub reason: String,
+}
+
+/// A password that is set.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The new one; empty: none from now on, the token stays.
+    pub password: String,
+    /// The one that one had, where one changes one's own.
+    #[serde(default)]
+    pub current: String,
+}
+
+impl fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewPassword")
+    }
+}
+
+/// A recovery that somebody began without its approval, until another person has looked at it. Times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReviewView {
+    /// The job.
+    pub job: JobId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// Who broke the glass, as in evidence.
+    pub broke: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// When.
+    pub at_unix_ms: u64,
+    /// Until when another person looks at it.
+    pub due_unix_ms: u64,
+    /// That time is over.
+    pub overdue: bool,
+}
+
+/// What another person says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewReview {
+    /// It was right to.
+    pub justified: bool,
+    /// What was found; goes into evidence.
+    pub note: String,
+}
+
+/// A badge and the PIN that belongs to it, for a technician.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewBadge {
+    /// The number that a reader types; empty: they have none from now on.
+    pub badge: String,
+    /// 6 to 12 digits.
+    #[serde(default)]
+    pub pin: String,
+}
+
+impl fmt::Debug for NewBadge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewBadge")
+    }
+}
+
+/// A kiosk that is to be paired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewKiosk {
+    /// Its name: 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`.
+    pub kiosk: String,
+}
+
+/// A kiosk on record. Times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct KioskView {
+    /// Its name.
+    pub kiosk: String,
+    /// When it was paired.
+    pub paired_unix_ms: u64,
+    /// Who made the code, as in evidence.
+    pub paired_by: String,
+    /// When it was taken away.
+    pub ended_unix_ms: Option<u64>,
+}
+
+/// A session of the console. Times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SessionView {
+    /// Its name, of no use to open anything.
+    pub session: String,
+    /// Whose.
+    pub person: String,
+    /// How it was opened: `token`, `link`, `password`, `badge`.
+    pub how: String,
+    /// From which address.
+    pub from: String,
+    /// Since when.
+    pub opened_unix_ms: u64,
+    /// When it was last used.
+    pub used_unix_ms: u64,
+    /// It is the one that asks.
+    #[serde(default)]
+    pub this: bool,
+}
+
+/// What makes the first admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SetupCode {
+    /// The code, once.
+    pub code: String,
+    /// Where it is used.
+    pub path: String,
+    /// How long it works.
+    pub valid_s: u64,
 }
 
 /// A person as they are on record. Times in milliseconds since 1970.
@@ -237,6 +388,18 @@ pub struct PersonView {
     pub token_ends_unix_ms: Option<u64>,
     /// When it was last used, within an hour.
     pub used_unix_ms: Option<u64>,
+    /// When their password was set; absent: they have none.
+    #[serde(default)]
+    pub password_unix_ms: Option<u64>,
+    /// SHA-256 of the client certificate that is theirs (DER), lower-case hex.
+    #[serde(default)]
+    pub certificate_sha256: Option<String>,
+    /// They have a badge and a PIN, for kiosks.
+    #[serde(default)]
+    pub has_badge: bool,
+    /// Wrong PINs in a row; five close the badge until somebody opens it again.
+    #[serde(default)]
+    pub pin_wrong: u64,
     /// The token, only in the answer to the order that made it: the appliance keeps its hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -254,7 +417,8 @@ mod tests {
         use Permission as P;
         assert_eq!(may(Role::Auditor), [P::Look, P::PressStop, P::Evidence, P::Session]);
         assert_eq!(may(Role::Automation), [P::Look, P::Recover]);
-        let technician = [P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::Session];
+        let technician =
+            [P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::BreakGlass, P::Session];
         assert_eq!(may(Role::Technician), technician);
         let approver = [P::Look, P::Stop, P::PressStop, P::ReleaseStop, P::Approve, P::Evidence, P::Session];
         assert_eq!(may(Role::Approver), approver);

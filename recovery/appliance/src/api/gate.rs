@@ -1,66 +1,79 @@
-//! Who may in, and what they may: a bearer token, or a session that one opened. Everything behind this layer is denied by
+//! Who may in, and what they may: a bearer token, or a session that a secret opened. Everything behind this layer is denied by
 //! default; only a route that stands before it is open, and a route that names no permission is closed to everybody.
 //!
 //! ```text
 //! Authorization: Bearer <token> ─────────────────────────────────────────────────────┐
 //! console-link ─► one-time code (10 min) ─┐                                          ├─► who, role ─► may this role do it? ─► Actor
-//! token in the login form ────────────────┴► session cookie ─► Origin check on writes┘
+//! token in the login form ────────────────┼► session cookie ─► Origin check on writes┘
+//! name and password ─► slow-down ─► lane ─┘
 //! ```
 //!
 //! The operator's token of the data directory is the site's own key to itself: role admin, name `token`, and one person
 //! whether it comes by bearer or by session, so that it is nobody's second person. All others are people on record.
-//! A session ends with the token that opened it.
+//! A session ends with the secret that opened it: a token, or a password as it is on record.
 //!
-//! A session is 256 random bits of which only the hash is kept, in memory: a restart signs everybody out, and a copy of
-//! the database opens no session. Idle for 30 minutes or 12 hours old, it ends. A browser sends the cookie only to us
-//! (`__Host-`, `SameSite=Strict`), and a write only counts when its `Origin` is our own address.
-//!
-//! Ten wrong secrets a minute from one address are answered 401, more 429.
+//! A browser sends the cookie only to us (`__Host-`, `SameSite=Strict`), and a write only counts when its `Origin` is our own address.
+//! Of wrong secrets [`tries`] decides, of Argon2id the [`lane`], of sessions [`sessions`]. While no admin is on record a set-up code of
+//! the appliance makes the first one ([`setup`]).
 //!
 //! It must never: keep a secret in clear longer than its comparison takes, or compare one byte by byte.
+
+mod kiosk;
+mod lane;
+mod layer;
+mod password;
+mod sessions;
+mod setup;
+mod tries;
 
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use axum::{
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Method, Uri, header},
-    middleware::Next,
-    response::{IntoResponse, Redirect, Response},
-};
+use axum::http::{HeaderMap, Method, header};
 use ipnet::IpNet;
 use recovery_protocol::{
     Problem,
-    people::{Permission, Role},
+    people::{Permission, Role, SessionView},
     selector::Selector,
 };
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use rustls::DistinguishedName;
 use subtle::ConstantTimeEq as _;
 
-use super::{Needs, People, Refusal};
+use self::{
+    kiosk::Kiosks,
+    lane::Lane,
+    sessions::{Opening, Sessions},
+    setup::Setup,
+    tries::{OF_ADDRESS_MOST, Tries},
+};
+pub use self::{
+    kiosk::{KIOSK_COOKIE, PAIRING_AGE, PIN_WRONG_MOST, badge_sha256},
+    layer::{address, layer, same_origin},
+    setup::CODE_AGE,
+};
+use super::Refusal;
 use crate::{
-    console,
     db::person::Person,
     keys::{self, KeyError},
-    service::Actor,
+    service::{Actor, certificate},
     tls::Peer,
 };
 
 /// The session cookie's name; the prefix binds it to this host, `Secure` and `Path=/` (RFC 6265bis §4.1.3.2).
 pub const COOKIE: &str = "__Host-groundstate";
-const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
-const SESSION_AGE: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long a link from `groundstate console-link` works.
 pub const LINK_AGE: Duration = Duration::from_secs(10 * 60);
 /// After so long people are read from the database again.
 const LEARN_EVERY: Duration = Duration::from_secs(30);
-const SESSIONS_MAX: usize = 256;
-const FAILURES_MAX: u32 = 10;
-const FAILURES_WINDOW: Duration = Duration::from_secs(60);
+/// Argon2id at once: one core stays for what recovers endpoints.
+const LANES: usize = 1;
+/// Notes that wait to be written.
+const NOTES_MOST: usize = 512;
 
 type Hash = [u8; SHA256_OUTPUT_LEN];
 
@@ -69,17 +82,27 @@ const OWN: &str = "token";
 /// How often it is noted that somebody is here.
 const USED_MS: u64 = 3_600_000;
 
-struct Session {
-    opened: Instant,
-    used: Instant,
-    /// The token that opened it.
-    token: Hash,
+/// What is to be written into evidence by whoever has a database.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Who did it.
+    pub actor: String,
+    /// What.
+    pub facts: serde_json::Value,
 }
 
-/// A token, and whose it is.
+/// A person, and what opens for them.
 #[derive(Debug, Clone)]
 struct Known {
     token: Hash,
+    /// Their password as it is on record, and its hash: what a session belongs to.
+    password: Option<(String, Hash)>,
+    /// The hash of their certificate, who issued it, and when it ends.
+    certificate: Option<(Hash, DistinguishedName, u64)>,
+    /// The hash of their badge, and their PIN as it is on record.
+    badge: Option<(String, String)>,
     name: String,
     role: Role,
     scope: Option<Selector>,
@@ -99,8 +122,8 @@ pub struct Who {
     scope: Option<Selector>,
     /// From where their token counts; empty: from anywhere.
     networks: Vec<IpNet>,
-    /// Hash of the token that let them in.
-    token: Hash,
+    /// Hash of the secret that let them in.
+    key: Hash,
     /// That they are here shall be noted.
     pub note: bool,
 }
@@ -111,9 +134,13 @@ impl Who {
     pub fn actor(&self) -> Actor {
         Actor { scope: self.scope.clone(), ..Actor::operator(&self.name) }
     }
-}
 
-impl Who {
+    /// Whether their role may do that.
+    #[must_use]
+    pub fn may(&self, wanted: Permission) -> bool {
+        self.role.may(wanted)
+    }
+
     /// 403 `token-from-elsewhere` where their token does not count. An IPv4 address inside an IPv6 one is that address (RFC 4291 §2.5.5.2).
     fn here(self, from: IpAddr) -> Result<Self, Problem> {
         let from = from.to_canonical();
@@ -121,10 +148,10 @@ impl Who {
             return Ok(self);
         }
         tracing::warn!(who = self.name, %from, "a token was used outside of its networks");
-        let detail = format!("the token of {} does not count from {from}", self.name);
+        let detail = format!("{} may not come from {from}", self.name);
         let remedy =
             "come from a network of theirs; an admin changes them with `groundstate person set --network`";
-        Err(Problem::new(403, "token-from-elsewhere", "This token does not count from here", detail, remedy))
+        Err(Problem::new(403, "token-from-elsewhere", "This does not count from here", detail, remedy))
     }
 }
 
@@ -133,26 +160,29 @@ struct Inside {
     known: Vec<Known>,
     /// When they were learned last.
     learned: Option<Instant>,
-    sessions: HashMap<Hash, Session>,
+    sessions: Sessions,
     links: HashMap<Hash, (Instant, Hash)>,
-    /// Wrong secrets by address: how many since when.
-    failures: HashMap<IpAddr, (u32, Instant)>,
+    tries: Tries,
+    setup: Setup,
+    kiosks: Kiosks,
+    notes: Vec<Note>,
 }
 
-/// Tokens, links and sessions.
+/// Tokens, passwords, links and sessions.
 pub struct Gate {
     token: Hash,
     inside: Mutex<Inside>,
+    lane: Arc<Lane>,
 }
 
 impl Gate {
     /// A gate that the operator's token opens.
     #[must_use]
     pub fn new(operator_token: &str) -> Self {
-        Self { token: hash(operator_token), inside: Mutex::default() }
+        Self { token: hash(operator_token), inside: Mutex::default(), lane: Lane::new(LANES) }
     }
 
-    /// From now on these people may in, and nobody else. Sessions of tokens that are gone end.
+    /// From now on these people may in, and nobody else. Sessions of secrets that are gone end.
     pub fn learn(&self, people: &[Person]) {
         let known = people.iter().filter(|person| !person.disabled).filter_map(|person| {
             let token = hex::decode(&person.token_sha256).ok()?.try_into().ok()?;
@@ -161,10 +191,32 @@ impl Gate {
             let network = |text: &String| text.parse().unwrap_or(IpNet::from(IpAddr::from([255; 4])));
             let networks = person.networks.iter().map(network).collect();
             let (name, scope) = (person.name.clone(), person.scope.clone());
-            Some(Known { token, name, role: person.role, scope, networks, ends: person.token_ends, used })
+            let password = person.password.as_ref().map(|phc| (phc.clone(), hash(phc)));
+            let certificate = certificate::of(person).and_then(|der| {
+                certificate::issuer(&der).map(|(issuer, ends)| (hash_of(&der), issuer, ends))
+            });
+            Some(Known {
+                token,
+                password,
+                certificate,
+                badge: kiosk::of(person),
+                name,
+                role: person.role,
+                scope,
+                networks,
+                ends: person.token_ends,
+                used,
+            })
         });
-        let known = known.collect();
+        let known: Vec<Known> = known.collect();
         let mut inside = self.inside();
+        let own = self.token;
+        let mut notes = inside.sessions.keep(|session| {
+            session.key == own
+                || known.iter().any(|person| person.name == session.person && person.opened(&session.key))
+        });
+        notes.extend(inside.sessions.sweep(Instant::now()));
+        inside.note(notes);
         (inside.known, inside.learned) = (known, Some(Instant::now()));
     }
 
@@ -173,10 +225,32 @@ impl Gate {
         self.inside().learned.is_none_or(|at| at.elapsed() > LEARN_EVERY)
     }
 
+    /// Issuers of the certificates that are pinned on people: those are asked for.
+    pub fn client_issuers(&self) -> Vec<DistinguishedName> {
+        let inside = self.inside();
+        inside
+            .known
+            .iter()
+            .filter_map(|known| known.certificate.as_ref())
+            .map(|(_, issuer, _)| issuer.clone())
+            .collect()
+    }
+
     /// As after [`LEARN_EVERY`].
     #[cfg(test)]
     pub fn let_time_pass(&self) {
         self.inside().learned = None;
+    }
+
+    /// How many Argon2id ran.
+    #[cfg(test)]
+    pub fn argon2_runs(&self) -> u64 {
+        self.lane.runs()
+    }
+
+    /// What is to be written into evidence, once.
+    pub fn notes(&self) -> Vec<Note> {
+        std::mem::take(&mut self.inside().notes)
     }
 
     /// A one-time code that opens one session of this person within [`LINK_AGE`].
@@ -188,7 +262,7 @@ impl Gate {
         let now = Instant::now();
         let mut inside = self.inside();
         inside.links.retain(|_, (made, _)| now.duration_since(*made) < LINK_AGE);
-        inside.links.insert(hash(&code), (now, who.token));
+        inside.links.insert(hash(&code), (now, who.key));
         Ok(code)
     }
 
@@ -201,38 +275,77 @@ impl Gate {
         let offered = hash(secret.trim());
         let link = self.inside().links.remove(&offered);
         let link = link.filter(|(made, _)| now.duration_since(*made) < LINK_AGE);
-        let token = link.map_or(offered, |(_, token)| token);
-        let opens = self.who(&token, at).filter(|who| who.role.may(Permission::Session));
-        let opens = opens.map(|who| who.here(from)).transpose()?;
-        if opens.is_none() {
-            return Err(self.failed(
-                from,
-                Problem::new(
-                    401,
-                    "sign-in-refused",
-                    "That did not open the console",
-                    "the link was used, is older than 10 minutes, or the token is wrong, has ended, or is a program's",
-                    "run `groundstate console-link` on the appliance for a fresh link",
-                ),
-            ));
-        }
+        let how = if link.is_some() { "link" } else { "token" };
+        let opens = match link {
+            // The secret of whoever asked for the link: a token, or a password by its session.
+            Some((_, key)) => self.holder(&key, at),
+            None => self.who(&offered, at),
+        };
+        let opens = opens.filter(|who| who.role.may(Permission::Session));
+        let Some(who) = opens.map(|who| who.here(from)).transpose()? else {
+            let problem = Problem::new(
+                401,
+                "sign-in-refused",
+                "That did not open the console",
+                "the link was used, is older than 10 minutes, or the token is wrong, has ended, or is a program's",
+                "run `groundstate console-link` on the appliance for a fresh link",
+            );
+            return Err(self.failed(None, from, how, problem));
+        };
+        self.open(&who, how, from, at)
+    }
+
+    fn open(&self, who: &Who, how: &'static str, from: IpAddr, at: u64) -> Result<String, Problem> {
+        self.open_at(who, how, from, at, None)
+    }
+
+    /// `kiosk`: the hash of its secret; the session ends with it.
+    fn open_at(
+        &self,
+        who: &Who,
+        how: &'static str,
+        from: IpAddr,
+        at: u64,
+        kiosk: Option<Hash>,
+    ) -> Result<String, Problem> {
         let cookie = keys::secret().map_err(|error| random_failed(&error))?;
+        let opening = Opening { person: &who.name, role: who.role, key: who.key, how, from, kiosk };
         let mut inside = self.inside();
-        inside.sessions.retain(|_, session| session.lives(now));
-        if inside.sessions.len() >= SESSIONS_MAX {
-            let oldest =
-                inside.sessions.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash);
-            oldest.map(|hash| inside.sessions.remove(&hash));
-        }
-        inside.sessions.insert(hash(&cookie), Session { opened: now, used: now, token });
+        let notes = inside.sessions.open(hash(&cookie), &opening, (Instant::now(), at));
+        inside.note(notes);
         Ok(cookie)
     }
 
     /// End the session of this cookie value.
     pub fn sign_out(&self, headers: &HeaderMap) {
         if let Some(cookie) = cookie(headers) {
-            self.inside().sessions.remove(&hash(cookie));
+            let mut inside = self.inside();
+            let note = inside.sessions.leave(&hash(cookie));
+            inside.note(note);
         }
+    }
+
+    /// Sessions that are open: one's own, or, for whoever manages people, all.
+    pub fn sessions(&self, who: &Who, all: bool, headers: &HeaderMap) -> Vec<SessionView> {
+        let of = if all && who.may(Permission::People) { None } else { Some(who.name.as_str()) };
+        let mine = cookie(headers).map(hash);
+        self.inside().sessions.list(of, mine.as_ref(), Instant::now())
+    }
+
+    /// End a session by its name: one's own, or, for whoever manages people, any.
+    ///
+    /// # Errors
+    /// 404 `unknown-session`.
+    pub fn end_session(&self, who: &Who, id: &str) -> Result<(), Problem> {
+        let of = if who.may(Permission::People) { None } else { Some(who.name.as_str()) };
+        let mut inside = self.inside();
+        let Some(note) = inside.sessions.end(id, of, &who.actor().name) else {
+            let detail = format!("`{id}` is no session of yours that is open");
+            let remedy = "look for it with `groundstate person sessions`";
+            return Err(Problem::new(404, "unknown-session", "There is no such session", detail, remedy));
+        };
+        inside.note([note]);
+        Ok(())
     }
 
     /// Who asks, by bearer token or session; writes by session need our own `Origin`. `at`: milliseconds since 1970.
@@ -246,7 +359,7 @@ impl Gate {
             let who = bearer.and_then(|(_, token)| self.who(&hash(token.trim()), at));
             let who = who.ok_or_else(|| {
                 let why = "the bearer token is nobody's, or it has ended";
-                self.failed(from, Refusal::unauthenticated(why).0)
+                self.failed(None, from, "bearer", Refusal::unauthenticated(why).0)
             })?;
             return who.here(from);
         }
@@ -260,58 +373,93 @@ impl Gate {
         if method.is_safe() || same_origin(headers) {
             return Ok(who);
         }
-        let detail = "the request was not sent by a page of this console";
-        let remedy = "open the console itself and try again";
-        Err(Problem::new(403, "foreign-origin", "This request comes from another site", detail, remedy))
+        Err(foreign_origin())
+    }
+
+    /// Who asks, as [`Gate::admit`], or by the certificate of the connection where the request carries no other secret. A page of another
+    /// site must not order something by it: a browser would show it unasked.
+    ///
+    /// # Errors
+    /// As [`Gate::admit`].
+    pub fn admit_peer(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+        at: u64,
+    ) -> Result<Who, Problem> {
+        let from = address(peer);
+        let other = headers.contains_key(header::AUTHORIZATION) || cookie(headers).is_some();
+        let shown = peer.and_then(|peer| peer.certificate.as_ref()).filter(|_| !other);
+        let Some(who) = shown.and_then(|der| self.who_shows(&hash_of(der), at)) else {
+            return self.admit(method, headers, from, at);
+        };
+        if !method.is_safe() && headers.contains_key(header::ORIGIN) && !same_origin(headers) {
+            return Err(foreign_origin());
+        }
+        who.here(from)
+    }
+
+    fn who_shows(&self, shown: &Hash, at: u64) -> Option<Who> {
+        let mut inside = self.inside();
+        let fits = |known: &&mut Known| {
+            known.certificate.as_ref().is_some_and(|(own, _, ends)| own == shown && at < *ends)
+        };
+        inside.known.iter_mut().find(fits).map(|known| known.seen(*shown, at))
     }
 
     /// Whose token this is. All are looked at, whichever fits.
     fn who(&self, offered: &Hash, at: u64) -> Option<Who> {
         let own: bool = self.token.ct_eq(offered).into();
-        let mut found = own.then(|| Who {
-            name: OWN.to_owned(),
-            role: Role::Admin,
-            scope: None,
-            networks: Vec::new(),
-            token: *offered,
-            note: false,
-        });
+        let mut found = own.then(|| self.own());
         for known in &mut self.inside().known {
             let fits: bool = known.token.ct_eq(offered).into();
             if fits && known.ends.is_none_or(|ends| at < ends) {
-                let note = at.saturating_sub(known.used) >= USED_MS;
-                known.used = if note { at } else { known.used };
-                let Known { name, role, scope, networks, .. } = known.clone();
-                found = Some(Who { name, role, scope, networks, token: *offered, note });
+                found = Some(known.seen(*offered, at));
             }
         }
         found
     }
 
-    fn touch(&self, cookie: &Hash, at: u64) -> Option<Who> {
-        let now = Instant::now();
-        let token = {
-            let mut inside = self.inside();
-            let session = inside.sessions.get_mut(cookie).filter(|session| session.lives(now))?;
-            session.used = now;
-            session.token
-        };
-        self.who(&token, at)
+    /// Whose secret a session belongs to: a token that has not ended, or a password as it is on record. Never asked for what somebody sent.
+    fn holder(&self, key: &Hash, at: u64) -> Option<Who> {
+        if let Some(who) = self.who(key, at) {
+            return Some(who);
+        }
+        let mut inside = self.inside();
+        let known = inside.known.iter_mut().find(|known| known.opened(key));
+        known.map(|known| known.seen(*key, at))
     }
 
-    /// Count a wrong secret; past the limit the answer is 429, so that guessing is slow and seen. A right secret is
+    fn own(&self) -> Who {
+        Who {
+            name: OWN.to_owned(),
+            role: Role::Admin,
+            scope: None,
+            networks: Vec::new(),
+            key: self.token,
+            note: false,
+        }
+    }
+
+    fn touch(&self, cookie: &Hash, at: u64) -> Option<Who> {
+        let session = self.inside().sessions.touch(cookie, (Instant::now(), at))?;
+        self.holder(&session.key, at)
+    }
+
+    /// Count a wrong secret; past the limit the answer is 429, so that guessing is slow and seen. A right token is
     /// never refused: nobody can lock the operator out.
-    fn failed(&self, from: IpAddr, otherwise: Problem) -> Problem {
+    fn failed(&self, person: Option<&str>, from: IpAddr, how: &'static str, otherwise: Problem) -> Problem {
         let now = Instant::now();
         let mut inside = self.inside();
-        inside.failures.retain(|_, (_, since)| now.duration_since(*since) < FAILURES_WINDOW);
-        let count = &mut inside.failures.entry(from).or_insert((0, now)).0;
-        *count = count.saturating_add(1);
-        tracing::warn!(%from, count, "a wrong operator secret was offered");
-        if *count <= FAILURES_MAX {
+        let count = inside.tries.wrong(from, now);
+        let note = inside.tries.entry(person, from, how, now);
+        inside.note(note);
+        tracing::warn!(%from, count, how, "a wrong secret was offered");
+        if count <= OF_ADDRESS_MOST {
             return otherwise;
         }
-        let detail = format!("more than {FAILURES_MAX} wrong secrets came from {from} within a minute");
+        let detail = format!("more than {OF_ADDRESS_MOST} wrong secrets came from {from} within a minute");
         Problem::new(429, "too-many-attempts", "Too many attempts", detail, "wait a minute, then try again")
     }
 
@@ -320,107 +468,69 @@ impl Gate {
     }
 }
 
-impl Session {
-    fn lives(&self, now: Instant) -> bool {
-        now.duration_since(self.opened) < SESSION_AGE && now.duration_since(self.used) < SESSION_IDLE
+impl Inside {
+    /// Keep it until it is written; the oldest stay, since they say how it began.
+    fn note(&mut self, notes: impl IntoIterator<Item = Note>) {
+        let room = NOTES_MOST.saturating_sub(self.notes.len());
+        self.notes.extend(notes.into_iter().take(room));
     }
 }
 
-/// The layer: no handler behind it runs without an [`Actor`] in its extensions, and a permission of theirs that its route
-/// names. A person's browser is led to the login.
-pub async fn layer(State(people): State<People>, mut request: Request, next: Next) -> Response {
-    let from = address(request.extensions().get::<Peer>());
-    if people.gate.forgets() {
-        match people.service.people_rows().await {
-            Ok(rows) => people.gate.learn(&rows),
-            // Better those of before than nobody at all.
-            Err(problem) => tracing::warn!(why = problem.detail, "people cannot be read"),
-        }
+impl Known {
+    fn password_key(&self) -> Hash {
+        self.password.as_ref().map(|(_, key)| *key).unwrap_or_default()
     }
-    let admitted = people.gate.admit(request.method(), request.headers(), from, people.service.now());
-    let who = match admitted {
-        Ok(who) => who,
-        Err(problem) if problem.status == 401 && wants_page(&request) => {
-            return Redirect::to(&format!("/login?next={}", local_target(request.uri()))).into_response();
-        }
-        Err(problem) => return refuse(&request, problem),
-    };
-    // Without a pattern nothing was found, and nothing is what the answer says.
-    if let Some(path) = request.extensions().get::<MatchedPath>()
-        && let Err(problem) = allowed(&who, path.as_str(), request.method())
-    {
-        tracing::warn!(who = who.name, role = %who.role, path = path.as_str(), "refused");
-        people.service.refused(&problem.code);
-        return refuse(&request, problem);
+
+    fn pin_key(&self) -> Hash {
+        self.badge.as_ref().map(|(_, phc)| hash(phc)).unwrap_or_default()
     }
-    if who.note
-        && let Err(problem) = people.service.person_used(&who.name).await
-    {
-        tracing::warn!(who = who.name, why = problem.detail, "it cannot be noted that they are here");
+
+    /// Whether a session with this key is theirs still.
+    fn opened(&self, key: &Hash) -> bool {
+        let password = self.password.as_ref().is_some_and(|(_, own)| own == key);
+        password || self.token == *key || (self.badge.is_some() && self.pin_key() == *key)
     }
-    request.extensions_mut().insert(who.actor());
-    request.extensions_mut().insert(who);
-    next.run(request).await
-}
 
-/// Whether this role may do that.
-fn allowed(who: &Who, path: &str, method: &Method) -> Result<(), Problem> {
-    let needs = super::needs(path);
-    let wanted = needs.map(|Needs { read, write }| if method.is_safe() { read } else { write });
-    if wanted.is_some_and(|wanted| who.role.may(wanted)) {
-        return Ok(());
+    fn seen(&mut self, key: Hash, at: u64) -> Who {
+        let note = at.saturating_sub(self.used) >= USED_MS;
+        self.used = if note { at } else { self.used };
+        self.who(key, note)
     }
-    let what = wanted.map_or("do this", Permission::words);
-    let may = wanted.map(Role::who_may).unwrap_or_default();
-    let detail = format!("{} is {} here, and may not {what}", who.name, who.role);
-    let remedy = format!("ask somebody who may: {may}");
-    Err(Problem::new(403, "not-allowed", "Your role does not allow this", detail, remedy))
-}
 
-fn refuse(request: &Request, problem: Problem) -> Response {
-    let for_a_program = request.uri().path().starts_with("/api/") || problem.status == 401;
-    if for_a_program { Refusal(problem).into_response() } else { console::refused(problem) }
-}
-
-/// The address of a peer; unspecified where a test has no socket.
-#[must_use]
-pub fn address(peer: Option<&Peer>) -> IpAddr {
-    peer.map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip())
-}
-
-fn wants_page(request: &Request) -> bool {
-    let accept =
-        request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    request.method() == Method::GET && accept.contains("text/html")
-}
-
-/// Path only: a login must not lead to another site, and a query may hold what does not belong in a link.
-fn local_target(uri: &Uri) -> &str {
-    if uri.path().starts_with("//") { "/" } else { uri.path() }
-}
-
-/// The write came from a page of ours: `Origin` names the host that the request was sent to (RFC 6454 §7).
-#[must_use]
-pub fn same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else { return false };
-    origin.strip_prefix("https://").is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    fn who(&self, key: Hash, note: bool) -> Who {
+        let Self { name, role, scope, networks, .. } = self.clone();
+        Who { name, role, scope, networks, key, note }
+    }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookie_named(headers, COOKIE)
+}
+
+fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
 fn hash(secret: &str) -> Hash {
+    hash_of(secret.as_bytes())
+}
+
+fn hash_of(bytes: &[u8]) -> Hash {
     let mut hash = [0; SHA256_OUTPUT_LEN];
-    hash.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
+}
+
+fn foreign_origin() -> Problem {
+    let detail = "the request was not sent by a page of this console";
+    let remedy = "open the console itself and try again";
+    Problem::new(403, "foreign-origin", "This request comes from another site", detail, remedy)
 }
 
 /// No random bytes: nothing secret can be made.
@@ -436,146 +546,4 @@ pub fn random_failed(error: &KeyError) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    const AT: u64 = 1_000_000_000;
-    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
-    }
-
-    fn with_cookie(cookie: &str, more: &[(header::HeaderName, &str)]) -> HeaderMap {
-        let cookie = format!("a=b; {COOKIE}={cookie}");
-        headers(&[&[(header::COOKIE, cookie.as_str())], more].concat())
-    }
-
-    fn code(result: Result<Who, Problem>) -> String {
-        result.unwrap_err().code
-    }
-
-    #[test]
-    fn the_token_opens_and_nothing_else_does() {
-        let gate = Gate::new("secret");
-        let ask =
-            |value: &str| gate.admit(&Method::POST, &headers(&[(header::AUTHORIZATION, value)]), FROM, AT);
-        let own = ask("Bearer secret").unwrap();
-        assert_eq!((own.actor().name.as_str(), own.role), ("operator:token", Role::Admin));
-        for wrong in ["Bearer Secret", "Bearer secret2", "Bearer", "secret", "Basic secret", ""] {
-            assert_eq!(code(ask(wrong)), "unauthenticated", "{wrong}");
-        }
-        assert_eq!(code(gate.admit(&Method::GET, &HeaderMap::new(), FROM, AT)), "unauthenticated");
-    }
-
-    #[test]
-    fn a_link_opens_one_session_once() {
-        let gate = Gate::new("secret");
-        let own = gate.who(&hash("secret"), AT).unwrap();
-        let link = gate.link(&own).unwrap();
-        let cookie = gate.sign_in(&link, FROM, AT).unwrap();
-        assert_eq!(gate.sign_in(&link, FROM, AT).unwrap_err().code, "sign-in-refused");
-        let signed_in = with_cookie(&cookie, &[]);
-        // One person by bearer and by session: nobody approves their own order by changing the door.
-        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap(), own);
-        gate.sign_out(&signed_in);
-        assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
-    }
-
-    #[test]
-    fn a_write_by_session_needs_our_own_origin() {
-        let gate = Gate::new("secret");
-        let cookie = gate.sign_in("secret", FROM, AT).unwrap();
-        let ask = |origin: &str| {
-            let host = (header::HOST, "appliance:443");
-            gate.admit(&Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM, AT)
-        };
-        assert!(ask("https://appliance:443").is_ok());
-        for foreign in
-            ["https://evil.example", "http://appliance:443", "null", "https://appliance:443.evil.example"]
-        {
-            assert_eq!(code(ask(foreign)), "foreign-origin", "{foreign}");
-        }
-        let without = with_cookie(&cookie, &[(header::HOST, "appliance:443")]);
-        assert_eq!(code(gate.admit(&Method::POST, &without, FROM, AT)), "foreign-origin");
-    }
-
-    #[test]
-    fn guessing_is_slowed_down_and_nobody_is_locked_out() {
-        let gate = Gate::new("secret");
-        for _ in 0..FAILURES_MAX {
-            assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "sign-in-refused");
-        }
-        assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "too-many-attempts");
-        let bearer = |value| headers(&[(header::AUTHORIZATION, value)]);
-        assert_eq!(code(gate.admit(&Method::GET, &bearer("Bearer guess"), FROM, AT)), "too-many-attempts");
-        assert!(gate.admit(&Method::GET, &bearer("Bearer secret"), FROM, AT).is_ok());
-        assert!(gate.sign_in("secret", FROM, AT).is_ok());
-    }
-
-    #[test]
-    fn a_login_leads_only_to_our_own_paths() {
-        assert_eq!(local_target(&Uri::from_static("/endpoints/press-01?x=1")), "/endpoints/press-01");
-        assert_eq!(local_target(&"//evil.example/x".parse().unwrap_or_else(|_| Uri::from_static("//"))), "/");
-    }
-
-    fn anna(token: &str) -> Person {
-        Person {
-            scope: None,
-            networks: Vec::new(),
-            name: "anna".to_owned(),
-            role: Role::Engineer,
-            disabled: false,
-            added: 1,
-            token_sha256: keys::secret_hash(token),
-            token_made: 1,
-            token_ends: None,
-            used: None,
-        }
-    }
-
-    #[test]
-    fn a_person_comes_with_their_token_and_their_role_until_it_ends() {
-        let gate = Gate::new("secret");
-        let ask = |token: &str, at| {
-            let headers = headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]);
-            gate.admit(&Method::POST, &headers, FROM, at)
-        };
-        assert!(ask("annas", AT).is_err());
-        gate.learn(&[Person { token_ends: Some(AT + 5), ..anna("annas") }]);
-        let who = ask("annas", AT).unwrap();
-        assert_eq!((who.name.as_str(), who.role, who.note), ("anna", Role::Engineer, true));
-        assert!(!ask("annas", AT + 4).unwrap().note, "once an hour is enough");
-        assert_eq!(code(ask("annas", AT + 5)), "unauthenticated");
-        assert!(ask("secret", AT).is_ok());
-    }
-
-    #[test]
-    fn a_session_ends_with_the_token_that_opened_it() {
-        for gone in [vec![], vec![Person { disabled: true, ..anna("annas") }], vec![anna("new")]] {
-            let gate = Gate::new("secret");
-            gate.learn(&[anna("annas")]);
-            let who = gate.who(&hash("annas"), AT).unwrap();
-            let link = gate.link(&who).unwrap();
-            let late = gate.link(&who).unwrap();
-            let signed_in = with_cookie(&gate.sign_in(&link, FROM, AT).unwrap(), &[]);
-            assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().name, "anna");
-            gate.learn(&gone);
-            assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
-            assert_eq!(gate.sign_in(&late, FROM, AT).unwrap_err().code, "sign-in-refused");
-        }
-    }
-
-    #[test]
-    fn a_changed_role_counts_at_once_and_a_program_has_no_session() {
-        let gate = Gate::new("secret");
-        gate.learn(&[anna("annas")]);
-        let signed_in = with_cookie(&gate.sign_in("annas", FROM, AT).unwrap(), &[]);
-        gate.learn(&[Person { role: Role::Auditor, ..anna("annas") }]);
-        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().role, Role::Auditor);
-        gate.learn(&[Person { role: Role::Automation, ..anna("annas") }]);
-        assert_eq!(gate.sign_in("annas", FROM, AT).unwrap_err().code, "sign-in-refused");
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Everything on the people's listener: REST under `/api/v1`, the console, webhooks, health and metrics.
 //!
 //! ```text
-//! request ─► deadline ─► count ─┬─ open: /livez /readyz /login /assets /hooks ─► handler
+//! request ─► deadline ─► count ─┬─ open: /livez /readyz /login /setup /kiosk /assets /hooks ─► handler
 //!                               └─ everything else ─► gate (401) ─► handler with an Actor ─► Service
 //! ```
 //!
@@ -17,6 +17,7 @@ mod idempotency;
 mod operator;
 mod people;
 mod refusal;
+mod second;
 mod wrapped;
 
 use std::{
@@ -40,7 +41,14 @@ pub use self::{
     refusal::Refusal,
 };
 use self::{gate::Gate, idempotency::Answered};
-use crate::{console, drills::Drills, hooks::Hooks, metrics::Metrics, service::Service};
+use crate::{
+    console,
+    drills::Drills,
+    hooks::Hooks,
+    metrics::Metrics,
+    service::{Actor, Service},
+    tls::Door,
+};
 
 /// From a request's head to its answer's head. Streams go on after it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -60,6 +68,7 @@ pub struct People {
     /// Counters of this listener.
     pub metrics: Arc<Metrics>,
     answered: Arc<Answered>,
+    door: Option<Arc<Door>>,
 }
 
 /// A path and what answers it.
@@ -108,7 +117,34 @@ impl People {
     /// All of it.
     #[must_use]
     pub fn new(service: Service, gate: Arc<Gate>, drills: Drills, hooks: Arc<Hooks>) -> Self {
-        Self { service, gate, drills, hooks, metrics: Arc::default(), answered: Arc::default() }
+        Self { service, gate, drills, hooks, metrics: Arc::default(), answered: Arc::default(), door: None }
+    }
+
+    /// With the TLS configuration that asks for the certificates of people.
+    #[must_use]
+    pub fn with_door(self, door: Arc<Door>) -> Self {
+        let people = Self { door: Some(door), ..self };
+        people.ask_for_certificates();
+        people
+    }
+
+    /// Of those who are known now.
+    pub fn ask_for_certificates(&self) {
+        if let Some(door) = &self.door
+            && let Err(error) = door.ask_for(self.gate.client_issuers())
+        {
+            tracing::error!(%error, "certificates of people are not asked for");
+        }
+    }
+
+    /// What the gate saw goes into evidence. What cannot be written is in the log of the appliance.
+    pub async fn write_down(&self) {
+        for note in self.gate.notes() {
+            let actor = Actor { name: note.actor, scope: None };
+            if let Err(problem) = self.service.note(note.kind, &actor, None, None, note.facts.clone()).await {
+                tracing::error!(kind = note.kind, facts = %note.facts, why = problem.detail, "not in evidence");
+            }
+        }
     }
 
     /// The router of the people's listener.
@@ -136,11 +172,11 @@ fn open_routes() -> Vec<Route> {
 
 /// REST: every one of it stands in the description.
 fn calls() -> Vec<Call> {
-    [operator::calls(), people::calls(), events::calls(), describe::calls()].concat()
+    [operator::calls(), second::calls(), people::calls(), events::calls(), describe::calls()].concat()
 }
 
 /// Routes behind the gate.
-fn closed_routes() -> Vec<Closed> {
+pub fn closed_routes() -> Vec<Closed> {
     let calls = calls().into_iter().map(|(path, route, needs)| (path, MethodRouter::from(route), needs));
     calls.chain([events::routes(), console::routes(), crate::metrics::routes()].concat()).collect()
 }

@@ -1,29 +1,118 @@
 //! The calls of [`recovery_protocol::people`]. Whatever changes is told to the gate before it is answered.
 
-use aide::axum::routing::{get_with, patch_with};
+use aide::axum::routing::{delete_with, get_with, patch_with, post_with, put_with};
 use axum::{
     Extension, Json,
     extract::{Path, State},
+    http::HeaderMap,
 };
-use recovery_protocol::people::{ChangePerson, NewPerson, Permission, PersonView};
+use recovery_protocol::{
+    Problem,
+    people::{
+        ChangePerson, KioskView, NewBadge, NewKiosk, NewPassword, NewPerson, Permission, PersonView,
+        SessionView, SetupCode,
+    },
+};
 
-use super::{Body, Call, Needs, People, Refusal, describe::says};
-use crate::service::Actor;
+use super::{
+    Body, Call, Needs, People, Refusal,
+    describe::says,
+    gate::{self, Who},
+};
+use crate::{
+    passwords,
+    service::{Actor, kiosks},
+    tls::Peer,
+};
 
 /// REST under `/api/v1/people`.
 pub fn calls() -> Vec<Call> {
+    use Permission as P;
     vec![
         (
             "/api/v1/people",
             get_with(list, says("Who may do what here")).post_with(add, says("Add a person or a program")),
-            Needs::all(Permission::People),
+            Needs::all(P::People),
         ),
         (
             "/api/v1/people/{person}",
             patch_with(change, says("Change what a person may")),
-            Needs::all(Permission::People),
+            Needs::all(P::People),
+        ),
+        (
+            "/api/v1/people/{person}/password",
+            put_with(give_password, says("Set a person's password")),
+            Needs::all(P::People),
+        ),
+        (
+            "/api/v1/people/{person}/badge",
+            put_with(give_badge, says("Give a technician a badge and its PIN")),
+            Needs::all(P::People),
+        ),
+        (
+            "/api/v1/people/{person}/unlock",
+            post_with(unlock, says("Open a badge again that wrong PINs have closed")),
+            Needs::all(P::Kiosk),
+        ),
+        (
+            "/api/v1/account/password",
+            put_with(own_password, says("Set one's own password")),
+            Needs::all(P::Session),
+        ),
+        (
+            "/api/v1/kiosks",
+            get_with(kiosks, says("Kiosks on record"))
+                .post_with(kiosk_code, says("A code that pairs a tablet once")),
+            Needs::all(P::Kiosk),
+        ),
+        ("/api/v1/kiosks/{kiosk}", delete_with(end_kiosk, says("Take a kiosk away")), Needs::all(P::Kiosk)),
+        (
+            "/api/v1/sessions",
+            get_with(sessions, says("Open sessions: one's own, or all for whoever manages people")),
+            Needs::all(P::Session),
+        ),
+        (
+            "/api/v1/sessions/{session}",
+            delete_with(end_session, says("End a session")),
+            Needs::all(P::Session),
+        ),
+        (
+            "/api/v1/setup-codes",
+            post_with(setup_code, says("A code that makes the first admin, while there is none")),
+            Needs::all(P::People),
         ),
     ]
+}
+
+impl People {
+    /// Who may in has changed.
+    pub async fn tell_gate(&self) -> Result<(), Problem> {
+        self.gate.learn(&self.service.people_rows().await?);
+        self.ask_for_certificates();
+        self.write_down().await;
+        Ok(())
+    }
+
+    /// Set a person's password: checked, sealed, kept, told to the gate. Empty: none any more.
+    pub async fn set_password(
+        &self,
+        who: &Who,
+        name: &str,
+        order: NewPassword,
+        peer: Option<&Peer>,
+    ) -> Result<PersonView, Problem> {
+        let from = gate::address(peer);
+        let phc = if order.password.is_empty() && name != who.name {
+            None
+        } else {
+            passwords::strong(&order.password, name, self.service.site())?;
+            let current = (name == who.name).then_some(order.current);
+            Some(self.gate.seal(who, current, order.password, from).await?)
+        };
+        let view = self.service.set_password(&who.actor(), name, phc).await?;
+        self.tell_gate().await?;
+        Ok(view)
+    }
 }
 
 async fn list(
@@ -42,7 +131,7 @@ async fn add(
     Body(new): Body<NewPerson>,
 ) -> Result<Json<PersonView>, Refusal> {
     let added = people.service.add_person(&actor, new).await?;
-    people.gate.learn(&people.service.people_rows().await?);
+    people.tell_gate().await?;
     Ok(Json(added))
 }
 
@@ -53,6 +142,114 @@ async fn change(
     Body(order): Body<ChangePerson>,
 ) -> Result<Json<PersonView>, Refusal> {
     let changed = people.service.change_person(&actor, &name, order).await?;
-    people.gate.learn(&people.service.people_rows().await?);
+    people.tell_gate().await?;
     Ok(Json(changed))
+}
+
+async fn give_password(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    peer: Option<Extension<Peer>>,
+    Path(name): Path<String>,
+    Body(order): Body<NewPassword>,
+) -> Result<Json<PersonView>, Refusal> {
+    let set = people.set_password(&who, &name, order, peer.as_deref()).await;
+    people.write_down().await;
+    Ok(Json(set?))
+}
+
+async fn own_password(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    peer: Option<Extension<Peer>>,
+    Body(order): Body<NewPassword>,
+) -> Result<Json<PersonView>, Refusal> {
+    let set = people.set_password(&who, &who.name, order, peer.as_deref()).await;
+    people.write_down().await;
+    Ok(Json(set?))
+}
+
+async fn give_badge(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    peer: Option<Extension<Peer>>,
+    Path(name): Path<String>,
+    Body(order): Body<NewBadge>,
+) -> Result<Json<PersonView>, Refusal> {
+    let badge = if order.badge.trim().is_empty() {
+        None
+    } else {
+        let sha256 = kiosks::check(&order)?;
+        Some((sha256, people.gate.seal_new(order.pin, gate::address(peer.as_deref())).await?))
+    };
+    let view = people.service.set_badge(&actor, &name, badge).await?;
+    people.tell_gate().await?;
+    Ok(Json(view))
+}
+
+async fn unlock(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> Result<Json<PersonView>, Refusal> {
+    Ok(Json(people.service.unlock(&actor, &name).await?))
+}
+
+async fn kiosks(State(people): State<People>) -> Result<Json<Vec<KioskView>>, Refusal> {
+    Ok(Json(people.service.kiosks().await?))
+}
+
+async fn kiosk_code(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewKiosk>,
+) -> Result<Json<SetupCode>, Refusal> {
+    people.service.kiosk_name(&new.kiosk).await?;
+    let code =
+        people.gate.kiosk_code(&new.kiosk, &actor.name).map_err(|error| gate::random_failed(&error))?;
+    people
+        .service
+        .note("order.kiosk-code", &actor, None, None, serde_json::json!({ "kiosk": new.kiosk }))
+        .await?;
+    Ok(Json(SetupCode { code, path: "/kiosk".to_owned(), valid_s: gate::PAIRING_AGE.as_secs() }))
+}
+
+async fn end_kiosk(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(kiosk): Path<String>,
+) -> Result<Json<Vec<KioskView>>, Refusal> {
+    let left = people.service.end_kiosk(&actor, &kiosk).await?;
+    people.gate.learn_kiosks(&people.service.kiosk_rows().await?);
+    people.write_down().await;
+    Ok(Json(left))
+}
+
+async fn sessions(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    headers: HeaderMap,
+) -> Json<Vec<SessionView>> {
+    Json(people.gate.sessions(&who, true, &headers))
+}
+
+async fn end_session(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<SessionView>>, Refusal> {
+    people.gate.end_session(&who, &session)?;
+    people.write_down().await;
+    Ok(Json(people.gate.sessions(&who, true, &headers)))
+}
+
+async fn setup_code(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<SetupCode>, Refusal> {
+    people.service.no_admin_yet().await?;
+    let code = people.gate.setup_code().map_err(|error| gate::random_failed(&error))?;
+    people.service.note("session.setup-code", &actor, None, None, serde_json::json!({})).await?;
+    Ok(Json(SetupCode { code, path: "/setup".to_owned(), valid_s: gate::CODE_AGE.as_secs() }))
 }

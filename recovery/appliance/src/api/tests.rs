@@ -12,7 +12,10 @@ use crate::testing::{Bench, read};
 
 const MAC: &str = "52:54:00:12:34:56";
 
+mod certificate;
 mod describe;
+mod door;
+mod kiosk;
 mod people;
 mod scope;
 

@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
-    client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, person::PersonVerb, restore,
+    client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
+    person::PersonVerb, plan::PlanVerb, restore,
 };
 
 /// Recover endpoints to a known-good state, and prove it
@@ -56,6 +57,8 @@ pub enum Command {
     Status,
     /// Print a link that opens the console once
     ConsoleLink,
+    /// Print the code that makes the first admin in the console, while there is none
+    SetupCode,
     /// Bring an endpoint back to its golden image
     Recover(Recover),
     /// Endpoints on record
@@ -86,6 +89,12 @@ pub enum Command {
     /// Who may in, and what they may
     #[command(subcommand)]
     Person(PersonVerb),
+    /// Tablets at which technicians show a badge
+    #[command(subcommand)]
+    Kiosk(KioskVerb),
+    /// Standing plans: an approval that two people give beforehand
+    #[command(subcommand)]
+    Plan(PlanVerb),
     /// STOP for the whole site: anyone presses it, two people release it
     #[command(subcommand)]
     Stop(StopVerb),
@@ -123,6 +132,9 @@ pub struct Recover {
     /// Write partitions that the image preserves as the image has them; what they hold on the endpoint is lost
     #[arg(long)]
     pub(super) give_up_preserved: bool,
+    /// Begin it without the second person that it wants: needs --reason, is an alarm, and another person reviews it
+    #[arg(long, requires = "reason", conflicts_with_all = ["selector", "give_up_preserved"])]
+    pub(super) break_glass: bool,
     /// Ask for it and leave; without this it is followed to its end
     #[arg(long)]
     pub(super) no_wait: bool,
@@ -177,6 +189,25 @@ pub enum JobVerb {
     Resume(Decide),
     /// Stop a job
     Cancel(Decide),
+    /// Recoveries that somebody began without their approval; say what you think of one
+    Review(ReviewOrder),
+}
+
+/// What somebody says of broken glass.
+#[derive(Debug, Args)]
+pub struct ReviewOrder {
+    /// The job; without: list those that wait for a review
+    #[arg(requires = "verdict")]
+    pub(super) job: Option<JobId>,
+    /// It was right to
+    #[arg(long, group = "verdict", requires = "note")]
+    pub(super) justified: bool,
+    /// It was not
+    #[arg(long, group = "verdict", requires = "note")]
+    pub(super) not_justified: bool,
+    /// What was found; goes into evidence
+    #[arg(long, default_value = "")]
+    pub(super) note: String,
 }
 
 /// Whether to wait.

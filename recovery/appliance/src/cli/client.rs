@@ -216,6 +216,14 @@ impl Client {
         self.alter(Method::PATCH, path, body, revision)
     }
 
+    /// `PUT` a thing.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Fault> {
+        self.alter(Method::PUT, path, body, None)
+    }
+
     /// `DELETE` a thing, likewise.
     ///
     /// # Errors

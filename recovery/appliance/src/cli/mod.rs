@@ -15,9 +15,11 @@ mod evidence;
 mod fault;
 mod follow;
 mod image;
+mod kiosk;
 mod net;
 mod person;
 mod pinned;
+mod plan;
 mod power;
 mod recover;
 mod restore;
@@ -28,12 +30,13 @@ use std::time::Duration;
 use recovery_protocol::{
     agent::Base64,
     operator::{Approval, ConsoleLink, Decision, JobView, StatusView},
+    people::{NewReview, ReviewView, SetupCode},
     stop::StopAnswer,
     trust::RecoveryTrust,
 };
 
 use self::{
-    args::{Approve, Decide, ImageVerb, JobVerb, KeyVerb, RootVerb, StopVerb, TrustVerb, Wait},
+    args::{Approve, Decide, ImageVerb, JobVerb, KeyVerb, ReviewOrder, RootVerb, StopVerb, TrustVerb, Wait},
     client::{Client, Reach},
     follow::Look,
 };
@@ -71,12 +74,21 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             eprintln!("works once, for {} minutes", link.valid_s / 60);
             Ok(())
         }
+        Command::SetupCode => {
+            let client = reach.client()?;
+            let made: SetupCode = client.post("/api/v1/setup-codes", &serde_json::json!({}))?;
+            println!("{}", made.code);
+            eprintln!("open {}{}; it works once, for {} minutes", client.url(), made.path, made.valid_s / 60);
+            Ok(())
+        }
         Command::Recover(order) => recover::act(&reach.client()?, order, json),
         Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, json),
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
         Command::Person(verb) => person::act(&reach.client()?, verb, json),
+        Command::Kiosk(verb) => kiosk::act(&reach.client()?, verb, json),
+        Command::Plan(verb) => plan::act(&reach.client()?, verb, json),
         Command::Stop(verb) => stop_verb(&reach.client()?, verb, json),
     }
 }
@@ -143,6 +155,15 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
             };
             let approval = Approval { seen, reason: decide.reason };
             follow_or_print(client, client.post(&format!("{path}/approve"), &approval)?, &decide.wait, json)
+        }
+        JobVerb::Review(ReviewOrder { job, justified, note, .. }) => {
+            let reviews: Vec<ReviewView> = match job {
+                None => client.get("/api/v1/reviews")?,
+                Some(job) => {
+                    client.post(&format!("/api/v1/reviews/{job}"), &NewReview { justified, note })?
+                }
+            };
+            print(json, &reviews, |reviews| show::reviews(reviews))
         }
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
@@ -272,6 +293,44 @@ mod tests {
             "endpoint list --selector line=",
             "endpoint resolve press-01",
             "endpoint resolve press-01 --keep --replace",
+        ] {
+            let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' ')));
+            assert!(parsed.is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_commands_about_people_parse() {
+        for line in [
+            "setup-code",
+            "plan list",
+            "plan make night --selector line=3 --image hmi:7 --trigger attestation --window daily --most-per-day 4 --valid-days 30",
+            "plan approve night --reason agreed",
+            "plan withdraw night",
+            "recover press-01 --break-glass --reason the-line-stands-still",
+            "job review",
+            "job review 0193a3c8-0000-7000-8000-000000000000 --not-justified --note asked-around",
+            "person passwd",
+            "person set robot --client-certificate robot.crt",
+            "person badge tom --pin-file tom.pin",
+            "person badge tom --none",
+            "person unlock tom",
+            "kiosk list",
+            "kiosk pair panel-3",
+            "kiosk end panel-3",
+            "person passwd anna --password-file anna.pass",
+            "person passwd anna --none",
+            "person sessions --json",
+            "person sessions --end 00ff",
+        ] {
+            let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        for wrong in [
+            "recover press-01 --break-glass",
+            "job review 0193a3c8-0000-7000-8000-000000000000",
+            "person passwd anna secret",
+            "person passwd --none",
         ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' ')));
             assert!(parsed.is_err(), "{wrong}");

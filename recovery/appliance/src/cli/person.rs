@@ -2,21 +2,21 @@
 
 use std::{
     fs::OpenOptions,
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand, ValueEnum};
 use recovery_protocol::{
-    people::{ChangePerson, NewPerson, PersonView, Role},
+    people::{ChangePerson, NewBadge, NewPassword, NewPerson, PersonView, Role, SessionView},
     selector::Selector,
 };
 
 use super::{
     client::Client,
     fault::{Code, Fault},
-    print, show,
+    image, print, show,
 };
 
 /// What to do with people.
@@ -28,6 +28,21 @@ pub enum PersonVerb {
     Set(Set),
     /// Give a person a new token; the old one ends, and with it their sessions
     Token(Token),
+    /// Set a password for the console, one's own or another's; asked for, never on the command line
+    Passwd(Passwd),
+    /// Give a technician a badge and its PIN for kiosks; both are asked for
+    Badge(Badge),
+    /// Open a badge again that wrong PINs have closed
+    Unlock {
+        /// The person
+        person: String,
+    },
+    /// Sessions of the console that are open: one's own, for an admin all; end one
+    Sessions {
+        /// End this one
+        #[arg(long, value_name = "SESSION")]
+        end: Option<String>,
+    },
     /// List people
     List,
 }
@@ -64,6 +79,9 @@ pub struct Set {
     /// From where their token counts from now on, as in 10.7.0.0/24; several times; '' means from anywhere
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
+    /// File with the client certificate (PEM) that a program shows in the place of its token; '' means none
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
     /// They may not in any more; their sessions end at once
     #[arg(long, conflicts_with = "enable")]
     disable: bool,
@@ -85,6 +103,38 @@ pub struct Token {
     /// Why; goes into evidence
     #[arg(long, default_value = "")]
     reason: String,
+}
+
+/// Whose password.
+#[derive(Debug, Args)]
+pub struct Passwd {
+    /// The person; without: whoever's token this is
+    person: Option<String>,
+    /// File with the new password in its first line; without: asked for, or from stdin
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// File with the password that one has, where one changes one's own; without: asked for
+    #[arg(long, value_name = "FILE", conflicts_with = "person")]
+    current_file: Option<PathBuf>,
+    /// They have none from now on; their token stays
+    #[arg(long, requires = "person", conflicts_with = "password_file")]
+    none: bool,
+}
+
+/// Whose badge.
+#[derive(Debug, Args)]
+pub struct Badge {
+    /// The technician
+    person: String,
+    /// File with the badge's number in its first line; without: hold it to the reader when asked
+    #[arg(long, value_name = "FILE")]
+    badge_file: Option<PathBuf>,
+    /// File with the PIN in its first line; without: asked for
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+    /// They have none from now on
+    #[arg(long, conflicts_with_all = ["badge_file", "pin_file"])]
+    none: bool,
 }
 
 /// A token that is made.
@@ -145,15 +195,7 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
             let added = client.post("/api/v1/people", &new).inspect_err(|_| made.give_up())?;
             made.hand_over(added, &mut out, json)
         }
-        PersonVerb::Set(Set { person, role, scope, network, disable, enable, reason }) => {
-            let disabled = if disable { Some(true) } else { enable.then_some(false) };
-            let some = network.iter().filter(|network| !network.is_empty()).cloned().collect();
-            let networks = (!network.is_empty()).then_some(some);
-            let role = role.map(Role::from);
-            let order = ChangePerson { role, disabled, scope, networks, reason, ..ChangePerson::default() };
-            let changed: PersonView = client.patch(&path(&person)?, &order, None)?;
-            print(json, &changed, |view| show::people(std::slice::from_ref(view)))
-        }
+        PersonVerb::Set(order) => order.act(client, json),
         PersonVerb::Token(Token { person, made, reason }) => {
             let mut out = made.open()?;
             let order = ChangePerson {
@@ -165,17 +207,117 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
             let changed = client.patch(&path(&person)?, &order, None).inspect_err(|_| made.give_up())?;
             made.hand_over(changed, &mut out, json)
         }
+        PersonVerb::Passwd(order) => order.act(client, json),
+        PersonVerb::Badge(order) => order.act(client, json),
+        PersonVerb::Unlock { person } => {
+            let view: PersonView =
+                client.post(&format!("{}/unlock", path(&person)?), &serde_json::json!({}))?;
+            print(json, &view, |view| show::people(std::slice::from_ref(view)))
+        }
+        PersonVerb::Sessions { end } => {
+            let sessions: Vec<SessionView> = match end {
+                None => client.get("/api/v1/sessions")?,
+                Some(session) => {
+                    let path = under("/api/v1/sessions", &session, "groundstate person sessions")?;
+                    client.delete(&path, &serde_json::json!({}), None)?
+                }
+            };
+            print(json, &sessions, |sessions| show::sessions(sessions))
+        }
     }
+}
+
+impl Set {
+    fn act(self, client: &Client, json: bool) -> Result<(), Fault> {
+        let some = self.network.iter().filter(|network| !network.is_empty()).cloned().collect();
+        let order = ChangePerson {
+            role: self.role.map(Role::from),
+            disabled: if self.disable { Some(true) } else { self.enable.then_some(false) },
+            scope: self.scope,
+            networks: (!self.network.is_empty()).then_some(some),
+            client_certificate: self.client_certificate.as_deref().map(certificate).transpose()?,
+            reason: self.reason,
+            ..ChangePerson::default()
+        };
+        let changed: PersonView = client.patch(&path(&self.person)?, &order, None)?;
+        print(json, &changed, |view| show::people(std::slice::from_ref(view)))
+    }
+}
+
+impl Badge {
+    fn act(self, client: &Client, json: bool) -> Result<(), Fault> {
+        let order = if self.none {
+            NewBadge { badge: String::new(), pin: String::new() }
+        } else {
+            let badge = image::secret("Hold the badge to the reader: ", self.badge_file.as_deref())?;
+            NewBadge { badge, pin: image::secret("PIN: ", self.pin_file.as_deref())? }
+        };
+        let view: PersonView = client.put(&format!("{}/badge", path(&self.person)?), &order)?;
+        print(json, &view, |view| show::people(std::slice::from_ref(view)))
+    }
+}
+
+impl Passwd {
+    fn act(self, client: &Client, json: bool) -> Result<(), Fault> {
+        let Self { person, password_file, current_file, none } = self;
+        let at_a_terminal = std::io::stdin().is_terminal();
+        let current = match (&person, &current_file) {
+            (None, Some(file)) => image::secret("", Some(file))?,
+            (None, None) if at_a_terminal => {
+                image::secret("The password that you have (none: just Enter): ", None)?
+            }
+            _ => String::new(),
+        };
+        let password =
+            if none { String::new() } else { image::secret("New password: ", password_file.as_deref())? };
+        if !none
+            && password_file.is_none()
+            && at_a_terminal
+            && image::secret("The same again: ", None)? != password
+        {
+            let now = "nothing was changed; type it twice";
+            return Err(Fault::new(Code::Usage, "the two passwords are not the same", "", now));
+        }
+        let order = NewPassword { password, current };
+        let path = match &person {
+            Some(person) => path(person)? + "/password",
+            None => "/api/v1/account/password".to_owned(),
+        };
+        let view: PersonView = client.put(&path, &order)?;
+        print(json, &view, |view| {
+            let does = if view.password_unix_ms.is_some() {
+                "signs in by name and password"
+            } else {
+                "has no password"
+            };
+            format!("{} {does}; sessions that the old one opened ended", view.person)
+        })
+    }
+}
+
+/// What is in the file; of no file nothing.
+fn certificate(path: &Path) -> Result<String, Fault> {
+    if path.as_os_str().is_empty() {
+        return Ok(String::new());
+    }
+    std::fs::read_to_string(path).map_err(|error| {
+        let what = format!("{} cannot be read", path.display());
+        Fault::of(&what, &error, "name the certificate's PEM file; nothing was ordered")
+    })
 }
 
 /// A name goes into an address only when it can be one.
 fn path(person: &str) -> Result<String, Fault> {
+    under("/api/v1/people", person, "groundstate person list")
+}
+
+pub fn under(place: &str, name: &str, list: &str) -> Result<String, Fault> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if person.is_empty() || !person.bytes().all(fits) {
-        let now = "look for the name with `groundstate person list`";
-        return Err(Fault::new(Code::Usage, format!("`{person}` is nobody's name"), "", now));
+    if name.is_empty() || !name.bytes().all(fits) {
+        let now = format!("look for the name with `{list}`");
+        return Err(Fault::new(Code::Usage, format!("`{name}` cannot be a name"), "", now));
     }
-    Ok(format!("/api/v1/people/{person}"))
+    Ok(format!("{place}/{name}"))
 }
 
 impl Made {

@@ -4,7 +4,7 @@
 //! exactly them. The guard rails of their groups count as for any order.
 
 use recovery_protocol::{
-    operator::{EndpointState, EndpointView, JobView, RecoverRequest},
+    operator::{Decision, EndpointState, EndpointView, JobView, RecoverRequest},
     selector::Selector,
 };
 use serde_json::json;
@@ -27,7 +27,12 @@ pub fn act(client: &Client, order: Recover, json: bool) -> Result<(), Fault> {
         return several(client, selector, order.approve_plan.as_deref(), &request, json);
     }
     let Some(endpoint) = order.endpoint else { return Ok(()) };
-    let job = ask(client, endpoint.as_str(), &request)?;
+    let job = if order.break_glass {
+        let path = format!("/api/v1/endpoints/{endpoint}/break-glass");
+        client.post(&path, &Decision { reason: request.reason })?
+    } else {
+        ask(client, endpoint.as_str(), &request)?
+    };
     let wait = Wait { wait: !order.no_wait, timeout: order.timeout };
     follow_or_print(client, job, &wait, json)
 }

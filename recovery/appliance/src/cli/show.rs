@@ -8,7 +8,8 @@ use recovery_protocol::{
         DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, ImportFault, ImportLine,
         ImportPlan, JobView, RefusalView, SinkView, StatusView,
     },
-    people::PersonView,
+    people::{KioskView, PersonView, ReviewView, SessionView},
+    plan::{PlanState, PlanView},
     settings::InterfaceSettings,
     stop::StopView,
 };
@@ -56,7 +57,18 @@ pub fn status(view: &StatusView, pin: &str) -> String {
     let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign).chain(used);
     let stop = view.stop.as_ref().map(|stop| self::stop(Some(stop)) + "\n").unwrap_or_default();
     let sinks: String = view.sinks.iter().map(sink).collect();
+    let glass = |review: &ReviewView| {
+        let late = if review.overdue { "OVERDUE since" } else { "until" };
+        let (endpoint, broke) = (&review.endpoint, &review.broke);
+        format!(
+            "\nGLASS       broken by {broke} for {endpoint}: another person reviews it {late} {} (`groundstate job review {}`)",
+            moment(review.due_unix_ms),
+            review.job
+        )
+    };
+    let glass: String = view.reviews.iter().map(glass).collect();
     stop + &status
+        + &glass
         + &view.depot.as_ref().map(depot).unwrap_or_default()
         + &sinks
         + &refused.collect::<String>()
@@ -143,15 +155,97 @@ pub fn people(views: &[PersonView]) -> String {
             view.role.to_string(),
             view.scope.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
             if view.networks.is_empty() { "anywhere".to_owned() } else { view.networks.join(" ") },
-            if view.disabled { "shut out" } else { "" }.to_owned(),
+            match (view.disabled, view.pin_wrong) {
+                (true, _) => "shut out".to_owned(),
+                (false, 5..) => "badge closed".to_owned(),
+                (false, _) => String::new(),
+            },
             view.token_ends_unix_ms.map_or_else(|| "never".to_owned(), moment),
+            view.password_unix_ms.map_or_else(|| "none".to_owned(), moment),
             view.used_unix_ms.map_or_else(|| "never".to_owned(), moment),
         ]
     };
     table(
-        &["PERSON", "ROLE", "SCOPE", "FROM", "", "TOKEN ENDS", "LAST USED"],
+        &["PERSON", "ROLE", "SCOPE", "FROM", "", "TOKEN ENDS", "PASSWORD SET", "LAST USED"],
         &views.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+/// `groundstate kiosk list`.
+#[must_use]
+pub fn kiosks(views: &[KioskView]) -> String {
+    let row = |view: &KioskView| {
+        let ended = view.ended_unix_ms.map_or_else(String::new, |at| format!("taken away {}", moment(at)));
+        vec![view.kiosk.clone(), moment(view.paired_unix_ms), view.paired_by.clone(), ended]
+    };
+    table(&["KIOSK", "PAIRED", "BY", ""], &views.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `groundstate plan list`.
+#[must_use]
+pub fn plans(views: &[PlanView]) -> String {
+    let one = |view: &PlanView| {
+        let asked = &view.asked;
+        let state = match view.state {
+            PlanState::Proposed => format!("to be approved: {} of 2", view.approvals.len()),
+            PlanState::Standing => {
+                format!("stands; began {} of {} within 24 hours", view.begun, asked.most_per_day)
+            }
+            PlanState::Over => format!("over: {}", view.over),
+        };
+        let names: Vec<String> = view.endpoints.iter().map(ToString::to_string).collect();
+        let yes: Vec<String> = view.approvals.iter().map(|given| given.by.clone()).collect();
+        format!(
+            "plan      {}\nstate     {state}\nwhom      {} ({}): {}\nimage     {}\nbegun by  {}\nwhen      {}\nmade by   {} {}\napproved  {}\nends      {}\nhash      {}",
+            view.plan,
+            asked.selector,
+            names.len(),
+            names.join(", "),
+            view.image_name,
+            asked.triggers.join(", "),
+            if asked.windows.is_empty() { "at any time".to_owned() } else { asked.windows.join(", ") },
+            view.made_by,
+            moment(view.made_unix_ms),
+            yes.join(", "),
+            moment(view.ends_unix_ms),
+            view.hash
+        )
+    };
+    if views.is_empty() {
+        return "there is no standing plan".to_owned();
+    }
+    views.iter().map(one).collect::<Vec<_>>().join("\n\n")
+}
+
+/// `groundstate job review`.
+#[must_use]
+pub fn reviews(views: &[ReviewView]) -> String {
+    let row = |view: &ReviewView| {
+        let due = if view.overdue {
+            format!("OVERDUE since {}", moment(view.due_unix_ms))
+        } else {
+            moment(view.due_unix_ms)
+        };
+        vec![view.job.to_string(), view.endpoint.to_string(), view.broke.clone(), due, view.reason.clone()]
+    };
+    if views.is_empty() {
+        return "nothing waits for a review".to_owned();
+    }
+    table(
+        &["JOB", "ENDPOINT", "GLASS BROKEN BY", "REVIEW UNTIL", "WHY"],
+        &views.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+/// `groundstate person sessions`.
+#[must_use]
+pub fn sessions(views: &[SessionView]) -> String {
+    let row = |view: &SessionView| {
+        let SessionView { session, person, how, from, opened_unix_ms, used_unix_ms, .. } = view.clone();
+        vec![session, person, how, from, moment(opened_unix_ms), moment(used_unix_ms)]
+    };
+    let rows: Vec<Vec<String>> = views.iter().map(row).collect();
+    table(&["SESSION", "PERSON", "BY", "FROM", "OPENED", "LAST USED"], &rows)
 }
 
 /// `groundstate endpoint show`.
@@ -281,7 +375,7 @@ pub fn jobs(views: &[JobView]) -> String {
         vec![
             view.job.to_string(),
             view.endpoint.to_string(),
-            job_state(view),
+            job_state(view) + if view.break_glass.is_some() { ", GLASS BROKEN" } else { "" },
             view.trigger.clone(),
             moment(view.asked_unix_ms),
             view.over_unix_ms
@@ -316,6 +410,11 @@ pub fn job(view: &JobView) -> String {
         && !detail.is_empty()
     {
         text.push_str(&format!("\ndetail    {detail}"));
+    }
+    if let Some(by) = &view.break_glass {
+        text.push_str(&format!(
+            "\nGLASS     broken by {by}: it went on without its approval; another person reviews it"
+        ));
     }
     if view.give_up_preserved {
         text.push_str("\npreserved GIVEN UP: what the image preserves is written as the image has it");

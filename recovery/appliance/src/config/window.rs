@@ -23,6 +23,9 @@ pub struct Window {
 }
 
 impl Window {
+    /// One that never opens.
+    pub const NEVER: Self = Self { days: [false; 7], from: 0, to: 0 };
+
     /// Milliseconds until it closes, where it is open at this time (milliseconds since 1970).
     #[must_use]
     pub fn left(&self, at_unix_ms: u64, zone: &TimeZone) -> Option<u64> {

@@ -3,11 +3,20 @@
 use maud::{Markup, html};
 use recovery_protocol::operator::{DrillStepView, DrillView, EndpointView};
 
-use super::words::{Tone, badge};
+use super::{
+    may::{Button, Viewer},
+    words::{Tone, badge},
+};
 
 /// The list and the form.
 #[must_use]
-pub fn list(drills: &[DrillView], runbooks: &[String], endpoints: &[EndpointView], now_ms: u64) -> Markup {
+pub fn list(
+    drills: &[DrillView],
+    runbooks: &[String],
+    endpoints: &[EndpointView],
+    viewer: &Viewer,
+    now_ms: u64,
+) -> Markup {
     let safe: Vec<_> = endpoints.iter().filter(|view| view.drill_safe).collect();
     html! {
         div data-now=(now_ms) {
@@ -35,7 +44,7 @@ pub fn list(drills: &[DrillView], runbooks: &[String], endpoints: &[EndpointView
                         label for="endpoint" { "Endpoint" }
                         select id="endpoint" name="endpoint" { @for view in safe { option { (view.endpoint) } } }
                         p class="small" { "A drill writes only to endpoints that may be drilled. It really writes to them." }
-                        div class="actions" { button class="primary" id="start" { "Start the drill" } }
+                        div class="actions" { (viewer.plain("/drills", "primary", "start", "Start the drill")) }
                     }
                 }
             }
@@ -45,7 +54,7 @@ pub fn list(drills: &[DrillView], runbooks: &[String], endpoints: &[EndpointView
 
 /// One drill.
 #[must_use]
-pub fn content(drill: &DrillView, now_ms: u64) -> Markup {
+pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
     let (tone, word) = state(&drill.state);
     html! {
         div data-now=(now_ms) {
@@ -73,7 +82,7 @@ pub fn content(drill: &DrillView, now_ms: u64) -> Markup {
                     }
                 }
             }
-            @for step in drill.steps.iter().filter(|step| step.state == "waiting_person") { (question(drill, step)) }
+            @for step in drill.steps.iter().filter(|step| step.state == "waiting_person") { (question(drill, step, viewer)) }
             @if !drill.jobs.is_empty() {
                 section class="card" {
                     h2 { "Recoveries of this drill" }
@@ -86,7 +95,13 @@ pub fn content(drill: &DrillView, now_ms: u64) -> Markup {
 }
 
 /// What a person is asked, and the form for their answer.
-fn question(drill: &DrillView, step: &DrillStepView) -> Markup {
+fn question(drill: &DrillView, step: &DrillStepView, viewer: &Viewer) -> Markup {
+    let answer = |class: &str, value: &str, word: &str| {
+        let id =
+            format!("answer-{}-{}-{value}", step.step, step.endpoint.as_ref().map_or("", |id| id.as_str()));
+        let sends = Some(("yes", value));
+        viewer.button("/drills/{drill}/answer", Button { class, id: &id, sends, word: html! { (word) } })
+    };
     html! {
         section class="card attention" {
             h2 { (step.step) @if let Some(endpoint) = &step.endpoint { " · " (endpoint) } }
@@ -101,8 +116,8 @@ fn question(drill: &DrillView, step: &DrillStepView) -> Markup {
                 label for="note" { "Note (goes into the report, may stay empty)" }
                 input id="note" name="note" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    button class="primary" name="yes" value="true" { "Yes" }
-                    button name="yes" value="false" { "No" }
+                    (answer("primary", "true", "Yes"))
+                    (answer("", "false", "No"))
                 }
             }
         }

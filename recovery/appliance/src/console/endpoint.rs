@@ -9,7 +9,9 @@ use recovery_protocol::{
 
 use super::{
     job::{decisions, story},
+    may::{Button, Viewer},
     page::sentence,
+    review,
     words::{badge, bytes, duration, endpoint_state, job_state, moment},
 };
 
@@ -18,7 +20,7 @@ pub const HOLD_MS: u32 = 3000;
 
 /// The live part of an endpoint's page. `image` is what a recovery would write, `usual_ms` how long the last one took.
 #[must_use]
-pub fn content(view: &EndpointView, now_ms: u64) -> Markup {
+pub fn content(view: &EndpointView, viewer: &Viewer, now_ms: u64) -> Markup {
     let (tone, word) = endpoint_state(view.state);
     let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
     html! {
@@ -26,12 +28,13 @@ pub fn content(view: &EndpointView, now_ms: u64) -> Markup {
             p class="crumb" { a href="/" { "Endpoints" } }
             div class="title" { h1 { (view.endpoint) } (badge(tone, word)) }
             p class="subtitle" { (what_it_is(view)) }
-            @if let Some(claim) = &view.conflict { (conflict(view, claim)) }
+            @if let Some(claim) = &view.conflict { (conflict(view, claim, viewer)) }
             @if let Some(refusal) = &view.refusal { (refused(refusal)) }
-            @if let Some(job) = open_job { (working(view, job, now_ms)) }
+            @if let Some(job) = open_job { (working(view, job, viewer, now_ms)) }
             @else {
                 @if let Some(job) = &view.job { (last_job(job)) }
-                (recover_card(view))
+                (recover_card(view, viewer))
+                (review::break_card(view, None, viewer))
             }
             (facts(view))
         }
@@ -50,7 +53,7 @@ fn what_it_is(view: &EndpointView) -> String {
         .join(" · ")
 }
 
-fn working(view: &EndpointView, job: &JobView, now_ms: u64) -> Markup {
+fn working(view: &EndpointView, job: &JobView, viewer: &Viewer, now_ms: u64) -> Markup {
     let pairing = view.pairing_code.as_deref().filter(|_| {
         matches!(
             job.state,
@@ -59,9 +62,10 @@ fn working(view: &EndpointView, job: &JobView, now_ms: u64) -> Markup {
     });
     html! {
         @if job.mode == Mode::Drill { p class="drill-tape" { "DRILL" } }
-        @if let Some(code) = pairing { (pairing_card(view, code)) }
+        @if let Some(code) = pairing { (pairing_card(view, code, viewer)) }
         (story(job, now_ms))
-        (decisions(job))
+        (decisions(job, viewer))
+        (review::break_card(view, Some(job), viewer))
         p { a class="quiet-link" href={ "/jobs/" (job.job) } { "All of this job, with its evidence" } }
     }
 }
@@ -78,13 +82,15 @@ fn refused(why: &str) -> Markup {
 }
 
 /// Another one came with its address: a person says which it is.
-fn conflict(view: &EndpointView, claim: &ClaimView) -> Markup {
+fn conflict(view: &EndpointView, claim: &ClaimView, viewer: &Viewer) -> Markup {
     let said = &claim.inventory;
-    let choice = |replace: &str, class: &str, words: Markup| {
+    let choice = |replace: &str, class: &str, word: Markup| {
+        let id = format!("resolve-{replace}");
+        let button = Button { class, id: &id, sends: None, word };
         html! {
             form method="post" action={ "/endpoints/" (view.endpoint) "/resolve" } {
                 input type="hidden" name="replace" value=(replace);
-                button class=(class) { (words) }
+                (viewer.button("/endpoints/{endpoint}/resolve", button))
             }
         }
     };
@@ -104,7 +110,7 @@ fn conflict(view: &EndpointView, claim: &ClaimView) -> Markup {
     }
 }
 
-fn pairing_card(view: &EndpointView, code: &str) -> Markup {
+fn pairing_card(view: &EndpointView, code: &str, viewer: &Viewer) -> Markup {
     html! {
         section class="card attention" {
             h2 { "Is this code on its screen?" }
@@ -112,7 +118,7 @@ fn pairing_card(view: &EndpointView, code: &str) -> Markup {
             p { "The endpoint has no TPM to prove itself with. Compare the code with the screen of " strong { (view.endpoint) } "." }
             form method="post" action={ "/endpoints/" (view.endpoint) "/pair" } {
                 input type="hidden" name="code" value=(code);
-                button class="primary" id="pair" { "Yes, the codes are the same" }
+                (viewer.plain("/endpoints/{endpoint}/pair", "primary", "pair", "Yes, the codes are the same"))
             }
             p class="small" { "If they differ: isolate the endpoint. Another one may be answering in its name." }
         }
@@ -150,7 +156,8 @@ fn why_not(view: &EndpointView) -> Option<Markup> {
     })
 }
 
-fn recover_card(view: &EndpointView) -> Markup {
+fn recover_card(view: &EndpointView, viewer: &Viewer) -> Markup {
+    let refused = viewer.why_not("/endpoints/{endpoint}/recover");
     let action = format!("/endpoints/{}/recover", view.endpoint);
     html! {
         section class="card recover" {
@@ -164,6 +171,10 @@ fn recover_card(view: &EndpointView) -> Markup {
                 @if let Some(rule) = &view.why_not {
                     p class="now" { strong { "It would wait: " } (sentence(rule)) }
                 }
+                @if let Some(why) = refused {
+                    button class="hold" id="recover" disabled aria-describedby="recover-why" { span { "Hold to recover" } }
+                    p class="small why-not" id="recover-why" { (sentence(&why)) }
+                } @else {
                 form method="post" action=(action) data-hold=(HOLD_MS) {
                     input type="hidden" name="confirm" value="";
                     button class="hold" id="recover" aria-describedby="hold-help" {
@@ -174,6 +185,7 @@ fn recover_card(view: &EndpointView) -> Markup {
                         span { "Hold to recover" }
                     }
                     p class="small" id="hold-help" { "Hold for 3 seconds. Letting go stops it." }
+                }
                 }
             }
         }
@@ -191,7 +203,7 @@ fn usual_time(view: &EndpointView) -> Markup {
 
 /// The page between the button and the job, for whoever has no script.
 #[must_use]
-pub fn confirm(view: &EndpointView) -> Markup {
+pub fn confirm(view: &EndpointView, viewer: &Viewer) -> Markup {
     html! {
         p class="crumb" { a href={ "/endpoints/" (view.endpoint) } { (view.endpoint) } }
         section class="card attention" {
@@ -202,7 +214,7 @@ pub fn confirm(view: &EndpointView) -> Markup {
                 label for="reason" { "Why? (goes into evidence, may stay empty)" }
                 input id="reason" name="reason" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    button class="danger" { "Yes, recover " (view.endpoint) }
+                    (viewer.plain("/endpoints/{endpoint}/recover", "danger", "sure", &format!("Yes, recover {}", view.endpoint)))
                     a class="button" href={ "/endpoints/" (view.endpoint) } { "No, go back" }
                 }
             }

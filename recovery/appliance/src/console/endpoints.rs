@@ -91,6 +91,7 @@ fn row(view: &EndpointView, now_ms: u64) -> Markup {
                     (view.blueprint)
                     @if !view.labels.is_empty() { " · " (view.labels) }
                     @if view.drill_safe { " · may be drilled" }
+                    @if view.job.as_ref().is_some_and(|job| job.break_glass.is_some() && !job.state.is_over()) { " · GLASS BROKEN" }
                 }
             }
             (badge(tone, word))

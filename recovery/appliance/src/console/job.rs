@@ -9,13 +9,15 @@ use recovery_protocol::{
 };
 
 use super::{
+    may::Viewer,
     page::sentence,
+    review,
     words::{Progress, Tone, badge, bytes, duration, job_state, moment, since, stretches_of},
 };
 
 /// The live part of a job's page: its story, its numbers, its evidence.
 #[must_use]
-pub fn content(job: &JobView, evidence: &[String], now_ms: u64) -> Markup {
+pub fn content(job: &JobView, evidence: &[String], viewer: &Viewer, now_ms: u64) -> Markup {
     html! {
         div class="job" data-now=(now_ms) {
             p class="crumb" { a href="/" { "Endpoints" } " › " a href={ "/endpoints/" (job.endpoint) } { (job.endpoint) } }
@@ -26,7 +28,7 @@ pub fn content(job: &JobView, evidence: &[String], now_ms: u64) -> Markup {
                 @if !job.reason.is_empty() { " · “" (job.reason) "”" }
             }
             (story(job, now_ms))
-            (decisions(job))
+            (decisions(job, viewer))
             (numbers(job))
             (captured(job))
             (waterfall(job, now_ms))
@@ -122,16 +124,18 @@ fn stretches(job: &JobView, now_ms: u64) -> Markup {
 
 /// The buttons that this state allows.
 #[must_use]
-pub fn decisions(job: &JobView) -> Markup {
-    let button = |action: &str, class: &str, word: &str| {
+pub fn decisions(job: &JobView, viewer: &Viewer) -> Markup {
+    let button = |action: &str, route: &str, class: &str, word: &str| {
         html! {
             form method="post" action={ "/jobs/" (job.job) "/" (action) } {
                 @if action == "approve" { input type="hidden" name="seen" value=[job.approves.as_ref()]; }
-                button class=(class) id=(action) { (word) }
+                (viewer.plain(route, class, action, word))
             }
         }
     };
+    let (approve, resume, cancel) = ("/jobs/{job}/approve", "/jobs/{job}/resume", "/jobs/{job}/cancel");
     html! {
+        (review::mark(job))
         @if job.give_up_preserved && !job.state.is_over() {
             p class="warning" role="note" {
                 strong { "Preserved partitions are given up." }
@@ -140,12 +144,12 @@ pub fn decisions(job: &JobView) -> Markup {
         }
         @match &job.state {
             JobState::Held { .. } => div class="actions" {
-                @if job.approves.is_some() { (button("approve", "primary", "Approve")) }
-                @else { (button("resume", "primary", "Go on")) }
-                (button("cancel", "", "Give up"))
+                @if job.approves.is_some() { (button("approve", approve, "primary", "Approve")) }
+                @else { (button("resume", resume, "primary", "Go on")) }
+                (button("cancel", cancel, "", "Give up"))
             },
             JobState::Working { stage } => div class="actions" {
-                (button("cancel", "", if stage.past_point_of_no_return() { "Stop" } else { "Cancel" }))
+                (button("cancel", cancel, "", if stage.past_point_of_no_return() { "Stop" } else { "Cancel" }))
             },
             JobState::Recovered | JobState::Captured | JobState::Cancelled { .. } | JobState::Failed { .. } => {}
         }
@@ -154,7 +158,7 @@ pub fn decisions(job: &JobView) -> Markup {
 
 /// The page between a stop button and the stop.
 #[must_use]
-pub fn confirm_cancel(job: &JobView) -> Markup {
+pub fn confirm_cancel(job: &JobView, viewer: &Viewer) -> Markup {
     let late = job.state.stage().is_some_and(|stage| stage.past_point_of_no_return());
     html! {
         section class="card attention" {
@@ -166,7 +170,7 @@ pub fn confirm_cancel(job: &JobView) -> Markup {
                 label for="reason" { "Why? (goes into evidence, may stay empty)" }
                 input id="reason" name="reason" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    button class="danger" { "Yes, stop it" }
+                    (viewer.plain("/jobs/{job}/cancel", "danger", "sure", "Yes, stop it"))
                     a class="button" href={ "/endpoints/" (job.endpoint) } { "No, go back" }
                 }
             }

@@ -1,5 +1,5 @@
-//! Signing in: a one-time link from `groundstate console-link`, or the operator's token. Open routes: a stranger must be
-//! able to reach the door.
+//! Signing in: name and password, a one-time link from `groundstate console-link`, or a token. And the first admin, while there is none.
+//! Open routes: a stranger must be able to reach the door.
 //!
 //! Opening a link changes nothing: only the button redeems it, so that a mail scanner or a preview cannot use it up.
 
@@ -14,6 +14,7 @@ use recovery_protocol::Problem;
 use serde::Deserialize;
 
 use super::{
+    Failed,
     page::{Page, Tab, sentence},
     respond,
 };
@@ -22,6 +23,7 @@ use crate::{
         People,
         gate::{self, COOKIE},
     },
+    passwords,
     tls::Peer,
 };
 
@@ -35,14 +37,20 @@ pub struct Asked {
 
 #[derive(Deserialize)]
 pub struct SignIn {
+    #[serde(default)]
     secret: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: String,
     #[serde(default)]
     next: String,
 }
 
 /// `GET /login`.
-pub async fn door(Query(asked): Query<Asked>) -> Response {
-    respond(StatusCode::OK, page(&form(&asked.code, &asked.next, None)))
+pub async fn door(State(people): State<People>, Query(asked): Query<Asked>) -> Response {
+    let first = people.service.no_admin_yet().await.is_ok();
+    respond(StatusCode::OK, page(&form(&asked.code, &asked.next, None, first)))
 }
 
 /// `POST /login`.
@@ -53,33 +61,108 @@ pub async fn sign_in(
     Form(given): Form<SignIn>,
 ) -> Response {
     let from = gate::address(peer.as_deref());
-    let opened = if gate::same_origin(&headers) {
-        people.gate.sign_in(&given.secret, from, people.service.now())
+    let at = people.service.now();
+    let opened = if !gate::same_origin(&headers) {
+        Err(foreign())
+    } else if given.secret.trim().is_empty() {
+        people.gate.sign_in_by_password(&given.name, given.password, from, at).await
     } else {
-        let detail = "the form was not sent from this console";
-        Err(Problem::new(
-            403,
-            "foreign-origin",
-            "This request comes from another site",
-            detail,
-            "open the console itself",
-        ))
+        people.gate.sign_in(&given.secret, from, at)
     };
+    people.write_down().await;
     match opened {
-        Ok(cookie) => {
-            let cookie = format!("{COOKIE}={cookie}; Path=/; Secure; HttpOnly; SameSite=Strict");
-            ([(header::SET_COOKIE, cookie)], Redirect::to(local(&given.next))).into_response()
-        }
+        Ok(cookie) => with_session(&cookie, local(&given.next)),
         Err(problem) => {
-            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::UNAUTHORIZED);
-            respond(status, page(&form("", &given.next, Some(&problem))))
+            let first = people.service.no_admin_yet().await.is_ok();
+            respond(status(&problem), page(&form("", &given.next, Some(&problem), first)))
         }
     }
+}
+
+#[derive(Deserialize)]
+pub struct FirstAdmin {
+    code: String,
+    name: String,
+    password: String,
+    again: String,
+}
+
+/// `GET /setup`: a page only while no admin is on record.
+pub async fn setup(State(people): State<People>) -> Result<Response, Failed> {
+    people.service.no_admin_yet().await?;
+    Ok(respond(StatusCode::OK, page(&setup_form("", None))))
+}
+
+/// `POST /setup`.
+pub async fn make_first_admin(
+    State(people): State<People>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Form(given): Form<FirstAdmin>,
+) -> Result<Response, Failed> {
+    people.service.no_admin_yet().await?;
+    let name = given.name.trim().to_owned();
+    let made = first_admin(&people, gate::address(peer.as_deref()), &headers, given).await;
+    people.write_down().await;
+    match made {
+        Ok(cookie) => Ok(with_session(&cookie, "/")),
+        Err(problem) => Ok(respond(status(&problem), page(&setup_form(&name, Some(&problem))))),
+    }
+}
+
+/// Everything that can be wrong with what was typed is said before the code is used up.
+async fn first_admin(
+    people: &People,
+    from: std::net::IpAddr,
+    headers: &HeaderMap,
+    given: FirstAdmin,
+) -> Result<String, Problem> {
+    if !gate::same_origin(headers) {
+        return Err(foreign());
+    }
+    let name = given.name.trim();
+    people.service.free_name(name).await?;
+    if given.password != given.again {
+        return Err(differ());
+    }
+    passwords::strong(&given.password, name, people.service.site())?;
+    people.gate.use_setup_code(&given.code, from)?;
+    let phc = people.gate.seal_new(given.password.clone(), from).await?;
+    people.service.first_admin(name, phc).await?;
+    people.tell_gate().await?;
+    people.gate.sign_in_by_password(name, given.password, from, people.service.now()).await
+}
+
+/// The two fields of a new password are not the same.
+pub fn differ() -> Problem {
+    let detail = "the two fields of the new password are not the same";
+    Problem::new(422, "passwords-differ", "Nothing was changed", detail, "write it into both fields again")
+}
+
+pub fn foreign() -> Problem {
+    let detail = "the form was not sent from this console";
+    Problem::new(
+        403,
+        "foreign-origin",
+        "This request comes from another site",
+        detail,
+        "open the console itself",
+    )
+}
+
+pub fn status(problem: &Problem) -> StatusCode {
+    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::UNAUTHORIZED)
+}
+
+pub fn with_session(cookie: &str, to: &str) -> Response {
+    let cookie = format!("{COOKIE}={cookie}; Path=/; Secure; HttpOnly; SameSite=Strict");
+    ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
 }
 
 /// `POST /logout`.
 pub async fn sign_out(State(people): State<People>, headers: HeaderMap) -> Response {
     people.gate.sign_out(&headers);
+    people.write_down().await;
     let gone = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
     ([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response()
 }
@@ -90,33 +173,85 @@ fn local(next: &str) -> &str {
     if ours && next != "/login" { next } else { "/" }
 }
 
-fn page(content: &Markup) -> Markup {
+pub fn page(content: &Markup) -> Markup {
     Page { site: "Groundstate", title: "Sign in", tab: Tab::None, live: None, content: content.clone() }
         .render()
 }
 
-fn form(code: &str, next: &str, refused: Option<&Problem>) -> Markup {
+pub fn refusal(refused: Option<&Problem>) -> Markup {
+    html! {
+        @if let Some(problem) = refused {
+            div class="refused" role="alert" id="refused" {
+                p { strong { (problem.title) } } p { (sentence(&problem.detail)) } p { (sentence(&problem.remedy)) }
+            }
+        }
+    }
+}
+
+fn form(code: &str, next: &str, refused: Option<&Problem>, first: bool) -> Markup {
     html! {
         section class="card door" {
             h1 { "Sign in" }
-            @if let Some(problem) = refused {
-                div class="refused" role="alert" id="refused" {
-                    p { strong { (problem.title) } } p { (sentence(&problem.detail)) } p { (sentence(&problem.remedy)) }
-                }
+            (refusal(refused))
+            @if first {
+                p { "Nobody is admin of this appliance yet. " a href="/setup" { "Set it up" } "." }
             }
-            form method="post" action="/login" {
-                input type="hidden" name="next" value=(next);
-                @if code.is_empty() {
-                    label for="secret" { "Your token" }
-                    input id="secret" name="secret" type="password" autocomplete="current-password" required autofocus;
+            @if code.is_empty() {
+                form method="post" action="/login" {
+                    input type="hidden" name="next" value=(next);
+                    label for="name" { "Your name" }
+                    input id="name" name="name" autocomplete="username" autocapitalize="none" required autofocus;
+                    label for="password" { "Your password" }
+                    input id="password" name="password" type="password" autocomplete="current-password" required;
+                    div class="actions" { button class="primary wide" { "Sign in" } }
+                }
+                details {
+                    summary { "With a token" }
+                    form method="post" action="/login" {
+                        input type="hidden" name="next" value=(next);
+                        label for="secret" { "Your token" }
+                        input id="secret" name="secret" type="password" autocomplete="off" required;
+                        div class="actions" { button class="wide" { "Open the console" } }
+                    }
                     p class="small" { "Or run " code { "groundstate console-link" } " on the appliance and open the link that it prints." }
-                } @else {
+                }
+            } @else {
+                form method="post" action="/login" {
+                    input type="hidden" name="next" value=(next);
                     input type="hidden" name="secret" value=(code);
                     p { "This link opens the console once." }
+                    div class="actions" { button class="primary wide" { "Open the console" } }
                 }
-                div class="actions" { button class="primary wide" { "Open the console" } }
             }
         }
+    }
+}
+
+fn setup_form(name: &str, refused: Option<&Problem>) -> Markup {
+    html! {
+        section class="card door" {
+            h1 { "The first admin" }
+            p { "Run " code { "groundstate setup-code" } " on the appliance: the code that it prints works once." }
+            (refusal(refused))
+            form method="post" action="/setup" {
+                label for="code" { "Set-up code" }
+                input id="code" name="code" autocomplete="off" autocapitalize="characters" required autofocus;
+                label for="name" { "Your name, as it will stand in evidence (a-z, 0-9)" }
+                input id="name" name="name" value=(name) autocomplete="username" autocapitalize="none" maxlength="32" required;
+                (new_password())
+                div class="actions" { button class="primary wide" { "Make me admin" } }
+            }
+        }
+    }
+}
+
+/// The two fields of a new password.
+pub fn new_password() -> Markup {
+    html! {
+        label for="new" { "New password: " (passwords::LEAST) " characters or more" }
+        input id="new" name="password" type="password" autocomplete="new-password" minlength=(passwords::LEAST) required;
+        label for="again" { "The same again" }
+        input id="again" name="again" type="password" autocomplete="new-password" required;
     }
 }
 

@@ -10,13 +10,18 @@
 //! another host and nothing is inline, so the content policy has no exception. Pages are never cached; a page that
 //! cannot reach the appliance says so and takes no orders.
 
+mod account;
 mod boot;
 mod drill;
 mod endpoint;
 mod endpoints;
 mod job;
+mod kiosk;
 mod login;
+mod may;
 mod page;
+mod plan;
+mod review;
 mod stop;
 mod words;
 
@@ -31,16 +36,19 @@ use axum::{
 };
 use maud::{Markup, html};
 use recovery_protocol::{
-    Problem,
+    EndpointId, Problem,
     job::Stage,
-    operator::{Approval, Decision, DrillAnswer, NewDrill, PairRequest, RecoverRequest, Resolution},
-    people::Permission,
+    operator::{Approval, Decision, DrillAnswer, JobView, NewDrill, PairRequest, RecoverRequest, Resolution},
+    people::{NewReview, Permission},
 };
 use serde::Deserialize;
 
-use self::page::{Page, Tab, problem_card};
+use self::{
+    may::Viewer,
+    page::{Page, Tab, problem_card},
+};
 use crate::{
-    api::{Closed, Needs, People, Refusal, Route, endpoint_id, job_id, selector},
+    api::{Closed, Needs, People, Refusal, Route, endpoint_id, gate::Who, job_id, selector},
     service::Actor,
 };
 
@@ -49,7 +57,14 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 
 /// Open routes: the door, and the files that every page needs (they hold nothing of this site).
 pub fn open_routes() -> Vec<Route> {
-    vec![("/login", get(login::door).post(login::sign_in)), ("/assets/{file}", get(asset))]
+    vec![
+        ("/login", get(login::door).post(login::sign_in)),
+        ("/kiosk", get(kiosk::door)),
+        ("/kiosk/pair", post(kiosk::pair)),
+        ("/kiosk/sign-in", post(kiosk::sign_in)),
+        ("/setup", get(login::setup).post(login::make_first_admin)),
+        ("/assets/{file}", get(asset)),
+    ]
 }
 
 /// Routes behind the gate.
@@ -59,6 +74,12 @@ pub fn routes() -> Vec<Closed> {
         ("/", get(endpoint_list), Needs::LOOK),
         ("/endpoints/{endpoint}", get(endpoint_page), Needs::LOOK),
         ("/endpoints/{endpoint}/recover", post(recover), Needs::all(P::Recover)),
+        ("/endpoints/{endpoint}/break-glass", post(break_glass), Needs::all(P::BreakGlass)),
+        ("/plans", get(plan_list), Needs::LOOK),
+        ("/plans/{plan}/approve", post(approve_plan), Needs::all(P::Approve)),
+        ("/plans/{plan}/withdraw", post(withdraw_plan), Needs::all(P::Stop)),
+        ("/reviews", get(review_list), Needs::LOOK),
+        ("/reviews/{job}", post(review_one), Needs::all(P::Approve)),
         ("/endpoints/{endpoint}/pair", post(pair), Needs::all(P::Pair)),
         ("/endpoints/{endpoint}/resolve", post(resolve), Needs::all(P::Endpoints)),
         ("/jobs/{job}", get(job_page), Needs::LOOK),
@@ -70,6 +91,9 @@ pub fn routes() -> Vec<Closed> {
         ("/drills/{drill}/answer", post(answer_drill), Needs::all(P::Answer)),
         ("/stop", get(stop_page).post(press_stop), Needs::to_write(P::PressStop)),
         ("/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
+        ("/account", get(account::page), Needs::all(P::Session)),
+        ("/account/password", post(account::set_password), Needs::all(P::Session)),
+        ("/account/sessions/end", post(account::end_session), Needs::all(P::Session)),
         ("/logout", post(login::sign_out), Needs::all(P::Session)),
     ]
 }
@@ -136,7 +160,8 @@ impl Part {
         content: Markup,
     ) -> Result<Response, Failed> {
         let standing = people.service.stop().await?.stop;
-        let content = html! { (stop::banner(standing.as_ref())) (content) };
+        let reviews = people.service.reviews().await?;
+        let content = html! { (stop::banner(standing.as_ref())) (review::banner(&reviews)) (content) };
         if self.part.as_deref() == Some("live") {
             return Ok(respond(StatusCode::OK, content));
         }
@@ -184,29 +209,74 @@ async fn endpoint_list(State(people): State<People>, Query(meant): Query<Meant>)
 
 async fn endpoint_page(
     State(people): State<People>,
+    Extension(who): Extension<Who>,
     Path(name): Path<String>,
     Query(part): Query<Part>,
 ) -> Result<Response, Failed> {
     let view = people.service.endpoint(&endpoint_id(&name)?).await?;
     let boot = people.service.boot(&view.endpoint).await?;
-    let content = html! { (endpoint::content(&view, now_ms())) (boot::card(&boot)) };
+    let viewer = viewer(&people, &who, &view.endpoint, view.job.as_ref()).await?;
+    let content = html! { (endpoint::content(&view, &viewer, now_ms())) (boot::card(&boot)) };
     part.of(&people, Tab::Endpoints, &name, &format!("/endpoints/{}", view.endpoint), content).await
+}
+
+/// Routes that order something about one endpoint.
+const ABOUT_ONE: &[&str] = &[
+    "/endpoints/{endpoint}/recover",
+    "/endpoints/{endpoint}/break-glass",
+    "/endpoints/{endpoint}/pair",
+    "/endpoints/{endpoint}/resolve",
+    "/jobs/{job}/approve",
+    "/jobs/{job}/resume",
+    "/jobs/{job}/cancel",
+];
+/// Of these, the ones that STOP keeps from beginning anything.
+const BEGINS: &[&str] = &[
+    "/endpoints/{endpoint}/recover",
+    "/endpoints/{endpoint}/break-glass",
+    "/jobs/{job}/approve",
+    "/jobs/{job}/resume",
+];
+
+/// Who looks at an endpoint or its job, with what stands against what they could order there.
+async fn viewer(
+    people: &People,
+    who: &Who,
+    endpoint: &EndpointId,
+    job: Option<&JobView>,
+) -> Result<Viewer, Problem> {
+    let (mut viewer, actor) = (Viewer::of(who), who.actor());
+    viewer.against(ABOUT_ONE, people.service.may_order(&actor, endpoint).await);
+    viewer.against(BEGINS, people.service.may_begin().await);
+    if let Some(job) = job.filter(|job| job.approves.is_some()) {
+        viewer.against(&["/jobs/{job}/approve"], people.service.may_approve(&actor, job.job).await);
+    }
+    viewer.against(
+        &["/endpoints/{endpoint}/break-glass"],
+        people.service.may_break_glass(&actor, endpoint).await,
+    );
+    Ok(viewer)
 }
 
 async fn recover(
     State(people): State<People>,
-    Extension(actor): Extension<Actor>,
+    Extension(who): Extension<Who>,
     Path(name): Path<String>,
     Form(order): Form<Order>,
 ) -> Result<Response, Failed> {
     let endpoint = endpoint_id(&name)?;
     if !order.confirmed() {
         let view = people.service.endpoint(&endpoint).await?;
-        return Ok(question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view)));
+        let viewer = viewer(&people, &who, &endpoint, None).await?;
+        return Ok(question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view, &viewer)));
     }
     people
         .service
-        .recover(&actor, &endpoint, RecoverRequest { reason: order.reason, ..RecoverRequest::default() })
+        .recover(
+            &who.actor(),
+            &endpoint,
+            RecoverRequest { reason: order.reason, ..RecoverRequest::default() },
+        )
         .await?;
     Ok(Redirect::to(&format!("/endpoints/{endpoint}")).into_response())
 }
@@ -245,17 +315,76 @@ async fn resolve(
     Ok(Redirect::to(&format!("/endpoints/{endpoint}")))
 }
 
+async fn break_glass(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Form(order): Form<Order>,
+) -> Result<Redirect, Failed> {
+    let endpoint = endpoint_id(&name)?;
+    people.service.break_glass(&actor, &endpoint, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to(&format!("/endpoints/{endpoint}")))
+}
+
+async fn plan_list(State(people): State<People>, Extension(who): Extension<Who>) -> Result<Response, Failed> {
+    let plans = people.service.plans().await?;
+    let content = plan::list(&plans, &Viewer::of(&who));
+    let page =
+        Page { site: people.service.site(), title: "Standing plans", tab: Tab::Plans, live: None, content };
+    Ok(respond(StatusCode::OK, page.render()))
+}
+
+async fn approve_plan(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(plan): Path<String>,
+    Form(order): Form<Approval>,
+) -> Result<Redirect, Failed> {
+    people.service.approve_plan(&actor, &plan, order).await?;
+    Ok(Redirect::to("/plans"))
+}
+
+async fn withdraw_plan(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(plan): Path<String>,
+    Form(order): Form<Order>,
+) -> Result<Redirect, Failed> {
+    people.service.withdraw_plan(&actor, &plan, Decision { reason: order.reason }).await?;
+    Ok(Redirect::to("/plans"))
+}
+
+async fn review_list(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+) -> Result<Response, Failed> {
+    let reviews = people.service.reviews().await?;
+    Ok(question(&people, "Broken glass", review::list(&reviews, &Viewer::of(&who))))
+}
+
+async fn review_one(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(job): Path<String>,
+    Form(order): Form<NewReview>,
+) -> Result<Redirect, Failed> {
+    people.service.review(&actor, job_id(&job)?, order).await?;
+    Ok(Redirect::to("/reviews"))
+}
+
 async fn job_page(
     State(people): State<People>,
+    Extension(who): Extension<Who>,
     Path(job): Path<String>,
     Query(part): Query<Part>,
 ) -> Result<Response, Failed> {
     let view = people.service.job(job_id(&job)?).await?;
     let evidence = people.service.job_evidence(view.job).await?;
     let boot = people.service.boot(&view.endpoint).await?;
+    let viewer = viewer(&people, &who, &view.endpoint, Some(&view)).await?;
     let asks = view.state.stage().is_some_and(|stage| stage <= Stage::AgentWait);
     let content = html! {
-        (job::content(&view, &evidence, now_ms()))
+        (job::content(&view, &evidence, &viewer, now_ms()))
         @if asks { (boot::card(&boot)) }
     };
     let title = format!("Recovery of {}", view.endpoint);
@@ -284,16 +413,17 @@ async fn resume(
 
 async fn cancel(
     State(people): State<People>,
-    Extension(actor): Extension<Actor>,
+    Extension(who): Extension<Who>,
     Path(job): Path<String>,
     Form(order): Form<Order>,
 ) -> Result<Response, Failed> {
     let job = job_id(&job)?;
     if !order.confirmed() {
         let view = people.service.job(job).await?;
-        return Ok(question(&people, "Stop?", job::confirm_cancel(&view)));
+        let viewer = viewer(&people, &who, &view.endpoint, Some(&view)).await?;
+        return Ok(question(&people, "Stop?", job::confirm_cancel(&view, &viewer)));
     }
-    let view = people.service.cancel(&actor, job, Decision { reason: order.reason }).await?;
+    let view = people.service.cancel(&who.actor(), job, Decision { reason: order.reason }).await?;
     Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)).into_response())
 }
 
@@ -303,9 +433,11 @@ fn question(people: &People, title: &str, content: Markup) -> Response {
     respond(StatusCode::OK, page.render())
 }
 
-async fn stop_page(State(people): State<People>) -> Result<Response, Failed> {
+async fn stop_page(State(people): State<People>, Extension(who): Extension<Who>) -> Result<Response, Failed> {
     let standing = people.service.stop().await?.stop;
-    Ok(question(&people, "STOP", stop::content(standing.as_ref(), now_ms())))
+    let mut viewer = Viewer::of(&who);
+    viewer.against(&["/stop/release"], people.service.may_order_all(&who.actor()));
+    Ok(question(&people, "STOP", stop::content(standing.as_ref(), &viewer, now_ms())))
 }
 
 async fn press_stop(
@@ -326,9 +458,16 @@ async fn release_stop(
     Ok(Redirect::to("/stop"))
 }
 
-async fn drill_list(State(people): State<People>, Query(part): Query<Part>) -> Result<Response, Failed> {
+async fn drill_list(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failed> {
     let endpoints = people.service.endpoints(None).await?;
-    let content = drill::list(&people.drills.list(), &people.drills.runbooks(), &endpoints, now_ms());
+    let mut viewer = Viewer::of(&who);
+    viewer.against(&["/drills"], people.service.may_begin().await);
+    let (drills, runbooks) = (people.drills.list(), people.drills.runbooks());
+    let content = drill::list(&drills, &runbooks, &endpoints, &viewer, now_ms());
     part.of(&people, Tab::Drills, "Drills", "/drills", content).await
 }
 
@@ -372,11 +511,12 @@ async fn answer_drill(
 
 async fn drill_page(
     State(people): State<People>,
+    Extension(who): Extension<Who>,
     Path(id): Path<String>,
     Query(part): Query<Part>,
 ) -> Result<Response, Failed> {
     let view = people.drills.view(&id)?;
-    let content = drill::content(&view, now_ms());
+    let content = drill::content(&view, &Viewer::of(&who), now_ms());
     part.of(&people, Tab::Drills, &view.runbook, &format!("/drills/{}", view.drill), content).await
 }
 

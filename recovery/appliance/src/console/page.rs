@@ -9,6 +9,8 @@ pub enum Tab {
     Endpoints,
     /// Drills.
     Drills,
+    /// Standing plans.
+    Plans,
     /// None: login and errors.
     None,
 }
@@ -63,8 +65,9 @@ impl Page<'_> {
             header class="top" {
                 a class="site" href="/" { img src="/assets/mark.svg" alt="" width="28" height="28"; span { (self.site) } }
                 @if self.tab != Tab::None {
-                    nav aria-label="Main" { (tab(Tab::Endpoints, "/", "Endpoints")) (tab(Tab::Drills, "/drills", "Drills")) }
+                    nav aria-label="Main" { (tab(Tab::Endpoints, "/", "Endpoints")) (tab(Tab::Drills, "/drills", "Drills")) (tab(Tab::Plans, "/plans", "Plans")) }
                     a class="button danger stop" href="/stop" { "STOP" }
+                    a class="account" href="/account" { "Account" }
                     form class="out" method="post" action="/logout" { button class="link" { "Sign out" } }
                 }
             }

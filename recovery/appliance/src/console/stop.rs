@@ -1,9 +1,10 @@
 //! STOP for the whole site: a banner on every page while it stands, and the page on which it is pressed and released.
 
 use maud::{Markup, html};
-use recovery_protocol::stop::StopView;
+use recovery_protocol::{Problem, stop::StopView};
 
 use super::{
+    may::Viewer,
     page::sentence,
     words::{moment, since},
 };
@@ -23,14 +24,14 @@ pub fn banner(standing: Option<&StopView>) -> Markup {
 
 /// The page.
 #[must_use]
-pub fn content(standing: Option<&StopView>, now_ms: u64) -> Markup {
+pub fn content(standing: Option<&StopView>, viewer: &Viewer, now_ms: u64) -> Markup {
     match standing {
-        Some(stop) => release(stop, now_ms),
-        None => press(),
+        Some(stop) => release(stop, viewer, now_ms),
+        None => press(viewer),
     }
 }
 
-fn press() -> Markup {
+fn press(viewer: &Viewer) -> Markup {
     html! {
         section class="card attention" {
             h1 { "STOP for the whole site" }
@@ -40,7 +41,7 @@ fn press() -> Markup {
                 label for="reason" { "Why? (goes into evidence, may stay empty)" }
                 input id="reason" name="reason" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    button class="danger wide" { "STOP" }
+                    (viewer.plain("/stop", "danger wide", "press", "STOP"))
                     a class="button" href="/" { "Go back" }
                 }
             }
@@ -48,7 +49,11 @@ fn press() -> Markup {
     }
 }
 
-fn release(stop: &StopView, now_ms: u64) -> Markup {
+fn release(stop: &StopView, viewer: &Viewer, now_ms: u64) -> Markup {
+    let mut viewer = viewer.clone();
+    let first = stop.release.as_ref().is_some_and(|first| first.by == format!("operator:{}", viewer.name));
+    let own = Problem::new(409, "", "Another person must release it too", "you gave the first release", "");
+    viewer.against(&["/stop/release"], if first { Err(own) } else { Ok(()) });
     html! {
         section class="card bad" {
             h1 { "STOP stands" }
@@ -62,11 +67,11 @@ fn release(stop: &StopView, now_ms: u64) -> Markup {
             form method="post" action="/stop/release" {
                 label for="reason" { "What was found, and why it may go on" }
                 input id="reason" name="reason" maxlength="200" autocomplete="off" required;
-                div class="actions" { button { "Release STOP" } a class="button" href="/" { "Go back" } }
+                div class="actions" { (viewer.plain("/stop/release", "", "release", "Release STOP")) a class="button" href="/" { "Go back" } }
             }
             form method="post" action="/stop" {
                 input type="hidden" name="reason" value="pressed again";
-                button class="danger" { "STOP again" }
+                (viewer.plain("/stop", "danger", "again", "STOP again"))
                 p class="small" { "Pressed again, a release that was given is void." }
             }
         }

@@ -14,8 +14,14 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{endpoint, endpoints, job};
+use super::{endpoint, endpoints, job, may::Viewer};
+mod roles;
+
 use crate::testing::{Bench, read};
+
+fn engineer() -> Viewer {
+    Viewer::role(recovery_protocol::people::Role::Engineer)
+}
 
 const HOST: &str = "appliance:8444";
 
@@ -170,7 +176,7 @@ async fn whatever_holds_a_job_the_page_says_what_now() {
         held = JobView { state, what, what_now, ..held };
         view.pairing_code = (*reason == HoldReason::PairingNeeded).then(|| "123456".to_owned());
         view.job = Some(held.clone());
-        let page = endpoint::content(&view, held.asked_unix_ms + 60_000).into_string();
+        let page = endpoint::content(&view, &engineer(), held.asked_unix_ms + 60_000).into_string();
         for wanted in [reason.code(), "What now:", "&lt;b&gt;PCR 4", "action=\"/jobs/"] {
             assert!(page.contains(wanted), "{}: {wanted}\n{page}", reason.code());
         }
@@ -183,7 +189,7 @@ async fn whatever_holds_a_job_the_page_says_what_now() {
 #[tokio::test]
 async fn a_page_says_on_what_the_belief_in_a_tpm_rests() {
     let (mut view, job) = views().await;
-    let page = |view: &EndpointView| endpoint::content(view, job.asked_unix_ms).into_string();
+    let page = |view: &EndpointView| endpoint::content(view, &engineer(), job.asked_unix_ms).into_string();
     assert!(!page(&view).contains("TPM's maker"), "no TPM, no maker");
     view.ek_sha256 = Some("00".repeat(32));
     for said in [None, Some(EkCertificate::RootUnknown { issuer: "CN=<X>".into(), tpm: TpmModel::default() })]
@@ -209,7 +215,7 @@ async fn a_captured_disk_says_what_to_look_at_before_it_is_signed() {
     };
     let view =
         JobView { kind: JobKind::Capture, state: JobState::Captured, captured: Some(captured), ..view };
-    let page = job::content(&view, &[], view.asked_unix_ms).into_string();
+    let page = job::content(&view, &[], &engineer(), view.asked_unix_ms).into_string();
     for wanted in
         ["Capture of ", "3.0 MiB in 12 chunks", "before you sign it", "p2:/etc/&lt;key&gt; is a private key"]
     {
@@ -227,7 +233,7 @@ async fn how_a_disk_is_stands_beside_the_plan_and_the_disk() {
     };
     let (plan, worn) = (Some(PlanFacts::default()), health(HealthState::Worn));
     let job = JobView { plan, disk_health: Some(worn.clone()), ..job };
-    let page = job::content(&job, &[], job.asked_unix_ms).into_string();
+    let page = job::content(&job, &[], &engineer(), job.asked_unix_ms).into_string();
     assert!(page.contains("worn: 3 sectors were &lt;replaced&gt; (31 °C)"), "{page}");
 
     let inventory = r#"{"macs": [], "vendor": "", "product": "", "serial": "", "uuid": "", "firmware": "uefi", "memory_bytes": 0,
@@ -235,7 +241,7 @@ async fn how_a_disk_is_stands_beside_the_plan_and_the_disk() {
             "rotational": true, "removable": false}]}"#;
     let before: Inventory = serde_json::from_str(inventory).unwrap();
     view.inventory = Some(before.clone());
-    let page = |view: &EndpointView| endpoint::content(view, job.asked_unix_ms).into_string();
+    let page = |view: &EndpointView| endpoint::content(view, &engineer(), job.asked_unix_ms).into_string();
     assert!(!page(&view).contains("health"), "an agent that says nothing of it is no news");
     let offer = EraseOffer { methods: vec![EraseMethod::FormatCrypto], against: Vec::new() };
     view.inventory = Some(Inventory { disk_health: vec![worn], disk_erase: vec![offer], ..before });
@@ -263,13 +269,13 @@ async fn progress_is_bytes_and_stretches_and_a_drill_is_marked() {
     };
     let state = JobState::Working { stage: Stage::Imaging };
     let view = JobView { phases, progress: Some(progress), state, mode: Mode::Drill, ..view };
-    let page = job::content(&view, &[], from + 10_000).into_string();
+    let page = job::content(&view, &[], &engineer(), from + 10_000).into_string();
     for wanted in ["512 MiB of 2.0 GiB", "90 MiB/s", "max=\"2147483648\"", "1.5 s", "8.5 s", "DRILL", "Stop"]
     {
         assert!(page.contains(wanted), "{wanted}\n{page}");
     }
     let over =
         JobView { over_unix_ms: Some(from + 9_000), progress: None, state: JobState::Recovered, ..view };
-    let page = job::content(&over, &[], from + 99_000).into_string();
+    let page = job::content(&over, &[], &engineer(), from + 99_000).into_string();
     assert!(page.contains("Recovered") && page.contains("9.0 s") && !page.contains("<form"), "{page}");
 }

@@ -12,11 +12,14 @@
 //! | [`ticket`] | boot_ticket, enrolment_ticket, est_secret, certificate |
 //! | [`session`] | session |
 //! | [`trigger`] | trigger_seen, trigger_raw, trigger_incident |
+//! | [`plan`] | plan, plan_use |
 //! | [`plane`] | plane (the embedded control plane) |
 //! | [`log`] | evidence, evidence_checkpoint, tree_checkpoint |
 //! | [`forward`] | forward_cursor, dead_letter |
+//! | [`kiosk`] | kiosk |
 //! | [`lease`] | lease |
 //! | [`person`] | person |
+//! | [`review`] | review |
 //! | [`stop`] | stop |
 //!
 //! It must never: decide anything, or read a clock.
@@ -35,11 +38,14 @@ pub mod conformance;
 pub mod endpoint;
 pub mod forward;
 pub mod job;
+pub mod kiosk;
 pub mod lease;
 pub mod log;
 mod moved;
 pub mod person;
+pub mod plan;
 pub mod plane;
+pub mod review;
 pub mod server;
 pub mod session;
 pub mod sql;
@@ -69,6 +75,9 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (12, include_str!("../../migrations/0012_forward.sql")),
     (13, include_str!("../../migrations/0013_person_scope.sql")),
     (14, include_str!("../../migrations/0014_endpoint_edit.sql")),
+    (17, include_str!("../../migrations/0017_person_password.sql")),
+    (18, include_str!("../../migrations/0018_second_person.sql")),
+    (19, include_str!("../../migrations/0019_ways_in.sql")),
 ];
 
 /// Why the database did not do what it should.

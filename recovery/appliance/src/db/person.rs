@@ -30,6 +30,18 @@ pub struct Person {
     pub token_ends: Option<u64>,
     /// When it was last used, within an hour.
     pub used: Option<u64>,
+    /// Their password as Argon2id's PHC text.
+    pub password: Option<String>,
+    /// When it was set.
+    pub password_set: Option<u64>,
+    /// The client certificate that is theirs: DER, base64.
+    pub client_certificate: Option<String>,
+    /// SHA-256 of their badge's number, lower-case hex.
+    pub badge_sha256: Option<String>,
+    /// The PIN that belongs to it, as Argon2id's PHC text.
+    pub pin: Option<String>,
+    /// Wrong PINs in a row.
+    pub pin_wrong: u64,
 }
 
 fn of(row: &Row) -> Result<Person, DbError> {
@@ -50,6 +62,12 @@ fn of(row: &Row) -> Result<Person, DbError> {
         token_made: num(row, "token_made")?,
         token_ends: num_opt(row, "token_ends")?,
         used: num_opt(row, "used")?,
+        password: row.try_get("password")?,
+        password_set: num_opt(row, "password_set")?,
+        client_certificate: row.try_get("client_certificate")?,
+        badge_sha256: row.try_get("badge_sha256")?,
+        pin: row.try_get("pin")?,
+        pin_wrong: num(row, "pin_wrong")?,
     })
 }
 
@@ -72,9 +90,12 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError>
 /// Write a person.
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     query(
-        "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name) DO UPDATE \
-         SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, networks = $10",
+        "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks, \
+         password, password_set, client_certificate, badge_sha256, pin, pin_wrong) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (name) DO UPDATE \
+         SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, \
+         networks = $10, password = $11, password_set = $12, client_certificate = $13, badge_sha256 = $14, pin = $15, \
+         pin_wrong = $16",
     )
     .bind(&person.name)
     .bind(person.role.as_str())
@@ -86,6 +107,12 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     .bind(person.used.map(sql))
     .bind(person.scope.as_ref().map(ToString::to_string))
     .bind(person.networks.join(","))
+    .bind(&person.password)
+    .bind(person.password_set.map(sql))
+    .bind(&person.client_certificate)
+    .bind(&person.badge_sha256)
+    .bind(&person.pin)
+    .bind(sql(person.pin_wrong))
     .execute(conn)
     .await?;
     Ok(())

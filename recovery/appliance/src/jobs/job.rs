@@ -79,6 +79,9 @@ pub struct Job {
     /// The asker has given up what the image preserves.
     #[serde(default)]
     pub give_up_preserved: bool,
+    /// Who let it go on without the approval that it wanted, as in evidence.
+    #[serde(default)]
+    pub break_glass: Option<String>,
     /// What the last order's blueprint demanded of the old content.
     #[serde(default)]
     pub erase: ErasePolicy,
@@ -224,6 +227,11 @@ pub enum What {
     /// STOP was pressed for the whole site.
     SiteStop {
         /// By whom and why, for a person.
+        by: String,
+    },
+    /// A person lets it go on without the approval that it wants.
+    BreakGlass {
+        /// As in evidence.
         by: String,
     },
     /// A person stops the job.
@@ -440,6 +448,7 @@ impl Job {
             disk_health: None,
             restore: None,
             captured: None,
+            break_glass: None,
             erase: ErasePolicy::None,
             disk: String::new(),
             erased: None,

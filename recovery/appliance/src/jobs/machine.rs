@@ -75,6 +75,7 @@ pub fn step(job: &Job, event: JobEvent, limits: &Limits) -> Result<(Job, Vec<Eff
         What::Enrolled { serial } => turn.enrolled(&serial)?,
         What::Refused { reason, detail } => turn.refused(reason, detail)?,
         What::Approve { by } => turn.approve(by)?,
+        What::BreakGlass { by } => turn.break_glass(by)?,
         What::Resume { by: _ } => turn.resume()?,
         What::SiteStop { by } => turn.site_stop(&by)?,
         What::Cancel { by } => turn.cancel(&by)?,
@@ -293,7 +294,7 @@ impl Turn<'_> {
 
     fn duty_done(&mut self, stage: Stage) -> Result<(), Refusal> {
         match stage {
-            Stage::Admitted if self.job.approved_by.is_none() => {
+            Stage::Admitted if self.job.approved_by.is_none() && self.job.break_glass.is_none() => {
                 let detail = format!("asked by {}", self.job.asked_by);
                 self.hold(Stage::Admitted, HoldReason::AwaitingApproval, detail);
             }

@@ -131,6 +131,10 @@ impl Runner {
             if let Err(error) = self.tick().await {
                 tracing::error!(error = error.chain(), "cannot let time pass for jobs");
             }
+            let minded = crate::service::tell_overdue(&self.journal).await;
+            if let Err(error) = minded.and(crate::service::mind_plans(&self.journal).await) {
+                tracing::error!(error = error.chain(), "cannot mind reviews and standing plans");
+            }
         }
     }
 

@@ -4,11 +4,11 @@ use images::manifest::name;
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     agent::CaptureSpec,
-    operator::{Approval, CaptureRequest, Decision, EndpointState, JobView, Mode, RecoverRequest},
+    operator::{CaptureRequest, Decision, EndpointState, JobView, Mode, RecoverRequest},
 };
 use serde_json::json;
 
-use super::{Actor, DrillPermit, Inner, approval, scope, stop, views};
+use super::{Actor, DrillPermit, Inner, scope, stop, views};
 use crate::{
     db::{self, endpoint::Endpoint, job::JobRow},
     evidence::Fact,
@@ -27,8 +27,6 @@ const LIST_MOST: u32 = 500;
 const TEXT_MOST: usize = 1024;
 /// Longest reason, in characters.
 const REASON_MOST: usize = 500;
-/// Whoever changed the record so long before the order is no second person for it.
-const EDITED_MS: u64 = 24 * 3_600_000;
 
 /// A reason as it is kept.
 pub fn within(reason: &str) -> String {
@@ -241,9 +239,15 @@ async fn known(inner: &Inner, actor: &Actor, id: &EndpointId) -> Result<Endpoint
     let endpoint = db::endpoint::get(&mut *inner.journal.db.read().await?, id).await?;
     let endpoint = endpoint.ok_or_else(|| unknown_endpoint(id))?;
     scope::covers(inner, actor, &endpoint)?;
+    on_record(&endpoint)?;
+    Ok(endpoint)
+}
+
+/// 409 `endpoint-not-approved` for one that was only seen.
+pub fn on_record(endpoint: &Endpoint) -> Result<(), Problem> {
     if endpoint.state == EndpointState::Discovered {
         let remedy = "approve it first: add it with its blueprint";
-        let detail = format!("{id} was only discovered; nobody put it on record");
+        let detail = format!("{} was only discovered; nobody put it on record", endpoint.id);
         return Err(Problem::new(
             409,
             "endpoint-not-approved",
@@ -252,7 +256,7 @@ async fn known(inner: &Inner, actor: &Actor, id: &EndpointId) -> Result<Endpoint
             remedy,
         ));
     }
-    Ok(endpoint)
+    Ok(())
 }
 
 async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
@@ -289,48 +293,6 @@ async fn open_recovery(
         None => one(inner, open.job.id).await,
         Some(_) => Err(busy(id, "captured", open.job.id)),
     }
-}
-
-/// A yes to what the job asks for now, as its giver saw it, by somebody who neither asked for it nor changed what it is about.
-pub async fn approve(
-    inner: &Inner,
-    actor: &Actor,
-    job: JobId,
-    approval: Approval,
-) -> Result<JobView, Problem> {
-    let Approval { seen, reason } = approval;
-    let by = actor.name.clone();
-    let mut tx = inner.journal.begin().await?;
-    let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
-    let endpoint = db::endpoint::get(tx.conn(), &row.job.endpoint).await?;
-    if let Some(endpoint) = &endpoint {
-        scope::covers(inner, actor, endpoint)?;
-    }
-    stop::none_stands(tx.conn()).await?;
-    let asks = approval::of(&inner.journal.config, &row, endpoint.as_ref());
-    if let Some(asks) = &asks
-        && *asks != seen
-    {
-        let detail = format!("job {job} asks for something else now than what was shown to {by}");
-        let remedy = "look at the job again: its endpoint's record, its image or why it is held has changed; then decide anew";
-        return Err(Problem::new(409, "approval-stale", "This is not what you saw", detail, remedy));
-    }
-    let since = row.asked.saturating_sub(EDITED_MS);
-    if row.job.second_person && db::endpoint::edited_by(tx.conn(), &row.job.endpoint, &by, since).await? {
-        let detail = format!(
-            "{by} changed the record of {} within a day before the recovery was asked for, or since",
-            row.job.endpoint
-        );
-        let remedy = "let another person approve, who neither asked for it nor changed what it is about";
-        return Err(Problem::new(409, "second-person-needed", "Another person must approve", detail, remedy));
-    }
-    let facts = json!({ "reason": within(&reason), "seen": asks });
-    let mut fact = Fact::new("order.approve", &by, facts).about(&row.job.endpoint).of(Some(job));
-    fact.mode = row.job.mode;
-    tx.note(fact).await?;
-    tx.event(job, &by, What::Approve { by: by.clone() }).await?;
-    tx.commit().await?;
-    one(inner, job).await
 }
 
 pub async fn decide(

@@ -12,10 +12,11 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, Inner};
+use super::{Actor, Inner, certificate};
 use crate::{
     db::{self, person::Person},
     evidence::Fact,
+    jobs::journal::JournalTx,
     keys,
 };
 
@@ -27,7 +28,7 @@ const DAYS_MOST: u32 = 3650;
 const DAY_MS: u64 = 24 * 3_600_000;
 const REASON_MOST: usize = 500;
 /// Names that stand in evidence for something else.
-const TAKEN: &[&str] = &["token", "console", "appliance", "agent"];
+const TAKEN: &[&str] = &["token", "console", "appliance", "agent", "setup", "operator"];
 
 /// Everybody.
 pub async fn list(inner: &Inner) -> Result<Vec<PersonView>, Problem> {
@@ -44,9 +45,7 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonV
     check_name(&new.person)?;
     let mut tx = inner.journal.begin().await?;
     if db::person::get(tx.conn(), &new.person).await?.is_some() {
-        let detail = format!("{} is on record already; a name is never given to another", new.person);
-        let remedy = "change them with `groundstate person set`, or choose another name";
-        return Err(Problem::new(409, "person-exists", "This person is on record", detail, remedy));
+        return Err(exists(&new.person));
     }
     let token = token()?;
     let person = Person {
@@ -60,6 +59,12 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonV
         token_made: tx.at,
         token_ends: ends(tx.at, new.valid_days)?,
         used: None,
+        password: None,
+        password_set: None,
+        client_certificate: None,
+        badge_sha256: None,
+        pin: None,
+        pin_wrong: 0,
     };
     db::person::put(tx.conn(), &person).await?;
     let facts = json!({
@@ -79,11 +84,7 @@ pub async fn change(
     order: ChangePerson,
 ) -> Result<PersonView, Problem> {
     let mut tx = inner.journal.begin().await?;
-    let Some(known) = db::person::get(tx.conn(), name).await? else {
-        let detail = format!("nobody is called {name}");
-        let remedy = "look for the name with `groundstate person list`";
-        return Err(Problem::new(404, "unknown-person", "This person is not on record", detail, remedy));
-    };
+    let Some(known) = db::person::get(tx.conn(), name).await? else { return Err(unknown(name)) };
     let token = if order.new_token { Some(token()?) } else { None };
     let mut now = Person {
         role: order.role.unwrap_or(known.role),
@@ -102,6 +103,16 @@ pub async fn change(
         })?),
     };
     now.scope = fit_scope(now.role, scope)?;
+    if let Some(pem) = &order.client_certificate {
+        now.client_certificate = certificate::pin(pem, now.role, tx.at)?;
+        one_owner(&mut tx, &now).await?;
+    }
+    if now.role != Role::Automation {
+        now.client_certificate = None;
+    }
+    if now.role != Role::Technician {
+        (now.badge_sha256, now.pin, now.pin_wrong) = (None, None, 0);
+    }
     if let Some(token) = &token {
         now.token_sha256 = keys::secret_hash(token);
         now.token_made = tx.at;
@@ -120,10 +131,114 @@ pub async fn change(
         "disabled": { "from": known.disabled, "to": now.disabled },
         "scope": { "from": known.scope, "to": now.scope },
         "networks": { "from": known.networks, "to": now.networks },
+        "certificate_sha256": certificate::of(&now).map(|der| keys::spki_sha256(&der)),
     });
     tx.note(Fact::new("order.person-change", &actor.name, facts)).await?;
     tx.commit().await?;
     Ok(view(now, token))
+}
+
+/// A certificate is of one program: who did something must stand in evidence under one name.
+async fn one_owner(tx: &mut JournalTx<'_>, now: &Person) -> Result<(), Problem> {
+    let Some(pinned) = &now.client_certificate else { return Ok(()) };
+    let everybody = db::person::all(tx.conn()).await?;
+    let other = everybody
+        .iter()
+        .find(|other| other.name != now.name && other.client_certificate.as_ref() == Some(pinned));
+    let Some(other) = other else { return Ok(()) };
+    let remedy = "make another one for this program; nothing was changed";
+    Err(Problem::new(
+        409,
+        "certificate-taken",
+        "The certificate is another's",
+        format!("{} has it", other.name),
+        remedy,
+    ))
+}
+
+/// Set a person's password, as it is to be kept; `None`: they have none from now on. Sessions that the old one opened end.
+pub async fn set_password(
+    inner: &Inner,
+    actor: &Actor,
+    name: &str,
+    phc: Option<String>,
+) -> Result<PersonView, Problem> {
+    let mut tx = inner.journal.begin().await?;
+    let Some(known) = db::person::get(tx.conn(), name).await? else { return Err(unknown(name)) };
+    if known.role == Role::Automation && phc.is_some() {
+        let detail = format!("{name} is a program, and a program signs in nowhere");
+        let remedy = "give it a token: `groundstate person token`";
+        return Err(Problem::new(409, "no-password", "A program has no password", detail, remedy));
+    }
+    let at = tx.at;
+    let (had, set) = (known.password.is_some(), phc.is_some());
+    let now = Person { password: phc, password_set: set.then_some(at), ..known };
+    db::person::put(tx.conn(), &now).await?;
+    let facts = json!({ "person": name, "had_one": had, "has_one": set });
+    tx.note(Fact::new("order.person-password", &actor.name, facts)).await?;
+    tx.commit().await?;
+    Ok(view(now, None))
+}
+
+/// 409 `admin-exists`.
+pub async fn no_admin_yet(conn: &mut db::Conn) -> Result<(), Problem> {
+    let everybody = db::person::all(conn).await?;
+    let admin = everybody.iter().find(|person| person.role == Role::Admin && !person.disabled);
+    let Some(admin) = admin else { return Ok(()) };
+    let detail = format!("{} is admin here: the set-up is over", admin.name);
+    let remedy = "ask an admin to add you (`groundstate person add`)";
+    Err(Problem::new(409, "admin-exists", "There is an admin", detail, remedy))
+}
+
+/// What stands against this name for a new person.
+pub async fn free_name(inner: &Inner, name: &str) -> Result<(), Problem> {
+    check_name(name)?;
+    let known = db::person::get(&mut *inner.journal.db.read().await?, name).await?;
+    known.map_or(Ok(()), |_| Err(exists(name)))
+}
+
+/// The first admin, with their password as it is to be kept. Nobody sees their token: they order one when they need one.
+pub async fn first_admin(inner: &Inner, name: &str, phc: String) -> Result<(), Problem> {
+    check_name(name)?;
+    let mut tx = inner.journal.begin().await?;
+    no_admin_yet(tx.conn()).await?;
+    if db::person::get(tx.conn(), name).await?.is_some() {
+        return Err(exists(name));
+    }
+    let person = Person {
+        name: name.to_owned(),
+        role: Role::Admin,
+        disabled: false,
+        scope: None,
+        networks: Vec::new(),
+        added: tx.at,
+        token_sha256: keys::secret_hash(&token()?),
+        token_made: tx.at,
+        token_ends: None,
+        used: None,
+        password: Some(phc),
+        password_set: Some(tx.at),
+        client_certificate: None,
+        badge_sha256: None,
+        pin: None,
+        pin_wrong: 0,
+    };
+    db::person::put(tx.conn(), &person).await?;
+    let facts = json!({ "person": name, "role": Role::Admin, "by": "set-up code" });
+    tx.note(Fact::new("order.person-add", "appliance", facts)).await?;
+    Ok(tx.commit().await?)
+}
+
+pub fn unknown(name: &str) -> Problem {
+    let detail = format!("nobody is called {name}");
+    let remedy = "look for the name with `groundstate person list`";
+    Problem::new(404, "unknown-person", "This person is not on record", detail, remedy)
+}
+
+fn exists(name: &str) -> Problem {
+    let detail = format!("{name} is on record already; a name is never given to another");
+    let remedy = "change them with `groundstate person set`, or choose another name";
+    Problem::new(409, "person-exists", "This person is on record", detail, remedy)
 }
 
 /// Somebody was here. Not in evidence: what they did is.
@@ -134,7 +249,8 @@ pub async fn used(inner: &Inner, name: &str) -> Result<(), Problem> {
     Ok(tx.commit().await?)
 }
 
-fn view(person: Person, token: Option<String>) -> PersonView {
+pub fn view(person: Person, token: Option<String>) -> PersonView {
+    let certificate_sha256 = certificate::of(&person).map(|der| keys::spki_sha256(&der));
     PersonView {
         person: person.name,
         role: person.role,
@@ -145,6 +261,10 @@ fn view(person: Person, token: Option<String>) -> PersonView {
         token_unix_ms: person.token_made,
         token_ends_unix_ms: person.token_ends,
         used_unix_ms: person.used,
+        password_unix_ms: person.password_set,
+        certificate_sha256,
+        has_badge: person.badge_sha256.is_some(),
+        pin_wrong: person.pin_wrong,
         token,
     }
 }
@@ -191,7 +311,7 @@ fn fit_networks(networks: Vec<String>) -> Result<Vec<String>, Problem> {
     networks.into_iter().map(fit).collect()
 }
 
-fn check_name(name: &str) -> Result<(), Problem> {
+pub fn check_name(name: &str) -> Result<(), Problem> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if !name.is_empty() && name.len() <= NAME_MOST && name.bytes().all(fits) && !TAKEN.contains(&name) {
         return Ok(());

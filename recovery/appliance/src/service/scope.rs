@@ -5,8 +5,15 @@
 
 use recovery_protocol::Problem;
 
-use super::{Actor, Inner};
+use super::{Actor, Inner, Service};
 use crate::db::endpoint::Endpoint;
+
+impl Service {
+    /// Whether they may order what is about the whole site. 403 `out-of-scope`.
+    pub fn may_order_all(&self, actor: &Actor) -> Result<(), Problem> {
+        whole_site(actor)
+    }
+}
 
 /// 403 `out-of-scope` where the endpoint is none of theirs.
 pub fn covers(inner: &Inner, actor: &Actor, endpoint: &Endpoint) -> Result<(), Problem> {

@@ -10,7 +10,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, Inner, orders, scope};
+use super::{Actor, Inner, Service, orders, scope};
 use crate::{
     db::{
         self,
@@ -23,6 +23,13 @@ use crate::{
 
 /// How long the first release waits for the second.
 const RELEASE_MS: u64 = 60 * 60 * 1000;
+
+impl Service {
+    /// Whether something may begin. 409 `site-stopped`.
+    pub async fn may_begin(&self) -> Result<(), Problem> {
+        none_stands(&mut *self.0.journal.db.read().await?).await
+    }
+}
 
 /// The one that stands at this time.
 pub async fn show(conn: &mut db::Conn, now: u64) -> Result<Option<StopView>, Problem> {

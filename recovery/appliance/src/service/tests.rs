@@ -2,9 +2,11 @@
 
 mod alone;
 mod approval;
+mod break_glass;
 mod endpoints;
 mod floor;
 mod import;
+mod plans;
 mod stop;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::{
     orders::{self, Asked},
 };
 use crate::{
-    config::{GroupMode, Hook},
+    config::{Config, GroupMode, Hook},
     db::{
         self,
         endpoint::Endpoint,
@@ -301,26 +301,58 @@ async fn decide(
                 Ok(choice) => choice,
                 Err(problem) => return observed(format!("no recovery is possible: {}", problem.detail)),
             };
-            let own = trigger.source == OWN;
-            let asked = Asked {
-                actor: &Actor::trigger(&trigger.source),
-                trigger: if own { OWN.to_owned() } else { format!("webhook:{}", trigger.source) },
-                reason: &waits.map_or_else(
-                    || trigger.reason.clone(),
-                    |rule| format!("{}; it did not begin by itself: {rule}", trigger.reason),
-                ),
-                mode: Mode::Real,
-                automatic,
-                give_up_preserved: false,
-            };
-            let row = orders::make(tx, &endpoint, &choice, asked).await?;
-            Ok(if automatic {
-                TriggerDecision::Started(row.job.id)
-            } else {
-                TriggerDecision::AwaitsApproval(row.job.id)
-            })
+            propose(tx, (config.as_ref(), &endpoint), arrived, &choice, automatic, waits).await
         }
     }
+}
+
+/// Make the job: it begins by itself where its group or a standing plan lets it, else a person is asked.
+async fn propose(
+    tx: &mut JournalTx<'_>,
+    (config, endpoint): (&Config, &Endpoint),
+    Arrived { trigger, cap, .. }: Arrived<'_>,
+    choice: &Choice,
+    automatic: bool,
+    waits: Option<String>,
+) -> Result<TriggerDecision, Problem> {
+    let at = tx.at;
+    let confirmed = trigger.class == TriggerClass::Integrity && trigger.confirmed;
+    let plan = if automatic || !confirmed || cap != GroupMode::Auto {
+        Err(String::new())
+    } else {
+        let released = choice.approval.as_ref().map(|said| said.at_unix_ms);
+        let asks = guard::plan::Asks { endpoint, image: choice.image, source: &trigger.source, released };
+        guard::plan::lets(tx.conn(), config, asks, at).await?
+    };
+    let waits = match &plan {
+        Ok(_) => None,
+        Err(why) => waits.or_else(|| (!why.is_empty()).then(|| why.clone())),
+    };
+    let automatic = automatic || plan.is_ok();
+    let own = trigger.source == OWN;
+    let asked = Asked {
+        actor: &Actor::trigger(&trigger.source),
+        trigger: if own { OWN.to_owned() } else { format!("webhook:{}", trigger.source) },
+        reason: &waits.map_or_else(
+            || trigger.reason.clone(),
+            |rule| format!("{}; it did not begin by itself: {rule}", trigger.reason),
+        ),
+        mode: Mode::Real,
+        automatic,
+        give_up_preserved: false,
+    };
+    let row = orders::make(tx, endpoint, choice, asked).await?;
+    if let Ok(plan) = &plan {
+        db::plan::used(tx.conn(), &plan.hash, row.job.id, at).await?;
+        let facts = json!({ "plan": plan.body.asked.plan, "hash": plan.hash });
+        tx.note(Fact::new("decision.plan", "appliance", facts).about(&endpoint.id).of(Some(row.job.id)))
+            .await?;
+    }
+    Ok(if automatic {
+        TriggerDecision::Started(row.job.id)
+    } else {
+        TriggerDecision::AwaitsApproval(row.job.id)
+    })
 }
 
 /// A source brings about no more than its own mode allows, whatever the group's.

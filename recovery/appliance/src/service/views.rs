@@ -136,6 +136,7 @@ fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&
         disk_health: row.job.disk_health,
         erased: row.job.erased.map(|erased| Box::new(erased.facts)),
         give_up_preserved: row.job.give_up_preserved,
+        break_glass: row.job.break_glass,
         restore: row.job.restore,
         captured: row.job.captured,
         what,

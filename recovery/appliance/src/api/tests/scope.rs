@@ -34,12 +34,20 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
             continue;
         }
         let path = path.replace("{endpoint}", "press-01").replace("{job}", &job);
-        let form = if path.ends_with("/approve") { "seen=x" } else { "confirm=yes&code=1&replace=false" };
+        let form = match path.as_str() {
+            path if path.ends_with("/approve") => "seen=x",
+            path if path.starts_with("/reviews/") => "justified=true&note=nobody+is+here",
+            _ => "confirm=yes&code=1&replace=false&reason=nobody+is+here",
+        };
         for method in [Method::POST, Method::PATCH, Method::DELETE] {
             let body = match path.rsplit('/').next().unwrap() {
                 "pair" => json!({ "code": "123456" }),
                 "approve" => json!({ "seen": "x" }),
                 "resolve" => json!({ "replace": false }),
+                "break-glass" => json!({ "reason": "nobody is here" }),
+                _ if path.starts_with("/api/v1/reviews/") => {
+                    json!({ "justified": true, "note": "nobody is here" })
+                }
                 "capture" => json!({ "name": "x", "version": "1" }),
                 _ => json!({}),
             };

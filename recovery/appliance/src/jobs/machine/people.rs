@@ -4,7 +4,7 @@
 
 use recovery_protocol::{
     job::{HoldReason, JobState, Stage},
-    operator::EndpointState,
+    operator::{EndpointState, Mode},
 };
 
 use super::{
@@ -34,6 +34,27 @@ impl Turn<'_> {
         self.effects.extend(also);
         self.go_on(next);
         Ok(())
+    }
+
+    /// In place of the approval that a job waits for or will want, and of nothing else: what a proof decides stays with people who look at it.
+    pub(super) fn break_glass(&mut self, by: String) -> Result<(), Refusal> {
+        if self.job.capture.is_some() || self.job.mode == Mode::Drill || self.job.break_glass.is_some() {
+            return Err(Refusal::NothingToApprove);
+        }
+        match &self.job.state {
+            JobState::Working { stage: Stage::Proposed | Stage::Admitted }
+                if self.job.approved_by.is_none() =>
+            {
+                self.job.break_glass = Some(by);
+                Ok(())
+            }
+            JobState::Held { reason: HoldReason::AwaitingApproval, .. } => {
+                self.job.break_glass = Some(by);
+                self.go_on(Stage::Approved);
+                Ok(())
+            }
+            _ => Err(Refusal::NothingToApprove),
+        }
     }
 
     pub(super) fn resume(&mut self) -> Result<(), Refusal> {

@@ -14,6 +14,7 @@ use super::*;
 
 mod clock;
 mod erase;
+mod glass;
 mod histories;
 
 /// The stages of a recovery, in order.
@@ -462,6 +463,7 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         29 => reported(erased_by(EraseMethod::ALL[usize::from(salt) % EraseMethod::ALL.len()])),
         27 => What::Captured { session, step_seq, image: CAPTURED, captured: Captured::default() },
         24 if salt < 40 => What::Refused { reason, detail },
+        24 if salt < 60 => What::BreakGlass { by },
         24 | 25 => {
             if salt.is_multiple_of(2) {
                 What::Approve { by }

@@ -1,0 +1,142 @@
+//! The gate: secrets, sessions, and what a flood of wrong ones does.
+
+use axum::http::HeaderValue;
+
+use super::*;
+
+const AT: u64 = 1_000_000_000;
+const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+}
+
+fn with_cookie(cookie: &str, more: &[(header::HeaderName, &str)]) -> HeaderMap {
+    let cookie = format!("a=b; {COOKIE}={cookie}");
+    headers(&[&[(header::COOKIE, cookie.as_str())], more].concat())
+}
+
+fn code(result: Result<Who, Problem>) -> String {
+    result.unwrap_err().code
+}
+
+#[test]
+fn the_token_opens_and_nothing_else_does() {
+    let gate = Gate::new("secret");
+    let ask = |value: &str| gate.admit(&Method::POST, &headers(&[(header::AUTHORIZATION, value)]), FROM, AT);
+    let own = ask("Bearer secret").unwrap();
+    assert_eq!((own.actor().name.as_str(), own.role), ("operator:token", Role::Admin));
+    for wrong in ["Bearer Secret", "Bearer secret2", "Bearer", "secret", "Basic secret", ""] {
+        assert_eq!(code(ask(wrong)), "unauthenticated", "{wrong}");
+    }
+    assert_eq!(code(gate.admit(&Method::GET, &HeaderMap::new(), FROM, AT)), "unauthenticated");
+}
+
+#[test]
+fn a_link_opens_one_session_once() {
+    let gate = Gate::new("secret");
+    let own = gate.who(&hash("secret"), AT).unwrap();
+    let link = gate.link(&own).unwrap();
+    let cookie = gate.sign_in(&link, FROM, AT).unwrap();
+    assert_eq!(gate.sign_in(&link, FROM, AT).unwrap_err().code, "sign-in-refused");
+    let signed_in = with_cookie(&cookie, &[]);
+    // One person by bearer and by session: nobody approves their own order by changing the door.
+    assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap(), own);
+    gate.sign_out(&signed_in);
+    assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
+}
+
+#[test]
+fn a_write_by_session_needs_our_own_origin() {
+    let gate = Gate::new("secret");
+    let cookie = gate.sign_in("secret", FROM, AT).unwrap();
+    let ask = |origin: &str| {
+        let host = (header::HOST, "appliance:443");
+        gate.admit(&Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM, AT)
+    };
+    assert!(ask("https://appliance:443").is_ok());
+    for foreign in
+        ["https://evil.example", "http://appliance:443", "null", "https://appliance:443.evil.example"]
+    {
+        assert_eq!(code(ask(foreign)), "foreign-origin", "{foreign}");
+    }
+    let without = with_cookie(&cookie, &[(header::HOST, "appliance:443")]);
+    assert_eq!(code(gate.admit(&Method::POST, &without, FROM, AT)), "foreign-origin");
+}
+
+#[test]
+fn guessing_is_slowed_down_and_nobody_is_locked_out() {
+    let gate = Gate::new("secret");
+    for _ in 0..OF_ADDRESS_MOST {
+        assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "sign-in-refused");
+    }
+    assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "too-many-attempts");
+    let bearer = |value| headers(&[(header::AUTHORIZATION, value)]);
+    assert_eq!(code(gate.admit(&Method::GET, &bearer("Bearer guess"), FROM, AT)), "too-many-attempts");
+    assert!(gate.admit(&Method::GET, &bearer("Bearer secret"), FROM, AT).is_ok());
+    assert!(gate.sign_in("secret", FROM, AT).is_ok());
+}
+
+fn anna(token: &str) -> Person {
+    Person {
+        scope: None,
+        networks: Vec::new(),
+        name: "anna".to_owned(),
+        role: Role::Engineer,
+        disabled: false,
+        added: 1,
+        token_sha256: keys::secret_hash(token),
+        token_made: 1,
+        token_ends: None,
+        used: None,
+        password: None,
+        password_set: None,
+        client_certificate: None,
+        badge_sha256: None,
+        pin: None,
+        pin_wrong: 0,
+    }
+}
+
+#[test]
+fn a_person_comes_with_their_token_and_their_role_until_it_ends() {
+    let gate = Gate::new("secret");
+    let ask = |token: &str, at| {
+        let headers = headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]);
+        gate.admit(&Method::POST, &headers, FROM, at)
+    };
+    assert!(ask("annas", AT).is_err());
+    gate.learn(&[Person { token_ends: Some(AT + 5), ..anna("annas") }]);
+    let who = ask("annas", AT).unwrap();
+    assert_eq!((who.name.as_str(), who.role, who.note), ("anna", Role::Engineer, true));
+    assert!(!ask("annas", AT + 4).unwrap().note, "once an hour is enough");
+    assert_eq!(code(ask("annas", AT + 5)), "unauthenticated");
+    assert!(ask("secret", AT).is_ok());
+}
+
+#[test]
+fn a_session_ends_with_the_token_that_opened_it() {
+    for gone in [vec![], vec![Person { disabled: true, ..anna("annas") }], vec![anna("new")]] {
+        let gate = Gate::new("secret");
+        gate.learn(&[anna("annas")]);
+        let who = gate.who(&hash("annas"), AT).unwrap();
+        let link = gate.link(&who).unwrap();
+        let late = gate.link(&who).unwrap();
+        let signed_in = with_cookie(&gate.sign_in(&link, FROM, AT).unwrap(), &[]);
+        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().name, "anna");
+        gate.learn(&gone);
+        assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
+        assert_eq!(gate.sign_in(&late, FROM, AT).unwrap_err().code, "sign-in-refused");
+    }
+}
+
+#[test]
+fn a_changed_role_counts_at_once_and_a_program_has_no_session() {
+    let gate = Gate::new("secret");
+    gate.learn(&[anna("annas")]);
+    let signed_in = with_cookie(&gate.sign_in("annas", FROM, AT).unwrap(), &[]);
+    gate.learn(&[Person { role: Role::Auditor, ..anna("annas") }]);
+    assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().role, Role::Auditor);
+    gate.learn(&[Person { role: Role::Automation, ..anna("annas") }]);
+    assert_eq!(gate.sign_in("annas", FROM, AT).unwrap_err().code, "sign-in-refused");
+}

@@ -1,0 +1,113 @@
+//! One's own page: password and open sessions. Whoever manages people sees all sessions here.
+
+use axum::{
+    Extension, Form,
+    extract::State,
+    http::HeaderMap,
+    response::{Redirect, Response},
+};
+use maud::{Markup, html};
+use recovery_protocol::people::{NewPassword, Permission, SessionView};
+use serde::Deserialize;
+
+use super::{Failed, login, question, words};
+use crate::{
+    api::{People, gate::Who},
+    tls::Peer,
+};
+
+/// `GET /account`.
+pub async fn page(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    headers: HeaderMap,
+) -> Result<Response, Failed> {
+    let sessions = people.gate.sessions(&who, true, &headers);
+    let row = people.service.people_rows().await?.into_iter().find(|person| person.name == who.name);
+    let has_password = row.as_ref().map(|person| person.password.is_some());
+    Ok(question(&people, "Your account", content(&who, has_password, &sessions, super::now_ms())))
+}
+
+#[derive(Deserialize)]
+pub struct Passwords {
+    #[serde(default)]
+    current: String,
+    password: String,
+    again: String,
+}
+
+/// `POST /account/password`.
+pub async fn set_password(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    peer: Option<Extension<Peer>>,
+    Form(given): Form<Passwords>,
+) -> Result<Redirect, Failed> {
+    if given.password != given.again {
+        return Err(login::differ().into());
+    }
+    let order = NewPassword { password: given.password, current: given.current };
+    let set = people.set_password(&who, &who.name, order, peer.as_deref()).await;
+    people.write_down().await;
+    set?;
+    Ok(Redirect::to("/account"))
+}
+
+#[derive(Deserialize)]
+pub struct Ending {
+    session: String,
+}
+
+/// `POST /account/sessions/end`.
+pub async fn end_session(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    Form(given): Form<Ending>,
+) -> Result<Redirect, Failed> {
+    people.gate.end_session(&who, &given.session)?;
+    people.write_down().await;
+    Ok(Redirect::to("/account"))
+}
+
+/// `has_password`: `None` for the operator's token of the data directory, which is no person.
+fn content(who: &Who, has_password: Option<bool>, sessions: &[SessionView], now: u64) -> Markup {
+    html! {
+        section class="card" {
+            h1 { (who.name) }
+            p { "Your role here is " strong { (who.role) } "." }
+            @if let Some(has_password) = has_password {
+                h2 { @if has_password { "Change your password" } @else { "Set a password" } }
+                form method="post" action="/account/password" {
+                    @if has_password {
+                        label for="current" { "The password that you have" }
+                        input id="current" name="current" type="password" autocomplete="current-password" required;
+                    }
+                    (login::new_password())
+                    p class="small" { "Sessions that the old one opened end, this one too." }
+                    div class="actions" { button class="primary" { "Set it" } }
+                }
+            } @else {
+                p { "This is the token of the appliance's data directory. It is nobody's, so it has no password: " code { "groundstate person add" } " adds people." }
+            }
+        }
+        section class="card" {
+            h2 { @if who.may(Permission::People) { "Open sessions" } @else { "Your open sessions" } }
+            ul class="plain" {
+                @for session in sessions {
+                    li {
+                        p {
+                            strong { (session.person) } ", by " (session.how) ", from " (session.from)
+                            ", since " (words::moment(session.opened_unix_ms))
+                            ", last used " (words::since(session.used_unix_ms, now)) " ago"
+                            @if session.this { " (this one)" }
+                        }
+                        form method="post" action="/account/sessions/end" {
+                            input type="hidden" name="session" value=(session.session);
+                            button { "End it" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
