@@ -35,7 +35,7 @@ use crate::{
         job::What,
         journal::{Journal, JournalError},
     },
-    keys::{KeyError, Keys},
+    keys::{self, KeyError, Keys},
 };
 use age::{AgeError, Opened, Sealed};
 
@@ -44,7 +44,7 @@ const DATABASE: &str = db::FILE;
 const CONTENTS_MAX: u64 = 16 << 20;
 /// What is in the data directory and does not belong into a backup.
 const LEFT_OUT: &[&str] =
-    &["images", "listening.json", "evidence.anchors", "refused-start.json", "rolled-back.json"];
+    &["images", "listening.json", "evidence.anchors", "refused-start.json", "rolled-back.json", keys::ID];
 /// 256 MiB of memory and about a second for each guess, as `age` has it.
 pub const WORK: u8 = 18;
 
@@ -67,6 +67,11 @@ pub enum StateError {
         "{0} holds no appliance; name its data directory with --data-dir or its configuration with --config"
     )]
     NoState(PathBuf),
+    /// Its keys are not those of the log.
+    #[error(
+        "the evidence log was signed by other keys than those of {0}; bring the right ones by `restore-state --keep-database`"
+    )]
+    OtherKeys(PathBuf),
     /// The backup itself.
     #[error("{path} is not a backup that can be used: {why}; nothing was restored. Try another copy")]
     Refused {
@@ -183,8 +188,11 @@ pub async fn save(
     written
 }
 
-fn keys(config: &Config, dir: &Path) -> Result<Arc<Keys>, StateError> {
-    // As the daemon has it: the certificate stays as it is.
+/// The keys of a data directory, as the daemon has them.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn keys(config: &Config, dir: &Path) -> Result<Arc<Keys>, StateError> {
     let names = [config.site.to_string(), "localhost".to_owned()];
     let addresses = interfaces::addresses().unwrap_or_default();
     Ok(Arc::new(Keys::open(dir, &names, &addresses)?))
@@ -337,11 +345,17 @@ fn read(
     }
 }
 
-/// Restore a backup into a data directory that is not there yet, or empty.
+/// Restore a backup into a data directory that is not there yet, or empty. `keep_database`: the server has the state already, and
+/// the directory gets the rest.
 ///
 /// # Errors
 /// [`StateError`]; the data directory is as it was then.
-pub async fn restore(config: &Config, from: &Path, passphrase: &str) -> Result<Contents, StateError> {
+pub async fn restore(
+    config: &Config,
+    from: &Path,
+    passphrase: &str,
+    keep_database: bool,
+) -> Result<Contents, StateError> {
     let dir = &config.data_dir;
     let used = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_some(),
@@ -357,6 +371,9 @@ pub async fn restore(config: &Config, from: &Path, passphrase: &str) -> Result<C
         _ => {}
     }
     let staged = match unpack(from, passphrase, &staging) {
+        Ok(contents) if keep_database => {
+            check_kept(config, from, &contents, &staging).await.map(|()| contents)
+        }
         Ok(contents) => match check_and_stop(config, from, &contents, &staging).await {
             Ok(()) => to_its_server(config, &staging).await.map(|()| contents),
             Err(error) => Err(error),
@@ -386,6 +403,10 @@ async fn to_its_server(config: &Config, staging: &Path) -> Result<(), StateError
     kept.close().await;
     file.close().await;
     moved?;
+    without_file(staging)
+}
+
+fn without_file(staging: &Path) -> Result<(), StateError> {
     for end in ["", "-wal", "-shm"] {
         match fs::remove_file(staging.join(format!("{DATABASE}{end}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(staging)(error)),
@@ -411,6 +432,40 @@ fn unpack(from: &Path, passphrase: &str, staging: &Path) -> Result<Contents, Sta
     read(from, passphrase, &mut take).map_err(|why| StateError::Refused { path: from.to_owned(), why })
 }
 
+/// The server has the state already: its log must be the one of the backup, or go on from it.
+async fn check_kept(
+    config: &Config,
+    from: &Path,
+    contents: &Contents,
+    staging: &Path,
+) -> Result<(), StateError> {
+    let refused = |why: &str| StateError::Refused { path: from.to_owned(), why: why.to_owned() };
+    let server = config.database.as_ref();
+    let server =
+        server.ok_or_else(|| refused("the configuration names no database server that has the state"))?;
+    let log = EvidenceLog::new(keys(config, staging)?);
+    let db = Db::connect(server).await?;
+    let seen = verify_log(&db, &log, contents, from).await;
+    db.close().await;
+    seen?;
+    without_file(staging)
+}
+
+/// How many entries the log has, which is the one that the backup's checkpoint covers.
+async fn verify_log(db: &Db, log: &EvidenceLog, contents: &Contents, from: &Path) -> Result<u64, StateError> {
+    let refused = |why: &str| StateError::Refused { path: from.to_owned(), why: why.to_owned() };
+    let mut verifier = Verifier::new(*log.origin().key());
+    verifier
+        .hold("its own checkpoint", &contents.checkpoint)
+        .map_err(|why| refused(&format!("its checkpoint: {why}")))?;
+    let tampered = |why| refused(&format!("its evidence log is not what was signed: {why}"));
+    let mut export = Export::begin(db).await?;
+    while let Some(page) = export.next().await? {
+        page.lines().try_for_each(|line| verifier.line(line)).map_err(tampered)?;
+    }
+    Ok(verifier.finish().map_err(tampered)?.entries)
+}
+
 /// The database is whole and its log is the one that was signed; what was under way then is stopped, not taken up: the endpoint
 /// may have been recovered since by whoever went on.
 async fn check_and_stop(
@@ -424,19 +479,9 @@ async fn check_and_stop(
         return Err(refused("database or evidence key are missing"));
     }
     let log = EvidenceLog::new(keys(config, staging)?);
-    let origin = log.origin();
     let db = Db::open(&staging.join(DATABASE)).await?;
     db.check().await?;
-    let mut verifier = Verifier::new(*origin.key());
-    verifier
-        .hold("its own checkpoint", &contents.checkpoint)
-        .map_err(|why| refused(&format!("its checkpoint: {why}")))?;
-    let tampered = |why| refused(&format!("its evidence log is not what was signed: {why}"));
-    let mut export = Export::begin(&db).await?;
-    while let Some(page) = export.next().await? {
-        page.lines().try_for_each(|line| verifier.line(line)).map_err(tampered)?;
-    }
-    let entries = verifier.finish().map_err(tampered)?.entries;
+    let entries = verify_log(&db, &log, contents, from).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let journal = Journal::open(db, Arc::new(config.clone()), log, clock).await?;
     let open = db::job::open(&mut *journal.db.read().await?).await?;
@@ -447,7 +492,12 @@ async fn check_and_stop(
         "made_unix_ms": contents.made_unix_ms, "by": contents.appliance, "entries": entries,
         "jobs_stopped": open.iter().map(|row| row.job.id).collect::<Vec<_>>(),
     });
-    journal.note(Fact::new("state.restored", "operator:shell", facts)).await?;
+    let mut tx = journal.begin().await?;
+    tx.note(Fact::new("state.restored", "operator:shell", facts)).await?;
+    // Whoever starts first is the one that writes.
+    let at = tx.at;
+    db::reign::turn(tx.conn(), "", at).await?;
+    tx.commit().await?;
     journal.sign_log().await?;
     journal.db.close().await;
     Ok(())

@@ -62,7 +62,7 @@ use crate::{
     power::Drivers,
     refused_start,
     service::{Inner, Service},
-    tls,
+    takeover, tls,
 };
 
 /// Why the appliance does not start, or stopped by itself.
@@ -110,6 +110,11 @@ pub enum DaemonError {
         /// The system's words.
         why: String,
     },
+    /// Another appliance took over.
+    #[error(
+        "another appliance took over, and this one writes nothing any more; leave it off, or say `groundstate takeover --reason …` here"
+    )]
+    Fenced,
     /// A task ended by itself.
     #[error("{0} stopped by itself; look at the log above and start the appliance again")]
     Ended(&'static str),
@@ -194,7 +199,9 @@ impl Appliance {
         let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
+        keys.lock()?;
         let db = Db::of(&config).await?;
+        db.claim(&keys.own_id()?, started_unix_ms).await?;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let journal =
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
@@ -504,7 +511,7 @@ impl Bound {
             refusal_writer.run(e).await;
             "the writer of refusals"
         });
-        let ended = until_told(&mut tasks, &stop).await;
+        let ended = until_told(&mut tasks, &stop, &self.journal.db).await;
         self.journal.db.close().await;
         tracing::info!("stopped");
         ended
@@ -512,7 +519,11 @@ impl Bound {
 }
 
 /// Wait for a signal or for a task that ends; then stop the others and wait for them.
-async fn until_told(tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) -> Result<(), DaemonError> {
+async fn until_told(
+    tasks: &mut JoinSet<&'static str>,
+    stop: &CancellationToken,
+    db: &Db,
+) -> Result<(), DaemonError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(part("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(part("the signal handler"))?;
     let mut result = tokio::select! {
@@ -520,6 +531,7 @@ async fn until_told(tasks: &mut JoinSet<&'static str>, stop: &CancellationToken)
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = stop.cancelled() => Ok(()),
+        () = takeover::fenced(db) => Err(DaemonError::Fenced),
         Some(ended) = tasks.join_next() => Err(ended_by_itself(ended)),
     };
     tracing::info!("stopping");

@@ -5,6 +5,7 @@
 //! | `tls.key` | PKCS #8 PEM, ECDSA P-256; the recovery system pins its public half |
 //! | `tls.crt` | self-signed; made anew when the addresses change, the key stays |
 //! | `evidence.key` | Ed25519, PKCS #8 DER: signs checkpoints of the evidence log |
+//! | `appliance.id` | which appliance this is, where two have one identity; never in a backup. Locked while it serves |
 //! | `operator.token` | 32 random bytes, base64url: the first operator's bearer token |
 //!
 //! A file is written under another name, synced, then renamed: a crash leaves the old key or the new one.
@@ -16,6 +17,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use base64::Engine as _;
@@ -57,10 +59,19 @@ pub enum KeyError {
         /// The library's words.
         why: String,
     },
+    /// Another process serves from it.
+    #[error("another groundstate serves from {path}; stop that one, or name another data directory")]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The system gave no random bytes.
     #[error("the system gives no random bytes; nothing secret can be made")]
     Random,
 }
+
+/// The file of [`Keys::own_id`].
+pub const ID: &str = "appliance.id";
 
 /// The appliance's keys.
 pub struct Keys {
@@ -76,6 +87,7 @@ pub struct Keys {
     pub operator_token: String,
     /// The directory that holds them.
     pub dir: PathBuf,
+    locked: OnceLock<fs::File>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -124,6 +136,7 @@ impl Keys {
             evidence,
             operator_token,
             dir: data_dir.to_owned(),
+            locked: OnceLock::new(),
         })
     }
 
@@ -131,6 +144,37 @@ impl Keys {
     #[must_use]
     pub fn token_path(data_dir: &Path) -> PathBuf {
         data_dir.join("operator.token")
+    }
+
+    /// Which appliance this is, where two have one identity: made on first start, and in no backup.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn own_id(&self) -> Result<String, KeyError> {
+        let made = text_or_make(&self.dir.join(ID), || Ok(hex::encode(random::<8>()?)))?;
+        Ok(made.trim().to_owned())
+    }
+
+    /// Let nobody else serve from this directory as long as these keys live.
+    ///
+    /// # Errors
+    /// [`KeyError::InUse`].
+    pub fn lock(&self) -> Result<(), KeyError> {
+        self.own_id()?;
+        let path = self.dir.join(ID);
+        let file = fs::File::open(&path).map_err(|source| KeyError::Io {
+            what: "open",
+            path: path.clone(),
+            source,
+        })?;
+        match file.try_lock() {
+            Ok(()) => {
+                let _ = self.locked.set(file);
+                Ok(())
+            }
+            Err(fs::TryLockError::WouldBlock) => Err(KeyError::InUse { path: self.dir.clone() }),
+            Err(fs::TryLockError::Error(source)) => Err(KeyError::Io { what: "lock", path, source }),
+        }
     }
 
     /// The public half of the evidence key, lower-case hex.

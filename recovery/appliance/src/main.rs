@@ -38,6 +38,7 @@ mod refusals;
 mod refused_start;
 mod service;
 mod sheet;
+mod takeover;
 #[cfg(test)]
 mod testing;
 mod tickets;
@@ -64,7 +65,11 @@ fn main() -> ExitCode {
         Command::Init { config } => init(config.as_deref(), cli.data_dir()),
         Command::Serve { config } => serve(config.as_deref(), cli.data_dir()),
         Command::Backup { file, state } => save(file, state, cli.data_dir()),
-        Command::RestoreState { file, state } => restore_state(file, state, cli.data_dir()),
+        Command::RestoreState { file, keep_database, state } => {
+            restore_state(file, *keep_database, state, cli.data_dir())
+        }
+        Command::Takeover { reason, config } => take_over(reason, config.as_deref(), cli.data_dir()),
+        Command::Migrate { to, config } => migrate(*to, config.as_deref(), cli.data_dir()),
         _ => cli::run(cli),
     };
     match done {
@@ -140,10 +145,10 @@ fn save(file: &Path, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
 }
 
 /// Restore it onto a machine that has none.
-fn restore_state(file: &Path, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
+fn restore_state(file: &Path, keep: bool, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
     let config = configuration(state.config.as_deref(), data_dir)?;
     let word = cli::secret("Passphrase of the backup: ", state.passphrase_file.as_deref())?;
-    let restored = runtime()?.block_on(backup::restore(&config, file, &word)).map_err(|error| {
+    let restored = runtime()?.block_on(backup::restore(&config, file, &word, keep)).map_err(|error| {
         let code = match &error {
             backup::StateError::Refused { .. } => Code::Integrity,
             backup::StateError::Exists(_) => Code::Conflict,
@@ -155,6 +160,34 @@ fn restore_state(file: &Path, state: &cli::State, data_dir: &Path) -> Result<(),
     eprintln!(
         "the appliance that it was must stay off: both have one identity. Bring the golden images, then `groundstate serve`"
     );
+    Ok(())
+}
+
+/// Be the appliance that writes; the one before it is fenced.
+fn take_over(reason: &str, config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
+    let config = configuration(config, data_dir)?;
+    let taken = runtime()?
+        .block_on(takeover::take(&config, reason))
+        .map_err(|error| Fault::of("nothing was taken over", &error, ""))?;
+    let from = if taken.from.is_empty() { "nobody" } else { &taken.from };
+    println!("this appliance writes from here on, by term {}; before it was {from}", taken.term);
+    eprintln!(
+        "the other one refuses its next write and stops; switch it off all the same, then `groundstate serve`"
+    );
+    Ok(())
+}
+
+/// Which schema there is, or back to an older one.
+fn migrate(to: Option<i64>, config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
+    let Some(to) = to else {
+        println!("{}", db::known());
+        return Ok(());
+    };
+    let config = configuration(config, data_dir)?;
+    runtime()?
+        .block_on(takeover::back_to(&config, to))
+        .map_err(|error| Fault::of("the schema is as it was", &error, ""))?;
+    println!("the database is at schema {to}: start the program that knows it, and not this one");
     Ok(())
 }
 

@@ -39,7 +39,7 @@ async fn a_bare_appliance_is_the_same_one_after_a_restore_and_takes_up_no_old_jo
 
     let new = elsewhere(&bench, &config, "new");
     fs::create_dir(&new.data_dir).unwrap();
-    assert_eq!(restore(&new, &file, WORD).await.unwrap(), saved);
+    assert_eq!(restore(&new, &file, WORD, false).await.unwrap(), saved);
     for name in ["tls.key", "evidence.key", "operator.token", "ca/root.key"] {
         let (was, is) = (config.data_dir.join(name), new.data_dir.join(name));
         assert_eq!(fs::read(was).unwrap(), fs::read(is).unwrap(), "{name}");
@@ -92,10 +92,10 @@ async fn what_is_altered_cut_or_locked_restores_nothing_at_all() {
     ];
     for bytes in cases {
         fs::write(&bad, bytes).unwrap();
-        assert!(matches!(restore(&new, &bad, WORD).await, Err(StateError::Refused { .. })));
+        assert!(matches!(restore(&new, &bad, WORD, false).await, Err(StateError::Refused { .. })));
         assert!(!new.data_dir.exists() && !bench.data.path().join("new.restoring").exists());
     }
-    let refused = restore(&new, &file, "wrong").await.unwrap_err().to_string();
+    let refused = restore(&new, &file, "wrong", false).await.unwrap_err().to_string();
     assert!(refused.contains("the passphrase does not open it"), "{refused}");
     assert!(!new.data_dir.exists());
 }
@@ -106,7 +106,7 @@ async fn nothing_that_is_there_is_overwritten() {
     let file = bench.data.path().join("b.age");
     save(&config, None, &file, WORD, WORK).await.unwrap();
     assert!(matches!(save(&config, None, &file, WORD, WORK).await, Err(StateError::Exists(_))));
-    assert!(matches!(restore(&config, &file, WORD).await, Err(StateError::Exists(_))));
+    assert!(matches!(restore(&config, &file, WORD, false).await, Err(StateError::Exists(_))));
     let none = elsewhere(&bench, &config, "none");
     assert!(matches!(
         save(&none, None, &bench.data.path().join("c"), WORD, WORK).await,
@@ -135,7 +135,7 @@ async fn a_log_that_is_not_the_signed_one_is_refused() {
     let forged = bench.data.path().join("forged.age");
     write(&contents, &paths, &forged, WORD, WORK).unwrap();
     let new = elsewhere(&bench, &config, "new");
-    let refused = restore(&new, &forged, WORD).await.unwrap_err().to_string();
+    let refused = restore(&new, &forged, WORD, false).await.unwrap_err().to_string();
     assert!(refused.contains("evidence log is not what was signed: entry 1 "), "{refused}");
     assert!(!new.data_dir.exists());
 }

@@ -50,8 +50,29 @@ pub enum Command {
     RestoreState {
         /// The backup
         file: PathBuf,
+        /// Keys and settings only; the database server has the state already
+        #[arg(long)]
+        keep_database: bool,
         #[command(flatten)]
         state: State,
+    },
+    /// Be the appliance that writes; the other one on this database is fenced
+    Takeover {
+        /// Why, for the evidence log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Configuration file
+        #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the schema that this program knows, or take the database back to an older one
+    Migrate {
+        /// The schema that the older program printed
+        #[arg(long, value_name = "SCHEMA")]
+        to: Option<i64>,
+        /// Configuration file
+        #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Look at the appliance
     Status,

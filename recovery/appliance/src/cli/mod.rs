@@ -46,7 +46,7 @@ pub use self::{
     image::secret,
 };
 
-/// Act. `init`, `serve`, `backup` and `restore-state` are the binary's, not the command line's.
+/// Act. `init`, `serve`, `backup`, `restore-state`, `takeover` and `migrate` are the binary's, not the command line's.
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
@@ -56,7 +56,9 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Init { .. }
         | Command::Serve { .. }
         | Command::Backup { .. }
-        | Command::RestoreState { .. } => Ok(()),
+        | Command::RestoreState { .. }
+        | Command::Takeover { .. }
+        | Command::Migrate { .. } => Ok(()),
         Command::Image { place, verb } => image_verb(&place, &reach, verb, json),
         Command::Trust(TrustVerb::Export { out, site, trust_root, min_image_epoch }) => {
             let place = image::Place { store: None, trust_root };

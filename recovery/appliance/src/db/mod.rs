@@ -21,16 +21,22 @@
 //! | [`person`] | person |
 //! | [`review`] | review |
 //! | [`stop`] | stop |
+//! | [`reign`] | reign: which appliance writes |
 //!
 //! It must never: decide anything, or read a clock.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    AssertSqlSafe, PgPool,
+    PgPool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio_util::sync::CancellationToken;
 
 pub mod chain;
 #[cfg(test)]
@@ -41,10 +47,12 @@ pub mod job;
 pub mod kiosk;
 pub mod lease;
 pub mod log;
+mod migrate;
 mod moved;
 pub mod person;
 pub mod plan;
 pub mod plane;
+pub mod reign;
 pub mod review;
 pub mod server;
 pub mod session;
@@ -54,6 +62,7 @@ pub mod ticket;
 pub mod trigger;
 
 use crate::config::Config;
+pub use migrate::{down as back_to, known};
 use sql::Held;
 pub use sql::{Conn, Reader, Row, Tx, query};
 
@@ -78,6 +87,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (17, include_str!("../../migrations/0017_person_password.sql")),
     (18, include_str!("../../migrations/0018_second_person.sql")),
     (19, include_str!("../../migrations/0019_ways_in.sql")),
+    (20, include_str!("../../migrations/0020_reign.sql")),
 ];
 
 /// Why the database did not do what it should.
@@ -114,6 +124,26 @@ pub enum DbError {
         "the database is damaged on disk; stop the appliance, keep the data directory, and restore the newest backup (`groundstate restore-state`)"
     )]
     Corrupt(#[source] sqlx::Error),
+    /// Another appliance took over: this one writes nothing any more.
+    #[error(
+        "another appliance took over (term {now}, ours was {ours}): nothing is written here any more. Switch this one off, or let it take over again by `groundstate takeover`"
+    )]
+    Fenced {
+        /// Our number.
+        ours: u64,
+        /// Theirs.
+        now: u64,
+    },
+    /// Another appliance has this database.
+    #[error(
+        "another appliance ({holder}) has this database, by term {term}. When that one is off or cut off for good, say `groundstate takeover --reason …` here"
+    )]
+    Held {
+        /// Their id.
+        holder: String,
+        /// Their number.
+        term: u64,
+    },
     /// A row holds what no version of ours writes.
     #[error(
         "the database holds a `{what}` that cannot be read: {why}; restore the data directory from a backup"
@@ -146,7 +176,11 @@ impl DbError {
             | Self::Full(source)
             | Self::ReadOnly(source)
             | Self::Corrupt(source) => format!("{self}: {source}"),
-            Self::Unfit { .. } | Self::Damaged { .. } | Self::Newer { .. } => self.to_string(),
+            Self::Unfit { .. }
+            | Self::Fenced { .. }
+            | Self::Held { .. }
+            | Self::Damaged { .. }
+            | Self::Newer { .. } => self.to_string(),
         }
     }
 }
@@ -171,7 +205,12 @@ impl From<sqlx::Error> for DbError {
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Db(Engine);
+pub struct Db {
+    engine: Engine,
+    /// By which number this appliance writes; tools that write beside it have none.
+    term: Arc<OnceLock<u64>>,
+    fenced: CancellationToken,
+}
 
 #[derive(Debug, Clone)]
 enum Engine {
@@ -194,11 +233,12 @@ impl Db {
             .busy_timeout(Duration::from_secs(5));
         let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).min_connections(0);
         let writer = pool(1).connect_with(options.clone()).await?;
+        before_upgrade(&writer, path).await?;
         let mut tx = Tx(Conn(Held::LiteWrite(writer.begin_with("BEGIN IMMEDIATE").await?)));
-        migrate(&mut tx, &|text| text.to_owned()).await?;
+        migrate::up(&mut tx, &str::to_owned).await?;
         tx.commit().await?;
         let readers = pool(4).connect_with(options.read_only(true)).await?;
-        Ok(Self(Engine::Lite { writer, readers }))
+        Ok(Self::on(Engine::Lite { writer, readers }))
     }
 
     /// Open the database that the configuration names.
@@ -218,19 +258,64 @@ impl Db {
     /// [`DbError`]: not reachable, not fit, or from a newer appliance.
     pub async fn connect(server: &server::Server) -> Result<Self, DbError> {
         let (writer, readers) = server::pools(server).await?;
-        let db = Self(Engine::Pg { writer, readers });
+        let db = Self::on(Engine::Pg { writer, readers });
         let mut tx = db.begin().await?;
-        migrate(&mut tx, &server::dialect).await?;
+        migrate::up(&mut tx, &server::dialect).await?;
         tx.commit().await?;
         Ok(db)
     }
 
-    /// Begin a write transaction; others wait.
+    fn on(engine: Engine) -> Self {
+        Self { engine, term: Arc::default(), fenced: CancellationToken::new() }
+    }
+
+    /// Write as this appliance from here on, by the next number: nobody else writes, or it did before.
+    ///
+    /// # Errors
+    /// [`DbError::Held`] where another one does.
+    pub async fn claim(&self, appliance: &str, at: u64) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        let now = reign::now(&mut tx).await?;
+        if !now.holder.is_empty() && now.holder != appliance {
+            return Err(DbError::Held { holder: now.holder, term: now.term });
+        }
+        let term = reign::turn(&mut tx, appliance, at).await?;
+        tx.commit().await?;
+        let _ = self.term.set(term);
+        Ok(())
+    }
+
+    /// Cancelled when another appliance took over.
+    pub fn fenced(&self) -> &CancellationToken {
+        &self.fenced
+    }
+
+    /// Look whether another appliance took over; [`Db::begin`] looks, too.
+    ///
+    /// # Errors
+    /// [`DbError::Fenced`].
+    pub async fn still_ours(&self, conn: &mut Conn) -> Result<(), DbError> {
+        let Some(ours) = self.term.get().copied() else { return Ok(()) };
+        let now = reign::now(conn).await?.term;
+        if now == ours {
+            return Ok(());
+        }
+        self.fenced.cancel();
+        Err(DbError::Fenced { ours, now })
+    }
+
+    /// Begin a write transaction; others wait. An appliance that was fenced begins none.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let held = match &self.0 {
+        let mut tx = self.begin_unasked().await?;
+        self.still_ours(&mut tx).await?;
+        Ok(tx)
+    }
+
+    async fn begin_unasked(&self) -> Result<Tx, DbError> {
+        let held = match &self.engine {
             Engine::Pg { writer, .. } => Held::PgWrite(server::begin(writer).await?),
             Engine::Lite { writer, .. } => match writer.begin_with("BEGIN IMMEDIATE").await {
                 // Where the disk is full SQLite ends the transaction by itself. The connection still counts it as open and
@@ -250,7 +335,7 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub async fn read(&self) -> Result<Reader, DbError> {
-        Ok(Reader(Conn(match &self.0 {
+        Ok(Reader(Conn(match &self.engine {
             Engine::Lite { readers, .. } => Held::LiteRead(readers.acquire().await?),
             Engine::Pg { readers, .. } => Held::PgRead(readers.acquire().await.map_err(server::waited)?),
         })))
@@ -261,7 +346,7 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub async fn copy_to(&self, path: &Path) -> Result<(), DbError> {
-        match &self.0 {
+        match &self.engine {
             Engine::Lite { .. } => {
                 let path = path.to_string_lossy().into_owned();
                 query("VACUUM INTO $1").bind(path).execute(&mut *self.read().await?).await?;
@@ -289,7 +374,7 @@ impl Db {
     /// # Errors
     /// [`DbError::Damaged`] with the first finding.
     pub async fn check(&self) -> Result<(), DbError> {
-        if let Engine::Pg { .. } = &self.0 {
+        if let Engine::Pg { .. } = &self.engine {
             return Ok(());
         }
         let row = query("PRAGMA quick_check(1)").fetch_one(&mut *self.read().await?).await?;
@@ -299,7 +384,7 @@ impl Db {
 
     /// Close all connections; what was committed is on disk.
     pub async fn close(&self) {
-        match &self.0 {
+        match &self.engine {
             Engine::Lite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
@@ -312,19 +397,17 @@ impl Db {
     }
 }
 
-/// `dialect`: a migration's text as the engine wants it.
-async fn migrate(tx: &mut Tx, dialect: &dyn Fn(&str) -> String) -> Result<(), DbError> {
-    sql::raw("CREATE TABLE IF NOT EXISTS migration (n BIGINT PRIMARY KEY)", tx).await?;
-    let row = query("SELECT COALESCE(MAX(n), 0) AS n FROM migration").fetch_one(tx).await?;
-    let found: i64 = row.try_get("n")?;
-    let known = MIGRATIONS.last().map_or(0, |(n, _)| *n);
-    if found > known {
-        return Err(DbError::Newer { found, known });
+/// Before a newer schema: the file as it was stays beside it, so that the older program can be put back with it.
+async fn before_upgrade(writer: &SqlitePool, path: &Path) -> Result<(), DbError> {
+    let mut tx = Tx(Conn(Held::LiteWrite(writer.begin_with("BEGIN IMMEDIATE").await?)));
+    let found = migrate::found(&mut tx).await?;
+    tx.commit().await?;
+    let kept = path.with_added_extension(format!("schema-{found}"));
+    if found == 0 || found >= known() || kept.exists() {
+        return Ok(());
     }
-    for (n, text) in MIGRATIONS.iter().filter(|(n, _)| *n > found) {
-        sql::raw(AssertSqlSafe(dialect(text)), tx).await?;
-        query("INSERT INTO migration (n) VALUES ($1)").bind(*n).execute(tx).await?;
-    }
+    let into = kept.to_string_lossy().into_owned();
+    sqlx::query("VACUUM INTO $1").bind(into).execute(writer).await?;
     Ok(())
 }
 

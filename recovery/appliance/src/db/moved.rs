@@ -29,12 +29,16 @@ pub(super) async fn all(from: &mut Conn, into: &Db) -> Result<(), DbError> {
     let mut tx = into.begin().await?;
     let (from_file, into_file) = (from.is_file(), tx.is_file());
     let tables = tables(if from_file { from } else { &mut tx }).await?;
-    for table in &tables {
-        let text = format!("SELECT COUNT(*) AS n FROM \"{}\"", table.name);
+    for name in ["evidence", "endpoint", "person"] {
+        let text = format!("SELECT COUNT(*) AS n FROM {name}");
         if super::num(&query_of(text).fetch_one(&mut tx).await?, "n")? > 0 {
-            let why = format!("it holds something already (table {}); name an empty database", table.name);
+            let why = format!("it holds something already (table {name}); name an empty database");
             return Err(DbError::Unfit { why });
         }
+    }
+    // What a new database begins with.
+    for table in tables.iter().rev() {
+        query_of(format!("DELETE FROM \"{}\"", table.name)).execute(&mut tx).await?;
     }
     debug_assert!(from_file || into_file, "one of them is a file");
     for table in &tables {

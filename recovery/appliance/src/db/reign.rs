@@ -1,0 +1,37 @@
+//! Table `reign`: which appliance writes.
+//!
+//! ```text
+//! nobody ─► claim ─► term 1, ours ─► every write transaction asks: still ours? ─► yes ─► it writes
+//!                        │                                                   └─► no ─► refused, and the appliance stops
+//!                        └─ another appliance: take over, by a person's order ─► term 2, theirs
+//! ```
+//!
+//! The question stands behind the lock that makes one writer, in the same transaction: after a takeover was committed no
+//! write of the one before it can be, however long its network was cut or its machine slept.
+//!
+//! It must never: let a term go down.
+
+use super::{Conn, DbError, num, query, sql};
+
+/// Who writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reign {
+    /// Grows with each takeover.
+    pub term: u64,
+    /// The appliance's own id; empty: nobody yet.
+    pub holder: String,
+    /// Since when, milliseconds since 1970.
+    pub since: u64,
+}
+
+/// Who writes now.
+pub async fn now(conn: &mut Conn) -> Result<Reign, DbError> {
+    let row = query("SELECT term, holder, since FROM reign WHERE one = 1").fetch_one(conn).await?;
+    Ok(Reign { term: num(&row, "term")?, holder: row.try_get("holder")?, since: num(&row, "since")? })
+}
+
+/// From here on it is this one, by the next number, which is returned.
+pub async fn turn(conn: &mut Conn, holder: &str, at: u64) -> Result<u64, DbError> {
+    let text = "UPDATE reign SET term = term + 1, holder = $1, since = $2 WHERE one = 1 RETURNING term";
+    num(&query(text).bind(holder).bind(sql(at)).fetch_one(conn).await?, "term")
+}
