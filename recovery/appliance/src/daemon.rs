@@ -292,8 +292,11 @@ impl Appliance {
         gate.learn_kiosks(&self.service.kiosk_rows().await.map_err(part("the kiosks"))?);
         let (drills, rehearser) = self.drills;
         let (hooks, confirmations) = self.hooks;
-        let (cert, key) = (&self.keys.tls_cert_pem, &self.keys.tls_key_pem);
-        let door = tls::Door::open(cert, key, hooks.client_issuers()).map_err(part("the TLS key"))?;
+        let own = tls::own::Own::new(Arc::clone(&self.keys), Arc::clone(&self.journal.clock));
+        let own = Arc::new(own.map_err(part("the TLS key"))?);
+        let of_people = Arc::clone(&own);
+        let door = tls::Door::open(move |clients| of_people.config(clients), hooks.client_issuers());
+        let door = door.map_err(part("the TLS key"))?;
         let door = Arc::new(door);
         let for_people =
             People::new(self.service.clone(), gate, drills, Arc::new(hooks)).with_door(Arc::clone(&door));
@@ -302,7 +305,7 @@ impl Appliance {
         let for_endpoints =
             agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
         let root = tls::Clients::Of(self.authority.root().clone());
-        let config = tls::server_config(cert, key, root).map_err(part("the TLS key"))?;
+        let config = own.config(root).map_err(part("the TLS key"))?;
         Ok(Bound {
             people: (people, door.served(), for_people),
             endpoints: (endpoints, tls::fixed(config), for_endpoints),

@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub mod anchor;
+mod room;
 
 /// Entries between two checkpoints, at most.
 const CHECKPOINT_EVERY: u64 = 64;

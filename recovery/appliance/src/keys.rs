@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `tls.key` | PKCS #8 PEM, ECDSA P-256; the recovery system pins its public half |
-//! | `tls.crt` | self-signed; made anew when the addresses change, the key stays |
+//! | `tls.crt` | self-signed; made anew when the addresses change and before it ends, the key stays |
 //! | `evidence.key` | Ed25519, PKCS #8 DER: signs checkpoints of the evidence log |
 //! | `appliance.id` | which appliance this is, where two have one identity; never in a backup. Locked while it serves |
 //! | `operator.token` | 32 random bytes, base64url: the first operator's bearer token |
@@ -87,6 +87,9 @@ pub struct Keys {
     pub operator_token: String,
     /// The directory that holds them.
     pub dir: PathBuf,
+    /// What the certificate names.
+    names: Vec<String>,
+    addresses: Vec<IpAddr>,
     locked: OnceLock<fs::File>,
 }
 
@@ -115,7 +118,7 @@ impl Keys {
         let damaged = |path: &Path, why: String| KeyError::Damaged { path: path.to_owned(), why };
         let tls_key =
             rcgen::KeyPair::from_pem(&tls_key_pem).map_err(|e| damaged(&key_path, e.to_string()))?;
-        let tls_cert_pem = certificate(&data_dir.join("tls.crt"), &tls_key, names, addresses)?;
+        let tls_cert_pem = certificate(&data_dir.join("tls.crt"), &tls_key, names, addresses, now_unix_s())?;
         let evidence_path = data_dir.join("evidence.key");
         let evidence_der = bytes_or_make(&evidence_path, || {
             let document =
@@ -136,8 +139,24 @@ impl Keys {
             evidence,
             operator_token,
             dir: data_dir.to_owned(),
+            names: names.to_vec(),
+            addresses: addresses.to_vec(),
             locked: OnceLock::new(),
         })
+    }
+
+    /// A new certificate for the same key, written, where this one ends soon or has not begun.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn renewed(&self, pem: &str, now_unix_s: u64) -> Result<Option<String>, KeyError> {
+        if in_time(pem, now_unix_s) {
+            return Ok(None);
+        }
+        let path = self.dir.join("tls.crt");
+        let damaged = |e: rcgen::Error| KeyError::Damaged { path: path.clone(), why: e.to_string() };
+        let key = rcgen::KeyPair::from_pem(&self.tls_key_pem).map_err(damaged)?;
+        certificate(&path, &key, &self.names, &self.addresses, now_unix_s).map(Some)
     }
 
     /// Where the operator's token lies.
@@ -222,13 +241,31 @@ fn private_dir(path: &Path) -> Result<(), KeyError> {
     if mode & 0o077 != 0 { Err(KeyError::Open { path: path.to_owned(), mode }) } else { Ok(()) }
 }
 
-/// The certificate on disk if it fits key and names, else a new one. Valid for ten years from a day ago: endpoints pin
-/// the key, people compare it once; neither has a reason to stop trusting it at a date that nobody watches.
+/// A certificate is valid from a day ago for so many days, and made anew so many before it ends. Endpoints pin the key, and
+/// people compare it once: a date tells neither anything, but programs of others refuse what is valid for longer.
+const DAYS: u64 = 397;
+const DAYS_LEFT: u64 = 30;
+const DAY: u64 = 86_400;
+
+fn now_unix_s() -> u64 {
+    jiff::Timestamp::now().as_second().max(0).unsigned_abs()
+}
+
+fn in_time(pem: &str, now_unix_s: u64) -> bool {
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(pem.as_bytes()) else { return false };
+    let Ok(certificate) = pem.parse_x509() else { return false };
+    let (validity, now) = (certificate.validity(), now_unix_s.cast_signed());
+    let left = (DAYS_LEFT * DAY).cast_signed();
+    validity.not_before.timestamp() <= now && now + left < validity.not_after.timestamp()
+}
+
+/// The certificate on disk if it fits key, names and time, else a new one.
 fn certificate(
     path: &Path,
     key: &rcgen::KeyPair,
     names: &[String],
     addresses: &[IpAddr],
+    now: u64,
 ) -> Result<String, KeyError> {
     let mut wanted: Vec<String> = names.to_vec();
     wanted.extend(addresses.iter().map(ToString::to_string));
@@ -236,6 +273,7 @@ fn certificate(
     wanted.dedup();
     if let Ok(pem) = fs::read_to_string(path)
         && fits(&pem, key, &wanted)
+        && in_time(&pem, now)
     {
         return Ok(pem);
     }
@@ -244,11 +282,9 @@ fn certificate(
     params.distinguished_name = rcgen::DistinguishedName::new();
     let common_name = names.first().map_or("groundstate", String::as_str);
     params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
-    let now = jiff::Timestamp::now().as_second().max(0).unsigned_abs();
-    let day = 86_400;
     let at = |unix_s: u64| rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(unix_s);
-    params.not_before = at(now.saturating_sub(day));
-    params.not_after = at(now + 3_650 * day);
+    params.not_before = at(now.saturating_sub(DAY));
+    params.not_after = at(now + DAYS * DAY);
     let pem = params.self_signed(key).map_err(broken)?.pem();
     write_private(path, pem.as_bytes())?;
     Ok(pem)

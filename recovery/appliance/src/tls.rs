@@ -39,6 +39,7 @@ use self::shown::Shown;
 
 mod door;
 pub mod held;
+pub mod own;
 mod shown;
 
 pub use door::{Door, Served, fixed};

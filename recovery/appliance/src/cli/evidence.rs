@@ -182,7 +182,11 @@ impl Verify {
         for path in &self.since {
             held.push(Held::kept(path.display().to_string(), &read(path)?));
         }
-        for path in &self.anchor {
+        // On the appliance itself its anchors lie beside its keys; a pin or an export may be another one's.
+        let own = reach.data_dir.join("evidence.anchors");
+        let is_own = self.file.is_none() && self.anchor.is_empty() && reach.pin.is_none() && own.is_file();
+        let own = is_own.then_some(&own);
+        for path in self.anchor.iter().chain(own) {
             let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
             held.push(Held::anchors(path.display().to_string(), &bytes, &Origin::of(key)));
             torn += held.last().map_or(0, |held| held.torn);

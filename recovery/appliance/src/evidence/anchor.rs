@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fact, read_tree};
+use super::{Fact, read_tree, room::Room};
 use crate::{
     db::{self, Conn, DbError},
     jobs::journal::Journal,
@@ -211,7 +211,7 @@ impl AnchorWriter {
     /// Write until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.journal.changes();
-        let mut failing = false;
+        let (mut failing, mut room) = (false, Room::default());
         loop {
             let done = self.write_due().await;
             if let Err(error) = &done {
@@ -236,6 +236,12 @@ impl AnchorWriter {
                 }
             }
             failing = done.is_err();
+            if let Some(facts) = room.look(&self.journal.config.data_dir, self.journal.now()) {
+                tracing::warn!(%facts, "little room is left for the evidence log");
+                if let Err(error) = self.journal.note(Fact::new("log.capacity", "appliance", facts)).await {
+                    tracing::error!(error = error.chain(), "that little room is left was not written down");
+                }
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(PAUSE) => {}

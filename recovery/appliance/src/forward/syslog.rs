@@ -136,13 +136,13 @@ impl Syslog {
         }
         peer.write_all(&frames).await?;
         peer.shutdown().await?;
-        // It says nothing; that it ends, too, says that it has read to our end. A reset is no such word.
+        // It says nothing; that it ends, too, says that it has read to our end. A reset is no such word, and neither is an end
+        // without `close_notify`: anybody between could make that one.
         let mut rest = [0; 256];
         loop {
             match peer.read(&mut rest).await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
                 Err(error) => return Err(error),
             }
         }

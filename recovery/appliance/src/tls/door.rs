@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::{DistinguishedName, ServerConfig};
 use tokio::sync::watch;
 
-use super::{Clients, TlsError, server_config};
+use super::{Clients, TlsError};
 
 /// What a listener serves with: asked at each connection.
 pub type Served = watch::Receiver<Arc<ServerConfig>>;
@@ -19,9 +19,12 @@ pub fn fixed(config: Arc<ServerConfig>) -> Served {
     watch::channel(config).1
 }
 
+/// A configuration that asks these clients.
+type Make = dyn Fn(Clients) -> Result<Arc<ServerConfig>, TlsError> + Send + Sync;
+
 /// The people's.
 pub struct Door {
-    pem: (String, String),
+    make: Box<Make>,
     /// Asked for whoever is on record: webhook sources'.
     always: Vec<DistinguishedName>,
     asked: Mutex<Vec<DistinguishedName>>,
@@ -29,14 +32,16 @@ pub struct Door {
 }
 
 impl Door {
-    /// With the appliance's certificate and key, PEM.
+    /// Which shows what `make` says.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn open(certificate: &str, key: &str, always: Vec<DistinguishedName>) -> Result<Self, TlsError> {
-        let config = server_config(certificate, key, clients(always.clone()))?;
-        let pem = (certificate.to_owned(), key.to_owned());
-        Ok(Self { pem, always, asked: Mutex::default(), now: watch::Sender::new(config) })
+    pub fn open(
+        make: impl Fn(Clients) -> Result<Arc<ServerConfig>, TlsError> + Send + Sync + 'static,
+        always: Vec<DistinguishedName>,
+    ) -> Result<Self, TlsError> {
+        let config = make(clients(always.clone()))?;
+        Ok(Self { make: Box::new(make), always, asked: Mutex::default(), now: watch::Sender::new(config) })
     }
 
     /// From now on certificates of these issuers, too.
@@ -51,7 +56,7 @@ impl Door {
             return Ok(());
         }
         let all = self.always.iter().chain(&issuers).cloned().collect();
-        self.now.send_replace(server_config(&self.pem.0, &self.pem.1, clients(all))?);
+        self.now.send_replace((self.make)(clients(all))?);
         *asked = issuers;
         Ok(())
     }

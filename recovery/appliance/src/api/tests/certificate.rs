@@ -18,7 +18,9 @@ struct Site {
 impl Site {
     async fn new() -> Self {
         let mut bench = Bench::new("").await;
-        let door = Door::open(&bench.keys.tls_cert_pem, &bench.keys.tls_key_pem, Vec::new()).unwrap();
+        let (certificate, key) = (bench.keys.tls_cert_pem.clone(), bench.keys.tls_key_pem.clone());
+        let make = move |clients| tls::server_config(&certificate, &key, clients);
+        let door = Door::open(make, Vec::new()).unwrap();
         let door = Arc::new(door);
         let router = bench.people.clone().with_door(Arc::clone(&door)).router();
         bench.router = router.clone();
