@@ -186,8 +186,8 @@ fn able(firmware: Firmware<'_>, loaders: &Loaders) -> Vec<Chain> {
     let order: &[Chain] = match client.class {
         ClientClass::HttpBoot => &[Chain::UefiHttp, Chain::Shim],
         ClientClass::Pxe if arch == Arch::Bios => &[Chain::Bios],
-        // B12: GRUB behind shim does not read ProxyDHCP offers.
-        ClientClass::Pxe if mode == Mode::Full => &[Chain::Ipxe, Chain::Shim],
+        // B12: GRUB behind shim does not read ProxyDHCP offers, a signed recovery system behind it need not.
+        ClientClass::Pxe if mode == Mode::Full || loaders.has_signed_shim() => &[Chain::Ipxe, Chain::Shim],
         ClientClass::Pxe => &[Chain::Ipxe],
         // Already running: it gets its script.
         ClientClass::Ipxe { .. } | ClientClass::Agent | ClientClass::Plain => &[],
@@ -276,6 +276,18 @@ mod tests {
         assert_eq!(ask(ClientClass::HttpBoot, Arch::EfiX64, None, &history), None);
         let running = ask(ClientClass::Ipxe { http: true }, Arch::EfiX64, None, &history);
         assert!(running.is_some(), "iPXE that runs gets its script");
+    }
+
+    #[test]
+    fn b12_beside_a_sites_dhcp_shim_is_offered_where_a_signed_system_lies_behind_it() {
+        let client = client(ClientClass::Pxe, Arch::EfiX64);
+        let offered = |loaders: &Loaders| {
+            let secure_boot = SecureBoot::WithoutOwnKey;
+            let firmware = Firmware { client: &client, mode: Mode::Proxy, secure_boot };
+            choose(firmware, loaders, None, &History::default(), 0).map(|(chain, _)| chain)
+        };
+        assert_eq!(offered(&Loaders::debian()), Some(Chain::Ipxe), "GRUB would ask the site's DHCP");
+        assert_eq!(offered(&Loaders::debian().with_http_shim("signed/shimx64.efi")), Some(Chain::Shim));
     }
 
     #[test]

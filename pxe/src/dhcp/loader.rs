@@ -21,6 +21,7 @@ pub const NOT_ARMED: &str = "no-boot-ticket";
 pub struct Loaders {
     table: BTreeMap<(Chain, Arch), String>,
     http_shim: Option<String>,
+    https: Option<u16>,
 }
 
 impl Loaders {
@@ -51,6 +52,40 @@ impl Loaders {
     pub fn with_http_shim(mut self, name: &str) -> Self {
         self.http_shim = Some(name.into());
         self
+    }
+
+    /// Whether there is a shim with a signed unified kernel image beside it.
+    #[must_use]
+    pub fn has_signed_shim(&self) -> bool {
+        self.http_shim.is_some()
+    }
+
+    /// What is offered beside a site's DHCP. GRUB does not read ProxyDHCP offers (B12); shim does, and what lies beside it as `grubx64.efi`
+    /// is the signed unified kernel image, which asks for nothing more.
+    #[must_use]
+    pub fn beside_dhcp(mut self) -> Self {
+        if let Some(signed) = self.http_shim.clone() {
+            self.table.insert((Chain::Shim, Arch::EfiX64), signed);
+        }
+        self
+    }
+
+    /// UEFI HTTP Boot fetches over TLS at this port: our authority is enrolled in the endpoints' firmware. PXE and iPXE go on as ever.
+    #[must_use]
+    pub fn with_https(mut self, port: u16) -> Self {
+        self.https = Some(port);
+        self
+    }
+
+    /// The URL that UEFI HTTP Boot is given for a name; `server` is an address, an IPv6 one in brackets.
+    pub(crate) fn http_boot_url(&self, server: &str, http_port: u16, name: &str) -> String {
+        let name = name.trim_start_matches('/');
+        match (self.https, http_port) {
+            (Some(443), _) => format!("https://{server}/{name}"),
+            (Some(port), _) => format!("https://{server}:{port}/{name}"),
+            (None, 80) => format!("http://{server}/{name}"),
+            (None, port) => format!("http://{server}:{port}/{name}"),
+        }
     }
 
     /// All names in the table.
@@ -116,7 +151,10 @@ impl Loaders {
                 let name = first(if arch == Arch::Bios { &[Chain::Bios] } else { &[Chain::Ipxe] })?;
                 Ok(format!("tftp://{server}/{name}"))
             }
-            ClientClass::HttpBoot => self.http_boot(client, chain).map(|name| url(server, http_port, name)),
+            ClientClass::HttpBoot => {
+                let name = self.http_boot(client, chain)?;
+                Ok(self.http_boot_url(&server.to_string(), http_port, name))
+            }
             ClientClass::Pxe => self.pxe(client, chain).map(str::to_owned),
             ClientClass::Agent | ClientClass::Plain => Err(missing()),
         }
@@ -169,6 +207,34 @@ mod tests {
         let http = |chain| file(ClientClass::HttpBoot, Some(Arch::EfiX64), chain);
         assert_eq!(http(Chain::UefiHttp).as_deref(), Some("http://10.77.0.1/recovery.efi"));
         assert_eq!(http(Chain::Shim), None);
+    }
+
+    #[test]
+    fn e1_over_tls_http_boot_alone_is_given_another_url() {
+        let url = |port: Option<u16>, class| {
+            let client =
+                Client { class, arch: Some(Arch::EfiX64), ..Client::bare([2, 0, 0, 0, 0, 1].into(), None) };
+            let loaders = port.into_iter().fold(Loaders::debian(), Loaders::with_https);
+            loaders.boot_file(&client, Chain::UefiHttp, US, 80).expect("a file")
+        };
+        assert_eq!(url(Some(8444), ClientClass::HttpBoot), "https://10.77.0.1:8444/recovery.efi");
+        assert_eq!(url(Some(443), ClientClass::HttpBoot), "https://10.77.0.1/recovery.efi");
+        assert_eq!(url(None, ClientClass::HttpBoot), "http://10.77.0.1/recovery.efi");
+        assert_eq!(url(Some(8444), ClientClass::Pxe), "snponly.efi");
+        assert_eq!(url(Some(8444), ClientClass::Ipxe { http: true }), "http://10.77.0.1/boot.ipxe");
+    }
+
+    #[test]
+    fn b12_beside_a_sites_dhcp_shim_is_the_one_with_a_signed_system_behind_it() {
+        let client = Client {
+            class: ClientClass::Pxe,
+            arch: Some(Arch::EfiX64),
+            ..Client::bare([2, 0, 0, 0, 0, 1].into(), None)
+        };
+        let shim = |loaders: Loaders| loaders.boot_file(&client, Chain::Shim, US, 80).ok();
+        let signed = Loaders::debian().with_http_shim("signed/shimx64.efi");
+        assert_eq!(shim(signed.clone()).as_deref(), Some("shimx64.efi"), "GRUB reads our own DHCP");
+        assert_eq!(shim(signed.beside_dhcp()).as_deref(), Some("signed/shimx64.efi"));
     }
 
     #[test]

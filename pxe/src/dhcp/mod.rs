@@ -92,7 +92,10 @@ pub struct Responder {
 
 impl Responder {
     /// A responder; in full mode it takes over the journal's leases.
-    pub fn new(site: Site, extra_classes: Vec<String>, links: Links, now: Instant) -> Self {
+    pub fn new(mut site: Site, extra_classes: Vec<String>, links: Links, now: Instant) -> Self {
+        if site.interface.dhcp == DhcpMode::Proxy {
+            site.loaders = site.loaders.beside_dhcp();
+        }
         let reservations = links.policy.reservations();
         let terms = match &site.interface.dhcp {
             DhcpMode::Full(full) => Some(Arc::new(full.clone())),

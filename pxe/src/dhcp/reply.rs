@@ -16,7 +16,7 @@ use dhcproto::v4::{DhcpOption, MessageType as Kind, OptionCode, UnknownOption};
 use crate::client::{Arch, Client, ClientClass};
 use crate::config::{DhcpMode, FullDhcp, Interface, Ports, Unarmed};
 use crate::dhcp::encode::{Fields, encode};
-use crate::dhcp::loader::{Loaders, NOT_ARMED, url};
+use crate::dhcp::loader::{Loaders, NOT_ARMED};
 use crate::dhcp::packet::{Request, code, sub_option};
 use crate::event::Refusal;
 use crate::policy::{Boot, BootDecision, OfferStyle};
@@ -143,9 +143,10 @@ impl Site {
             }
             (BootDecision::LocalDisk, kind) => match (full.unarmed, kind) {
                 (Unarmed::Silent, _) => Err(Refusal::NoTicket),
-                (Unarmed::FastRefuse, ClientClass::HttpBoot) => {
-                    file(url(server, self.ports.http, NOT_ARMED), vec![class("HTTPClient")])
-                }
+                (Unarmed::FastRefuse, ClientClass::HttpBoot) => file(
+                    self.loaders.http_boot_url(&server.to_string(), self.ports.http, NOT_ARMED),
+                    vec![class("HTTPClient")],
+                ),
                 (Unarmed::FastRefuse, _) => file(NOT_ARMED.into(), Vec::new()),
             },
         }

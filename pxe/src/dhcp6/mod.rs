@@ -247,10 +247,7 @@ impl Responder {
     }
 
     fn url(&self, name: &str) -> String {
-        match self.http_port {
-            80 => format!("http://[{}]/{name}", self.ours),
-            port => format!("http://[{}]:{port}/{name}", self.ours),
-        }
+        self.loaders.http_boot_url(&format!("[{}]", self.ours), self.http_port, name)
     }
 }
 

@@ -14,10 +14,12 @@
 mod count;
 mod foreign;
 mod history;
+pub mod https;
 mod kept;
 mod kit;
 pub mod leases;
 pub mod refused;
+mod span;
 mod taken;
 pub mod trace;
 
@@ -49,6 +51,7 @@ use foreign::Foreign;
 use history::Histories;
 pub use kit::{Kit, KitError};
 use refused::Refused;
+use span::Spans;
 use trace::Around;
 
 use crate::{
@@ -184,6 +187,12 @@ impl Tickets {
         live.get(&mac).filter(|ticket| at < ticket.expires).cloned()
     }
 
+    /// Whether an endpoint holds a ticket in memory.
+    fn boots(&self, endpoint: &EndpointId) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        live.values().any(|ticket| ticket.endpoint == *endpoint)
+    }
+
     /// Whether a job's ticket is live in memory.
     pub fn holds(&self, job: JobId) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -204,6 +213,7 @@ pub struct BootDesk {
     taken: Mutex<taken::Taken>,
     histories: Mutex<Histories>,
     outcomes: Mutex<Counts>,
+    spans: Mutex<Spans>,
     prober: OnceLock<Prober>,
     interfaces: Vec<pxe::Interface>,
     loaders: Loaders,
@@ -236,6 +246,7 @@ impl BootDesk {
             taken: Mutex::default(),
             histories: Mutex::default(),
             outcomes: Mutex::default(),
+            spans: Mutex::default(),
             prober: OnceLock::new(),
             interfaces: Vec::new(),
             loaders: Loaders::debian(),
@@ -320,6 +331,9 @@ impl BootDesk {
 
     /// A firmware began anew: the chain that its attempt took failed, where it had fetched that chain's loader.
     fn attempt_ended(&self, mac: MacAddr, ended: &Ended, at: u64) {
+        if let Some(ticket) = self.tickets.find(mac, at) {
+            self.spans().end(&ticket.endpoint, ended.reached.name(), &ended.diagnosis.cause);
+        }
         let Some(chain) = ended.chain.filter(|_| ended.failed()) else { return };
         let Some(ticket) = self.tickets.find(mac, at).filter(|ticket| ended.at.1 >= ticket.issued) else {
             return;
@@ -400,6 +414,7 @@ impl BootDesk {
                 .map_or("its firmware took it", |(_, why)| why.text());
             self.counted().boot(trace::chain_name(chain), true);
             self.histories().worked(&ticket.endpoint, Some(ticket.job), chain, at, why);
+            self.spans().end(&ticket.endpoint, "agent", "");
         }
     }
 
@@ -424,6 +439,10 @@ impl BootDesk {
         self.counted().clone()
     }
 
+    fn spans(&self) -> MutexGuard<'_, Spans> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn counted(&self) -> MutexGuard<'_, Counts> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -434,7 +453,8 @@ impl BootDesk {
         let Some(ticket) = mac.and_then(mac_addr).and_then(|mac| self.tickets.find(mac, at)) else { return };
         let what = what();
         mac.and_then(mac_addr).into_iter().for_each(|mac| self.refused().forget(mac));
-        tracing::info!(endpoint = %ticket.endpoint, job = %ticket.job, kind, what, "boot");
+        let span = self.spans().of(&ticket.endpoint, ticket.job, |endpoint| self.tickets.boots(endpoint));
+        span.in_scope(|| tracing::info!(endpoint = %ticket.endpoint, job = %ticket.job, kind, what, "boot"));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(ticket.endpoint, Seen { at, what });
     }

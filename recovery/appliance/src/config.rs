@@ -182,6 +182,10 @@ pub struct Listen {
     pub boot_server_port: u16,
     /// Syslog of loaders.
     pub syslog_port: u16,
+    /// TLS: boot files, for firmware in which this appliance's boot authority is enrolled. None: UEFI HTTP Boot is served in plain.
+    pub https_boot_port: Option<u16>,
+    /// TFTP transfers go over the TFTP port itself, for firewalls that do not follow TFTP.
+    pub tftp_single_port: bool,
 }
 
 impl Default for Listen {
@@ -197,6 +201,8 @@ impl Default for Listen {
             dhcp_port: 67,
             boot_server_port: 4011,
             syslog_port: 514,
+            https_boot_port: None,
+            tftp_single_port: false,
         }
     }
 }

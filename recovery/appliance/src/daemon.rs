@@ -37,6 +37,7 @@ use crate::{
     attest::MakerRoots,
     boot::{
         BootDesk, Kit, KitError,
+        https::{self, BootTls},
         leases::{self, LeaseWriter},
         refused,
     },
@@ -269,6 +270,7 @@ impl Appliance {
         let (leases, lease_writer) =
             leases::open(self.journal.db.clone(), Arc::clone(&self.journal.clock)).await?;
         let (boot, http, expectations) = self.bind_boot(endpoints_at.port(), Arc::new(leases))?;
+        let over_tls = self.bind_boot_tls(boot.as_ref()).await?;
         let http_port = http.first().map_or(listen.http_port, SocketAddr::port);
         let listening = Listening {
             people: people_at,
@@ -310,6 +312,7 @@ impl Appliance {
             people: (people, door.served(), for_people),
             endpoints: (endpoints, tls::fixed(config), for_endpoints),
             boot,
+            over_tls,
             runner: self.runner,
             rehearser,
             confirmations,
@@ -336,6 +339,7 @@ impl Appliance {
         }
         let listen = self.config.listen;
         let mut config = pxe::Config::new(self.interfaces.clone());
+        config.tftp_single_port = listen.tftp_single_port;
         config.ports = pxe::Ports {
             dhcp: listen.dhcp_port,
             boot_server: listen.boot_server_port,
@@ -359,6 +363,9 @@ impl Appliance {
                 (pxe::Artefacts::new(), Expectations::default())
             }
         };
+        if let Some(port) = listen.https_boot_port {
+            config.loaders = config.loaders.with_https(port);
+        }
         let desk = Arc::clone(&self.desk);
         let sent = Arc::clone(&self.frame_bytes);
         let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone());
@@ -369,6 +376,23 @@ impl Appliance {
         let http =
             server.ports().map(|(addr, ports)| SocketAddr::new(IpAddr::V4(addr), ports.http)).collect();
         Ok((Some(server), http, expectations))
+    }
+
+    /// Boot files over TLS, where the configuration gives a port for them.
+    async fn bind_boot_tls(
+        &self,
+        boot: Option<&pxe::Server>,
+    ) -> Result<Option<(Listener, Arc<BootTls>)>, DaemonError> {
+        let listen = self.config.listen;
+        let (Some(port), Some(boot)) = (listen.https_boot_port, boot) else { return Ok(None) };
+        let (dir, site) = (self.config.data_dir.join("boot-ca"), self.config.site.to_string());
+        let (addresses, now) = (interfaces::addresses()?, self.journal.clock.now_unix_ms() / 1000);
+        let opened = tokio::task::spawn_blocking(move || BootTls::open(&dir, &site, &addresses, now));
+        let what = "the authority for boot files";
+        let certificate = Arc::new(opened.await.map_err(part(what))?.map_err(part(what))?);
+        let config = certificate.server_config().map_err(part("TLS for boot files"))?;
+        let listener = tcp(listen.endpoints_address, port).await?;
+        Ok(Some(((listener, config, https::router(boot.files())), certificate)))
     }
 }
 
@@ -436,6 +460,7 @@ struct Bound {
     people: Listener,
     endpoints: Listener,
     boot: Option<pxe::Server>,
+    over_tls: Option<(Listener, Arc<BootTls>)>,
     runner: Runner,
     rehearser: Rehearser,
     confirmations: Confirmations,
@@ -452,15 +477,7 @@ struct Bound {
 impl Bound {
     async fn run(self, stop: CancellationToken) -> Result<(), DaemonError> {
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
-        for (name, (listener, config, router)) in
-            [("the people's listener", self.people), ("the endpoints' listener", self.endpoints)]
-        {
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                tls::serve(listener, config, router, tls::Limits::default(), stop).await;
-                name
-            });
-        }
+        listen(&mut tasks, self.people, self.endpoints, self.over_tls, &stop);
         if let Some(boot) = self.boot {
             let stop = stop.clone();
             tasks.spawn(async move {
@@ -518,6 +535,32 @@ impl Bound {
         self.journal.db.close().await;
         tracing::info!("stopped");
         ended
+    }
+}
+
+/// The TLS listeners, and what keeps the certificate for boot files.
+fn listen(
+    tasks: &mut JoinSet<&'static str>,
+    people: Listener,
+    endpoints: Listener,
+    over_tls: Option<(Listener, Arc<BootTls>)>,
+    stop: &CancellationToken,
+) {
+    let mut listeners = vec![("the people's listener", people), ("the endpoints' listener", endpoints)];
+    if let Some((listener, certificate)) = over_tls {
+        listeners.push(("the listener for boot files", listener));
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            certificate.run(stop).await;
+            "the renewal of the certificate for boot files"
+        });
+    }
+    for (name, (listener, config, router)) in listeners {
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tls::serve(listener, config, router, tls::Limits::default(), stop).await;
+            name
+        });
     }
 }
 

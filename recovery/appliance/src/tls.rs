@@ -49,6 +49,8 @@ pub use door::{Door, Served, fixed};
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
+    /// Our address that it asked.
+    pub local: SocketAddr,
     /// Its certificate, whose key it holds: of the authority of [`Clients::Of`], or any ([`Clients::Pinned`]); `None` when it showed none.
     pub certificate: Option<CertificateDer<'static>>,
     /// Cancelled when the appliance stops: a handler that streams without end must end then.
@@ -59,7 +61,13 @@ pub struct Peer {
 impl Peer {
     /// Somebody at this address, for tests without a socket.
     pub fn at(address: &str) -> Self {
-        Self { address: address.parse().unwrap(), certificate: None, stopping: CancellationToken::new() }
+        let local = SocketAddr::from(([127, 0, 0, 1], 443));
+        Self {
+            address: address.parse().unwrap(),
+            local,
+            certificate: None,
+            stopping: CancellationToken::new(),
+        }
     }
 }
 
@@ -242,6 +250,7 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return };
     let stream = match timeout(limits.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
@@ -250,6 +259,7 @@ async fn connection(
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = Peer {
         address,
+        local,
         certificate: certificate.map(|der| der.clone().into_owned()),
         stopping: stop.clone(),
     };
