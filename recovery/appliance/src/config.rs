@@ -37,7 +37,7 @@ mod window;
 pub use crate::agents::Serving;
 pub use crate::depot::Images;
 use crate::{
-    db::{endpoint::Record, server::Server},
+    db::{endpoint::Record, server::Database},
     depot,
 };
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
@@ -94,7 +94,7 @@ pub struct Config {
     /// State of the appliance: database, keys, token.
     pub data_dir: PathBuf,
     /// A PostgreSQL server that keeps the state. None: a SQLite file in the data directory.
-    pub database: Option<Server>,
+    pub database: Option<Database>,
     /// The boot kit: `kit.json` and the files that it names. None: nothing is served to firmware.
     pub boot_kit_dir: Option<PathBuf>,
     /// Golden images. Default: `images` in the data directory.
@@ -347,7 +347,7 @@ impl Config {
     fn check(&self) -> Result<(), Wrong> {
         self.check_interfaces()?;
         self.check_ports()?;
-        if let Some(Err(why)) = self.database.as_ref().map(Server::check) {
+        if let Some(Err(why)) = self.database.as_ref().map(Database::check) {
             let now =
                 "write postgres://user@host/name, and the password into the file that `password_file` names";
             return Err(Wrong::new(vec!["database".to_owned()], why, now));

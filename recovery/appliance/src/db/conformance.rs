@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{Db, DbError, log, query, server::Server, sql};
+use super::{Db, DbError, log, query, server::Database, sql};
 use crate::testing::not_looked_at;
 
 /// Names the server of a run; without it databases are files.
@@ -31,14 +31,14 @@ pub async fn tried(at: &Path) -> Result<Db, DbError> {
 }
 
 /// The schema of a server that belongs to a place.
-pub async fn schema(url: &str, at: &Path) -> Server {
+pub async fn schema(url: &str, at: &Path) -> Database {
     let digest = ring::digest::digest(&ring::digest::SHA256, at.as_os_str().as_encoded_bytes());
     let name = format!("t{}", hex::encode(&digest.as_ref()[..10]));
     let mut conn = PgConnection::connect(url).await.unwrap();
     let made = format!("CREATE SCHEMA IF NOT EXISTS {name}");
     sqlx::raw_sql(AssertSqlSafe(made)).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
-    Server { url: format!("{url}&options[search_path]={name}"), password_file: None }
+    Database { url: format!("{url}&options[search_path]={name}"), password_file: None }
 }
 
 /// A server of our own, as long as this lives.
@@ -221,12 +221,12 @@ async fn a_server_that_dies_is_gone_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_forgets_what_it_promised_is_refused_and_readers_write_nothing() {
     let Some(cluster) = Cluster::start(&["-c", "fsync=off"]) else { return };
-    let server = Server { url: cluster.url(), password_file: None };
+    let server = Database { url: cluster.url(), password_file: None };
     let Err(DbError::Unfit { why }) = Db::connect(&server).await else { panic!("taken") };
     assert!(why.contains("fsync"), "{why}");
     drop(cluster);
     let Some(cluster) = Cluster::start(&[]) else { return };
-    let server = Server { url: cluster.url(), password_file: None };
+    let server = Database { url: cluster.url(), password_file: None };
     let db = Db::connect(&server).await.unwrap();
     let written = query("INSERT INTO dead_letter (sink, seq, at, why) VALUES ('a', 1, 1, 'b')");
     let refused = written.execute(&mut db.read().await.unwrap()).await.unwrap_err();
@@ -238,7 +238,7 @@ async fn a_server_that_forgets_what_it_promised_is_refused_and_readers_write_not
     assert_eq!(dead, (1, Some((1, "with a \u{fffd} in it".to_owned()))));
     let file = tempfile::tempdir().unwrap().path().join("nothing");
     let missing =
-        Server { url: format!("postgres://a@localhost/b?host={}", file.display()), password_file: None };
+        Database { url: format!("postgres://a@localhost/b?host={}", file.display()), password_file: None };
     assert!(matches!(Db::connect(&missing).await, Err(DbError::Gone(_))));
 }
 

@@ -256,7 +256,7 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError`]: not reachable, not fit, or from a newer appliance.
-    pub async fn connect(server: &server::Server) -> Result<Self, DbError> {
+    pub async fn connect(server: &server::Database) -> Result<Self, DbError> {
         let (writer, readers) = server::pools(server).await?;
         let db = Self::on(Engine::Pg { writer, readers });
         let mut tx = db.begin().await?;

@@ -22,14 +22,14 @@ const VERSION: i32 = 15;
 
 /// A database server: `database = "postgres://user@host/name"`, or a table with the file of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct Database {
     /// `postgres://…`, as libpq writes it, without a password.
     pub url: String,
     /// The password's file: one line.
     pub password_file: Option<PathBuf>,
 }
 
-impl<'de> Deserialize<'de> for Server {
+impl<'de> Deserialize<'de> for Database {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -39,23 +39,23 @@ impl<'de> Deserialize<'de> for Server {
         }
         struct Either;
         impl<'de> de::Visitor<'de> for Either {
-            type Value = Server;
+            type Value = Database;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("\"postgres://…\", or a table with `url` and `password_file`")
             }
-            fn visit_str<E: de::Error>(self, url: &str) -> Result<Server, E> {
-                Ok(Server { url: url.to_owned(), password_file: None })
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<Database, E> {
+                Ok(Database { url: url.to_owned(), password_file: None })
             }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Server, A::Error> {
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Database, A::Error> {
                 let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Server { url: table.url, password_file: table.password_file })
+                Ok(Database { url: table.url, password_file: table.password_file })
             }
         }
         from.deserialize_any(Either)
     }
 }
 
-impl Server {
+impl Database {
     /// Why this is no server that we can use; said without what may be a password.
     pub fn check(&self) -> Result<(), &'static str> {
         let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
@@ -96,7 +96,7 @@ fn unfit(why: String) -> DbError {
 }
 
 /// The writer's pool and the readers', of a server that state may be trusted to.
-pub(super) async fn pools(server: &Server) -> Result<(PgPool, PgPool), DbError> {
+pub(super) async fn pools(server: &Database) -> Result<(PgPool, PgPool), DbError> {
     let options = server.options()?;
     let mut conn = PgConnection::connect_with(&options).await?;
     fit(&mut conn).await?;
