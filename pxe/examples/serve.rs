@@ -105,6 +105,7 @@ fn loaders(kit: &Artefacts) -> Loaders {
         (Chain::Shim, Arch::EfiArm64, "shimaa64.efi"),
         (Chain::Shim, Arch::EfiIa32, "shimia32.efi"),
         (Chain::UefiHttp, Arch::EfiX64, "recovery.efi"),
+        (Chain::UefiHttp, Arch::EfiArm64, "recoveryaa64.efi"),
         (Chain::Bios, Arch::Bios, "undionly.kpxe"),
     ]
     .into_iter()

@@ -310,6 +310,14 @@ impl Server {
     /// # Errors
     /// When it cannot be started, or does not say so; the message repeats its last words.
     pub fn start(command: &mut Command, ready: &str, log: PathBuf) -> Result<Self> {
+        Self::with_log(command, ready, log).map(|(_, server)| server)
+    }
+
+    /// The same, with what it says.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_log(command: &mut Command, ready: &str, log: PathBuf) -> Result<(Log, Self)> {
         let program = command.get_program().to_string_lossy().into_owned();
         let log = Log::new(log)?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -323,7 +331,7 @@ impl Server {
         log.until(&format!("{program} to be ready"), SERVER_LIMIT, || {
             Ok(log.wait_for(0, ready, Duration::ZERO).ok())
         })?;
-        Ok(server)
+        Ok((log, server))
     }
 
     /// Starts one of the inetd kind, which gets its socket as its standard input: what comes before it reads waits in the kernel.

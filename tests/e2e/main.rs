@@ -14,6 +14,7 @@
 mod cuts;
 mod drill;
 mod erase;
+mod firmware;
 mod ipv6;
 mod keylime;
 mod lab;
@@ -31,9 +32,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tests::cache::Cache;
+use tests::foreign::Board;
 use tests::golden::{self, CheckIn};
 use tests::plant::{self, Plant};
-use tests::programs::Programs;
+use tests::programs::{self, Programs};
 use tests::redfish;
 use tests::setup;
 use tests::site::Site;
@@ -56,6 +58,8 @@ enum Needs {
     Site,
     /// A site, and Keylime's verifier.
     Keylime,
+    /// A boot server that answers everyone, and loaders for a board of another processor.
+    Board(Board),
 }
 
 /// When a story is told.
@@ -83,6 +87,7 @@ const CHAPTERS: &[&[Story]] = &[
     secure_boot::STORIES,
     stick::STORIES,
     ipv6::STORIES,
+    firmware::STORIES,
 ];
 
 fn main() -> ExitCode {
@@ -117,7 +122,7 @@ fn outside(words: &[String]) -> Result<bool> {
         bail!("no story is called that; there are:\n  {}", names.join("\n  "));
     }
     setup::ensure(&[setup::PLANT], false)?;
-    let needs_site = chosen.iter().any(|story| story.needs != Needs::Marker);
+    let needs_site = chosen.iter().any(|story| matches!(story.needs, Needs::Site | Needs::Keylime));
     let make = if no_build { Programs::built } else { Programs::build };
     let programs = needs_site.then(make).transpose()?;
     let mut good = true;
@@ -158,6 +163,11 @@ fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
             if story.needs == Needs::Keylime {
                 tests::keylime::python(&cache)?;
             }
+        }
+        (Needs::Board(board), _) => {
+            setup::ensure(&[setup::BOARDS], false)?;
+            programs::example("pxe", "serve")?;
+            board.loaders(&cache)?;
         }
         _ => drop(golden::image(&cache, 1, &CheckIn::Marker)?),
     }

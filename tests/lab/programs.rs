@@ -74,6 +74,19 @@ impl Programs {
     }
 }
 
+/// An example of a package as `cargo build --release` makes it: built outside of a plant, only found inside of one.
+///
+/// # Errors
+/// When cargo fails; what it said stands above.
+pub fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let target = target_dir()?;
+    if !crate::plant::is_inside() {
+        let words = ["build", "--quiet", "--release", "-p", package, "--example", name, "--target-dir"];
+        tool::show(fresh_cargo().current_dir(root()).args(words).arg(&target))?;
+    }
+    Ok(target.join("release/examples").join(name))
+}
+
 /// Cargo without what an outer cargo told this program about its own package: build scripts that watch such variables would
 /// otherwise build everything again whenever it is started another way.
 pub(crate) fn fresh_cargo() -> Command {

@@ -83,6 +83,17 @@ pub enum NetBoot {
     Ipv6,
 }
 
+impl NetBoot {
+    /// What the firmware is told not to speak (`opt/org.tianocore/…`).
+    pub(crate) fn mute(self) -> &'static [&'static str] {
+        match self {
+            Self::Any => &["IPv6PXESupport", "IPv6Support"],
+            Self::Http => &["IPv6PXESupport", "IPv6Support", "IPv4PXESupport"],
+            Self::Ipv6 => &["IPv4PXESupport", "IPv4Support"],
+        }
+    }
+}
+
 /// Which device the firmware tries first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootOrder {
@@ -263,12 +274,7 @@ fn firmware(words: &mut Words, spec: &Spec, wiring: &Wiring) {
     words.pair("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display()));
     words.pair("-drive", format!("if=pflash,unit=1,format=raw,file={}", wiring.vars.display()));
     // What it does not speak would only cost minutes of waiting.
-    let mute: &[&str] = match spec.netboot {
-        NetBoot::Any => &["IPv6PXESupport", "IPv6Support"],
-        NetBoot::Http => &["IPv6PXESupport", "IPv6Support", "IPv4PXESupport"],
-        NetBoot::Ipv6 => &["IPv4PXESupport", "IPv4Support"],
-    };
-    for protocol in mute {
+    for protocol in spec.netboot.mute() {
         words.pair("-fw_cfg", format!("name=opt/org.tianocore/{protocol},string=n"));
     }
 }

@@ -79,6 +79,17 @@ impl Site {
         self.build_boot_kit()
     }
 
+    /// Makes keys and the boot kit; no golden image.
+    ///
+    /// # Errors
+    /// When one of the commands fails.
+    pub fn prepare_kit(&self) -> Result<()> {
+        self.prepare_keys()?;
+        self.say(&["trust", "export", "--site", "lab", "--out", &self.path("trust.json")])?;
+        self.boot_keys(BOOT_KEYS)?;
+        self.build_boot_kit()
+    }
+
     /// Makes Secure Boot keys in the directory `name` of the site.
     ///
     /// # Errors
