@@ -30,6 +30,7 @@ pub mod images_upkeep;
 pub mod load;
 pub mod people;
 pub mod pxe;
+pub mod pxe_boot;
 pub mod recovery_jobs;
 pub mod report;
 pub mod restore;
@@ -118,6 +119,8 @@ pub struct Programs {
 pub enum Runs {
     /// Inside a plant of its own.
     Inside(fn(&Programs, &Plant) -> Result<Vec<Figure>>),
+    /// The same, after what needs the world outside: into the plant's directory.
+    Prepared(fn(&Programs, &Path) -> Result<()>, fn(&Programs, &Plant) -> Result<Vec<Figure>>),
     /// Outside, with a directory of its own; it makes its own plant.
     Outside(fn(&Programs, &Path) -> Result<Vec<Figure>>),
 }
@@ -141,9 +144,10 @@ const fn bench(name: &'static str, peers: &'static [Package], runs: Runs) -> Ben
 pub const BENCHES: &[Bench] = &[
     bench("tftp", &[setup::TFTPD_HPA], Runs::Inside(serve::tftp)),
     bench("http", &[setup::NGINX], Runs::Inside(serve::http)),
-    bench("pxe-tftp", &[setup::DNSMASQ, setup::ATFTP], Runs::Inside(pxe::tftp)),
+    bench("pxe-tftp", &[setup::DNSMASQ, setup::ATFTP], Runs::Prepared(pxe::fetch, pxe::tftp)),
     bench("pxe-many", &[], Runs::Inside(pxe::many)),
     bench("pxe-dhcp", &[setup::DNSMASQ], Runs::Inside(pxe::dhcp)),
+    bench("pxe-boot", &[setup::DNSMASQ, setup::NGINX], Runs::Prepared(pxe_boot::prepare, pxe_boot::boot)),
     bench("restore", &[setup::CASYNC], Runs::Inside(restore::restore)),
     bench(
         "restore-wire",

@@ -1,16 +1,19 @@
 //! The boot layer under load: TFTP with and without windows, five hundred clients at once, DHCP by the thousand.
 //!
-//! Peers are Debian's dnsmasq, and for windows the crate async-tftp, which is the fastest of those that know them. Debian's
-//! atftpd cannot be installed beside tftpd-hpa and is left out. The clients are Debian's (curl, atftp) and, where there is none,
+//! Peers are Debian's dnsmasq, and for windows those that know them: Debian's atftpd, which is only unpacked, since it cannot be installed
+//! beside tftpd-hpa, and the crates async-tftp and tftpd (rs-tftpd). The clients are Debian's (curl, atftp) and, where there is none,
 //! our own ([`super::load`]). Each server has the port to itself.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use super::serve::{Cost, data, figures, get, ours, runs};
 use super::{BOOT_SERVER_READY, Figure, Programs, Server, machine_time, median, resident_bytes};
+use crate::cache::Cache;
+use crate::debs;
 use crate::plant::{APPLIANCE, BRIDGE, Neighbour, Plant};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 201);
@@ -55,24 +58,59 @@ pub fn tftp(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         let _server = Server::start(&mut command, "TFTP root is", plant.dir().join("dnsmasq.log"))?;
         lockstep()?
     };
-    let peer = {
-        let mut command = Command::new(&programs.peer_tftp);
-        command.arg(format!("{APPLIANCE}:{PEER_PORT}")).arg(&dir);
-        let _server = Server::start(&mut command, BOOT_SERVER_READY, plant.dir().join("peer.log"))?;
-        [windowed(&client, 16, PEER_PORT)?, windowed(&client, 64, PEER_PORT)?]
-    };
+    let peers = peers(programs, plant, &dir, &client)?;
     let mut found = figures("pxe-tftp/blksize 1468", &one, &dnsmasq, "dnsmasq", FILE_LEN);
     let gib = FILE_LEN as f64 / f64::from(1 << 30);
-    for ((window, ours), peer) in [16, 64].into_iter().zip(&windows[1..]).zip(&peer) {
+    for (at, (window, ours)) in [16, 64].into_iter().zip(&windows[1..]).enumerate() {
         let name = |what: &str| format!("pxe-tftp/windowsize {window}, {what} s per GiB");
-        let against = "async-tftp, same window";
-        found.push(Figure::at_most(&name("wall"), ours.wall / gib, peer.wall / gib, against, 1.0 / 1.2));
+        for (against, peer) in &peers {
+            let peer = peer[at].wall / gib;
+            found.push(Figure::at_most(&name("wall"), ours.wall / gib, peer, against, 1.0 / 1.2));
+        }
         let lockstep = windows[0].cpu / gib;
         found.push(Figure::at_most(&name("cpu"), ours.cpu / gib, lockstep, "our own lockstep", 0.5));
     }
     let name = "pxe-tftp/window 4, 1 lost in 1000, ms";
     found.push(Figure::at_most(name, loss.0, loss.1, "none lost", 1.5));
     Ok(found)
+}
+
+/// Windows of 16 and 64, served by each of those that know them.
+fn peers(
+    programs: &Programs,
+    plant: &Plant,
+    dir: &Path,
+    client: &Neighbour,
+) -> Result<Vec<(&'static str, [Cost; 2])>> {
+    let both =
+        || -> Result<[Cost; 2]> { Ok([windowed(client, 16, PEER_PORT)?, windowed(client, 64, PEER_PORT)?]) };
+    let mut found = Vec::new();
+    for (against, kind) in [("async-tftp, same window", "async-tftp"), ("rs-tftpd, same window", "rs-tftpd")]
+    {
+        let mut command = Command::new(&programs.peer_tftp);
+        command.args([kind, &format!("{APPLIANCE}:{PEER_PORT}")]).arg(dir);
+        let log = plant.dir().join(format!("{kind}.log"));
+        let _server = Server::start(&mut command, BOOT_SERVER_READY, log)?;
+        found.push((against, both()?));
+    }
+    let socket = UdpSocket::bind((APPLIANCE, PEER_PORT))?;
+    let mut command = Command::new(atftpd(&Cache::open()?)?);
+    command.args(["--user", "root", "--group", "root", "--tftpd-timeout", "300"]).arg(dir);
+    let _server = Server::on_socket(&mut command, socket)?;
+    found.push(("atftpd, same window", both()?));
+    Ok(found)
+}
+
+/// Fetches what is only unpacked: inside of a plant nothing can be fetched.
+///
+/// # Errors
+/// When apt cannot.
+pub fn fetch(_: &Programs, _: &Path) -> Result<()> {
+    atftpd(&Cache::open()?).map(drop)
+}
+
+fn atftpd(cache: &Cache) -> Result<PathBuf> {
+    Ok(debs::unpacked(cache, &["atftpd"], None)?.join("usr/sbin/atftpd"))
 }
 
 /// Debian's atftp, which knows windows. CPU is the machine's, with the client in it: the same client on both sides.
@@ -165,7 +203,7 @@ pub fn dhcp(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     ])
 }
 
-fn dnsmasq() -> Command {
+pub(super) fn dnsmasq() -> Command {
     let mut command = Command::new("/usr/sbin/dnsmasq");
     command.args(["--no-daemon", "--conf-file=/dev/null", "--port=0"]);
     command
@@ -179,7 +217,7 @@ fn widen(client: &Neighbour) -> Result<()> {
     crate::tool::run(client.command("ip").args(words)).map(drop)
 }
 
-fn wide_server(programs: &Programs, dir: &std::path::Path, mode: &str) -> Result<Server> {
+fn wide_server(programs: &Programs, dir: &Path, mode: &str) -> Result<Server> {
     let mut server = Command::new(&programs.boot_server);
     // A line for each packet would be measured with it.
     server.env("SERVE_QUIET", "1").args([BRIDGE, WIDE, mode, "ipxe"]).arg(dir);

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::bench::{self, Figure, Runs};
 use crate::plant::{self, Plant};
 use crate::programs::{self, Programs};
-use crate::{setup, tool};
+use crate::setup;
 
 /// What to measure
 #[derive(Debug, Clone, Args)]
@@ -44,7 +44,7 @@ pub fn run(measure: &Measure) -> Result<ExitCode> {
         let (programs, plant) = (under_measurement(Programs::built()?)?, Plant::build()?);
         let mut figures = Vec::new();
         for bench in chosen {
-            if let Runs::Inside(bench) = bench.runs {
+            if let Runs::Inside(bench) | Runs::Prepared(_, bench) = bench.runs {
                 figures.extend(bench(&programs, &plant)?);
             }
         }
@@ -61,6 +61,10 @@ pub fn run(measure: &Measure) -> Result<ExitCode> {
         figures.extend(match bench.runs {
             Runs::Outside(run) => run(&programs, dir.path())?,
             Runs::Inside(_) => inside(bench.name, dir.path())?,
+            Runs::Prepared(prepare, _) => {
+                prepare(&programs, dir.path())?;
+                inside(bench.name, dir.path())?
+            }
         });
     }
     if let Some(path) = &measure.report {
@@ -87,34 +91,9 @@ fn inside(name: &str, dir: &Path) -> Result<Vec<Figure>> {
 
 /// The programs that ship, and the examples beside them that benches need.
 fn under_measurement(programs: Programs) -> Result<bench::Programs> {
-    let dir = programs.appliance.parent().context("a program lies in a directory")?;
-    let (boot_server, synthetic_store) = (dir.join("examples/serve"), dir.join("examples/synthetic_store"));
-    let peer_tftp = dir.join("examples/peer_tftp");
-    let wave = dir.join("examples/wave");
-    if !plant::is_inside() {
-        let target = dir.parent().context("a profile directory lies in a target directory")?;
-        for (package, example) in [
-            ("pxe", "serve"),
-            ("pxe", "peer_tftp"),
-            ("images", "synthetic_store"),
-            ("recovery-appliance", "wave"),
-        ] {
-            tool::show(
-                programs::fresh_cargo()
-                    .current_dir(programs::root())
-                    .args([
-                        "build",
-                        "--quiet",
-                        "--release",
-                        "-p",
-                        package,
-                        "--example",
-                        example,
-                        "--target-dir",
-                    ])
-                    .arg(target),
-            )?;
-        }
-    }
+    let example = programs::example;
+    let (boot_server, peer_tftp) = (example("pxe", "serve")?, example("pxe", "peer_tftp")?);
+    let synthetic_store = example("images", "synthetic_store")?;
+    let wave = example("recovery-appliance", "wave")?;
     Ok(bench::Programs { programs, boot_server, peer_tftp, synthetic_store, wave })
 }
