@@ -9,7 +9,7 @@
 //! come from the depot or a bundle; anchors, whose place is elsewhere; secrets that the configuration names outside of the data
 //! directory. It must never: overwrite anything, or leave half a data directory where a whole one is expected.
 
-mod age;
+pub mod age;
 mod tar;
 
 use std::{
@@ -36,6 +36,7 @@ use crate::{
         journal::{Journal, JournalError},
     },
     keys::{self, KeyError, Keys},
+    seal::{self, Seal},
 };
 use age::{AgeError, Opened, Sealed};
 
@@ -154,9 +155,11 @@ pub async fn save(
     if !dir.join(held).is_file() {
         return Err(StateError::NoState(dir.clone()));
     }
-    let keys = keys(config, dir)?;
-    let copy = dir.join("backup.new");
-    let _ = fs::remove_file(&copy);
+    let (keys, seal) = opened(config, dir)?;
+    let (copy, sealed) = (dir.join("backup.new"), dir.join("backup-seal.new"));
+    for left in [&copy, &sealed] {
+        let _ = fs::remove_file(left);
+    }
     let db = Db::of(config).await?;
     let log = EvidenceLog::new(keys);
     let made_unix_ms = SystemClock.now_unix_ms();
@@ -173,6 +176,13 @@ pub async fn save(
     let written = copied.map_err(StateError::from).and_then(|()| {
         let mut files = gathered(config, config_file)?;
         files.insert(0, (DATABASE.to_owned(), copy.clone()));
+        // This machine's seal opens nothing elsewhere: in the backup its passphrase gives out the word.
+        files.retain(|(name, _)| ![seal::BY_TPM, seal::BY_PASSPHRASE].contains(&name.as_str()));
+        if let Some(seal) = &seal {
+            let in_it = |error| StateError::Keys(KeyError::Sealed(Box::new(error)));
+            seal.for_backup(&sealed, passphrase).map_err(in_it)?;
+            files.push((seal::BY_PASSPHRASE.to_owned(), sealed.clone()));
+        }
         let contents = Contents {
             version: 1,
             site: config.site.to_string(),
@@ -184,7 +194,9 @@ pub async fn save(
         write(&contents, &files, out, passphrase, work)?;
         Ok(contents)
     });
-    let _ = fs::remove_file(&copy);
+    for left in [&copy, &sealed] {
+        let _ = fs::remove_file(left);
+    }
     written
 }
 
@@ -192,10 +204,20 @@ pub async fn save(
 ///
 /// # Errors
 /// [`KeyError`].
-pub fn keys(config: &Config, dir: &Path) -> Result<Arc<Keys>, StateError> {
+pub fn keys(config: &Config, dir: &Path) -> Result<Arc<Keys>, KeyError> {
+    opened(config, dir).map(|(keys, _)| keys)
+}
+
+/// The same, and the seal under which they lie.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn opened(config: &Config, dir: &Path) -> Result<(Arc<Keys>, Option<Seal>), KeyError> {
+    let seal = Seal::open(dir, config.secrets.as_ref()).map_err(|error| KeyError::Sealed(Box::new(error)))?;
     let names = [config.site.to_string(), "localhost".to_owned()];
     let addresses = interfaces::addresses().unwrap_or_default();
-    Ok(Arc::new(Keys::open(dir, &names, &addresses)?))
+    let keys = Keys::open_sealed(dir, &names, &addresses, seal.as_ref())?;
+    Ok((Arc::new(keys), seal))
 }
 
 /// The files, by their names in the backup.
@@ -429,7 +451,11 @@ fn unpack(from: &Path, passphrase: &str, staging: &Path) -> Result<Contents, Sta
         io::copy(bytes, &mut file)?;
         file.sync_all()
     };
-    read(from, passphrase, &mut take).map_err(|why| StateError::Refused { path: from.to_owned(), why })
+    let contents = read(from, passphrase, &mut take)
+        .map_err(|why| StateError::Refused { path: from.to_owned(), why })?;
+    // What is configured here seals the keys again when they are opened.
+    Seal::break_open(staging, passphrase).map_err(|error| KeyError::Sealed(Box::new(error)))?;
+    Ok(contents)
 }
 
 /// The server has the state already: its log must be the one of the backup, or go on from it.

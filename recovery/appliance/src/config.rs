@@ -39,6 +39,7 @@ pub use crate::depot::Images;
 use crate::{
     db::{endpoint::Record, server::Database},
     depot,
+    seal::Secrets,
 };
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
 pub use evidence::Evidence;
@@ -95,6 +96,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// A PostgreSQL server that keeps the state. None: a SQLite file in the data directory.
     pub database: Option<Database>,
+    /// What seals the private keys. None: they lie in clear, readable by their owner alone.
+    pub secrets: Option<Secrets>,
     /// The boot kit: `kit.json` and the files that it names. None: nothing is served to firmware.
     pub boot_kit_dir: Option<PathBuf>,
     /// Golden images. Default: `images` in the data directory.
@@ -139,6 +142,7 @@ impl Default for Config {
             site,
             data_dir: PathBuf::from("/var/lib/groundstate"),
             database: None,
+            secrets: None,
             boot_kit_dir: None,
             image_store_dir: None,
             trust_root_file: None,
@@ -333,8 +337,15 @@ impl Config {
             &mut self.tpm_roots_dir,
         ];
         let password = self.database.as_mut().and_then(|server| server.password_file.as_mut());
-        let paths =
-            own.into_iter().flatten().chain(hooks).chain(permits).chain(password).chain([&mut self.data_dir]);
+        let passphrase = self.secrets.as_mut().and_then(|secrets| secrets.passphrase_file.as_mut());
+        let paths = own
+            .into_iter()
+            .flatten()
+            .chain(hooks)
+            .chain(permits)
+            .chain(password)
+            .chain(passphrase)
+            .chain([&mut self.data_dir]);
         for path in paths {
             *path = base.join(&*path);
         }

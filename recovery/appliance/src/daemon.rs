@@ -35,6 +35,7 @@ use crate::{
     agents::{Agents, Expectations, Files, Parts},
     api::{People, gate::Gate},
     attest::MakerRoots,
+    backup,
     boot::{
         BootDesk, Kit, KitError,
         https::{self, BootTls},
@@ -62,6 +63,7 @@ use crate::{
     maker_roots::{self, MakerRootsError},
     power::Drivers,
     refused_start,
+    seal::Seal,
     service::{Inner, Service},
     takeover, tls,
 };
@@ -195,8 +197,7 @@ impl Appliance {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_unix_ms = clock.now_unix_ms();
         let interfaces = interfaces::for_boot(&config)?;
-        let names = [config.site.to_string(), "localhost".to_owned()];
-        let keys = Arc::new(Keys::open(&config.data_dir, &names, &interfaces::addresses()?)?);
+        let (keys, seal) = backup::opened(&config, &config.data_dir)?;
         let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
@@ -236,7 +237,7 @@ impl Appliance {
             forward,
             started_unix_ms,
         });
-        let authority = Arc::new(authority(&config, started_unix_ms)?);
+        let authority = Arc::new(authority(&config, started_unix_ms, seal.as_ref())?);
         let drills =
             Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
         Ok(Self {
@@ -396,9 +397,9 @@ impl Appliance {
     }
 }
 
-fn authority(config: &Config, now_unix_ms: u64) -> Result<enrol::ca::Authority, DaemonError> {
+fn authority(config: &Config, at: u64, seal: Option<&Seal>) -> Result<enrol::ca::Authority, DaemonError> {
     let directory = config.data_dir.join("ca");
-    enrol::ca::Authority::open(&directory, config.site.as_str(), now_unix_ms / 1000)
+    enrol::ca::Authority::open(&directory, config.site.as_str(), at / 1000, seal)
         .map_err(part("the certificate authority"))
 }
 

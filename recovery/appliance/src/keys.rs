@@ -27,6 +27,8 @@ use ring::{
     signature::{Ed25519KeyPair, KeyPair as _},
 };
 
+use crate::seal::{self, Seal, SealError};
+
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -65,6 +67,9 @@ pub enum KeyError {
         /// The data directory.
         path: PathBuf,
     },
+    /// It is sealed, and not opened.
+    #[error(transparent)]
+    Sealed(Box<SealError>),
     /// The system gave no random bytes.
     #[error("the system gives no random bytes; nothing secret can be made")]
     Random,
@@ -107,20 +112,36 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyError`]: the directory is open to others, unwritable, or holds something that is no key.
+    #[cfg(test)]
     pub fn open(data_dir: &Path, names: &[String], addresses: &[IpAddr]) -> Result<Self, KeyError> {
+        Self::open_sealed(data_dir, names, addresses, None)
+    }
+
+    /// The same, where private keys are sealed.
+    ///
+    /// # Errors
+    /// [`KeyError`]; also, the seal is another one's.
+    pub fn open_sealed(
+        data_dir: &Path,
+        names: &[String],
+        addresses: &[IpAddr],
+        seal: Option<&Seal>,
+    ) -> Result<Self, KeyError> {
         private_dir(data_dir)?;
         let key_path = data_dir.join("tls.key");
-        let tls_key_pem = text_or_make(&key_path, || {
+        let tls_key_pem = private_or_make(&key_path, seal, || {
             let key =
                 rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Random)?;
-            Ok(key.serialize_pem())
+            Ok(key.serialize_pem().into_bytes())
         })?;
+        let tls_key_pem = String::from_utf8(tls_key_pem)
+            .map_err(|_| KeyError::Damaged { path: key_path.clone(), why: "it is no text".to_owned() })?;
         let damaged = |path: &Path, why: String| KeyError::Damaged { path: path.to_owned(), why };
         let tls_key =
             rcgen::KeyPair::from_pem(&tls_key_pem).map_err(|e| damaged(&key_path, e.to_string()))?;
         let tls_cert_pem = certificate(&data_dir.join("tls.crt"), &tls_key, names, addresses, now_unix_s())?;
         let evidence_path = data_dir.join("evidence.key");
-        let evidence_der = bytes_or_make(&evidence_path, || {
+        let evidence_der = private_or_make(&evidence_path, seal, || {
             let document =
                 Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new()).map_err(|_| KeyError::Random)?;
             Ok(document.as_ref().to_vec())
@@ -310,6 +331,17 @@ fn fits(pem: &str, key: &rcgen::KeyPair, wanted: &[String]) -> bool {
     have == wanted && certificate.public_key().raw == rcgen::PublicKeyData::subject_public_key_info(key)
 }
 
+/// A private key: made in clear where there is none, and then read as any other, which seals it.
+fn private_or_make(
+    path: &Path,
+    seal: Option<&Seal>,
+    make: impl FnOnce() -> Result<Vec<u8>, KeyError>,
+) -> Result<Vec<u8>, KeyError> {
+    bytes_or_make(path, make)?;
+    let bytes = seal::read(path, seal).map_err(|error| KeyError::Sealed(Box::new(error)))?;
+    Ok(bytes.to_vec())
+}
+
 fn text_or_make(path: &Path, make: impl FnOnce() -> Result<String, KeyError>) -> Result<String, KeyError> {
     let bytes = bytes_or_make(path, || make().map(String::into_bytes))?;
     String::from_utf8(bytes).map_err(|e| KeyError::Damaged { path: path.to_owned(), why: e.to_string() })
@@ -327,7 +359,11 @@ fn bytes_or_make(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, KeyError>) 
     }
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+/// Replace a file whole, readable by its owner alone.
+///
+/// # Errors
+/// [`KeyError::Io`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     let io = |what| move |source| KeyError::Io { what, path: path.to_owned(), source };
     let temporary = path.with_extension("new");
     let mut options = fs::OpenOptions::new();

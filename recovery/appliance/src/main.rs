@@ -36,6 +36,7 @@ mod permit;
 mod power;
 mod refusals;
 mod refused_start;
+mod seal;
 mod service;
 mod sheet;
 mod takeover;
@@ -103,6 +104,7 @@ fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault
     };
     let config =
         Config::load(path).map_err(|error| Fault::usage("the configuration cannot be used", &error))?;
+    let config = asked(config)?;
     let whole = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let (usual, own, named) = (Config::default().data_dir, whole(&config.data_dir), whole(data_dir));
     if named == usual || named == own {
@@ -114,6 +116,19 @@ fn configuration(config: Option<&Path>, data_dir: &Path) -> Result<Config, Fault
     let (own, named, file) = (own.display(), named.display(), path.display());
     let why = format!("{own} by {file}, {named} by --data-dir or GROUNDSTATE_DATA_DIR");
     Err(Fault::new(Code::Usage, "two data directories are named", why, "name one of them only"))
+}
+
+/// Where the keys are sealed by a passphrase that is in no file, ask for it.
+fn asked(config: Config) -> Result<Config, Fault> {
+    let mut config = config;
+    if let Some(secrets) = &mut config.secrets
+        && secrets.seal == seal::By::Passphrase
+        && secrets.passphrase_file.is_none()
+    {
+        let said = cli::secret("Passphrase of the appliance: ", None)?;
+        secrets.said = Some(seal::Said(zeroize::Zeroizing::new(said)));
+    }
+    Ok(config)
 }
 
 /// Run the appliance until it is told to stop.
@@ -194,7 +209,9 @@ fn migrate(to: Option<i64>, config: Option<&Path>, data_dir: &Path) -> Result<()
 /// Make the data directory with its keys. What is there already stays.
 fn init(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
     let config = configuration(config, data_dir)?;
-    let keys = Keys::open(&config.data_dir, &[config.site.to_string()], &[])
+    let seal = seal::Seal::open(&config.data_dir, config.secrets.as_ref())
+        .map_err(|error| Fault::of("the seal cannot be made", &error, ""))?;
+    let keys = Keys::open_sealed(&config.data_dir, &[config.site.to_string()], &[], seal.as_ref())
         .map_err(|error| Fault::of("the data directory cannot be made", &error, ""))?;
     eprintln!("{} is ready; start the appliance with `groundstate serve`", config.data_dir.display());
     println!("{}", keys.spki_sha256);

@@ -31,6 +31,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509CertificationRequest};
 
+use crate::seal::{self, Seal};
+
 /// How long an endpoint's certificate lives. Renewed by mTLS at two thirds of it.
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(7 * DAY);
 /// How long a CRL may be used.
@@ -156,7 +158,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`CaError`] when a file cannot be used or belongs to a half or damaged authority: it is never replaced.
-    pub fn open(directory: &Path, site: &str, now: u64) -> Result<Self, CaError> {
+    pub fn open(directory: &Path, site: &str, now: u64, seal: Option<&Seal>) -> Result<Self, CaError> {
         let file = |name: &str| directory.join(name);
         let (key_file, certificate_file) = (file("root.key"), file("root.crt"));
         if !key_file.exists() && !certificate_file.exists() {
@@ -164,9 +166,10 @@ impl Authority {
         }
         let damaged =
             |why: &dyn std::fmt::Display| CaError::Damaged { path: directory.into(), why: why.to_string() };
-        let pem = fs::read_to_string(&key_file).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
+        let pem = seal::read(&key_file, seal).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
+        let pem = str::from_utf8(&pem).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
         let der = fs::read(&certificate_file).map_err(|e| damaged(&format_args!("root.crt: {e}")))?;
-        let key = KeyPair::from_pem(&pem).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
+        let key = KeyPair::from_pem(pem).map_err(|e| damaged(&format_args!("root.key: {e}")))?;
         let certificate = CertificateDer::from(der);
         let (_, parsed) =
             X509Certificate::from_der(&certificate).map_err(|e| damaged(&format_args!("root.crt: {e}")))?;
@@ -329,7 +332,7 @@ mod tests {
 
     fn authority() -> (tempfile::TempDir, Authority) {
         let data = tempfile::tempdir().unwrap();
-        let authority = Authority::open(&data.path().join("ca"), "plant 1", NOW).unwrap();
+        let authority = Authority::open(&data.path().join("ca"), "plant 1", NOW, None).unwrap();
         (data, authority)
     }
 
@@ -399,7 +402,7 @@ mod tests {
     #[test]
     fn an_authority_survives_a_restart() {
         let (data, authority) = authority();
-        let again = Authority::open(&data.path().join("ca"), "plant 1", NOW + 10).unwrap();
+        let again = Authority::open(&data.path().join("ca"), "plant 1", NOW + 10, None).unwrap();
         assert_eq!(again.root(), authority.root());
     }
 
@@ -435,7 +438,7 @@ mod tests {
     fn half_an_authority_is_named_and_never_replaced() {
         let (data, authority) = authority();
         fs::remove_file(data.path().join("ca/root.key")).unwrap();
-        let refused = Authority::open(&data.path().join("ca"), "plant 1", NOW);
+        let refused = Authority::open(&data.path().join("ca"), "plant 1", NOW, None);
         assert!(matches!(refused, Err(CaError::Damaged { .. })), "{refused:?}");
         assert_eq!(fs::read(data.path().join("ca/root.crt")).unwrap(), authority.root().to_vec());
     }

@@ -32,7 +32,8 @@ impl Site {
         bench.add("press-01", "52:54:00:12:34:56", json!({})).await;
         let job = bench.recover("press-01").await.job;
         let now = bench.journal.now() / 1000;
-        let authority = Arc::new(Authority::open(&bench.data.path().join("ca"), "plant-7", now).unwrap());
+        let authority =
+            Arc::new(Authority::open(&bench.data.path().join("ca"), "plant-7", now, None).unwrap());
         let router = est::router(bench.service.clone(), Arc::clone(&authority));
         let listener = TestListener::start(router, Limits::default(), Some(authority.root().clone())).await;
         let directory = bench.data.path().to_owned();

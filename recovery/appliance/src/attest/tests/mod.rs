@@ -2,6 +2,6 @@
 
 pub mod maker;
 pub mod paper;
-mod peers;
+pub mod peers;
 mod policy;
 mod quote;

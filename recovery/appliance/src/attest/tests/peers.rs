@@ -15,14 +15,15 @@ use super::super::*;
 use super::paper::{Boot, NONCE};
 
 /// A running `swtpm` and a directory for the files of tpm2-tools.
-struct SwTpm {
+pub struct SwTpm {
     process: Child,
-    tcti: String,
+    /// Where tpm2-tools find it.
+    pub tcti: String,
     dir: tempfile::TempDir,
 }
 
 impl SwTpm {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(|_| ())
     }
 

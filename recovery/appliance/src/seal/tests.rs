@@ -1,0 +1,117 @@
+//! Keys on disk, with a passphrase, with a TPM in software, on another machine, and in a backup.
+
+use super::*;
+use crate::{attest::tests::peers::SwTpm, backup, config::Config, keys::Keys};
+
+const WORD: &str = "correct horse battery";
+
+fn config(dir: &Path, secrets: &str) -> Config {
+    let text = format!("data_dir = \"state\"\n{secrets}");
+    Config::parse(&text, &dir.join("groundstate.toml")).unwrap()
+}
+
+fn with_passphrase(dir: &Path, word: &str) -> Config {
+    fs::write(dir.join("word"), format!("{word}\n")).unwrap();
+    config(dir, "[secrets]\nseal = \"passphrase\"\npassphrase_file = \"word\"\n")
+}
+
+/// Every file below a directory, as bytes.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push((path.clone(), fs::read(&path).unwrap()))
+        }
+    }
+    found
+}
+
+fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+/// No file of the directory holds a piece of these keys.
+fn hides(dir: &Path, keys: &Keys, evidence: &[u8]) {
+    let inner: String = keys.tls_key_pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    for (path, bytes) in files(dir) {
+        assert!(!holds(&bytes, &inner.as_bytes()[..40]), "{}", path.display());
+        assert!(!holds(&bytes, &evidence[16..48]), "{}", path.display());
+        assert!(!holds(&bytes, b"PRIVATE KEY"), "{}", path.display());
+    }
+}
+
+fn same(a: &Keys, b: &Keys) -> bool {
+    a.tls_key_pem == b.tls_key_pem && a.evidence_public() == b.evidence_public()
+}
+
+#[test]
+fn a_passphrase_seals_what_was_in_clear_and_without_it_nothing_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let plain = backup::keys(&config(dir.path(), ""), &state).unwrap();
+    let evidence = fs::read(state.join("evidence.key")).unwrap();
+    let sealed = with_passphrase(dir.path(), WORD);
+    assert!(same(&plain, &backup::keys(&sealed, &state).unwrap()));
+    hides(&state, &plain, &evidence);
+    assert!(same(&plain, &backup::keys(&sealed, &state).unwrap()), "at the next start");
+
+    let refused = backup::keys(&config(dir.path(), ""), &state).unwrap_err().to_string();
+    assert!(refused.contains("is sealed; say in [secrets]"), "{refused}");
+    let refused = backup::keys(&with_passphrase(dir.path(), "canary-wrong"), &state).unwrap_err().to_string();
+    assert!(refused.contains("the passphrase does not open") && !refused.contains("canary"), "{refused}");
+    let refused = backup::keys(&with_passphrase(dir.path(), ""), &state).unwrap_err().to_string();
+    assert!(refused.contains("no passphrase was given"), "{refused}");
+
+    let mut bytes = fs::read(state.join("tls.key")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(state.join("tls.key"), bytes).unwrap();
+    let refused = backup::keys(&with_passphrase(dir.path(), WORD), &state).unwrap_err().to_string();
+    assert!(refused.contains("is not what was sealed"), "{refused}");
+}
+
+#[test]
+fn this_tpm_opens_and_another_one_does_not() {
+    let (tpm, other) = (SwTpm::start(), SwTpm::start());
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let by =
+        |tpm: &SwTpm| config(dir.path(), &format!("[secrets]\nseal = \"tpm\"\ntpm = \"{}\"\n", tpm.tcti));
+    let made = backup::keys(&by(&tpm), &state).unwrap();
+    let seal = Seal::open(&state, by(&tpm).secrets.as_ref()).unwrap().unwrap();
+    let evidence = read(&state.join("evidence.key"), Some(&seal)).unwrap();
+    hides(&state, &made, &evidence);
+    assert!(files(&state).iter().all(|(_, bytes)| !holds(bytes, seal.0.as_bytes())), "the word is nowhere");
+    assert!(same(&made, &backup::keys(&by(&tpm), &state).unwrap()));
+    let refused = backup::keys(&by(&other), &state).unwrap_err().to_string();
+    assert!(
+        refused.contains("the TPM did not do tpm2_load") && refused.contains("restore the newest backup"),
+        "{refused}"
+    );
+    assert!(same(&made, &backup::keys(&by(&tpm), &state).unwrap()), "a stranger's try harms nothing");
+    let nowhere = config(dir.path(), "[secrets]\nseal = \"tpm\"\ntpm = \"device:/dev/null\"\n");
+    assert!(matches!(backup::keys(&nowhere, &state), Err(keys::KeyError::Sealed(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_sealed_appliance_opens_on_another_machine_by_its_own_passphrase() {
+    let tpm = SwTpm::start();
+    let dir = tempfile::tempdir().unwrap();
+    let by_tpm = config(dir.path(), &format!("[secrets]\nseal = \"tpm\"\ntpm = \"{}\"\n", tpm.tcti));
+    let made = backup::keys(&by_tpm, &by_tpm.data_dir).unwrap();
+    crate::enrol::ca::Authority::open(&by_tpm.data_dir.join("ca"), "a", 1, None).unwrap();
+    crate::db::Db::of(&by_tpm).await.unwrap().close().await;
+    let file = dir.path().join("b.age");
+    backup::save(&by_tpm, None, &file, "of the backup", 4).await.unwrap();
+    assert!(!by_tpm.data_dir.join("backup-seal.new").exists());
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let new = with_passphrase(&elsewhere, WORD);
+    backup::restore(&new, &file, "of the backup", false).await.unwrap();
+    assert!(same(&made, &backup::keys(&new, &new.data_dir).unwrap()));
+    assert!(!new.data_dir.join(BY_TPM).exists(), "the first one's TPM is of no use here");
+    let refused = backup::keys(&config(&elsewhere, ""), &new.data_dir).unwrap_err().to_string();
+    assert!(refused.contains("is sealed"), "sealed by its own passphrase at once: {refused}");
+}
