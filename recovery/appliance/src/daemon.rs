@@ -11,7 +11,7 @@
 //! | boot layer (DHCP, TFTP, HTTP) | at once |
 //! | people's and endpoints' TLS listeners | drain, for a bounded time |
 //! | confirmations of webhooks, rehearsals | at once; they lie in the database and on disk |
-//! | following the depot | at once; what it was fetching is fetched again |
+//! | following the depot, noting which images jobs need | at once; what it was fetching is fetched again |
 //!
 //! This is the only place that spawns tasks: one `JoinSet`, one `CancellationToken`. A task that ends by itself or
 //! panics takes the appliance down loudly. Everything is checked before the first port is bound. It must never: decide
@@ -45,8 +45,8 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     control_plane::Embedded,
-    db::{self, Db, DbError},
-    depot::{DepotState, Follower, Needs},
+    db::{Db, DbError},
+    depot::{DepotState, Keeper},
     drills::{Drills, Rehearser},
     enrol,
     evidence::{
@@ -186,7 +186,7 @@ struct Appliance {
     maker_roots: MakerRoots,
     interfaces: Vec<pxe::Interface>,
     frame_bytes: Arc<AtomicU64>,
-    follower: Option<Follower>,
+    keeper: Keeper,
     anchors: Anchors,
     sinks: Vec<Sink>,
 }
@@ -225,7 +225,7 @@ impl Appliance {
         runner.recall().await?;
         let frame_bytes = Arc::new(AtomicU64::new(0));
         let depot = DepotState::default();
-        let follower = follower(&config, &golden, &depot, &journal);
+        let keeper = Keeper::new(&config, &golden, &depot, &journal);
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
             golden: golden.clone(),
@@ -256,7 +256,7 @@ impl Appliance {
             maker_roots,
             interfaces,
             frame_bytes,
-            follower,
+            keeper,
             anchors,
             sinks,
         })
@@ -317,7 +317,7 @@ impl Appliance {
             runner: self.runner,
             rehearser,
             confirmations,
-            follower: self.follower,
+            keeper: self.keeper,
             lease_writer,
             refusal_writer: refused::Writer::new(self.desk, Arc::clone(&self.journal)),
             service: self.service,
@@ -418,19 +418,6 @@ async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
     Ok(Some(read.map_err(part("the boot kit"))??))
 }
 
-fn follower(config: &Config, golden: &Golden, state: &DepotState, journal: &Journal) -> Option<Follower> {
-    let setting = config.images.depot.clone()?;
-    let (db, clock) = (journal.db.clone(), Arc::clone(&journal.clock));
-    let runtime = tokio::runtime::Handle::current();
-    let in_jobs = move || {
-        // Asked from a thread that may block.
-        let jobs = runtime.block_on(async { db::job::open(&mut *db.read().await.ok()?).await.ok() })?;
-        Some(jobs.iter().map(|row| row.job.image).collect())
-    };
-    let needs = Needs::new(config.blueprints.values(), Arc::new(in_jobs));
-    Some(Follower::new(setting, golden.clone(), state.clone(), clock, needs))
-}
-
 /// Where a person looks on, the appliance shows what makes the first admin. It is not logged.
 async fn show_setup_code(people: &People, at: SocketAddr) {
     use std::io::IsTerminal as _;
@@ -465,7 +452,7 @@ struct Bound {
     runner: Runner,
     rehearser: Rehearser,
     confirmations: Confirmations,
-    follower: Option<Follower>,
+    keeper: Keeper,
     lease_writer: LeaseWriter,
     refusal_writer: refused::Writer,
     anchor_writer: AnchorWriter,
@@ -488,13 +475,11 @@ impl Bound {
                 "the network boot"
             });
         }
-        if let Some(follower) = self.follower {
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                follower.run(stop).await;
-                "following the depot"
-            });
-        }
+        let (keeper, told) = (self.keeper, stop.clone());
+        tasks.spawn(async move {
+            keeper.run(told).await;
+            "keeping the store and following the depot"
+        });
         let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);
         let (a, b, c, d) = (stop.clone(), stop.clone(), stop.clone(), stop.clone());
         let (e, f) = (stop.clone(), stop.clone());

@@ -18,7 +18,7 @@ use std::{
 };
 
 use images::{
-    ImageId, KeyRing, Role, StoreError,
+    ImageId, KeyRing, Role, Store, StoreError,
     depot::{self, Depot, DepotError, Evicted, Inventory},
     keys::Stage,
     manifest::header::Identity,
@@ -27,7 +27,7 @@ use recovery_protocol::operator::DepotView;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Needs, Order, S3Depot, Setting, shortfall};
-use crate::{chain::chain, clock::Clock, golden::Golden};
+use crate::{chain::chain, clock::Clock, config::Config, golden::Golden, jobs::journal::Journal};
 
 /// What the status says of the depot. Cheap to clone.
 #[derive(Clone, Default)]
@@ -68,6 +68,38 @@ struct Round {
     short: Vec<String>,
 }
 
+/// Notes what jobs need, and follows the depot where there is one.
+pub struct Keeper {
+    needs: Needs,
+    store: Arc<Store>,
+    follower: Option<Follower>,
+}
+
+impl Keeper {
+    /// Of this appliance.
+    #[must_use]
+    pub fn new(config: &Config, golden: &Golden, state: &DepotState, journal: &Journal) -> Self {
+        let needs = Needs::of_appliance(config, journal);
+        let clock = || Arc::clone(&journal.clock);
+        let follower =
+            |setting| Follower::new(setting, golden.clone(), state.clone(), clock(), needs.clone());
+        let follower = config.images.depot.clone().map(follower);
+        Self { needs, store: Arc::clone(&golden.store), follower }
+    }
+
+    /// Until told to stop. What jobs need is noted however long a round takes, also where nothing is followed.
+    pub async fn run(self, stop: CancellationToken) {
+        let noting = self.needs.run(self.store, stop.clone());
+        match self.follower {
+            None => noting.await,
+            Some(follower) => tokio::select! {
+                () = noting => {}
+                () = follower.run(stop) => {}
+            },
+        }
+    }
+}
+
 impl Follower {
     /// For this depot.
     #[must_use]
@@ -87,13 +119,10 @@ impl Follower {
         Self { setting, golden, state, clock, needs, bytes_max, names: HashMap::new() }
     }
 
-    /// Round after round until told to stop. A round that is under way then ends with the process: the store is whole at any point. What
-    /// jobs need is noted beside that, however long a round takes and also where nothing is followed.
+    /// Round after round until told to stop. A round that is under way then ends with the process: the store is whole at any point.
     pub async fn run(self, stop: CancellationToken) {
-        let noting = self.needs.clone().keep_noting(Arc::clone(&self.golden.store));
         tokio::select! {
             () = stop.cancelled() => {}
-            () = noting => {}
             () = self.rounds() => {}
         }
     }

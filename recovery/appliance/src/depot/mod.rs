@@ -18,7 +18,7 @@ mod setting;
 mod wire;
 
 pub use credentials::CredentialsError;
-pub use follow::{DepotState, Follower};
+pub use follow::{DepotState, Keeper};
 pub use probe::{Answer, Capabilities};
 pub use room::{Needs, Order, shortfall};
 pub use setting::{Images, Setting, SettingError, pinned};

@@ -16,7 +16,13 @@ use images::{
     depot::{self, Depot, DepotError, EvictRules, Evicted, Stays},
 };
 
-use crate::config::Blueprint;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Blueprint, Config},
+    db,
+    jobs::journal::Journal,
+};
 
 /// What was used or served within this time is being served. The slowest stage of a job is an hour; its image is wanted besides.
 const IDLE_MIN: Duration = Duration::from_secs(3600);
@@ -53,13 +59,32 @@ impl Needs {
         Self { versions: blueprints.filter_map(version).collect(), in_jobs }
     }
 
+    /// Of this appliance: its blueprints, and the jobs in its database.
+    pub fn of_appliance(config: &Config, journal: &Journal) -> Self {
+        let (db, runtime) = (journal.db.clone(), tokio::runtime::Handle::current());
+        let in_jobs = move || {
+            // Asked from a thread that may block.
+            let jobs = runtime.block_on(async { db::job::open(&mut *db.read().await.ok()?).await.ok() })?;
+            Some(jobs.iter().map(|row| row.job.image).collect())
+        };
+        Self::new(config.blueprints.values(), Arc::new(in_jobs))
+    }
+
     /// Of who orders these names and versions, the newest or the approved: the command line knows of no jobs but by what is noted.
     pub fn of_versions(versions: HashSet<(String, String)>) -> Self {
         Self { versions, in_jobs: Arc::new(|| Some(HashSet::new())) }
     }
 
-    /// [`Needs::note`] for ever, or until it panics.
-    pub(super) async fn keep_noting(self, store: Arc<Store>) {
+    /// [`Needs::note`] until told to stop. An appliance without a depot does so as well: who evicts by hand may name one in a file of
+    /// their own.
+    pub async fn run(self, store: Arc<Store>, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_noting(store) => {}
+        }
+    }
+
+    async fn keep_noting(self, store: Arc<Store>) {
         let mut every = tokio::time::interval(NOTE_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

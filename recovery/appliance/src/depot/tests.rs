@@ -8,7 +8,7 @@ use images::{
     keys::{ChannelStatement, RoleKeys, Signed, Stage},
 };
 
-use super::*;
+use super::{follow::Follower, *};
 use crate::testing;
 
 #[path = "../../tests/store/s3.rs"]
@@ -470,7 +470,7 @@ fn what_an_open_job_uses_is_noted_also_where_nothing_is_followed() {
     let site = Site::new();
     let signer = SigningKey::generate().unwrap();
     let (old, new) = (site.add(3, Some(&signer)), site.add(4, Some(&signer)));
-    let Elsewhere { golden, state, dir, .. } = Elsewhere::new(&site, &signer, false);
+    let Elsewhere { golden, dir, .. } = Elsewhere::new(&site, &signer, false);
     let depot = site.open_with(Limits::default(), SECRET, ", follow_minutes = 0");
     pull(&depot, &golden.store, &[old, new], None, &mut |_| {}).unwrap();
     let unused = || unused(&golden.store);
@@ -493,11 +493,8 @@ fn what_an_open_job_uses_is_noted_also_where_nothing_is_followed() {
         Some([old].into())
     };
     let needs = Needs::new(std::iter::empty(), Arc::new(in_jobs));
-    let setting = Setting::load(&site.dir.path().join("groundstate.toml")).unwrap();
-    assert_eq!(setting.follow_minutes, 0);
-    let clock = Arc::new(crate::clock::SystemClock);
-    let follower = Follower::new(setting, golden.clone(), state, clock, needs);
-    Builder::new_multi_thread().enable_all().build().unwrap().block_on(follower.run(stop));
+    let noting = needs.run(Arc::clone(&golden.store), stop);
+    Builder::new_multi_thread().enable_all().build().unwrap().block_on(noting);
     assert_eq!(goes(), []);
     drop(dir);
 }
