@@ -183,6 +183,9 @@ pub fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
     let mut chosen = Vec::new();
     for wanted in names {
         let before = chosen.len();
+        // The restore path is asked for by its area, too.
+        let wanted =
+            wanted.strip_prefix("recovery.").filter(|name| name.starts_with("restore")).unwrap_or(wanted);
         let group = format!("{wanted}-");
         chosen.extend(BENCHES.iter().filter(|bench| bench.name == wanted || bench.name.starts_with(&group)));
         if chosen.len() == before {
@@ -394,6 +397,11 @@ mod tests {
         assert!(error.contains("tftp") && error.contains("disk"), "{error}");
         assert_eq!(choose(&[]).unwrap().len(), BENCHES.len());
         assert!(choose(&["images".to_owned()]).unwrap().len() >= 2);
+        let names = |bench: &str| -> Vec<&str> {
+            choose(&[bench.to_owned()]).unwrap().iter().map(|bench| bench.name).collect()
+        };
+        assert_eq!(names("recovery.restore"), names("restore"));
+        assert!(names("recovery.restore").len() >= 4 && names("recovery.jobs") == ["recovery.jobs"]);
     }
 
     #[test]
