@@ -21,6 +21,7 @@ mod lab;
 mod recovery;
 mod refusals;
 mod relay;
+mod screen;
 mod secure_boot;
 mod stick;
 mod stop;

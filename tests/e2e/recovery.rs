@@ -20,7 +20,7 @@ use tests::qemu::{Firmware, Spec};
 use tests::site::{Appliance, IMAGE, Record, Site};
 use tests::tool;
 
-use crate::{Length, Needs, SITE, Story};
+use crate::{Length, Needs, SITE, Story, screen};
 
 /// Under emulation on a loaded computer; an idle one needs less than two minutes.
 pub const RECOVERY: Duration = Duration::from_secs(600);
@@ -158,9 +158,11 @@ fn boot_is_traced(scene: &Scene) -> Result<()> {
 }
 
 fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
-    let scene = Scene::set(plant, Firmware::Ovmf)?;
+    let spec = Spec { screen: true, ..Spec::press(1) };
+    let scene = Scene::of(plant, spec, &Content::Blank(DISK_LEN), &Record::default())?;
     scene.ask()?;
     boot_is_traced(&scene)?;
+    screen::shows_work(&scene.press, RECOVERY)?;
     let first = scene.wait_recovered()?;
     scene.ensure_proven(&first)?;
     let plan = first.plan.context("the first job has no plan")?;

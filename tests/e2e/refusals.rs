@@ -32,7 +32,7 @@ use tests::qemu::{Spec, Stick};
 use tests::site::{Appliance, Record, Site};
 use tests::tool;
 
-use crate::{Length, Needs, SITE, Story};
+use crate::{Length, Needs, SITE, Story, screen};
 
 /// Under emulation on a loaded computer; an idle one needs seconds.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -244,7 +244,12 @@ impl Plot {
 
     fn disks(&self, plant: &Plant) -> Result<(Endpoint, Bmc)> {
         let twins = vec!["GSTWIN".to_owned(), "GSTWIN".to_owned()];
-        let spec = Spec { more_disks: twins, failing_disk: Some(FAILING.to_owned()), ..Spec::press(1) };
+        let spec = Spec {
+            more_disks: twins,
+            failing_disk: Some(FAILING.to_owned()),
+            screen: true,
+            ..Spec::press(1)
+        };
         let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN / 2))?;
         let bmc = self.bmc(plant, &press)?;
         let record = Record { disk_serial: Some("NOSUCHDISK"), ..Record::default() };
@@ -407,7 +412,10 @@ fn on_screen(endpoint: &Endpoint, reason: HoldReason) -> Result<()> {
     let serial = endpoint.serial();
     serial.wait_for(0, &format!("{} [{}]", reason.what(), reason.code()), LIMIT)?;
     serial.wait_for(0, reason.what_now(), LIMIT)?;
-    Ok(())
+    match endpoint.spec().screen {
+        true => screen::shows_refusal(endpoint, reason, LIMIT),
+        false => Ok(()),
+    }
 }
 
 /// Changes one bit of a file.

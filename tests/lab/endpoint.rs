@@ -29,12 +29,15 @@ use nix::unistd::Pid;
 
 use crate::golden::DISK_LEN;
 use crate::plant::Plant;
-use crate::qemu::{self, BootOrder, End, Firmware, Monitor, Spec, Wiring};
+use crate::qemu::{self, BootOrder, End, Firmware, Monitor, Remote, Spec, Wiring};
+use crate::screen::Screen;
 use crate::story::{Log, Silent};
 use crate::swtpm::{Maker, Tpm};
 
 /// Seconds that QEMU may take to connect its monitor. It does so before the firmware runs; a loaded computer needs a few seconds.
 const MONITOR_LIMIT_S: i64 = 30;
+/// How long QEMU may take to draw a picture of its screen.
+const PICTURE_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of each further disk.
 const MORE_DISK_LEN: u64 = 64 << 20;
 
@@ -61,6 +64,8 @@ struct Shared {
     serial: Log,
     power: Mutex<Power>,
     changed: Condvar,
+    /// The monitor of the running process. Not within `power`, since an answer is waited for.
+    remote: Mutex<Option<Remote>>,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +109,7 @@ impl Endpoint {
             serial: Log::new(dir.join("serial.log"))?,
             power: Mutex::default(),
             changed: Condvar::new(),
+            remote: Mutex::default(),
             spec,
             wiring,
         };
@@ -212,6 +218,18 @@ impl Endpoint {
         Ok(())
     }
 
+    /// What stands on its own screen now.
+    ///
+    /// # Errors
+    /// When it is off or has no screen.
+    pub fn screen(&self) -> Result<Screen> {
+        let path = self.shared.wiring.monitor.with_file_name("screen.ppm");
+        let mut remote = self.shared.remote();
+        let remote = remote.as_mut().with_context(|| format!("{} is off", self.shared.spec.name))?;
+        remote.picture(&path, PICTURE_LIMIT)?;
+        Screen::read(&path)
+    }
+
     /// Why it did not start, when QEMU could not be started.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
@@ -275,6 +293,10 @@ impl Button {
 impl Shared {
     fn power(&self) -> MutexGuard<'_, Power> {
         self.power.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remote(&self) -> MutexGuard<'_, Option<Remote>> {
+        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fresh_variables(&self) -> Result<()> {
@@ -397,7 +419,11 @@ impl Shared {
                 self.serial.path().display()
             )
         })?;
-        Ok(Monitor::greet(stream)?.wait_end())
+        let (mut monitor, remote) = Monitor::greet(stream)?;
+        *self.remote() = Some(remote);
+        let end = monitor.wait_end();
+        *self.remote() = None;
+        Ok(end)
     }
 
     fn next_order(&self) -> BootOrder {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Modules by noun: [`setup`] the Debian packages, [`cache`] what is kept between runs, [`tool`] outside programs, [`plant`] the
-//! network, [`endpoint`] a computer with [`qemu`] as its board and [`swtpm`] as its TPM and its firmware's [`variables`], [`foreign`] boards of other processors, [`debs`] packages that are only unpacked, [`bmc`] its remote power, [`golden`] the disk state
+//! network, [`endpoint`] a computer with [`qemu`] as its board and [`swtpm`] as its TPM and its firmware's [`variables`], [`foreign`] boards of other processors, [`debs`] packages that are only unpacked, [`screen`] what stands on it, [`bmc`] its remote power, [`golden`] the disk state
 //! to return to, [`fault`] what goes wrong, [`story`] waiting for what should happen, [`programs`] the real binaries, [`site`] an appliance with
 //! everything it needs, [`verifier`] the site's attestation verifier, [`keylime`] Keylime's own, [`demo`] the main job with [`show`] as its face, [`verify`] every test with [`licences`] among them.
 //!
@@ -32,6 +32,7 @@ pub mod plant;
 pub mod programs;
 pub mod qemu;
 pub mod redfish;
+pub mod screen;
 pub mod setup;
 pub mod show;
 pub mod site;

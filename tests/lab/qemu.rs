@@ -11,6 +11,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -124,6 +126,8 @@ pub struct Spec {
     pub stick: Option<Stick>,
     /// Its network adapter.
     pub nic: Nic,
+    /// Whether it has a graphics adapter, whose picture [`crate::screen`] reads.
+    pub screen: bool,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual processors.
@@ -148,6 +152,7 @@ impl Spec {
             netboot: NetBoot::Any,
             stick: None,
             nic: Nic::Virtio,
+            screen: false,
             memory_mib: 1024,
             cpus: 2,
             mac: [0x52, 0x54, 0x00, 0x77, 0x00, number],
@@ -231,6 +236,9 @@ pub fn arguments(spec: &Spec, wiring: &Wiring, order: BootOrder) -> Vec<OsString
     words.pair("-smp", spec.cpus.to_string());
     words.flag("-nodefaults");
     words.pair("-display", "none");
+    if spec.screen {
+        words.pair("-device", "VGA");
+    }
     words.pair("-action", "reboot=shutdown");
     words.pair("-boot", "menu=off");
     words.pair(
@@ -354,37 +362,39 @@ pub enum End {
 #[derive(Debug)]
 pub struct Monitor {
     lines: BufReader<UnixStream>,
-    commands: UnixStream,
+    answers: SyncSender<Value>,
 }
 
+/// Answers that nobody has taken yet, at most.
+const ANSWERS: usize = 16;
+
 impl Monitor {
-    /// Greets the monitor on a connection that QEMU has made.
+    /// Greets the monitor on a connection that QEMU has made; with a second handle, for giving commands while another thread waits in
+    /// [`Monitor::wait_end`].
     ///
     /// # Errors
     /// When the other end is not QEMU's monitor.
-    pub fn greet(stream: UnixStream) -> Result<Self> {
-        let commands = stream.try_clone()?;
-        let mut monitor = Self { lines: BufReader::new(stream), commands };
+    pub fn greet(stream: UnixStream) -> Result<(Self, Remote)> {
+        let (answers, answered) = sync_channel(ANSWERS);
+        let mut remote = Remote { commands: stream.try_clone()?, answered, number: 0 };
+        let mut monitor = Self { lines: BufReader::new(stream), answers };
         let greeting = monitor.next()?.context("QEMU closed its monitor")?;
         if greeting.get("QMP").is_none() {
             bail!("no greeting from QEMU's monitor but {greeting}");
         }
-        monitor.remote()?.tell("qmp_capabilities")?;
-        Ok(monitor)
-    }
-
-    /// A second handle, for giving commands while another thread waits in [`Monitor::wait_end`].
-    ///
-    /// # Errors
-    /// When the connection cannot be shared.
-    pub fn remote(&self) -> Result<Remote> {
-        Ok(Remote { commands: self.commands.try_clone()? })
+        remote.tell("qmp_capabilities", &json!({}))?;
+        Ok((monitor, remote))
     }
 
     /// Reads until QEMU goes away and tells why it went.
     pub fn wait_end(&mut self) -> End {
         let mut end = End::Cut;
         while let Ok(Some(message)) = self.next() {
+            if message.get("id").is_some() {
+                // Where nobody waits for it, it may be lost.
+                let _ = self.answers.try_send(message);
+                continue;
+            }
             if message["event"] == "SHUTDOWN" {
                 end = match message["data"]["reason"].as_str() {
                     Some("guest-reset") => End::Reset,
@@ -409,19 +419,37 @@ impl Monitor {
 #[derive(Debug)]
 pub struct Remote {
     commands: UnixStream,
+    answered: Receiver<Value>,
+    number: u32,
 }
 
 impl Remote {
-    /// Gives a command without arguments; its outcome is seen in what the board does.
+    /// Gives a command and does not wait for its answer; gives the number that this will have.
+    fn tell(&mut self, command: &str, arguments: &Value) -> Result<u32> {
+        self.number += 1;
+        let mut line = json!({ "execute": command, "arguments": arguments, "id": self.number }).to_string();
+        line.push('\n');
+        let told = self.commands.write_all(line.as_bytes());
+        told.with_context(|| format!("QEMU is gone, cannot tell it {command}"))?;
+        Ok(self.number)
+    }
+
+    /// Has a picture of the board's screen written, as PPM.
     ///
     /// # Errors
-    /// When QEMU is gone.
-    pub fn tell(&mut self, command: &str) -> Result<()> {
-        let mut line = json!({ "execute": command }).to_string();
-        line.push('\n');
-        self.commands
-            .write_all(line.as_bytes())
-            .with_context(|| format!("QEMU is gone, cannot tell it {command}"))
+    /// When QEMU is gone, cannot do it, or does not answer within `limit`.
+    pub fn picture(&mut self, path: &Path, limit: Duration) -> Result<()> {
+        let number = self.tell("screendump", &json!({ "filename": path }))?;
+        loop {
+            let answer = self.answered.recv_timeout(limit).context("QEMU does not answer")?;
+            if answer["id"] != number {
+                continue;
+            }
+            return match answer.get("error") {
+                Some(error) => bail!("QEMU gives no picture: {error}"),
+                None => Ok(()),
+            };
+        }
     }
 }
 
