@@ -12,6 +12,7 @@
 
 mod capture;
 mod erasing;
+mod gate;
 mod network;
 mod reporter;
 pub mod restore;
@@ -27,6 +28,8 @@ mod tests_cuts;
 mod tests_disks;
 #[cfg(test)]
 mod tests_erasing;
+#[cfg(test)]
+mod tests_silence;
 #[cfg(test)]
 mod tests_versions;
 
@@ -65,6 +68,8 @@ const DRIVERS_WAIT: Duration = Duration::from_secs(20);
 const REFUSED_MAX: Duration = Duration::from_secs(5 * 60);
 /// The appliance's code for an endpoint that it does not know.
 const UNKNOWN: &str = "endpoint-unknown";
+/// The status of an appliance that has too much to do.
+const BUSY: u16 = 429;
 /// Pause before an appliance that refused or was silent is asked again: first, and longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
@@ -374,7 +379,6 @@ fn patiently<T>(
     pulse: &Pulse,
     mut call: impl FnMut() -> Result<T, ApiError>,
 ) -> Result<T, Stop> {
-    const BUSY: u16 = 429;
     let mut pause = PAUSE.0;
     loop {
         let why = match call() {

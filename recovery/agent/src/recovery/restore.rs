@@ -36,6 +36,7 @@ use recovery_protocol::job::HoldReason;
 use recovery_protocol::settings::EndpointSettings;
 use recovery_protocol::trust::{EnrolmentTicket, RecoveryTrust};
 
+use super::gate::Gated;
 use super::reporter::Reporter;
 use super::source::{HttpSource, Watched, plain_http};
 use super::sources::{Limits, SOURCES_MAX};
@@ -259,6 +260,8 @@ pub(super) fn restore(
 ) -> Result<(), Stop> {
     check_health(disk)?;
     check_files(order, manifest)?;
+    let gated = Gated::new(target, reporter);
+    let target: &dyn RestoreTarget = &gated;
     let progress = |event: ProgressEvent| {
         if let Some(activity) = activity(event.phase) {
             reporter.progress(activity, event.done, event.total);
