@@ -51,8 +51,11 @@ pub fn read(args: KernelArgs) -> Inventory {
     let dmi = |name: &str| text(&Path::new("/sys/class/dmi/id").join(name)).unwrap_or_default();
     let disks = disks(Path::new("/sys/block"));
     let (disk_health, disk_erase) = disks.iter().map(disk::ask).unzip();
+    let interfaces = net::interfaces(args.boot_mac);
+    let docked = interfaces.iter().filter(|interface| net::is_docked(Path::new("/sys/class/net"), interface));
     Inventory {
-        macs: net::interfaces(args.boot_mac).into_iter().map(|interface| interface.mac).collect(),
+        dock_macs: docked.map(|interface| interface.mac).collect(),
+        macs: interfaces.iter().map(|interface| interface.mac).collect(),
         vendor: dmi("sys_vendor"),
         product: dmi("product_name"),
         serial: dmi("product_serial"),

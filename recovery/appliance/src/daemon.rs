@@ -221,7 +221,8 @@ impl Appliance {
             Arc::new(Drivers::default()),
             Arc::new(Embedded::new(db)),
             Arc::clone(&live),
-        );
+        )
+        .asking(hooks.1.sources());
         runner.recall().await?;
         let frame_bytes = Arc::new(AtomicU64::new(0));
         let depot = DepotState::default();

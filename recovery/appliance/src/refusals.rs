@@ -98,6 +98,9 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Order { .. } => ("order-stale", "ask for the next assignment"),
         Refusal::Certificate => ("certificate-foreign", "enrol again and report that certificate"),
         Refusal::NothingToApprove => ("nothing-to-approve", "resume the job instead"),
+        Refusal::NothingSeen => {
+            ("nothing-to-approve", "resume the job; what the endpoint shows then can be approved")
+        }
         Refusal::ApproveInstead => ("approve-instead", "approve the job instead"),
         Refusal::SiteStopped => ("site-stopped", RELEASE),
         Refusal::SecondPerson => ("second-person-needed", "let another person approve"),

@@ -67,6 +67,7 @@ mod views;
 pub use break_glass::tell_overdue;
 pub use endpoints::discovered;
 pub use figures::Figures;
+pub use orders::WEBHOOK;
 pub use plans::mind_plans;
 pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
 

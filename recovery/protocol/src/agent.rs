@@ -94,6 +94,9 @@ pub struct Hello {
 pub struct Inventory {
     /// Ethernet addresses, the one that booted first if known.
     pub macs: Vec<MacAddr>,
+    /// Those of them that a cable or plug carries to another computer: USB adapters and docks. They tell nobody apart.
+    #[serde(default)]
+    pub dock_macs: Vec<MacAddr>,
     /// SMBIOS system manufacturer (DSP0134 type 1); empty when unknown.
     pub vendor: String,
     /// SMBIOS product name.

@@ -205,6 +205,8 @@ hold_reasons! {
     AwaitingApproval, "awaiting-approval", "This group's mode wants a person to approve.", "Approve the job in the console or with `groundstate job approve`.";
     /// Another system of the site does not permit it.
     PermitMissing, "permit-missing", "The permit that this endpoint's group wants is not given.", "Read what was answered, bring the line into the state that it asks for, then resume; the endpoint was left as it was.";
+    /// Asked once more, the source that began it does not answer.
+    TriggerUnconfirmed, "trigger-unconfirmed", "Asked once more before anything is written, the source of this recovery confirms nothing.", "Look at the endpoint and at its source: approve the job to recover it all the same, resume it to ask again, or cancel it; the disk was not touched.";
     /// No golden image, or none that our keys trust.
     ImageNotTrusted, "image-not-trusted", "The golden image is missing or no trusted key signed it.", "Import and sign the image (`groundstate image list`), then resume.";
     /// The store took nothing of a captured disk.

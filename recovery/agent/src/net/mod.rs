@@ -86,6 +86,14 @@ fn interface(dir: &Path, name: &str) -> Option<Interface> {
     ethernet.then(|| Interface { name: name.to_owned(), mac })
 }
 
+/// Whether it may be unplugged and come with another computer: a USB adapter, or a card behind a port that the firmware calls external
+/// (Thunderbolt docks). `class` is `/sys/class/net`.
+pub fn is_docked(class: &Path, interface: &Interface) -> bool {
+    let device = class.join(&interface.name).join("device");
+    let on_usb = fs::read_link(device.join("subsystem")).is_ok_and(|bus| bus.ends_with("usb"));
+    on_usb || fs::read_to_string(device.join("removable")).is_ok_and(|text| text.trim() == "removable")
+}
+
 /// Brings the link up. Without a link partner it stays without carrier; that is not an error.
 ///
 /// # Errors
@@ -214,4 +222,25 @@ fn random_u32() -> u32 {
     // Without randomness a fixed xid still works: replies are matched by address too.
     let _ = SystemRandom::new().fill(&mut bytes);
     u32::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_unplugged_is_known_by_its_bus_or_its_port() {
+        let class = tempfile::tempdir().unwrap();
+        let interface = |name: &str| Interface { name: name.to_owned(), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+        for (name, bus, removable) in
+            [("enp1s0", "pci", "fixed"), ("enx02", "usb", "unknown"), ("enp9s0", "pci", "removable")]
+        {
+            let device = class.path().join(name).join("device");
+            fs::create_dir_all(&device).unwrap();
+            std::os::unix::fs::symlink(format!("../../../../bus/{bus}"), device.join("subsystem")).unwrap();
+            fs::write(device.join("removable"), format!("{removable}\n")).unwrap();
+            assert_eq!(is_docked(class.path(), &interface(name)), name != "enp1s0", "{name}");
+        }
+        assert!(!is_docked(class.path(), &interface("gone")));
+    }
 }

@@ -145,10 +145,10 @@ async fn again(
     let every = agents.0.journal.config.attest_every_s;
     let by_ek = if ek.is_empty() { None } else { db::endpoint::by_ek(tx.conn(), ek).await? };
     let found = match by_ek {
-        Some(endpoint) => Some(endpoint),
-        None => db::endpoint::by_mac(tx.conn(), &hello.inventory.macs).await?,
+        Some(endpoint) => Some((endpoint, false)),
+        None => identity::selected(&mut tx, &hello.inventory).await?,
     };
-    let Some(mut endpoint) = found.filter(|e| e.state != EndpointState::Discovered) else {
+    let Some((mut endpoint, by_dock)) = found.filter(|(e, _)| e.state != EndpointState::Discovered) else {
         return Err(discover(agents, tx, &hello.inventory).await);
     };
     let id = endpoint.id.clone();
@@ -158,7 +158,7 @@ async fn again(
             Problem::new(403, "identity-changed", "This is not the endpoint on record", detail, ISOLATE);
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }
-    if let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello).await? {
+    if let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello, by_dock).await? {
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }
     endpoint.inventory = Some(hello.inventory.clone());
@@ -193,19 +193,19 @@ pub async fn proof(
 ) -> Result<ProofReply, Problem> {
     let endpoint = db::endpoint::get(tx.conn(), &asked.session.endpoint).await?;
     let endpoint = endpoint.ok_or_else(super::session_unknown)?;
-    let identity = proof::identity(&mut tx, &endpoint, &asked.session.record.ek_sha256).await?;
+    // What a person let through was put on record by the recovery system's proof.
+    let identity = proof::identity(&mut tx, &endpoint, &asked.session.record.ek_sha256, &[]).await?;
     match asked.session.job.filter(|_| asked.session.record.ticket) {
         Some(job) => {
-            if let Some(detail) = identity {
-                let reason = HoldReason::IdentityChanged;
-                return Err(proof::hold(agents, tx, &asked.session, reason, detail).await);
+            if let Some(not_it) = identity {
+                return Err(not_it.hold(agents, tx, &asked.session).await);
             }
             first(agents, tx, asked, endpoint, job, tls_key).await
         }
         None => {
-            if let Some(detail) = identity {
-                let problem =
-                    Problem::new(403, "identity-changed", "Not the endpoint on record", detail, ISOLATE);
+            if let Some(not_it) = identity {
+                let (title, detail) = ("Not the endpoint on record", not_it.detail());
+                let problem = Problem::new(403, "identity-changed", title, detail, ISOLATE);
                 return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), None).await);
             }
             proven_again(agents, tx, asked, endpoint).await
@@ -252,8 +252,7 @@ async fn first(
     // One is right; more is a boot that nobody here saw.
     let resets = reset_since.map(|before| quote.clock().reset_count.saturating_sub(before));
     if !verdict.passed() {
-        let reason = proof::reason(&verdict, not_proven);
-        return Err(proof::hold(agents, tx, &session, reason, verdict.to_string()).await);
+        return Err(proof::hold_verdict(agents, tx, &session, &verdict, not_proven).await);
     }
     if let Some(detail) = proof::not_vouched_for(agents, &endpoint, &session) {
         return Err(proof::hold(agents, tx, &session, HoldReason::EkNotCertified, detail).await);

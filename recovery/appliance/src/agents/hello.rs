@@ -76,6 +76,7 @@ pub async fn take(agents: &Agents, mut hello: Hello) -> Result<HelloReply, Probl
 /// What an agent says of itself is kept and shown: within bounds.
 fn bound(inventory: &mut Inventory) {
     inventory.macs.truncate(INVENTORY_LIST_MOST);
+    inventory.dock_macs.truncate(INVENTORY_LIST_MOST);
     inventory.disks.truncate(INVENTORY_LIST_MOST);
     inventory.disk_health.truncate(INVENTORY_LIST_MOST);
     inventory.disk_health.iter_mut().for_each(bound_health);
@@ -112,11 +113,11 @@ pub(super) fn bound_health(health: &mut DiskHealth) {
 
 async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem> {
     let mut tx = agents.0.journal.begin().await?;
-    let Some(mut endpoint) = db::endpoint::by_mac(tx.conn(), &hello.inventory.macs).await? else {
+    let Some((mut endpoint, by_dock)) = identity::selected(&mut tx, &hello.inventory).await? else {
         return Err(discover(agents, tx, &hello.inventory).await);
     };
     if endpoint.state != EndpointState::Discovered
-        && let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello).await?
+        && let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello, by_dock).await?
     {
         return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), None).await);
     }

@@ -9,13 +9,15 @@
 //! says "another one", or it is another endpoint's, the hello is refused and the contradiction stands with the endpoint until a person
 //! resolves it: nothing is merged, and no recovery begins (`identity_conflict`).
 //!
+//! The address of a dock or USB adapter identifies nobody: it selects last, and where nothing stronger says the same it is a conflict, too.
+//!
 //! A hello is a claim: anybody on the boot network can start a conflict, as anybody there can pull a cable. It stops recoveries of one
 //! endpoint, visibly, and writes nothing.
 
 use std::collections::BTreeSet;
 
 use recovery_protocol::{
-    EndpointId, Problem,
+    EndpointId, MacAddr, Problem,
     agent::{Hello, Inventory},
     operator::{ClaimView, EndpointState},
 };
@@ -152,7 +154,21 @@ fn same_board(known: &Inventory, said: &Inventory) -> bool {
     !told.is_empty() && told.iter().all(|(_, known, said)| known == said)
 }
 
-/// Weigh a hello that was found by its address. `Some`: it is refused, and the endpoint's conflict is written in this transaction.
+/// The endpoint that an inventory's addresses select, by one that is built in where any is, and whether only the address of a dock or USB
+/// adapter does.
+///
+/// # Errors
+/// The database's.
+pub async fn selected(tx: &mut JournalTx<'_>, said: &Inventory) -> Result<Option<(Endpoint, bool)>, Problem> {
+    let (docks, own): (Vec<MacAddr>, Vec<MacAddr>) =
+        said.macs.iter().partition(|mac| said.dock_macs.contains(mac));
+    if let Some(endpoint) = db::endpoint::by_mac(tx.conn(), &own).await? {
+        return Ok(Some((endpoint, false)));
+    }
+    Ok(db::endpoint::by_mac(tx.conn(), &docks).await?.map(|endpoint| (endpoint, true)))
+}
+
+/// Weigh a hello that was found by its address; `by_dock`: by one that anybody could have plugged in. `Some`: it is refused, and the endpoint's conflict is written in this transaction.
 ///
 /// # Errors
 /// The database's.
@@ -160,6 +176,7 @@ pub async fn contradicts(
     tx: &mut JournalTx<'_>,
     endpoint: &Endpoint,
     hello: &Hello,
+    by_dock: bool,
 ) -> Result<Option<Problem>, Problem> {
     let said = &hello.inventory;
     let ek = hello.tpm.as_ref().and_then(|tpm| attest::EkPublic::parse(&tpm.ek_public.0).ok());
@@ -185,6 +202,10 @@ pub async fn contradicts(
             Some((owner, what)) => format!("it has the {what} of {owner}, and an address of {}", endpoint.id),
             None if conflict.open.is_some() => {
                 "another one came with its address, and nobody has resolved that yet".to_owned()
+            }
+            None if by_dock => {
+                "the address is that of a dock or USB adapter, which comes with any computer, and nothing else tells that it is this one"
+                    .to_owned()
             }
             None => return Ok(None),
         },

@@ -73,6 +73,9 @@ async fn choose(agents: &Agents, reached: Reached, session: &Session) -> Result<
         JobState::Working { stage: Stage::Imaging | Stage::ReadBack } if speaks(&row, session) => {
             order(agents, reached, session, row, endpoint).await
         }
+        JobState::Working { stage: Stage::Proving } if speaks(&row, session) => {
+            Ok(wait(2, "the source that asked for this recovery is asked once more"))
+        }
         JobState::Working { stage } if *stage < Stage::AgentWait => Ok(wait(2, stage.label())),
         JobState::Working { stage } if *stage <= Stage::ReadBack => Err(session_unknown()),
         JobState::Working { stage: Stage::Disarming } => Ok(wait(1, Stage::Disarming.label())),

@@ -30,7 +30,7 @@ use crate::{
     db::{self, endpoint::Endpoint, session::Session},
     evidence::Fact,
     jobs::{
-        job::{self, What},
+        job::{self, Seen, What},
         journal::{JournalError, JournalTx},
     },
     keys,
@@ -120,15 +120,37 @@ fn pcr_values(proof: &Proof) -> Result<PcrValues, Problem> {
 /// Hold a job for what a proof lacked, write the refusal down, and give it back.
 pub async fn hold(
     agents: &Agents,
-    mut tx: JournalTx<'_>,
+    tx: JournalTx<'_>,
     session: &Session,
     reason: HoldReason,
     detail: String,
 ) -> Problem {
+    hold_as(agents, tx, session, reason, What::Refused { reason, detail: detail.clone() }, detail).await
+}
+
+/// As [`hold`], for what a person may let through: exactly what was seen.
+pub async fn hold_for(
+    agents: &Agents,
+    tx: JournalTx<'_>,
+    session: &Session,
+    (seen, detail): (Seen, String),
+) -> Problem {
+    let reason = seen.reason();
+    hold_as(agents, tx, session, reason, What::Differs { seen, detail: detail.clone() }, detail).await
+}
+
+async fn hold_as(
+    agents: &Agents,
+    mut tx: JournalTx<'_>,
+    session: &Session,
+    reason: HoldReason,
+    what: What,
+    detail: String,
+) -> Problem {
     agents.0.live.count("attestation", reason.code());
-    let problem = Problem::new(403, reason.code(), reason.what(), detail.clone(), reason.what_now());
+    let problem = Problem::new(403, reason.code(), reason.what(), detail, reason.what_now());
     if let Some(job) = session.job {
-        match tx.event(job, "agent", What::Refused { reason, detail }).await {
+        match tx.event(job, "agent", what).await {
             // A job that moved on is not held for an old proof.
             Ok(_) | Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => {}
             Err(JournalError::Db(error)) => return error.into(),
@@ -137,27 +159,70 @@ pub async fn hold(
     agents.refuse_in(tx, problem, Some(&session.endpoint), session.job).await
 }
 
-/// Whether this TPM may speak for the endpoint: it is the pinned one, or none is pinned and no other endpoint has it.
+/// Why a TPM may not speak for an endpoint.
+pub enum NotIt {
+    /// Another one is on record; a person may let this one through.
+    Another(Seen, String),
+    /// It is another endpoint's: nobody may.
+    Anothers(String),
+}
+
+impl NotIt {
+    /// For a person.
+    pub fn detail(self) -> String {
+        match self {
+            Self::Another(_, detail) | Self::Anothers(detail) => detail,
+        }
+    }
+
+    /// Hold the job for it.
+    pub async fn hold(self, agents: &Agents, tx: JournalTx<'_>, session: &Session) -> Problem {
+        match self {
+            Self::Another(seen, detail) => hold_for(agents, tx, session, (seen, detail)).await,
+            Self::Anothers(detail) => hold(agents, tx, session, HoldReason::IdentityChanged, detail).await,
+        }
+    }
+}
+
+/// Whether this TPM may speak for the endpoint: it is the pinned one, or the one that a person let through in this job, or none is pinned;
+/// and no other endpoint has it.
 pub async fn identity(
     tx: &mut JournalTx<'_>,
     endpoint: &Endpoint,
     ek_sha256: &str,
-) -> Result<Option<String>, Problem> {
-    if let Some(pinned) = &endpoint.ek_sha256 {
-        return Ok((pinned != ek_sha256).then(|| format!("the TPM is {ek_sha256}, on record is {pinned}")));
+    allowed: &[Seen],
+) -> Result<Option<NotIt>, Problem> {
+    if endpoint.ek_sha256.as_deref() == Some(ek_sha256) {
+        return Ok(None);
     }
     let other = db::endpoint::by_ek(tx.conn(), ek_sha256).await?.filter(|other| other.id != endpoint.id);
-    Ok(other.map(|other| format!("the TPM {ek_sha256} belongs to {}", other.id)))
+    if let Some(other) = other {
+        return Ok(Some(NotIt::Anothers(format!("the TPM {ek_sha256} belongs to {}", other.id))));
+    }
+    let seen = Seen::Tpm { ek_sha256: ek_sha256.to_owned() };
+    Ok(endpoint
+        .ek_sha256
+        .as_ref()
+        .filter(|_| !allowed.contains(&seen))
+        .map(|pinned| NotIt::Another(seen, format!("the TPM is {ek_sha256}, on record is {pinned}"))))
 }
 
-/// What holds a job after this verdict: what a person can mend in the firmware's setup has names of its own.
-pub fn reason(verdict: &Verdict, otherwise: HoldReason) -> HoldReason {
+/// Hold a job for this verdict: what a person can mend in the firmware's setup, and what they may let through, have names of their own.
+pub async fn hold_verdict(
+    agents: &Agents,
+    tx: JournalTx<'_>,
+    session: &Session,
+    verdict: &Verdict,
+    otherwise: HoldReason,
+) -> Problem {
+    let detail = verdict.to_string();
     if verdict.only_secure_boot_off() {
-        HoldReason::SecureBootOff
+        hold(agents, tx, session, HoldReason::SecureBootOff, detail).await
     } else if verdict.only_firmware_changed() {
-        HoldReason::FirmwareChanged
+        let seen = Seen::Firmware { baseline: json!(verdict.firmware) };
+        hold_for(agents, tx, session, (seen, detail)).await
     } else {
-        otherwise
+        hold(agents, tx, session, otherwise, detail).await
     }
 }
 
@@ -181,9 +246,17 @@ pub fn not_vouched_for(agents: &Agents, endpoint: &Endpoint, session: &Session) 
 
 /// Put the session's TPM on record; says whether it is there for the first time.
 pub fn pin(endpoint: &mut Endpoint, session: &Session) -> bool {
-    let first = endpoint.ek_sha256.replace(session.record.ek_sha256.clone()).is_none();
+    let before = endpoint.ek_sha256.replace(session.record.ek_sha256.clone());
     endpoint.ek_certificate.clone_from(&session.record.ek_certificate);
-    first
+    before.as_ref() != Some(&session.record.ek_sha256)
+}
+
+/// The endpoint as it is on record for this TPM: of another one than the pinned one, which a person let through, nothing is known yet.
+fn as_known(mut endpoint: Endpoint, ek_sha256: &str) -> Endpoint {
+    if endpoint.ek_sha256.as_deref().is_some_and(|pinned| pinned != ek_sha256) {
+        (endpoint.ek_sha256, endpoint.ek_certificate, endpoint.baseline) = (None, None, None);
+    }
+    endpoint
 }
 
 /// On what the belief in an endpoint's TPM rests, as evidence says it.
@@ -206,19 +279,23 @@ async fn recovery_system(
 ) -> Result<ProofReply, Problem> {
     let Asked { mut session, quote, .. } = asked;
     let job = session.job.ok_or_else(session_unknown)?;
-    let mut endpoint = db::endpoint::get(tx.conn(), &session.endpoint).await?.ok_or_else(session_unknown)?;
-    let ek = session.record.ek_sha256.clone();
+    let endpoint = db::endpoint::get(tx.conn(), &session.endpoint).await?.ok_or_else(session_unknown)?;
+    let allowed = db::job::get(tx.conn(), job).await?.ok_or_else(session_unknown)?.job.allowed;
     let not_proven = HoldReason::RecoverySystemNotProven;
-    if let Some(detail) = identity(&mut tx, &endpoint, &ek).await? {
-        return Err(hold(agents, tx, &session, HoldReason::IdentityChanged, detail).await);
+    if let Some(not_it) = identity(&mut tx, &endpoint, &session.record.ek_sha256, &allowed).await? {
+        return Err(not_it.hold(agents, tx, &session).await);
     }
+    let mut endpoint = as_known(endpoint, &session.record.ek_sha256);
     let quote = match quote {
         Ok(quote) => quote,
         Err(error) => return Err(hold(agents, tx, &session, not_proven, chain(&error)).await),
     };
     let verdict = judged(agents, &quote, &endpoint);
-    if !verdict.passed() {
-        return Err(hold(agents, tx, &session, reason(&verdict, not_proven), verdict.to_string()).await);
+    let firmware = Seen::Firmware { baseline: json!(verdict.firmware) };
+    if verdict.only_firmware_changed() && allowed.contains(&firmware) {
+        endpoint.baseline = None;
+    } else if !verdict.passed() {
+        return Err(hold_verdict(agents, tx, &session, &verdict, not_proven).await);
     }
     if let Some(detail) = not_vouched_for(agents, &endpoint, &session) {
         return Err(hold(agents, tx, &session, HoldReason::EkNotCertified, detail).await);

@@ -283,6 +283,7 @@ fn disk_facts() -> DiskFacts {
 fn hello(booted_as: BootedAs, ticket: Option<&str>) -> Hello {
     let inventory = Inventory {
         macs: vec![MAC.parse().unwrap()],
+        dock_macs: Vec::new(),
         vendor: "v".into(),
         product: "p".into(),
         serial: String::new(),

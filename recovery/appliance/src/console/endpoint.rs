@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use recovery_protocol::{
+    MacAddr,
     agent::Firmware,
     job::{HoldReason, JobState},
     operator::{ClaimView, EkCertificate, EndpointState, EndpointView, JobView, Mode},
@@ -242,7 +243,7 @@ fn facts(view: &EndpointView) -> Markup {
                 @for (key, value) in view.labels.iter() { dt { (key) } dd { (value) } }
                 @if view.safety_class > 0 { dt { "Safety class" } dd { (view.safety_class) } }
                 @if let Some(word) = &view.redundancy { dt { "Redundancy group" } dd { (word) } }
-                dt { "Ethernet" } dd { @for mac in &view.macs { code { (mac) } " " } }
+                dt { "Ethernet" } dd { @for mac in &view.macs { code { (mac) } @if docked(view, mac) { " (dock or USB adapter: identifies nobody)" } " " } }
                 dt { "TPM" } dd {
                     @match &view.ek_sha256 { Some(ek) => { code class="long" { (ek) } } None => { "none on record" } }
                 }
@@ -285,4 +286,8 @@ fn firmware(firmware: Firmware) -> &'static str {
         Firmware::Uefi => "UEFI, Secure Boot off",
         Firmware::UefiSecureBoot => "UEFI, Secure Boot on",
     }
+}
+
+fn docked(view: &EndpointView, mac: &MacAddr) -> bool {
+    view.inventory.as_ref().is_some_and(|inventory| inventory.dock_macs.contains(mac))
 }

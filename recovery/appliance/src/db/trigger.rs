@@ -96,6 +96,20 @@ pub async fn forget(conn: &mut Conn, source: &str, most: u32, before: u64) -> Re
     Ok(())
 }
 
+/// Keys of a source's deliveries that brought about this outcome (JSON), and how it calls the endpoint.
+pub async fn with_outcome(
+    conn: &mut Conn,
+    source: &str,
+    outcome: &str,
+) -> Result<Vec<(String, String)>, DbError> {
+    let rows = query("SELECT delivery, named FROM trigger_seen WHERE source = $1 AND outcome = $2")
+        .bind(source)
+        .bind(outcome)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("delivery")?, row.try_get("named")?))).collect()
+}
+
 /// A delivery whose source is still to be asked back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {

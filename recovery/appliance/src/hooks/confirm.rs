@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::BoxFuture};
 use recovery_protocol::{EndpointId, Problem};
 use serde::Deserialize;
 use serde_json::json;
@@ -40,12 +40,42 @@ enum Asked {
     Never,
 }
 
+/// Whom to ask.
+pub struct Sources {
+    sources: BTreeMap<String, Asked>,
+    agent: Agent,
+}
+
+impl Sources {
+    /// Asks a source about an endpoint, as it calls it; three tries.
+    async fn ask(&self, source: &str, endpoint: &EndpointId, named: &str) -> Result<Verdict, String> {
+        match self.sources.get(source) {
+            Some(Asked::Url(url)) => patiently(|| ask(&self.agent, url, endpoint)).await,
+            Some(Asked::Keylime(verifier)) => patiently(|| verifier.ask(named)).await,
+            Some(Asked::Never) => Err("the source has neither `confirm_url` nor `verifier`".to_owned()),
+            None => Err("the source is not configured any more".to_owned()),
+        }
+    }
+}
+
+impl crate::jobs::run::Sources for Sources {
+    fn fails<'a>(
+        &'a self,
+        source: &'a str,
+        endpoint: &'a EndpointId,
+        named: &'a str,
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(async move {
+            self.ask(source, endpoint, named).await.map(|verdict| verdict.status == Status::Fail)
+        })
+    }
+}
+
 /// Whom to ask, and when.
 pub struct Confirmations {
-    sources: BTreeMap<String, Asked>,
+    sources: Arc<Sources>,
     pollers: Vec<Poller>,
     wake: Arc<Notify>,
-    agent: Agent,
 }
 
 /// What came of asking once about all that is stored.
@@ -98,7 +128,14 @@ impl Confirmations {
             };
             sources.insert(name.clone(), asked);
         }
-        Ok(Self { sources, pollers, wake, agent: asking::agent(None) })
+        let sources = Arc::new(Sources { sources, agent: asking::agent(None) });
+        Ok(Self { sources, pollers, wake })
+    }
+
+    /// Whom to ask, for who asks once more.
+    #[must_use]
+    pub fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources)
     }
 
     /// Ask back until `stop`. Cancel-safe: what was not asked stays stored, starts nothing, and is asked after the next start.
@@ -140,12 +177,7 @@ impl Confirmations {
     /// Ask about one; whether that is settled now.
     async fn settle(&self, service: &Service, unsettled: Unsettled) -> bool {
         let Unsettled { source, delivery, endpoint, named, reason } = unsettled;
-        let answer = match self.sources.get(&source) {
-            Some(Asked::Url(url)) => patiently(|| ask(&self.agent, url, &endpoint)).await,
-            Some(Asked::Keylime(verifier)) => patiently(|| verifier.ask(&named)).await,
-            Some(Asked::Never) => Err("the source has neither `confirm_url` nor `verifier`".to_owned()),
-            None => Err("the source is not configured any more".to_owned()),
-        };
+        let answer = self.sources.ask(&source, &endpoint, &named).await;
         let actor = Actor::trigger(&source);
         let facts = |why: &str| json!({ "delivery": delivery, "why": why });
         let noted = match answer {

@@ -82,6 +82,9 @@ pub struct Job {
     /// Who let it go on without the approval that it wanted, as in evidence.
     #[serde(default)]
     pub break_glass: Option<String>,
+    /// A source's word alone began it: it is asked once more before anything is written.
+    #[serde(default)]
+    pub asks_again: bool,
     /// What the last order's blueprint demanded of the old content.
     #[serde(default)]
     pub erase: ErasePolicy,
@@ -91,6 +94,15 @@ pub struct Job {
     /// The erasure that satisfies it, once reported. It is of one disk: the order to another one demands it again.
     #[serde(default)]
     pub erased: Option<Erased>,
+    /// What the proof that holds the job showed instead of what is on record: what an approval lets through.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+    /// What people let through in this job.
+    #[serde(default)]
+    pub allowed: Vec<Seen>,
+    /// How a power driver left the endpoint that it had switched off; until the recovery system is heard or somebody powered it.
+    #[serde(default)]
+    pub left: Option<String>,
 }
 
 /// An erasure of this job.
@@ -100,6 +112,33 @@ pub struct Erased {
     pub serial: String,
     /// In facts.
     pub facts: EraseFacts,
+}
+
+/// What a proof showed that is not on record, exactly: a person approves this and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// A TPM.
+    Tpm {
+        /// SHA-256 of its EK's public part, lower-case hex.
+        ek_sha256: String,
+    },
+    /// Firmware measurements.
+    Firmware {
+        /// As they would be on record.
+        baseline: serde_json::Value,
+    },
+}
+
+impl Seen {
+    /// What it holds a job for.
+    #[must_use]
+    pub fn reason(&self) -> HoldReason {
+        match self {
+            Self::Tpm { .. } => HoldReason::IdentityChanged,
+            Self::Firmware { .. } => HoldReason::FirmwareChanged,
+        }
+    }
 }
 
 /// How a system was accepted.
@@ -214,6 +253,13 @@ pub enum What {
         /// The values at hand.
         detail: String,
     },
+    /// A proof showed another TPM or another firmware than is on record.
+    Differs {
+        /// Which.
+        seen: Seen,
+        /// The values at hand.
+        detail: String,
+    },
     /// A person approved what the hold asked for.
     Approve {
         /// As in evidence.
@@ -268,6 +314,11 @@ pub enum Admission {
 pub enum Outcome {
     /// It is so now.
     Done,
+    /// Whoever asked for the job does not stand by it any more.
+    Withdrawn {
+        /// What they say.
+        detail: String,
+    },
     /// It is not.
     Failed {
         /// Why, from the closed list.
@@ -311,6 +362,8 @@ pub enum Duty {
     Publish,
     /// Power the endpoint into a network boot.
     Power,
+    /// Ask the source once more.
+    Confirm,
     /// Clear a boot override that is still set.
     ClearBoot,
     /// Register the recovered endpoint with the control plane.
@@ -330,10 +383,8 @@ pub enum Effect {
     VoidEnrolment,
     /// In the same transaction: the endpoint's certificates are revoked.
     RevokeCertificates,
-    /// In the same transaction: the pinned EK is forgotten, the next proven one is pinned.
-    ForgetIdentity,
-    /// In the same transaction: the firmware baseline is forgotten, the next one is recorded.
-    ForgetBaseline,
+    /// In the same transaction: evidence names what a person let through. It is put on record by the proof that shows it again.
+    Allowed(Seen),
     /// In the same transaction: the endpoint's state.
     Mark(EndpointState),
     /// Write an intent; act when it is due.
@@ -379,6 +430,11 @@ pub enum Refusal {
     /// The hold does not ask for an approval.
     #[error("nothing waits for an approval")]
     NothingToApprove,
+    /// What was seen is not known, or is not for this endpoint.
+    #[error(
+        "no TPM or firmware was seen that could be approved; resume the job, so that the endpoint is asked again"
+    )]
+    NothingSeen,
     /// The hold asks for an approval.
     #[error("the job waits for an approval, not for a resume")]
     ApproveInstead,
@@ -409,6 +465,8 @@ pub struct Proposal {
     pub before: EndpointState,
     /// What the image preserves is given up.
     pub give_up_preserved: bool,
+    /// A source's word alone asks for it.
+    pub asks_again: bool,
 }
 
 impl Job {
@@ -449,9 +507,13 @@ impl Job {
             restore: None,
             captured: None,
             break_glass: None,
+            asks_again: proposal.asks_again,
             erase: ErasePolicy::None,
             disk: String::new(),
             erased: None,
+            seen: None,
+            allowed: Vec::new(),
+            left: None,
         }
     }
 }

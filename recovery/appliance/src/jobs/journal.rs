@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    job::{Admission, Effect, Job, JobEvent, Outcome, Proposal, Refusal, What},
+    job::{Admission, Effect, Job, JobEvent, Outcome, Proposal, Refusal, Seen, What},
     limits::Limits,
     machine,
 };
@@ -292,6 +292,18 @@ impl JournalTx<'_> {
         Ok(row)
     }
 
+    /// A power driver left the job's endpoint switched off: it stands with the job, whatever became of it, and is an alarm.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn left_dark(&mut self, id: JobId, how: String) -> Result<(), DbError> {
+        let Some(mut row) = db::job::get(&mut self.tx, id).await? else { return Ok(()) };
+        row.job = machine::left_dark(&row.job, how.clone());
+        db::job::put(&mut self.tx, &row).await?;
+        self.note_job("alarm.left-off", "appliance", &row.job, json!({ "how": how, "state": row.job.state }))
+            .await
+    }
+
     /// Ask the guard rails about a proposed job and hand it their answer.
     ///
     /// # Errors
@@ -394,19 +406,13 @@ impl JournalTx<'_> {
                         endpoint.generation += 1;
                     }
                 }
-                Effect::ForgetIdentity => {
-                    let ek_sha256 = endpoint.as_mut().and_then(|e| e.ek_sha256.take());
-                    if let Some(endpoint) = &mut endpoint {
-                        endpoint.baseline = None;
-                        endpoint.ek_certificate = None;
-                    }
-                    self.note_job("identity.forgotten", "appliance", job, json!({ "ek_sha256": ek_sha256 }))
-                        .await?;
-                }
-                Effect::ForgetBaseline => {
-                    let baseline = endpoint.as_mut().and_then(|e| e.baseline.take());
-                    self.note_job("baseline.forgotten", "appliance", job, json!({ "baseline": baseline }))
-                        .await?;
+                Effect::Allowed(seen) => {
+                    let on_record = match &seen {
+                        Seen::Tpm { .. } => json!(endpoint.as_ref().and_then(|e| e.ek_sha256.as_ref())),
+                        Seen::Firmware { .. } => json!(endpoint.as_ref().and_then(|e| e.baseline.as_ref())),
+                    };
+                    let facts = json!({ "allowed": seen, "on_record": on_record });
+                    self.note_job("identity.allowed", "appliance", job, facts).await?;
                 }
                 Effect::Mark(state) => {
                     if let Some(endpoint) = &mut endpoint {
@@ -454,7 +460,8 @@ pub fn proposal(
     let before = endpoint.state;
     let endpoint: EndpointId = endpoint.id.clone();
     let asked_by = asked_by.to_owned();
-    Proposal { id, endpoint, mode, image, capture: None, asked_by, before, give_up_preserved: false }
+    let (give_up_preserved, asks_again) = (false, false);
+    Proposal { id, endpoint, mode, image, capture: None, asked_by, before, give_up_preserved, asks_again }
 }
 
 /// A new capture of an endpoint's disk, as an operator asks for it.

@@ -98,6 +98,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         HoldReason::GuardRail
         | HoldReason::AwaitingApproval
         | HoldReason::PermitMissing
+        | HoldReason::TriggerUnconfirmed
         | HoldReason::ImageNotTrusted
         | HoldReason::CaptureRefused
         | HoldReason::ManifestUnsigned

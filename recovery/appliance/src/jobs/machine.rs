@@ -6,7 +6,8 @@
 //!                      │ a person approves        ▲                                   │ hello (unproven)
 //!                      ▼                          │ resume, silence, stall            ▼
 //!               Held(AwaitingApproval)            └──────────────────────────────── Proving
-//!                                                                                     │ quote accepted, or paired
+//!                                                                                     │ quote accepted, or paired; Confirm, where a
+//!                                                                                     │ source's word alone began it
 //! ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ point of no return ┄┄┄┄┄┄┄┄┄┄┄┄┄┄▼┄┄┄┄┄┄
 //!   Recovered ◄─ Releasing ◄─ Registering ◄─ Enrolling ◄─ Verifying ◄─ OsWait ◄─ Disarming ◄─ ReadBack ◄─ Imaging
 //!                   Release      Register                                          ClearBoot
@@ -22,19 +23,15 @@
 //! It must never: read a clock, do I/O, or let an order to write out of a stage before Imaging.
 
 mod people;
+mod reports;
 
-use images::ImageId;
 use recovery_protocol::{
-    agent::Captured,
-    erase::{EraseFacts, ErasePolicy},
     job::{HoldReason, JobState, Stage},
     operator::EndpointState,
 };
 
 use super::{
-    job::{
-        Admission, Duty, Effect, Erased, Job, JobEvent, Outcome, Proof, Proposal, Refusal, Restored, What,
-    },
+    job::{Admission, Duty, Effect, Job, JobEvent, Outcome, Proof, Proposal, Refusal, What},
     limits::{self, Limits, RetryClass},
 };
 
@@ -74,6 +71,10 @@ pub fn step(job: &Job, event: JobEvent, limits: &Limits) -> Result<(Job, Vec<Eff
         What::Certified { serial } => turn.certified(serial)?,
         What::Enrolled { serial } => turn.enrolled(&serial)?,
         What::Refused { reason, detail } => turn.refused(reason, detail)?,
+        What::Differs { seen, detail } => {
+            turn.refused(seen.reason(), detail)?;
+            turn.job.seen = Some(seen);
+        }
         What::Approve { by } => turn.approve(by)?,
         What::BreakGlass { by } => turn.break_glass(by)?,
         What::Resume { by: _ } => turn.resume()?,
@@ -81,6 +82,12 @@ pub fn step(job: &Job, event: JobEvent, limits: &Limits) -> Result<(Job, Vec<Eff
         What::Cancel { by } => turn.cancel(&by)?,
     }
     Ok((turn.job, turn.effects))
+}
+
+/// A power driver switched the endpoint off and left it so. Also of a job that is over: then nobody but a person powers it any more.
+#[must_use]
+pub fn left_dark(job: &Job, how: String) -> Job {
+    Job { left: Some(how), ..job.clone() }
 }
 
 /// What STOP holds: a job that works and whose disk is not whole yet. One that waits for its restored system goes on: nothing of it is
@@ -138,6 +145,9 @@ impl Turn<'_> {
 
     fn enter(&mut self, stage: Stage) {
         self.job.state = JobState::Working { stage };
+        if stage >= Stage::AgentWait {
+            self.job.left = None;
+        }
         self.job.attempt = 1;
         self.stamp(Some(self.limits.stage(stage)));
         // A duty that is still running belongs to a stage that we left.
@@ -191,6 +201,7 @@ impl Turn<'_> {
         self.effects.push(Effect::Mark(EndpointState::Held));
         self.job.state = JobState::Held { stage, reason, detail };
         self.job.session = None;
+        self.job.seen = None;
         self.job.intent += 1;
         self.stamp(Some(Limits::HELD));
     }
@@ -285,6 +296,11 @@ impl Turn<'_> {
         }
         match outcome {
             Outcome::Done => self.duty_done(stage),
+            Outcome::Withdrawn { .. } if stage == Stage::Proving => {
+                self.give_up(stage);
+                Ok(())
+            }
+            Outcome::Withdrawn { .. } => Err(Refusal::Stale),
             Outcome::Failed { reason, detail } => {
                 self.duty_failed(stage, reason, detail);
                 Ok(())
@@ -303,6 +319,7 @@ impl Turn<'_> {
             Stage::Fenced => self.enter(Stage::Ticketed),
             Stage::Ticketed => self.enter(Stage::Powering),
             Stage::Powering => self.enter(Stage::AgentWait),
+            Stage::Proving if self.job.asks_again => self.enter(self.act()),
             Stage::Disarming => self.disarmed(),
             Stage::Registering => self.enter(Stage::Releasing),
             Stage::Releasing => self.end(JobState::Recovered, EndpointState::Trusted),
@@ -393,94 +410,13 @@ impl Turn<'_> {
             return Ok(());
         }
         self.job.session = Some(session);
-        self.enter(self.act());
-        Ok(())
-    }
-
-    fn order_asked(&mut self, session: &str, disk: &str, erase: ErasePolicy) -> Result<(), Refusal> {
-        self.speaks(session)?;
-        if self.among(&[Stage::Capturing, Stage::Imaging, Stage::ReadBack])? == Stage::ReadBack {
-            self.enter(Stage::Imaging);
+        if self.job.asks_again && !self.job.touched {
+            // The last moment at which nothing is lost.
+            self.enter(Stage::Proving);
+            self.begin(Duty::Confirm, 0);
+        } else {
+            self.enter(self.act());
         }
-        self.job.step_seq += 1;
-        self.job.read_back = false;
-        self.job.erase = erase;
-        // Another disk was not erased, and less than what is demanded now is not enough.
-        self.job.erased =
-            self.job.erased.take().filter(|erased| erased.serial == disk && satisfies(erase, &erased.facts));
-        self.job.disk = disk.to_owned();
-        Ok(())
-    }
-
-    fn speaks(&self, session: &str) -> Result<(), Refusal> {
-        self.working()?;
-        if self.job.session.as_deref() == Some(session) { Ok(()) } else { Err(Refusal::Session) }
-    }
-
-    fn reported(&mut self, session: &str, step_seq: u32, report: Restored) -> Result<(), Refusal> {
-        self.speaks(session)?;
-        let stage = self.among(&[Stage::Imaging, Stage::ReadBack, Stage::Disarming, Stage::OsWait])?;
-        if step_seq != self.job.step_seq {
-            return Err(Refusal::Order { got: step_seq, current: self.job.step_seq });
-        }
-        match report {
-            Restored::Erasing(health) if stage == Stage::Imaging && self.job.erase != ErasePolicy::None => {
-                self.job.disk_health = Some(*health);
-                // What a disk does by itself takes as long as it takes.
-                self.stamp(Some(Limits::ERASE));
-            }
-            Restored::Erased(facts) if stage == Stage::Imaging && satisfies(self.job.erase, &facts) => {
-                self.job.erased = Some(Erased { serial: self.job.disk.clone(), facts: *facts });
-                self.stamp(Some(self.limits.stage(Stage::Imaging)));
-            }
-            Restored::Written(_) if stage == Stage::Imaging && self.job.lacks_erasure() => {
-                return Err(self.not_now());
-            }
-            Restored::Planned(plan, health) if stage == Stage::Imaging => {
-                self.job.plan = Some(plan);
-                self.job.disk_health = Some(*health);
-            }
-            Restored::Written(facts) if stage == Stage::Imaging => {
-                self.job.restore = Some(facts);
-                self.enter(Stage::ReadBack);
-            }
-            Restored::Proven(facts) if stage == Stage::ReadBack => {
-                self.job.restore = Some(facts);
-                self.job.read_back = true;
-            }
-            Restored::Committed(facts) if stage == Stage::ReadBack && self.job.read_back => {
-                self.job.restore = Some(facts);
-                self.enter(Stage::Disarming);
-            }
-            Restored::Written(_) if stage == Stage::ReadBack => return Err(Refusal::Repeated),
-            Restored::Committed(_) if stage > Stage::ReadBack => return Err(Refusal::Repeated),
-            Restored::Erasing(_)
-            | Restored::Erased(_)
-            | Restored::Planned(..)
-            | Restored::Written(_)
-            | Restored::Proven(_)
-            | Restored::Committed(_) => return Err(self.not_now()),
-        }
-        Ok(())
-    }
-
-    fn captured(
-        &mut self,
-        session: &str,
-        step_seq: u32,
-        image: ImageId,
-        captured: Captured,
-    ) -> Result<(), Refusal> {
-        self.speaks(session)?;
-        let stage = self.among(&[Stage::Capturing, Stage::Disarming])?;
-        if step_seq != self.job.step_seq {
-            return Err(Refusal::Order { got: step_seq, current: self.job.step_seq });
-        }
-        if stage == Stage::Disarming {
-            return Err(if self.job.image == image { Refusal::Repeated } else { self.not_now() });
-        }
-        (self.job.image, self.job.captured) = (image, Some(captured));
-        self.enter(Stage::Disarming);
         Ok(())
     }
 
@@ -542,11 +478,6 @@ impl Turn<'_> {
         self.fail(stage, reason, detail);
         Ok(())
     }
-}
-
-/// Whether an erasure is what `policy` demands.
-fn satisfies(policy: ErasePolicy, facts: &EraseFacts) -> bool {
-    policy.methods().contains(&facts.method)
 }
 
 /// The duty of a stage; `None`: it waits for the endpoint.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One task drives all jobs; acts run at once beside each other, each bounded by its own time-outs. An act whose outcome
-//! could not be written is done again: every act may be repeated. It must never: change a job but through the journal.
+//! could not be written is done again: every act may be repeated; acts on one endpoint's power never overlap. It must never: change a job but through the journal.
 
 use std::{
     collections::HashSet,
@@ -16,11 +16,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use images::{Manifest, manifest::header::Policy};
-use recovery_protocol::{
-    JobId,
-    erase::ErasePolicy,
-    job::{HoldReason, JobState, Stage},
-};
+use recovery_protocol::{JobId, erase::ErasePolicy, job::HoldReason};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -36,15 +32,18 @@ use crate::{
     golden::Golden,
     live::Live,
     permit,
-    power::{PowerDriver, PowerError, Powered, Still, Target},
+    power::PowerDriver,
 };
+
+mod power;
+mod source;
+
+pub use self::source::Sources;
 
 /// Time passes for jobs this often.
 const TICK: Duration = Duration::from_secs(1);
 /// A clock that is off by this much between two ticks was set.
 const JUMP_MS: u64 = 30_000;
-/// A recovery system that spoke this recently is there: it need not be powered.
-const THERE_MS: u64 = 30_000;
 
 /// Carries out what the journal intends.
 pub struct Runner {
@@ -53,7 +52,9 @@ pub struct Runner {
     power: Arc<dyn PowerDriver>,
     plane: Arc<dyn ControlPlane>,
     live: Arc<Live>,
+    sources: Arc<dyn Sources>,
     running: Mutex<HashSet<(JobId, u32)>>,
+    switches: power::Switches,
     /// Intents that an earlier run of the appliance may have begun.
     inherited: Mutex<HashSet<(JobId, u32)>>,
 }
@@ -67,7 +68,15 @@ impl Runner {
         plane: Arc<dyn ControlPlane>,
         live: Arc<Live>,
     ) -> Self {
-        Self { journal, golden, power, plane, live, running: Mutex::default(), inherited: Mutex::default() }
+        let (running, switches, inherited) = Default::default();
+        let sources = Arc::new(source::Nobody);
+        Self { journal, golden, power, plane, live, sources, running, switches, inherited }
+    }
+
+    /// With whom to ask about what is begun by itself.
+    #[must_use]
+    pub fn asking(self, sources: Arc<dyn Sources>) -> Self {
+        Self { sources, ..self }
     }
 
     /// After a start: open jobs get some grace, and intents without an outcome are probed before they are done again.
@@ -310,16 +319,14 @@ impl Runner {
             },
             Duty::Power => match self.permitted(row, endpoint).await {
                 Outcome::Done => self.power(intent, row, endpoint).await,
-                refused @ Outcome::Failed { .. } => refused,
+                refused => refused,
             },
-            Duty::ClearBoot => match self.power.clear_boot(&target(endpoint, row.job.round)).await {
-                Ok(()) => Outcome::Done,
-                Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
-            },
+            Duty::Confirm => self.confirm(row, endpoint).await,
+            Duty::ClearBoot => self.clear_boot(row, endpoint).await,
             // A person may have approved it long after the image was checked.
             Duty::Fence => match self.permitted(row, endpoint).await {
                 Outcome::Done => told(self.plane.fence(&endpoint.id, endpoint.generation).await),
-                refused @ Outcome::Failed { .. } => refused,
+                refused => refused,
             },
             Duty::Release => told(self.plane.release(&endpoint.id, endpoint.generation).await),
             Duty::Register => {
@@ -350,86 +357,6 @@ impl Runner {
             (Ok(()), Err(why)) => failed(HoldReason::PermitMissing, why),
         }
     }
-
-    async fn power(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
-        let inherited = {
-            let mut inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
-            inherited.remove(&(intent.job, intent.intent))
-        };
-        let seen = self.live.recovery_system_seen(&endpoint.id);
-        let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
-        let facts = if there {
-            json!({ "by": "nobody", "why": "the recovery system is running already" })
-        } else if inherited && self.power.probe(&target(endpoint, row.job.round)).await {
-            json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
-        } else {
-            let still = StillPowering { journal: &self.journal, job: intent.job, intent: intent.intent };
-            let powered = self.power.power_into_network(&target(endpoint, row.job.round), &still).await;
-            self.take_back(&still, row, endpoint).await;
-            match powered {
-                Ok(Powered::Confirmed { by }) => json!({ "by": by }),
-                Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
-                Err(error @ PowerError::Withdrawn) => json!({ "by": "nobody", "why": error.to_string() }),
-                Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
-            }
-        };
-        let mut fact = Fact::new("act.power", "appliance", facts).about(&endpoint.id).of(Some(row.job.id));
-        fact.mode = row.job.mode;
-        match self.journal.note(fact).await {
-            Ok(()) => Outcome::Done,
-            Err(error) => failed(HoldReason::PowerFailed, error.chain()),
-        }
-    }
-
-    /// A job that was stopped while its endpoint was powered may have had its override cleared before it was set, or not at all. One that
-    /// works on clears it by itself.
-    async fn take_back(&self, still: &StillPowering<'_>, row: &JobRow, endpoint: &Endpoint) {
-        let rests = match still.row().await {
-            Ok(now) => !now.is_some_and(|now| matches!(now.job.state, JobState::Working { .. })),
-            Err(error) => {
-                tracing::warn!(
-                    error = error.chain(),
-                    "cannot tell whether a boot override is to be taken back"
-                );
-                false
-            }
-        };
-        if rests && let Err(error) = self.power.clear_boot(&target(endpoint, row.job.round)).await {
-            tracing::warn!(%error, "the boot override of a stopped job could not be taken back");
-        }
-    }
-}
-
-/// Whether the job still waits for this intent to power its endpoint, as the journal has it now.
-struct StillPowering<'a> {
-    journal: &'a Journal,
-    job: JobId,
-    intent: u32,
-}
-
-impl StillPowering<'_> {
-    /// Over a connection of its own, for no longer than it reads.
-    async fn row(&self) -> Result<Option<JobRow>, DbError> {
-        db::job::get(&mut *self.journal.db.read().await?, self.job).await
-    }
-}
-
-impl Still for StillPowering<'_> {
-    fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
-        Box::pin(async {
-            let row = self.row().await.map_err(|error| PowerError::Unsure(error.chain()))?;
-            let powering = JobState::Working { stage: Stage::Powering };
-            match row {
-                Some(row) if row.job.intent == self.intent && row.job.state == powering => Ok(()),
-                Some(_) | None => Err(PowerError::Withdrawn),
-            }
-        })
-    }
-}
-
-fn target(endpoint: &Endpoint, round: u32) -> Target<'_> {
-    let record = &endpoint.record;
-    Target { power: &record.power, macs: &record.macs, chain: record.chain, round }
 }
 
 fn failed(reason: HoldReason, detail: String) -> Outcome {

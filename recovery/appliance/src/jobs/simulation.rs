@@ -19,7 +19,7 @@ use ring::signature::KeyPair as _;
 use tempfile::TempDir;
 
 use super::{
-    job::{Proof, Restored, What},
+    job::{Proof, Proposal, Restored, What},
     journal::{Journal, JournalError, NewJob, capture_proposal, proposal},
     run::Runner,
 };
@@ -32,7 +32,7 @@ use crate::{
     golden::Golden,
     keys::Keys,
     live::Live,
-    power::{PowerDriver, PowerError, Powered, Still, Target},
+    power::{Left, PowerDriver, PowerError, Powered, Still, Target},
 };
 
 /// When the appliance dies: at the n-th commit from now, before or after it.
@@ -76,6 +76,8 @@ impl Clock for TestClock {
     }
 }
 
+mod asked_again;
+mod turns;
 mod withdrawn;
 use withdrawn::Moment;
 
@@ -85,7 +87,11 @@ struct World {
     done: Mutex<Vec<&'static str>>,
     plane: Mutex<(u64, bool)>,
     power_fails: AtomicU64,
+    /// So many power cycles end after "off".
+    power_stays_off: AtomicU64,
     plane_fails: AtomicU64,
+    /// What the source says when it is asked once more.
+    source: Mutex<asked_again::Says>,
     /// What a person does while an endpoint is powered.
     during: Mutex<Option<withdrawn::During>>,
 }
@@ -118,6 +124,10 @@ impl PowerDriver for World {
             }
             self.note("power");
             self.meanwhile(Moment::Switching).await;
+            if Self::fails(&self.power_stays_off) {
+                let why = Box::new(PowerError::Password { path: "none".to_owned() });
+                return Err(PowerError::Left { why, left: Left::Off });
+            }
             Ok(Powered::Confirmed { by: "test".to_owned() })
         })
     }
@@ -178,6 +188,8 @@ struct Site {
     job: Mutex<Option<JobId>>,
     /// A capture is ordered, and no recovery.
     captures: bool,
+    /// A source's word alone begins it.
+    asks_again: bool,
 }
 
 /// What dies.
@@ -204,13 +216,13 @@ impl Site {
         let images = GOLDEN.path().display();
         let text = format!(
             "data_dir = \"state\"\nimage_store_dir = \"{images}/store\"\ntrust_root_file = \"{images}/root.json\"\n\
-             [blueprints.hmi]\nimage = \"hmi-panel\"\n[groups.default]\nmax_concurrent = 100\n"
+             [blueprints.hmi]\nimage = \"hmi-panel\"\n[groups.default]\nmode = \"auto\"\nmax_concurrent = 100\n"
         );
         let config = Arc::new(Config::parse(&text, &dir.path().join("gs.toml")).unwrap());
         let keys = Arc::new(Keys::open(&config.data_dir, &["a".to_owned()], &[]).unwrap());
         let (world, job) = (Arc::default(), Mutex::default());
         let clock = Arc::new(TestClock(AtomicU64::new(1_000_000)));
-        Self { dir, config, keys, world, clock, job, captures: false }
+        Self { dir, config, keys, world, clock, job, captures: false, asks_again: false }
     }
 
     fn of_a_capture() -> Self {
@@ -229,7 +241,8 @@ impl Site {
         let journal = Arc::new(journal);
         let golden = Golden::open(&self.config.image_store(), &self.config.trust_root()).unwrap();
         let (power, plane, live) = (self.world.clone(), self.world.clone(), Arc::new(Live::default()));
-        let runner = Runner::new(journal.clone(), golden.clone(), power, plane, live);
+        let runner =
+            Runner::new(journal.clone(), golden.clone(), power, plane, live).asking(self.world.clone());
         runner.recall().await?;
         Ok(Life { journal, runner, golden })
     }
@@ -303,12 +316,13 @@ impl Site {
             false => proposal(job, &endpoint, Mode::Real, choice.image, "operator:anna"),
             true => capture_proposal(job, &endpoint, spec(), "operator:anna"),
         };
+        let proposal = Proposal { asks_again: self.asks_again, ..proposal };
         let new = NewJob {
             proposal,
             group: "default".to_owned(),
-            trigger: "operator".to_owned(),
+            trigger: if self.asks_again { "webhook:soc" } else { "operator" }.to_owned(),
             reason: "it does not boot".to_owned(),
-            automatic: false,
+            automatic: self.asks_again,
             image_name: choice.name,
         };
         tx.propose(new).await?;

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{PowerError, Still};
+use super::{Left, PowerError, Still};
 
 const TOOL: &str = "ipmitool";
 /// One command; `ipmitool` repeats a lost packet four times by itself.
@@ -51,10 +51,23 @@ impl Default for Ipmi {
 }
 
 impl Ipmi {
-    /// Off, override, on; each step confirmed.
+    /// Off, override, on; each step confirmed. What fails after it was told to go off says how it was left.
     pub async fn power_into_network(&self, bmc: &Bmc<'_>, still: &dyn Still) -> Result<(), PowerError> {
         let found = self.power(bmc).await?;
         still.wanted().await?;
+        match (self.bring_up(bmc, &found).await, found.as_str()) {
+            (Ok(()), _) => Ok(()),
+            // It is as it was found.
+            (Err(error), "off") => Err(error),
+            (Err(error), _) => Err(error.leaving(Some(match self.power(bmc).await.as_deref() {
+                Ok("on") => Left::On,
+                Ok("off") => Left::Off,
+                Ok(_) | Err(_) => Left::Unknown,
+            }))),
+        }
+    }
+
+    async fn bring_up(&self, bmc: &Bmc<'_>, found: &str) -> Result<(), PowerError> {
         if found != "off" {
             self.run(bmc, "power off", &["chassis", "power", "off"]).await?;
             self.confirm(bmc, "power off", "off").await?;
@@ -220,6 +233,28 @@ esac
         }
         let log = fs::read_to_string(dir.path().join("ipmitool.log")).unwrap();
         assert!(log.lines().all(|line| line == "chassis power status"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_left_off_is_said_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ipmi, password_file) = chassis(dir.path());
+        let bmc = Bmc { host: "bmc", port: 623, user: "gs", password_file: &password_file };
+        // It takes every order, and no override.
+        let script = CHASSIS.replace("echo \"Force PXE\" > \"$0.boot\"", "true");
+        fs::write(dir.path().join("ipmitool"), script).unwrap();
+        let error = ipmi.power_into_network(&bmc, &Always).await.unwrap_err();
+        assert_eq!(error.left_dark(), Some(Left::Off), "{error}");
+        assert!(error.to_string().contains("switch it on"), "{error}");
+        // Nor is it our doing where it was off before.
+        let error = ipmi.power_into_network(&bmc, &Always).await.unwrap_err();
+        assert_eq!(error.left_dark(), None, "{error}");
+        // It stays on: nothing is dark.
+        fs::write(dir.path().join("ipmitool.power"), "on").unwrap();
+        let script = CHASSIS.replace("echo off > \"$0.power\"", "echo no >&2; exit 1");
+        fs::write(dir.path().join("ipmitool"), script).unwrap();
+        let error = ipmi.power_into_network(&bmc, &Always).await.unwrap_err();
+        assert_eq!(error.left_dark(), None, "{error}");
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 //! The trait is the seam: `off → confirmed off → boot override → read back → on → confirmed on`, or a person who is
 //! told what to do. A driver observes before it acts and may be called again after a crash. It must never: switch off an
 //! endpoint that is in the recovery system already (the runner looks before it calls), or one whose job was stopped while it
-//! observed (it asks [`Still`] last of all).
+//! observed (it asks [`Still`] last of all), or leave it off without a word ([`PowerError::left_dark`]).
+
+use std::fmt;
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::{
@@ -47,13 +49,13 @@ pub enum PowerError {
         /// What it reports.
         found: String,
     },
-    /// It failed once the outlet may have been off.
+    /// It failed once it had been told to go off.
     #[error("{why}; {left}")]
     Left {
         /// What failed.
         why: Box<PowerError>,
-        /// How the outlet was left.
-        left: &'static str,
+        /// How it was left.
+        left: Left,
     },
     /// A magic packet cannot be sent.
     #[error("no wake-up packet can be sent to {to}: {why}; correct the endpoint's power settings")]
@@ -64,8 +66,13 @@ pub enum PowerError {
         why: String,
     },
     /// None of several drivers did it.
-    #[error("no driver did it: {0}")]
-    Each(String),
+    #[error("no driver did it: {all}")]
+    Each {
+        /// What each says.
+        all: String,
+        /// How the last one that switched it off left it.
+        left: Option<Left>,
+    },
     /// The job was stopped, cancelled or went on before anything was switched.
     #[error("nothing was switched: the job does not want it any more")]
     Withdrawn,
@@ -78,6 +85,52 @@ pub enum PowerError {
         /// The file.
         path: String,
     },
+}
+
+/// How an endpoint was left by a driver that failed after it had told it to go off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It reads on.
+    On,
+    /// It reads off.
+    Off,
+    /// It took the order to go on, and does not say whether it is.
+    Told,
+    /// Nothing can be told.
+    Unknown,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::On => "it was left on",
+            Self::Off => "it was switched off, and is off: switch it on",
+            Self::Told => {
+                "it was switched off, took the order to go on again, and does not say whether it is on: look at it"
+            }
+            Self::Unknown => "it was switched off, and whether it is on is not known: look at it",
+        })
+    }
+}
+
+impl PowerError {
+    /// How the endpoint may have been left dark by us; `None`: it is as it was, or on.
+    pub fn left_dark(&self) -> Option<Left> {
+        let left = match self {
+            Self::Left { left, .. } => Some(*left),
+            Self::Each { left, .. } => *left,
+            _ => None,
+        };
+        left.filter(|left| *left != Left::On)
+    }
+
+    /// With how it was left.
+    fn leaving(self, left: Option<Left>) -> Self {
+        match left {
+            None => self,
+            Some(left) => Self::Left { why: Box::new(self), left },
+        }
+    }
 }
 
 /// How powering an endpoint into the network ended.
@@ -218,17 +271,20 @@ impl PowerDriver for Drivers {
             }
             let begin =
                 usize::try_from(target.round.saturating_sub(1)).unwrap_or_default() % each.len().max(1);
-            let mut failed = Vec::new();
+            let (mut failed, mut left) = (Vec::new(), None);
             for power in each[begin..].iter().chain(&each[..begin]) {
                 // It asks again right before it switches; this spares the conversation up to there.
-                still.wanted().await?;
+                still.wanted().await.map_err(|error| error.leaving(left))?;
                 match self.one(power, target, still).await {
                     Ok(Powered::Confirmed { by }) if !failed.is_empty() => {
                         return Ok(Powered::Confirmed { by: format!("{by}, after: {}", failed.join("; ")) });
                     }
                     Ok(powered) => return Ok(powered),
-                    Err(error @ (PowerError::Withdrawn | PowerError::Unsure(_))) => return Err(error),
+                    Err(error @ (PowerError::Withdrawn | PowerError::Unsure(_))) => {
+                        return Err(error.leaving(left));
+                    }
                     Err(error) => {
+                        left = error.left_dark().or(left);
                         // It may have armed before it failed: that must not wait for the end of the job.
                         if let Err(error) = self.disarm(power).await {
                             tracing::warn!(?power, %error, "a driver that failed could not take back its override");
@@ -237,7 +293,7 @@ impl PowerDriver for Drivers {
                     }
                 }
             }
-            Err(PowerError::Each(failed.join("; ")))
+            Err(PowerError::Each { all: failed.join("; "), left })
         })
     }
 

@@ -16,7 +16,7 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::{PowerError, Still};
+use super::{Left, PowerError, Still};
 
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 const ANSWER_LEN_MAX: u64 = 64 * 1024;
@@ -77,7 +77,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Told to go on until it says that it is; how it was left.
-    async fn leave_on(&self) -> &'static str {
+    async fn leave_on(&self) -> Left {
         let until = Instant::now() + CONFIRM_MAX;
         loop {
             let ordered = self.ask(self.order(true), "power on").await.is_ok();
@@ -88,10 +88,10 @@ impl<'a> Relay<'a> {
                 continue;
             }
             return match (found, ordered) {
-                (Some(true), _) => "the outlet was left on",
-                (Some(false), _) => "the outlet was told to go on again, and is off: switch it on",
-                (None, true) => "the outlet took the order to go on again, and does not say whether it is on",
-                (None, false) => "whether the outlet is on is not known, it takes no order: look at it",
+                (Some(true), _) => Left::On,
+                (Some(false), _) => Left::Off,
+                (None, true) => Left::Told,
+                (None, false) => Left::Unknown,
             };
         }
     }

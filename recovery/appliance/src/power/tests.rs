@@ -83,7 +83,8 @@ async fn what_is_stopped_while_one_driver_fails_is_not_switched_by_the_next() {
         let (stuck, good) = (Stand::new(&[Habit::StaysOff]).await, Stand::new(&[]).await);
         let of = vec![redfish(&stuck), redfish(&good)];
         let error = power_while(of, 1, &Wanted::times(times)).await.unwrap_err();
-        assert_eq!(error, PowerError::Withdrawn);
+        let PowerError::Left { why, left } = &error else { panic!("how it was left is not said: {error}") };
+        assert_eq!((&**why, *left), (&PowerError::Withdrawn, Left::Off));
         assert!(stuck.log().iter().any(|order| order.contains("Once")), "it had been armed");
         assert!(!stuck.is_armed(), "and is taken back");
         assert!(good.log().is_empty(), "{:?}", good.log());

@@ -97,7 +97,12 @@ pub async fn give(inner: &Inner, actor: &Actor, job: JobId, approval: Approval) 
 #[must_use]
 pub fn of(config: &Config, row: &JobRow, endpoint: Option<&Endpoint>) -> Option<String> {
     let JobState::Held { stage, reason, detail } = &row.job.state else { return None };
-    let asked = [HoldReason::AwaitingApproval, HoldReason::IdentityChanged, HoldReason::FirmwareChanged];
+    let asked = [
+        HoldReason::AwaitingApproval,
+        HoldReason::IdentityChanged,
+        HoldReason::FirmwareChanged,
+        HoldReason::TriggerUnconfirmed,
+    ];
     if !asked.contains(reason) {
         return None;
     }
@@ -109,7 +114,7 @@ pub fn of(config: &Config, row: &JobRow, endpoint: Option<&Endpoint>) -> Option<
         "job": job.id, "endpoint": job.endpoint, "image": job.image, "mode": job.mode, "capture": job.capture,
         "give_up_preserved": job.give_up_preserved, "group": row.group, "asked_by": job.asked_by, "why": row.reason,
         "revision": endpoint.map(|endpoint| endpoint.revision), "record": record, "erase": erase,
-        "stage": stage, "held": reason, "detail": detail,
+        "stage": stage, "held": reason, "detail": detail, "seen": job.seen,
     });
     // A map of this crate is sorted by key: the same facts are the same text.
     Some(blake3::hash(bound.to_string().as_bytes()).to_hex().to_string())

@@ -64,6 +64,9 @@ pub struct Asked<'a> {
     pub give_up_preserved: bool,
 }
 
+/// Before a source's name, as what asked for a job.
+pub const WEBHOOK: &str = "webhook:";
+
 /// Make a job in the caller's transaction; the caller saw that there is none open.
 pub async fn make(
     tx: &mut JournalTx<'_>,
@@ -79,7 +82,9 @@ pub async fn make(
     }
     let id = JobId::new(tx.at, keys::random()?);
     let proposal = proposal(id, endpoint, asked.mode, choice.image, &asked.actor.name);
-    let proposal = Proposal { give_up_preserved: asked.give_up_preserved, ..proposal };
+    // Our own attestation cannot be asked again: the system that failed it does not run any more.
+    let asks_again = asked.automatic && asked.trigger.starts_with(WEBHOOK);
+    let proposal = Proposal { give_up_preserved: asked.give_up_preserved, asks_again, ..proposal };
     let new = NewJob {
         proposal,
         group: endpoint.record.group.clone(),

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Under this name the appliance reports what it found itself.
-const OWN: &str = "attestation";
+pub(super) const OWN: &str = "attestation";
 pub const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// Our own triggers in an hour; more are written down and start nothing.
@@ -112,6 +112,14 @@ pub struct Report<'a> {
 }
 
 impl TriggerClass {
+    /// From the database; `None`: no report of trouble.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Integrity, Self::Unreachable, Self::Alert, Self::Notice]
+            .into_iter()
+            .find(|class| class.as_str() == word)
+    }
+
     /// As in the database and in evidence.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -332,7 +340,7 @@ async fn propose(
     let own = trigger.source == OWN;
     let asked = Asked {
         actor: &Actor::trigger(&trigger.source),
-        trigger: if own { OWN.to_owned() } else { format!("webhook:{}", trigger.source) },
+        trigger: if own { OWN.to_owned() } else { format!("{}{}", orders::WEBHOOK, trigger.source) },
         reason: &waits.map_or_else(
             || trigger.reason.clone(),
             |rule| format!("{}; it did not begin by itself: {rule}", trigger.reason),
@@ -356,7 +364,7 @@ async fn propose(
 }
 
 /// A source brings about no more than its own mode allows, whatever the group's.
-fn capped(verdict: Verdict, trigger: &Trigger, cap: GroupMode) -> Verdict {
+pub(super) fn capped(verdict: Verdict, trigger: &Trigger, cap: GroupMode) -> Verdict {
     let source = &trigger.source;
     let failed = trigger.class == TriggerClass::Integrity && trigger.confirmed;
     match (verdict, cap) {

@@ -111,7 +111,10 @@ pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView,
 }
 
 fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&Endpoint>) -> JobView {
-    let (what, what_now) = sentences(inner, &row, endpoint);
+    let (what, mut what_now) = sentences(inner, &row, endpoint);
+    if let Some(how) = row.job.left.as_ref().filter(|_| !matches!(row.job.state, JobState::Working { .. })) {
+        what_now = format!("Go to the endpoint: {how}. {what_now}").trim_end().to_owned();
+    }
     let approves = approval::of(&inner.journal.config, &row, endpoint);
     let moving = matches!(
         row.job.state,

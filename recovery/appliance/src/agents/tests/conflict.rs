@@ -108,3 +108,26 @@ async fn an_address_that_wandered_with_an_adapter_names_the_endpoint_that_has_it
     let why = press(&site).await.conflict.unwrap().why;
     assert!(why.contains("the board of press-02"), "{why}");
 }
+
+/// As [`from`], on a dock.
+fn docked(serial: &str) -> Hello {
+    let mut hello = from(serial);
+    hello.inventory.dock_macs = hello.inventory.macs.clone();
+    hello
+}
+
+#[tokio::test]
+async fn the_address_of_a_dock_identifies_nobody() {
+    let site = Site::new().await;
+    // Nothing is known of the endpoint but an address, and any computer may come with this one.
+    assert_eq!(code(site.hello(&docked("SN-B456")).await), "identity-conflict");
+    assert!(press(&site).await.conflict.unwrap().why.contains("dock"));
+    assert_eq!(press(&site).await.inventory, None, "nothing of it is kept");
+    resolve(&site, true).await.unwrap();
+    assert_eq!(code(site.hello(&docked("SN-B456")).await), "no-boot-ticket", "its board tells who it is");
+    // Neither board tells anything, and its disks do not, either.
+    let site = Site::new().await;
+    let mut blank = docked("");
+    blank.inventory.disks.clear();
+    assert_eq!(code(site.hello(&blank).await), "identity-conflict");
+}

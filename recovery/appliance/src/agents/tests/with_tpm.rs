@@ -251,19 +251,53 @@ async fn another_boot_than_ours_is_not_proven_and_gets_no_order() {
 }
 
 #[tokio::test]
-async fn another_tpm_holds_the_job_until_a_person_approves_it() {
+async fn another_tpm_is_let_through_by_a_person_and_no_other_than_the_one_they_saw() {
     let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
     site.recovered(&mut tpm).await;
     let job = site.recover().await;
-    let board = Tpm::new();
+    let (board, anothers) = (Tpm::new(), Tpm::new());
     assert_eq!(code(site.proven(&board, &Boot::recovery_ipxe()).await), "identity-changed");
     assert!(site.held_for(HoldReason::IdentityChanged).await);
     let seen = site.service.job(job.job).await.unwrap().approval("the board was replaced");
     site.service.approve(&anna(), job.job, seen).await.unwrap();
     site.runner.settle().await.unwrap();
+    let on_record =
+        || async { site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap().ek_sha256.unwrap() };
+    assert_eq!(code(site.proven(&anothers, &Boot::recovery_ipxe()).await), "identity-changed");
+    assert!(site.held_for(HoldReason::IdentityChanged).await);
+    assert_eq!(on_record().await, tpm.ek.spki_sha256().to_string(), "nothing is pinned by an approval alone");
+    site.service
+        .resume(&anna(), job.job, Decision { reason: "the right board is in again".to_owned() })
+        .await
+        .unwrap();
+    site.runner.settle().await.unwrap();
     site.proven(&board, &Boot::recovery_ipxe()).await.unwrap();
-    let endpoint = site.service.endpoint(&"press-01".parse().unwrap()).await.unwrap();
-    assert_eq!(endpoint.ek_sha256, Some(board.ek.spki_sha256().to_string()));
+    assert_eq!(on_record().await, board.ek.spki_sha256().to_string());
+}
+
+#[tokio::test]
+async fn another_firmware_is_let_through_by_a_person_and_no_other_than_the_one_they_saw() {
+    let (site, mut tpm) = (Site::with_tpm("").await, Tpm::new());
+    site.recovered(&mut tpm).await;
+    let job = site.recover().await;
+    let boot = |driver: &[u8]| {
+        let mut boot = Boot::recovery_ipxe();
+        boot.0.events.insert(0, paper::event(2, EventType::BOOT_SERVICES_DRIVER, driver));
+        boot
+    };
+    assert_eq!(code(site.proven(&tpm, &boot(b"updated")).await), "firmware-changed");
+    assert!(site.held_for(HoldReason::FirmwareChanged).await);
+    let seen = site.service.job(job.job).await.unwrap().approval("updated last night");
+    site.service.approve(&anna(), job.job, seen).await.unwrap();
+    site.runner.settle().await.unwrap();
+    assert_eq!(code(site.proven(&tpm, &boot(b"implant")).await), "firmware-changed");
+    assert!(site.held_for(HoldReason::FirmwareChanged).await);
+    site.service.resume(&anna(), job.job, Decision { reason: "look again".to_owned() }).await.unwrap();
+    site.runner.settle().await.unwrap();
+    site.proven(&tpm, &boot(b"updated")).await.unwrap();
+    // That one is on record from now on.
+    let again = site.proven(&tpm, &Boot::recovery_ipxe()).await;
+    assert_eq!(code(again), "firmware-changed");
 }
 
 #[tokio::test]

@@ -18,12 +18,14 @@ use super::{
 impl Turn<'_> {
     pub(super) fn approve(&mut self, by: String) -> Result<(), Refusal> {
         let JobState::Held { reason, .. } = &self.job.state else { return Err(Refusal::NothingToApprove) };
-        let (next, also) = if *reason == HoldReason::AwaitingApproval {
+        let changed = [HoldReason::IdentityChanged, HoldReason::FirmwareChanged];
+        let (next, seen) = if *reason == HoldReason::AwaitingApproval {
             (if self.job.capture.is_some() { Stage::Ticketed } else { Stage::Approved }, None)
-        } else if *reason == HoldReason::IdentityChanged {
-            (self.again(), Some(Effect::ForgetIdentity))
-        } else if *reason == HoldReason::FirmwareChanged {
-            (self.again(), Some(Effect::ForgetBaseline))
+        } else if changed.contains(reason) {
+            let seen = self.job.seen.clone().filter(|seen| seen.reason() == *reason);
+            (self.again(), Some(seen.ok_or(Refusal::NothingSeen)?))
+        } else if *reason == HoldReason::TriggerUnconfirmed {
+            (self.again(), None)
         } else {
             return Err(Refusal::NothingToApprove);
         };
@@ -31,7 +33,12 @@ impl Turn<'_> {
             return Err(Refusal::SecondPerson);
         }
         self.job.approved_by = Some(by);
-        self.effects.extend(also);
+        // A person stands for it now.
+        self.job.asks_again = false;
+        if let Some(seen) = seen {
+            self.effects.push(Effect::Allowed(seen.clone()));
+            self.job.allowed.push(seen);
+        }
         self.go_on(next);
         Ok(())
     }
@@ -84,8 +91,7 @@ impl Turn<'_> {
     }
 
     fn go_on(&mut self, next: Stage) {
-        self.job.round = 1;
-        self.job.boots = 0;
+        (self.job.round, self.job.boots, self.job.seen) = (1, 0, None);
         self.effects.push(Effect::Mark(EndpointState::Recovering));
         self.enter(next);
     }
@@ -119,6 +125,11 @@ impl Turn<'_> {
             self.hold(stage, HoldReason::Stopped, format!("stopped by {by}"));
             return Ok(());
         }
+        self.give_up(stage);
+        Ok(())
+    }
+
+    pub(super) fn give_up(&mut self, stage: Stage) {
         let after = match (self.job.touched, self.job.fenced) {
             (true, _) => EndpointState::Suspect,
             (false, true) => EndpointState::Known,
@@ -128,6 +139,5 @@ impl Turn<'_> {
         if stage >= Stage::Powering {
             self.begin(Duty::ClearBoot, 0);
         }
-        Ok(())
     }
 }

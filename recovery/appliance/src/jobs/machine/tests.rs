@@ -5,13 +5,15 @@ mod stop;
 use proptest::prelude::*;
 use recovery_protocol::{
     JobId,
-    agent::{CaptureSpec, PlanFacts, RestoreFacts},
-    erase::{EraseFound, EraseMethod, EraseSamples},
+    agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
+    erase::{EraseFacts, EraseFound, EraseMethod, ErasePolicy, EraseSamples},
     operator::Mode,
 };
 
 use super::*;
+use crate::jobs::job::{Restored, Seen};
 
+mod allowed;
 mod clock;
 mod erase;
 mod glass;
@@ -65,6 +67,7 @@ fn new(capture: Option<CaptureSpec>) -> (Job, Vec<Effect>) {
         asked_by: "operator:anna".to_owned(),
         before: EndpointState::Trusted,
         give_up_preserved: false,
+        asks_again: false,
     };
     propose(proposal, &Limits::default(), 1_000)
 }
@@ -324,18 +327,6 @@ fn transport_retries_busy_retries_slowly_and_a_refused_image_holds_at_once() {
 }
 
 #[test]
-fn a_new_board_is_accepted_only_by_approval_and_the_whole_way_is_gone_again() {
-    let mut job = job_in(Stage::Proving);
-    go(&mut job, What::Refused { reason: HoldReason::IdentityChanged, detail: "ek".to_owned() });
-    let (resumed, effects) = on(&job, What::Resume { by: "operator:anna".into() }).unwrap();
-    assert_eq!(resumed.state, JobState::Working { stage: Stage::Fenced });
-    assert!(!effects.contains(&Effect::ForgetIdentity), "a resume changes no identity");
-    let effects = go(&mut job, What::Approve { by: "operator:anna".into() });
-    assert!(effects.contains(&Effect::ForgetIdentity));
-    assert_eq!(job.state, JobState::Working { stage: Stage::Fenced });
-}
-
-#[test]
 fn pairing_holds_until_a_person_matched_the_code() {
     let mut job = job_in(Stage::AgentWait);
     go(&mut job, What::PairingShown);
@@ -462,7 +453,7 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         28 => reported(Restored::Erasing(Box::default())),
         29 => reported(erased_by(EraseMethod::ALL[usize::from(salt) % EraseMethod::ALL.len()])),
         27 => What::Captured { session, step_seq, image: CAPTURED, captured: Captured::default() },
-        24 if salt < 40 => What::Refused { reason, detail },
+        24 if salt < 40 => allowed::said_no(reason, detail),
         24 if salt < 60 => What::BreakGlass { by },
         24 | 25 => {
             if salt.is_multiple_of(2) {
@@ -508,8 +499,7 @@ proptest! {
                     Effect::IssueBootTicket => live_ticket = true,
                     Effect::VoidTickets => live_ticket = false,
                     Effect::Begin { intent, .. } => prop_assert_eq!(*intent, job.intent),
-                    Effect::VoidEnrolment | Effect::RevokeCertificates | Effect::ForgetIdentity
-                    | Effect::ForgetBaseline | Effect::Mark(_) => {}
+                    Effect::VoidEnrolment | Effect::RevokeCertificates | Effect::Allowed(_) | Effect::Mark(_) => {}
                 }
             }
             if let What::OrderAsked { disk, erase, .. } = &what { demanded = (*erase, disk.clone()); }
@@ -573,8 +563,7 @@ proptest! {
                     Effect::IssueBootTicket => live_ticket = true,
                     Effect::VoidTickets => live_ticket = false,
                     Effect::RevokeCertificates => prop_assert!(false, "a capture revokes nothing"),
-                    Effect::Begin { .. } | Effect::VoidEnrolment | Effect::ForgetIdentity
-                    | Effect::ForgetBaseline | Effect::Mark(_) => {}
+                    Effect::Begin { .. } | Effect::VoidEnrolment | Effect::Allowed(_) | Effect::Mark(_) => {}
                 }
             }
             prop_assert!(!job.touched && !job.fenced);

@@ -75,3 +75,61 @@ async fn a_recovery_system_that_says_hello_meanwhile_is_not_switched_off() {
     let (done, state) = powered(Moment::Looking, What::AgentHello).await;
     assert_eq!((done, state), (vec![], JobState::Working { stage: Stage::Proving }));
 }
+
+/// The state of a job whose endpoint a driver switched off and did not bring up again, and how the job says that it was left.
+async fn left_off(at: Option<(Moment, What)>) -> (JobState, Option<String>, Site) {
+    let site = Site::new();
+    let life = site.open(Death::default()).await.unwrap();
+    site.order(&life).await.unwrap();
+    let job = site.job.lock().unwrap().unwrap();
+    site.world.power_stays_off.store(if at.is_some() { 1 } else { 99 }, Ordering::SeqCst);
+    *site.world.during.lock().unwrap() =
+        at.map(|(at, what)| During { at, what, journal: life.journal.clone(), job });
+    for _ in 0..4 {
+        life.runner.settle().await.unwrap();
+        site.clock.0.fetch_add(100_000, Ordering::SeqCst);
+    }
+    let mut conn = life.journal.db.read().await.unwrap();
+    let row = db::job::get(&mut conn, job).await.unwrap().unwrap();
+    assert_eq!(db::job::intents(&mut conn).await.unwrap(), [], "an intent was left open");
+    drop(conn);
+    let alarm = evidence::tests::exported(&life.journal.db).await.contains("alarm.left-off");
+    assert_eq!(alarm, row.job.left.is_some(), "an alarm, and only then");
+    life.journal.db.close().await;
+    (row.job.state, row.job.left, site)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_a_driver_left_off_when_its_job_was_stopped_is_named_to_a_person() {
+    for what in [What::SiteStop { by: by() }, What::Cancel { by: by() }] {
+        let (state, left, _) = left_off(Some((Moment::Switching, what))).await;
+        assert!(!matches!(state, JobState::Working { .. }), "{state:?}");
+        assert!(left.as_ref().is_some_and(|left| left.contains("switch it on")), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_stays_off_whatever_is_tried_is_named_and_one_that_comes_up_is_not() {
+    let (state, left, _) = left_off(None).await;
+    assert!(matches!(state, JobState::Held { reason: HoldReason::PowerFailed, .. }), "{state:?}");
+    assert!(left.is_some());
+    // Stopped before anything was switched.
+    let (_, left, _) = left_off(Some((Moment::Looking, What::SiteStop { by: by() }))).await;
+    assert_eq!(left, None);
+}
+
+#[tokio::test]
+async fn what_a_driver_left_off_is_forgotten_once_it_was_powered() {
+    let site = Site::new();
+    site.world.power_stays_off.store(1, Ordering::SeqCst);
+    let life = site.open(Death::default()).await.unwrap();
+    site.order(&life).await.unwrap();
+    let job = site.job.lock().unwrap().unwrap();
+    life.runner.settle().await.unwrap();
+    let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+    assert!(row.job.left.is_some(), "{:?}", row.job.state);
+    site.clock.0.fetch_add(100_000, Ordering::SeqCst);
+    life.runner.settle().await.unwrap();
+    let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+    assert_eq!((row.job.state, row.job.left), (JobState::Working { stage: Stage::AgentWait }, None));
+}

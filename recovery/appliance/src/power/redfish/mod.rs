@@ -8,7 +8,8 @@
 //! (ironcore-dev/metal-operator#80) or turned into lasting ones (kubevirtbmc#165), so a lasting one counts as armed and is
 //! taken back at the end of every job; some want the mode with each override (community.general#11543), newer schemas
 //! refuse it (baremetal-operator#493), some want the target kept when it is taken back (metal-operator#998). Each order has
-//! spellings, tried in turn until the read-back is right. The firmware's mode (UEFI or legacy) is never changed.
+//! spellings, tried in turn until the read-back is right. The firmware's mode (UEFI or legacy) is never changed. What fails after it was
+//! told to go off says how it was left.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{PowerError, Still};
+use super::{Left, PowerError, Still};
 
 mod wire;
 
@@ -100,11 +101,12 @@ pub async fn power_into_network(bmc: &Bmc<'_>, chain: Chain, still: &dyn Still) 
     let session = Session::open(bmc).await?;
     let found = session.system().await?.power_state;
     still.wanted().await?;
-    if found.as_deref() != Some("Off") {
-        session.reset("power off", "Off", &["ForceOff"]).await?;
+    let was_on = found.as_deref() != Some("Off");
+    match session.bring_up(chain, was_on).await {
+        // What was off is as it was found.
+        Err(error) if was_on => Err(error.leaving(Some(session.left().await))),
+        ended => ended,
     }
-    session.arm(chain).await?;
-    session.reset("power on", "On", &["On", "ForceOn"]).await
 }
 
 /// On, with the override still set: somebody has just done the above.
@@ -173,6 +175,23 @@ impl<'a> Session<'a> {
             .map_err(|error| self.failed(what, format!("it describes it in no way we know ({error})")))?;
         system.etag = answer.etag.or(system.etag);
         Ok(system)
+    }
+
+    async fn bring_up(&self, chain: Chain, was_on: bool) -> Result<(), PowerError> {
+        if was_on {
+            self.reset("power off", "Off", &["ForceOff"]).await?;
+        }
+        self.arm(chain).await?;
+        self.reset("power on", "On", &["On", "ForceOn"]).await
+    }
+
+    /// How it is, after it was told to go off.
+    async fn left(&self) -> Left {
+        match self.system().await.map(|system| system.power_state).as_ref().map(Option::as_deref) {
+            Ok(Some("On")) => Left::On,
+            Ok(Some("Off")) => Left::Off,
+            Ok(_) | Err(_) => Left::Unknown,
+        }
     }
 
     /// The boot override is set to the network for the next boot, and reads so.

@@ -259,7 +259,10 @@ async fn odd_bmcs_are_armed_and_disarmed_all_the_same() {
 async fn an_override_that_is_ignored_is_seen_before_the_power_goes_on() {
     let stand = Stand::new(&[Habit::Ignores]).await;
     let error = power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap_err();
-    assert!(matches!(&error, PowerError::Unconfirmed { what: "boot from the network", .. }), "{error}");
+    let PowerError::Left { why, left: Left::Off } = &error else {
+        panic!("how it was left is not said: {error}")
+    };
+    assert!(matches!(&**why, PowerError::Unconfirmed { what: "boot from the network", .. }), "{error}");
     assert!(error.to_string().contains("boot override Disabled to None"), "{error}");
     assert!(!stand.log().contains(&"On".to_owned()), "the old system must not start");
 }
@@ -277,8 +280,11 @@ async fn an_override_that_stays_is_an_error() {
 async fn power_that_is_stuck_is_named_and_nothing_is_armed() {
     let stand = Stand::new(&[Habit::Stuck]).await;
     let error = power_into_network(&stand.bmc(), Chain::Auto, &Always).await.unwrap_err();
+    let PowerError::Left { why, left: Left::On } = &error else {
+        panic!("how it was left is not said: {error}")
+    };
     assert!(
-        matches!(&error, PowerError::Unconfirmed { what: "power off", found, .. } if found == "On"),
+        matches!(&**why, PowerError::Unconfirmed { what: "power off", found, .. } if found == "On"),
         "{error}"
     );
     assert_eq!(stand.log(), ["ForceOff"]);

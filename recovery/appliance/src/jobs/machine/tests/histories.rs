@@ -48,6 +48,8 @@ struct Outside {
     restored: bool,
     quoted: bool,
     registered: bool,
+    /// The source still said so when it was asked once more.
+    stands: bool,
 }
 
 struct History {
@@ -64,7 +66,8 @@ struct History {
 impl History {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let (job, effects) = if dice.chance(10) { new(new_capture().capture) } else { new_job() };
+        let (mut job, effects) = if dice.chance(10) { new(new_capture().capture) } else { new_job() };
+        job.asks_again = job.capture.is_none() && dice.chance(50);
         let at = job.entered_unix_ms;
         let written = Written { job, intents: BTreeMap::new(), live_ticket: false };
         let mut history = Self {
@@ -94,8 +97,7 @@ impl History {
                 Effect::RevokeCertificates => {
                     assert!(self.now.job.capture.is_none(), "a capture revokes nothing")
                 }
-                Effect::VoidEnrolment | Effect::ForgetIdentity | Effect::ForgetBaseline | Effect::Mark(_) => {
-                }
+                Effect::VoidEnrolment | Effect::Allowed(_) | Effect::Mark(_) => {}
             }
         }
     }
@@ -147,6 +149,9 @@ impl History {
             assert!(job.capture.is_some() || job.fenced, "an order to an endpoint that was not fenced");
             assert!(job.session.is_some(), "an order to nobody");
         }
+        if job.touched && !before.touched && job.asks_again {
+            assert!(self.outside.stands, "written on the word of a source that was not asked again");
+        }
         if let What::Reported { report: Restored::Committed(_), .. } = what {
             (self.outside.restored, self.outside.quoted) = (true, false);
         }
@@ -191,9 +196,14 @@ impl History {
         let stale = self.now.job.intent != intent && duty != Duty::ClearBoot;
         let outcome = if stale {
             Outcome::Done
+        } else if duty == Duty::Confirm && fails > 0 && self.dice.chance(20) {
+            Outcome::Withdrawn { detail: "it passes".to_owned() }
         } else if self.dice.chance(fails) {
-            let reason =
-                if duty == Duty::Power { HoldReason::PowerFailed } else { HoldReason::ControlPlaneFailed };
+            let reason = match duty {
+                Duty::Power => HoldReason::PowerFailed,
+                Duty::Confirm => HoldReason::TriggerUnconfirmed,
+                _ => HoldReason::ControlPlaneFailed,
+            };
             Outcome::Failed { reason, detail: "the world failed".to_owned() }
         } else {
             if duty == Duty::Power
@@ -202,6 +212,7 @@ impl History {
                 assert!(!self.outside.cycles.contains(&intent), "a power cycle was repeated blindly");
                 self.outside.cycles.push(intent);
             }
+            self.outside.stands |= duty == Duty::Confirm;
             if duty == Duty::Register {
                 assert!(self.now.job.golden.is_some(), "registered before a proof");
                 self.outside.registered = true;
@@ -339,6 +350,9 @@ fn what_an_endpoint_says_before_it_is_sent_to_the_network_holds_nothing() {
             let refused = on(&job, What::Refused { reason, detail: "ek".to_owned() });
             assert!(matches!(refused, Err(Refusal::NotNow(_))), "{stage:?}: {refused:?}");
         }
+        let seen = Seen::Tpm { ek_sha256: "ek".to_owned() };
+        let refused = on(&job, What::Differs { seen, detail: "ek".to_owned() });
+        assert!(matches!(refused, Err(Refusal::NotNow(_))), "{stage:?}: {refused:?}");
     }
 }
 

@@ -1,0 +1,170 @@
+//! Acts on an endpoint's power: into the network, and the boot override taken back. One at a time for each endpoint.
+//!
+//! ```text
+//! act ─► the endpoint's turn ─► looks ─► still wanted? ─► off, override, on ─► outcome
+//!                                                            └─ failed after "off" ─► how it was left stands with the job
+//! ```
+//!
+//! A job may leave Powering (its limit, a person, another job) while a slow BMC is still being spoken to. What comes next waits for its
+//! turn, finds what was done, and asks again whether it is wanted. It must never: switch what no job wants any more, or clear the override
+//! that a later job has set.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::future::BoxFuture;
+use recovery_protocol::{
+    EndpointId, JobId,
+    job::{HoldReason, JobState, Stage},
+};
+use serde_json::json;
+
+use super::{super::job::Outcome, Runner, failed};
+use crate::{
+    db::{self, DbError, endpoint::Endpoint, job::Intent, job::JobRow},
+    evidence::Fact,
+    jobs::journal::Journal,
+    power::{PowerError, Powered, Still, Target},
+};
+
+/// A recovery system that spoke this recently is there: it need not be powered.
+const THERE_MS: u64 = 30_000;
+
+/// Whose turn it is at each endpoint's power.
+#[derive(Default)]
+pub struct Switches(Mutex<HashMap<EndpointId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Switches {
+    /// Waits for the endpoint's turn, which lasts as long as the guard.
+    async fn turn(&self, endpoint: &EndpointId) -> tokio::sync::OwnedMutexGuard<()> {
+        let switch = {
+            let mut switches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever waits or acts holds one, too.
+            switches.retain(|_, switch| Arc::strong_count(switch) > 1);
+            Arc::clone(switches.entry(endpoint.clone()).or_default())
+        };
+        switch.lock_owned().await
+    }
+}
+
+impl Runner {
+    pub(super) async fn power(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+        let _turn = self.switches.turn(&endpoint.id).await;
+        let inherited = {
+            let mut inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+            inherited.remove(&(intent.job, intent.intent))
+        };
+        let seen = self.live.recovery_system_seen(&endpoint.id);
+        let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
+        let facts = if there {
+            json!({ "by": "nobody", "why": "the recovery system is running already" })
+        } else if inherited && self.power.probe(&target(endpoint, row.job.round)).await {
+            json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
+        } else {
+            let still = StillPowering { journal: &self.journal, job: intent.job, intent: intent.intent };
+            let powered = self.power.power_into_network(&target(endpoint, row.job.round), &still).await;
+            self.take_back(&still, row, endpoint).await;
+            if let Err(error) = &powered
+                && error.left_dark().is_some()
+                && let Err(unsaid) = self.say_dark(row, error).await
+            {
+                // The intent stays open: the act is done again.
+                return failed(HoldReason::ApplianceFailed, unsaid.chain());
+            }
+            match powered {
+                Ok(Powered::Confirmed { by }) => json!({ "by": by }),
+                Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
+                Err(error @ PowerError::Withdrawn) => json!({ "by": "nobody", "why": error.to_string() }),
+                Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
+            }
+        };
+        let mut fact = Fact::new("act.power", "appliance", facts).about(&endpoint.id).of(Some(row.job.id));
+        fact.mode = row.job.mode;
+        match self.journal.note(fact).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => failed(HoldReason::PowerFailed, error.chain()),
+        }
+    }
+
+    /// In a transaction of its own: the outcome of an act that a job does not wait for any more changes nothing and shows nowhere.
+    async fn say_dark(&self, row: &JobRow, error: &PowerError) -> Result<(), DbError> {
+        let mut tx = self.journal.begin().await?;
+        tx.left_dark(row.job.id, error.to_string()).await?;
+        tx.commit().await
+    }
+
+    pub(super) async fn clear_boot(&self, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+        let _turn = self.switches.turn(&endpoint.id).await;
+        match self.later_job_boots(row).await {
+            // It clears its own at its end.
+            Ok(true) => return Outcome::Done,
+            Ok(false) => {}
+            Err(error) => return failed(HoldReason::ApplianceFailed, error.chain()),
+        }
+        match self.power.clear_boot(&target(endpoint, row.job.round)).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
+        }
+    }
+
+    /// Another job of the same endpoint boots it by now: the override is that job's.
+    async fn later_job_boots(&self, row: &JobRow) -> Result<bool, DbError> {
+        let open = db::job::open_of(&mut *self.journal.db.read().await?, &row.job.endpoint).await?;
+        Ok(open.is_some_and(|open| {
+            open.job.id != row.job.id
+                && matches!(open.job.state, JobState::Working { stage } if stage >= Stage::Powering)
+        }))
+    }
+
+    /// A job that was stopped while its endpoint was powered may have had its override cleared before it was set, or not at all. One that
+    /// works on clears it by itself.
+    async fn take_back(&self, still: &StillPowering<'_>, row: &JobRow, endpoint: &Endpoint) {
+        let rests = match still.row().await {
+            Ok(now) => !now.is_some_and(|now| matches!(now.job.state, JobState::Working { .. })),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.chain(),
+                    "cannot tell whether a boot override is to be taken back"
+                );
+                false
+            }
+        };
+        if rests && let Err(error) = self.power.clear_boot(&target(endpoint, row.job.round)).await {
+            tracing::warn!(%error, "the boot override of a stopped job could not be taken back");
+        }
+    }
+}
+
+/// Whether the job still waits for this intent to power its endpoint, as the journal has it now.
+struct StillPowering<'a> {
+    journal: &'a Journal,
+    job: JobId,
+    intent: u32,
+}
+
+impl StillPowering<'_> {
+    /// Over a connection of its own, for no longer than it reads.
+    async fn row(&self) -> Result<Option<JobRow>, DbError> {
+        db::job::get(&mut *self.journal.db.read().await?, self.job).await
+    }
+}
+
+impl Still for StillPowering<'_> {
+    fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
+        Box::pin(async {
+            let row = self.row().await.map_err(|error| PowerError::Unsure(error.chain()))?;
+            let powering = JobState::Working { stage: Stage::Powering };
+            match row {
+                Some(row) if row.job.intent == self.intent && row.job.state == powering => Ok(()),
+                Some(_) | None => Err(PowerError::Withdrawn),
+            }
+        })
+    }
+}
+
+fn target(endpoint: &Endpoint, round: u32) -> Target<'_> {
+    let record = &endpoint.record;
+    Target { power: &record.power, macs: &record.macs, chain: record.chain, round }
+}
