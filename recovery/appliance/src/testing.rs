@@ -42,6 +42,7 @@ pub struct Bench {
     pub router: Router,
     pub people: People,
     pub gate: Arc<Gate>,
+    pub drills: Drills,
     pub rehearser: Option<Rehearser>,
     pub confirmations: Option<Confirmations>,
 }
@@ -82,7 +83,7 @@ impl Bench {
         let gate = Arc::new(Gate::new(&keys.operator_token));
         let (drills, rehearser) = Drills::open(service.clone(), Arc::clone(&config)).unwrap();
         let (hooks, confirmations) = Hooks::open(&config.hooks).unwrap();
-        let people = People::new(service.clone(), Arc::clone(&gate), drills, Arc::new(hooks));
+        let people = People::new(service.clone(), Arc::clone(&gate), drills.clone(), Arc::new(hooks));
         let router = people.clone().router();
         Self {
             data,
@@ -94,6 +95,7 @@ impl Bench {
             router,
             people,
             gate,
+            drills,
             rehearser: Some(rehearser),
             confirmations: Some(confirmations),
         }

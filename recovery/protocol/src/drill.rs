@@ -55,7 +55,9 @@ pub struct DrillAnswer {
     /// The endpoint, for steps per target.
     #[serde(default)]
     pub endpoint: Option<EndpointId>,
-    /// Who answers; goes into evidence and the report.
+    /// Who did what was asked, where that is not who is signed in; goes into evidence and the report. An approval is always given by who is
+    /// signed in, and takes no other name.
+    #[serde(default)]
     pub person: String,
     /// In which role.
     #[serde(default)]

@@ -167,7 +167,7 @@ impl Role {
                 &[P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::BreakGlass, P::Session]
             }
             Self::Approver => {
-                &[P::Look, P::Approve, P::Stop, P::PressStop, P::ReleaseStop, P::Evidence, P::Session]
+                &[P::Look, P::Approve, P::Answer, P::Stop, P::PressStop, P::ReleaseStop, P::Evidence, P::Session]
             }
             Self::Auditor => &[P::Look, P::PressStop, P::Evidence, P::Session],
             Self::Automation => &[P::Look, P::Recover],
@@ -420,7 +420,8 @@ mod tests {
         let technician =
             [P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::BreakGlass, P::Session];
         assert_eq!(may(Role::Technician), technician);
-        let approver = [P::Look, P::Stop, P::PressStop, P::ReleaseStop, P::Approve, P::Evidence, P::Session];
+        let approver =
+            [P::Look, P::Stop, P::PressStop, P::ReleaseStop, P::Answer, P::Approve, P::Evidence, P::Session];
         assert_eq!(may(Role::Approver), approver);
         assert_eq!(may(Role::Engineer).len(), Permission::ALL.len() - 1);
         assert_eq!(Role::who_may(P::People), "admin");

@@ -85,8 +85,7 @@ fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, json: bool) -> 
         for step in view.steps.iter().filter(|step| step.state == "waiting_person") {
             if said.insert(format!("? {}", step.step)) && !json {
                 let of = step.endpoint.as_ref().map(|of| format!(" --endpoint {of}")).unwrap_or_default();
-                let answer =
-                    format!("groundstate drill answer {} --step {}{of} --person NAME", view.drill, step.step);
+                let answer = format!("groundstate drill answer {} --step {}{of}", view.drill, step.step);
                 eprintln!("waits   {}: {} (`{answer}`, and `--no` where it is not so)", step.step, step.what);
             }
         }

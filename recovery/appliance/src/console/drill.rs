@@ -109,8 +109,10 @@ fn question(drill: &DrillView, step: &DrillStepView, viewer: &Viewer) -> Markup 
             form method="post" action={ "/drills/" (drill.drill) "/answer" } {
                 input type="hidden" name="step" value=(step.step);
                 input type="hidden" name="endpoint" value=(step.endpoint.as_ref().map(ToString::to_string).unwrap_or_default());
-                label for="person" { "Your name" }
-                input id="person" name="person" required maxlength="80" autocomplete="name";
+                @if !step.what.ends_with("must approve.") {
+                    label for="person" { "Who did it, if not you" }
+                    input id="person" name="person" maxlength="80" autocomplete="off";
+                }
                 label for="role" { "Your role in this drill" }
                 input id="role" name="role" maxlength="80" autocomplete="off";
                 label for="note" { "Note (goes into the report, may stay empty)" }

@@ -491,6 +491,7 @@ async fn start_drill(
 struct AnswerForm {
     step: String,
     endpoint: String,
+    #[serde(default)]
     person: String,
     role: String,
     note: String,

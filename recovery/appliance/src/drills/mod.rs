@@ -164,14 +164,15 @@ impl Drills {
     /// A person's answer to a step that waits for one.
     ///
     /// # Errors
-    /// 404 `unknown-drill`; 409 `drill-answer-refused` with the run's reason (wrong role, own request, nothing waits).
+    /// 404 `unknown-drill`; 409 `drill-answer-refused` with the run's reason (wrong role, own request, nothing waits), or an approval in
+    /// another's name.
     pub async fn answer(
         &self,
         actor: &Actor,
         drill: &str,
         answer: DrillAnswer,
     ) -> Result<DrillView, Problem> {
-        let DrillAnswer { step, endpoint, person, role, yes, note } = answer;
+        let DrillAnswer { step, endpoint, mut person, role, yes, note } = answer;
         let record = self.find(drill)?.record;
         // An answer lets every endpoint of the drill go on.
         let targets: BTreeSet<&str> =
@@ -199,15 +200,25 @@ impl Drills {
             })
         })?;
         let key = record.key_of(task);
+        let approves = matches!(task.state, TaskState::Working { waiting: Waiting::Approval, .. });
+        let named = person.strip_prefix("operator:").unwrap_or(&person);
+        if approves && !person.is_empty() && Some(named) != actor.name.strip_prefix("operator:") {
+            let why = format!(
+                "an approval is given by who is signed in, {}, and by nobody in another's name",
+                actor.name
+            );
+            return Err(answer_refused(&why));
+        }
+        if approves || person.is_empty() {
+            person.clone_from(&actor.name);
+        }
         let facts = serde_json::json!({
             "drill": drill, "step": step, "endpoint": endpoint, "person": person, "role": role, "yes": yes, "note": note,
         });
-        let what = match task.state {
-            TaskState::Working { waiting: Waiting::Approval, .. } => {
-                let binding = record.binding.clone();
-                Happened::Decided { key, person, role, approves: yes, binding, reason: note }
-            }
-            _ => Happened::Answered { key, person, done: yes, note },
+        let binding = record.binding.clone();
+        let what = match approves {
+            true => Happened::Decided { key, person, role, approves: yes, binding, reason: note },
+            false => Happened::Answered { key, person, done: yes, note },
         };
         self.tell(&record.run, what).await?;
         self.0.service.note("decision.drill", actor, endpoint.as_ref(), None, facts).await?;

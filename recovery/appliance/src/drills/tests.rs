@@ -1,12 +1,12 @@
 //! Drills against a real service: who must answer, one job per order, also across a restart, and the report.
 
 use axum::http::StatusCode;
-use recovery_protocol::operator::DrillView;
+use recovery_protocol::drill::{DrillAnswer, DrillView};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Drills, Rehearser};
-use crate::testing::Bench;
+use crate::{service::Actor, testing::Bench};
 
 const PATH: &str = "/api/v1/drills";
 
@@ -60,17 +60,24 @@ async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
     let drill = start(&bench).await.drill;
     until(&bench, &drill, |view| step(view, "go") == "waiting_person").await;
     let answer = format!("{PATH}/{drill}/answer");
+    // Whoever asked for it is signed in here, whatever name they type.
     for (wrong, why) in [
-        (yes("ada", "visitor"), "role"),
+        (yes("", "drill-lead"), "cannot approve"),
         (yes("operator:token", "drill-lead"), "cannot approve"),
+        (yes("ada", "drill-lead"), "by who is signed in, operator:token"),
         (json!({ "step": "none", "person": "ada", "yes": true }), "no step"),
     ] {
         let (status, problem) = bench.ask("POST", &answer, wrong).await;
         assert_eq!(status, StatusCode::CONFLICT);
-        assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{why}: {problem}");
     }
-    let (status, _) = bench.ask("POST", &answer, yes("ada", "drill-lead")).await;
-    assert_eq!(status, StatusCode::OK);
+    let ada = Actor::operator("ada");
+    let says = |answer: Value| serde_json::from_value::<DrillAnswer>(answer).unwrap();
+    let refused = bench.drills.answer(&ada, &drill, says(yes("ada", "visitor"))).await.unwrap_err();
+    assert!(refused.detail.contains("role"), "{refused}");
+    bench.drills.answer(&ada, &drill, says(yes("ada", "drill-lead"))).await.unwrap();
+    let record = &bench.drills.kept().values().next().unwrap().record.clone();
+    assert!(format!("{record:?}").contains("operator:ada"), "the report names who was signed in");
     until(&bench, &drill, |view| !view.jobs.is_empty()).await;
 
     stop.cancel();
