@@ -24,6 +24,7 @@ use recovery_protocol::{
         NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
     },
     people::{ChangePerson, NewPerson, PersonView},
+    policy::{PolicyTried, PolicyTry},
     selector::Selector,
     stop::StopAnswer,
 };
@@ -56,6 +57,7 @@ mod net;
 mod orders;
 mod people;
 mod plans;
+mod policy;
 mod scope;
 mod sources;
 mod stop;
@@ -411,6 +413,11 @@ impl Service {
     #[must_use]
     pub fn site(&self) -> &str {
         self.0.journal.config.site.as_str()
+    }
+
+    /// What another configuration would have made of what was reported before. Nothing is changed. 422 `config-wrong`.
+    pub async fn try_policy(&self, wanted: PolicyTry) -> Result<PolicyTried, Problem> {
+        policy::tried(&self.0, wanted).await
     }
 
     /// How it stands with STOP for the whole site.

@@ -19,6 +19,7 @@
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
 //! | [`drill`] | rehearsals: a person ⇄ the appliance |
 //! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
+//! | [`policy`] | a configuration tried against what was reported before |
 //! | [`kit`] | what a boot kit holds and measures: its builder ⇄ the appliance |
 //! | [`tpm`] | TPM 2.0 structures and the TCG event log |
 //!
@@ -39,6 +40,7 @@ pub mod operator;
 pub mod outlet;
 pub mod people;
 pub mod plan;
+pub mod policy;
 pub mod problem;
 #[cfg(feature = "schema")]
 mod schema;

@@ -26,6 +26,7 @@
 //! | `GET /api/v1/drills` | → [`DrillView`] list, newest first |
 //! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
 //! | `GET /api/v1/drills/{drill}`, `…/report` | → [`DrillView`], HTML |
+//! | `POST /api/v1/policy/try` | [`crate::policy::PolicyTry`] → [`crate::policy::PolicyTried`] |
 //! | `POST /api/v1/drills/{drill}/answer` | [`DrillAnswer`] → [`DrillView`] |
 //! | `POST /api/v1/drills/{drill}/abort` | [`Decision`] → [`DrillView`] |
 //! | `POST /api/v1/console-links` | → [`ConsoleLink`] |

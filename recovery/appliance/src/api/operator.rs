@@ -17,7 +17,11 @@ use recovery_protocol::{
     Problem,
     net::{BootView, NetView},
 };
-use recovery_protocol::{people::Permission, stop::StopAnswer};
+use recovery_protocol::{
+    people::Permission,
+    policy::{PolicyTried, PolicyTry},
+    stop::StopAnswer,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -43,6 +47,14 @@ fn site() -> Vec<Call> {
     use Permission as P;
     vec![
         ("/api/v1/status", get_with(status, says("The appliance in one look")), Needs::LOOK),
+        (
+            "/api/v1/policy/try",
+            post_with(
+                try_policy,
+                says("What another configuration would have made of what was reported before"),
+            ),
+            Needs::all(P::Look),
+        ),
         (
             "/api/v1/stop",
             get_with(stop, says("Whether STOP stands")).post_with(press_stop, says("Press STOP")),
@@ -361,6 +373,10 @@ async fn cancel(
     Body(decision): Body<Decision>,
 ) -> Answer<JobView> {
     Ok(Json(people.service.cancel(&actor, job_id(&job)?, decision).await?))
+}
+
+async fn try_policy(State(people): State<People>, Body(wanted): Body<PolicyTry>) -> Answer<PolicyTried> {
+    Ok(Json(people.service.try_policy(wanted).await?))
 }
 
 async fn stop(State(people): State<People>) -> Answer<StopAnswer> {

@@ -7,7 +7,7 @@ use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
     client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
-    person::PersonVerb, plan::PlanVerb, restore,
+    person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore,
 };
 
 /// Recover endpoints to a known-good state, and prove it
@@ -116,6 +116,9 @@ pub enum Command {
     /// Standing plans: an approval that two people give beforehand
     #[command(subcommand)]
     Plan(PlanVerb),
+    /// What another configuration would have done
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// STOP for the whole site: anyone presses it, two people release it
     #[command(subcommand)]
     Stop(StopVerb),
@@ -484,8 +487,8 @@ pub enum DrillVerb {
         /// The endpoint, for steps per target
         #[arg(long)]
         endpoint: Option<EndpointId>,
-        /// Your name; goes into the report
-        #[arg(long)]
+        /// Who did it, where that is not you; goes into the report. An approval is always yours
+        #[arg(long, default_value = "")]
         person: String,
         /// Your role in this drill
         #[arg(long, default_value = "")]

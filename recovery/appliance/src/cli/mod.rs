@@ -20,6 +20,7 @@ mod net;
 mod person;
 mod pinned;
 mod plan;
+mod policy;
 mod power;
 mod recover;
 mod restore;
@@ -91,6 +92,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Person(verb) => person::act(&reach.client()?, verb, json),
         Command::Kiosk(verb) => kiosk::act(&reach.client()?, verb, json),
         Command::Plan(verb) => plan::act(&reach.client()?, verb, json),
+        Command::Policy(verb) => policy::act(&reach.client()?, verb, json),
         Command::Stop(verb) => stop_verb(&reach.client()?, verb, json),
     }
 }

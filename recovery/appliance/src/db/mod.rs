@@ -13,6 +13,7 @@
 //! | [`session`] | session |
 //! | [`trigger`] | trigger_seen, trigger_raw, trigger_incident |
 //! | [`plan`] | plan, plan_use |
+//! | [`history`] | job and trigger_seen, told again elsewhere |
 //! | [`plane`] | plane (the embedded control plane) |
 //! | [`log`] | evidence, evidence_checkpoint, tree_checkpoint |
 //! | [`forward`] | forward_cursor, dead_letter |
@@ -43,6 +44,7 @@ pub mod chain;
 pub mod conformance;
 pub mod endpoint;
 pub mod forward;
+pub mod history;
 pub mod job;
 pub mod kiosk;
 pub mod lease;

@@ -7,6 +7,7 @@ mod endpoints;
 mod floor;
 mod import;
 mod plans;
+mod policy;
 mod stop;
 
 use std::sync::Arc;
