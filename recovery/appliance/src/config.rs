@@ -264,6 +264,13 @@ fn default_lease() -> u32 {
     3600
 }
 
+/// Whether the files that a text names must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Here,
+    Elsewhere,
+}
+
 impl Config {
     /// Read and check a file.
     ///
@@ -280,11 +287,23 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Self::read(text, path, Files::Here)
+    }
+
+    /// The same of a text that is not to be served with: whether the files that it names are there is not asked, and not told.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse_to_try(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Self::read(text, path, Files::Elsewhere)
+    }
+
+    fn read(text: &str, path: &Path, files: Files) -> Result<Self, ConfigError> {
         let syntax = |e: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), why: e.to_string() };
         let mut config: Self = toml::from_str(text).map_err(syntax)?;
         config.groups.entry("default".to_owned()).or_default();
         config.resolve(path.parent().unwrap_or(Path::new(".")));
-        config.check().map_err(|wrong| ConfigError::Value {
+        config.check(files).map_err(|wrong| ConfigError::Value {
             path: path.to_owned(),
             line: line_of(text, &wrong.key),
             key: wrong.key.join("."),
@@ -355,7 +374,7 @@ impl Config {
         }
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self, files: Files) -> Result<(), Wrong> {
         self.check_interfaces()?;
         self.check_ports()?;
         if let Some(Err(why)) = self.database.as_ref().map(Database::check) {
@@ -385,7 +404,7 @@ impl Config {
                 return Err(Wrong::new(key, "is empty", "name a golden image (`groundstate image list`)"));
             }
         }
-        hook::check(&self.hooks)?;
+        hook::check(&self.hooks, files)?;
         for (stage, seconds) in &self.stage_limits_s {
             if *seconds == 0 {
                 let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned));

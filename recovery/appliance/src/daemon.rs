@@ -394,7 +394,7 @@ impl Appliance {
         let certificate = Arc::new(opened.await.map_err(part(what))?.map_err(part(what))?);
         let config = certificate.server_config().map_err(part("TLS for boot files"))?;
         let listener = tcp(listen.endpoints_address, port).await?;
-        Ok(Some(((listener, config, https::router(boot.files())), certificate)))
+        Ok(Some(((listener, tls::fixed(config), https::router(boot.files())), certificate)))
     }
 }
 

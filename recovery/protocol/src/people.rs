@@ -166,9 +166,16 @@ impl Role {
             Self::Technician => {
                 &[P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::BreakGlass, P::Session]
             }
-            Self::Approver => {
-                &[P::Look, P::Approve, P::Answer, P::Stop, P::PressStop, P::ReleaseStop, P::Evidence, P::Session]
-            }
+            Self::Approver => &[
+                P::Look,
+                P::Approve,
+                P::Answer,
+                P::Stop,
+                P::PressStop,
+                P::ReleaseStop,
+                P::Evidence,
+                P::Session,
+            ],
             Self::Auditor => &[P::Look, P::PressStop, P::Evidence, P::Session],
             Self::Automation => &[P::Look, P::Recover],
         };

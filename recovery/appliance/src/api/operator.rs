@@ -53,7 +53,7 @@ fn site() -> Vec<Call> {
                 try_policy,
                 says("What another configuration would have made of what was reported before"),
             ),
-            Needs::all(P::Look),
+            Needs::all(P::Evidence),
         ),
         (
             "/api/v1/stop",

@@ -8,7 +8,7 @@ use recovery_protocol::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::{Config, GroupMode, Wrong};
+use super::{Config, Files, GroupMode, Wrong};
 use crate::{
     db::endpoint::Endpoint,
     hooks::wire::{Dialect, FAILED, Rules, UNREACHABLE},
@@ -267,7 +267,7 @@ impl Hook {
     }
 
     /// A key, what is wrong with it, and what to write instead.
-    fn wrong(&self) -> Option<(&'static str, String, String)> {
+    fn wrong(&self, files: Files) -> Option<(&'static str, String, String)> {
         let kind = self.kind.as_str();
         let keylime = self.kind == HookKind::Keylime;
         let usable = |key: &str| self.kind.proofs().contains(&key) || keylime && key == "revocation_key_file";
@@ -277,7 +277,7 @@ impl Hook {
                 let now = format!("a {kind} source shows itself by {}", self.kind.proofs().join(" or "));
                 return Some((key, format!("is nothing that a {kind} source can show"), now));
             }
-            if !file.is_file() {
+            if files == Files::Here && !file.is_file() {
                 let why = format!("names {}, which is no file", file.display());
                 return Some((key, why, "create it with what both sides know, mode 0600".to_owned()));
             }
@@ -288,7 +288,7 @@ impl Hook {
             let why = "is missing, so anybody could speak as this source".to_owned();
             return Some((self.kind.proofs()[0], why, format!("write {}", self.kind.proofs().join(" or "))));
         }
-        self.wrong_words().or_else(|| self.wrong_verifier())
+        self.wrong_words().or_else(|| self.wrong_verifier(files))
     }
 
     fn wrong_words(&self) -> Option<(&'static str, String, String)> {
@@ -311,7 +311,7 @@ impl Hook {
         None
     }
 
-    fn wrong_verifier(&self) -> Option<(&'static str, String, String)> {
+    fn wrong_verifier(&self, here: Files) -> Option<(&'static str, String, String)> {
         let verifier = self.verifier.as_ref()?;
         let wrong = |why: String, now: &str| Some(("verifier", why, now.to_owned()));
         if self.kind != HookKind::Keylime {
@@ -324,7 +324,7 @@ impl Hook {
             return wrong("has `poll_every_s = 0`".to_owned(), "write seconds, at least 1");
         }
         let files = [&verifier.ca_file, &verifier.certificate_file, &verifier.key_file];
-        let missing = files.into_iter().find(|file| !file.is_file())?;
+        let missing = files.into_iter().find(|file| here == Files::Here && !file.is_file())?;
         wrong(format!("names {}, which is no file", missing.display()), "create it, or correct the path")
     }
 }
@@ -333,14 +333,14 @@ static OWN_FAILED: LazyLock<[String; 1]> = LazyLock::new(|| [FAILED.to_owned()])
 static OWN_UNREACHABLE: LazyLock<[String; 1]> = LazyLock::new(|| [UNREACHABLE.to_owned()]);
 
 /// Whether each source has a name that fits a URL, and what its kind needs.
-pub(super) fn check(hooks: &BTreeMap<String, Hook>) -> Result<(), Wrong> {
+pub(super) fn check(hooks: &BTreeMap<String, Hook>, files: Files) -> Result<(), Wrong> {
     for (name, hook) in hooks {
         let at = |key: &str| vec!["hooks".to_owned(), name.clone(), key.to_owned()];
         if name.parse::<EndpointId>().is_err() || name == OWN_SOURCE {
             let why = "belongs to a source name that fits no URL, or is the appliance's own";
             return Err(Wrong::new(at("kind"), why, "use a-z, 0-9 and `-`"));
         }
-        if let Some((key, why, now)) = hook.wrong() {
+        if let Some((key, why, now)) = hook.wrong(files) {
             return Err(Wrong::new(at(key), why, now));
         }
     }

@@ -51,7 +51,7 @@ const USUAL_MS: u64 = 30 * 60_000;
 /// 422 `config-wrong` with the place, or a failing database.
 pub async fn tried(inner: &Inner, wanted: PolicyTry) -> Result<PolicyTried, Problem> {
     let path = inner.journal.config.data_dir.join("policy-try.toml");
-    let config = Config::parse(&wanted.config, &path).map_err(|error| {
+    let config = Config::parse_to_try(&wanted.config, &path).map_err(|error| {
         let remedy = "mend the file; nothing of it was put into effect";
         Problem::new(422, "config-wrong", "This configuration cannot be tried", error.to_string(), remedy)
     })?;
