@@ -65,7 +65,7 @@ async fn proven(says: Says, over: bool) -> (Site, Life, JobId) {
     for what in agent(Stage::AgentWait, 0).into_iter().chain(agent(Stage::Proving, 0)) {
         life.journal.event(job, "agent", what).await.unwrap();
     }
-    let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+    let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
     assert_eq!(
         row.job.state,
         JobState::Working { stage: Stage::Proving },
@@ -77,7 +77,7 @@ async fn proven(says: Says, over: bool) -> (Site, Life, JobId) {
 }
 
 async fn now(life: &Life, job: JobId) -> db::job::JobRow {
-    db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap()
+    db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap()
 }
 
 #[tokio::test]

@@ -47,14 +47,14 @@ impl PowerDriver for Slow {
 
 /// What is to be done for a job now.
 async fn intent_of(life: &Life, job: JobId) -> db::job::Intent {
-    let intents = db::job::intents(&mut *life.journal.db.read().await.unwrap()).await.unwrap();
+    let intents = db::job::intents(&mut life.journal.db.read().await.unwrap()).await.unwrap();
     intents.into_iter().find(|intent| intent.job == job).unwrap()
 }
 
 /// Acts for this job alone until it is in a stage.
 async fn until(life: &Life, job: JobId, stage: Stage) {
     loop {
-        let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+        let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
         if row.job.state == (JobState::Working { stage }) {
             return;
         }
@@ -94,7 +94,7 @@ async fn an_act_waits_for_the_one_before_it_on_the_same_endpoint_and_not_for_oth
     let (first, ()) = tokio::join!(life.runner.try_act(&powering), meanwhile);
     first.unwrap();
     assert_eq!(slow.log.lock().unwrap().iter().filter(|what| **what == "ends").count(), 3);
-    let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+    let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
     assert_eq!(row.job.state, JobState::Working { stage: Stage::AgentWait });
 }
 

@@ -126,10 +126,10 @@ async fn what_a_driver_left_off_is_forgotten_once_it_was_powered() {
     site.order(&life).await.unwrap();
     let job = site.job.lock().unwrap().unwrap();
     life.runner.settle().await.unwrap();
-    let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+    let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
     assert!(row.job.left.is_some(), "{:?}", row.job.state);
     site.clock.0.fetch_add(100_000, Ordering::SeqCst);
     life.runner.settle().await.unwrap();
-    let row = db::job::get(&mut *life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
+    let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
     assert_eq!((row.job.state, row.job.left), (JobState::Working { stage: Stage::AgentWait }, None));
 }
