@@ -292,7 +292,8 @@ impl Appliance {
             http_port,
         });
         let gate = Arc::new(Gate::new(&self.keys.operator_token));
-        gate.learn(&self.service.people_rows().await.map_err(part("who may in"))?);
+        let rows = self.service.people_rows().await.map_err(part("who may in"))?;
+        gate.learn(&rows, self.service.now());
         gate.learn_kiosks(&self.service.kiosk_rows().await.map_err(part("the kiosks"))?);
         let (drills, rehearser) = self.drills;
         let (hooks, confirmations) = self.hooks;

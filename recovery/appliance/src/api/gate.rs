@@ -10,7 +10,8 @@
 //!
 //! The operator's token of the data directory is the site's own key to itself: role admin, name `token`, and one person
 //! whether it comes by bearer or by session, so that it is nobody's second person. All others are people on record.
-//! A session ends with the secret that opened it: a token, or a password as it is on record.
+//! A session ends with the secret that opened it: a token, or a password as it is on record. What a person has counts until `ends`: token,
+//! password, badge, the links and sessions of each.
 //!
 //! A browser sends the cookie only to us (`__Host-`, `SameSite=Strict`), and a write only counts when its `Origin` is our own address.
 //! Of wrong secrets [`tries`] decides, of Argon2id the [`lane`], of sessions [`sessions`]. While no admin is on record a set-up code of
@@ -33,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use ipnet::IpNet;
 use recovery_protocol::{
     Problem,
@@ -124,6 +125,8 @@ pub struct Who {
     networks: Vec<IpNet>,
     /// Hash of the secret that let them in.
     key: Hash,
+    /// By a session of a kiosk, which many hands use.
+    kiosk: bool,
     /// That they are here shall be noted.
     pub note: bool,
 }
@@ -139,6 +142,25 @@ impl Who {
     #[must_use]
     pub fn may(&self, wanted: Permission) -> bool {
         self.role.may(wanted)
+    }
+
+    /// 403 `not-at-a-kiosk`: what would open the console from elsewhere, or another time, is not had from a badge and six digits.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn at_own_computer(&self) -> Result<(), Problem> {
+        if !self.kiosk {
+            return Ok(());
+        }
+        let detail = "this session was opened with a badge at a kiosk, and ends there";
+        let remedy = "sign in at your own computer, with your name and password or your token";
+        Err(Problem::new(403, "not-at-a-kiosk", "Not at a kiosk", detail, remedy))
+    }
+
+    /// Whether a kiosk's session is what let them in.
+    #[must_use]
+    pub fn at_kiosk(&self) -> bool {
+        self.kiosk
     }
 
     /// 403 `token-from-elsewhere` where their token does not count. An IPv4 address inside an IPv6 one is that address (RFC 4291 §2.5.5.2).
@@ -182,8 +204,8 @@ impl Gate {
         Self { token: hash(operator_token), inside: Mutex::default(), lane: Lane::new(LANES) }
     }
 
-    /// From now on these people may in, and nobody else. Sessions of secrets that are gone end.
-    pub fn learn(&self, people: &[Person]) {
+    /// From now on these people may in, and nobody else. Sessions of secrets that are gone end, at this time (milliseconds since 1970).
+    pub fn learn(&self, people: &[Person], at: u64) {
         let known = people.iter().filter(|person| !person.disabled).filter_map(|person| {
             let token = hex::decode(&person.token_sha256).ok()?.try_into().ok()?;
             let used = person.used.unwrap_or_default();
@@ -213,7 +235,7 @@ impl Gate {
         let own = self.token;
         let mut notes = inside.sessions.keep(|session| {
             session.key == own
-                || known.iter().any(|person| person.name == session.person && person.opened(&session.key))
+                || known.iter().any(|person| person.name == session.person && person.opened(&session.key, at))
         });
         notes.extend(inside.sessions.sweep(Instant::now()));
         inside.note(notes);
@@ -352,7 +374,13 @@ impl Gate {
     ///
     /// # Errors
     /// 401 without a valid secret, 403 for a write from another origin, 429 after too many wrong tokens.
-    pub fn admit(&self, method: &Method, headers: &HeaderMap, from: IpAddr, at: u64) -> Result<Who, Problem> {
+    pub fn admit(
+        &self,
+        (method, uri): (&Method, &Uri),
+        headers: &HeaderMap,
+        from: IpAddr,
+        at: u64,
+    ) -> Result<Who, Problem> {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
             let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -363,7 +391,8 @@ impl Gate {
             })?;
             return who.here(from);
         }
-        let who = cookie(headers).and_then(|cookie| self.touch(&hash(cookie), at));
+        let by_itself = method.is_safe() && layer::by_itself(uri);
+        let who = cookie(headers).and_then(|cookie| self.touch(&hash(cookie), (at, by_itself)));
         let Some(who) = who.map(|who| who.here(from)).transpose()? else {
             return Err(Refusal::unauthenticated(
                 "the request carries neither a bearer token nor a live session",
@@ -383,7 +412,7 @@ impl Gate {
     /// As [`Gate::admit`].
     pub fn admit_peer(
         &self,
-        method: &Method,
+        (method, uri): (&Method, &Uri),
         headers: &HeaderMap,
         peer: Option<&Peer>,
         at: u64,
@@ -392,7 +421,7 @@ impl Gate {
         let other = headers.contains_key(header::AUTHORIZATION) || cookie(headers).is_some();
         let shown = peer.and_then(|peer| peer.certificate.as_ref()).filter(|_| !other);
         let Some(who) = shown.and_then(|der| self.who_shows(&hash_of(der), at)) else {
-            return self.admit(method, headers, from, at);
+            return self.admit((method, uri), headers, from, at);
         };
         if !method.is_safe() && headers.contains_key(header::ORIGIN) && !same_origin(headers) {
             return Err(foreign_origin());
@@ -414,7 +443,7 @@ impl Gate {
         let mut found = own.then(|| self.own());
         for known in &mut self.inside().known {
             let fits: bool = known.token.ct_eq(offered).into();
-            if fits && known.ends.is_none_or(|ends| at < ends) {
+            if fits && !known.over(at) {
                 found = Some(known.seen(*offered, at));
             }
         }
@@ -427,7 +456,7 @@ impl Gate {
             return Some(who);
         }
         let mut inside = self.inside();
-        let known = inside.known.iter_mut().find(|known| known.opened(key));
+        let known = inside.known.iter_mut().find(|known| known.opened(key, at));
         known.map(|known| known.seen(*key, at))
     }
 
@@ -438,13 +467,23 @@ impl Gate {
             scope: None,
             networks: Vec::new(),
             key: self.token,
+            kiosk: false,
             note: false,
         }
     }
 
-    fn touch(&self, cookie: &Hash, at: u64) -> Option<Who> {
-        let session = self.inside().sessions.touch(cookie, (Instant::now(), at))?;
-        self.holder(&session.key, at)
+    /// Of a request that the page sends by itself a session is none the younger: else an open page would never be idle.
+    fn touch(&self, cookie: &Hash, (at, by_itself): (u64, bool)) -> Option<Who> {
+        let now = Instant::now();
+        let session = {
+            let mut inside = self.inside();
+            if by_itself {
+                inside.sessions.look(cookie, now)?
+            } else {
+                inside.sessions.touch(cookie, (now, at))?
+            }
+        };
+        self.holder(&session.key, at).map(|who| Who { kiosk: session.kiosk.is_some(), ..who })
     }
 
     /// Count a wrong secret; past the limit the answer is 429, so that guessing is slow and seen. A right token is
@@ -485,8 +524,16 @@ impl Known {
         self.badge.as_ref().map(|(_, phc)| hash(phc)).unwrap_or_default()
     }
 
+    /// Whether their time here is over.
+    fn over(&self, at: u64) -> bool {
+        self.ends.is_some_and(|ends| at >= ends)
+    }
+
     /// Whether a session with this key is theirs still.
-    fn opened(&self, key: &Hash) -> bool {
+    fn opened(&self, key: &Hash, at: u64) -> bool {
+        if self.over(at) {
+            return false;
+        }
         let password = self.password.as_ref().is_some_and(|(_, own)| own == key);
         password || self.token == *key || (self.badge.is_some() && self.pin_key() == *key)
     }
@@ -499,7 +546,7 @@ impl Known {
 
     fn who(&self, key: Hash, note: bool) -> Who {
         let Self { name, role, scope, networks, .. } = self.clone();
-        Who { name, role, scope, networks, key, note }
+        Who { name, role, scope, networks, key, kiosk: false, note }
     }
 }
 

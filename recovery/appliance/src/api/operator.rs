@@ -509,6 +509,7 @@ async fn console_link(
     Extension(who): Extension<gate::Who>,
     Extension(actor): Extension<Actor>,
 ) -> Answer<ConsoleLink> {
+    who.at_own_computer()?;
     let facts = serde_json::json!({ "valid_s": gate::LINK_AGE.as_secs() });
     people.service.note("session.link", &actor, None, None, facts).await?;
     let code = people.gate.link(&who).map_err(|error| gate::random_failed(&error))?;

@@ -87,7 +87,7 @@ pub fn calls() -> Vec<Call> {
 impl People {
     /// Who may in has changed.
     pub async fn tell_gate(&self) -> Result<(), Problem> {
-        self.gate.learn(&self.service.people_rows().await?);
+        self.gate.learn(&self.service.people_rows().await?, self.service.now());
         self.ask_for_certificates();
         self.write_down().await;
         Ok(())
@@ -101,6 +101,7 @@ impl People {
         order: NewPassword,
         peer: Option<&Peer>,
     ) -> Result<PersonView, Problem> {
+        who.at_own_computer()?;
         let from = gate::address(peer);
         let phc = if order.password.is_empty() && name != who.name {
             None

@@ -76,6 +76,9 @@ fn content(who: &Who, has_password: Option<bool>, sessions: &[SessionView], now:
             h1 { (who.name) }
             p { "Your role here is " strong { (who.role) } "." }
             @if let Some(has_password) = has_password {
+                @if who.at_kiosk() {
+                    p { "A password is set at your own computer, not at a kiosk." }
+                } @else {
                 h2 { @if has_password { "Change your password" } @else { "Set a password" } }
                 form method="post" action="/account/password" {
                     @if has_password {
@@ -85,6 +88,7 @@ fn content(who: &Who, has_password: Option<bool>, sessions: &[SessionView], now:
                     (login::new_password())
                     p class="small" { "Sessions that the old one opened end, this one too." }
                     div class="actions" { button class="primary" { "Set it" } }
+                }
                 }
             } @else {
                 p { "This is the token of the appliance's data directory. It is nobody's, so it has no password: " code { "groundstate person add" } " adds people." }

@@ -177,7 +177,8 @@ impl Gate {
         }
         let known =
             self.inside().known.iter().find(|known| Some(&known.name) == badge.name.as_ref()).cloned();
-        let who: Option<Who> = known.filter(|_| right).map(|known| known.who(known.pin_key(), false));
+        let who: Option<Who> =
+            known.filter(|known| right && !known.over(at)).map(|known| known.who(known.pin_key(), false));
         let Some(who) = who.map(|who| who.here(from)).transpose()? else {
             let detail = "badge and PIN do not belong together";
             let problem = Problem::new(
@@ -214,4 +215,23 @@ pub fn of(person: &Person) -> Option<(String, String)> {
 
 fn kiosk_cookie(headers: &HeaderMap) -> Option<&str> {
     super::cookie_named(headers, KIOSK_COOKIE)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A kiosk of this name is paired; what its browser sends.
+    pub fn paired(gate: &Gate, name: &str) -> HeaderMap {
+        let kiosk = Kiosk {
+            name: name.to_owned(),
+            secret_sha256: keys::secret_hash("a kiosk's"),
+            paired: 1,
+            paired_by: "operator:ines".to_owned(),
+            ended: None,
+        };
+        gate.learn_kiosks(&[kiosk]);
+        let cookie = format!("{KIOSK_COOKIE}=a kiosk's");
+        [(axum::http::header::COOKIE, cookie.parse().unwrap())].into_iter().collect()
+    }
 }

@@ -25,13 +25,18 @@ use crate::{
 pub async fn layer(State(people): State<People>, mut request: Request, next: Next) -> Response {
     if people.gate.forgets() {
         match people.service.people_rows().await {
-            Ok(rows) => people.gate.learn(&rows),
+            Ok(rows) => people.gate.learn(&rows, people.service.now()),
             // Better those of before than nobody at all.
             Err(problem) => tracing::warn!(why = problem.detail, "people cannot be read"),
         }
     }
     let peer = request.extensions().get::<Peer>();
-    let admitted = people.gate.admit_peer(request.method(), request.headers(), peer, people.service.now());
+    let admitted = people.gate.admit_peer(
+        (request.method(), request.uri()),
+        request.headers(),
+        peer,
+        people.service.now(),
+    );
     people.write_down().await;
     let who = match admitted {
         Ok(who) => who,
@@ -87,6 +92,12 @@ fn wants_page(request: &Request) -> bool {
     let accept =
         request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     request.method() == Method::GET && accept.contains("text/html")
+}
+
+/// What an open page asks for while nobody touches it: that something changed, and its own content anew.
+pub(super) fn by_itself(uri: &Uri) -> bool {
+    let live = || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "part=live"));
+    uri.path() == "/changes" || live()
 }
 
 /// Path only: a login must not lead to another site, and a query may hold what does not belong in a link.

@@ -25,7 +25,7 @@ impl Gate {
     ) -> Result<String, Problem> {
         let name = name.trim();
         let known = self.right_password(name, password, from).await?;
-        let who = known.filter(|known| known.role.may(Permission::Session));
+        let who = known.filter(|known| known.role.may(Permission::Session) && !known.over(at));
         let who = who.map(|known| known.who(known.password_key(), false).here(from)).transpose()?;
         let Some(who) = who else {
             let on_record = self.inside().known.iter().any(|known| known.name == name);

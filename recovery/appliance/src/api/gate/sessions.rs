@@ -126,6 +126,11 @@ impl Sessions {
         Some(session.clone())
     }
 
+    /// Whose it is, where it still lives, without using it.
+    pub fn look(&self, cookie: &Hash, now: Instant) -> Option<Session> {
+        self.open.get(cookie).filter(|session| session.over(now).is_none()).cloned()
+    }
+
     /// Its owner leaves.
     pub fn leave(&mut self, cookie: &Hash) -> Option<Note> {
         self.open.remove(cookie).map(|session| session.ended("signed out", None))
@@ -220,6 +225,8 @@ mod tests {
         let minutes = |n: u64| begun + Duration::from_secs(n * 60);
         assert!(sessions.touch(&[2; 32], (minutes(15), 2)).is_none(), "a technician's ends sooner");
         assert!(sessions.touch(&[1; 32], (minutes(29), 2)).is_some());
+        assert!(sessions.look(&[1; 32], minutes(58)).is_some(), "which does not keep it");
+        assert!(sessions.look(&[1; 32], minutes(59)).is_none());
         let notes = sessions.sweep(minutes(29));
         assert_eq!((notes.len(), &notes[0].facts["why"]), (1, &json!("idle")));
         for n in 1..25 {

@@ -16,6 +16,10 @@ fn with_cookie(cookie: &str, more: &[(header::HeaderName, &str)]) -> HeaderMap {
     headers(&[&[(header::COOKIE, cookie.as_str())], more].concat())
 }
 
+fn admit(gate: &Gate, method: &Method, headers: &HeaderMap, from: IpAddr, at: u64) -> Result<Who, Problem> {
+    gate.admit((method, &Uri::from_static("/")), headers, from, at)
+}
+
 fn code(result: Result<Who, Problem>) -> String {
     result.unwrap_err().code
 }
@@ -23,13 +27,14 @@ fn code(result: Result<Who, Problem>) -> String {
 #[test]
 fn the_token_opens_and_nothing_else_does() {
     let gate = Gate::new("secret");
-    let ask = |value: &str| gate.admit(&Method::POST, &headers(&[(header::AUTHORIZATION, value)]), FROM, AT);
+    let ask =
+        |value: &str| admit(&gate, &Method::POST, &headers(&[(header::AUTHORIZATION, value)]), FROM, AT);
     let own = ask("Bearer secret").unwrap();
     assert_eq!((own.actor().name.as_str(), own.role), ("operator:token", Role::Admin));
     for wrong in ["Bearer Secret", "Bearer secret2", "Bearer", "secret", "Basic secret", ""] {
         assert_eq!(code(ask(wrong)), "unauthenticated", "{wrong}");
     }
-    assert_eq!(code(gate.admit(&Method::GET, &HeaderMap::new(), FROM, AT)), "unauthenticated");
+    assert_eq!(code(admit(&gate, &Method::GET, &HeaderMap::new(), FROM, AT)), "unauthenticated");
 }
 
 #[test]
@@ -41,9 +46,9 @@ fn a_link_opens_one_session_once() {
     assert_eq!(gate.sign_in(&link, FROM, AT).unwrap_err().code, "sign-in-refused");
     let signed_in = with_cookie(&cookie, &[]);
     // One person by bearer and by session: nobody approves their own order by changing the door.
-    assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap(), own);
+    assert_eq!(admit(&gate, &Method::GET, &signed_in, FROM, AT).unwrap(), own);
     gate.sign_out(&signed_in);
-    assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
+    assert_eq!(code(admit(&gate, &Method::GET, &signed_in, FROM, AT)), "unauthenticated");
 }
 
 #[test]
@@ -52,7 +57,7 @@ fn a_write_by_session_needs_our_own_origin() {
     let cookie = gate.sign_in("secret", FROM, AT).unwrap();
     let ask = |origin: &str| {
         let host = (header::HOST, "appliance:443");
-        gate.admit(&Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM, AT)
+        admit(&gate, &Method::POST, &with_cookie(&cookie, &[host, (header::ORIGIN, origin)]), FROM, AT)
     };
     assert!(ask("https://appliance:443").is_ok());
     for foreign in
@@ -61,7 +66,7 @@ fn a_write_by_session_needs_our_own_origin() {
         assert_eq!(code(ask(foreign)), "foreign-origin", "{foreign}");
     }
     let without = with_cookie(&cookie, &[(header::HOST, "appliance:443")]);
-    assert_eq!(code(gate.admit(&Method::POST, &without, FROM, AT)), "foreign-origin");
+    assert_eq!(code(admit(&gate, &Method::POST, &without, FROM, AT)), "foreign-origin");
 }
 
 #[test]
@@ -72,8 +77,8 @@ fn guessing_is_slowed_down_and_nobody_is_locked_out() {
     }
     assert_eq!(gate.sign_in("guess", FROM, AT).unwrap_err().code, "too-many-attempts");
     let bearer = |value| headers(&[(header::AUTHORIZATION, value)]);
-    assert_eq!(code(gate.admit(&Method::GET, &bearer("Bearer guess"), FROM, AT)), "too-many-attempts");
-    assert!(gate.admit(&Method::GET, &bearer("Bearer secret"), FROM, AT).is_ok());
+    assert_eq!(code(admit(&gate, &Method::GET, &bearer("Bearer guess"), FROM, AT)), "too-many-attempts");
+    assert!(admit(&gate, &Method::GET, &bearer("Bearer secret"), FROM, AT).is_ok());
     assert!(gate.sign_in("secret", FROM, AT).is_ok());
 }
 
@@ -103,10 +108,10 @@ fn a_person_comes_with_their_token_and_their_role_until_it_ends() {
     let gate = Gate::new("secret");
     let ask = |token: &str, at| {
         let headers = headers(&[(header::AUTHORIZATION, &format!("Bearer {token}"))]);
-        gate.admit(&Method::POST, &headers, FROM, at)
+        admit(&gate, &Method::POST, &headers, FROM, at)
     };
     assert!(ask("annas", AT).is_err());
-    gate.learn(&[Person { token_ends: Some(AT + 5), ..anna("annas") }]);
+    gate.learn(&[Person { token_ends: Some(AT + 5), ..anna("annas") }], AT);
     let who = ask("annas", AT).unwrap();
     assert_eq!((who.name.as_str(), who.role, who.note), ("anna", Role::Engineer, true));
     assert!(!ask("annas", AT + 4).unwrap().note, "once an hour is enough");
@@ -118,14 +123,14 @@ fn a_person_comes_with_their_token_and_their_role_until_it_ends() {
 fn a_session_ends_with_the_token_that_opened_it() {
     for gone in [vec![], vec![Person { disabled: true, ..anna("annas") }], vec![anna("new")]] {
         let gate = Gate::new("secret");
-        gate.learn(&[anna("annas")]);
+        gate.learn(&[anna("annas")], AT);
         let who = gate.who(&hash("annas"), AT).unwrap();
         let link = gate.link(&who).unwrap();
         let late = gate.link(&who).unwrap();
         let signed_in = with_cookie(&gate.sign_in(&link, FROM, AT).unwrap(), &[]);
-        assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().name, "anna");
-        gate.learn(&gone);
-        assert_eq!(code(gate.admit(&Method::GET, &signed_in, FROM, AT)), "unauthenticated");
+        assert_eq!(admit(&gate, &Method::GET, &signed_in, FROM, AT).unwrap().name, "anna");
+        gate.learn(&gone, AT);
+        assert_eq!(code(admit(&gate, &Method::GET, &signed_in, FROM, AT)), "unauthenticated");
         assert_eq!(gate.sign_in(&late, FROM, AT).unwrap_err().code, "sign-in-refused");
     }
 }
@@ -133,10 +138,66 @@ fn a_session_ends_with_the_token_that_opened_it() {
 #[test]
 fn a_changed_role_counts_at_once_and_a_program_has_no_session() {
     let gate = Gate::new("secret");
-    gate.learn(&[anna("annas")]);
+    gate.learn(&[anna("annas")], AT);
     let signed_in = with_cookie(&gate.sign_in("annas", FROM, AT).unwrap(), &[]);
-    gate.learn(&[Person { role: Role::Auditor, ..anna("annas") }]);
-    assert_eq!(gate.admit(&Method::GET, &signed_in, FROM, AT).unwrap().role, Role::Auditor);
-    gate.learn(&[Person { role: Role::Automation, ..anna("annas") }]);
+    gate.learn(&[Person { role: Role::Auditor, ..anna("annas") }], AT);
+    assert_eq!(admit(&gate, &Method::GET, &signed_in, FROM, AT).unwrap().role, Role::Auditor);
+    gate.learn(&[Person { role: Role::Automation, ..anna("annas") }], AT);
     assert_eq!(gate.sign_in("annas", FROM, AT).unwrap_err().code, "sign-in-refused");
+}
+
+#[test]
+fn sessions_and_links_of_a_token_end_with_it() {
+    let gate = Gate::new("secret");
+    let until =
+        |ends| [Person { token_ends: Some(ends), password: Some("$argon2id$x".to_owned()), ..anna("annas") }];
+    gate.learn(&until(AT + 5), AT);
+    let who = gate.who(&hash("annas"), AT).unwrap();
+    let (link, late) = (gate.link(&who).unwrap(), gate.link(&who).unwrap());
+    let mut opened: Vec<HeaderMap> = [link.as_str(), "annas"]
+        .map(|secret| with_cookie(&gate.sign_in(secret, FROM, AT).unwrap(), &[]))
+        .into();
+    // One that her password opened, which she may have set herself.
+    let by_password = gate.inside().known[0].password_key();
+    let by_password = gate.open(&Who { key: by_password, ..who }, "password", FROM, AT).unwrap();
+    opened.push(with_cookie(&by_password, &[]));
+    for signed_in in &opened {
+        assert!(admit(&gate, &Method::GET, signed_in, FROM, AT + 4).is_ok());
+        assert_eq!(code(admit(&gate, &Method::GET, signed_in, FROM, AT + 5)), "unauthenticated");
+    }
+    assert_eq!(gate.sign_in(&late, FROM, AT + 5).unwrap_err().code, "sign-in-refused");
+    gate.learn(&until(AT + 5), AT + 5);
+    assert!(gate.inside().sessions.list(None, None, Instant::now()).is_empty(), "and are seen to end");
+}
+
+#[tokio::test]
+async fn a_password_and_a_badge_end_with_the_token_too() {
+    let gate = Gate::new("secret");
+    let phc = crate::passwords::seal("four words that fit").unwrap();
+    let (badge_sha256, pin) = (Some(badge_sha256("04A7")), Some(phc.clone()));
+    let tom = Person { role: Role::Technician, badge_sha256, pin, ..anna("annas") };
+    gate.learn(&[Person { token_ends: Some(AT + 5), password: Some(phc), ..tom }], AT);
+    let secret = kiosk::tests::paired(&gate, "panel-3");
+    for (at, opens) in [(AT + 4, true), (AT + 5, false)] {
+        let given = "four words that fit".to_owned();
+        assert_eq!(gate.sign_in_by_password("anna", given.clone(), FROM, at).await.is_ok(), opens);
+        let badge = gate.badge(&secret, "04A7", FROM).unwrap();
+        assert_eq!(gate.sign_in_by_pin(badge, (given, false), FROM, at).await.is_ok(), opens);
+    }
+}
+
+#[test]
+fn what_a_page_asks_for_by_itself_keeps_no_session() {
+    let gate = Gate::new("secret");
+    let signed_in = with_cookie(&gate.sign_in("secret", FROM, AT).unwrap(), &[]);
+    let used = |uri: &'static str, at| {
+        gate.admit((&Method::GET, &Uri::from_static(uri)), &signed_in, FROM, at).unwrap();
+        gate.inside().sessions.list(None, None, Instant::now())[0].used_unix_ms
+    };
+    for uri in ["/changes", "/?part=live", "/?selector=line%3D3&part=live"] {
+        assert_eq!(used(uri, AT + 5), AT, "{uri}");
+    }
+    for (n, uri) in ["/", "/?part=lively", "/jobs/changes"].into_iter().enumerate() {
+        assert_eq!(used(uri, AT + 6 + n as u64), AT + 6 + n as u64, "{uri}");
+    }
 }

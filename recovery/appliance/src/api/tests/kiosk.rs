@@ -98,6 +98,36 @@ async fn badge_and_pin_open_a_technicians_session_at_a_paired_kiosk_alone() {
 }
 
 #[tokio::test]
+async fn a_kiosks_session_makes_nothing_that_opens_the_console_elsewhere() {
+    let bench = Bench::new("").await;
+    let token = tom(&bench).await;
+    let kiosk = pair(&bench, "panel-3").await;
+    let session = cookie(&show(&bench, &kiosk, BADGE, PIN).await);
+    let new = "four words that fit";
+    for (method, path, body) in [
+        (Method::POST, "/api/v1/console-links", json!({})),
+        (Method::PUT, "/api/v1/account/password", json!({ "password": new })),
+    ] {
+        let request = Request::builder().method(&method).uri(path);
+        let request = request.header(header::HOST, "appliance:8444").header(header::COOKIE, &session);
+        let request = request.header(header::ORIGIN, "https://appliance:8444");
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let answer = bench.send(request.body(Body::from(body.to_string())).unwrap()).await;
+        let (status, text) = code_of(answer).await;
+        assert!(status == 403 && text.contains("not-at-a-kiosk") && text.contains("own computer"), "{text}");
+        // By his token the same is his right.
+        assert_eq!(send(&bench, &token, &method, path, &body.to_string()).await.status(), StatusCode::OK);
+    }
+    bench.ask("PUT", "/api/v1/people/tom/password", json!({ "password": "" })).await;
+    let fields = [("password", new), ("again", new)];
+    let (status, text) =
+        code_of(form(&bench, "/account/password", "10.0.0.7", &session, &fields).await).await;
+    assert!(status == 403 && text.contains("own computer"), "{text}");
+    let rows = bench.service.people_rows().await.unwrap();
+    assert!(rows[0].password.is_none());
+}
+
+#[tokio::test]
 async fn five_wrong_pins_close_a_badge_until_another_person_opens_it() {
     let bench = Bench::new("").await;
     let token = tom(&bench).await;

@@ -163,8 +163,8 @@ async fn a_token_counts_from_its_networks_alone_and_so_does_its_session() {
         );
     }
     let gate = crate::api::gate::Gate::new("own");
-    gate.learn(&bench.service.people_rows().await.unwrap());
     let at = bench.service.now();
+    gate.learn(&bench.service.people_rows().await.unwrap(), at);
     assert_eq!(
         gate.sign_in(&token, "10.8.0.1".parse().unwrap(), at).unwrap_err().code,
         "token-from-elsewhere"
@@ -172,7 +172,9 @@ async fn a_token_counts_from_its_networks_alone_and_so_does_its_session() {
     let cookie = gate.sign_in(&token, "10.7.0.1".parse().unwrap(), at).unwrap();
     let mut headers = axum::http::HeaderMap::new();
     headers.insert(header::COOKIE, format!("{}={cookie}", crate::api::gate::COOKIE).parse().unwrap());
-    let admit = |address: &str| gate.admit(&Method::GET, &headers, address.parse().unwrap(), at);
+    let admit = |address: &str| {
+        gate.admit((&Method::GET, &axum::http::Uri::from_static("/")), &headers, address.parse().unwrap(), at)
+    };
     assert_eq!(admit("10.7.0.2").unwrap().name, "otto");
     assert_eq!(admit("10.8.0.1").unwrap_err().code, "token-from-elsewhere", "a cookie that was carried away");
 }
