@@ -123,9 +123,9 @@ pub enum PlanRefusal {
         /// What the image wants there.
         taken: String,
     },
-    /// Nothing says where a partition is that must stay.
+    /// Nothing says where a partition is that must stay, and the disk is not blank.
     #[error(
-        "partition {number} `{name}` of the image is to be preserved. The disk has no partition table any more, and something lies where that partition would be. Save it if it matters, then give up what is to be preserved"
+        "partition {number} `{name}` of the image is to be preserved. The disk has no partition table that can be read, and it is not blank. Save what it holds if it matters, then give up what is to be preserved"
     )]
     PreservedUnknown {
         /// Number of the partition, counted from 1.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   image says `preserve` ─► what the disk says of itself ─► found, fits: hashed, left alone ─► hashed again: equal
-//!                            tables, or our record           blank: written as the image has it
+//!                            tables, or our record           no table, the whole disk blank: written as the image has it
 //!                                                            else: refused, unless a person gave it up
 //! ```
 //!
@@ -10,8 +10,11 @@
 //! (`fits`); the table that is written says so. Nothing is ever moved to make room: a power cut would find it in two halves.
 //!
 //! Poisoning takes away the table that says where they are, so it first leaves a *record*: where, and what they hashed to
-//! before the first attempt, or that they are the image's to write. The next attempt after a power cut finds them by it, and
+//! before the first attempt, or that they are this image's to write. The next attempt after a power cut finds them by it, and
 //! proves the survival of both. While the disk has a table at its start, the record is old and says nothing.
+//!
+//! That nothing says where something was is not that nothing was: without a table that can be read the disk is believed blank only where all
+//! is zeros that the image would have, but for the boot region, which poisoning zeroes.
 //!
 //! What is kept is the bytes. The table is the image's, but for that place, since that is what its system was set up with.
 
@@ -20,11 +23,11 @@ use std::sync::mpsc::sync_channel;
 
 use super::compare::{Through, is_zero};
 use super::fits::fits;
-use super::record::{Mark, RECORD_LEN_MAX, Recorded, WRITTEN, decode, encode};
+use super::record::{Mark, NO_IMAGE, RECORD_LEN_MAX, Recorded, WRITTEN, decode, encode};
 use super::{AlignedBuf, Phase, PlanRefusal, Progress, ProgressEvent, RestoreError, RestoreTarget};
 use crate::disk::{Gpt, mbr};
 use crate::manifest::header::{Header, Partition, Policy};
-use crate::{Content, Digest, Extent, Manifest};
+use crate::{Content, Digest, Extent, Manifest, Verified};
 
 /// Where in the boot region's head the record lies; nothing that looks for a table or a filesystem looks there.
 const RECORD_AT: u64 = 64 << 10;
@@ -70,24 +73,26 @@ impl Preserved {
     }
 }
 
-/// The partitions that stay, and those that the image would preserve and writes, since the disk is blank there or they were given up.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The partitions that stay, and those that the image would preserve and writes, since the disk is blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
+    image: Digest,
     stay: Vec<Preserved>,
     written: Vec<Mark>,
+}
+
+impl Default for Kept {
+    /// Nothing: the image preserves nothing, or a person has given it up. No record says so, the order does each time.
+    fn default() -> Self {
+        Self { image: NO_IMAGE, stay: Vec::new(), written: Vec::new() }
+    }
 }
 
 impl Kept {
     /// Every partition that an image preserves, as if a disk had all of them where the image has them.
     pub fn all_of(header: &Header) -> Self {
         let stay = wanted(header).map(|partition| preserved(header, partition, None)).collect();
-        Self { stay, written: Vec::new() }
-    }
-
-    /// None of them: a person has given them up.
-    pub fn given_up(header: &Header) -> Self {
-        let written = wanted(header).map(|partition| Mark::of_image(&header.table, partition)).collect();
-        Self { stay: Vec::new(), written }
+        Self { stay, ..Self::default() }
     }
 
     /// What an image preserves on a disk that holds another image.
@@ -99,7 +104,7 @@ impl Kept {
             let mark = Mark::of_image(&header.table, partition).among(&there, |mark| mark)?;
             Some(preserved(header, partition, Some(mark.lbas)))
         });
-        let mut kept = Self { stay: stay.collect(), written: Vec::new() };
+        let mut kept = Self { stay: stay.collect(), ..Self::default() };
         let unfit = |one: &Preserved| fits(manifest, one, &kept.stay, held.disk.size).is_err();
         let unfit: Vec<u32> = kept.stay.iter().filter(|one| unfit(one)).map(|one| one.number).collect();
         kept.stay.retain(|one| !unfit.contains(&one.number));
@@ -156,7 +161,7 @@ impl Kept {
         let mut record = AlignedBuf::new(RECORD_LEN_MAX);
         let stay = self.stay.iter().map(|kept| (kept.mark, Recorded::Stays(kept.digest)));
         let written = self.written.iter().map(|mark| (*mark, Recorded::Written));
-        let bytes = encode(&stay.chain(written).collect::<Vec<_>>());
+        let bytes = encode(&self.image, &stay.chain(written).collect::<Vec<_>>());
         record[..bytes.len()].copy_from_slice(&bytes);
         Some((RECORD_AT, record))
     }
@@ -188,20 +193,30 @@ impl Kept {
 
 /// Find and hash what an image preserves. Refuses a disk on which that cannot be told, and one on which it is in the image's way.
 pub(super) fn find(
-    manifest: &Manifest,
+    manifest: &Verified<Manifest>,
     target: &dyn RestoreTarget,
     progress: &Progress<'_>,
 ) -> Result<Kept, RestoreError> {
     let header = manifest.header();
-    let mut kept = Kept::default();
+    let mut kept = Kept { image: manifest.id().0, ..Kept::default() };
     if wanted(header).next().is_none() {
         return Ok(kept);
     }
-    let there = There::read(header, target)?;
+    let there = There::read(header, target, &kept.image)?;
+    let mut blank = false;
     for partition in wanted(header) {
-        match there.place(header, partition, target, progress)? {
-            Some(lbas) => kept.stay.push(preserved(header, partition, Some(lbas))),
-            None => kept.written.push(Mark::of_image(&header.table, partition)),
+        let mark = Mark::of_image(&header.table, partition);
+        match there.place(&mark, partition, target)? {
+            Found::At(lbas) => kept.stay.push(preserved(header, partition, Some(lbas))),
+            Found::ToWrite => kept.written.push(mark),
+            Found::Nowhere => {
+                blank = blank || is_blank(header, target, progress)?;
+                if !blank {
+                    let (number, name) = (partition.index + 1, partition.name.clone());
+                    return Err(PlanRefusal::PreservedUnknown { number, name }.into());
+                }
+                kept.written.push(mark);
+            }
         }
     }
     for one in &kept.stay {
@@ -245,57 +260,67 @@ struct There {
     tables: Vec<OldTable>,
     /// Of an earlier attempt; empty where the disk has a table at its start, which is younger.
     record: Vec<(Mark, Recorded)>,
-    /// The disk begins as poisoning left it, byte for byte.
-    poisoned: bool,
+    /// It is of an attempt to restore this image, and the disk begins as poisoning left it, byte for byte.
+    ours: bool,
+}
+
+/// What a disk says of one of its partitions.
+enum Found {
+    /// It is in these sectors.
+    At((u64, u64)),
+    /// The disk was blank before an earlier attempt to restore this image.
+    ToWrite,
+    /// There is nothing that could say.
+    Nowhere,
 }
 
 impl There {
-    fn read(header: &Header, target: &dyn RestoreTarget) -> Result<Self, RestoreError> {
+    fn read(header: &Header, target: &dyn RestoreTarget, image: &Digest) -> Result<Self, RestoreError> {
         let len = header.disk.head_len;
         let mut head = AlignedBuf::new(len as usize);
         Through::Cache.read(target, 0, &mut head)?;
         let (tables, at_the_start) = tables(target, &head)?;
         let (at, end) = (RECORD_AT as usize, RECORD_AT as usize + RECORD_LEN_MAX);
-        let record = head.get(at..end).map(|bytes| decode(bytes).unwrap_or_default()).unwrap_or_default();
+        let record = head.get(at..end).and_then(|bytes| decode(bytes).ok());
+        let (of, record) = record.unwrap_or((NO_IMAGE, Vec::new()));
         let poisoned = is_zero(&head[..at.min(head.len())]) && is_zero(head.get(end..).unwrap_or_default());
         let record = if at_the_start { Vec::new() } else { record };
-        Ok(Self { tables, record, poisoned })
+        Ok(Self { tables, record, ours: poisoned && of == *image })
     }
 
-    /// Where the partition is that stays, none where the image's is to be written; refuses where that cannot be told.
+    /// Where the partition is that stays; refuses where tables are and do not have it alike.
     fn place(
         &self,
-        header: &Header,
+        mark: &Mark,
         partition: &Partition,
         target: &dyn RestoreTarget,
-        progress: &Progress<'_>,
-    ) -> Result<Option<(u64, u64)>, RestoreError> {
-        let mark = Mark::of_image(&header.table, partition);
-        let (number, name) = (partition.index + 1, partition.name.clone());
+    ) -> Result<Found, RestoreError> {
         let places = self.tables.iter().map(|table| Some(mark.among(&table.0, |(mark, _)| mark)?.0.lbas));
         let places: Vec<Option<(u64, u64)>> = places.collect();
-        if let Some(place) = places.first().filter(|first| places.iter().all(|place| place == *first))
-            && place.is_some()
+        if let Some(Some(place)) = places.first().copied()
+            && places.iter().all(|other| *other == Some(place))
         {
-            return Ok(*place);
+            return Ok(Found::At(place));
+        }
+        let recorded = mark.among(&self.record, |(mark, _)| mark);
+        // It lies on a disk that anybody may have written to. A table that is alone at the end and has it nowhere may be much older.
+        if let Some((there, Recorded::Stays(_))) = recorded
+            && is_on(target, there.lbas)
+            && places.iter().all(Option::is_none)
+        {
+            return Ok(Found::At(there.lbas));
         }
         // None has it, or they say different things: then the one that is not as the image has it.
         let odd = places.iter().position(|place| *place != Some(mark.lbas));
         if let Some(table) = odd.map(|at| &self.tables[at]) {
             let found = table.0.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(", ");
+            let (number, name) = (partition.index + 1, partition.name.clone());
             return Err(PlanRefusal::PreservedElsewhere { number, name, found }.into());
         }
-        match mark.among(&self.record, |(mark, _)| mark) {
-            // It lies on a disk that anybody may have written to.
-            Some((there, Recorded::Stays(_))) if is_on(target, there.lbas) => return Ok(Some(there.lbas)),
-            // Leave to write is believed only where nothing else was written since.
-            Some((_, Recorded::Written)) if self.poisoned => return Ok(None),
-            Some((_, Recorded::Stays(_) | Recorded::Written)) | None => {}
-        }
-        // No table: a disk that is blank there has lost nothing.
-        match is_blank(target, &preserved(header, partition, None).range, progress)? {
-            true => Ok(None),
-            false => Err(PlanRefusal::PreservedUnknown { number, name }.into()),
+        match recorded {
+            // Leave to write is believed only where nothing was written since but by the same image.
+            Some((_, Recorded::Written)) if self.ours => Ok(Found::ToWrite),
+            Some((_, Recorded::Stays(_) | Recorded::Written)) | None => Ok(Found::Nowhere),
         }
     }
 
@@ -356,20 +381,35 @@ fn read_unaligned(target: &dyn RestoreTarget, offset: u64, buf: &mut [u8]) -> st
     Ok(())
 }
 
+/// Whether nothing lies where this image comes to lie, but in the boot region and in what is the endpoint's own. Its free space is looked
+/// at, too: its system fills it one day.
 fn is_blank(
+    header: &Header,
     target: &dyn RestoreTarget,
-    range: &Range<u64>,
     progress: &Progress<'_>,
 ) -> Result<bool, RestoreError> {
-    let mut buf = AlignedBuf::new(READ_LEN as usize);
-    for start in range.clone().step_by(READ_LEN as usize) {
-        let held = &mut buf[..(range.end - start).min(READ_LEN) as usize];
-        Through::Cache.read(target, start, held)?;
-        if !is_zero(held) {
-            return Ok(false);
+    let disk = &header.disk;
+    // On a larger disk the end of the image is the middle of what an older table described.
+    let end = if target.size() > disk.size { disk.size } else { disk.tail_start() };
+    let (mut ranges, mut at) = (Vec::new(), disk.head_len);
+    let mut own: Vec<_> = header.host_regions.iter().map(|own| own.offset..own.offset + own.len).collect();
+    own.sort_unstable_by_key(|own| own.start);
+    for own in own.into_iter().chain(std::iter::once(end..end)) {
+        ranges.push(at..own.start.min(end));
+        at = at.max(own.end);
+    }
+    let (mut buf, mut done) = (AlignedBuf::new(READ_LEN as usize), 0);
+    for range in ranges {
+        for start in range.clone().step_by(READ_LEN as usize) {
+            let len = (range.end - start).min(READ_LEN);
+            let held = &mut buf[..len as usize];
+            read_unaligned(target, start, held).map_err(RestoreError::disk("read", start, len))?;
+            if !is_zero(held) {
+                return Ok(false);
+            }
+            done += len;
+            progress(ProgressEvent { phase: Phase::Scan, done, total: end });
         }
-        let (done, total) = (start - range.start, range.end - range.start);
-        progress(ProgressEvent { phase: Phase::Scan, done, total });
     }
     Ok(true)
 }

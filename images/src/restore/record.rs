@@ -1,7 +1,7 @@
 //! What partitions that stay are recognised by, and the record of them that poisoning leaves behind.
 //!
-//! A partition is the one that is meant by its unique GUID, else by a name that only it has, else by its place; always of the same
-//! type. Two that fit equally well are none. Bytes of the record: `images/DESIGN.md`, section 2. It must never be believed beside a
+//! A partition is the one that is meant by its unique GUID, else by its name, else by its place; always of the same type. Where two have
+//! the GUID or the name, none is: what comes next would only guess. Bytes of the record: `images/DESIGN.md`, section 2. It must never be believed beside a
 //! table at the start of the disk, which is younger; that is its reader's business.
 
 use crate::Digest;
@@ -10,15 +10,17 @@ use crate::disk::mbr::MbrEntry;
 use crate::manifest::header::{Partition, PartitionTable, Scheme};
 use crate::wire::{Reader, WireError, Writer};
 
-const RECORD_MAGIC: &[u8; 8] = b"GSKEEP\x02\n";
+const RECORD_MAGIC: &[u8; 8] = b"GSKEEP\x03\n";
 const RECORD_CONTEXT: &str = "groundstate 2026-11-29 preserved partitions";
 const ENTRY_LEN: usize = 96;
 const ENTRIES_MAX: u32 = 256;
-/// Magic, count, 256 entries and the digest, in whole sectors.
+/// Magic, count, the image's id, 256 entries and the digest, in whole sectors.
 pub(super) const RECORD_LEN_MAX: usize = 28 << 10;
 /// In the record: not the digest of anything, as nobody can find a preimage.
 pub(super) const WRITTEN: Digest = Digest([0; 32]);
 const NOTHING: [u8; 16] = [0; 16];
+/// The id of no image.
+pub(super) const NO_IMAGE: Digest = Digest([0; 32]);
 
 /// What a partition is recognised by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +64,21 @@ impl Mark {
 
     /// The one of these that is this partition.
     pub fn among<'t, T>(&self, these: &'t [T], mark: impl Fn(&T) -> &Self) -> Option<&'t T> {
-        let one = |fits: &dyn Fn(&Self) -> bool| {
+        let criteria: [&dyn Fn(&Self) -> bool; 3] = [
+            &|other| other.unique_guid == self.unique_guid && self.unique_guid != NOTHING,
+            &|other| other.name == self.name && self.name != NOTHING,
+            &|other| other.lbas == self.lbas,
+        ];
+        for fits in criteria {
             let fitting = |it: &&T| mark(it).type_guid == self.type_guid && fits(mark(it));
             let mut fitting = these.iter().filter(fitting);
-            fitting.next().filter(|_| fitting.next().is_none())
-        };
-        one(&|other| other.unique_guid == self.unique_guid && self.unique_guid != NOTHING)
-            .or_else(|| one(&|other| other.name == self.name && self.name != NOTHING))
-            .or_else(|| one(&|other| other.lbas == self.lbas))
+            match (fitting.next(), fitting.next()) {
+                (None, _) => {}
+                (Some(one), None) => return Some(one),
+                (Some(_), Some(_)) => return None,
+            }
+        }
+        None
     }
 }
 
@@ -88,14 +97,15 @@ fn name_of(name: &str) -> [u8; 16] {
 pub(super) enum Recorded {
     /// It stays, and hashed to this.
     Stays(Digest),
-    /// It is the image's to write.
+    /// It is the image's to write, and of no other.
     Written,
 }
 
-/// The bytes of a record.
-pub(super) fn encode(entries: &[(Mark, Recorded)]) -> Vec<u8> {
+/// The bytes of a record of an attempt to restore the image with this id.
+pub(super) fn encode(image: &Digest, entries: &[(Mark, Recorded)]) -> Vec<u8> {
     let mut out = Writer::new();
     out.bytes(RECORD_MAGIC).u32(entries.len() as u32);
+    out.digest(image);
     for (mark, said) in entries {
         out.bytes(&mark.type_guid).bytes(&mark.unique_guid).bytes(&mark.name);
         out.u64(mark.lbas.0).u64(mark.lbas.1);
@@ -109,14 +119,16 @@ pub(super) fn encode(entries: &[(Mark, Recorded)]) -> Vec<u8> {
     out.0
 }
 
-/// The entries of a record; nothing where there is none.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(Mark, Recorded)>, WireError> {
+/// The image's id and the entries of a record; nothing where there is none.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Digest, Vec<(Mark, Recorded)>), WireError> {
     let mut input = Reader::new(bytes);
+    let none = || Ok((NO_IMAGE, Vec::new()));
     let magic: [u8; 8] = input.array()?;
     let count = input.u32()?;
     if magic != *RECORD_MAGIC || count > ENTRIES_MAX {
-        return Ok(Vec::new());
+        return none();
     }
+    let image = input.digest()?;
     let mut entries = Vec::new();
     for _ in 0..count {
         let (type_guid, unique_guid, name) = (input.array()?, input.array()?, input.array()?);
@@ -127,10 +139,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(Mark, Recorded)>, WireError> {
         };
         entries.push((Mark { type_guid, unique_guid, name, lbas }, said));
     }
-    let len = RECORD_MAGIC.len() + 4 + ENTRY_LEN * count as usize;
+    let len = RECORD_MAGIC.len() + 4 + NO_IMAGE.0.len() + ENTRY_LEN * count as usize;
     match input.digest()? == Digest::derived(RECORD_CONTEXT, &bytes[..len]) {
-        true => Ok(entries),
-        false => Ok(Vec::new()),
+        true => Ok((image, entries)),
+        false => none(),
     }
 }
 
@@ -160,20 +172,21 @@ mod tests {
             };
             let mut entries: Vec<_> = entries.iter().map(entry).collect();
             entries.push((mark(9, "", 1), Recorded::Written));
-            let mut bytes = encode(&entries);
+            let image = Digest([5; 32]);
+            let mut bytes = encode(&image, &entries);
             let len = bytes.len();
             bytes.resize(RECORD_LEN_MAX, 0);
-            prop_assert_eq!(decode(&bytes), Ok(entries));
+            prop_assert_eq!(decode(&bytes), Ok((image, entries)));
             bytes[at.index(len)] ^= flip;
-            prop_assert_eq!(decode(&bytes).unwrap_or_default(), vec![]);
-            prop_assert!(decode(&junk).unwrap_or_default().is_empty());
+            prop_assert!(!decode(&bytes).is_ok_and(|(_, entries)| !entries.is_empty()));
+            prop_assert!(!decode(&junk).is_ok_and(|(_, entries)| !entries.is_empty()));
         }
     }
 
     #[test]
     fn the_longest_record_has_room() {
         let entries = vec![(mark(1, "data", 1), Recorded::Written); ENTRIES_MAX as usize];
-        assert!(encode(&entries).len() <= RECORD_LEN_MAX);
+        assert!(encode(&NO_IMAGE, &entries).len() <= RECORD_LEN_MAX);
     }
 
     #[test]
@@ -185,8 +198,10 @@ mod tests {
         assert_eq!(among(wanted, &[by_place, by_name]), Some(by_name));
         assert_eq!(among(wanted, &[by_place]), Some(by_place));
         assert_eq!(among(wanted, &[mark(3, "x", 101)]), None);
-        // A name that two have says nothing, and neither does one that nobody has.
-        assert_eq!(among(wanted, &[by_name, mark(4, "data", 500), by_place]), Some(by_place));
+        // What two have ends the search; a name that nobody has says nothing.
+        assert_eq!(among(wanted, &[by_name, mark(4, "data", 500), by_place]), None);
+        assert_eq!(among(wanted, &[by_guid, mark(1, "x", 500), by_name, by_place]), None);
+        assert_eq!(among(wanted, &[by_name, mark(4, "data", 100)]), None);
         assert_eq!(among(mark(0, "", 100), &[mark(0, "", 700)]), None);
         let other_type = Mark { type_guid: [8; 16], ..wanted };
         assert_eq!(among(wanted, &[other_type]), None);

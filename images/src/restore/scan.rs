@@ -59,7 +59,7 @@ pub fn unread(
         let (number, name) = (stays.number, stays.name.clone());
         return Err(PlanRefusal::PreservedErased { number, name }.into());
     }
-    let kept = Kept::given_up(header);
+    let kept = Kept::default();
     let differences = Differences::all(boot_region::payload(manifest, &kept));
     let image = manifest.id();
     Ok(Scan { image, disk_size, sector_size, differences, seeds: Seeds::default(), boot: None, kept })
@@ -92,10 +92,13 @@ pub fn scan_for(
     let first = all.bytes();
     let read = boot_region::payload(manifest, &all).filter(|(_, e)| e.content != Content::Any);
     let rest: u64 = read.map(|(_, extent)| extent.len).sum();
-    let shown = |event: ProgressEvent| progress(ProgressEvent { total: first + rest, ..event });
+    let shown = |event: ProgressEvent| {
+        let total = first + rest;
+        progress(ProgressEvent { done: event.done.min(total), total, ..event });
+    };
     let kept = match preserve {
         Preserve::Keep => preserve::find(manifest, target, &shown)?,
-        Preserve::GiveUp => Kept::given_up(header),
+        Preserve::GiveUp => Kept::default(),
     };
     let boot = Place::new(header, disk_size, &kept).read_if_right(manifest, target)?;
     let first = kept.bytes();

@@ -249,7 +249,7 @@ fn a_record_that_names_impossible_sectors_is_none() {
         raw[..MIB as usize].fill(0);
         let end = raw.len() - 33 * 512;
         raw[end..].fill(0);
-        let record = encode(&[(mark, Recorded::Stays(crate::Digest([1; 32])))]);
+        let record = encode(&image.id().0, &[(mark, Recorded::Stays(crate::Digest([1; 32])))]);
         raw[64 << 10..][..record.len()].copy_from_slice(&record);
         assert!(matches!(refusal(&image, &raw), PlanRefusal::PreservedUnknown { number: 2, .. }), "{lbas:?}");
     }

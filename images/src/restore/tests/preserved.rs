@@ -120,6 +120,88 @@ fn a_disk_on_which_it_cannot_be_told_is_refused_until_a_person_gives_it_up() {
     }
 }
 
+/// What a disk may begin and end with that is no table to go by.
+fn no_tables(len: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let blank = || vec![0; len];
+    let table = gpt_disk(5 * MIB, 512, &[(LINUX_TYPE, FIRST, LAST)]);
+    let mut damaged = table.clone();
+    let mut odd = gpt_disk(5 * MIB, 512, &[(LINUX_TYPE, LAST, FIRST)]);
+    for at in [512 + 20, len - 512 + 20] {
+        damaged[at] ^= 1;
+        odd[at] = 0;
+    }
+    let other_sectors = gpt_disk(5 * MIB, 4096, &[(LINUX_TYPE, FIRST / 8, LAST / 8)]);
+    let mut no_record = blank();
+    no_record[..300].fill(b'x');
+    no_record[446..510].fill(b'x');
+    no_record[510..512].copy_from_slice(&[0x55, 0xaa]);
+    vec![
+        ("none", blank()),
+        ("damaged", damaged),
+        ("one odd entry", odd),
+        ("sectors of 4096 bytes", other_sectors),
+        ("no boot record", no_record),
+        ("empty", gpt_disk(5 * MIB, 512, &[])),
+    ]
+}
+
+#[test]
+fn without_a_table_a_disk_that_holds_anything_anywhere_is_refused() {
+    let plant = Plant::new();
+    let golden = disk_with_data(1);
+    let image = preserving(&plant, &golden, "p1");
+    for (what, bytes) in no_tables(golden.len()) {
+        let disk = MemDisk::new(bytes.clone(), 512);
+        // A blank one has lost nothing, whatever its boot region says.
+        if what != "sectors of 4096 bytes" {
+            restore(&image, &disk, &plant.store, ReadBack::Written).unwrap();
+            assert!(bytes_of(&disk) == golden, "{what}");
+        }
+        // Where the image has bytes, where it has zeros, in the last sector before its second table.
+        for at in [MIB as usize, 2 * MIB as usize - 7, 4 * MIB as usize + 900_000, golden.len() - 34 * 512] {
+            assert!(!DATA.contains(&at));
+            let mut elsewhere = bytes.clone();
+            elsewhere[at] = 7;
+            let refused = refusal(&image, &MemDisk::new(elsewhere, 512));
+            assert!(
+                matches!(refused, PlanRefusal::PreservedUnknown { number: 2, .. }),
+                "{what}: {refused:?}"
+            );
+        }
+    }
+    // On a larger disk the end of the image is in the middle.
+    let mut larger = vec![0; golden.len() + MIB as usize];
+    larger[golden.len() - 512] = 7;
+    let refused = refusal(&image, &MemDisk::new(larger, 512));
+    assert!(matches!(refused, PlanRefusal::PreservedUnknown { number: 2, .. }), "{refused:?}");
+}
+
+#[test]
+fn leave_to_write_is_of_one_image_and_not_of_one_that_was_given_up() {
+    let plant = Plant::new();
+    let golden = disk_with_data(1);
+    let image = preserving(&plant, &golden, "p1");
+    let other = preserving(&plant, &disk_with_data(3), "p1");
+    let poisoned = |bytes: Vec<u8>, preserve: Preserve| {
+        let disk = MemDisk::new(bytes, 512);
+        let found = scan_for(&image, &disk, preserve, &quiet).unwrap();
+        let plan = RestorePlan::new(&image, found, &EndpointFacts::default()).unwrap();
+        let _interrupted = plan.poison(&disk).unwrap();
+        bytes_of(&disk)
+    };
+    let mut blank = poisoned(vec![0; golden.len()], Preserve::Keep);
+    blank[DATA].copy_from_slice(&golden[DATA]);
+    let refused = refusal(&other, &MemDisk::new(blank.clone(), 512));
+    assert!(matches!(refused, PlanRefusal::PreservedUnknown { number: 2, .. }), "{refused:?}");
+    let disk = MemDisk::new(blank, 512);
+    restore(&image, &disk, &plant.store, ReadBack::Written).unwrap();
+    assert!(bytes_of(&disk) == golden);
+    // Who gave it up may think better of it before a byte of it is written.
+    let given_up = poisoned(disk_with_data(2), Preserve::GiveUp);
+    let refused = refusal(&image, &MemDisk::new(given_up, 512));
+    assert!(matches!(refused, PlanRefusal::PreservedUnknown { number: 2, .. }), "{refused:?}");
+}
+
 #[test]
 fn either_copy_of_the_table_says_where_it_is() {
     let plant = Plant::new();
@@ -168,8 +250,10 @@ fn a_disk_that_loses_it_is_named_and_does_not_boot() {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Says {
     /// As a smaller disk that was copied onto it does.
-    ByItsStartAlone,
-    ByMasterBootRecord,
+    StartAlone,
+    MasterBootRecord,
+    /// With what a GPT of another layout has left at the end.
+    MasterBootRecordBesideOldBackup,
 }
 
 /// The master boot record of three partitions at the places of [`disk_with_data`], with boot code.
@@ -189,11 +273,17 @@ fn master_boot_record(raw: &mut [u8]) {
 
 fn form(mut raw: Vec<u8>, says: Says) -> Vec<u8> {
     match says {
-        Says::ByItsStartAlone => {
+        Says::StartAlone => {
             let end = raw.len() - 512;
             raw[end..].fill(0);
         }
-        Says::ByMasterBootRecord => master_boot_record(&mut raw),
+        Says::MasterBootRecord => master_boot_record(&mut raw),
+        Says::MasterBootRecordBesideOldBackup => {
+            master_boot_record(&mut raw);
+            let backup = gpt_disk(5 * MIB, 512, &[(LINUX_TYPE, 4096, 9000)]);
+            let end = raw.len() - 33 * 512;
+            raw[end..].copy_from_slice(&backup[end..]);
+        }
     }
     raw
 }
@@ -201,10 +291,11 @@ fn form(mut raw: Vec<u8>, says: Says) -> Vec<u8> {
 #[test]
 fn no_power_cut_loses_what_stays_or_the_way_to_it_whatever_tells_where_it_is() {
     let plant = Plant::new();
-    for says in [Says::ByItsStartAlone, Says::ByMasterBootRecord] {
+    let ways = [Says::StartAlone, Says::MasterBootRecord, Says::MasterBootRecordBesideOldBackup];
+    for says in ways {
         let golden = match says {
-            Says::ByMasterBootRecord => form(disk_with_data(1), says),
-            _ => disk_with_data(1),
+            Says::StartAlone => disk_with_data(1),
+            _ => form(disk_with_data(1), Says::MasterBootRecord),
         };
         let endpoint = form(disk_with_data(2), says);
         let image = preserving(&plant, &golden, "2");
@@ -222,9 +313,7 @@ fn no_power_cut_loses_what_stays_or_the_way_to_it_whatever_tells_where_it_is() {
                     disk.after_power_cut(|| seed == 1 || (seed != 2 && random.next().unwrap() & 1 == 1));
                 let at = format!("{says:?}, cut at operation {cut} of {operations}");
                 assert!(left[DATA] == endpoint[DATA], "{at}");
-                if says == Says::ByMasterBootRecord
-                    && left[..440] == golden[..440]
-                    && left[510..512] == [0x55, 0xaa]
+                if says != Says::StartAlone && left[..440] == golden[..440] && left[510..512] == [0x55, 0xaa]
                 {
                     let (whole, before) = (expected(&golden, &endpoint), &endpoint);
                     let same = |other: &[u8]| payload_of(&left) == payload_of(other);
@@ -286,11 +375,8 @@ fn a_record_beside_a_table_at_the_start_is_old() {
 #[test]
 fn an_older_backup_at_the_end_does_not_outvote_a_master_boot_record() {
     let plant = Plant::new();
-    let (golden, mut endpoint) = (form(disk_with_data(1), Says::ByMasterBootRecord), disk_with_data(2));
-    let backup = gpt_disk(5 * MIB, 512, &[(LINUX_TYPE, 4096, 9000)]);
-    master_boot_record(&mut endpoint);
-    let end = endpoint.len() - 33 * 512;
-    endpoint[end..].copy_from_slice(&backup[end..]);
+    let golden = form(disk_with_data(1), Says::MasterBootRecord);
+    let endpoint = form(disk_with_data(2), Says::MasterBootRecordBesideOldBackup);
     let image = preserving(&plant, &golden, "2");
     let disk = MemDisk::new(endpoint.clone(), 512);
     restore(&image, &disk, &plant.store, ReadBack::Everything).unwrap();
