@@ -131,13 +131,10 @@ struct State {
 }
 
 impl<'a> Overlay<'a> {
-    /// Over the extents that lie in `range`, which must not reach into the boot region.
-    pub fn new(target: &'a dyn RestoreTarget, manifest: &Manifest, range: &Range<u64>) -> Self {
+    /// Over the extents that lie in `range`, which must not reach into the boot region; what stays is none of them.
+    pub fn new(target: &'a dyn RestoreTarget, manifest: &Manifest, kept: &Kept, range: &Range<u64>) -> Self {
         let inside = |extent: &Extent| extent.end() > range.start && extent.offset < range.end;
-        let extents = boot_region::payload(manifest, &Kept::default())
-            .map(|(_, extent)| extent)
-            .filter(inside)
-            .collect();
+        let extents = boot_region::payload(manifest, kept).map(|(_, extent)| extent).filter(inside).collect();
         Self { target, extents, state: Mutex::default() }
     }
 

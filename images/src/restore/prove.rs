@@ -137,8 +137,10 @@ impl Proven<'_> {
         let path = file.path();
         let range = self.range_for(file)?;
         let Written { plan, target, poisoned, stats, .. } = &mut self.written;
-        let overlay =
-            self.overlays.entry(range.start).or_insert_with(|| Overlay::new(*target, plan.manifest, &range));
+        let overlay = self
+            .overlays
+            .entry(range.start)
+            .or_insert_with(|| Overlay::new(*target, plan.manifest, &plan.scan.kept, &range));
         esp::put_file(overlay, range, path, bytes)
             .map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))?;
         if !*poisoned {
@@ -153,8 +155,10 @@ impl Proven<'_> {
     pub fn holds(&mut self, file: EndpointFile) -> Result<bool, RestoreError> {
         let range = self.range_for(file)?;
         let Written { plan, target, .. } = &self.written;
-        let overlay =
-            self.overlays.entry(range.start).or_insert_with(|| Overlay::new(*target, plan.manifest, &range));
+        let overlay = self
+            .overlays
+            .entry(range.start)
+            .or_insert_with(|| Overlay::new(*target, plan.manifest, &plan.scan.kept, &range));
         let held = esp::Esp::open(overlay, range).map(|partition| partition.has(file.path()));
         held.map_err(|error| overlay.take_failure().unwrap_or(RestoreError::Place(error)))
     }

@@ -1,6 +1,7 @@
 //! What is preserved and lies elsewhere on the disk than in the image stays where it is, through power cuts too; where it would be in the
 //! image's way the restore is refused and the disk untouched.
 
+use super::super::place::Overlay;
 use super::super::record::{Mark, Recorded, encode};
 use super::preserved::preserving;
 use super::*;
@@ -253,4 +254,17 @@ fn a_record_that_names_impossible_sectors_is_none() {
         raw[64 << 10..][..record.len()].copy_from_slice(&record);
         assert!(matches!(refusal(&image, &raw), PlanRefusal::PreservedUnknown { number: 2, .. }), "{lbas:?}");
     }
+}
+
+#[test]
+fn what_stays_is_no_neighbour_that_must_be_zero_when_a_file_is_placed() {
+    let plant = Plant::new();
+    let image = preserving(&plant, &disk(6, IN_IMAGE, 1), "p1");
+    // It begins within the 4 KiB in which the other range ends.
+    let target = MemDisk::new(disk(6, (8193, 10200), 2), 512);
+    let found = scan(&image, &target, &quiet).unwrap();
+    let overlay = Overlay::new(&target, &image, &found.kept, &(7000 * 512..8193 * 512));
+    let mut sector = AlignedBuf::new(512);
+    overlay.read_at(8192 * 512, &mut sector).unwrap();
+    assert!(is_zero(&sector));
 }
