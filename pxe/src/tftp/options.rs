@@ -11,6 +11,10 @@ use crate::tftp::packet::option_ack;
 /// a client has in flight fits the receive buffer that Linux gives it.
 pub const WINDOW_MAX: u16 = 64;
 
+/// Largest window where a transfer shares port 69: whoever writes another's address into packets knows both ports there, so an
+/// acknowledgement proves nothing, and each may bring about no more than this.
+pub const SHARED_WINDOW_MAX: u16 = 4;
+
 /// What both sides agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreed {
@@ -35,8 +39,18 @@ impl Agreed {
     }
 }
 
-/// Grants options for a file of `size` bytes. `block_len_max` is what fits the interface's MTU.
+/// Grants options for a file of `size` bytes over a port of its own. `block_len_max` is what fits the interface's MTU.
+#[cfg(test)]
 pub fn agree(options: &[(&[u8], &[u8])], size: u64, block_len_max: u16) -> Agreed {
+    agree_within(options, size, (block_len_max, WINDOW_MAX))
+}
+
+/// Grants options for a file of `size` bytes: blocks of at most so many bytes, windows of at most so many blocks.
+pub fn agree_within(
+    options: &[(&[u8], &[u8])],
+    size: u64,
+    (block_len_max, window_max): (u16, u16),
+) -> Agreed {
     let mut agreed = Agreed { block_len: 512, window: 1, timeout: None, option_ack: None };
     let mut granted: Vec<(&str, u64)> = Vec::new();
     for (name, value) in options {
@@ -45,7 +59,7 @@ pub fn agree(options: &[(&[u8], &[u8])], size: u64, block_len_max: u16) -> Agree
             agreed.block_len = u16::try_from(value).map_or(block_len_max, |v| v.min(block_len_max));
             ("blksize", u64::from(agreed.block_len))
         } else if name.eq_ignore_ascii_case(b"windowsize") && (1..=65535).contains(&value) {
-            agreed.window = u16::try_from(value).map_or(WINDOW_MAX, |v| v.min(WINDOW_MAX));
+            agreed.window = u16::try_from(value).map_or(window_max, |v| v.min(window_max));
             ("windowsize", u64::from(agreed.window))
         } else if name.eq_ignore_ascii_case(b"timeout") && (1..=255).contains(&value) {
             agreed.timeout = Some(Duration::from_secs(value));

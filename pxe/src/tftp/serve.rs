@@ -21,7 +21,7 @@ use crate::net::AnyPort;
 use crate::policy::Stage;
 use crate::tftp::line::{Line, Packet};
 use crate::tftp::netascii::{self, TEXT_LEN_MAX};
-use crate::tftp::options::{Agreed, agree};
+use crate::tftp::options::{Agreed, SHARED_WINDOW_MAX, WINDOW_MAX, agree_within};
 use crate::tftp::packet::{ErrorCode, Incoming, ReadRequest, error, parse_incoming};
 use crate::tftp::transfer::{Outcome, Transfer};
 
@@ -57,6 +57,11 @@ struct Job {
 /// The running transfers by peer. In single-port mode each has a box for what comes for it.
 type Running = HashMap<SocketAddr, Option<mpsc::Sender<Packet>>>;
 
+/// Whether what stands there is of a transfer that is over; its task told so just now.
+fn has_ended(inbox: &Option<mpsc::Sender<Packet>>) -> bool {
+    inbox.as_ref().is_none_or(mpsc::Sender::is_closed)
+}
+
 impl TftpPort {
     /// Serves until told to stop; running transfers are ended with it.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
@@ -67,17 +72,23 @@ impl TftpPort {
             let arrival = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(done) = tasks.join_next() => {
-                    running.remove(&done.map_err(io::Error::other)?);
+                    let peer = done.map_err(io::Error::other)?;
+                    if running.get(&peer).is_some_and(has_ended) {
+                        running.remove(&peer);
+                    }
                     continue;
                 }
                 arrival = self.port.recv(&mut buf) => arrival?,
             };
             let (len, from, ours) = arrival;
-            if let Some(inbox) = running.get(&from) {
-                if let Some(inbox) = inbox {
+            match running.get(&from) {
+                // The next request of a client that keeps its port may come before the ended transfer was put away.
+                Some(Some(inbox)) if !inbox.is_closed() => {
                     let _ = inbox.try_send(buf[..len].to_vec());
+                    continue;
                 }
-                continue;
+                Some(None) => continue,
+                Some(Some(_)) | None => {}
             }
             match self.accept(&buf[..len], from, ours, &running) {
                 Ok(mut job) => {
@@ -113,10 +124,10 @@ impl TftpPort {
                 return refuse(ErrorCode::AccessViolation, Refusal::Unsupported("upload".into()));
             }
             Ok(Incoming::Stray) => {
-                return refuse(
-                    ErrorCode::UnknownTransfer,
-                    Refusal::Malformed("packet of no transfer".into()),
-                );
+                // Over one port a late acknowledgement of an ended transfer comes here, too, and a client that keeps its port would
+                // take the error for its next one's.
+                let code = (!self.single).then_some(ErrorCode::UnknownTransfer);
+                return Err(Refused { code, reason: Refusal::Malformed("packet of no transfer".into()) });
             }
             Err(e) => return refuse(ErrorCode::Illegal, Refusal::Malformed(e.to_string())),
         };
@@ -160,7 +171,9 @@ impl TftpPort {
             code: Some(ErrorCode::Busy),
             reason: Refusal::Busy(format!("no socket for the transfer: {error}")),
         })?;
-        let agreed = agree(&request.options, body.len() as u64, self.block_len_max(&line, from));
+        let window_max = if self.single { SHARED_WINDOW_MAX } else { WINDOW_MAX };
+        let most = (self.block_len_max(&line, from), window_max);
+        let agreed = agree_within(&request.options, body.len() as u64, most);
         let fetcher = Fetcher { peer: from, mac: Some(boot.client.mac) };
         Ok(Job { name: artefact.name().into(), body, agreed, fetcher, line, inbox })
     }
