@@ -161,10 +161,10 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
             return refused(rule);
         }
     }
-    let second_person = group.safety_class >= 2;
+    let (second_person, no_glass) = (group.safety_class >= 2, group.safety_class >= 3);
     if person {
         return Ok(if second_person {
-            Admission::NeedsApproval { second_person }
+            Admission::NeedsApproval { second_person, no_glass }
         } else {
             Admission::Approved { by: row.job.asked_by.clone() }
         });
@@ -187,7 +187,7 @@ pub async fn admit(conn: &mut Conn, config: &Config, row: &JobRow, at: u64) -> R
         {
             Ok(Admission::Approved { by: "mode:auto".to_owned() })
         }
-        GroupMode::Approve | GroupMode::Auto => Ok(Admission::NeedsApproval { second_person }),
+        GroupMode::Approve | GroupMode::Auto => Ok(Admission::NeedsApproval { second_person, no_glass }),
     }
 }
 

@@ -300,6 +300,9 @@ pub enum Admission {
     NeedsApproval {
         /// Another person than the asker.
         second_person: bool,
+        /// Broken glass does not stand for it: the highest safety class.
+        #[serde(default)]
+        no_glass: bool,
     },
     /// Not now: which rule, with its numbers.
     Refused {

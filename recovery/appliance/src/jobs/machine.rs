@@ -281,7 +281,10 @@ impl Turn<'_> {
                 self.job.approved_by = Some(by);
                 self.enter(Stage::Admitted);
             }
-            Admission::NeedsApproval { second_person } => {
+            Admission::NeedsApproval { second_person, no_glass } => {
+                if no_glass {
+                    self.job.break_glass = None;
+                }
                 self.job.second_person = second_person;
                 self.enter(Stage::Admitted);
             }

@@ -32,7 +32,8 @@ use crate::{
         review::{Review, Said},
     },
     evidence::Fact,
-    jobs::job::What,
+    guard,
+    jobs::job::{Admission, What},
     refusals::{unknown_endpoint, unknown_job},
 };
 
@@ -175,7 +176,10 @@ async fn break_it(
     let open = db::job::open_of(tx.conn(), id).await?;
     wanted(inner, tx.conn(), &endpoint, open.as_ref(), at).await?;
     let row = match open {
-        Some(row) => row,
+        Some(row) => {
+            rails_hold(inner, tx.conn(), &row, at).await?;
+            row
+        }
         None => {
             let asked = Asked {
                 actor,
@@ -205,6 +209,14 @@ async fn break_it(
     orders::one(inner, job).await
 }
 
+/// What the guard rails let in while it waited for its approval, they are asked again: 409 `guard-rail`.
+async fn rails_hold(inner: &Inner, conn: &mut Conn, row: &JobRow, at: u64) -> Result<(), Problem> {
+    let verdict = guard::admit(conn, &inner.journal.config, row, at).await?;
+    let Admission::Refused { rule } = verdict else { return Ok(()) };
+    let remedy = "what the rule protects is not behind the glass; wait, or see to what it names";
+    Err(Problem::new(409, "guard-rail", "A guard rail holds it", rule, remedy))
+}
+
 /// An approval is what is missing, and may be done without.
 async fn wanted(
     inner: &Inner,
@@ -214,7 +226,10 @@ async fn wanted(
     at: u64,
 ) -> Result<(), Problem> {
     let id = &endpoint.id;
-    let now = inner.journal.config.rails(&endpoint.record).safety_class;
+    let config = &inner.journal.config;
+    // A job stands under the rules of the group that it was ordered in, too.
+    let ordered = open.map_or(0, |row| config.group(&row.group).safety_class);
+    let now = config.rails(&endpoint.record).safety_class.max(ordered);
     let class = now.max(db::endpoint::class_since(conn, id, at.saturating_sub(CLASS_MS)).await?);
     if class >= 3 {
         let detail = format!(

@@ -231,7 +231,7 @@ fn a_person_can_stop_before_the_point_of_no_return_and_only_hold_after_it() {
 #[test]
 fn a_job_that_needs_a_person_waits_for_another_one_where_the_group_says_so() {
     let (mut job, _) = new_job();
-    let verdict = Admission::NeedsApproval { second_person: true };
+    let verdict = Admission::NeedsApproval { second_person: true, no_glass: false };
     let intent = job.intent;
     go(&mut job, What::Admission { intent, verdict });
     let image_is_there = done(&job);
@@ -424,7 +424,10 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         2 => What::Admission { intent, verdict: Admission::Approved { by } },
         3 => What::Admission {
             intent,
-            verdict: Admission::NeedsApproval { second_person: salt.is_multiple_of(2) },
+            verdict: Admission::NeedsApproval {
+                second_person: salt.is_multiple_of(2),
+                no_glass: salt.is_multiple_of(3),
+            },
         },
         4 => What::Admission { intent, verdict: Admission::Refused { rule: by } },
         5..=9 => What::Done { intent, outcome: Outcome::Done },

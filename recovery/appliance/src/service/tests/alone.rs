@@ -63,7 +63,7 @@ async fn an_open_window_lets_it_begin_and_one_that_closed_meanwhile_does_not() {
     let other_day = crate::config::Window::parse("Mon 00:00-00:01").unwrap();
     config.groups.get_mut("line").unwrap().windows.push(other_day);
     let closed = guard::admit(tx.conn(), &config, &row, at).await.unwrap();
-    assert_eq!(closed, Admission::NeedsApproval { second_person: false });
+    assert_eq!(closed, Admission::NeedsApproval { second_person: false, no_glass: false });
 }
 
 #[tokio::test]

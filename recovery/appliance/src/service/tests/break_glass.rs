@@ -105,3 +105,44 @@ async fn what_protects_the_plant_is_not_behind_the_glass() {
         "unknown-endpoint"
     );
 }
+
+#[tokio::test]
+async fn a_rail_that_came_while_it_waited_holds_it() {
+    let (bench, runner) = bench("safety_class = 2").await;
+    for n in [1, 2] {
+        super::floor::redundant(&bench, n).await;
+    }
+    let waits = bench.recover("press-02").await;
+    let waits = settled(&bench, &runner, &waits).await;
+    assert!(held(&waits, HoldReason::AwaitingApproval), "{:?}", waits.state);
+    super::floor::mark(&bench, 1, EndpointState::Suspect).await;
+    let anna = Actor::operator("anna");
+    let refused = bench.service.break_glass(&anna, &id(2), why()).await.unwrap_err();
+    assert!(refused.code == "guard-rail" && refused.detail.contains("min_healthy"), "{refused:?}");
+    assert!(!bench.evidence(None).await.iter().any(|kind| kind == "alarm.break-glass"));
+    assert!(bench.service.reviews().await.unwrap().is_empty());
+    super::floor::mark(&bench, 1, EndpointState::Trusted).await;
+    let view = bench.service.break_glass(&anna, &id(2), why()).await.unwrap();
+    assert!(matches!(view.state, JobState::Working { .. }));
+}
+
+#[tokio::test]
+async fn a_class_that_rose_since_closes_the_glass_and_so_does_the_jobs_own_group() {
+    let (bench, runner) = bench("safety_class = 2").await;
+    let anna = Actor::operator("anna");
+    let view = bench.service.break_glass(&anna, &id(1), why()).await.unwrap();
+    let order = serde_json::from_value(json!({ "safety_class": 3 })).unwrap();
+    bench.service.change_endpoint(&anna, &id(1), order, None).await.unwrap();
+    let view = settled(&bench, &runner, &view).await;
+    assert!(held(&view, HoldReason::AwaitingApproval) && view.break_glass.is_none(), "{:?}", view.state);
+    assert_eq!(bench.service.reviews().await.unwrap().len(), 1, "somebody looks at it all the same");
+    let (bench, runner) = super::bench("safety_class = 3\n[groups.low]\nsafety_class = 2").await;
+    let waits = bench.recover("press-01").await;
+    assert!(held(&settled(&bench, &runner, &waits).await, HoldReason::AwaitingApproval));
+    let mut tx = bench.journal.begin().await.unwrap();
+    let mut moved = db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
+    moved.record.group = "low".to_owned();
+    db::endpoint::put(tx.conn(), &moved).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(bench.service.break_glass(&anna, &id(1), why()).await.unwrap_err().code, "glass-not-here");
+}

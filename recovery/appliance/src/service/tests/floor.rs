@@ -13,7 +13,7 @@ use crate::{
     testing::Bench,
 };
 
-async fn mark(bench: &Bench, n: u32, state: EndpointState) {
+pub(super) async fn mark(bench: &Bench, n: u32, state: EndpointState) {
     let mut tx = bench.journal.begin().await.unwrap();
     let mut endpoint = db::endpoint::get(tx.conn(), &id(n)).await.unwrap().unwrap();
     endpoint.state = state;
@@ -21,7 +21,7 @@ async fn mark(bench: &Bench, n: u32, state: EndpointState) {
     tx.commit().await.unwrap();
 }
 
-async fn redundant(bench: &Bench, n: u32) {
+pub(super) async fn redundant(bench: &Bench, n: u32) {
     let order = serde_json::from_value(json!({ "redundancy": "panels" })).unwrap();
     bench.service.change_endpoint(&Actor::operator("anna"), &id(n), order, None).await.unwrap();
 }

@@ -185,7 +185,7 @@ impl History {
             let by = "mode:auto".to_owned();
             let verdict = match self.dice.roll(10) {
                 0 => Admission::Refused { rule: "max_concurrent".to_owned() },
-                1 | 2 => Admission::NeedsApproval { second_person: true },
+                1 | 2 => Admission::NeedsApproval { second_person: true, no_glass: false },
                 _ => Admission::Approved { by },
             };
             if !self.write(What::Admission { intent, verdict }) && self.now.job.intent != intent {
