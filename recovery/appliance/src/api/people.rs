@@ -93,6 +93,23 @@ impl People {
         Ok(())
     }
 
+    /// Read everybody and every kiosk anew where that is due: a change of which the gate was never told is learned so.
+    pub async fn remind_gate(&self) {
+        if !self.gate.forgets() {
+            return;
+        }
+        let read = async { Ok((self.service.kiosk_rows().await?, self.service.people_rows().await?)) };
+        let read: Result<_, Problem> = read.await;
+        match read {
+            Ok((kiosks, people)) => {
+                self.gate.learn_kiosks(&kiosks);
+                self.gate.learn(&people, self.service.now());
+            }
+            // Better those of before than nobody at all.
+            Err(problem) => tracing::warn!(why = problem.detail, "people cannot be read"),
+        }
+    }
+
     /// Set a person's password: checked, sealed, kept, told to the gate. Empty: none any more.
     pub async fn set_password(
         &self,
@@ -193,6 +210,8 @@ async fn unlock(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> Result<Json<PersonView>, Refusal> {
+    // A person is of the whole site: their badge opens at every kiosk.
+    people.service.may_order_all(&actor)?;
     Ok(Json(people.service.unlock(&actor, &name).await?))
 }
 
@@ -205,6 +224,7 @@ async fn kiosk_code(
     Extension(actor): Extension<Actor>,
     Body(new): Body<NewKiosk>,
 ) -> Result<Json<SetupCode>, Refusal> {
+    people.service.may_order_all(&actor)?;
     people.service.kiosk_name(&new.kiosk).await?;
     let code =
         people.gate.kiosk_code(&new.kiosk, &actor.name).map_err(|error| gate::random_failed(&error))?;
@@ -220,6 +240,7 @@ async fn end_kiosk(
     Extension(actor): Extension<Actor>,
     Path(kiosk): Path<String>,
 ) -> Result<Json<Vec<KioskView>>, Refusal> {
+    people.service.may_order_all(&actor)?;
     let left = people.service.end_kiosk(&actor, &kiosk).await?;
     people.gate.learn_kiosks(&people.service.kiosk_rows().await?);
     people.write_down().await;

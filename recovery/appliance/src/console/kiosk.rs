@@ -102,17 +102,19 @@ async fn signed_in(
     if !gate::same_origin(headers) {
         return Err(foreign());
     }
-    let badge = people.gate.badge(headers, &given.badge, from)?;
+    people.remind_gate().await;
+    let badge = people.gate.badge(headers, &given.badge, from).await?;
     let name = badge.name.clone();
     let locked = match &name {
         Some(name) => people.service.pin_tried(name, PIN_WRONG_MOST).await?,
         None => false,
     };
-    let cookie = people.gate.sign_in_by_pin(badge, (given.pin, locked), from, people.service.now()).await?;
-    if let Some(name) = name {
+    let (right, opened) =
+        people.gate.sign_in_by_pin(badge, (given.pin, locked), from, people.service.now()).await;
+    if let Some(name) = name.filter(|_| right) {
         people.service.pin_right(&name).await?;
     }
-    Ok(cookie)
+    opened
 }
 
 fn form(kiosk: Option<&str>, refused: Option<&Problem>) -> Markup {

@@ -110,7 +110,7 @@ pub async fn make_first_admin(
     }
 }
 
-/// Everything that can be wrong with what was typed is said before the code is used up.
+/// Everything that can be wrong with what was typed, and a busy lane, is said before the code is used up.
 async fn first_admin(
     people: &People,
     from: std::net::IpAddr,
@@ -126,11 +126,12 @@ async fn first_admin(
         return Err(differ());
     }
     passwords::strong(&given.password, name, people.service.site())?;
+    people.gate.check_setup_code(&given.code, from)?;
+    let phc = people.gate.seal_new(given.password, from).await?;
     people.gate.use_setup_code(&given.code, from)?;
-    let phc = people.gate.seal_new(given.password.clone(), from).await?;
     people.service.first_admin(name, phc).await?;
     people.tell_gate().await?;
-    people.gate.sign_in_by_password(name, given.password, from, people.service.now()).await
+    people.gate.open_first(name, from, people.service.now())
 }
 
 /// The two fields of a new password are not the same.

@@ -1,7 +1,8 @@
 //! Badge and PIN at a paired kiosk: a tablet on the shop floor, and hands in gloves.
 //!
 //! ```text
-//! pairing code (10 min, five tries) ─► the tablet's browser keeps a secret ─► badge (who) and PIN (one Argon2id) ─► a technician's session
+//! pairing code (10 min, five tries) ─► the tablet's browser keeps a secret
+//! badge (who) ─► lane ─► the try is counted ─► PIN (one Argon2id) ─► a technician's session
 //! ```
 //!
 //! A badge only names; whoever copies it has nothing without the PIN, and the PIN counts nowhere but at a paired kiosk. Five wrong PINs in a row close the
@@ -18,7 +19,7 @@ use std::{
 use axum::http::HeaderMap;
 use recovery_protocol::{Problem, people::Role};
 
-use super::{Gate, Hash, Who, hash, password, setup, tries};
+use super::{Gate, Hash, Who, hash, lane::Turn, password, setup, tries};
 use crate::{
     db::{kiosk::Kiosk, person::Person},
     keys::{self, KeyError},
@@ -49,14 +50,14 @@ struct Code {
     by: String,
 }
 
-/// Somebody with a badge, before their PIN is looked at.
+/// Somebody with a badge whose turn in the lane it is, before their PIN is looked at.
 pub struct Badge {
     /// Whose.
     pub name: Option<String>,
-    kiosk: String,
+    kiosk: Hash,
     counted: String,
     phc: Option<String>,
-    blame: u32,
+    turn: Turn,
 }
 
 impl Gate {
@@ -124,24 +125,33 @@ impl Gate {
 
     /// Which kiosk a request comes from.
     pub fn kiosk(&self, headers: &HeaderMap) -> Option<String> {
-        let secret = hash(kiosk_cookie(headers)?);
-        self.inside().kiosks.paired.get(&secret).cloned()
+        self.kiosk_of(&hash(kiosk_cookie(headers)?))
     }
 
-    /// Somebody shows a badge at a kiosk. The PIN is looked at by [`Gate::sign_in_by_pin`], after the try was counted.
+    fn kiosk_of(&self, secret: &Hash) -> Option<String> {
+        self.inside().kiosks.paired.get(secret).cloned()
+    }
+
+    /// Somebody shows a badge at a kiosk, and has their turn in the lane. The PIN is looked at by [`Gate::sign_in_by_pin`], after the try was
+    /// counted: one that is never looked at is none.
     ///
     /// # Errors
-    /// 401 `kiosk-not-paired`, 429 `too-many-attempts`.
-    pub fn badge(&self, headers: &HeaderMap, badge: &str, from: IpAddr) -> Result<Badge, Problem> {
-        let Some(kiosk) = self.kiosk(headers) else {
-            let detail = "a badge counts at a paired tablet alone";
-            let remedy = "pair it: `groundstate kiosk pair NAME`";
-            return Err(Problem::new(401, "kiosk-not-paired", "This tablet is not paired", detail, remedy));
-        };
+    /// 401 `kiosk-not-paired`, 429 `too-many-attempts`, 503 `sign-in-busy`.
+    pub async fn badge(&self, headers: &HeaderMap, badge: &str, from: IpAddr) -> Result<Badge, Problem> {
+        let kiosk = kiosk_cookie(headers).map(hash).filter(|secret| self.kiosk_of(secret).is_some());
+        let kiosk = kiosk.ok_or_else(not_paired)?;
         let sha256 = badge_sha256(badge);
         let counted = format!("badge:{}", sha256.get(..16).unwrap_or_default());
-        let mut inside = self.inside();
-        inside.tries.begin(&counted, from, Instant::now()).map_err(password::too_soon)?;
+        let blame = {
+            let mut inside = self.inside();
+            inside.tries.begin(&counted, from, Instant::now()).map_err(password::too_soon)?;
+            inside.tries.blame(from)
+        };
+        let Ok(turn) = self.lane.turn(tries::source(from), blame).await else {
+            self.inside().tries.void(&counted, from);
+            return Err(password::busy());
+        };
+        let inside = self.inside();
         let known =
             inside.known.iter().find(|known| known.badge.as_ref().is_some_and(|(own, _)| *own == sha256));
         let known = known.filter(|known| known.role == Role::Technician);
@@ -149,34 +159,53 @@ impl Gate {
             known.map(|known| known.name.clone()),
             known.and_then(|known| known.badge.clone()).map(|(_, phc)| phc),
         );
-        Ok(Badge { name, kiosk, counted, phc, blame: inside.tries.blame(from) })
+        Ok(Badge { name, kiosk, counted, phc, turn })
     }
 
-    /// Open a session with the PIN of a badge; its cookie value. One Argon2id, also for a badge that is nobody's.
+    /// Open a session with the PIN of a badge: whether it was theirs, and the session's cookie value. One Argon2id, also for a badge that is
+    /// nobody's. A right PIN of somebody who may not in from there is a right one.
     ///
     /// # Errors
-    /// 401 `sign-in-refused`, 403 `pin-locked`, 503 `sign-in-busy`.
+    /// 401 `sign-in-refused`, `kiosk-not-paired`, 403 `pin-locked`, `token-from-elsewhere`.
     pub async fn sign_in_by_pin(
         &self,
         badge: Badge,
         (pin, locked): (String, bool),
         from: IpAddr,
         at: u64,
+    ) -> (bool, Result<String, Problem>) {
+        let Badge { name, kiosk, counted, phc, turn } = badge;
+        let phc = phc.filter(|_| !locked);
+        let right = password::in_turn(turn, move || passwords::opens(&pin, phc.as_deref())).await;
+        match right {
+            Ok(right) => {
+                let opened = self.opened_by_pin((name, kiosk), (right, locked), from, at);
+                let mut inside = self.inside();
+                match &opened {
+                    Ok(_) => inside.tries.right(&counted, from),
+                    Err(_) if right => inside.tries.void(&counted, from),
+                    Err(_) => {}
+                }
+                (right, opened)
+            }
+            Err(problem) => (false, Err(problem)),
+        }
+    }
+
+    fn opened_by_pin(
+        &self,
+        (name, kiosk): (Option<String>, Hash),
+        (right, locked): (bool, bool),
+        from: IpAddr,
+        at: u64,
     ) -> Result<String, Problem> {
-        let Ok(turn) = self.lane.turn(tries::source(from), badge.blame).await else {
-            self.inside().tries.void(&badge.counted, from);
-            return Err(password::busy());
-        };
-        let phc = badge.phc.clone().filter(|_| !locked);
-        let right = password::in_turn(turn, move || passwords::opens(&pin, phc.as_deref())).await?;
-        if locked && let Some(name) = &badge.name {
+        if locked && let Some(name) = &name {
             let detail = format!("{PIN_WRONG_MOST} wrong PINs were typed for the badge of {name}");
             let remedy = format!("an engineer or admin opens it again: `groundstate person unlock {name}`");
             let problem = Problem::new(403, "pin-locked", "This badge is closed", detail, remedy);
             return Err(self.failed(Some(name), from, "badge", problem));
         }
-        let known =
-            self.inside().known.iter().find(|known| Some(&known.name) == badge.name.as_ref()).cloned();
+        let known = self.inside().known.iter().find(|known| Some(&known.name) == name.as_ref()).cloned();
         let who: Option<Who> =
             known.filter(|known| right && !known.over(at)).map(|known| known.who(known.pin_key(), false));
         let Some(who) = who.map(|who| who.here(from)).transpose()? else {
@@ -188,18 +217,18 @@ impl Gate {
                 detail,
                 "show the badge again, and mind the digits",
             );
-            return Err(self.failed(badge.name.as_deref(), from, "badge", problem));
+            return Err(self.failed(name.as_deref(), from, "badge", problem));
         };
-        self.inside().tries.right(&badge.counted, from);
-        let secret = self
-            .inside()
-            .kiosks
-            .paired
-            .iter()
-            .find(|(_, name)| **name == badge.kiosk)
-            .map(|(secret, _)| *secret);
-        self.open_at(&who, "badge", from, at, secret)
+        // It may have been taken away while they waited.
+        self.kiosk_of(&kiosk).ok_or_else(not_paired)?;
+        self.open_at(&who, "badge", from, at, Some(kiosk))
     }
+}
+
+fn not_paired() -> Problem {
+    let detail = "a badge counts at a paired tablet alone";
+    let remedy = "pair it: `groundstate kiosk pair NAME`";
+    Problem::new(401, "kiosk-not-paired", "This tablet is not paired", detail, remedy)
 }
 
 /// A badge's number as it is kept.

@@ -96,6 +96,21 @@ impl Lane {
         waits.await.map_err(|_| Full)
     }
 
+    /// Nobody from there has room until what this returns goes.
+    #[cfg(test)]
+    pub fn crowd(self: &Arc<Self>, from: IpAddr) -> impl Sized + use<> {
+        use futures_util::FutureExt as _;
+        let asked: Vec<_> = (0..=OF_ONE_MOST)
+            .map(|_| {
+                let lane = Arc::clone(self);
+                let mut asked = async move { lane.turn(from, 0).await }.boxed();
+                let given = (&mut asked).now_or_never();
+                (given, asked)
+            })
+            .collect();
+        asked
+    }
+
     fn given(self: &Arc<Self>) -> Turn {
         self.runs.fetch_add(1, Ordering::Relaxed);
         Turn(Some(Arc::clone(self)))

@@ -23,13 +23,7 @@ use crate::{
 /// The layer: no handler behind it runs without an [`Actor`] in its extensions, and a permission of theirs that its route
 /// names. A person's browser is led to the login.
 pub async fn layer(State(people): State<People>, mut request: Request, next: Next) -> Response {
-    if people.gate.forgets() {
-        match people.service.people_rows().await {
-            Ok(rows) => people.gate.learn(&rows, people.service.now()),
-            // Better those of before than nobody at all.
-            Err(problem) => tracing::warn!(why = problem.detail, "people cannot be read"),
-        }
-    }
+    people.remind_gate().await;
     let peer = request.extensions().get::<Peer>();
     let admitted = people.gate.admit_peer(
         (request.method(), request.uri()),

@@ -42,6 +42,12 @@ impl Gate {
         self.open(&who, "password", from, at)
     }
 
+    /// The lane has no room for this address until what this returns goes.
+    #[cfg(test)]
+    pub fn crowd(&self, from: IpAddr) -> impl Sized + use<> {
+        self.lane.crowd(from)
+    }
+
     /// Whether this is this person's password, as for [`Gate::sign_in_by_password`], and who they are.
     async fn right_password(
         &self,

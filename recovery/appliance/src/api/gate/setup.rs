@@ -43,21 +43,45 @@ impl Gate {
         Ok(code)
     }
 
-    /// Use the code up: once, within its time and its tries.
+    /// Whether this is the code, within its time and its tries. It stands still.
     ///
     /// # Errors
     /// 401 `setup-code-wrong`.
-    pub fn use_setup_code(&self, offered: &str, from: IpAddr) -> Result<(), Problem> {
-        self.try_setup_code(offered).map_err(|problem| self.failed(None, from, "setup-code", problem))
+    pub fn check_setup_code(&self, offered: &str, from: IpAddr) -> Result<(), Problem> {
+        self.try_setup_code(offered, true).map_err(|problem| self.failed(None, from, "setup-code", problem))
     }
 
-    fn try_setup_code(&self, offered: &str) -> Result<(), Problem> {
+    /// Use the code up: once.
+    ///
+    /// # Errors
+    /// As [`Gate::check_setup_code`].
+    pub fn use_setup_code(&self, offered: &str, from: IpAddr) -> Result<(), Problem> {
+        self.try_setup_code(offered, false).map_err(|problem| self.failed(None, from, "setup-code", problem))
+    }
+
+    /// The session of whoever has just become the first admin. Their code was their secret; their password is what it belongs to.
+    ///
+    /// # Errors
+    /// 401 `sign-in-refused`: they are not on record any more.
+    pub fn open_first(&self, name: &str, from: IpAddr, at: u64) -> Result<String, Problem> {
+        let known = self.inside().known.iter().find(|known| known.name == name).cloned();
+        let who = known.map(|known| known.who(known.password_key(), false)).ok_or_else(|| {
+            let detail = format!("{name} was made admin, and is not on record now");
+            Problem::new(401, "sign-in-refused", "That did not open the console", detail, "sign in")
+        })?;
+        self.open(&who, "setup-code", from, at)
+    }
+
+    fn try_setup_code(&self, offered: &str, keep: bool) -> Result<(), Problem> {
         let offered = hash(&plain(offered));
         let mut inside = self.inside();
         let standing = inside.setup.code.take().filter(|(_, made, _)| made.elapsed() < CODE_AGE);
         let why = match standing {
             None => "no set-up code stands: none was made, it was used, or it is over",
-            Some((code, ..)) if bool::from(code.ct_eq(&offered)) => return Ok(()),
+            Some((code, made, wrong)) if bool::from(code.ct_eq(&offered)) => {
+                inside.setup.code = keep.then_some((code, made, wrong));
+                return Ok(());
+            }
             Some((code, made, wrong)) if wrong + 1 < TRIES => {
                 inside.setup.code = Some((code, made, wrong + 1));
                 "the set-up code is another one"
@@ -90,19 +114,20 @@ mod tests {
     #[test]
     fn a_code_works_once_and_for_few_tries() {
         let gate = Gate::new("secret");
-        assert!(gate.try_setup_code("").is_err());
+        assert!(gate.try_setup_code("", false).is_err());
         let code = gate.setup_code().unwrap();
         assert_eq!(code.len(), LEN + 2);
-        assert!(gate.try_setup_code("AAAA-AAAA-AAAA").is_err());
-        gate.try_setup_code(&code.to_lowercase().replace('-', " ")).unwrap();
-        assert!(gate.try_setup_code(&code).is_err(), "once");
+        assert!(gate.try_setup_code("AAAA-AAAA-AAAA", false).is_err());
+        gate.try_setup_code(&code, true).unwrap();
+        gate.try_setup_code(&code.to_lowercase().replace('-', " "), false).unwrap();
+        assert!(gate.try_setup_code(&code, false).is_err(), "once");
         let code = gate.setup_code().unwrap();
         for _ in 0..TRIES {
-            assert!(gate.try_setup_code("AAAA-AAAA-AAAA").is_err());
+            assert!(gate.try_setup_code("AAAA-AAAA-AAAA", false).is_err());
         }
-        assert!(gate.try_setup_code(&code).is_err(), "guessed at too often");
+        assert!(gate.try_setup_code(&code, false).is_err(), "guessed at too often");
         let old = gate.setup_code().unwrap();
         gate.setup_code().unwrap();
-        assert!(gate.try_setup_code(&old).is_err());
+        assert!(gate.try_setup_code(&old, false).is_err());
     }
 }

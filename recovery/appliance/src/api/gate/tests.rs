@@ -181,8 +181,8 @@ async fn a_password_and_a_badge_end_with_the_token_too() {
     for (at, opens) in [(AT + 4, true), (AT + 5, false)] {
         let given = "four words that fit".to_owned();
         assert_eq!(gate.sign_in_by_password("anna", given.clone(), FROM, at).await.is_ok(), opens);
-        let badge = gate.badge(&secret, "04A7", FROM).unwrap();
-        assert_eq!(gate.sign_in_by_pin(badge, (given, false), FROM, at).await.is_ok(), opens);
+        let badge = gate.badge(&secret, "04A7", FROM).await.unwrap();
+        assert_eq!(gate.sign_in_by_pin(badge, (given, false), FROM, at).await.1.is_ok(), opens);
     }
 }
 
@@ -199,5 +199,29 @@ fn what_a_page_asks_for_by_itself_keeps_no_session() {
     }
     for (n, uri) in ["/", "/?part=lively", "/jobs/changes"].into_iter().enumerate() {
         assert_eq!(used(uri, AT + 6 + n as u64), AT + 6 + n as u64, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_kiosk_that_ends_while_somebody_waits_lets_nobody_in() {
+    let gate = Gate::new("secret");
+    let pin = Some(crate::passwords::seal("493021").unwrap());
+    let networks = vec!["10.7.0.0/16".to_owned()];
+    let tom =
+        Person { role: Role::Technician, badge_sha256: Some(badge_sha256("04A7")), pin, ..anna("annas") };
+    gate.learn(std::slice::from_ref(&tom), AT);
+    let secret = kiosk::tests::paired(&gate, "panel-3");
+    let badge = gate.badge(&secret, "04A7", FROM).await.unwrap();
+    gate.learn_kiosks(&[]);
+    let (right, opened) = gate.sign_in_by_pin(badge, ("493021".to_owned(), false), FROM, AT).await;
+    assert_eq!((right, opened.unwrap_err().code.as_str()), (true, "kiosk-not-paired"));
+    assert!(gate.inside().sessions.list(None, None, Instant::now()).is_empty());
+    // From another network, ten times and none too soon: the PIN was right.
+    gate.learn(&[Person { networks, ..tom }], AT);
+    let secret = kiosk::tests::paired(&gate, "panel-3");
+    for _ in 0..10 {
+        let badge = gate.badge(&secret, "04A7", FROM).await.unwrap();
+        let (right, opened) = gate.sign_in_by_pin(badge, ("493021".to_owned(), false), FROM, AT).await;
+        assert_eq!((right, opened.unwrap_err().code.as_str()), (true, "token-from-elsewhere"));
     }
 }

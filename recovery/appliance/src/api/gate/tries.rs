@@ -115,10 +115,11 @@ impl Tries {
 
     /// It was never looked at.
     pub fn void(&mut self, name: &str, from: IpAddr) {
-        let pair = self.pairs.get_mut(&(counted(name), source(from)));
-        for tally in [pair, self.names.get_mut(&counted(name))].into_iter().flatten() {
-            tally.count = tally.count.saturating_sub(1);
+        let (name, from) = (counted(name), source(from));
+        if !self.places.get(&name).is_some_and(|places| places.contains(&from)) {
+            uncount(&mut self.names, &name);
         }
+        uncount(&mut self.pairs, &(name, from));
     }
 
     /// A wrong secret of any kind from there; how many within a minute.
@@ -178,13 +179,25 @@ fn left(tally: Option<&Tally>, free: u32, most: u64, now: Instant) -> u64 {
 
 fn count<K: std::hash::Hash + Eq + Clone>(tallies: &mut HashMap<K, Tally>, key: K, now: Instant) -> u32 {
     if tallies.len() >= KEPT_MOST && !tallies.contains_key(&key) {
-        let oldest = tallies.iter().min_by_key(|(_, tally)| tally.last).map(|(key, _)| key.clone());
-        oldest.map(|key| tallies.remove(&key));
+        // Those that say the least: else many names of one try each would wash out whoever is guessed at.
+        let least = tallies.iter().min_by_key(|(_, tally)| (tally.count, tally.last));
+        let least = least.map(|(key, _)| key.clone());
+        least.map(|key| tallies.remove(&key));
     }
     let tally = tallies.entry(key).or_insert(Tally { count: 0, last: now });
     tally.count = tally.count.saturating_add(1);
     tally.last = now;
     tally.count
+}
+
+fn uncount<K: std::hash::Hash + Eq>(tallies: &mut HashMap<K, Tally>, key: &K) {
+    if let Some(tally) = tallies.get_mut(key) {
+        tally.count = tally.count.saturating_sub(1);
+    }
+    // Nothing stands against it any more: it takes no room.
+    if tallies.get(key).is_some_and(|tally| tally.count == 0) {
+        tallies.remove(key);
+    }
 }
 
 fn is_power_of_ten(n: u64) -> bool {
@@ -247,6 +260,32 @@ mod tests {
         assert_eq!(tries.begin("name-11", place(999), now), Err(60));
         assert_eq!(tries.begin("name-11", place(999), now + ADDRESS_WINDOW), Ok(()));
         assert_eq!(source("::ffff:10.0.0.1".parse().unwrap()), HERE);
+    }
+
+    #[test]
+    fn what_was_never_looked_at_takes_no_room_and_a_flood_of_names_washes_nobody_out() {
+        let mut tries = Tries::default();
+        let now = Instant::now();
+        for n in 0..50 {
+            assert_eq!(tries.begin(&format!("name-{n}"), HERE, now), Ok(()));
+            tries.void(&format!("name-{n}"), HERE);
+        }
+        assert!(tries.pairs.is_empty() && tries.names.is_empty());
+        for _ in 0..PAIR_FREE {
+            assert_eq!(tries.begin("anna", HERE, now), Ok(()));
+        }
+        for n in 0..3 * u32::try_from(KEPT_MOST).unwrap() {
+            let later = now + Duration::from_millis(1);
+            assert_eq!(tries.begin(&format!("name-{n}"), at(n), later), Ok(()));
+        }
+        assert_eq!(tries.begin("anna", HERE, now), Err(1), "is counted still");
+        assert!(tries.pairs.len() <= KEPT_MOST && tries.names.len() <= KEPT_MOST);
+        // At home a name is not counted, so nothing of it is taken back.
+        tries.right("otto", HERE);
+        assert_eq!(tries.begin("otto", at(1), now), Ok(()));
+        assert_eq!(tries.begin("otto", HERE, now), Ok(()));
+        tries.void("otto", HERE);
+        assert_eq!(tries.names["otto"].count, 1);
     }
 
     #[test]

@@ -271,8 +271,15 @@ async fn the_first_admin_is_made_by_the_set_up_code_and_by_it_alone() {
     }
     let wrong = read(form(&bench, "/setup", "10.0.0.1", "", &fields("AAAA-AAAA-AAAA", "ada")).await).await;
     assert!(wrong.0 == StatusCode::UNAUTHORIZED && wrong.1.contains("is another one"), "{}", wrong.1);
+    // A busy lane costs no code.
+    let crowd = bench.gate.crowd("10.0.0.1".parse().unwrap());
+    let busy = form(&bench, "/setup", "10.0.0.1", "", &fields(code, "ada")).await.status();
+    assert_eq!(busy, StatusCode::SERVICE_UNAVAILABLE);
+    drop(crowd);
+    let ran = bench.gate.argon2_runs();
     let response = form(&bench, "/setup", "10.0.0.1", "", &fields(code, "ada")).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(bench.gate.argon2_runs() - ran, 1, "in at once, and no second time through the lane");
     let cookie =
         response.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
     assert!(page(&bench, "/account", &cookie).await.1.contains("<strong>admin</strong>"));

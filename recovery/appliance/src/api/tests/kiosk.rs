@@ -193,3 +193,39 @@ async fn a_badge_is_one_technicians_and_a_pin_is_no_row() {
     let tom = list.as_array().unwrap().iter().find(|view| view["person"] == "tom").unwrap().clone();
     assert_eq!(tom["has_badge"], false);
 }
+
+#[tokio::test]
+async fn a_right_pin_never_closes_the_badge() {
+    let bench = Bench::new("").await;
+    tom(&bench).await;
+    let kiosk = pair(&bench, "panel-3").await;
+    let wrong = async || bench.service.people_rows().await.unwrap()[0].pin_wrong;
+    // Where the lane has no room, nothing was looked at.
+    let crowd = bench.gate.crowd("10.0.0.7".parse().unwrap());
+    let busy = show(&bench, &kiosk, BADGE, PIN).await;
+    assert_eq!((busy.status(), wrong().await), (StatusCode::SERVICE_UNAVAILABLE, 0));
+    drop(crowd);
+    // Where the network refuses, the PIN was right all the same.
+    bench.ask("PATCH", "/api/v1/people/tom", json!({ "networks": ["10.7.0.0/16"] })).await;
+    for _ in 0..6 {
+        let (status, text) = code_of(show(&bench, &kiosk, BADGE, PIN).await).await;
+        assert!(status == 403 && text.contains("may not come from"), "{text}");
+    }
+    assert_eq!(wrong().await, 0);
+    bench.ask("PATCH", "/api/v1/people/tom", json!({ "networks": [] })).await;
+    assert_eq!(show(&bench, &kiosk, BADGE, PIN).await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_kiosk_that_was_taken_away_untold_is_learned_after_a_while() {
+    let bench = Bench::new("").await;
+    tom(&bench).await;
+    let kiosk = pair(&bench, "panel-3").await;
+    let session = cookie(&show(&bench, &kiosk, BADGE, PIN).await);
+    // As when the asker's connection is cut between the commit and the telling.
+    bench.service.end_kiosk(&crate::service::Actor::operator("token"), "panel-3").await.unwrap();
+    assert_eq!(looks(&bench, &session).await, StatusCode::OK, "not told");
+    bench.gate.let_time_pass();
+    assert_eq!(show(&bench, &kiosk, BADGE, PIN).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(looks(&bench, &session).await, StatusCode::UNAUTHORIZED);
+}

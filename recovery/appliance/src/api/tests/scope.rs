@@ -72,6 +72,9 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
         (Method::GET, "/api/v1/endpoints/press-01", "", 200),
         (Method::POST, "/api/v1/stop", "{}", 200),
         (Method::POST, "/api/v1/stop/release", r#"{"reason":"x"}"#, 403),
+        (Method::POST, "/api/v1/kiosks", r#"{"kiosk":"panel-3"}"#, 403),
+        (Method::DELETE, "/api/v1/kiosks/panel-3", "{}", 403),
+        (Method::POST, "/api/v1/people/anna/unlock", "{}", 403),
         (Method::POST, "/api/v1/endpoints/press-03/recover", "{}", 409),
     ] {
         assert_eq!(send(&bench, &token, &method, path, body).await.status().as_u16(), wanted, "{path}");
