@@ -213,6 +213,7 @@ pub fn keys(config: &Config, dir: &Path) -> Result<Arc<Keys>, KeyError> {
 /// # Errors
 /// [`KeyError`].
 pub fn opened(config: &Config, dir: &Path) -> Result<(Arc<Keys>, Option<Seal>), KeyError> {
+    let _making = keys::making(dir)?;
     let seal = Seal::open(dir, config.secrets.as_ref()).map_err(|error| KeyError::Sealed(Box::new(error)))?;
     let names = [config.site.to_string(), "localhost".to_owned()];
     let addresses = interfaces::addresses().unwrap_or_default();

@@ -254,6 +254,16 @@ pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
     Ok(bytes)
 }
 
+/// One process at a time makes keys in a data directory, as long as this lives; others wait.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn making(data_dir: &Path) -> Result<fs::File, KeyError> {
+    private_dir(data_dir)?;
+    let held = fs::File::open(data_dir).and_then(|dir| dir.lock().map(|()| dir));
+    held.map_err(|source| KeyError::Io { what: "lock", path: data_dir.to_owned(), source })
+}
+
 /// Make the directory with mode 0700, or refuse one that others can enter.
 fn private_dir(path: &Path) -> Result<(), KeyError> {
     let io = |what| move |source| KeyError::Io { what, path: path.to_owned(), source };
@@ -331,15 +341,17 @@ fn fits(pem: &str, key: &rcgen::KeyPair, wanted: &[String]) -> bool {
     have == wanted && certificate.public_key().raw == rcgen::PublicKeyData::subject_public_key_info(key)
 }
 
-/// A private key: made in clear where there is none, and then read as any other, which seals it.
+/// A private key: made where there is none, sealed before it is on disk, and then read as any other.
 fn private_or_make(
     path: &Path,
     seal: Option<&Seal>,
     make: impl FnOnce() -> Result<Vec<u8>, KeyError>,
 ) -> Result<Vec<u8>, KeyError> {
-    bytes_or_make(path, make)?;
-    let bytes = seal::read(path, seal).map_err(|error| KeyError::Sealed(Box::new(error)))?;
-    Ok(bytes.to_vec())
+    let sealed = |error| KeyError::Sealed(Box::new(error));
+    if !fs::exists(path).map_err(|source| KeyError::Io { what: "look at", path: path.to_owned(), source })? {
+        seal::keep(path, &make()?, seal).map_err(sealed)?;
+    }
+    Ok(seal::read(path, seal).map_err(sealed)?.to_vec())
 }
 
 fn text_or_make(path: &Path, make: impl FnOnce() -> Result<String, KeyError>) -> Result<String, KeyError> {

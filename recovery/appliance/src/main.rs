@@ -209,6 +209,8 @@ fn migrate(to: Option<i64>, config: Option<&Path>, data_dir: &Path) -> Result<()
 /// Make the data directory with its keys. What is there already stays.
 fn init(config: Option<&Path>, data_dir: &Path) -> Result<(), Fault> {
     let config = configuration(config, data_dir)?;
+    let _making = keys::making(&config.data_dir)
+        .map_err(|error| Fault::of("the data directory cannot be made", &error, ""))?;
     let seal = seal::Seal::open(&config.data_dir, config.secrets.as_ref())
         .map_err(|error| Fault::of("the seal cannot be made", &error, ""))?;
     let keys = Keys::open_sealed(&config.data_dir, &[config.site.to_string()], &[], seal.as_ref())

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! TPM (object without a policy, in its owner's hierarchy) ─┐
-//!                                                          ├─► word ─► tls.key, evidence.key, ca/root.key
+//!                                                          ├─► word ─► tls.key, evidence.key, ca/root.key, boot-ca/*.key
 //! passphrase at the start ─────────────────────────────────┘
 //! ```
 //!
@@ -36,6 +36,9 @@ use crate::{
 pub const BY_TPM: &str = "seal.tpm";
 /// The word, under a passphrase.
 pub const BY_PASSPHRASE: &str = "seal.age";
+/// What is sealed, in the data directory.
+const SEALED: [&str; 5] =
+    ["tls.key", "evidence.key", "ca/root.key", "boot-ca/root.key", "boot-ca/server.key"];
 /// How a sealed file begins.
 const MARK: &[u8] = b"age-encryption.org/v1\n";
 /// For files under the word: it is random, and nobody guesses it.
@@ -125,6 +128,16 @@ pub enum SealError {
         /// How it looks.
         why: String,
     },
+    /// A key is under a word that nothing here gives out any more.
+    #[error(
+        "{key} is sealed, and {seal}, which would open it, is not there: no other word was made. Put that file back, or name in [secrets] what sealed it, or restore the newest backup"
+    )]
+    Lost {
+        /// The key.
+        key: PathBuf,
+        /// What is missing.
+        seal: PathBuf,
+    },
     /// No random bytes, or a file of keys.
     #[error(transparent)]
     Keys(#[from] Box<keys::KeyError>),
@@ -183,7 +196,7 @@ impl Seal {
             return Ok(());
         }
         let word = by_passphrase(&wrapped, passphrase)?;
-        for name in ["tls.key", "evidence.key", "ca/root.key"] {
+        for name in SEALED {
             let path = dir.join(name);
             if path.is_file() {
                 let clear = read(&path, Some(&Self(word.clone())))?;
@@ -218,10 +231,21 @@ pub fn read(path: &Path, seal: Option<&Seal>) -> Result<Zeroizing<Vec<u8>>, Seal
             opened(&bytes, word).map_err(|why| SealError::Altered { path: path.to_owned(), why })
         }
         (false, None) => Ok(bytes),
-        (false, Some(Seal(word))) => {
-            write(path, &sealed(&bytes, word, QUICK).map_err(at(path))?)?;
+        (false, seal @ Some(_)) => {
+            keep(path, &bytes, seal)?;
             Ok(bytes)
         }
+    }
+}
+
+/// Write a new secret: sealed where there is a seal, before it first reaches the disk.
+///
+/// # Errors
+/// [`SealError`].
+pub fn keep(path: &Path, bytes: &[u8], seal: Option<&Seal>) -> Result<(), SealError> {
+    match seal {
+        None => write(path, bytes),
+        Some(Seal(word)) => write(path, &sealed(bytes, word, QUICK).map_err(at(path))?),
     }
 }
 
@@ -246,6 +270,40 @@ fn new_word() -> Result<Zeroizing<String>, SealError> {
     keys::secret().map(Zeroizing::new).map_err(|error| SealError::Keys(Box::new(error)))
 }
 
+/// No key lies under a word already: then a new one may be made, and published as `path`.
+fn none_sealed(path: &Path) -> Result<(), SealError> {
+    for key in SEALED.map(|name| path.with_file_name(name)) {
+        let bytes = match fs::read(&key) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(at(&key)(error)),
+        };
+        if bytes.starts_with(MARK) {
+            return Err(SealError::Lost { key, seal: path.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// The first one stays, whoever makes it; false: somebody else has made it meanwhile.
+fn publish(path: &Path, bytes: &[u8]) -> Result<bool, SealError> {
+    let random = keys::random::<8>().map_err(|error| SealError::Keys(Box::new(error)))?;
+    let fresh = path.with_added_extension(format!("{}.new", hex::encode(random)));
+    let dir = path.parent().unwrap_or(path);
+    let mut options = fs::OpenOptions::new();
+    let linked = options.write(true).create_new(true).mode(0o600).open(&fresh).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::hard_link(&fresh, path)
+    });
+    let _ = fs::remove_file(&fresh);
+    match linked {
+        Ok(()) => fs::File::open(dir).and_then(|dir| dir.sync_all()).map(|()| true).map_err(at(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
 fn text(bytes: &[u8], path: &Path) -> Result<Zeroizing<String>, SealError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
@@ -255,9 +313,11 @@ fn text(bytes: &[u8], path: &Path) -> Result<Zeroizing<String>, SealError> {
 
 fn by_passphrase(path: &Path, passphrase: &str) -> Result<Zeroizing<String>, SealError> {
     if !path.is_file() {
+        none_sealed(path)?;
         let word = new_word()?;
-        write(path, &sealed(word.as_bytes(), passphrase, WORK).map_err(at(path))?)?;
-        return Ok(word);
+        if publish(path, &sealed(word.as_bytes(), passphrase, WORK).map_err(at(path))?)? {
+            return Ok(word);
+        }
     }
     let bytes = fs::read(path).map_err(at(path))?;
     let word =
@@ -288,13 +348,19 @@ impl Tools<'_> {
         };
         self.run("tpm2_createprimary", &["-C", "o", "-G", "ecc", "-c", "primary"], None)?;
         if !path.is_file() {
+            none_sealed(path)?;
             let word = new_word()?;
             let made = ["-C", "primary", "-i", "-", "-u", "public", "-r", "private"];
             self.run("tpm2_create", &made, Some(word.as_bytes()))?;
             let object = Object { public: b64("public")?, private: b64("private")? };
             let object = serde_json::to_vec(&object).map_err(std::io::Error::other).map_err(at(path))?;
-            write(path, &object)?;
-            return Ok(word);
+            if publish(path, &object)? {
+                return Ok(word);
+            }
+            for name in ["public", "private"] {
+                let file = self.scratch.join(name);
+                fs::remove_file(&file).map_err(at(&file))?;
+            }
         }
         let altered = |why: String| SealError::Altered { path: path.to_owned(), why };
         let object: Object = serde_json::from_slice(&fs::read(path).map_err(at(path))?)

@@ -115,3 +115,35 @@ async fn a_backup_of_a_sealed_appliance_opens_on_another_machine_by_its_own_pass
     let refused = backup::keys(&config(&elsewhere, ""), &new.data_dir).unwrap_err().to_string();
     assert!(refused.contains("is sealed"), "sealed by its own passphrase at once: {refused}");
 }
+
+/// An appliance, a backup and an order to take over may all be the first: they have one word, and one set of keys.
+#[test]
+fn who_makes_the_seal_at_once_makes_one_and_no_other_word_is_made_over_sealed_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = with_passphrase(dir.path(), WORD);
+    fs::DirBuilder::new().mode(0o700).create(&config.data_dir).unwrap();
+    let start = std::sync::Barrier::new(4);
+    let words: Vec<Zeroizing<String>> = std::thread::scope(|scope| {
+        let open = || {
+            start.wait();
+            Seal::open(&config.data_dir, config.secrets.as_ref()).unwrap().unwrap().0
+        };
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(words.iter().all(|word| *word == words[0]));
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let open = || backup::keys(&config, &config.data_dir).unwrap();
+        let all: Vec<_> = (0..2).map(|_| scope.spawn(open)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(same(&all[0], &all[1]));
+    assert!(files(&config.data_dir).iter().all(|(path, _)| path.extension().is_none_or(|end| end != "new")));
+
+    let before = fs::read(config.data_dir.join("tls.key")).unwrap();
+    fs::remove_file(config.data_dir.join(BY_PASSPHRASE)).unwrap();
+    let refused = backup::keys(&config, &config.data_dir).unwrap_err().to_string();
+    assert!(refused.contains("no other word was made"), "{refused}");
+    assert!(!config.data_dir.join(BY_PASSPHRASE).exists());
+    assert_eq!(fs::read(config.data_dir.join("tls.key")).unwrap(), before);
+}
