@@ -15,7 +15,7 @@ use crate::{
     backup::{self, StateError},
     clock::{Clock as _, SystemClock},
     config::Config,
-    db::{self, Db},
+    db::{self, Db, DbError},
     evidence::{EvidenceLog, Fact},
 };
 
@@ -44,7 +44,7 @@ pub async fn take(config: &Config, reason: &str) -> Result<Taken, StateError> {
     keys.lock()?;
     let own = keys.own_id()?;
     let log = EvidenceLog::new(Arc::clone(&keys));
-    let db = Db::of(config).await?;
+    let db = Db::of_any(config).await?;
     let at = SystemClock.now_unix_ms();
     let mut tx = db.begin().await?;
     let before = db::reign::now(&mut tx).await?;
@@ -73,9 +73,18 @@ pub async fn back_to(config: &Config, schema: i64) -> Result<(), StateError> {
     }
     let keys = backup::keys(config, dir)?;
     keys.lock()?;
+    let own = keys.own_id()?;
     let db = Db::of(config).await?;
     let log = EvidenceLog::new(keys);
     let mut tx = db.begin().await?;
+    db::reign::ours(&mut tx, &own).await?;
+    let open = db::job::open(&mut tx).await?.len();
+    if open > 0 {
+        let why = format!(
+            "{open} jobs are open, and an older program may not know their words; let them end, or cancel them"
+        );
+        return Err(DbError::Unfit { why }.into());
+    }
     let facts = json!({ "from": db::known(), "to": schema });
     log.append(&mut tx, SystemClock.now_unix_ms(), Fact::new("state.migrated", "operator:shell", facts))
         .await?;

@@ -209,8 +209,8 @@ impl From<sqlx::Error> for DbError {
 #[derive(Debug, Clone)]
 pub struct Db {
     engine: Engine,
-    /// By which number this appliance writes; tools that write beside it have none.
-    term: Arc<OnceLock<u64>>,
+    /// By which number this appliance writes, and its id; tools that write beside it have none.
+    term: Arc<OnceLock<(u64, String)>>,
     fenced: CancellationToken,
 }
 
@@ -250,6 +250,20 @@ impl Db {
     pub async fn of(config: &Config) -> Result<Self, DbError> {
         match &config.database {
             None => Self::open(&config.data_dir.join(FILE)).await,
+            Some(server) => {
+                let own = std::fs::read_to_string(config.data_dir.join(crate::keys::ID));
+                Self::connect_as(server, Some(own.unwrap_or_default().trim())).await
+            }
+        }
+    }
+
+    /// The same for one that takes over: it may change the schema of what another one holds.
+    ///
+    /// # Errors
+    /// As [`Db::of`].
+    pub async fn of_any(config: &Config) -> Result<Self, DbError> {
+        match &config.database {
+            None => Self::of(config).await,
             Some(server) => Self::connect(server).await,
         }
     }
@@ -259,9 +273,20 @@ impl Db {
     /// # Errors
     /// [`DbError`]: not reachable, not fit, or from a newer appliance.
     pub async fn connect(server: &server::Database) -> Result<Self, DbError> {
+        Self::connect_as(server, None).await
+    }
+
+    /// The same; with an id, the schema is not changed under another appliance.
+    async fn connect_as(server: &server::Database, own: Option<&str>) -> Result<Self, DbError> {
         let (writer, readers) = server::pools(server).await?;
         let db = Self::on(Engine::Pg { writer, readers });
         let mut tx = db.begin().await?;
+        let found = migrate::found(&mut tx).await?;
+        if let Some(own) = own
+            && (reign::SINCE_SCHEMA..known()).contains(&found)
+        {
+            reign::ours(&mut tx, own).await?;
+        }
         migrate::up(&mut tx, &server::dialect).await?;
         tx.commit().await?;
         Ok(db)
@@ -277,13 +302,10 @@ impl Db {
     /// [`DbError::Held`] where another one does.
     pub async fn claim(&self, appliance: &str, at: u64) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
-        let now = reign::now(&mut tx).await?;
-        if !now.holder.is_empty() && now.holder != appliance {
-            return Err(DbError::Held { holder: now.holder, term: now.term });
-        }
+        reign::ours(&mut tx, appliance).await?;
         let term = reign::turn(&mut tx, appliance, at).await?;
         tx.commit().await?;
-        let _ = self.term.set(term);
+        let _ = self.term.set((term, appliance.to_owned()));
         Ok(())
     }
 
@@ -297,13 +319,14 @@ impl Db {
     /// # Errors
     /// [`DbError::Fenced`].
     pub async fn still_ours(&self, conn: &mut Conn) -> Result<(), DbError> {
-        let Some(ours) = self.term.get().copied() else { return Ok(()) };
-        let now = reign::now(conn).await?.term;
-        if now == ours {
+        let Some((ours, own)) = self.term.get() else { return Ok(()) };
+        let now = reign::now(conn).await?;
+        // A database that was restored may count to our number once more, for another one.
+        if (now.term, &now.holder) == (*ours, own) {
             return Ok(());
         }
         self.fenced.cancel();
-        Err(DbError::Fenced { ours, now })
+        Err(DbError::Fenced { ours: *ours, now: now.term })
     }
 
     /// Begin a write transaction; others wait. An appliance that was fenced begins none.

@@ -30,6 +30,21 @@ pub async fn now(conn: &mut Conn) -> Result<Reign, DbError> {
     Ok(Reign { term: num(&row, "term")?, holder: row.try_get("holder")?, since: num(&row, "since")? })
 }
 
+/// The schema that brought the table.
+pub const SINCE_SCHEMA: i64 = 20;
+
+/// Nobody writes, or this one does.
+///
+/// # Errors
+/// [`DbError::Held`] where another one does.
+pub async fn ours(conn: &mut Conn, own: &str) -> Result<(), DbError> {
+    let now = now(conn).await?;
+    if now.holder.is_empty() || now.holder == own {
+        return Ok(());
+    }
+    Err(DbError::Held { holder: now.holder, term: now.term })
+}
+
 /// From here on it is this one, by the next number, which is returned.
 pub async fn turn(conn: &mut Conn, holder: &str, at: u64) -> Result<u64, DbError> {
     let text = "UPDATE reign SET term = term + 1, holder = $1, since = $2 WHERE one = 1 RETURNING term";
