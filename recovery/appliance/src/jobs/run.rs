@@ -55,7 +55,7 @@ pub struct Runner {
     sources: Arc<dyn Sources>,
     running: Mutex<HashSet<(JobId, u32)>>,
     switches: power::Switches,
-    /// Intents that an earlier run of the appliance may have begun.
+    /// Intents that were begun, perhaps, and whose outcome nobody wrote: by an earlier run, or since the database failed.
     inherited: Mutex<HashSet<(JobId, u32)>>,
 }
 
@@ -228,6 +228,7 @@ impl Runner {
     async fn act(&self, intent: Intent) {
         let span = tracing::info_span!("job", job = %intent.job, duty = ?intent.duty);
         if let Err(error) = self.try_act(&intent).instrument(span).await {
+            self.inherited.lock().unwrap_or_else(PoisonError::into_inner).insert((intent.job, intent.intent));
             tracing::error!(job = %intent.job, duty = ?intent.duty, error = error.chain(), "act not recorded, repeating");
             // The database is in trouble: do not spin.
             tokio::time::sleep(TICK).await;
@@ -256,8 +257,13 @@ impl Runner {
         }
         let outcome = match endpoint {
             // A duty whose stage was left is not done any more; clearing the boot override always is.
-            _ if row.job.intent != number && intent.duty != Duty::ClearBoot => Outcome::Done,
-            Some(endpoint) => self.perform(intent, &row, &endpoint).await,
+            endpoint if row.job.intent != number && intent.duty != Duty::ClearBoot => {
+                if let (Duty::Power, Some(endpoint)) = (intent.duty, &endpoint) {
+                    self.look_back(intent, &row, endpoint).await?;
+                }
+                Outcome::Done
+            }
+            Some(endpoint) => self.perform(intent, &row, &endpoint).await?,
             None => {
                 failed(HoldReason::ApplianceFailed, format!("endpoint {} is not on record", row.job.endpoint))
             }
@@ -294,8 +300,8 @@ impl Runner {
         ))
     }
 
-    async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
-        match intent.duty {
+    async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Result<Outcome, DbError> {
+        Ok(match intent.duty {
             Duty::Admit => Outcome::Done,
             // Before a ticket lives.
             Duty::Onward => self.permitted(row, endpoint).await,
@@ -318,7 +324,7 @@ impl Runner {
                 Err(error) => failed(HoldReason::ApplianceFailed, error.chain()),
             },
             Duty::Power => match self.permitted(row, endpoint).await {
-                Outcome::Done => self.power(intent, row, endpoint).await,
+                Outcome::Done => self.power(intent, row, endpoint).await?,
                 refused => refused,
             },
             Duty::Confirm => self.confirm(row, endpoint).await,
@@ -338,7 +344,7 @@ impl Runner {
                 };
                 told(self.plane.register(&endpoint.id, endpoint.generation, &registration).await)
             }
-        }
+        })
     }
 
     /// Somebody else of the site says that it may be taken down now, where its group wants that.

@@ -89,6 +89,8 @@ struct World {
     power_fails: AtomicU64,
     /// So many power cycles end after "off".
     power_stays_off: AtomicU64,
+    /// How it reads after a restart.
+    stands: Mutex<Option<Left>>,
     plane_fails: AtomicU64,
     /// What the source says when it is asked once more.
     source: Mutex<asked_again::Says>,
@@ -134,6 +136,10 @@ impl PowerDriver for World {
 
     fn probe<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, bool> {
         Box::pin(async { self.count("power") > 0 })
+    }
+
+    fn stands<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Option<Left>> {
+        Box::pin(async { *self.stands.lock().unwrap() })
     }
 
     fn clear_boot<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {

@@ -59,11 +59,16 @@ impl Ipmi {
             (Ok(()), _) => Ok(()),
             // It is as it was found.
             (Err(error), "off") => Err(error),
-            (Err(error), _) => Err(error.leaving(Some(match self.power(bmc).await.as_deref() {
-                Ok("on") => Left::On,
-                Ok("off") => Left::Off,
-                Ok(_) | Err(_) => Left::Unknown,
-            }))),
+            (Err(error), _) => Err(error.leaving(Some(self.stands(bmc).await))),
+        }
+    }
+
+    /// How it is, after it was told to go off.
+    pub async fn stands(&self, bmc: &Bmc<'_>) -> Left {
+        match self.power(bmc).await.as_deref() {
+            Ok("on") => Left::On,
+            Ok("off") => Left::Off,
+            Ok(_) | Err(_) => Left::Unknown,
         }
     }
 

@@ -57,6 +57,9 @@ pub enum PowerError {
         /// How it was left.
         left: Left,
     },
+    /// The appliance ended in the midst of it, and the job went on without it.
+    #[error("the appliance ended while it powered this endpoint, and the job does not do so any more")]
+    Interrupted,
     /// A magic packet cannot be sent.
     #[error("no wake-up packet can be sent to {to}: {why}; correct the endpoint's power settings")]
     Wake {
@@ -125,7 +128,7 @@ impl PowerError {
     }
 
     /// With how it was left.
-    fn leaving(self, left: Option<Left>) -> Self {
+    pub fn leaving(self, left: Option<Left>) -> Self {
         match left {
             None => self,
             Some(left) => Self::Left { why: Box::new(self), left },
@@ -181,6 +184,8 @@ pub trait PowerDriver: Send + Sync {
     ) -> BoxFuture<'a, Result<Powered, PowerError>>;
     /// After a restart: was the endpoint just powered into a network boot? `false` where it cannot be known.
     fn probe<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, bool>;
+    /// After a restart: how it stands, where an earlier run may have told it to go off; `None`: nothing here switches it off.
+    fn stands<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Option<Left>>;
     /// Take back a boot override that is still set. Nothing to do is success.
     fn clear_boot<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>>;
 }
@@ -311,6 +316,23 @@ impl PowerDriver for Drivers {
                 }
             }
             false
+        })
+    }
+
+    fn stands<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Option<Left>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for power in target.power.each() {
+                found.extend(match (bmc(power), power) {
+                    (Some(Bmc::Ipmi(bmc)), _) => Some(self.ipmi.stands(&bmc).await),
+                    (Some(Bmc::Redfish(bmc)), _) => Some(redfish::stands(&bmc).await),
+                    (None, Power::Outlet { at }) => Some(outlet::stands(at).await),
+                    (None, _) => None,
+                });
+            }
+            // One that is off is dark, whatever hangs before it; one that is not read may be.
+            let worst = [Left::Off, Left::Unknown, Left::On].into_iter().find(|left| found.contains(left));
+            worst.or(found.first().copied())
         })
     }
 

@@ -41,6 +41,17 @@ pub async fn cycle(outlet: &Outlet, still: &dyn Still) -> Result<(), PowerError>
     }
 }
 
+/// How it is, after it may have been told to go off.
+pub async fn stands(outlet: &Outlet) -> Left {
+    let Ok(relay) = Relay::open(outlet).await else { return Left::Unknown };
+    let answer = relay.ask(relay.question(), "read the outlet").await;
+    match answer.ok().and_then(|answer| relay.state(&answer)) {
+        Some(true) => Left::On,
+        Some(false) => Left::Off,
+        None => Left::Unknown,
+    }
+}
+
 struct Relay<'a> {
     outlet: &'a Outlet,
     agent: Agent,

@@ -50,12 +50,14 @@ impl Switches {
 }
 
 impl Runner {
-    pub(super) async fn power(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+    pub(super) async fn power(
+        &self,
+        intent: &Intent,
+        row: &JobRow,
+        endpoint: &Endpoint,
+    ) -> Result<Outcome, DbError> {
         let _turn = self.switches.turn(&endpoint.id).await;
-        let inherited = {
-            let mut inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
-            inherited.remove(&(intent.job, intent.intent))
-        };
+        let inherited = self.is_inherited(intent);
         let seen = self.live.recovery_system_seen(&endpoint.id);
         let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
         let facts = if there {
@@ -66,26 +68,63 @@ impl Runner {
             let still = StillPowering { journal: &self.journal, job: intent.job, intent: intent.intent };
             let powered = self.power.power_into_network(&target(endpoint, row.job.round), &still).await;
             self.take_back(&still, row, endpoint).await;
-            if let Err(error) = &powered
-                && error.left_dark().is_some()
-                && let Err(unsaid) = self.say_dark(row, error).await
-            {
-                // The intent stays open: the act is done again.
-                return failed(HoldReason::ApplianceFailed, unsaid.chain());
+            if let Err(error) = &powered {
+                match error.left_dark() {
+                    // Where it cannot be written the intent stays open: the act is done again.
+                    Some(_) => self.say_dark(row, error).await?,
+                    None if inherited => self.say_how_it_stands(row, endpoint).await?,
+                    None => {}
+                }
             }
             match powered {
                 Ok(Powered::Confirmed { by }) => json!({ "by": by }),
                 Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
                 Err(error @ PowerError::Withdrawn) => json!({ "by": "nobody", "why": error.to_string() }),
-                Err(error) => return failed(HoldReason::PowerFailed, error.to_string()),
+                Err(error) => return Ok(failed(HoldReason::PowerFailed, error.to_string())),
             }
         };
         let mut fact = Fact::new("act.power", "appliance", facts).about(&endpoint.id).of(Some(row.job.id));
         fact.mode = row.job.mode;
-        match self.journal.note(fact).await {
+        Ok(match self.journal.note(fact).await {
             Ok(()) => Outcome::Done,
             Err(error) => failed(HoldReason::PowerFailed, error.chain()),
+        })
+    }
+
+    /// Whether it may have been begun before. It is so until its outcome is written.
+    fn is_inherited(&self, intent: &Intent) -> bool {
+        let inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+        inherited.contains(&(intent.job, intent.intent))
+    }
+
+    /// Before an act that may have been begun and that its job does not wait for any more is forgotten: did it leave the endpoint dark?
+    pub(super) async fn look_back(
+        &self,
+        intent: &Intent,
+        row: &JobRow,
+        endpoint: &Endpoint,
+    ) -> Result<(), DbError> {
+        if !self.is_inherited(intent) {
+            return Ok(());
         }
+        let _turn = self.switches.turn(&endpoint.id).await;
+        match row.job.state {
+            // It is powered once more, by the next act, which knows of this one then.
+            JobState::Working { stage: Stage::Powering } => {
+                let mut inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+                inherited.insert((row.job.id, row.job.intent));
+                Ok(())
+            }
+            // It came up, or its limit falls.
+            JobState::Working { .. } => Ok(()),
+            _ => self.say_how_it_stands(row, endpoint).await,
+        }
+    }
+
+    async fn say_how_it_stands(&self, row: &JobRow, endpoint: &Endpoint) -> Result<(), DbError> {
+        let error =
+            PowerError::Interrupted.leaving(self.power.stands(&target(endpoint, row.job.round)).await);
+        if error.left_dark().is_some() { self.say_dark(row, &error).await } else { Ok(()) }
     }
 
     /// In a transaction of its own: the outcome of an act that a job does not wait for any more changes nothing and shows nowhere.
@@ -147,14 +186,21 @@ struct StillPowering<'a> {
 impl StillPowering<'_> {
     /// Over a connection of its own, for no longer than it reads.
     async fn row(&self) -> Result<Option<JobRow>, DbError> {
-        db::job::get(&mut *self.journal.db.read().await?, self.job).await
+        let mut conn = self.journal.db.read().await?;
+        self.journal.db.still_ours(&mut conn).await?;
+        db::job::get(&mut conn, self.job).await
     }
 }
 
 impl Still for StillPowering<'_> {
     fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
         Box::pin(async {
-            let row = self.row().await.map_err(|error| PowerError::Unsure(error.chain()))?;
+            // An appliance that was fenced switches nothing: its jobs are another one's.
+            let row = match self.row().await {
+                Ok(row) => row,
+                Err(DbError::Fenced { .. }) => return Err(PowerError::Withdrawn),
+                Err(error) => return Err(PowerError::Unsure(error.chain())),
+            };
             let powering = JobState::Working { stage: Stage::Powering };
             match row {
                 Some(row) if row.job.intent == self.intent && row.job.state == powering => Ok(()),

@@ -37,6 +37,10 @@ impl PowerDriver for Slow {
         Box::pin(async { false })
     }
 
+    fn stands<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Option<Left>> {
+        Box::pin(async { None })
+    }
+
     fn clear_boot<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
         Box::pin(async {
             self.note("clear");
@@ -52,7 +56,7 @@ async fn intent_of(life: &Life, job: JobId) -> db::job::Intent {
 }
 
 /// Acts for this job alone until it is in a stage.
-async fn until(life: &Life, job: JobId, stage: Stage) {
+pub async fn until(life: &Life, job: JobId, stage: Stage) {
     loop {
         let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
         if row.job.state == (JobState::Working { stage }) {

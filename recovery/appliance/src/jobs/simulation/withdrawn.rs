@@ -133,3 +133,53 @@ async fn what_a_driver_left_off_is_forgotten_once_it_was_powered() {
     let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
     assert_eq!((row.job.state, row.job.left), (JobState::Working { stage: Stage::AgentWait }, None));
 }
+
+/// Dies with the power off, or before; the job is stopped or cancelled meanwhile; the next life looks before it forgets the act.
+#[tokio::test]
+async fn one_that_may_be_off_since_the_appliance_died_is_named_when_its_job_was_stopped_meanwhile() {
+    let cases =
+        [(Some(Left::Off), true), (Some(Left::Unknown), true), (Some(Left::On), false), (None, false)];
+    for ((stands, named), what) in cases
+        .into_iter()
+        .flat_map(|case| [(case, What::SiteStop { by: by() }), (case, What::Cancel { by: by() })])
+    {
+        let site = Site::new();
+        let life = site.open(Death::default()).await.unwrap();
+        site.order(&life).await.unwrap();
+        let job = site.job.lock().unwrap().unwrap();
+        turns::until(&life, job, Stage::Powering).await;
+        life.journal.event(job, "operator:anna", what).await.unwrap();
+        life.journal.db.close().await;
+
+        *site.world.stands.lock().unwrap() = stands;
+        let life = site.open(Death::default()).await.unwrap();
+        life.runner.settle().await.unwrap();
+        let mut conn = life.journal.db.read().await.unwrap();
+        assert_eq!(db::job::intents(&mut conn).await.unwrap(), [], "an intent was left open");
+        let row = db::job::get(&mut conn, job).await.unwrap().unwrap();
+        drop(conn);
+        assert_eq!(row.job.left.is_some(), named, "{stands:?}: {:?}", row.job.left);
+        let told = evidence::tests::exported(&life.journal.db).await;
+        assert_eq!(told.contains("alarm.left-off"), named);
+        assert_eq!(site.world.count("power"), 0, "nothing is switched for it any more");
+    }
+}
+
+/// One that was fenced switches nothing, also where the job stands as it did.
+#[tokio::test]
+async fn a_fenced_appliance_switches_no_power() {
+    let site = Site::new();
+    let life = site.open(Death::default()).await.unwrap();
+    life.journal.db.claim("first", 1).await.unwrap();
+    site.order(&life).await.unwrap();
+    let job = site.job.lock().unwrap().unwrap();
+    turns::until(&life, job, Stage::Powering).await;
+    let other = Db::open(&site.database()).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    db::reign::turn(&mut tx, "second", 2).await.unwrap();
+    tx.commit().await.unwrap();
+    other.close().await;
+    let acted = life.runner.settle().await;
+    assert!(matches!(acted, Err(DbError::Fenced { .. })), "{acted:?}");
+    assert_eq!(site.world.count("power"), 0);
+}

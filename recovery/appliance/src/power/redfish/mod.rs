@@ -115,6 +115,14 @@ pub async fn armed(bmc: &Bmc<'_>) -> Result<bool, PowerError> {
     Ok(system.boot.armed() && system.power_state.as_deref() == Some("On"))
 }
 
+/// How it is, after it may have been told to go off.
+pub async fn stands(bmc: &Bmc<'_>) -> Left {
+    match Session::open(bmc).await {
+        Ok(session) => session.left().await,
+        Err(_) => Left::Unknown,
+    }
+}
+
 /// No override.
 pub async fn clear_boot(bmc: &Bmc<'_>) -> Result<(), PowerError> {
     let session = Session::open(bmc).await?;
