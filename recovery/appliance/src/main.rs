@@ -125,7 +125,11 @@ fn asked(config: Config) -> Result<Config, Fault> {
         && secrets.seal == seal::By::Passphrase
         && secrets.passphrase_file.is_none()
     {
-        let said = cli::secret("Passphrase of the appliance: ", None)?;
+        let is_new = !config.data_dir.join(seal::BY_PASSPHRASE).exists();
+        let said = match is_new {
+            true => cli::new_secret("New passphrase of the appliance: ", None)?,
+            false => cli::secret("Passphrase of the appliance: ", None)?,
+        };
         secrets.said = Some(seal::Said(zeroize::Zeroizing::new(said)));
     }
     Ok(config)
@@ -150,7 +154,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
 /// Save the appliance's state into one encrypted file.
 fn save(file: &Path, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
     let config = configuration(state.config.as_deref(), data_dir)?;
-    let word = cli::secret("Passphrase for the backup: ", state.passphrase_file.as_deref())?;
+    let word = cli::new_secret("Passphrase for the backup: ", state.passphrase_file.as_deref())?;
     let saved = backup::save(&config, state.config.as_deref(), file, &word, backup::WORK);
     let saved = runtime()?.block_on(saved).map_err(|error| Fault::of("nothing was saved", &error, ""))?;
     eprintln!("saved {} files of {}, and read back; not in it: golden images", saved.files.len(), saved.site);

@@ -513,11 +513,11 @@ pub fn secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
     read.map(|_| first_line(text)).map_err(|error| file_fault(Path::new("stdin"), &error))
 }
 
-/// A new passphrase: at a terminal it is asked for twice, since a slip would lose the key for good.
-fn new_secret(file: Option<&Path>) -> Result<String, Fault> {
-    let passphrase = secret("Passphrase for the new key: ", file)?;
+/// A new passphrase: at a terminal it is asked for twice, since a slip would lose what it seals for good.
+pub fn new_secret(prompt: &str, file: Option<&Path>) -> Result<String, Fault> {
+    let passphrase = secret(prompt, file)?;
     if file.is_none() && stdin().is_terminal() && secret("The same once more: ", None)? != passphrase {
-        return Err(Fault::new(Code::Usage, "the two passphrases differ", "", "try again; no key was made"));
+        return Err(Fault::new(Code::Usage, "the two passphrases differ", "", "try again; nothing was made"));
     }
     Ok(passphrase)
 }

@@ -44,7 +44,7 @@ use self::{
 pub use self::{
     args::{Cli, Command, State},
     fault::{Code, Fault},
-    image::secret,
+    image::{new_secret, secret},
 };
 
 /// Act. `init`, `serve`, `backup`, `restore-state`, `takeover` and `migrate` are the binary's, not the command line's.

@@ -28,7 +28,7 @@ pub fn key_new(
         eprintln!("warning: {} is not protected by a passphrase; use it for tests only", out.display());
         KeyFile::open_for_tests(&key, role, name).map_err(|error| failed(&error))?
     } else {
-        let passphrase = new_secret(passphrase)?;
+        let passphrase = new_secret("Passphrase for the new key: ", passphrase)?;
         if passphrase.chars().count() < 8 {
             return Err(Fault::new(
                 Code::Usage,
