@@ -50,3 +50,27 @@ pub async fn turn(conn: &mut Conn, holder: &str, at: u64) -> Result<u64, DbError
     let text = "UPDATE reign SET term = term + 1, holder = $1, since = $2 WHERE one = 1 RETURNING term";
     num(&query(text).bind(holder).bind(sql(at)).fetch_one(conn).await?, "term")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Db, sql::raw};
+
+    /// Two databases of one origin count alike: the number says less than whose it is.
+    #[tokio::test]
+    async fn the_same_number_of_another_one_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("db")).await.unwrap();
+        db.claim("first", 1).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        raw("UPDATE reign SET holder = 'second' WHERE one = 1", &mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let refused = db.begin().await.map(drop).unwrap_err();
+        assert!(matches!(refused, DbError::Fenced { ours: 1, now: 1 }), "{refused}");
+        assert!(db.fenced().is_cancelled());
+        let other = Db::open(&dir.path().join("db")).await.unwrap();
+        let mut conn = other.read().await.unwrap();
+        assert!(matches!(ours(&mut conn, "first").await, Err(DbError::Held { term: 1, .. })));
+        ours(&mut conn, "second").await.unwrap();
+    }
+}

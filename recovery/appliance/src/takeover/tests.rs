@@ -148,6 +148,19 @@ async fn a_schema_goes_back_and_forward_with_its_data() {
         db.close().await;
         drop((db, log));
         assert!(matches!(back_to(&config, 9).await, Err(StateError::Db(DbError::Unfit { .. }))));
+        // Another one's is not taken from under it.
+        let own = backup::keys(&config, &config.data_dir).unwrap().own_id().unwrap();
+        for holder in ["another", &own] {
+            let db = Db::of(&config).await.unwrap();
+            let mut tx = db.begin().await.unwrap();
+            db::reign::turn(&mut tx, holder, 2).await.unwrap();
+            tx.commit().await.unwrap();
+            db.close().await;
+            if holder == "another" {
+                let refused = back_to(&config, 14).await.unwrap_err();
+                assert!(matches!(refused, StateError::Db(DbError::Held { .. })), "{refused}");
+            }
+        }
         back_to(&config, 14).await.unwrap();
         let (db, log) = serving(&config).await.unwrap();
         assert_eq!(db::lease::running(&mut db.read().await.unwrap(), 1).await.unwrap().len(), 1);
