@@ -64,7 +64,7 @@ use crate::{
     power::Drivers,
     refused_start,
     seal::Seal,
-    service::{Inner, Service},
+    service::{self, Inner, Service},
     takeover, tls,
 };
 
@@ -173,6 +173,7 @@ pub fn serve(config: Config) -> Result<(), DaemonError> {
 struct Appliance {
     config: Arc<Config>,
     keys: Arc<Keys>,
+    seal: Option<Seal>,
     journal: Arc<Journal>,
     golden: Golden,
     live: Arc<Live>,
@@ -224,8 +225,7 @@ impl Appliance {
         )
         .asking(hooks.1.sources());
         runner.recall().await?;
-        let frame_bytes = Arc::new(AtomicU64::new(0));
-        let depot = DepotState::default();
+        let (frame_bytes, depot) = (Arc::new(AtomicU64::new(0)), DepotState::default());
         let keeper = Keeper::new(&config, &golden, &depot, &journal);
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
@@ -244,6 +244,7 @@ impl Appliance {
         Ok(Self {
             config,
             keys,
+            seal,
             journal,
             golden,
             live,
@@ -390,7 +391,8 @@ impl Appliance {
         let (Some(port), Some(boot)) = (listen.https_boot_port, boot) else { return Ok(None) };
         let (dir, site) = (self.config.data_dir.join("boot-ca"), self.config.site.to_string());
         let (addresses, now) = (interfaces::addresses()?, self.journal.clock.now_unix_ms() / 1000);
-        let opened = tokio::task::spawn_blocking(move || BootTls::open(&dir, &site, &addresses, now));
+        let seal = self.seal.clone();
+        let opened = tokio::task::spawn_blocking(move || BootTls::open(&dir, &site, &addresses, now, seal));
         let what = "the authority for boot files";
         let certificate = Arc::new(opened.await.map_err(part(what))?.map_err(part(what))?);
         let config = certificate.server_config().map_err(part("TLS for boot files"))?;
@@ -411,6 +413,7 @@ async fn evidence_so_far(config: &Config, journal: &Journal) -> Result<Anchors, 
     anchors.check(&mut *journal.db.read().await?, &config.data_dir).await?;
     anchor::write_down(&config.data_dir, journal).await?;
     refused_start::write_down(&config.data_dir, journal).await?;
+    service::forget_tried(&config.data_dir);
     Ok(anchors)
 }
 

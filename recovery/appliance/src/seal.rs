@@ -149,6 +149,7 @@ fn at(path: &Path) -> impl Fn(std::io::Error) -> SealError + use<> {
 }
 
 /// An open seal.
+#[derive(Clone)]
 pub struct Seal(Zeroizing<String>);
 
 impl std::fmt::Debug for Seal {

@@ -1,12 +1,12 @@
 //! Boot files over TLS, for firmware that fetches no other way: an authority for this alone, and a certificate by it with our addresses.
 //!
 //! ```text
-//! boot-ca/root.key, root.crt, root.cer     made once; a person enrols the certificate in each endpoint's firmware
+//! boot-ca/root.key, root.cer, root.crt     made once, in this order; a person enrols the certificate in each endpoint's firmware
 //! boot-ca/server.key, server.crt           by the authority; made anew when our addresses change or half of its life is over
 //! ```
 //!
 //! Firmware verifies addresses (EDK2 since CVE-2019-14553), so the certificate names them. RSA, since older firmware knows nothing else. Both
-//! begin long ago: the clock of a board whose battery is empty stands there. Who may have which file is decided as over plain HTTP.
+//! begin long ago: the clock of a board whose battery is empty stands there. Private keys are sealed as the appliance's others. Who may have which file is decided as over plain HTTP.
 //! It must never: replace an authority, or sign for anything but this appliance.
 
 use std::{
@@ -25,6 +25,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::stream;
 use rcgen::{
@@ -40,14 +41,18 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{interfaces, keys, tls};
+use crate::{
+    interfaces, keys,
+    seal::{self, Seal, SealError},
+    tls,
+};
 
 const BITS: usize = 2048;
 const YEAR_S: u64 = 365 * 86_400;
 const ROOT_LIFETIME_S: u64 = 30 * YEAR_S;
 const LEAF_LIFETIME_S: u64 = 4 * YEAR_S;
 /// How often it is looked whether the certificate still fits.
-const LOOK_EVERY: Duration = Duration::from_secs(3600);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Largest body of a request: boot files are asked for without one.
 const ASKED_MAX: usize = 4096;
 
@@ -73,6 +78,9 @@ pub enum HttpsError {
         /// Why.
         why: String,
     },
+    /// A private key is sealed, and not opened.
+    #[error(transparent)]
+    Sealed(#[from] Box<SealError>),
     /// The system gives no random bytes.
     #[error("no key can be made: {0}")]
     Key(String),
@@ -85,6 +93,7 @@ pub enum HttpsError {
 pub struct BootTls {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
+    seal: Option<Seal>,
     current: Arc<Current>,
 }
 
@@ -110,18 +119,29 @@ impl BootTls {
     ///
     /// # Errors
     /// [`HttpsError`].
-    pub fn open(dir: &Path, site: &str, addresses: &[IpAddr], now: u64) -> Result<Self, HttpsError> {
+    pub fn open(
+        dir: &Path,
+        site: &str,
+        addresses: &[IpAddr],
+        now: u64,
+        seal: Option<Seal>,
+    ) -> Result<Self, HttpsError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
         let (key_file, root_file) = (dir.join("root.key"), dir.join("root.crt"));
-        if !key_file.exists() && !root_file.exists() {
-            found(dir, site, now)?;
+        // A founding that was cut has its key at most, which nobody can have enrolled: it is founded anew.
+        if !root_file.exists() && !dir.join("root.cer").exists() {
+            found(dir, site, now, seal.as_ref())?;
         }
-        let key = read_key(&key_file)?;
+        let key = read_key(&key_file, seal.as_ref())?;
+        if !root_file.exists() {
+            let der = fs::read(dir.join("root.cer")).map_err(at(&dir.join("root.cer")))?;
+            write(&root_file, pem(&der).as_bytes())?;
+        }
         let root = fs::read_to_string(&root_file).map_err(at(&root_file))?;
         let damaged = |why: String| HttpsError::Damaged { path: root_file.clone(), why };
         let issuer = Issuer::from_ca_cert_pem(&root, key).map_err(|e| damaged(e.to_string()))?;
-        let first = certified(dir, &issuer, addresses, now)?;
-        Ok(Self { dir: dir.to_owned(), issuer, current: Arc::new(Current(RwLock::new(Arc::new(first)))) })
+        let first = Arc::new(certified(dir, &issuer, addresses, now, seal.as_ref())?);
+        Ok(Self { dir: dir.to_owned(), issuer, seal, current: Arc::new(Current(RwLock::new(first))) })
     }
 
     /// For TLS 1.2 and 1.3; firmware shows no certificate.
@@ -143,7 +163,7 @@ impl BootTls {
     /// # Errors
     /// [`HttpsError`]; the one in use stays in use.
     pub fn renew(&self, addresses: &[IpAddr], now: u64) -> Result<(), HttpsError> {
-        let fresh = certified(&self.dir, &self.issuer, addresses, now)?;
+        let fresh = certified(&self.dir, &self.issuer, addresses, now, self.seal.as_ref())?;
         *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
     }
@@ -210,12 +230,13 @@ fn certified(
     issuer: &Issuer<'_, KeyPair>,
     addresses: &[IpAddr],
     now: u64,
+    seal: Option<&Seal>,
 ) -> Result<CertifiedKey, HttpsError> {
     let (key_file, file) = (dir.join("server.key"), dir.join("server.crt"));
     if !key_file.exists() {
-        write(&key_file, new_key()?.as_bytes())?;
+        keep_new_key(&key_file, seal)?;
     }
-    let key = read_key(&key_file)?;
+    let key = read_key(&key_file, seal)?;
     let kept = fs::read_to_string(&file).ok().filter(|pem| fits(pem, &key, addresses, now));
     let pem = match kept {
         Some(pem) => pem,
@@ -288,10 +309,10 @@ fn params(name: &str, not_after: u64) -> Result<CertificateParams, String> {
     Ok(params)
 }
 
-fn found(dir: &Path, site: &str, now: u64) -> Result<(), HttpsError> {
+fn found(dir: &Path, site: &str, now: u64, seal: Option<&Seal>) -> Result<(), HttpsError> {
     let (key_file, file) = (dir.join("root.key"), dir.join("root.crt"));
-    write(&key_file, new_key()?.as_bytes())?;
-    let key = read_key(&key_file)?;
+    keep_new_key(&key_file, seal)?;
+    let key = read_key(&key_file, seal)?;
     let mut params =
         params(&format!("Groundstate boot of {site}"), now + ROOT_LIFETIME_S).map_err(damaged(&file))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -301,16 +322,28 @@ fn found(dir: &Path, site: &str, now: u64) -> Result<(), HttpsError> {
     write(&file, root.pem().as_bytes())
 }
 
-fn new_key() -> Result<String, HttpsError> {
+/// A certificate as text.
+fn pem(der: &[u8]) -> String {
+    let text = base64::prelude::BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+fn keep_new_key(path: &Path, seal: Option<&Seal>) -> Result<(), HttpsError> {
+    Ok(seal::keep(path, new_key()?.as_bytes(), seal).map_err(Box::new)?)
+}
+
+fn new_key() -> Result<zeroize::Zeroizing<String>, HttpsError> {
     let key =
         rsa::PrivateKey::new(&mut getrandom::SysRng, BITS).map_err(|e| HttpsError::Key(e.to_string()))?;
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| HttpsError::Key(e.to_string()))?;
-    Ok(pem.to_string())
+    Ok(pem)
 }
 
-fn read_key(path: &Path) -> Result<KeyPair, HttpsError> {
-    let pem = fs::read_to_string(path).map_err(at(path))?;
-    KeyPair::from_pem_and_sign_algo(&pem, &rcgen::PKCS_RSA_SHA256).map_err(damaged(path))
+fn read_key(path: &Path, seal: Option<&Seal>) -> Result<KeyPair, HttpsError> {
+    let pem = seal::read(path, seal).map_err(Box::new)?;
+    let pem = str::from_utf8(&pem).map_err(damaged(path))?;
+    KeyPair::from_pem_and_sign_algo(pem, &rcgen::PKCS_RSA_SHA256).map_err(damaged(path))
 }
 
 fn at(path: &Path) -> impl Fn(std::io::Error) -> HttpsError {
@@ -329,7 +362,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), HttpsError> {
             fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&fresh, path)
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
     };
     written().map_err(at(path))
 }
@@ -362,7 +396,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let two: Vec<IpAddr> = vec!["10.77.0.1".parse().unwrap(), "fd00:77::1".parse().unwrap()];
-        let boot = BootTls::open(dir, "plant-7", &two[..1], NOW).unwrap();
+        let boot = BootTls::open(dir, "plant-7", &two[..1], NOW, None).unwrap();
         let (addresses, serial, _) = names(dir);
         assert_eq!(addresses, [vec![10, 77, 0, 1]]);
         let root = fs::read(dir.join("root.cer")).unwrap();
@@ -378,10 +412,54 @@ mod tests {
         assert_ne!(newest, other, "half of its life is over");
         assert!(until > i64::try_from(NOW + 7 * YEAR_S).unwrap());
 
-        BootTls::open(dir, "plant-7", &two, NOW + 4 * YEAR_S).unwrap();
+        BootTls::open(dir, "plant-7", &two, NOW + 4 * YEAR_S, None).unwrap();
         assert_eq!((names(dir).1, fs::read(dir.join("root.cer")).unwrap()), (newest, root), "all is kept");
         fs::write(dir.join("root.crt"), "nonsense").unwrap();
-        let refused = BootTls::open(dir, "plant-7", &two, NOW).unwrap_err();
+        let refused = BootTls::open(dir, "plant-7", &two, NOW, None).unwrap_err();
         assert!(refused.to_string().contains("restore"), "{refused}");
+    }
+
+    /// Power goes after each file of the founding.
+    #[test]
+    fn e20_a_founding_that_was_cut_is_made_good_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, address) = (dir.path(), ["10.77.0.1".parse().unwrap()]);
+        write(&dir.join("root.key"), new_key().unwrap().as_bytes()).unwrap();
+        BootTls::open(dir, "plant-7", &address, NOW, None).unwrap();
+        let (root, text) = (fs::read(dir.join("root.cer")).unwrap(), fs::read(dir.join("root.crt")).unwrap());
+        fs::remove_file(dir.join("root.crt")).unwrap();
+        BootTls::open(dir, "plant-7", &address, NOW, None).unwrap();
+        assert_eq!(fs::read(dir.join("root.cer")).unwrap(), root, "it was whole, and may be enrolled");
+        assert_eq!(
+            String::from_utf8(fs::read(dir.join("root.crt")).unwrap()).unwrap().replace('\r', ""),
+            String::from_utf8(text).unwrap().replace('\r', "")
+        );
+        names(dir);
+    }
+
+    #[test]
+    fn e20_private_keys_are_sealed_before_they_are_on_disk_and_those_in_clear_when_they_are_read() {
+        let state = tempfile::tempdir().unwrap();
+        let dir = state.path().join("boot-ca");
+        let address = ["10.77.0.1".parse().unwrap()];
+        BootTls::open(&dir, "plant-7", &address, NOW, None).unwrap();
+        fs::remove_file(dir.join("server.key")).unwrap();
+        let said = seal::Said(zeroize::Zeroizing::new("correct horse".to_owned()));
+        let secrets = seal::Secrets {
+            seal: seal::By::Passphrase,
+            tpm: String::new(),
+            passphrase_file: None,
+            said: Some(said),
+        };
+        let seal = || Seal::open(state.path(), Some(&secrets)).unwrap();
+        BootTls::open(&dir, "plant-7", &address, NOW, seal()).unwrap();
+        for name in ["root.key", "server.key"] {
+            assert!(fs::read(dir.join(name)).unwrap().starts_with(b"age-encryption.org"), "{name}");
+        }
+        BootTls::open(&dir, "plant-7", &address, NOW, seal()).unwrap();
+        let refused = BootTls::open(&dir, "plant-7", &address, NOW, None).unwrap_err().to_string();
+        assert!(refused.contains("is sealed"), "{refused}");
+        fs::remove_file(state.path().join(seal::BY_PASSPHRASE)).unwrap();
+        assert!(Seal::open(state.path(), Some(&secrets)).is_err(), "these keys count, too");
     }
 }
