@@ -259,3 +259,68 @@ fn the_tests_pass_on_postgresql_too() {
     let passed: u32 = passed.unwrap().parse().unwrap();
     assert!(passed > 150, "{said}");
 }
+
+/// A server that is there no more and says so to nobody, as one that lost its power: bytes stay in the air until `cut` is false.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_is_gone_within_a_bounded_time() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let server = schema(&cluster.url(), dir.path()).await;
+    let real = cluster.dir.path().join(SOCKET);
+    let listener = tokio::net::UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+    let (cut, seen) = tokio::sync::watch::channel(false);
+    let between = async {
+        let mut pairs = futures_util::stream::FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                taken = listener.accept() => pairs.push(through(taken.unwrap().0, &real, seen.clone())),
+                Some(()) = futures_util::StreamExt::next(&mut pairs), if !pairs.is_empty() => {}
+            }
+        }
+    };
+    let url =
+        server.url.replace(&cluster.dir.path().display().to_string(), &dir.path().display().to_string());
+    assert_ne!(url, server.url);
+    let asked = async {
+        let db = Db::connect(&Database { url, ..server.clone() }).await.unwrap();
+        let write = async |seq| -> Result<(), DbError> {
+            let mut tx = db.begin().await?;
+            log::append(&mut tx, seq, None, "a", &[[0; 32]]).await?;
+            tx.commit().await
+        };
+        write(1).await.unwrap();
+        let mut left = db.begin().await.unwrap();
+        cut.send(true).unwrap();
+        let refused = log::append(&mut left, 2, None, "b", &[[0; 32]]).await.unwrap_err();
+        assert!(matches!(refused, DbError::Gone(_)), "{refused:?}");
+        drop(left);
+        let refused = db.begin().await.map(drop).unwrap_err();
+        assert!(matches!(refused, DbError::Gone(_)), "{refused:?}");
+        cut.send(false).unwrap();
+        // Those that were cut stay so; the place of the writer is free again.
+        loop {
+            match write(2).await {
+                Ok(()) => return,
+                Err(error) => assert!(matches!(error, DbError::Gone(_)), "{error:?}"),
+            }
+        }
+    };
+    let bounded = tokio::time::timeout(std::time::Duration::from_secs(90), async {
+        tokio::select! { () = between => {}, () = asked => {} }
+    });
+    bounded.await.expect("it waits for ever");
+}
+
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// Bytes to and fro until it is cut; then it is held open, and nothing comes or goes.
+async fn through(mut near: tokio::net::UnixStream, real: &Path, mut cut: tokio::sync::watch::Receiver<bool>) {
+    if *cut.borrow_and_update() {
+        return std::future::pending().await;
+    }
+    let mut far = tokio::net::UnixStream::connect(real).await.unwrap();
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+        _ = cut.changed() => std::future::pending().await,
+    }
+}

@@ -7,7 +7,7 @@
 //!
 //! It must never: read a password from anywhere but the file that the configuration names, or let one into an error.
 
-use std::{fmt, fs, path::PathBuf, str::FromStr as _, time::Duration};
+use std::{fmt, fs, io, path::PathBuf, str::FromStr as _, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 use sqlx::{
@@ -19,6 +19,12 @@ use super::DbError;
 
 /// The oldest version that is tried here.
 const VERSION: i32 = 15;
+/// To begin to write. The server itself gives up after 20 s.
+const BEGIN_MAX: Duration = Duration::from_secs(30);
+/// For one statement, or a commit. The server itself gives up after 300 s.
+pub(super) const ASKED_MAX: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 330 });
+/// What is given back, to answer once more.
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(5);
 
 /// A database server: `database = "postgres://user@host/name"`, or a table with the file of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +113,15 @@ pub(super) async fn pools(server: &Database) -> Result<(PgPool, PgPool), DbError
             .min_connections(0)
             .acquire_timeout(Duration::from_secs(10))
             .idle_timeout(Duration::from_secs(600))
+            .after_release(|conn, _| {
+                // Without a limit the place of one whose server is silent would be taken until the system gives up.
+                Box::pin(async move {
+                    tokio::time::timeout(GIVEN_BACK_MAX, conn.ping())
+                        .await
+                        .map_err(|_| silent(GIVEN_BACK_MAX))??;
+                    Ok(true)
+                })
+            })
     };
     let readers = options.clone().options([("default_transaction_read_only", "on")]);
     Ok((pool(1).connect_lazy_with(options), pool(4).connect_lazy_with(readers)))
@@ -136,10 +151,27 @@ async fn fit(conn: &mut PgConnection) -> Result<(), DbError> {
 
 /// A write transaction; whoever else writes waits until it ends.
 pub(super) async fn begin(writer: &PgPool) -> Result<Transaction<'static, Postgres>, DbError> {
-    let mut tx = writer.begin().await.map_err(waited)?;
-    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('groundstate writes ' || current_schema(), 0))";
-    sqlx::query(lock).execute(&mut *tx).await?;
-    Ok(tx)
+    let begun = within(BEGIN_MAX, async {
+        let mut tx = writer.begin().await?;
+        let lock =
+            "SELECT pg_advisory_xact_lock(hashtextextended('groundstate writes ' || current_schema(), 0))";
+        sqlx::query(lock).execute(&mut *tx).await?;
+        Ok(tx)
+    });
+    begun.await.map_err(waited)
+}
+
+/// A server that is cut off, or has died without a word, ends nothing: whoever asks gives up by himself.
+pub(super) async fn within<T>(
+    most: Duration,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(most, asked).await.unwrap_or_else(|_| Err(silent(most)))
+}
+
+fn silent(most: Duration) -> sqlx::Error {
+    let why = format!("the database server does not answer within {} s", most.as_secs());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))
 }
 
 /// A transaction that sees the database as it is now, whatever others commit meanwhile.

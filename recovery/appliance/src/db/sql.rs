@@ -16,7 +16,10 @@ use sqlx::{
     Transaction, Type, pool::PoolConnection, postgres::PgRow, sqlite::SqliteRow,
 };
 
-use super::DbError;
+use super::{
+    DbError,
+    server::{ASKED_MAX, within},
+};
 
 /// A connection, inside a transaction or not.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ impl Tx {
     pub async fn commit(self) -> Result<(), DbError> {
         match self.0.0 {
             Held::LiteWrite(tx) => Ok(tx.commit().await?),
-            Held::PgWrite(tx) => Ok(tx.commit().await?),
+            Held::PgWrite(tx) => Ok(within(ASKED_MAX, tx.commit()).await?),
             Held::LiteRead(_) | Held::PgRead(_) => Ok(()),
         }
     }
@@ -132,7 +135,7 @@ pub(super) fn query_of<'q>(text: String) -> Query<'q> {
 pub async fn raw(text: impl SqlSafeStr, conn: &mut Conn) -> Result<(), DbError> {
     match conn.native() {
         Native::Lite(conn) => sqlx::raw_sql(text).execute(conn).await.map(|_| ())?,
-        Native::Pg(conn) => sqlx::raw_sql(text).execute(conn).await.map(|_| ())?,
+        Native::Pg(conn) => within(ASKED_MAX, sqlx::raw_sql(text).execute(conn)).await.map(|_| ())?,
     }
     Ok(())
 }
@@ -179,7 +182,7 @@ impl<'q> Query<'q> {
     pub async fn execute(self, conn: &mut Conn) -> Result<u64, DbError> {
         Ok(match conn.native() {
             Native::Lite(conn) => lite!(self).execute(conn).await?.rows_affected(),
-            Native::Pg(conn) => pg!(self).execute(conn).await?.rows_affected(),
+            Native::Pg(conn) => within(ASKED_MAX, pg!(self).execute(conn)).await?.rows_affected(),
         })
     }
 
@@ -187,7 +190,9 @@ impl<'q> Query<'q> {
     pub async fn fetch_all(self, conn: &mut Conn) -> Result<Vec<Row>, DbError> {
         Ok(match conn.native() {
             Native::Lite(conn) => lite!(self).fetch_all(conn).await?.into_iter().map(Row::Lite).collect(),
-            Native::Pg(conn) => pg!(self).fetch_all(conn).await?.into_iter().map(Row::Pg).collect(),
+            Native::Pg(conn) => {
+                within(ASKED_MAX, pg!(self).fetch_all(conn)).await?.into_iter().map(Row::Pg).collect()
+            }
         })
     }
 
@@ -195,7 +200,7 @@ impl<'q> Query<'q> {
     pub async fn fetch_optional(self, conn: &mut Conn) -> Result<Option<Row>, DbError> {
         Ok(match conn.native() {
             Native::Lite(conn) => lite!(self).fetch_optional(conn).await?.map(Row::Lite),
-            Native::Pg(conn) => pg!(self).fetch_optional(conn).await?.map(Row::Pg),
+            Native::Pg(conn) => within(ASKED_MAX, pg!(self).fetch_optional(conn)).await?.map(Row::Pg),
         })
     }
 
