@@ -71,6 +71,7 @@ pub use endpoints::discovered;
 pub use figures::Figures;
 pub use orders::WEBHOOK;
 pub use plans::mind_plans;
+pub use policy::forget_tried;
 pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
 
 /// The appliance's functions. Cheap to clone; all clones are one service.

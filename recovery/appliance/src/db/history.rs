@@ -29,13 +29,16 @@ pub struct Reported {
     pub settled: Option<u64>,
 }
 
-/// Reports since then (milliseconds since 1970), oldest first.
-pub async fn reported(conn: &mut Conn, since: u64) -> Result<Vec<Reported>, DbError> {
+/// The newest so many reports since then (milliseconds since 1970), oldest first, and how many are left out.
+pub async fn reported(conn: &mut Conn, since: u64, most: u64) -> Result<(Vec<Reported>, u64), DbError> {
+    let all = query("SELECT COUNT(*) AS n FROM trigger_seen WHERE received >= $1");
+    let all = num(&all.bind(sql(since)).fetch_one(conn).await?, "n")?;
     let rows = query(
         "SELECT source, delivery, endpoint, named, class, reason, confirmed, received, settled FROM trigger_seen \
-         WHERE received >= $1 ORDER BY received, delivery",
+         WHERE received >= $1 ORDER BY received DESC, delivery DESC LIMIT $2",
     )
     .bind(sql(since))
+    .bind(sql(most))
     .fetch_all(conn)
     .await?;
     let of = |row: &Row| {
@@ -51,7 +54,9 @@ pub async fn reported(conn: &mut Conn, since: u64) -> Result<Vec<Reported>, DbEr
             settled: num_opt(row, "settled")?,
         })
     };
-    rows.iter().map(of).collect()
+    let newest = rows.iter().rev().map(of).collect::<Result<Vec<_>, DbError>>()?;
+    let left_out = all.saturating_sub(newest.len() as u64);
+    Ok((newest, left_out))
 }
 
 /// A job as it was.

@@ -36,14 +36,16 @@ use crate::{
     },
     guard::{self, Verdict},
     jobs::{journal::proposal, limits::Limits, machine},
-    keys,
 };
 
 const DAY_MS: u64 = 24 * 3_600_000;
 /// Most reports that are replayed, the newest ones.
-const MOST: usize = 5_000;
+const MOST: u64 = 5_000;
 /// What an imagined recovery takes where its group has had none.
 const USUAL_MS: u64 = 30 * 60_000;
+
+/// The scratch directory in the data directory; what is called so is in no backup.
+const SCRATCH: &str = "policy-try.new";
 
 /// Try it.
 ///
@@ -56,13 +58,34 @@ pub async fn tried(inner: &Inner, wanted: PolicyTry) -> Result<PolicyTried, Prob
         Problem::new(422, "config-wrong", "This configuration cannot be tried", error.to_string(), remedy)
     })?;
     let past = Told::read(&mut *inner.journal.db.read().await?, wanted.since_unix_ms).await?;
-    let name = format!("policy-try-{}", hex::encode(keys::random::<8>()?));
-    let scratch = Scratch(inner.journal.config.data_dir.join(name));
-    std::fs::create_dir(&scratch.0).map_err(|error| {
+    let not_tried = |error: std::io::Error| {
         let remedy = "look at the disk of the data directory";
         Problem::new(500, "policy-not-tried", "This configuration cannot be tried", error.to_string(), remedy)
-    })?;
+    };
+    let scratch = inner.journal.config.data_dir.join(SCRATCH);
+    std::fs::create_dir_all(&scratch).map_err(not_tried)?;
+    let held = std::fs::File::open(&scratch).map_err(not_tried)?;
+    match held.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let remedy = "try it again when that one has its answer";
+            let (title, detail) = ("Another configuration is being tried", "they are tried one at a time");
+            return Err(Problem::new(429, "policy-busy", title, detail, remedy));
+        }
+        Err(std::fs::TryLockError::Error(error)) => return Err(not_tried(error)),
+    }
+    let scratch = Scratch(scratch);
+    forget_tried(&inner.journal.config.data_dir);
+    std::fs::create_dir_all(&scratch.0).map_err(not_tried)?;
     replay(&scratch.0, &config, past, wanted.since_unix_ms).await
+}
+
+/// What a crash has left of a try goes.
+pub fn forget_tried(data_dir: &Path) {
+    for name in ["past.db", "past.db-wal", "past.db-shm"] {
+        let _ = std::fs::remove_file(data_dir.join(SCRATCH).join(name));
+    }
+    let _ = std::fs::remove_dir(data_dir.join(SCRATCH));
 }
 
 /// A directory that goes when this does.
@@ -88,11 +111,9 @@ impl Told {
     /// A day before `since` is read, too: rules look back so far.
     async fn read(conn: &mut Conn, since: u64) -> Result<Self, Problem> {
         let from = since.saturating_sub(DAY_MS);
-        let mut reports = history::reported(conn, from).await?;
-        let left_out = reports.len().saturating_sub(MOST);
-        reports.drain(..left_out);
+        let (reports, left_out) = history::reported(conn, from, MOST).await?;
         let endpoints = db::endpoint::all(conn).await?;
-        Ok(Self { endpoints, reports, left_out: left_out as u64, jobs: history::jobs(conn, from).await? })
+        Ok(Self { endpoints, reports, left_out, jobs: history::jobs(conn, from).await? })
     }
 }
 

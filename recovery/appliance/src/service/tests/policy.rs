@@ -90,6 +90,17 @@ async fn what_would_have_begun_is_told_and_each_rule_that_would_have_stopped_the
 
     assert_eq!(bench.evidence(None).await, before, "nothing was written");
     assert!(bench.service.jobs(None).await.unwrap().is_empty());
+    // One at a time; what a crash has left is in nobody's way, and in no backup.
+    let scratch = bench.journal.config.data_dir.join("policy-try.new");
+    std::fs::create_dir(&scratch).unwrap();
+    std::fs::write(scratch.join("past.db"), "half").unwrap();
+    let other = std::fs::File::open(&scratch).unwrap();
+    other.lock().unwrap();
+    let busy = PolicyTry { config: crate::testing::CONFIG.to_owned(), since_unix_ms: 0 };
+    let busy = bench.service.try_policy(busy).await.unwrap_err();
+    assert_eq!((busy.status, busy.code.as_str()), (429, "policy-busy"));
+    drop(other);
+    assert_eq!(tried(&bench, "mode = \"observe\"").await.counts[&Observe], 9);
     let left = std::fs::read_dir(&bench.journal.config.data_dir).unwrap();
     let left =
         left.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("policy-try"));
