@@ -9,7 +9,7 @@ use pxe::tftp::{options, packet, transfer::Transfer};
 fuzz_target!(|raw: &[u8]| {
     let _ = packet::parse_answer(raw);
     let Ok(packet::Incoming::Read(request)) = packet::parse_incoming(raw) else { return };
-    let agreed = options::agree(&request.options, 3000, 1468);
+    let agreed = options::agree_within(&request.options, 3000, (1468, options::WINDOW_MAX));
     let now = Instant::now();
     let mut transfer = Transfer::new(vec![7; 3000].into(), agreed, now);
     let mut out = Vec::new();
