@@ -516,12 +516,14 @@ impl Inside {
 }
 
 impl Known {
-    fn password_key(&self) -> Hash {
-        self.password.as_ref().map(|(_, key)| *key).unwrap_or_default()
+    /// What a session belongs to that their password opened.
+    fn password_key(&self) -> Option<Hash> {
+        self.password.as_ref().map(|(_, key)| *key)
     }
 
-    fn pin_key(&self) -> Hash {
-        self.badge.as_ref().map(|(_, phc)| hash(phc)).unwrap_or_default()
+    /// What a session belongs to that their badge and PIN opened.
+    fn pin_key(&self) -> Option<Hash> {
+        self.badge.as_ref().map(|(_, phc)| hash(phc))
     }
 
     /// Whether their time here is over.
@@ -534,8 +536,9 @@ impl Known {
         if self.over(at) {
             return false;
         }
-        let password = self.password.as_ref().is_some_and(|(_, own)| own == key);
-        password || self.token == *key || (self.badge.is_some() && self.pin_key() == *key)
+        self.token == *key
+            || self.password_key().as_ref() == Some(key)
+            || self.pin_key().as_ref() == Some(key)
     }
 
     fn seen(&mut self, key: Hash, at: u64) -> Who {

@@ -193,28 +193,29 @@ async fn all_rows_go_from_one_engine_to_the_other_and_back() {
     assert!(matches!(kept.take_over(&file).await, Err(DbError::Unfit { .. })));
 }
 
+async fn write(db: &Db, seq: u64) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    log::append(&mut tx, seq, None, "a", &[[0; 32]]).await?;
+    tx.commit().await
+}
+
 /// A server that dies is gone and not damaged, nothing of what it answered is lost, and when it is there again we go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_is_gone_and_comes_back() {
     let Some(mut cluster) = Cluster::start(&[]) else { return };
     let dir = tempfile::tempdir().unwrap();
     let db = Db::connect(&schema(&cluster.url(), dir.path()).await).await.unwrap();
-    let write = async |seq| -> Result<(), DbError> {
-        let mut tx = db.begin().await?;
-        log::append(&mut tx, seq, None, "a", &[[0; 32]]).await?;
-        tx.commit().await
-    };
-    write(1).await.unwrap();
+    write(&db, 1).await.unwrap();
     let mut left = db.begin().await.unwrap();
     log::append(&mut left, 2, None, "never committed", &[[0; 32]]).await.unwrap();
     cluster.stop();
     assert!(matches!(left.commit().await, Err(DbError::Gone(_))));
-    let refused = write(2).await.unwrap_err();
+    let refused = write(&db, 2).await.unwrap_err();
     assert!(matches!(refused, DbError::Gone(_)), "{refused:?}");
     let refused = db.read().await.unwrap_err();
     assert!(matches!(refused, DbError::Gone(_)), "{refused:?}");
     cluster.restart();
-    write(2).await.unwrap();
+    write(&db, 2).await.unwrap();
     assert_eq!(log::page(&mut db.read().await.unwrap(), 0, 9, 9).await.unwrap()[1].text, "a");
 }
 
@@ -283,12 +284,7 @@ async fn a_server_that_falls_silent_is_gone_within_a_bounded_time() {
     assert_ne!(url, server.url);
     let asked = async {
         let db = Db::connect(&Database { url, ..server.clone() }).await.unwrap();
-        let write = async |seq| -> Result<(), DbError> {
-            let mut tx = db.begin().await?;
-            log::append(&mut tx, seq, None, "a", &[[0; 32]]).await?;
-            tx.commit().await
-        };
-        write(1).await.unwrap();
+        write(&db, 1).await.unwrap();
         let mut left = db.begin().await.unwrap();
         cut.send(true).unwrap();
         let refused = log::append(&mut left, 2, None, "b", &[[0; 32]]).await.unwrap_err();
@@ -299,7 +295,7 @@ async fn a_server_that_falls_silent_is_gone_within_a_bounded_time() {
         cut.send(false).unwrap();
         // Those that were cut stay so; the place of the writer is free again.
         loop {
-            match write(2).await {
+            match write(&db, 2).await {
                 Ok(()) => return,
                 Err(error) => assert!(matches!(error, DbError::Gone(_)), "{error:?}"),
             }

@@ -44,6 +44,30 @@ pub struct Person {
     pub pin_wrong: u64,
 }
 
+impl Person {
+    /// Somebody who comes on record at that time with this token (its SHA-256) and nothing else to show.
+    pub fn new(name: String, role: Role, token_sha256: String, at: u64) -> Self {
+        Self {
+            name,
+            role,
+            disabled: false,
+            scope: None,
+            networks: Vec::new(),
+            added: at,
+            token_sha256,
+            token_made: at,
+            token_ends: None,
+            used: None,
+            password: None,
+            password_set: None,
+            client_certificate: None,
+            badge_sha256: None,
+            pin: None,
+            pin_wrong: 0,
+        }
+    }
+}
+
 fn of(row: &Row) -> Result<Person, DbError> {
     let role: String = row.try_get("role")?;
     let scope: Option<String> = row.try_get("scope")?;

@@ -49,22 +49,10 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonV
     }
     let token = token()?;
     let person = Person {
-        name: new.person,
-        role: new.role,
-        disabled: false,
         scope: fit_scope(new.role, new.scope)?,
         networks: fit_networks(new.networks)?,
-        added: tx.at,
-        token_sha256: keys::secret_hash(&token),
-        token_made: tx.at,
         token_ends: ends(tx.at, new.valid_days)?,
-        used: None,
-        password: None,
-        password_set: None,
-        client_certificate: None,
-        badge_sha256: None,
-        pin: None,
-        pin_wrong: 0,
+        ..Person::new(new.person, new.role, keys::secret_hash(&token), tx.at)
     };
     db::person::put(tx.conn(), &person).await?;
     let facts = json!({
@@ -206,22 +194,9 @@ pub async fn first_admin(inner: &Inner, name: &str, phc: String) -> Result<(), P
         return Err(exists(name));
     }
     let person = Person {
-        name: name.to_owned(),
-        role: Role::Admin,
-        disabled: false,
-        scope: None,
-        networks: Vec::new(),
-        added: tx.at,
-        token_sha256: keys::secret_hash(&token()?),
-        token_made: tx.at,
-        token_ends: None,
-        used: None,
         password: Some(phc),
         password_set: Some(tx.at),
-        client_certificate: None,
-        badge_sha256: None,
-        pin: None,
-        pin_wrong: 0,
+        ..Person::new(name.to_owned(), Role::Admin, keys::secret_hash(&token()?), tx.at)
     };
     db::person::put(tx.conn(), &person).await?;
     let facts = json!({ "person": name, "role": Role::Admin, "by": "set-up code" });

@@ -206,8 +206,9 @@ impl Gate {
             return Err(self.failed(Some(name), from, "badge", problem));
         }
         let known = self.inside().known.iter().find(|known| Some(&known.name) == name.as_ref()).cloned();
-        let who: Option<Who> =
-            known.filter(|known| right && !known.over(at)).map(|known| known.who(known.pin_key(), false));
+        let who: Option<Who> = known
+            .filter(|known| right && !known.over(at))
+            .and_then(|known| Some(known.who(known.pin_key()?, false)));
         let Some(who) = who.map(|who| who.here(from)).transpose()? else {
             let detail = "badge and PIN do not belong together";
             let problem = Problem::new(

@@ -26,7 +26,8 @@ impl Gate {
         let name = name.trim();
         let known = self.right_password(name, password, from).await?;
         let who = known.filter(|known| known.role.may(Permission::Session) && !known.over(at));
-        let who = who.map(|known| known.who(known.password_key(), false).here(from)).transpose()?;
+        let who =
+            who.and_then(|known| Some(known.who(known.password_key()?, false).here(from))).transpose()?;
         let Some(who) = who else {
             let on_record = self.inside().known.iter().any(|known| known.name == name);
             let problem = Problem::new(

@@ -65,7 +65,7 @@ impl Gate {
     /// 401 `sign-in-refused`: they are not on record any more.
     pub fn open_first(&self, name: &str, from: IpAddr, at: u64) -> Result<String, Problem> {
         let known = self.inside().known.iter().find(|known| known.name == name).cloned();
-        let who = known.map(|known| known.who(known.password_key(), false)).ok_or_else(|| {
+        let who = known.and_then(|known| Some(known.who(known.password_key()?, false))).ok_or_else(|| {
             let detail = format!("{name} was made admin, and is not on record now");
             Problem::new(401, "sign-in-refused", "That did not open the console", detail, "sign in")
         })?;

@@ -83,24 +83,7 @@ fn guessing_is_slowed_down_and_nobody_is_locked_out() {
 }
 
 fn anna(token: &str) -> Person {
-    Person {
-        scope: None,
-        networks: Vec::new(),
-        name: "anna".to_owned(),
-        role: Role::Engineer,
-        disabled: false,
-        added: 1,
-        token_sha256: keys::secret_hash(token),
-        token_made: 1,
-        token_ends: None,
-        used: None,
-        password: None,
-        password_set: None,
-        client_certificate: None,
-        badge_sha256: None,
-        pin: None,
-        pin_wrong: 0,
-    }
+    Person::new("anna".to_owned(), Role::Engineer, keys::secret_hash(token), 1)
 }
 
 #[test]
@@ -158,7 +141,7 @@ fn sessions_and_links_of_a_token_end_with_it() {
         .map(|secret| with_cookie(&gate.sign_in(secret, FROM, AT).unwrap(), &[]))
         .into();
     // One that her password opened, which she may have set herself.
-    let by_password = gate.inside().known[0].password_key();
+    let by_password = gate.inside().known[0].password_key().unwrap();
     let by_password = gate.open(&Who { key: by_password, ..who }, "password", FROM, AT).unwrap();
     opened.push(with_cookie(&by_password, &[]));
     for signed_in in &opened {
