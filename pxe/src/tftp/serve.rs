@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -55,44 +55,62 @@ struct Job {
 }
 
 /// The running transfers by peer. In single-port mode each has a box for what comes for it.
-type Running = HashMap<SocketAddr, Option<mpsc::Sender<Packet>>>;
+#[derive(Default)]
+struct Running(HashMap<SocketAddr, Option<mpsc::Sender<Packet>>>);
 
-/// Whether what stands there is of a transfer that is over; its task told so just now.
-fn has_ended(inbox: &Option<mpsc::Sender<Packet>>) -> bool {
-    inbox.as_ref().is_none_or(mpsc::Sender::is_closed)
+impl Running {
+    /// Gives a packet to its peer's transfer; `false`: it has none. What is over takes nothing, also before it was put away: the next
+    /// request of a client that keeps its port may come as fast.
+    fn give(&self, from: SocketAddr, packet: &[u8]) -> bool {
+        match self.0.get(&from) {
+            None => false,
+            Some(None) => true,
+            Some(Some(inbox)) => !matches!(inbox.try_send(packet.to_vec()), Err(TrySendError::Closed(_))),
+        }
+    }
+
+    fn begin(&mut self, peer: SocketAddr, inbox: Option<mpsc::Sender<Packet>>) {
+        self.0.insert(peer, inbox);
+    }
+
+    /// A transfer with this peer is over, and was not the next one that has taken its place.
+    fn put_away(&mut self, peer: SocketAddr) {
+        if self.0.get(&peer).is_some_and(|inbox| inbox.as_ref().is_none_or(mpsc::Sender::is_closed)) {
+            self.0.remove(&peer);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn of(&self, addr: IpAddr) -> usize {
+        self.0.keys().filter(|peer| peer.ip() == addr).count()
+    }
 }
 
 impl TftpPort {
     /// Serves until told to stop; running transfers are ended with it.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut tasks: JoinSet<SocketAddr> = JoinSet::new();
-        let mut running = Running::new();
+        let mut running = Running::default();
         let mut buf = [0; 1024];
         loop {
             let arrival = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(done) = tasks.join_next() => {
-                    let peer = done.map_err(io::Error::other)?;
-                    if running.get(&peer).is_some_and(has_ended) {
-                        running.remove(&peer);
-                    }
+                    running.put_away(done.map_err(io::Error::other)?);
                     continue;
                 }
                 arrival = self.port.recv(&mut buf) => arrival?,
             };
             let (len, from, ours) = arrival;
-            match running.get(&from) {
-                // The next request of a client that keeps its port may come before the ended transfer was put away.
-                Some(Some(inbox)) if !inbox.is_closed() => {
-                    let _ = inbox.try_send(buf[..len].to_vec());
-                    continue;
-                }
-                Some(None) => continue,
-                Some(Some(_)) | None => {}
+            if running.give(from, &buf[..len]) {
+                continue;
             }
             match self.accept(&buf[..len], from, ours, &running) {
                 Ok(mut job) => {
-                    running.insert(from, job.inbox.take());
+                    running.begin(from, job.inbox.take());
                     let (gate, stop) = (self.gate.clone(), stop.clone());
                     tasks.spawn(async move {
                         transfer_task(job, &gate, &stop).await;
@@ -135,7 +153,7 @@ impl TftpPort {
         if !text && !request.mode.eq_ignore_ascii_case(b"octet") {
             return unsupported("only modes octet and netascii");
         }
-        let same = running.keys().filter(|peer| peer.ip() == from.ip()).count();
+        let same = running.of(from.ip());
         if running.len() >= self.limits.tftp_transfers || same >= self.limits.tftp_transfers_per_addr {
             return refuse(
                 ErrorCode::Busy,
@@ -265,5 +283,36 @@ fn gone<T>(result: io::Result<T>, transfer: &mut Transfer) -> io::Result<Option<
             Ok(None)
         }
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d16_what_is_over_takes_nothing_and_takes_nothing_away() {
+        let peer = SocketAddr::from(([10, 77, 0, 9], 2070));
+        let mut running = Running::default();
+        assert!(!running.give(peer, b"request"));
+        let (inbox, mut first) = mpsc::channel(2);
+        running.begin(peer, Some(inbox));
+        assert!(running.give(peer, b"ack") && running.give(peer, b"ack") && running.give(peer, b"too many"));
+        assert_eq!(first.try_recv().as_deref(), Ok(&b"ack"[..]));
+        drop(first);
+        assert!(!running.give(peer, b"the next request"), "it begins a transfer");
+        let (inbox, second) = mpsc::channel(2);
+        running.begin(peer, Some(inbox));
+        // Only now the end of the first is told.
+        running.put_away(peer);
+        assert!(running.give(peer, b"ack") && running.of(peer.ip()) == 1);
+        drop(second);
+        running.put_away(peer);
+        assert_eq!(running.len(), 0);
+        // Over a port of its own what comes to the door belongs to nobody, and is still no new request.
+        running.begin(peer, None);
+        assert!(running.give(peer, b"request again"));
+        running.put_away(peer);
+        assert_eq!(running.len(), 0);
     }
 }
