@@ -12,6 +12,7 @@ use crate::testing::{Bench, read};
 
 const MAC: &str = "52:54:00:12:34:56";
 
+mod canaries;
 mod certificate;
 mod describe;
 mod door;
