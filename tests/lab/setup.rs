@@ -72,6 +72,7 @@ pub const VERIFY: &[Package] = &[
     package("xz-utils", "a peer for compressed disks"),
     package("age", "a peer for backups"),
     package("rsyslog", "a peer for evidence that goes to a SIEM"),
+    package("slapd", "a peer for people from a directory"),
     package("rsyslog-openssl", "its TLS"),
     package("postgresql-15", "the other database"),
     package("sqlite3", "tampers with an evidence log"),

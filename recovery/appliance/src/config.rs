@@ -29,6 +29,7 @@ use recovery_protocol::{EndpointId, MacAddr, job::Stage};
 use serde::Deserialize;
 
 mod blueprint;
+mod directory;
 mod evidence;
 mod group;
 mod hook;
@@ -42,6 +43,9 @@ use crate::{
     seal::Secrets,
 };
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
+#[cfg(test)]
+pub use directory::Users;
+pub use directory::{Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
@@ -126,6 +130,8 @@ pub struct Config {
     pub evidence: Evidence,
     /// Limits of stages in seconds, where the defaults do not fit.
     pub stage_limits_s: BTreeMap<Stage, u32>,
+    /// Where people may come from beside those on record.
+    pub directory: Option<Directory>,
     /// Seconds between two quotes of a trusted endpoint.
     pub attest_every_s: u32,
     /// In which time zone windows are meant, by its name in the tz database. Without it there are no windows.
@@ -156,6 +162,7 @@ impl Default for Config {
             blueprints: BTreeMap::new(),
             hooks: BTreeMap::new(),
             evidence: Evidence::default(),
+            directory: None,
             stage_limits_s: BTreeMap::new(),
             attest_every_s: 300,
             time_zone: None,
@@ -369,6 +376,9 @@ impl Config {
             *path = base.join(&*path);
         }
         self.evidence.resolve(base);
+        if let Some(directory) = &mut self.directory {
+            directory.ca_file = base.join(&directory.ca_file);
+        }
         if let Some(depot) = &mut self.images.depot {
             depot.resolve(base);
         }
@@ -405,6 +415,7 @@ impl Config {
             }
         }
         hook::check(&self.hooks, files)?;
+        self.directory.as_ref().map_or(Ok(()), Directory::check)?;
         for (stage, seconds) in &self.stage_limits_s {
             if *seconds == 0 {
                 let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned));

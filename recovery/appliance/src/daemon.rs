@@ -47,6 +47,7 @@ use crate::{
     control_plane::Embedded,
     db::{Db, DbError},
     depot::{DepotState, Keeper},
+    directory::Directory,
     drills::{Drills, Rehearser},
     enrol,
     evidence::{
@@ -292,6 +293,8 @@ impl Appliance {
             expectations,
             http_port,
         });
+        let directory = self.config.directory.as_ref().map(Directory::open).transpose();
+        let directory = directory.map_err(part("the directory's authority"))?.map(Arc::new);
         let gate = Arc::new(Gate::new(&self.keys.operator_token));
         let rows = self.service.people_rows().await.map_err(part("who may in"))?;
         gate.learn(&rows, self.service.now());
@@ -304,8 +307,9 @@ impl Appliance {
         let door = tls::Door::open(move |clients| of_people.config(clients), hooks.client_issuers());
         let door = door.map_err(part("the TLS key"))?;
         let door = Arc::new(door);
-        let for_people =
-            People::new(self.service.clone(), gate, drills, Arc::new(hooks)).with_door(Arc::clone(&door));
+        let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks))
+            .with_door(Arc::clone(&door))
+            .with_directory(directory);
         show_setup_code(&for_people, people_at).await;
         let for_people = for_people.router();
         let for_endpoints =

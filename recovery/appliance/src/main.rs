@@ -18,6 +18,7 @@ mod control_plane;
 mod daemon;
 mod db;
 mod depot;
+mod directory;
 mod drills;
 mod enrol;
 mod evidence;

@@ -47,6 +47,7 @@ mod approval;
 mod break_glass;
 pub mod certificate;
 mod change;
+mod elsewhere;
 mod endpoints;
 mod enrolment;
 mod evidence_log;

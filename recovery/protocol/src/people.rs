@@ -346,7 +346,7 @@ pub struct SessionView {
     pub session: String,
     /// Whose.
     pub person: String,
-    /// How it was opened: `token`, `link`, `password`, `badge`.
+    /// How it was opened: `token`, `link`, `password`, `badge`, `directory`.
     pub how: String,
     /// From which address.
     pub from: String,
@@ -369,6 +369,29 @@ pub struct SetupCode {
     pub path: String,
     /// How long it works.
     pub valid_s: u64,
+}
+
+/// Who says who a person is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// This appliance.
+    #[default]
+    Here,
+    /// The site's directory; also what they may.
+    Directory,
+}
+
+impl Origin {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::Directory => "directory",
+        }
+    }
 }
 
 /// A person as they are on record. Times in milliseconds since 1970.
@@ -407,6 +430,9 @@ pub struct PersonView {
     /// Wrong PINs in a row; five close the badge until somebody opens it again.
     #[serde(default)]
     pub pin_wrong: u64,
+    /// Who says who they are.
+    #[serde(default)]
+    pub origin: Origin,
     /// The token, only in the answer to the order that made it: the appliance keeps its hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,

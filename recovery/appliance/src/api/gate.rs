@@ -19,6 +19,7 @@
 //!
 //! It must never: keep a secret in clear longer than its comparison takes, or compare one byte by byte.
 
+mod elsewhere;
 mod kiosk;
 mod lane;
 mod layer;
@@ -26,6 +27,7 @@ mod password;
 mod sessions;
 mod setup;
 mod tries;
+mod who;
 
 use std::{
     collections::HashMap,
@@ -45,6 +47,13 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::DistinguishedName;
 use subtle::ConstantTimeEq as _;
 
+pub use self::{
+    elsewhere::Elsewhere,
+    kiosk::{KIOSK_COOKIE, PAIRING_AGE, PIN_WRONG_MOST, badge_sha256},
+    layer::{address, layer, same_origin},
+    setup::CODE_AGE,
+    who::Who,
+};
 use self::{
     kiosk::Kiosks,
     lane::Lane,
@@ -52,16 +61,11 @@ use self::{
     setup::Setup,
     tries::{OF_ADDRESS_MOST, Tries},
 };
-pub use self::{
-    kiosk::{KIOSK_COOKIE, PAIRING_AGE, PIN_WRONG_MOST, badge_sha256},
-    layer::{address, layer, same_origin},
-    setup::CODE_AGE,
-};
 use super::Refusal;
 use crate::{
     db::person::Person,
     keys::{self, KeyError},
-    service::{Actor, certificate},
+    service::certificate,
     tls::Peer,
 };
 
@@ -104,77 +108,14 @@ struct Known {
     certificate: Option<(Hash, DistinguishedName, u64)>,
     /// The hash of their badge, and their PIN as it is on record.
     badge: Option<(String, String)>,
+    /// Who they are says somebody else: what a session belongs to that was opened so.
+    elsewhere: Option<Hash>,
     name: String,
     role: Role,
     scope: Option<Selector>,
     networks: Vec<IpNet>,
     ends: Option<u64>,
     used: u64,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Who {
-    /// Their name; `token` for the operator's token of the data directory.
-    pub name: String,
-    /// What they may.
-    pub role: Role,
-    /// About whom they may order something.
-    scope: Option<Selector>,
-    /// From where their token counts; empty: from anywhere.
-    networks: Vec<IpNet>,
-    /// Hash of the secret that let them in.
-    key: Hash,
-    /// By a session of a kiosk, which many hands use.
-    kiosk: bool,
-    /// That they are here shall be noted.
-    pub note: bool,
-}
-
-impl Who {
-    /// As it stands in evidence.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        Actor { scope: self.scope.clone(), ..Actor::operator(&self.name) }
-    }
-
-    /// Whether their role may do that.
-    #[must_use]
-    pub fn may(&self, wanted: Permission) -> bool {
-        self.role.may(wanted)
-    }
-
-    /// 403 `not-at-a-kiosk`: what would open the console from elsewhere, or another time, is not had from a badge and six digits.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn at_own_computer(&self) -> Result<(), Problem> {
-        if !self.kiosk {
-            return Ok(());
-        }
-        let detail = "this session was opened with a badge at a kiosk, and ends there";
-        let remedy = "sign in at your own computer, with your name and password or your token";
-        Err(Problem::new(403, "not-at-a-kiosk", "Not at a kiosk", detail, remedy))
-    }
-
-    /// Whether a kiosk's session is what let them in.
-    #[must_use]
-    pub fn at_kiosk(&self) -> bool {
-        self.kiosk
-    }
-
-    /// 403 `token-from-elsewhere` where their token does not count. An IPv4 address inside an IPv6 one is that address (RFC 4291 §2.5.5.2).
-    fn here(self, from: IpAddr) -> Result<Self, Problem> {
-        let from = from.to_canonical();
-        if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&from)) {
-            return Ok(self);
-        }
-        tracing::warn!(who = self.name, %from, "a token was used outside of its networks");
-        let detail = format!("{} may not come from {from}", self.name);
-        let remedy =
-            "come from a network of theirs; an admin changes them with `groundstate person set --network`";
-        Err(Problem::new(403, "token-from-elsewhere", "This does not count from here", detail, remedy))
-    }
 }
 
 #[derive(Default)]
@@ -222,6 +163,7 @@ impl Gate {
                 password,
                 certificate,
                 badge: kiosk::of(person),
+                elsewhere: elsewhere::key(person),
                 name,
                 role: person.role,
                 scope,
@@ -539,6 +481,7 @@ impl Known {
         self.token == *key
             || self.password_key().as_ref() == Some(key)
             || self.pin_key().as_ref() == Some(key)
+            || self.elsewhere.as_ref() == Some(key)
     }
 
     fn seen(&mut self, key: Hash, at: u64) -> Who {

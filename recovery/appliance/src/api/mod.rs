@@ -43,6 +43,7 @@ pub use self::{
 use self::{gate::Gate, idempotency::Answered};
 use crate::{
     console,
+    directory::Directory,
     drills::Drills,
     hooks::Hooks,
     metrics::Metrics,
@@ -69,6 +70,7 @@ pub struct People {
     pub metrics: Arc<Metrics>,
     answered: Arc<Answered>,
     door: Option<Arc<Door>>,
+    directory: Option<Arc<Directory>>,
 }
 
 /// A path and what answers it.
@@ -117,7 +119,16 @@ impl People {
     /// All of it.
     #[must_use]
     pub fn new(service: Service, gate: Arc<Gate>, drills: Drills, hooks: Arc<Hooks>) -> Self {
-        Self { service, gate, drills, hooks, metrics: Arc::default(), answered: Arc::default(), door: None }
+        Self {
+            service,
+            gate,
+            drills,
+            hooks,
+            metrics: Arc::default(),
+            answered: Arc::default(),
+            door: None,
+            directory: None,
+        }
     }
 
     /// With the TLS configuration that asks for the certificates of people.
@@ -126,6 +137,12 @@ impl People {
         let people = Self { door: Some(door), ..self };
         people.ask_for_certificates();
         people
+    }
+
+    /// With the directory from which people may come.
+    #[must_use]
+    pub fn with_directory(self, directory: Option<Arc<Directory>>) -> Self {
+        Self { directory, ..self }
     }
 
     /// Of those who are known now.
@@ -212,4 +229,4 @@ async fn unknown_method(State(_): State<People>, request: Request) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -1,5 +1,7 @@
 //! The calls of [`recovery_protocol::people`]. Whatever changes is told to the gate before it is answered.
 
+use std::net::IpAddr;
+
 use aide::axum::routing::{delete_with, get_with, patch_with, post_with, put_with};
 use axum::{
     Extension, Json,
@@ -9,7 +11,7 @@ use axum::{
 use recovery_protocol::{
     Problem,
     people::{
-        ChangePerson, KioskView, NewBadge, NewKiosk, NewPassword, NewPerson, Permission, PersonView,
+        ChangePerson, KioskView, NewBadge, NewKiosk, NewPassword, NewPerson, Origin, Permission, PersonView,
         SessionView, SetupCode,
     },
 };
@@ -17,9 +19,10 @@ use recovery_protocol::{
 use super::{
     Body, Call, Needs, People, Refusal,
     describe::says,
-    gate::{self, Who},
+    gate::{self, Elsewhere, Who},
 };
 use crate::{
+    directory::Said,
     passwords,
     service::{Actor, kiosks},
     tls::Peer,
@@ -108,6 +111,31 @@ impl People {
             // Better those of before than nobody at all.
             Err(problem) => tracing::warn!(why = problem.detail, "people cannot be read"),
         }
+    }
+
+    /// Open a session by name and password: of who is on record here, or, where it is nobody here, of who the directory says they are.
+    pub async fn sign_in_by_name(
+        &self,
+        name: &str,
+        password: String,
+        from: IpAddr,
+    ) -> Result<String, Problem> {
+        let (name, at) = (name.trim(), self.service.now());
+        let directory = match &self.directory {
+            Some(directory) if self.service.asks_elsewhere(name, Origin::Directory).await? => directory,
+            _ => return self.gate.sign_in_by_password(name, password, from, at).await,
+        };
+        self.gate.asks_elsewhere(name, from)?;
+        let said = match directory.ask(name, &password, from).await {
+            Ok(Said::Is(role)) => match self.service.sign_on(name, role, Origin::Directory).await {
+                Ok(()) => self.tell_gate().await.map_or_else(Elsewhere::Silent, |()| Elsewhere::Yes),
+                Err(problem) => Elsewhere::Silent(problem),
+            },
+            Ok(Said::NoRole) => Elsewhere::NoRole,
+            Ok(Said::Not) => Elsewhere::No,
+            Err(problem) => Elsewhere::Silent(problem),
+        };
+        self.gate.elsewhere_said(name, ("directory", said), from, at)
     }
 
     /// Set a person's password: checked, sealed, kept, told to the gate. Empty: none any more.

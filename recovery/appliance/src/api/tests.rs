@@ -15,7 +15,7 @@ const MAC: &str = "52:54:00:12:34:56";
 mod canaries;
 mod certificate;
 mod describe;
-mod door;
+pub mod door;
 mod kiosk;
 mod people;
 mod scope;

@@ -65,7 +65,7 @@ pub async fn sign_in(
     let opened = if !gate::same_origin(&headers) {
         Err(foreign())
     } else if given.secret.trim().is_empty() {
-        people.gate.sign_in_by_password(&given.name, given.password, from, at).await
+        people.sign_in_by_name(&given.name, given.password, from).await
     } else {
         people.gate.sign_in(&given.secret, from, at)
     };

@@ -90,6 +90,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (18, include_str!("../../migrations/0018_second_person.sql")),
     (19, include_str!("../../migrations/0019_ways_in.sql")),
     (20, include_str!("../../migrations/0020_reign.sql")),
+    (21, include_str!("../../migrations/0021_person_origin.sql")),
 ];
 
 /// Why the database did not do what it should.

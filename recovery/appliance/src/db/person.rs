@@ -1,7 +1,7 @@
 //! Table `person`: who may in.
 
 use recovery_protocol::{
-    people::Role,
+    people::{Origin, Role},
     selector::{Selector, SelectorError},
 };
 
@@ -42,6 +42,8 @@ pub struct Person {
     pub pin: Option<String>,
     /// Wrong PINs in a row.
     pub pin_wrong: u64,
+    /// Who says who they are.
+    pub origin: Origin,
 }
 
 impl Person {
@@ -64,12 +66,14 @@ impl Person {
             badge_sha256: None,
             pin: None,
             pin_wrong: 0,
+            origin: Origin::Here,
         }
     }
 }
 
 fn of(row: &Row) -> Result<Person, DbError> {
     let role: String = row.try_get("role")?;
+    let origin: String = row.try_get("origin")?;
     let scope: Option<String> = row.try_get("scope")?;
     let scope = scope
         .map(|text| text.parse().map_err(|error: SelectorError| damaged(&error.to_string())))
@@ -92,6 +96,7 @@ fn of(row: &Row) -> Result<Person, DbError> {
         badge_sha256: row.try_get("badge_sha256")?,
         pin: row.try_get("pin")?,
         pin_wrong: num(row, "pin_wrong")?,
+        origin: parse("origin", &format!("\"{origin}\""))?,
     })
 }
 
@@ -115,8 +120,8 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError>
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     query(
         "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks, \
-         password, password_set, client_certificate, badge_sha256, pin, pin_wrong) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (name) DO UPDATE \
+         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (name) DO UPDATE \
          SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, \
          networks = $10, password = $11, password_set = $12, client_certificate = $13, badge_sha256 = $14, pin = $15, \
          pin_wrong = $16",
@@ -137,6 +142,7 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     .bind(&person.badge_sha256)
     .bind(&person.pin)
     .bind(sql(person.pin_wrong))
+    .bind(person.origin.as_str())
     .execute(conn)
     .await?;
     Ok(())

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use recovery_protocol::{
     Problem,
-    people::{ChangePerson, NewPerson, PersonView, Role},
+    people::{ChangePerson, NewPerson, Origin, PersonView, Role},
     selector::{Selector, SelectorError},
 };
 use serde_json::json;
@@ -158,6 +158,12 @@ pub async fn set_password(
         let remedy = "give it a token: `groundstate person token`";
         return Err(Problem::new(409, "no-password", "A program has no password", detail, remedy));
     }
+    if known.origin != Origin::Here && phc.is_some() {
+        let detail =
+            format!("{name} comes from the site's {}, and their password is there", known.origin.as_str());
+        let remedy = "change it there; for scripts they have a token: `groundstate person token`";
+        return Err(Problem::new(409, "no-password", "Their password is not kept here", detail, remedy));
+    }
     let at = tx.at;
     let (had, set) = (known.password.is_some(), phc.is_some());
     let now = Person { password: phc, password_set: set.then_some(at), ..known };
@@ -210,7 +216,7 @@ pub fn unknown(name: &str) -> Problem {
     Problem::new(404, "unknown-person", "This person is not on record", detail, remedy)
 }
 
-fn exists(name: &str) -> Problem {
+pub fn exists(name: &str) -> Problem {
     let detail = format!("{name} is on record already; a name is never given to another");
     let remedy = "change them with `groundstate person set`, or choose another name";
     Problem::new(409, "person-exists", "This person is on record", detail, remedy)
@@ -240,11 +246,12 @@ pub fn view(person: Person, token: Option<String>) -> PersonView {
         certificate_sha256,
         has_badge: person.badge_sha256.is_some(),
         pin_wrong: person.pin_wrong,
+        origin: person.origin,
         token,
     }
 }
 
-fn token() -> Result<String, Problem> {
+pub fn token() -> Result<String, Problem> {
     Ok(format!("{TOKEN_PREFIX}{}", keys::secret()?))
 }
 

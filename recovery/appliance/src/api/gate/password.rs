@@ -29,15 +29,7 @@ impl Gate {
         let who =
             who.and_then(|known| Some(known.who(known.password_key()?, false).here(from))).transpose()?;
         let Some(who) = who else {
-            let on_record = self.inside().known.iter().any(|known| known.name == name);
-            let problem = Problem::new(
-                401,
-                "sign-in-refused",
-                "That did not open the console",
-                "nobody here has this name and this password, or they may not in",
-                "try again, sign in with your token, or ask an admin for a new password (`groundstate person passwd`)",
-            );
-            return Err(self.failed(on_record.then_some(name), from, "password", problem));
+            return Err(self.refused(name, from, "password"));
         };
         self.inside().tries.right(name, from);
         self.open(&who, "password", from, at)
@@ -47,6 +39,19 @@ impl Gate {
     #[cfg(test)]
     pub fn crowd(&self, from: IpAddr) -> impl Sized + use<> {
         self.lane.crowd(from)
+    }
+
+    /// Nobody here has this name and this password.
+    pub(super) fn refused(&self, name: &str, from: IpAddr, how: &'static str) -> Problem {
+        let on_record = self.inside().known.iter().any(|known| known.name == name);
+        let problem = Problem::new(
+            401,
+            "sign-in-refused",
+            "That did not open the console",
+            "nobody here has this name and this password, or they may not in",
+            "try again, sign in with your token, or ask an admin for a new password (`groundstate person passwd`)",
+        );
+        self.failed(on_record.then_some(name), from, how, problem)
     }
 
     /// Whether this is this person's password, as for [`Gate::sign_in_by_password`], and who they are.

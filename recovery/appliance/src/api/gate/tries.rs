@@ -53,7 +53,7 @@ pub struct Tries {
     pairs: HashMap<(String, IpAddr), Tally>,
     names: HashMap<String, Tally>,
     places: HashMap<String, Vec<IpAddr>>,
-    written: HashMap<(String, IpAddr), u64>,
+    written: HashMap<(String, IpAddr, String), u64>,
     hour: Option<Instant>,
     entries: u32,
 }
@@ -133,19 +133,13 @@ impl Tries {
         self.addresses.get(&source(from)).map_or(0, |tally| tally.count)
     }
 
-    /// What of a wrong secret is to be written: the first, the tenth, the hundredth … of one person and address in an hour.
-    pub fn entry(
-        &mut self,
-        person: Option<&str>,
-        from: IpAddr,
-        how: &'static str,
-        now: Instant,
-    ) -> Option<Note> {
+    /// What of a wrong secret is to be written: the first, the tenth, the hundredth … of one person, address and kind in an hour.
+    pub fn entry(&mut self, person: Option<&str>, from: IpAddr, how: &str, now: Instant) -> Option<Note> {
         if self.hour.is_none_or(|hour| now.duration_since(hour) >= HOUR) {
             (self.hour, self.entries) = (Some(now), 0);
             self.written.clear();
         }
-        let key = (person.unwrap_or_default().to_owned(), source(from));
+        let key = (person.unwrap_or_default().to_owned(), source(from), how.to_owned());
         if self.written.len() >= KEPT_MOST && !self.written.contains_key(&key) {
             return None;
         }

@@ -41,7 +41,7 @@ async fn login(bench: &Bench, name: &str, password: &str, from: &str) -> Result<
     Err((status.as_u16(), text))
 }
 
-async fn page(bench: &Bench, path: &str, cookie: &str) -> (StatusCode, String) {
+pub async fn page(bench: &Bench, path: &str, cookie: &str) -> (StatusCode, String) {
     let request = Request::get(path).header(header::HOST, HOST).header(header::COOKIE, cookie);
     read(bench.send(request.body(Body::empty()).unwrap()).await).await
 }
