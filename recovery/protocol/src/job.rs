@@ -219,6 +219,8 @@ hold_reasons! {
     PairingNeeded, "pairing-needed", "This endpoint has no TPM to prove itself with.", "Compare the code on its screen with the console and confirm it.";
     /// The TPM is not the one on record.
     IdentityChanged, "identity-changed", "The endpoint's TPM is not the one on record.", "If the board was replaced, approve the new identity; if not, isolate the endpoint.";
+    /// Two TPMs have one key, or one was cleared.
+    TpmCopied, "tpm-copied", "The endpoint's TPM counts less than it did before: two TPMs have one key, or somebody cleared it.", "Find out whether the TPM was cleared or put back to a snapshot, or whether a second machine has a copy of it. Say which by `groundstate endpoint resolve`, then resume.";
     /// The TPM is not on record, and its maker's word is required.
     EkNotCertified, "ek-not-certified", "This TPM is not on record, and no maker that the appliance knows vouches for it.", "Put the root certificate of the TPM's maker into tpm_roots_dir, start the appliance again and resume; if the TPM has no certificate, write ek_certificate = \"recorded\" in the blueprint.";
     /// The recovery system's quote does not match what we serve.

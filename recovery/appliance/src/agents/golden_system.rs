@@ -15,14 +15,13 @@ use recovery_protocol::{
 use serde_json::json;
 
 use super::{
-    Agents,
+    Agents, copied,
     hello::{Asking, challenge, discover, tpm_hidden},
     identity,
     proof::{self, Asked, ISOLATE},
 };
 use crate::{
     attest::{self, BootExpectation, CertifiedTlsKey, Verdict, VerifiedQuote},
-    chain::chain,
     config::Enrolment,
     db::{self, endpoint::Endpoint, session::Session, ticket::EnrolmentTicket},
     evidence::Fact,
@@ -227,6 +226,7 @@ async fn judged(
         firmware: proof::baseline(endpoint),
         require_secure_boot: proof::blueprint(agents, endpoint).is_some_and(|b| b.secure_boot),
         reset_since,
+        tpm_firmware_min: proof::blueprint(agents, endpoint).and_then(|b| b.tpm_firmware_min),
     };
     Ok(attest::judge(quote, &expected))
 }
@@ -244,8 +244,14 @@ async fn first(
     let not_proven = HoldReason::GoldenNotProven;
     let quote = match quote {
         Ok(quote) => quote,
-        Err(error) => return Err(proof::hold(agents, tx, &session, not_proven, chain(&error)).await),
+        Err(error) => {
+            let detail = proof::named(error.code(), &error);
+            return Err(proof::hold(agents, tx, &session, not_proven, detail).await);
+        }
     };
+    if let Some(copied) = copied::by(&endpoint, &session, &quote) {
+        return Err(copied.hold(agents, tx, &session, endpoint).await);
+    }
     let row = db::job::get(tx.conn(), job).await?.ok_or_else(super::session_unknown)?;
     let reset_since = db::session::last_reset(tx.conn(), job).await?;
     let verdict = judged(agents, &quote, row.job.image, &endpoint, reset_since).await?;
@@ -264,6 +270,7 @@ async fn first(
     endpoint.proven = Some(tx.at);
     endpoint.seen = Some(tx.at);
     proof::pin(&mut endpoint, &session);
+    endpoint.tpm_counted = Some(quote.clock().into());
     db::endpoint::put(tx.conn(), &endpoint).await?;
     let enrols = enrolment(agents, &endpoint) == Enrolment::Est;
     let key = match (enrols, tls_key) {
@@ -273,7 +280,7 @@ async fn first(
             match attest::verify_certify(&ak, &nonce, &key.public.0, &key.attest.0, &key.signature.0) {
                 Ok(key) => Some(key),
                 Err(error) => {
-                    let problem = key_refused(chain(&error));
+                    let problem = key_refused(proof::named(error.code(), &error));
                     return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), Some(job)).await);
                 }
             }
@@ -353,14 +360,20 @@ async fn proven_again(
         tx.commit().await?;
         return Ok(ProofReply::Accepted { again_in_seconds: every });
     };
+    if let Ok(quote) = &asked.quote
+        && let Some(copied) = copied::by(&endpoint, &asked.session, quote)
+    {
+        return Err(copied.hold(agents, tx, &asked.session, endpoint).await);
+    }
     let wrong = match &asked.quote {
-        Err(error) => Some(chain(error)),
+        Err(error) => Some(proof::named(error.code(), error)),
         Ok(quote) => {
             let verdict = judged(agents, quote, image, &endpoint, None).await?;
             (!verdict.passed()).then(|| verdict.to_string())
         }
     };
     let Some(detail) = wrong else {
+        endpoint.tpm_counted = asked.quote.as_ref().ok().map(|quote| quote.clock().into());
         endpoint.proven = Some(tx.at);
         endpoint.seen = Some(tx.at);
         endpoint.refusal = None;

@@ -34,6 +34,8 @@ use crate::{
     jobs::journal::JournalTx,
 };
 
+/// The name of a conflict about one TPM that seems to be two ([`super::copied`]).
+pub const COPIED: &str = "tpm-copied";
 /// Claims that a person dismissed and that are remembered, at most.
 const DISMISSED_MOST: usize = 16;
 
@@ -264,6 +266,10 @@ pub fn resolved(endpoint: &Endpoint, replace: bool) -> Option<Endpoint> {
         // Of another board nothing that was measured or proven counts.
         (endpoint.ek_sha256, endpoint.ek_certificate, endpoint.baseline, endpoint.proven) =
             (None, None, None, None);
+        endpoint.tpm_counted = None;
+    } else if conflict.name == COPIED {
+        // Whichever of them proves itself next is the one.
+        endpoint.tpm_counted = None;
     } else {
         conflict.dismissed.push(std::mem::take(&mut conflict.name));
         let more = conflict.dismissed.len().saturating_sub(DISMISSED_MOST);

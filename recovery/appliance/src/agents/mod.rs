@@ -13,6 +13,7 @@
 //! It must never: give an order or a secret to a session that was not accepted, or change a job but by an event.
 
 mod capture;
+mod copied;
 mod expect;
 mod files;
 mod golden_system;

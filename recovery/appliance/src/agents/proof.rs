@@ -6,6 +6,7 @@
 //! | nonce spent or old, credential not opened | refused: it may be anybody | refused | refused |
 //! | quote not true | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
 //! | another TPM than on record | held: identity-changed | held: identity-changed | refused |
+//! | the TPM counts less than before | held: tpm-copied | held: tpm-copied | refused, and no recovery until a person resolves it |
 //! | not what was predicted | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
 //! | EK certificate of another key | refused at the hello | refused at the hello | refused at the hello |
 //! | TPM not on record, no maker known vouches for it, and the blueprint wants one | held: ek-not-certified | held: ek-not-certified | – |
@@ -22,9 +23,11 @@ use recovery_protocol::{
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::{Agents, golden_system, session_unknown};
+use super::{Agents, copied, golden_system, session_unknown};
 use crate::{
-    attest::{self, AkPublic, BootExpectation, FirmwareBaseline, QuoteEvidence, Verdict, VerifiedQuote},
+    attest::{
+        self, AkPublic, BootExpectation, Counted, FirmwareBaseline, QuoteEvidence, Verdict, VerifiedQuote,
+    },
     chain::chain,
     config::{Blueprint, EkCertificatePolicy},
     db::{self, endpoint::Endpoint, session::Session},
@@ -100,6 +103,11 @@ fn not_opened(session: &Session, proof: &Proof) -> Option<&'static str> {
     (!record.rsa_secret_hash.is_empty() && !rsa_opened).then_some(
         "the endpoint did not open the credential for the RSA key that its maker certified: that key is in another TPM",
     )
+}
+
+/// What a check found, with the check's own name: the sentence may be put better one day, the name stays.
+pub fn named(check: &str, error: &dyn std::error::Error) -> String {
+    format!("{} (check {check})", chain(error))
 }
 
 /// What to tell a person about an endpoint that may not be itself.
@@ -255,6 +263,7 @@ pub fn pin(endpoint: &mut Endpoint, session: &Session) -> bool {
 fn as_known(mut endpoint: Endpoint, ek_sha256: &str) -> Endpoint {
     if endpoint.ek_sha256.as_deref().is_some_and(|pinned| pinned != ek_sha256) {
         (endpoint.ek_sha256, endpoint.ek_certificate, endpoint.baseline) = (None, None, None);
+        endpoint.tpm_counted = None;
     }
     endpoint
 }
@@ -288,8 +297,13 @@ async fn recovery_system(
     let mut endpoint = as_known(endpoint, &session.record.ek_sha256);
     let quote = match quote {
         Ok(quote) => quote,
-        Err(error) => return Err(hold(agents, tx, &session, not_proven, chain(&error)).await),
+        Err(error) => {
+            return Err(hold(agents, tx, &session, not_proven, named(error.code(), &error)).await);
+        }
     };
+    if let Some(copied) = copied::by(&endpoint, &session, &quote) {
+        return Err(copied.hold(agents, tx, &session, endpoint).await);
+    }
     let verdict = judged(agents, &quote, &endpoint);
     let firmware = Seen::Firmware { baseline: json!(verdict.firmware) };
     if verdict.only_firmware_changed() && allowed.contains(&firmware) {
@@ -304,6 +318,7 @@ async fn recovery_system(
     session.record.reset_count = Some(quote.clock().reset_count);
     db::session::put(tx.conn(), &session).await?;
     let pinned = pin(&mut endpoint, &session);
+    endpoint.tpm_counted = Some(quote.clock().into());
     endpoint.baseline = endpoint.baseline.or_else(|| serde_json::to_value(&verdict.firmware).ok());
     endpoint.refusal = None;
     endpoint.seen = Some(tx.at);
@@ -321,12 +336,19 @@ async fn recovery_system(
 /// Hold the quote against each way in which our boot kit can have been booted; the best one counts.
 fn judged(agents: &Agents, quote: &VerifiedQuote, endpoint: &Endpoint) -> Verdict {
     let wanted = blueprint(agents, endpoint).is_some_and(|b| b.secure_boot);
+    let tpm_firmware_min = blueprint(agents, endpoint).and_then(|b| b.tpm_firmware_min);
     let judge = |measurements, under_secure_boot: bool| {
         let firmware = baseline(endpoint);
         let require_secure_boot = wanted || under_secure_boot;
         attest::judge(
             quote,
-            &BootExpectation { measurements, firmware, require_secure_boot, reset_since: None },
+            &BootExpectation {
+                measurements,
+                firmware,
+                require_secure_boot,
+                reset_since: None,
+                tpm_firmware_min,
+            },
         )
     };
     let ways = agents.0.expectations.ways();
@@ -345,7 +367,7 @@ pub async fn note_quote(
 ) -> Result<(), Problem> {
     let facts = json!({
         "system": session.record.booted_as, "ek_sha256": session.record.ek_sha256, "pcrs": session.record.pcrs,
-        "reset_count": quote.clock().reset_count, "secure_boot": verdict.secure_boot, "firmware": verdict.firmware,
+        "tpm_counted": Counted::from(quote.clock()), "tpm_clock_safe": quote.clock().safe, "secure_boot": verdict.secure_boot, "firmware": verdict.firmware,
         "tpm_firmware_version": quote.firmware_version(), "ek_certificate": session.record.ek_certificate,
         "identity_rests_on": rests_on(session), "more": more,
     });

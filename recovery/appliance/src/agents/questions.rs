@@ -11,6 +11,7 @@ use recovery_protocol::{
 };
 
 use crate::{
+    agents::proof::named,
     attest::{self, AkPublic, EkPublic, IdentityError, MakerRoots},
     keys,
 };
@@ -78,7 +79,7 @@ fn certificate_foreign(error: &attest::MakerError) -> Problem {
         403,
         "ek-certificate-foreign",
         "The certificate is not this TPM's",
-        error.to_string(),
+        named(error.code(), error),
         remedy,
     )
 }
@@ -87,5 +88,11 @@ fn certificate_foreign(error: &attest::MakerError) -> Problem {
 pub fn tpm_unfit(error: &IdentityError) -> Problem {
     let remedy =
         "use the agent that this appliance serves; if it persists, the TPM is faulty: replace the board";
-    Problem::new(403, "tpm-unfit", "The TPM's keys are not as they must be", error.to_string(), remedy)
+    Problem::new(
+        403,
+        "tpm-unfit",
+        "The TPM's keys are not as they must be",
+        named(error.code(), error),
+        remedy,
+    )
 }

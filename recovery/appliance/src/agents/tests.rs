@@ -3,6 +3,7 @@
 
 mod capture;
 mod conflict;
+mod copied;
 mod erase;
 mod golden;
 mod health;

@@ -20,6 +20,8 @@ use ring::{agreement, hmac, rand, signature};
 
 /// `TPM_RH_ENDORSEMENT`: the hierarchy in which all keys of an endpoint are primaries.
 const RH_ENDORSEMENT: u32 = 0x4000_000b;
+/// `TPMA_OBJECT.restricted` (Part 2 §8.3).
+const RESTRICTED: u32 = 1 << 16;
 
 /// Why a key is not what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,16 +35,36 @@ pub enum IdentityError {
         #[source]
         source: CodecError,
     },
-    /// The key has other attributes, another policy or another purpose.
+    /// The attestation key may sign digests that come from outside: its quotes say nothing.
     #[error(
-        "the endpoint's {what} has attributes {attributes:#010x} or a policy that our template does not have; \
-         a key that may sign or do anything else proves nothing, run our agent on it"
+        "the endpoint's AK is not restricted (attributes {attributes:#010x}): it signs whatever it is given; run our agent on it"
     )]
-    Template {
+    Unrestricted {
+        /// `objectAttributes`.
+        attributes: u32,
+    },
+    /// The key has other attributes.
+    #[error(
+        "the endpoint's {what} has attributes {attributes:#010x}, which our template does not have: it may leave its TPM or do \
+         something else; run our agent on it"
+    )]
+    Attributes {
         /// Which key.
         what: &'static str,
         /// `objectAttributes`.
         attributes: u32,
+    },
+    /// The key is bound to another policy.
+    #[error("the endpoint's {what} has another policy than our template; run our agent on it")]
+    Policy {
+        /// Which key.
+        what: &'static str,
+    },
+    /// The key has another scheme: it is for something else.
+    #[error("the endpoint's {what} is a key of another kind than our template; run our agent on it")]
+    Purpose {
+        /// Which key.
+        what: &'static str,
     },
     /// The EK's point is not on the curve.
     #[error("the endpoint's EK is not a point of P-256; it is faulty or not a TPM")]
@@ -52,10 +74,40 @@ pub enum IdentityError {
     NoRandom,
 }
 
+impl IdentityError {
+    /// The check that failed, by a name that stays: for evidence and counters.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { what: "AK", .. } => "ak-form",
+            Self::Unreadable { .. } => "ek-form",
+            Self::Unrestricted { .. } => "ak-unrestricted",
+            Self::Attributes { what: "AK", .. } => "ak-attributes",
+            Self::Attributes { .. } => "ek-attributes",
+            Self::Policy { what: "AK" } => "ak-policy",
+            Self::Policy { .. } => "ek-policy",
+            Self::Purpose { what: "AK" } => "ak-scheme",
+            Self::Purpose { .. } => "ek-scheme",
+            Self::NotOnCurve => "ek-point",
+            Self::NoRandom => "no-random",
+        }
+    }
+}
+
 fn parse(what: &'static str, bytes: &[u8], template: &EccPublic) -> Result<EccPublic, IdentityError> {
     let public = EccPublic::parse(bytes).map_err(|source| IdentityError::Unreadable { what, source })?;
-    let other = IdentityError::Template { what, attributes: public.attributes };
-    if public.is_made_from(template) { Ok(public) } else { Err(other) }
+    let attributes = public.attributes;
+    if template.attributes & !attributes & RESTRICTED != 0 && what == "AK" {
+        Err(IdentityError::Unrestricted { attributes })
+    } else if attributes != template.attributes {
+        Err(IdentityError::Attributes { what, attributes })
+    } else if public.policy != template.policy {
+        Err(IdentityError::Policy { what })
+    } else if !public.is_made_from(template) {
+        Err(IdentityError::Purpose { what })
+    } else {
+        Ok(public)
+    }
 }
 
 /// The endorsement key of a TPM, made from TCG template L-2.
@@ -66,7 +118,7 @@ impl EkPublic {
     /// Reads a `TPMT_PUBLIC`.
     ///
     /// # Errors
-    /// [`IdentityError::Unreadable`], [`IdentityError::Template`].
+    /// [`IdentityError`]: each way in which it is not made from the template has its own.
     pub fn parse(bytes: &[u8]) -> Result<Self, IdentityError> {
         parse("EK", bytes, &EccPublic::ek_template()).map(Self)
     }
@@ -90,7 +142,7 @@ impl AkPublic {
     /// Reads a `TPMT_PUBLIC`.
     ///
     /// # Errors
-    /// [`IdentityError::Unreadable`], [`IdentityError::Template`]: an unrestricted key is refused here.
+    /// [`IdentityError`]; an unrestricted key is refused here.
     pub fn parse(bytes: &[u8]) -> Result<Self, IdentityError> {
         parse("AK", bytes, &EccPublic::ak_template()).map(Self)
     }
@@ -268,15 +320,20 @@ mod tests {
     fn keys_must_be_made_from_our_templates() {
         let (ek, ak) = (EccPublic::ek_template(), EccPublic::ak_template());
         assert!(EkPublic::parse(&ek.to_bytes()).is_ok() && AkPublic::parse(&ak.to_bytes()).is_ok());
-        let template = |what, attributes| IdentityError::Template { what, attributes };
-        assert_eq!(EkPublic::parse(&ak.to_bytes()), Err(template("EK", ak.attributes)));
-        // Each attribute alone: restricted gone, fixedTPM gone, decrypt added.
-        for attributes in [0x0004_0472, 0x0005_0470, 0x0007_0472] {
-            let bad = EccPublic { attributes, ..ak.clone() };
-            assert_eq!(AkPublic::parse(&bad.to_bytes()), Err(template("AK", attributes)));
+        let attributes = |what, attributes| IdentityError::Attributes { what, attributes };
+        assert_eq!(EkPublic::parse(&ak.to_bytes()), Err(attributes("EK", ak.attributes)));
+        // Each attribute alone: fixedTPM gone, decrypt added, restricted gone.
+        for bad in [0x0005_0470, 0x0007_0472] {
+            let key = EccPublic { attributes: bad, ..ak.clone() };
+            assert_eq!(AkPublic::parse(&key.to_bytes()), Err(attributes("AK", bad)));
         }
+        let loose = EccPublic { attributes: 0x0004_0472, ..ak.clone() };
+        let refused = AkPublic::parse(&loose.to_bytes());
+        assert_eq!(refused, Err(IdentityError::Unrestricted { attributes: 0x0004_0472 }));
         let policy = EccPublic { policy: vec![0; 32], ..ek.clone() };
-        assert_eq!(EkPublic::parse(&policy.to_bytes()), Err(template("EK", ek.attributes)));
+        assert_eq!(EkPublic::parse(&policy.to_bytes()), Err(IdentityError::Policy { what: "EK" }));
+        let storage = EccPublic { purpose: ek.purpose, ..ak.clone() };
+        assert_eq!(AkPublic::parse(&storage.to_bytes()), Err(IdentityError::Purpose { what: "AK" }));
         assert!(matches!(AkPublic::parse(&[]), Err(IdentityError::Unreadable { what: "AK", .. })));
     }
 

@@ -22,6 +22,8 @@ const AT_MODEL: &str = "2.23.133.2.2";
 const AT_VERSION: &str = "2.23.133.2.3";
 /// Issuers that are looked at, at most: each costs a signature for each certificate that it may have issued.
 const ISSUERS_MOST: usize = 8;
+/// What is wrong with an EK certificate that may itself certify others.
+const AUTHORITY: &str = "it is an authority's";
 /// Longest name that is kept of a certificate.
 const TEXT_MOST: usize = 128;
 
@@ -45,6 +47,18 @@ pub enum MakerError {
         /// What it lacks.
         why: &'static str,
     },
+}
+
+impl MakerError {
+    /// The check that failed, by a name that stays.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OtherKey { .. } => "ek-certificate-key",
+            Self::NoEkCertificate { why, .. } if *why == AUTHORITY => "ek-certificate-authority",
+            Self::NoEkCertificate { .. } => "ek-certificate-purpose",
+        }
+    }
 }
 
 /// Why a file of roots cannot be used.
@@ -151,7 +165,7 @@ pub fn maker_of(
 /// itself that it is an endorsement key's counts.
 fn no_ek_certificate(leaf: &X509Certificate<'_>) -> Option<&'static str> {
     if leaf.is_ca() {
-        return Some("it is an authority's");
+        return Some(AUTHORITY);
     }
     let purposes = leaf.extended_key_usage().ok().flatten().map(|usage| &usage.value.other);
     let of_ek = purposes.is_some_and(|oids| oids.iter().any(|oid| oid.to_id_string() == KP_EK_CERTIFICATE));

@@ -28,11 +28,13 @@
 //!
 //! It must never decide by an event's type or data alone: they are not part of what the TPM signs.
 
+mod counted;
 mod credential;
 mod maker;
 mod policy;
 mod quote;
 
+pub use counted::Counted;
 pub use credential::{AkPublic, Credential, EkPublic, IdentityError, make_credential, make_rsa_credential};
 pub use maker::{MakerError, MakerRoots, RootError, maker_of};
 pub use policy::{BootExpectation, FirmwareBaseline, Verdict, judge};

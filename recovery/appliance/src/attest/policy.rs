@@ -39,8 +39,10 @@ pub struct BootExpectation {
     pub firmware: Option<FirmwareBaseline>,
     /// Whether Secure Boot must be on.
     pub require_secure_boot: bool,
-    /// `reset_count` of an earlier quote of the same job: a reboot must have happened since.
+    /// `reset_count` of an earlier quote of the same job: a reboot must have happened since, and nothing was resumed after it.
     pub reset_since: Option<u32>,
+    /// The oldest firmware of the TPM itself that is believed.
+    pub tpm_firmware_min: Option<u64>,
 }
 
 /// An endpoint's firmware as its TPM saw it. It differs between models and changes with firmware and key updates, so it
@@ -141,6 +143,46 @@ pub enum Finding {
         /// The count now.
         now: u32,
     },
+    /// The endpoint was suspended and resumed between its reset and the quote: what its PCRs hold may be of before.
+    #[error(
+        "the endpoint was resumed {count} times since it was reset; what it booted is not told by this quote"
+    )]
+    Resumed {
+        /// How often.
+        count: u32,
+    },
+    /// The TPM's own firmware is older than its blueprint takes.
+    #[error(
+        "the TPM's firmware is {found:#018x}, its blueprint wants {floor:#018x} or later; update the TPM"
+    )]
+    TpmFirmwareOld {
+        /// The oldest that is taken.
+        floor: u64,
+        /// What the TPM says.
+        found: u64,
+    },
+}
+
+impl Finding {
+    /// The check that failed, by a name that stays: for evidence and counters.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NothingPredicted => "boot-nothing-predicted",
+            Self::NotQuoted { .. } => "boot-not-quoted",
+            Self::UnexpectedBootEvent { .. } => "boot-unexpected",
+            Self::MissingBootEvent { .. } => "boot-missing",
+            Self::UnexpectedCommandLine { .. } => "boot-command-line",
+            Self::SecureBootUnknown => "secure-boot-unknown",
+            Self::SecureBootOff => "secure-boot-off",
+            Self::FirmwareChanged { pcr: 0, .. } => "firmware-pcr0",
+            Self::FirmwareChanged { pcr: 2, .. } => "firmware-pcr2",
+            Self::FirmwareChanged { .. } => "firmware-pcr7",
+            Self::NotRebooted { .. } => "not-rebooted",
+            Self::Resumed { .. } => "resumed",
+            Self::TpmFirmwareOld { .. } => "tpm-firmware-old",
+        }
+    }
 }
 
 /// What [`judge`] found.
@@ -155,6 +197,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The checks that failed, each once, by name.
+    #[cfg(test)]
+    pub fn codes(&self) -> Vec<&'static str> {
+        let codes: std::collections::BTreeSet<_> = self.findings.iter().map(Finding::code).collect();
+        codes.into_iter().collect()
+    }
+
     /// Whether the boot was exactly as predicted.
     pub fn passed(&self) -> bool {
         self.findings.is_empty()
@@ -181,7 +230,8 @@ impl std::fmt::Display for Verdict {
         if self.passed() {
             return f.write_str("booted exactly as predicted");
         }
-        let lines: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        let line = |finding: &Finding| format!("{finding} (check {})", finding.code());
+        let lines: Vec<String> = self.findings.iter().map(line).collect();
         f.write_str(&lines.join("; "))
     }
 }
@@ -212,6 +262,13 @@ pub fn judge(quote: &VerifiedQuote, expected: &BootExpectation) -> Verdict {
     }
     if let Some(before) = expected.reset_since.filter(|before| !quote.rebooted_since(*before)) {
         findings.push(Finding::NotRebooted { before, now: quote.clock().reset_count });
+    }
+    if expected.reset_since.is_some() && quote.clock().restart_count > 0 {
+        findings.push(Finding::Resumed { count: quote.clock().restart_count });
+    }
+    let found = quote.firmware_version();
+    if let Some(floor) = expected.tpm_firmware_min.filter(|floor| found < *floor) {
+        findings.push(Finding::TpmFirmwareOld { floor, found });
     }
     Verdict { findings, secure_boot, firmware }
 }

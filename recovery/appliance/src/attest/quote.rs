@@ -40,11 +40,14 @@ pub enum QuoteError {
         "the quote is not signed by this endpoint's attestation key; it was altered or comes from another TPM"
     )]
     Signature,
-    /// It is no `TPMS_ATTEST`, or no TPM generated it.
-    #[error("the quote's structure is not one that a TPM generates")]
+    /// It does not begin with `TPM_GENERATED`: the key signed it, but no TPM made it up.
+    #[error("what was signed was not made by a TPM: it does not begin with TPM_GENERATED")]
+    NotGenerated,
+    /// It is no `TPMS_ATTEST`, or bytes follow it.
+    #[error("the quote's structure cannot be read")]
     Form(#[source] CodecError),
     /// The AK attests something, but not PCRs.
-    #[error("the attestation key signed a certification where a quote belongs")]
+    #[error("the attestation key signed something else where a quote belongs")]
     NotAQuote,
     /// The AK is not a primary of the endorsement hierarchy.
     #[error(
@@ -54,11 +57,27 @@ pub enum QuoteError {
     /// It answers another question.
     #[error("the quote does not carry the nonce of this challenge; it is a replay or belongs to another job")]
     Nonce,
-    /// It is over other PCRs, another bank or several banks.
+    /// It is over another bank.
+    #[error(
+        "the quote is over bank {bank:#x}; only SHA-256 (0xb) counts, switch that bank on in the firmware"
+    )]
+    Bank {
+        /// TCG algorithm identifier.
+        bank: u16,
+    },
+    /// It is over other PCRs, none, or several selections.
     #[error("the quote is not over exactly PCRs {expected} of the SHA-256 bank")]
     Selection {
         /// What was asked for.
         expected: PcrMask,
+    },
+    /// Values were sent for other PCRs than were asked for.
+    #[error("values came for PCRs {found}, asked for were {expected}")]
+    Values {
+        /// What was asked for.
+        expected: PcrMask,
+        /// What came.
+        found: PcrMask,
     },
     /// The values sent are not the values quoted.
     #[error("the PCR values that were sent are not the ones that the TPM quoted")]
@@ -96,6 +115,40 @@ pub enum QuoteError {
         /// The PCR.
         pcr: u8,
     },
+}
+
+impl QuoteError {
+    /// The check that failed, by a name that stays: for evidence and counters.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SignatureForm(_) => "quote-signature-form",
+            Self::Signature => "quote-signature",
+            Self::NotGenerated => "quote-not-generated",
+            Self::Form(_) => "quote-form",
+            Self::NotAQuote => "quote-type",
+            Self::Signer => "quote-signer",
+            Self::Nonce => "quote-nonce",
+            Self::Bank { .. } => "quote-bank",
+            Self::Selection { .. } => "quote-selection",
+            Self::Values { .. } => "quote-values",
+            Self::PcrDigest => "quote-pcr-digest",
+            Self::NoLog => "log-missing",
+            Self::Log(_) => "log-form",
+            Self::Replay { .. } => "log-replay",
+            Self::Separator { .. } => "log-separator",
+            Self::AfterSeparator { .. } => "log-after-separator",
+        }
+    }
+
+    /// What is wrong with the structure that was signed.
+    fn form(error: CodecError) -> Self {
+        match error {
+            CodecError::Field { field: "magic", .. } => Self::NotGenerated,
+            CodecError::Field { field: "type", .. } => Self::NotAQuote,
+            other => Self::Form(other),
+        }
+    }
 }
 
 /// A quote that passed every check of [`verify_quote`].
@@ -149,7 +202,7 @@ pub fn verify_quote(
     if !ak.verifies(evidence.attest, &signature) {
         return Err(QuoteError::Signature);
     }
-    let attest = Attest::parse(evidence.attest).map_err(QuoteError::Form)?;
+    let attest = Attest::parse(evidence.attest).map_err(QuoteError::form)?;
     let Attested::Quote { selection, pcr_digest } = &attest.attested else {
         return Err(QuoteError::NotAQuote);
     };
@@ -159,9 +212,15 @@ pub fn verify_quote(
     if attest.extra_data != nonce {
         return Err(QuoteError::Nonce);
     }
-    let asked = matches!(selection[..], [one] if one.bank == ALG_SHA256 && one.pcrs == expected);
-    if !asked || evidence.pcrs.mask() != expected {
+    if let Some(other) = selection.iter().find(|one| one.bank != ALG_SHA256) {
+        return Err(QuoteError::Bank { bank: other.bank });
+    }
+    if !matches!(selection[..], [one] if one.pcrs == expected) {
         return Err(QuoteError::Selection { expected });
+    }
+    let found = evidence.pcrs.mask();
+    if found != expected {
+        return Err(QuoteError::Values { expected, found });
     }
     if pcr_digest != evidence.pcrs.digest().as_bytes() {
         return Err(QuoteError::PcrDigest);
@@ -218,11 +277,14 @@ pub enum CertifyError {
     /// The AK did not sign this.
     #[error("the certification is not signed by this endpoint's attestation key")]
     Signature,
-    /// It is no `TPMS_ATTEST`, or no TPM generated it.
-    #[error("the certification's structure is not one that a TPM generates")]
+    /// It does not begin with `TPM_GENERATED`.
+    #[error("the certification was not made by a TPM: it does not begin with TPM_GENERATED")]
+    NotGenerated,
+    /// It is no `TPMS_ATTEST`, or bytes follow it.
+    #[error("the certification's structure cannot be read")]
     Form(#[source] CodecError),
     /// The AK attests something, but not a key.
-    #[error("the attestation key signed a quote where a certification belongs")]
+    #[error("the attestation key signed something else where a certification belongs")]
     NotACertification,
     /// It answers another question.
     #[error(
@@ -232,6 +294,32 @@ pub enum CertifyError {
     /// It certifies another key.
     #[error("the certification is for another key than the one to be enrolled")]
     OtherKey,
+}
+
+impl CertifyError {
+    /// The check that failed, by a name that stays.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "tls-key-form",
+            Self::Attributes { .. } => "tls-key-attributes",
+            Self::SignatureForm(_) => "certify-signature-form",
+            Self::Signature => "certify-signature",
+            Self::NotGenerated => "certify-not-generated",
+            Self::Form(_) => "certify-form",
+            Self::NotACertification => "certify-type",
+            Self::Nonce => "certify-nonce",
+            Self::OtherKey => "certify-other-key",
+        }
+    }
+
+    fn form(error: CodecError) -> Self {
+        match error {
+            CodecError::Field { field: "magic", .. } => Self::NotGenerated,
+            CodecError::Field { field: "type", .. } => Self::NotACertification,
+            other => Self::Form(other),
+        }
+    }
 }
 
 /// A TLS key proven to lie in the same TPM as the AK, and unable to leave it.
@@ -264,7 +352,7 @@ pub fn verify_certify(
     if !ak.verifies(attest, &signature) {
         return Err(CertifyError::Signature);
     }
-    let attest = Attest::parse(attest).map_err(CertifyError::Form)?;
+    let attest = Attest::parse(attest).map_err(CertifyError::form)?;
     let Attested::Certify { name, qualified_name: qualified } = &attest.attested else {
         return Err(CertifyError::NotACertification);
     };

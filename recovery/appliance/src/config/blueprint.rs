@@ -21,6 +21,9 @@ pub struct Blueprint {
     /// Secure Boot must be on, as the TPM's quote tells it, in the recovery system and in the restored one.
     #[serde(default)]
     pub secure_boot: bool,
+    /// The oldest firmware of the TPM itself that is believed, as its maker numbers it (`0x0007_0055_0011_cb00`).
+    #[serde(default)]
+    pub tpm_firmware_min: Option<u64>,
     /// What a TPM that is not on record must show before it is believed.
     #[serde(default)]
     pub ek_certificate: EkCertificatePolicy,

@@ -9,6 +9,8 @@ use recovery_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::attest::Counted;
+
 use super::{Conn, DbError, Row, id, json, json_opt, name, num, num_opt, query, sql, text};
 
 /// What a person put on record of an endpoint. Empty but for the addresses while it is only discovered.
@@ -76,6 +78,8 @@ pub struct Endpoint {
     pub revision: u64,
     /// Who came with its address and is another one.
     pub conflict: Option<Conflict>,
+    /// What its TPM counted in its last accepted quote.
+    pub tpm_counted: Option<Counted>,
     /// Since when it is on the list, milliseconds since 1970: what is older belongs to one that had this name before.
     pub added: u64,
 }
@@ -118,6 +122,7 @@ impl Endpoint {
             generation: 0,
             revision: 1,
             conflict: None,
+            tpm_counted: None,
             added: at,
         }
     }
@@ -163,6 +168,7 @@ fn of(row: &Row) -> Result<Endpoint, DbError> {
         revision: num(row, "revision")?,
         added: num(row, "added")?,
         conflict: json_opt(row, "conflict")?,
+        tpm_counted: json_opt(row, "tpm_counted")?,
     })
 }
 
@@ -216,9 +222,10 @@ pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>,
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
-         generation, ek_certificate, revision, added, conflict) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
+         generation, ek_certificate, revision, added, conflict, tpm_counted) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
-         seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14, conflict = $15",
+         seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14, conflict = $15, \
+         tpm_counted = $16",
     )
     .bind(e.id.as_str())
     .bind(name("state", &e.state)?)
@@ -235,6 +242,7 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(sql(e.revision))
     .bind(sql(e.added))
     .bind(e.conflict.as_ref().map(|c| text("conflict", c)).transpose()?)
+    .bind(e.tpm_counted.as_ref().map(|c| text("tpm_counted", c)).transpose()?)
     .execute(&mut *conn)
     .await?;
     query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(e.id.as_str()).execute(&mut *conn).await?;

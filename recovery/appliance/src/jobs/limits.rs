@@ -122,6 +122,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::AgentVersion
         | HoldReason::ApplianceFailed => RetryClass::Semantic,
         HoldReason::IdentityChanged
+        | HoldReason::TpmCopied
         | HoldReason::EkNotCertified
         | HoldReason::RecoverySystemNotProven
         | HoldReason::FirmwareChanged

@@ -18,17 +18,17 @@ const SECRET_RSA: &[u8] = b"what its RSA key found inside";
 const AUTO: &str = "[groups.default]\nmode = \"auto\"\ncool_down_s = 0\n";
 
 /// An endpoint's TPM: two keys, and how often it was reset.
-struct Tpm {
+pub(super) struct Tpm {
     paper: PaperTpm,
     ek: EccPublic,
     certificate: Option<Vec<u8>>,
     rsa: Option<RsaEkPublic>,
     opens_rsa: bool,
-    resets: u32,
+    pub(super) resets: u32,
 }
 
 impl Tpm {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let ek = EccPublic { unique: PaperTpm::new().ak.unique, ..EccPublic::ek_template() };
         Self { paper: PaperTpm::new(), ek, certificate: None, rsa: None, opens_rsa: true, resets: 7 }
     }
@@ -43,7 +43,7 @@ impl Tpm {
         }
     }
 
-    fn hello(&self, booted_as: BootedAs, ticket: Option<&str>) -> Hello {
+    pub(super) fn hello(&self, booted_as: BootedAs, ticket: Option<&str>) -> Hello {
         Hello { tpm: Some(self.identity()), ..hello(booted_as, ticket) }
     }
 
@@ -60,7 +60,7 @@ impl Tpm {
         (Base64(bytes), Base64(signature))
     }
 
-    fn proof(&self, challenge: &Challenge, boot: &Boot, tls: Option<&rcgen::KeyPair>) -> Proof {
+    pub(super) fn proof(&self, challenge: &Challenge, boot: &Boot, tls: Option<&rcgen::KeyPair>) -> Proof {
         let (quote, signature) = self.signed(challenge, boot, None);
         Proof {
             session: challenge.session.clone(),
@@ -101,7 +101,7 @@ fn tls_key() -> rcgen::KeyPair {
 }
 
 impl Site {
-    async fn with_tpm(more: &str) -> Self {
+    pub(super) async fn with_tpm(more: &str) -> Self {
         let recovery = Expectations::one(paper::recovery().measurements)
             .with_handed_back(paper::measurement(4, "snponly", Need::Optional));
         // The image knows nothing of the network boot programs of whoever restores it.
@@ -110,7 +110,7 @@ impl Site {
     }
 
     /// Hello; the challenge, with its secret replaced by one that the paper TPM knows.
-    async fn challenged(&self, hello: &Hello) -> Challenge {
+    pub(super) async fn challenged(&self, hello: &Hello) -> Challenge {
         let HelloReply::Challenge(challenge) = self.hello(hello).await.unwrap() else {
             panic!("no challenge")
         };
@@ -127,12 +127,12 @@ impl Site {
         challenge
     }
 
-    async fn prove(&self, proof: &Proof) -> Result<ProofReply, Problem> {
+    pub(super) async fn prove(&self, proof: &Proof) -> Result<ProofReply, Problem> {
         self.say("proof", proof).await
     }
 
     /// The recovery system proves itself; its session.
-    async fn proven(&self, tpm: &Tpm, boot: &Boot) -> Result<String, Problem> {
+    pub(super) async fn proven(&self, tpm: &Tpm, boot: &Boot) -> Result<String, Problem> {
         let challenge = self.challenged(&tpm.hello(BootedAs::RecoverySystem, None)).await;
         self.prove(&tpm.proof(&challenge, boot, None)).await.map(|_| challenge.session)
     }
@@ -174,7 +174,7 @@ impl Site {
     }
 
     /// A whole recovery.
-    async fn recovered(&self, tpm: &mut Tpm) -> JobView {
+    pub(super) async fn recovered(&self, tpm: &mut Tpm) -> JobView {
         let job = self.recover().await;
         let session = self.proven(tpm, &Boot::recovery_ipxe()).await.unwrap();
         let ticket = self.restore(&session).await;
@@ -185,7 +185,7 @@ impl Site {
         self.service.job(job.job).await.unwrap()
     }
 
-    async fn held_for(&self, reason: HoldReason) -> bool {
+    pub(super) async fn held_for(&self, reason: HoldReason) -> bool {
         let jobs = self.service.jobs(None).await.unwrap();
         matches!(&jobs[0].state, JobState::Held { reason: found, .. } if *found == reason)
     }

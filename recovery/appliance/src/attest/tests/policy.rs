@@ -23,6 +23,8 @@ fn kinds(findings: &[Finding]) -> Vec<&'static str> {
         Finding::SecureBootOff => "off",
         Finding::FirmwareChanged { .. } => "firmware",
         Finding::NotRebooted { .. } => "not rebooted",
+        Finding::Resumed { .. } => "resumed",
+        Finding::TpmFirmwareOld { .. } => "old TPM firmware",
     };
     findings.iter().map(kind).collect()
 }
