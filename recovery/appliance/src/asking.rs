@@ -2,6 +2,8 @@
 //!
 //! It must never: send anything but the endpoint's name and the token that is configured for it.
 
+pub mod pinned;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use recovery_protocol::EndpointId;
@@ -14,6 +16,8 @@ use crate::tls::SYSTEM_ROOTS;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_LEN_MAX: u64 = 64 * 1024;
+/// Longest list of revoked certificates: that of an authority with a hundred thousand of them.
+const LIST_LEN_MAX: u64 = 16 << 20;
 
 /// Whom to trust: the system's authorities, or those of one file (PEM). An unreadable file trusts nobody.
 #[must_use]
@@ -33,6 +37,16 @@ pub fn agent(roots: Option<&Path>) -> Agent {
     let config =
         Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(0).tls_config(tls).build();
     Agent::new_with_config(config)
+}
+
+/// `GET <url>`, and its body. Blocks for some seconds at most.
+///
+/// # Errors
+/// For a person.
+pub fn plain(agent: &Agent, url: &str) -> Result<Vec<u8>, String> {
+    let mut response = agent.get(url).call().map_err(|error| format!("{url}: no answer: {error}"))?;
+    let body = response.body_mut().with_config().limit(LIST_LEN_MAX).read_to_vec();
+    body.map_err(|error| format!("{url}: {error}"))
 }
 
 /// `GET <url>?endpoint=<id>`, and its body. Blocks for some seconds at most.

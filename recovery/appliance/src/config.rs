@@ -33,6 +33,7 @@ mod directory;
 mod evidence;
 mod group;
 mod hook;
+mod site_est;
 mod window;
 
 pub use crate::agents::Serving;
@@ -49,6 +50,7 @@ pub use directory::{Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
+pub use site_est::SiteEst;
 pub use window::Window;
 
 /// Why the configuration is refused.
@@ -126,6 +128,8 @@ pub struct Config {
     pub blueprints: BTreeMap<String, Blueprint>,
     /// Webhook sources, by name as in `/hooks/v1/<name>`.
     pub hooks: BTreeMap<String, Hook>,
+    /// The site's EST server, which enrols endpoints. None: the embedded authority does.
+    pub est: Option<SiteEst>,
     /// Where evidence goes besides the database.
     pub evidence: Evidence,
     /// Limits of stages in seconds, where the defaults do not fit.
@@ -161,6 +165,7 @@ impl Default for Config {
             redundancy: BTreeMap::new(),
             blueprints: BTreeMap::new(),
             hooks: BTreeMap::new(),
+            est: None,
             evidence: Evidence::default(),
             directory: None,
             stage_limits_s: BTreeMap::new(),
@@ -371,6 +376,7 @@ impl Config {
             .chain(permits)
             .chain(password)
             .chain(passphrase)
+            .chain(self.est.iter_mut().flat_map(SiteEst::files))
             .chain([&mut self.data_dir]);
         for path in paths {
             *path = base.join(&*path);
@@ -395,6 +401,9 @@ impl Config {
         if let Some((key, why, now)) = self.images.depot.as_ref().and_then(depot::Setting::wrong) {
             let key = ["images", "depot", key].map(str::to_owned).to_vec();
             return Err(Wrong::new(key, why, now));
+        }
+        if let Some((key, why, now)) = self.est.as_ref().and_then(SiteEst::wrong) {
+            return Err(Wrong::new(["est", key].map(str::to_owned).to_vec(), why, now));
         }
         group::check(&self.groups)?;
         let windowed = self.groups.iter().find(|(_, group)| !group.windows.is_empty());

@@ -87,6 +87,9 @@ pub enum DaemonError {
     /// Roots of TPM makers.
     #[error(transparent)]
     MakerRoots(#[from] MakerRootsError),
+    /// Who issues certificates.
+    #[error(transparent)]
+    Enrol(#[from] enrol::OpenError),
     /// The evidence log is not the one that was anchored.
     #[error(transparent)]
     Anchor(#[from] AnchorError),
@@ -181,7 +184,7 @@ struct Appliance {
     desk: Arc<BootDesk>,
     service: Service,
     runner: Runner,
-    authority: Arc<enrol::ca::Authority>,
+    identity: enrol::Identity,
     drills: (Drills, Rehearser),
     hooks: (Hooks, Confirmations),
     kit: Option<Kit>,
@@ -239,7 +242,7 @@ impl Appliance {
             forward,
             started_unix_ms,
         });
-        let authority = Arc::new(authority(&config, started_unix_ms, seal.as_ref())?);
+        let identity = enrol::open(&config, started_unix_ms, seal.as_ref()).await?;
         let drills =
             Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
         Ok(Self {
@@ -252,7 +255,7 @@ impl Appliance {
             desk,
             service,
             runner,
-            authority,
+            identity,
             drills,
             hooks,
             kit,
@@ -313,9 +316,8 @@ impl Appliance {
         show_setup_code(&for_people, people_at).await;
         let for_people = for_people.router();
         let for_endpoints =
-            agents.router().merge(enrol::est::router(self.service.clone(), Arc::clone(&self.authority)));
-        let root = tls::Clients::Of(self.authority.root().clone());
-        let config = own.config(root).map_err(part("the TLS key"))?;
+            agents.router().merge(enrol::est::router(self.service.clone(), self.identity.provider));
+        let config = own.config(self.identity.clients).map_err(part("the TLS key"))?;
         Ok(Bound {
             people: (people, door.served(), for_people),
             endpoints: (endpoints, tls::fixed(config), for_endpoints),
@@ -403,12 +405,6 @@ impl Appliance {
         let listener = tcp(listen.endpoints_address, port).await?;
         Ok(Some(((listener, tls::fixed(config), https::router(boot.files())), certificate)))
     }
-}
-
-fn authority(config: &Config, at: u64, seal: Option<&Seal>) -> Result<enrol::ca::Authority, DaemonError> {
-    let directory = config.data_dir.join("ca");
-    enrol::ca::Authority::open(&directory, config.site.as_str(), at / 1000, seal)
-        .map_err(part("the certificate authority"))
 }
 
 /// The log is the one that was anchored; what earlier starts could not write down is in it now.

@@ -524,6 +524,17 @@ impl Service {
         enrolment::issued(&self.0, job, serial, der).await
     }
 
+    /// Note that an endpoint's certificate waits for something, or was refused, and why.
+    pub async fn enrolment_waits(
+        &self,
+        endpoint: &EndpointId,
+        job: JobId,
+        code: &str,
+        why: &str,
+    ) -> Result<(), Problem> {
+        enrolment::waits(&self.0, endpoint, job, code, why).await
+    }
+
     /// A certificate by its serial number (lower-case hex).
     pub async fn certificate(&self, serial: &str) -> Result<Option<IssuedCertificate>, Problem> {
         enrolment::certificate(&self.0, serial).await

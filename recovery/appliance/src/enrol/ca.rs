@@ -86,7 +86,10 @@ impl From<rcgen::Error> for CaError {
 /// A proven request: its signature was checked with its own key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    der: Vec<u8>,
     spki: Vec<u8>,
+    asks: Vec<String>,
+    name: Option<String>,
 }
 
 impl Request {
@@ -107,7 +110,35 @@ impl Request {
         csr.verify_signature().map_err(|_| wrong("it is not signed by its own key"))?;
         let spki = csr.certification_request_info.subject_pki.raw.to_vec();
         SubjectPublicKeyInfo::from_der(&spki).map_err(|_| wrong("its key type is not supported"))?;
-        Ok(Self { spki })
+        let info = &csr.certification_request_info;
+        let parts: Vec<_> = info.subject.iter_attributes().collect();
+        let name = match (info.subject.iter_common_name().next(), parts.len()) {
+            (Some(name), 1) => name.as_str().ok().map(str::to_owned),
+            _ => None,
+        };
+        let asks = info.attributes().iter().map(|attribute| attribute.oid.to_id_string()).collect();
+        Ok(Self { der: der.to_vec(), spki, asks, name })
+    }
+
+    /// As it came: DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Whether it asks for this name and nothing else: no other part of a name, no attribute. Another authority may copy what it finds.
+    ///
+    /// # Errors
+    /// What else it asks for, for people.
+    pub fn asks_only_for(&self, name: &str) -> Result<(), String> {
+        if self.name.as_deref() != Some(name) {
+            let asked = self.name.as_deref().unwrap_or("no name, or more than one");
+            return Err(format!("it asks for {asked}, and its endpoint is {name}"));
+        }
+        match self.asks.first() {
+            None => Ok(()),
+            Some(oid) => Err(format!("it carries attribute {oid}; only a name and a key are passed on")),
+        }
     }
 
     /// The public key: SubjectPublicKeyInfo, DER.
@@ -126,17 +157,6 @@ pub struct Issued {
     pub serial: String,
     /// End of its life, seconds since 1970.
     pub not_after: u64,
-}
-
-/// The holder of one of our certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The endpoint it names.
-    pub endpoint: EndpointId,
-    /// Its serial number, lower-case hex.
-    pub serial: String,
-    /// The public key: SubjectPublicKeyInfo, DER.
-    pub spki: Vec<u8>,
 }
 
 /// The site's certificate authority.
@@ -244,22 +264,6 @@ impl Authority {
             key_identifier_method: KeyIdMethod::Sha256,
         };
         Ok(params.signed_by(&self.issuer)?.der().to_vec())
-    }
-
-    /// Whose certificate of ours this is: the endpoint in its name, its serial (lower-case hex) and its key. `None` for
-    /// one that is not from us or out of its time. Whether it was revoked, the database knows.
-    #[must_use]
-    pub fn endpoint_of(&self, certificate: &[u8], now: u64) -> Option<Holder> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let endpoint: EndpointId = parsed.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()?;
-        let serial = hex::encode(parsed.raw_serial());
-        let valid = parsed.validity();
-        let now = i64::try_from(now).ok()?;
-        let in_time = valid.not_before.timestamp() <= now && now <= valid.not_after.timestamp();
-        let ours =
-            parsed.verify_signature(Some(X509Certificate::from_der(&self.certificate).ok()?.1.public_key()));
-        let spki = parsed.public_key().raw.to_vec();
-        (in_time && ours.is_ok()).then_some(Holder { endpoint, serial, spki })
     }
 }
 
@@ -387,6 +391,28 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_passed_on_asks_for_its_endpoint_alone() {
+        let named = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            (key, params)
+        };
+        let request = |(key, params): (KeyPair, CertificateParams)| {
+            Request::from_der(params.serialize_request(&key).unwrap().der()).unwrap()
+        };
+        assert_eq!(request(named("press-01")).asks_only_for("press-01"), Ok(()));
+        assert!(request(named("press-02")).asks_only_for("press-01").unwrap_err().contains("press-02"));
+        let (key, mut more) = named("press-01");
+        more.distinguished_name.push(DnType::OrganizationName, "admins");
+        assert!(request((key, more)).asks_only_for("press-01").is_err());
+        let (key, mut authority) = named("press-01");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        assert!(request((key, authority)).asks_only_for("press-01").unwrap_err().contains("attribute"));
+    }
+
+    #[test]
     fn the_root_is_constrained_and_its_key_is_private() {
         let (data, authority) = authority();
         let (_, root) = X509Certificate::from_der(authority.root()).unwrap();
@@ -419,19 +445,6 @@ mod tests {
         assert_eq!(crl.next_update().unwrap().timestamp(), (NOW + 10 + 7 * DAY).cast_signed());
         let (_, root) = X509Certificate::from_der(authority.root()).unwrap();
         crl.verify_signature(root.public_key()).unwrap();
-    }
-
-    #[test]
-    fn a_certificate_names_its_endpoint_only_in_its_time_and_from_us() {
-        let ((_data, ours), (_other_data, other)) = (authority(), authority());
-        let (_, der) = csr(|_| {});
-        let request = Request::from_der(&der).unwrap();
-        let issued = ours.issue(&request, &press(), NOW).unwrap();
-        let holder = Holder { endpoint: press(), serial: issued.serial, spki: request.spki().to_vec() };
-        assert_eq!(ours.endpoint_of(&issued.certificate, NOW), Some(holder));
-        assert_eq!(ours.endpoint_of(&issued.certificate, NOW + 8 * DAY), None);
-        let foreign = other.issue(&request, &press(), NOW).unwrap();
-        assert_eq!(ours.endpoint_of(&foreign.certificate, NOW), None);
     }
 
     #[test]

@@ -2,20 +2,24 @@
 //!
 //! | path under `/.well-known/est[/<label>]` | who may | answer |
 //! |---|---|---|
-//! | `GET cacerts` | anyone | the site's root |
+//! | `GET cacerts` | anyone | certificates of those who issue |
 //! | `GET csrattrs` | anyone | what a request should hold: an ECDSA P-256 key |
 //! | `POST simpleenroll` | HTTP Basic with the one-time secret that a verified quote earned | a certificate for the proven key |
 //! | `POST simplereenroll` | mTLS with a certificate of ours that is on record and not revoked | a new one for the same key |
 //!
-//! Beside it `GET /pki/crl` (DER, RFC 5280 §5). Renewal with another key is refused: the old key lives in the TPM, and a
+//! Who issues stands behind it ([`super::provider`]). Before a new certificate is asked for, those before it are revoked and seen to be;
+//! what waits for that, or for a person at the site's server, is 202 with `Retry-After`, and the same key may ask again.
+//!
+//! Beside it `GET /pki/crl` (DER, RFC 5280 §5), where the authority is embedded. Renewal with another key is refused: the old key lives in the TPM, and a
 //! signature of it says nothing about where the new one lives. A new key needs a new proof.
 //!
 //! Base64 goes out in one line, as RFC 8951 §3 has it, and comes in with any line breaks: strongSwan's decoder takes a
 //! line break for a digit, older clients wrap at 64 or 76 columns.
 
 use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -29,11 +33,18 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use recovery_protocol::{EndpointId, JobId, Problem, operator::EndpointState};
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::{
-    ca::{Authority, CaError, Request},
+    ca::{CaError, Request},
     cms,
+    provider::{Answer, IdentityProvider, ProviderError},
 };
-use crate::{api::Refusal, service::Service, tls::Peer};
+use crate::{
+    api::Refusal,
+    service::{IssuedCertificate, Service},
+    tls::Peer,
+};
 
 /// `SEQUENCE { SEQUENCE { ecPublicKey, SET { prime256v1 } }, ecdsa-with-SHA256 }` (RFC 7030 §4.5.2, RFC 5480 §2.1.1).
 const CSR_ATTRIBUTES: &[u8] = &[
@@ -42,15 +53,34 @@ const CSR_ATTRIBUTES: &[u8] = &[
     0x02,
 ];
 const BODY_LEN_MAX: usize = 32 * 1024;
+/// After this time it is looked again whether what was revoked is published.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
 struct Est {
     service: Service,
-    authority: Arc<Authority>,
+    provider: Arc<dyn IdentityProvider>,
+    /// Jobs for which a certificate is being asked for: two requests of one endpoint must not become two certificates.
+    asking: Arc<Mutex<BTreeSet<JobId>>>,
+}
+
+/// One job's turn to ask for a certificate; it ends when it is dropped.
+struct Turn<'a>(&'a Mutex<BTreeSet<JobId>>, JobId);
+
+impl<'a> Turn<'a> {
+    fn take(asking: &'a Mutex<BTreeSet<JobId>>, job: JobId) -> Option<Self> {
+        asking.lock().unwrap_or_else(PoisonError::into_inner).insert(job).then_some(Self(asking, job))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 /// The EST routes and the CRL.
-pub fn router(service: Service, authority: Arc<Authority>) -> Router {
+pub fn router(service: Service, provider: Arc<dyn IdentityProvider>) -> Router {
     let operations = Router::new()
         .route("/cacerts", get(ca_certs))
         .route("/csrattrs", get(csr_attributes))
@@ -61,11 +91,13 @@ pub fn router(service: Service, authority: Arc<Authority>) -> Router {
         .nest("/.well-known/est/{label}", operations)
         .route("/pki/crl", get(crl))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .with_state(Est { service, authority })
+        .with_state(Est { service, provider, asking: Arc::default() })
 }
 
-async fn ca_certs(State(est): State<Est>) -> Response {
-    certificates("application/pkcs7-mime", &[est.authority.root()])
+async fn ca_certs(State(est): State<Est>) -> Result<Response, Refusal> {
+    let issuers = est.provider.prepare().await.map_err(|error| Refusal(error.into()))?;
+    let issuers: Vec<&[u8]> = issuers.iter().map(Vec::as_slice).collect();
+    Ok(certificates("application/pkcs7-mime", &issuers))
 }
 
 async fn csr_attributes() -> Response {
@@ -73,15 +105,18 @@ async fn csr_attributes() -> Response {
 }
 
 async fn crl(State(est): State<Est>) -> Result<Response, Refusal> {
-    let revoked: Vec<_> = est
-        .service
-        .revoked_certificates()
-        .await?
-        .into_iter()
-        .filter_map(|certificate| Some((certificate.serial, certificate.revoked_unix_ms? / 1000)))
-        .collect();
-    let der = est.authority.crl(&revoked, now()).map_err(problem)?;
+    let revoked: Vec<_> =
+        est.service.revoked_certificates().await?.into_iter().filter_map(revocation).collect();
+    let list = est.provider.crl(&revoked, now()).map_err(|error| Refusal(error.into()))?;
+    let der = list.ok_or_else(|| {
+        let detail = "the site's own authority issues certificates here, and publishes what is revoked";
+        Problem::new(404, "crl-elsewhere", "No list of ours", detail, "ask the site's authority for its list")
+    })?;
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der).into_response())
+}
+
+fn revocation(certificate: IssuedCertificate) -> Option<(String, u64)> {
+    Some((certificate.serial, certificate.revoked_unix_ms? / 1000))
 }
 
 async fn simple_enroll(State(est): State<Est>, headers: HeaderMap, body: Bytes) -> Response {
@@ -110,11 +145,10 @@ async fn enroll(
 ) -> Result<Response, Problem> {
     let request = certificate_request(headers, body)?;
     let grant = est.service.redeem_est(user, password, request.spki()).await?;
-    let certificate = match grant.issued {
-        Some(certificate) => certificate,
-        None => issue(est, &request, &grant.endpoint, grant.job).await?,
-    };
-    Ok(certificates("application/pkcs7-mime; smime-type=certs-only", &[&certificate]))
+    match grant.issued {
+        Some(certificate) => Ok(one(&certificate)),
+        None => issue(est, &request, &grant.endpoint, grant.job).await,
+    }
 }
 
 async fn simple_reenroll(
@@ -130,19 +164,15 @@ async fn simple_reenroll(
         let detail = "the connection shows no certificate of this site that is on record and valid";
         refused("certificate-refused", detail, "recover the endpoint, or enrol it again after a check-in")
     };
-    let holder =
-        peer.certificate.and_then(|der| est.authority.endpoint_of(&der, now())).ok_or_else(unknown)?;
-    let on_record = est.service.certificate(&holder.serial).await?.ok_or_else(unknown)?;
-    if on_record.revoked_unix_ms.is_some() || on_record.endpoint != holder.endpoint {
-        return Err(unknown().into());
-    }
-    let state = est.service.endpoint(&holder.endpoint).await?.state;
+    let shown = peer.certificate.ok_or_else(unknown)?;
+    let (on_record, spki) = holder(&est, &shown).await?.ok_or_else(unknown)?;
+    let state = est.service.endpoint(&on_record.endpoint).await?.state;
     if state != EndpointState::Trusted {
-        let detail = format!("{} is not trusted now", holder.endpoint);
+        let detail = format!("{} is not trusted now", on_record.endpoint);
         return Err(refused("endpoint-not-trusted", &detail, "recover the endpoint first").into());
     }
     let request = certificate_request(&headers, &body)?;
-    if request.spki() != holder.spki {
+    if request.spki() != spki {
         let detail = "the request is for another key than the certificate's";
         return Err(refused(
             "rekey-refused",
@@ -151,15 +181,73 @@ async fn simple_reenroll(
         )
         .into());
     }
-    let certificate = issue(&est, &request, &holder.endpoint, on_record.job).await?;
-    Ok(certificates("application/pkcs7-mime; smime-type=certs-only", &[&certificate]))
+    Ok(issue(&est, &request, &on_record.endpoint, on_record.job).await?)
 }
 
-async fn issue(est: &Est, request: &Request, endpoint: &EndpointId, job: JobId) -> Result<Vec<u8>, Problem> {
-    let issued = est.authority.issue(request, endpoint, now()).map_err(problem)?;
-    est.service.certificate_issued(job, &issued.serial, &issued.certificate).await?;
-    tracing::info!(%endpoint, %job, serial = issued.serial, "certificate issued");
-    Ok(issued.certificate)
+/// The certificate on record that this very one is, in its time and not revoked, and its key. Whoever shows it holds the key (TLS).
+async fn holder(est: &Est, shown: &[u8]) -> Result<Option<(IssuedCertificate, Vec<u8>)>, Problem> {
+    let Ok((_, parsed)) = X509Certificate::from_der(shown) else { return Ok(None) };
+    let at = i64::try_from(now()).unwrap_or(i64::MAX);
+    let in_time =
+        (parsed.validity().not_before.timestamp()..=parsed.validity().not_after.timestamp()).contains(&at);
+    let on_record = est.service.certificate(&hex::encode(parsed.raw_serial())).await?;
+    let valid = on_record.filter(|c| in_time && c.revoked_unix_ms.is_none() && c.der == shown);
+    Ok(valid.map(|certificate| (certificate, parsed.public_key().raw.to_vec())))
+}
+
+async fn issue(est: &Est, request: &Request, endpoint: &EndpointId, job: JobId) -> Result<Response, Problem> {
+    let Some(_turn) = Turn::take(&est.asking, job) else {
+        return Ok(later(Duration::from_secs(2), "the same certificate is being asked for already"));
+    };
+    match ask(est, request, endpoint).await {
+        Ok(Answer::Issued(issued)) => {
+            est.service.certificate_issued(job, &issued.serial, &issued.certificate).await?;
+            tracing::info!(%endpoint, %job, serial = issued.serial, "certificate issued");
+            Ok(one(&issued.certificate))
+        }
+        Ok(Answer::Later { after, why }) => {
+            est.service.enrolment_waits(endpoint, job, "waits", &why).await?;
+            Ok(later(after, &why))
+        }
+        Err(error) => {
+            tracing::error!(%endpoint, %job, %error, "no certificate");
+            let problem = Problem::from(error);
+            est.service.enrolment_waits(endpoint, job, &problem.code, &problem.detail).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// First what is revoked is seen to be, then a new one is asked for.
+async fn ask(est: &Est, request: &Request, endpoint: &EndpointId) -> Result<Answer, ProviderError> {
+    let at = now();
+    let revoked = est.service.revoked_certificates().await;
+    let revoked = revoked.map_err(|problem| ProviderError::Away(problem.detail))?;
+    let of_it = revoked.into_iter().filter(|certificate| certificate.endpoint == *endpoint);
+    let of_it: Vec<_> =
+        of_it.filter(|certificate| ends(&certificate.der) > at).filter_map(revocation).collect();
+    est.provider.prepare().await?;
+    match est.provider.revoke(&of_it, at).await? {
+        Some(why) => Ok(Answer::Later { after: LOOK_AGAIN, why }),
+        None => est.provider.enrol(request, endpoint, at).await,
+    }
+}
+
+/// End of a certificate's life, seconds since 1970; one that cannot be read never ends.
+fn ends(der: &[u8]) -> u64 {
+    X509Certificate::from_der(der)
+        .ok()
+        .and_then(|(_, parsed)| u64::try_from(parsed.validity().not_after.timestamp()).ok())
+        .unwrap_or(u64::MAX)
+}
+
+fn later(after: Duration, why: &str) -> Response {
+    let seconds = after.as_secs().max(1).to_string();
+    (StatusCode::ACCEPTED, [(header::RETRY_AFTER, seconds)], why.to_owned()).into_response()
+}
+
+fn one(certificate: &[u8]) -> Response {
+    certificates("application/pkcs7-mime; smime-type=certs-only", &[certificate])
 }
 
 fn certificate_request(headers: &HeaderMap, body: &[u8]) -> Result<Request, Problem> {
@@ -183,20 +271,7 @@ fn certificate_request(headers: &HeaderMap, body: &[u8]) -> Result<Request, Prob
 }
 
 fn problem(error: CaError) -> Problem {
-    match error {
-        CaError::Csr { why } => Problem::new(
-            400,
-            "certificate-request-refused",
-            "The certificate request cannot be used",
-            why,
-            "send a PKCS#10 request signed by its own ECDSA P-256 key",
-        ),
-        other => {
-            tracing::error!(error = %other, "the enrolment CA failed");
-            let remedy = "look at the appliance's log";
-            Problem::new(500, "enrolment-ca-failed", "The enrolment CA failed", other.to_string(), remedy)
-        }
-    }
+    ProviderError::from(error).into()
 }
 
 /// User and password of HTTP Basic (RFC 7617 §2).

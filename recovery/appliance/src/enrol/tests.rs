@@ -1,5 +1,7 @@
 //! EST against real clients: curl and OpenSSL, and strongSwan's `pki` where it is installed (Debian `strongswan-pki`).
 
+mod site_est;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -9,7 +11,9 @@ use std::{
 use recovery_protocol::{JobId, Problem};
 use serde_json::json;
 
-use super::{ca::Authority, est};
+use rustls::pki_types::CertificateDer;
+
+use super::{ca::Authority, est, provider::IdentityProvider};
 use crate::{
     db, keys,
     testing::Bench,
@@ -19,7 +23,7 @@ use crate::{
 
 struct Site {
     bench: Bench,
-    authority: Arc<Authority>,
+    root: CertificateDer<'static>,
     listener: TestListener,
     directory: PathBuf,
     job: JobId,
@@ -28,17 +32,28 @@ struct Site {
 impl Site {
     /// An appliance with a job for `press-01`, its EST door, and a key with its CSR in files.
     async fn new() -> Self {
+        Self::open(|bench| {
+            let now = bench.journal.now() / 1000;
+            let authority = Authority::open(&bench.data.path().join("ca"), "plant-7", now, None).unwrap();
+            let root = authority.root().clone();
+            (Arc::new(authority), root)
+        })
+        .await
+    }
+
+    /// With this provider behind the door; certificates of this root may be shown to renew them.
+    async fn open(
+        provider: impl FnOnce(&Bench) -> (Arc<dyn IdentityProvider>, CertificateDer<'static>),
+    ) -> Self {
         let bench = Bench::new("").await;
         bench.add("press-01", "52:54:00:12:34:56", json!({})).await;
         let job = bench.recover("press-01").await.job;
-        let now = bench.journal.now() / 1000;
-        let authority =
-            Arc::new(Authority::open(&bench.data.path().join("ca"), "plant-7", now, None).unwrap());
-        let router = est::router(bench.service.clone(), Arc::clone(&authority));
-        let listener = TestListener::start(router, Limits::default(), Some(authority.root().clone())).await;
+        let (provider, root) = provider(&bench);
+        let router = est::router(bench.service.clone(), provider);
+        let listener = TestListener::start(router, Limits::default(), Some(root.clone())).await;
         let directory = bench.data.path().to_owned();
         std::fs::write(directory.join("tls.der"), &listener.certificate).unwrap();
-        let site = Self { bench, authority, listener, directory, job };
+        let site = Self { bench, root, listener, directory, job };
         site.run("openssl", "x509 -inform der -in tls.der -out tls.pem");
         site.key("press");
         site
@@ -117,7 +132,7 @@ impl Site {
     }
 
     fn root_pem(&self) {
-        std::fs::write(self.directory.join("root.der"), self.authority.root()).unwrap();
+        std::fs::write(self.directory.join("root.der"), &self.root).unwrap();
         self.run("openssl", "x509 -inform der -in root.der -out root.pem");
     }
 }

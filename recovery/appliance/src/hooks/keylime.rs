@@ -13,34 +13,20 @@
 //! `severity_level` and `last_event_id` outlive a reactivation, so they are told to people and decide nothing. `v` is half of the agent's
 //! key: only the fields below are read, and what is kept as evidence is made of them.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    client::{
-        danger::{ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor,
-    },
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
-    server::ParsedCertificate,
-};
+use hyper::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
 
 use super::{
     HookError,
     confirm::{Status, Verdict},
     wire,
 };
-use crate::config::KeylimeVerifier;
+use crate::{
+    asking::pinned::{Known, Pinned},
+    config::KeylimeVerifier,
+};
 
 /// One question.
 const QUESTION_MAX: Duration = Duration::from_secs(10);
@@ -106,8 +92,7 @@ impl Agent {
 /// A verifier.
 #[derive(Debug)]
 pub struct Verifier {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    url: String,
+    client: Pinned,
     /// Seconds between two looks.
     pub every_s: u32,
 }
@@ -118,37 +103,13 @@ impl Verifier {
     /// # Errors
     /// [`HookError`] names the source and its file.
     pub fn open(source: &str, setting: &KeylimeVerifier) -> Result<Self, HookError> {
-        let wrong = |path: &Path, why: String| HookError::Content {
-            source_name: source.to_owned(),
-            path: path.to_owned(),
-            why,
-        };
-        let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, HookError> {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            let read: Vec<_> = read.map_err(|error| wrong(path, format!("it is no PEM ({error:?})")))?;
-            if read.is_empty() { Err(wrong(path, "it holds no certificate".to_owned())) } else { Ok(read) }
-        };
-        let known = certificates(&setting.ca_file)?;
-        let own = certificates(&setting.certificate_file)?;
-        let key = PrivateKeyDer::from_pem_file(&setting.key_file)
-            .map_err(|error| wrong(&setting.key_file, format!("it holds no private key ({error:?})")))?;
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(known.iter().cloned());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Known { known, roots, provider: Arc::clone(&provider) };
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(rustls::ALL_VERSIONS)
-            .map_err(|error| wrong(&setting.certificate_file, error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_auth_cert(own, key)
-            .map_err(|error| {
-                wrong(&setting.certificate_file, format!("it does not fit its key ({error})"))
-            })?;
-        let https = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(https);
-        let url = setting.url.trim_end_matches('/').to_owned();
-        Ok(Self { client, url, every_s: setting.poll_every_s })
+        let own = Some((setting.certificate_file.as_path(), setting.key_file.as_path()));
+        // The name in its certificate is not compared, as Keylime's own parts do not.
+        let known = Known { ca_file: &setting.ca_file, own, names_count: false };
+        let client = Pinned::open(&setting.url, known, ANSWER_LEN_MAX, QUESTION_MAX).map_err(|error| {
+            HookError::Content { source_name: source.to_owned(), path: error.path, why: error.why }
+        })?;
+        Ok(Self { client, every_s: setting.poll_every_s })
     }
 
     /// What the verifier says of one agent.
@@ -188,65 +149,14 @@ impl Verifier {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let uri =
-            format!("{}{path}", self.url).parse().map_err(|error| format!("its URL is wrong: {error}"))?;
-        let conversation = async {
-            let answer =
-                self.client.get(uri).await.map_err(|error| format!("no answer: {}", causes(&error)))?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(format!("the verifier answers {status}"));
-            }
-            let body = Limited::new(answer.into_body(), ANSWER_LEN_MAX).collect().await;
-            Ok(body.map_err(|error| error.to_string())?.to_bytes())
-        };
-        let body = timeout(QUESTION_MAX, conversation)
-            .await
-            .map_err(|_| format!("no answer within {} s", QUESTION_MAX.as_secs()))??;
-        let envelope: Envelope<T> = serde_json::from_slice(&body)
+        let answer = self.client.ask(Method::GET, path, &[], Vec::new()).await?;
+        if !answer.status.is_success() {
+            return Err(format!("the verifier answers {}", answer.status));
+        }
+        let envelope: Envelope<T> = serde_json::from_slice(&answer.body)
             .map_err(|error| format!("the answer cannot be understood: {error}"))?;
         Ok(envelope.results)
     }
-}
-
-/// An error's causes: hyper's own says only "client error (Connect)".
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut all = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        all.push(cause.to_string());
-        next = cause.source();
-    }
-    all.join(": ")
-}
-
-/// Believes the certificates on record and what they signed.
-#[derive(Debug)]
-struct Known {
-    known: Vec<CertificateDer<'static>>,
-    roots: RootCertStore,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Known {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.known.iter().any(|known| known == end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let shown = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&shown, &self.roots, intermediates, now, algorithms)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    crate::tls::held::holds_the_key!();
 }
 
 #[cfg(test)]

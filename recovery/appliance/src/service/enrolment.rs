@@ -1,6 +1,6 @@
 //! Enrolment as the EST door needs it: grants, certificates, revocations.
 
-use recovery_protocol::{JobId, Problem};
+use recovery_protocol::{EndpointId, JobId, Problem};
 use serde_json::json;
 
 use super::{EstGrant, Inner, IssuedCertificate};
@@ -12,6 +12,9 @@ use crate::{
     refusals::unknown_job,
     tickets::{self, TicketError},
 };
+
+/// The same cause of one endpoint is written down once in this time.
+const WAITS_EVERY_MS: u64 = 60_000;
 
 pub async fn redeem(inner: &Inner, user: &str, password: &str, spki_der: &[u8]) -> Result<EstGrant, Problem> {
     let key_sha256 = keys::spki_sha256(spki_der);
@@ -79,6 +82,23 @@ pub async fn issued(inner: &Inner, job: JobId, serial: &str, der: &[u8]) -> Resu
         Ok(_) | Err(JournalError::Refused(_)) => Ok(tx.commit().await?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// An enrolment that goes on later, or not: in evidence once a minute for each cause.
+pub async fn waits(
+    inner: &Inner,
+    endpoint: &EndpointId,
+    job: JobId,
+    code: &str,
+    why: &str,
+) -> Result<(), Problem> {
+    let mut tx = inner.journal.begin().await?;
+    if !inner.live.first_in(&format!("{endpoint}/enrolment/{code}"), tx.at, WAITS_EVERY_MS) {
+        return Ok(());
+    }
+    let facts = json!({ "code": code, "why": why });
+    tx.note(Fact::new("identity.waits", "appliance", facts).about(endpoint).of(Some(job))).await?;
+    Ok(tx.commit().await?)
 }
 
 pub async fn certificate(inner: &Inner, serial: &str) -> Result<Option<IssuedCertificate>, Problem> {

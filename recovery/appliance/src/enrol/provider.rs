@@ -1,0 +1,171 @@
+//! Who issues an endpoint's certificate: the embedded authority, or the site's own EST server, for which the appliance is only the one
+//! that looked at the evidence (a registration authority).
+//!
+//! ```text
+//! verified quote ─► EST secret ─► our door ─► prepare ─► revoked and seen so? ─► enrol ─► Issued | Later
+//!                                                └── IdentityProvider ──────────────┘
+//! ```
+//!
+//! Telling the fleet's control plane is another trait ([`crate::control_plane`]): the two fail and are tried again in different ways.
+//!
+//! It must never: issue for a key that no verified quote stands for; the door asks before.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use recovery_protocol::{EndpointId, Problem};
+
+use super::ca::{Authority, CaError, Issued, Request};
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The embedded authority failed.
+    #[error(transparent)]
+    Authority(#[from] CaError),
+    /// The request cannot be passed on: it asks for a name or a purpose that is not its endpoint's.
+    #[error("the certificate request cannot be passed on: {0}")]
+    Asks(String),
+    /// The site's server does not answer.
+    #[error("the site's EST server does not answer ({0})")]
+    Away(String),
+    /// The site's server says no.
+    #[error("the site's EST server refuses ({0})")]
+    Refused(String),
+    /// What came is not what was asked for.
+    #[error("what the site's EST server gave cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl From<ProviderError> for Problem {
+    fn from(error: ProviderError) -> Self {
+        let text = error.to_string();
+        match error {
+            ProviderError::Authority(CaError::Csr { why }) | ProviderError::Asks(why) => Self::new(
+                400,
+                "certificate-request-refused",
+                "The certificate request cannot be used",
+                why,
+                "send a PKCS#10 request signed by its own ECDSA P-256 key, with the endpoint's name as its only name",
+            ),
+            ProviderError::Authority(_) => Self::new(
+                500,
+                "enrolment-ca-failed",
+                "The enrolment CA failed",
+                text,
+                "look at the appliance's log",
+            ),
+            ProviderError::Away(_) => Self::new(
+                503,
+                "enrolment-ca-away",
+                "The site's EST server does not answer",
+                text,
+                "the endpoint asks again by itself; look at the way to the site's EST server",
+            ),
+            ProviderError::Refused(_) => Self::new(
+                502,
+                "enrolment-ca-refused",
+                "The site's EST server refuses",
+                text,
+                "ask those who run it whether this appliance may enrol this endpoint",
+            ),
+            ProviderError::Unusable(_) => Self::new(
+                502,
+                "enrolment-ca-unusable",
+                "What the site's EST server gave cannot be used",
+                text,
+                "ask those who run the site's EST server for a certificate for the key and the name that were asked for",
+            ),
+        }
+    }
+}
+
+/// What came of asking for a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Here it is.
+    Issued(Issued),
+    /// Somebody decides, or something has to happen first: ask again with the same key.
+    Later {
+        /// After this time.
+        after: Duration,
+        /// What it waits for.
+        why: String,
+    },
+}
+
+/// How it stands with who issues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Who it is, for people.
+    pub who: String,
+    /// Certificates by which endpoints' ones are known, DER.
+    pub issuers: usize,
+}
+
+/// Who issues. Each call may be repeated and cancelled.
+pub trait IdentityProvider: Send + Sync {
+    /// What must be there before a certificate is asked for; the certificates of those who issue, DER, which endpoints may know.
+    fn prepare(&self) -> BoxFuture<'_, Result<Vec<Vec<u8>>, ProviderError>>;
+
+    /// A certificate for the key of a proven request.
+    fn enrol<'a>(
+        &'a self,
+        request: &'a Request,
+        endpoint: &'a EndpointId,
+        now: u64,
+    ) -> BoxFuture<'a, Result<Answer, ProviderError>>;
+
+    /// Make known that these are revoked (serial numbers, lower-case hex, and since when), and see that it is known. `None`: it is;
+    /// else what is still missing. A new certificate is issued only after it.
+    fn revoke<'a>(
+        &'a self,
+        revoked: &'a [(String, u64)],
+        now: u64,
+    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
+
+    /// The list of revoked certificates, DER, where it is ours to publish.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    fn crl(&self, revoked: &[(String, u64)], now: u64) -> Result<Option<Vec<u8>>, ProviderError>;
+
+    /// How it stands.
+    fn status(&self) -> BoxFuture<'_, Result<Status, ProviderError>>;
+}
+
+/// The embedded authority. A revocation is a row in the database and its list is made of the rows whenever somebody asks, so a revoked
+/// certificate is published with the transaction that revoked it.
+impl IdentityProvider for Authority {
+    fn prepare(&self) -> BoxFuture<'_, Result<Vec<Vec<u8>>, ProviderError>> {
+        Box::pin(std::future::ready(Ok(vec![self.root().to_vec()])))
+    }
+
+    fn enrol<'a>(
+        &'a self,
+        request: &'a Request,
+        endpoint: &'a EndpointId,
+        now: u64,
+    ) -> BoxFuture<'a, Result<Answer, ProviderError>> {
+        let issued = self.issue(request, endpoint, now).map(Answer::Issued);
+        Box::pin(std::future::ready(issued.map_err(Into::into)))
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        revoked: &'a [(String, u64)],
+        now: u64,
+    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        let missing = Authority::crl(self, revoked, now).map(|crl| super::missing_in(&crl, revoked));
+        Box::pin(std::future::ready(missing.map_err(Into::into)))
+    }
+
+    fn crl(&self, revoked: &[(String, u64)], now: u64) -> Result<Option<Vec<u8>>, ProviderError> {
+        Ok(Some(Authority::crl(self, revoked, now)?))
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<Status, ProviderError>> {
+        let who = "the embedded authority".to_owned();
+        Box::pin(std::future::ready(Ok(Status { who, issuers: 1 })))
+    }
+}
