@@ -325,7 +325,8 @@ impl Kit {
     }
 }
 
-fn put(path: &Path, content: &[u8]) -> Result<()> {
+/// Writes a file of a kit whole, or not at all.
+pub fn put(path: &Path, content: &[u8]) -> Result<()> {
     let part = path.with_extension("part");
     fs::write(&part, content).with_context(|| format!("writing {}", part.display()))?;
     fs::rename(&part, path).with_context(|| format!("writing {}", path.display()))

@@ -55,9 +55,10 @@ struct Stick {
     /// Directory of the kit
     #[arg(long, default_value = "/var/lib/groundstate/kit")]
     kit: PathBuf,
-    /// File to write: copy it to a stick whole (`dd`), or attach it as a CD
+    /// File to write: copy it to a stick whole (`dd`), or attach it as a CD. Left out: it is put into the kit, from where the appliance
+    /// hands it to BMCs (`--virtual-media`)
     #[arg(long)]
-    out: PathBuf,
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -112,7 +113,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Command::Stick(order) => {
-            print!("{}", stick::write(&order.kit, &order.out)?);
+            print!("{}", stick::write(&order.kit, order.out.as_deref())?);
             Ok(())
         }
     }

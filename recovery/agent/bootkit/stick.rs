@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
-use recovery_protocol::kit::BootKit;
+use recovery_protocol::kit::{BootKit, KitFile};
 use ring::digest::{SHA256, digest};
 
 const SECTOR: usize = 512;
@@ -51,15 +51,16 @@ const README: &str = "This is the recovery system of a Groundstate site. UEFI st
     \r\n\
     Secure Boot: enrol EFI/groundstate/db.cer in the firmware's db (setup, Secure Boot, db, enrol from file).\r\n";
 
-/// Writes the stick of the kit in `kit` to `out`, and says what it is.
+/// Writes the stick of the kit in `kit` to `out`, and says what it is. Without `out` it becomes a file of the kit, which the appliance hands
+/// to BMCs as a virtual CD.
 ///
 /// # Errors
 /// When the kit is damaged, or the file cannot be written.
-pub fn write(kit: &Path, out: &Path) -> Result<String> {
+pub fn write(kit: &Path, out: Option<&Path>) -> Result<String> {
     let read = |name: &str| {
         fs::read(kit.join(name)).with_context(|| format!("reading {}", kit.join(name).display()))
     };
-    let contents: BootKit = serde_json::from_slice(&read(BootKit::FILE_NAME)?)
+    let mut contents: BootKit = serde_json::from_slice(&read(BootKit::FILE_NAME)?)
         .with_context(|| format!("{} is no boot kit; build it again", kit.display()))?;
     let checked = |name: &str| -> Result<Vec<u8>> {
         let bytes = read(name)?;
@@ -73,7 +74,26 @@ pub fn write(kit: &Path, out: &Path) -> Result<String> {
     let mut files = vec![("EFI/BOOT/BOOTX64.EFI", &uki[..]), ("README.TXT", README.as_bytes())];
     files.extend(certificate.as_ref().map(|certificate| ("EFI/groundstate/db.cer", &certificate[..])));
     let image = image(&files)?;
-    fs::write(out, &image).with_context(|| format!("writing {}", out.display()))?;
+    let out = match out {
+        Some(out) => {
+            fs::write(out, &image).with_context(|| format!("writing {}", out.display()))?;
+            out.to_owned()
+        }
+        None => {
+            // The table last: it never lists what is not there whole.
+            crate::kit::put(&kit.join(BootKit::MEDIUM), &image)?;
+            let file = KitFile {
+                size_bytes: image.len() as u64,
+                sha256: hex::encode(digest(&SHA256, &image)),
+                authenticode_sha256: None,
+            };
+            contents.files.insert(BootKit::MEDIUM.to_owned(), file);
+            let mut table = serde_json::to_vec_pretty(&contents)?;
+            table.push(b'\n');
+            crate::kit::put(&kit.join(BootKit::FILE_NAME), &table)?;
+            kit.join(BootKit::MEDIUM)
+        }
+    };
     let signed = contents.signer.map_or_else(
         || "not signed: Secure Boot refuses it".to_owned(),
         |by| format!("signed by {}", by.subject),

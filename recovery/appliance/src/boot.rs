@@ -187,16 +187,19 @@ impl Tickets {
         live.get(&mac).filter(|ticket| at < ticket.expires).cloned()
     }
 
-    /// Whether an endpoint holds a ticket in memory.
-    fn boots(&self, endpoint: &EndpointId) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
-        live.values().any(|ticket| ticket.endpoint == *endpoint)
+    /// Whether a job's ticket is live at a time (milliseconds since 1970).
+    pub fn admits(&self, job: JobId, at: u64) -> bool {
+        self.any(|ticket| ticket.job == job && at < ticket.expires)
     }
 
     /// Whether a job's ticket is live in memory.
     pub fn holds(&self, job: JobId) -> bool {
+        self.any(|ticket| ticket.job == job)
+    }
+
+    fn any(&self, is_it: impl FnMut(&Ticket) -> bool) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
-        live.values().any(|ticket| ticket.job == job)
+        live.values().any(is_it)
     }
 }
 
@@ -453,7 +456,9 @@ impl BootDesk {
         let Some(ticket) = mac.and_then(mac_addr).and_then(|mac| self.tickets.find(mac, at)) else { return };
         let what = what();
         mac.and_then(mac_addr).into_iter().for_each(|mac| self.refused().forget(mac));
-        let span = self.spans().of(&ticket.endpoint, ticket.job, |endpoint| self.tickets.boots(endpoint));
+        let span = self.spans().of(&ticket.endpoint, ticket.job, |endpoint| {
+            self.tickets.any(|ticket| ticket.endpoint == *endpoint)
+        });
         span.in_scope(|| tracing::info!(endpoint = %ticket.endpoint, job = %ticket.job, kind, what, "boot"));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(ticket.endpoint, Seen { at, what });

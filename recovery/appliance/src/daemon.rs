@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agents::{Agents, Expectations, Files, Parts},
+    agents::{Agents, Expectations, Files, Medium, Parts},
     api::{People, gate::Gate},
     attest::MakerRoots,
     backup,
@@ -223,7 +223,7 @@ impl Appliance {
         let runner = Runner::new(
             Arc::clone(&journal),
             golden.clone(),
-            Arc::new(Drivers::default()),
+            drivers(&config, kit.as_ref(), &interfaces),
             Arc::new(Embedded::new(db)),
             Arc::clone(&live),
         )
@@ -378,7 +378,8 @@ impl Appliance {
         }
         let desk = Arc::clone(&self.desk);
         let sent = Arc::clone(&self.frame_bytes);
-        let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone());
+        let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone())
+            .with_medium(self.kit.as_ref().and_then(|kit| Medium::of(kit, &self.journal)));
         let server = pxe::Server::bind(config, table, desk.clone(), desk.clone())?
             .with_handler(files.handler())
             .with_leases(leases);
@@ -415,6 +416,11 @@ async fn evidence_so_far(config: &Config, journal: &Journal) -> Result<Anchors, 
     refused_start::write_down(&config.data_dir, journal).await?;
     service::forget_tried(&config.data_dir);
     Ok(anchors)
+}
+
+fn drivers(config: &Config, kit: Option<&Kit>, interfaces: &[pxe::Interface]) -> Arc<Drivers> {
+    let shelf = kit.and_then(|kit| kit.shelf(interfaces, config.listen.http_port));
+    Arc::new(Drivers::default().with_shelf(shelf))
 }
 
 async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {

@@ -219,6 +219,19 @@ pub enum Power {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate_sha256: Option<String>,
     },
+    /// Redfish as above, and the recovery system is a CD that the BMC fetches from the appliance and shows the endpoint: for one that
+    /// cannot boot from the network, or behind [`Power::Redfish`] for when that failed.
+    VirtualMedia {
+        /// As of [`Power::Redfish`].
+        url: String,
+        /// User name.
+        user: String,
+        /// File on the appliance that holds the password; never the password itself.
+        password_file: String,
+        /// As of [`Power::Redfish`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_sha256: Option<String>,
+    },
     /// A magic packet (Wake-on-LAN): switches on, and can do nothing else.
     WakeOnLan {
         /// Broadcast address of the endpoint's network.
@@ -242,7 +255,9 @@ impl Power {
     pub fn by_hand(&self) -> bool {
         match self {
             Self::Person | Self::WakeOnLan { .. } => true,
-            Self::Ipmi { .. } | Self::Redfish { .. } | Self::Outlet { .. } => false,
+            Self::Ipmi { .. } | Self::Redfish { .. } | Self::VirtualMedia { .. } | Self::Outlet { .. } => {
+                false
+            }
             Self::Several { of } => of.iter().all(Self::by_hand),
         }
     }
@@ -269,6 +284,7 @@ impl std::fmt::Debug for Power {
             Self::Person => f.write_str("a person"),
             Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
             Self::Redfish { url, .. } => write!(f, "redfish {url}"),
+            Self::VirtualMedia { url, .. } => write!(f, "virtual CD {url}"),
             Self::WakeOnLan { to } => write!(f, "wake-on-lan {to}"),
             Self::Outlet { at } => write!(f, "outlet {at}"),
             Self::Several { of } => {

@@ -37,6 +37,8 @@ impl BootKit {
     pub const UKI: &'static str = "recovery.efi";
     /// The certificate that [`BootKit::signer`] names, DER, where the kit is signed: what firmware enrols.
     pub const CERTIFICATE: &'static str = "db.cer";
+    /// The recovery system as a CD for a BMC's virtual media, where one was made.
+    pub const MEDIUM: &'static str = "recovery.iso";
     /// iPXE for UEFI, on the firmware's own network driver.
     pub const IPXE_EFI: &'static str = "snponly.efi";
     /// iPXE for BIOS.

@@ -1,5 +1,6 @@
 //! Manifests and chunk frames over plain HTTP, mounted behind the boot files: `GET /v1/manifests/<image>` with ranges and
-//! a strong entity tag, `POST /v1/frames`. Integrity is by digest and signature, which the endpoint verifies; nothing
+//! a strong entity tag, `POST /v1/frames`; and the recovery system as a CD for the BMC of an endpoint, `GET /media/groundstate-<job>.iso`,
+//! as long as that job holds a boot ticket: a medium that was left in a drive leads nowhere afterwards. Integrity is by digest and signature, which the endpoint verifies; nothing
 //! here is secret. What cannot be read is refused, and told to the boot layer's listener like any other malformed packet.
 //!
 //! A connection pulls: a piece is read when the one before it is on its way, and goes out when its turn has come ([`Governor`]).
@@ -35,13 +36,14 @@ use pxe::{
         range::{self, holds_tag},
     },
 };
+use recovery_protocol::JobId;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
 
 use super::shape::{Governor, Serving};
-use crate::golden::Golden;
+use crate::{boot::Kit, golden::Golden, jobs::journal::Journal, power::media};
 
 /// Pieces that are read from the store at once.
 const READERS: usize = 16;
@@ -56,6 +58,29 @@ pub struct Files {
     readers: Arc<Semaphore>,
     sent_bytes: Arc<AtomicU64>,
     events: Arc<dyn BootEvents>,
+    medium: Option<Medium>,
+}
+
+/// The recovery system as a CD.
+#[derive(Clone)]
+pub struct Medium {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their SHA-256.
+    pub sha256: String,
+    /// Whether a job holds a boot ticket now.
+    pub admits: Arc<dyn Fn(JobId) -> bool + Send + Sync>,
+}
+
+impl Medium {
+    /// Of this kit, for whoever's job holds a boot ticket; `None`: it holds none.
+    #[must_use]
+    pub fn of(kit: &Kit, journal: &Journal) -> Option<Self> {
+        let (bytes, sha256) = kit.medium()?;
+        let (tickets, clock) = (Arc::clone(&journal.tickets), Arc::clone(&journal.clock));
+        let admits = Arc::new(move |job| tickets.admits(job, clock.now_unix_ms()));
+        Some(Self { bytes, sha256, admits })
+    }
 }
 
 impl Files {
@@ -68,7 +93,13 @@ impl Files {
         events: Arc<dyn BootEvents>,
     ) -> Self {
         let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
-        Self { golden, governor, readers, sent_bytes, events }
+        Self { golden, governor, readers, sent_bytes, events, medium: None }
+    }
+
+    /// With a CD for BMCs.
+    #[must_use]
+    pub fn with_medium(self, medium: Option<Medium>) -> Self {
+        Self { medium, ..self }
     }
 
     /// As the boot layer mounts it.
@@ -105,6 +136,11 @@ impl Files {
         {
             return self.manifest(name, request.method(), request.headers(), from).await;
         }
+        if [Method::GET, Method::HEAD].contains(request.method())
+            && let Some(job) = path.strip_prefix(media::PATH).and_then(media::job_of)
+        {
+            return self.medium(job, request.method(), request.headers(), from);
+        }
         if request.method() == Method::POST && path == "/v1/frames" {
             return self.frames(request.body(), from);
         }
@@ -130,11 +166,40 @@ impl Files {
         };
         // The image's name would not do: signatures are added under it.
         let etag = format!("\"{}\"", Digest::of(&bytes));
-        let answer = choose_part(headers, &etag, bytes.len() as u64);
+        self.document(bytes, &etag, method, headers, from)
+    }
+
+    fn medium(&self, job: JobId, method: &Method, headers: &HeaderMap, from: SocketAddr) -> Response<Body> {
+        let Some(medium) = self.medium.as_ref().filter(|medium| (medium.admits)(job)) else {
+            let reason = Refusal::NoTicket;
+            self.events.event(BootEvent::Refused { mac: None, peer: Some(from), stage: Stage::Http, reason });
+            return text(StatusCode::NOT_FOUND, "no job holds a boot ticket for this medium");
+        };
+        if !headers.contains_key(RANGE) {
+            tracing::info!(%job, %from, "a BMC asks for the recovery system as a CD");
+        }
+        let etag = format!("\"{}\"", medium.sha256);
+        let mut response = self.document(medium.bytes.clone(), &etag, method, headers, from);
+        if response.status().is_success() {
+            set(&mut response, CONTENT_TYPE, "application/octet-stream");
+        }
+        response
+    }
+
+    /// Bytes at hand, or the part of them that is asked for.
+    fn document(
+        &self,
+        bytes: Bytes,
+        etag: &str,
+        method: &Method,
+        headers: &HeaderMap,
+        from: SocketAddr,
+    ) -> Response<Body> {
+        let answer = choose_part(headers, etag, bytes.len() as u64);
         let mut response = match answer {
             Asked::Unchanged => empty(StatusCode::NOT_MODIFIED),
             Asked::Beyond => {
-                let mut beyond = text(StatusCode::RANGE_NOT_SATISFIABLE, "the manifest is not that long");
+                let mut beyond = text(StatusCode::RANGE_NOT_SATISFIABLE, "it is not that long");
                 set(&mut beyond, CONTENT_RANGE, &format!("bytes */{}", bytes.len()));
                 beyond
             }
@@ -153,7 +218,7 @@ impl Files {
                 response
             }
         };
-        set(&mut response, ETAG, &etag);
+        set(&mut response, ETAG, etag);
         set(&mut response, ACCEPT_RANGES, "bytes");
         response
     }

@@ -43,7 +43,7 @@ use serde::Deserialize as _;
 use serde_json::json;
 
 pub use expect::Expectations;
-pub use files::Files;
+pub use files::{Files, Medium};
 pub use shape::Serving;
 
 use crate::{

@@ -13,6 +13,8 @@ use pxe::{
 use recovery_protocol::kit::BootKit;
 use ring::digest;
 
+use crate::power::media::Shelf;
+
 /// Why a boot kit cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum KitError {
@@ -74,6 +76,20 @@ impl Kit {
         self.contents.signer.as_ref().map(|signer| signer.certificate_sha256.as_str())
     }
 
+    /// The recovery system as a CD, where the kit holds one, and its SHA-256.
+    #[must_use]
+    pub fn medium(&self) -> Option<(Bytes, String)> {
+        let (_, bytes, sha256) = self.files.iter().find(|(name, ..)| name == BootKit::MEDIUM)?;
+        Some((bytes.clone(), sha256.clone()))
+    }
+
+    /// From where BMCs fetch it.
+    #[must_use]
+    pub fn shelf(&self, interfaces: &[pxe::Interface], port: u16) -> Option<Shelf> {
+        self.medium()?;
+        Some(Shelf { addresses: interfaces.iter().map(|interface| interface.addr).collect(), port })
+    }
+
     /// Read and check a boot kit directory. Blocking.
     ///
     /// # Errors
@@ -111,7 +127,8 @@ impl Kit {
         kernel_args: &str,
     ) -> Result<Artefacts, KitError> {
         let mut table = Artefacts::new();
-        for (name, bytes, sha256) in &self.files {
+        // The CD is for BMCs, who hold no ticket of their own.
+        for (name, bytes, sha256) in self.files.iter().filter(|(name, ..)| name != BootKit::MEDIUM) {
             let artefact =
                 Artefact::fixed(name, bytes.clone(), sha256).map_err(|e| KitError::Unfit(e.to_string()))?;
             let alias = match name.as_str() {

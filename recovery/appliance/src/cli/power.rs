@@ -1,4 +1,4 @@
-//! The flags that say how an endpoint is switched on and off. Of several the best is tried first: Redfish, IPMI, the outlet, a magic packet.
+//! The flags that say how an endpoint is switched on and off. Of several the best is tried first: Redfish, its virtual CD, IPMI, the outlet, a magic packet.
 
 use std::net::Ipv4Addr;
 
@@ -16,6 +16,10 @@ pub struct PowerArgs {
     /// BMC that switches it on and off: https://HOST, with the system's path where it has several (Redfish)
     #[arg(long, value_name = "URL", requires_all = ["bmc_user", "bmc_password_file"])]
     redfish: Option<String>,
+    /// BMC that shows it the recovery system as a CD, where network boot failed or cannot be: https://HOST (Redfish; the boot kit needs
+    /// `groundstate-bootkit stick`)
+    #[arg(long, value_name = "URL", requires_all = ["bmc_user", "bmc_password_file"])]
+    virtual_media: Option<String>,
     /// User of the BMC
     #[arg(long, alias = "ipmi-user")]
     bmc_user: Option<String>,
@@ -23,7 +27,7 @@ pub struct PowerArgs {
     #[arg(long, alias = "ipmi-password-file")]
     bmc_password_file: Option<String>,
     /// SHA-256 of the certificate that the BMC made for itself
-    #[arg(long, value_name = "SHA256", requires = "redfish")]
+    #[arg(long, value_name = "SHA256")]
     bmc_certificate: Option<String>,
     /// It has no BMC and wakes by a magic packet: broadcast address of its network
     #[arg(long, value_name = "ADDRESS")]
@@ -40,32 +44,38 @@ impl PowerArgs {
     /// Usage, when the BMC's address or certificate is none.
     pub(super) fn into_power(self) -> Result<Option<Power>, Fault> {
         let mut each = Vec::new();
-        match (self.bmc_user.zip(self.bmc_password_file), &self.redfish, &self.ipmi) {
-            (Some((user, password_file)), redfish, ipmi) if redfish.is_some() || ipmi.is_some() => {
-                if let Some(url) = redfish {
-                    let certificate_sha256 = self.bmc_certificate.as_deref().map(digest).transpose()?;
-                    if !url.starts_with("https://") {
-                        let now = "write https://HOST: the BMC's password must not be sent in the clear";
-                        return Err(wrong(format!("`{url}` is no address of a Redfish service"), now));
-                    }
-                    let (url, user, password_file) = (url.clone(), user.clone(), password_file.clone());
-                    each.push(Power::Redfish { url, user, password_file, certificate_sha256 });
+        let pin = self.bmc_certificate.as_deref().map(digest).transpose()?;
+        if pin.is_some() && self.redfish.is_none() && self.virtual_media.is_none() {
+            let now = "name it with --redfish https://HOST or --virtual-media https://HOST";
+            return Err(wrong("a BMC's certificate is named, and no BMC".to_owned(), now));
+        }
+        if let Some((user, password_file)) = self.bmc_user.zip(self.bmc_password_file) {
+            for (url, by_cd) in [(self.redfish, false), (self.virtual_media, true)] {
+                let Some(url) = url else { continue };
+                if !url.starts_with("https://") {
+                    let now = "write https://HOST: the BMC's password must not be sent in the clear";
+                    return Err(wrong(format!("`{url}` is no address of a Redfish service"), now));
                 }
-                if let Some(address) = ipmi {
-                    let (host, port) = address.rsplit_once(':').unwrap_or((address, "623"));
-                    let port = port.parse().map_err(|_| {
-                        wrong(format!("`{address}` is no BMC address"), "write host or host:port")
-                    })?;
-                    each.push(Power::Ipmi { host: host.to_owned(), port, user, password_file });
-                }
+                let (user, password_file) = (user.clone(), password_file.clone());
+                let certificate_sha256 = pin.clone();
+                each.push(match by_cd {
+                    true => Power::VirtualMedia { url, user, password_file, certificate_sha256 },
+                    false => Power::Redfish { url, user, password_file, certificate_sha256 },
+                });
             }
-            (Some(_), ..) => {
+            if let Some(address) = &self.ipmi {
+                let (host, port) = address.rsplit_once(':').unwrap_or((address, "623"));
+                let port = port.parse().map_err(|_| {
+                    wrong(format!("`{address}` is no BMC address"), "write host or host:port")
+                })?;
+                each.push(Power::Ipmi { host: host.to_owned(), port, user, password_file });
+            }
+            if each.is_empty() {
                 return Err(wrong(
                     "a BMC's user is named, and no BMC".to_owned(),
                     "name it with --redfish https://HOST or --ipmi HOST",
                 ));
             }
-            (None, ..) => {}
         }
         each.extend(self.outlet.map(|at| Power::Outlet { at }));
         each.extend(self.wake_on_lan.map(|to| Power::WakeOnLan { to }));
@@ -125,10 +135,11 @@ mod tests {
     #[test]
     fn of_several_the_best_is_tried_first() {
         let words = format!(
-            "--wake-on-lan 10.7.0.255 --outlet shelly+http://10.8.0.40/0 --ipmi 10.7.0.9 --redfish https://10.7.0.9 {LOGIN}"
+            "--wake-on-lan 10.7.0.255 --outlet shelly+http://10.8.0.40/0 --ipmi 10.7.0.9 --virtual-media https://10.7.0.9 \
+             --redfish https://10.7.0.9 {LOGIN}"
         );
         let told = format!("{:?}", parse(&words).unwrap().unwrap());
-        let expected = "redfish https://10.7.0.9, then ipmi 10.7.0.9:623, then outlet shelly+http://10.8.0.40/0, then wake-on-lan 10.7.0.255";
+        let expected = "redfish https://10.7.0.9, then virtual CD https://10.7.0.9, then ipmi 10.7.0.9:623, then outlet shelly+http://10.8.0.40/0, then wake-on-lan 10.7.0.255";
         assert_eq!(told, expected);
         assert!(matches!(parse("--outlet netio+http://10.8.0.40/1"), Ok(Some(Power::Outlet { .. }))));
     }
@@ -139,6 +150,8 @@ mod tests {
             format!("--redfish http://10.7.0.9 {LOGIN}"),
             format!("--redfish https://10.7.0.9 --bmc-certificate abc {LOGIN}"),
             format!("--ipmi 10.7.0.9:x {LOGIN}"),
+            format!("--virtual-media http://10.7.0.9 {LOGIN}"),
+            "--virtual-media https://10.7.0.9".to_owned(),
             "--outlet http://10.8.0.40/1".to_owned(),
             "--redfish https://10.7.0.9".to_owned(),
             "--bmc-certificate ab".to_owned(),

@@ -204,6 +204,10 @@ impl Turn<'_> {
         self.job.seen = None;
         self.job.intent += 1;
         self.stamp(Some(Limits::HELD));
+        // It was sent to the recovery system: what it starts from next is its own disk until a person says otherwise.
+        if (Stage::Powering..Stage::Disarming).contains(&stage) {
+            self.begin(Duty::ClearBoot, 0);
+        }
     }
 
     fn end(&mut self, state: JobState, endpoint: EndpointState) {

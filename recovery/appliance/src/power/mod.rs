@@ -9,7 +9,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::{
-    MacAddr,
+    JobId, MacAddr,
     operator::{Chain, Power},
 };
 
@@ -17,6 +17,8 @@ mod ipmi;
 mod outlet;
 mod redfish;
 mod wake;
+
+pub use redfish::media;
 
 /// Why the endpoint was not powered into a network boot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,6 +165,8 @@ pub struct Target<'a> {
     /// Which power cycle of the job this is, from 1: where there are several drivers, each begins with the next one, since the last one
     /// said yes and the recovery system did not come.
     pub round: u32,
+    /// The job, whose name a medium carries.
+    pub job: JobId,
 }
 
 /// Whether the job still wants its endpoint switched: minutes may pass before a driver has observed, or the ones before it have failed.
@@ -194,12 +198,14 @@ pub trait PowerDriver: Send + Sync {
 #[derive(Debug, Clone, Default)]
 pub struct Drivers {
     ipmi: ipmi::Ipmi,
+    shelf: Option<media::Shelf>,
 }
 
 /// A BMC that is spoken to.
 enum Bmc<'a> {
     Ipmi(ipmi::Bmc<'a>),
     Redfish(redfish::Bmc<'a>),
+    Media(redfish::Bmc<'a>),
 }
 
 fn bmc(power: &Power) -> Option<Bmc<'_>> {
@@ -212,10 +218,20 @@ fn bmc(power: &Power) -> Option<Bmc<'_>> {
             let pin = certificate_sha256.as_deref();
             Some(Bmc::Redfish(redfish::Bmc { url, user, password_file, pin }))
         }
+        Power::VirtualMedia { url, user, password_file, certificate_sha256 } => {
+            let pin = certificate_sha256.as_deref();
+            Some(Bmc::Media(redfish::Bmc { url, user, password_file, pin }))
+        }
     }
 }
 
 impl Drivers {
+    /// With a medium that BMCs can fetch; `None`: the boot kit holds none.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Option<media::Shelf>) -> Self {
+        Self { shelf, ..self }
+    }
+
     async fn one(
         &self,
         power: &Power,
@@ -232,6 +248,10 @@ impl Drivers {
                 redfish::power_into_network(&bmc, target.chain, still).await?;
                 return by("redfish");
             }
+            Some(Bmc::Media(bmc)) => {
+                media::power_into_medium(&bmc, self.shelf.as_ref(), target.job, still).await?;
+                return by("virtual media");
+            }
             None => {}
         }
         let mut task = "Switch the endpoint off and on and choose network boot in its firmware.";
@@ -246,9 +266,11 @@ impl Drivers {
                 task = "A wake-up packet was sent. Where the endpoint was not off, or does not start: switch it off and on and \
                         choose network boot in its firmware.";
             }
-            Power::Person | Power::Ipmi { .. } | Power::Redfish { .. } | Power::Several { .. } => {
-                still.wanted().await?
-            }
+            Power::Person
+            | Power::Ipmi { .. }
+            | Power::Redfish { .. }
+            | Power::VirtualMedia { .. }
+            | Power::Several { .. } => still.wanted().await?,
         }
         Ok(Powered::Asked { task: task.to_owned() })
     }
@@ -258,6 +280,7 @@ impl Drivers {
         match bmc(power) {
             Some(Bmc::Ipmi(bmc)) => self.ipmi.clear_boot(&bmc).await,
             Some(Bmc::Redfish(bmc)) => redfish::clear_boot(&bmc).await,
+            Some(Bmc::Media(bmc)) => media::clear(&bmc).await,
             None => Ok(()),
         }
     }
@@ -308,6 +331,7 @@ impl PowerDriver for Drivers {
                 let there = match bmc(power) {
                     Some(Bmc::Ipmi(bmc)) => self.ipmi.armed(&bmc).await.unwrap_or(false),
                     Some(Bmc::Redfish(bmc)) => redfish::armed(&bmc).await.unwrap_or(false),
+                    Some(Bmc::Media(bmc)) => media::armed(&bmc, target.job).await.unwrap_or(false),
                     // A person who was asked is not asked again; a packet more does no harm.
                     None => *target.power == Power::Person,
                 };
@@ -325,7 +349,7 @@ impl PowerDriver for Drivers {
             for power in target.power.each() {
                 found.extend(match (bmc(power), power) {
                     (Some(Bmc::Ipmi(bmc)), _) => Some(self.ipmi.stands(&bmc).await),
-                    (Some(Bmc::Redfish(bmc)), _) => Some(redfish::stands(&bmc).await),
+                    (Some(Bmc::Redfish(bmc) | Bmc::Media(bmc)), _) => Some(redfish::stands(&bmc).await),
                     (None, Power::Outlet { at }) => Some(outlet::stands(at).await),
                     (None, _) => None,
                 });

@@ -9,6 +9,10 @@ use super::{
 
 const MACS: [MacAddr; 1] = [MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])];
 
+pub fn job() -> JobId {
+    JobId::new(1, [7; 10])
+}
+
 /// What no job stops.
 pub struct Always;
 
@@ -49,7 +53,7 @@ async fn power(of: Vec<Power>, round: u32) -> Result<Powered, PowerError> {
 
 async fn power_while(of: Vec<Power>, round: u32, still: &dyn Still) -> Result<Powered, PowerError> {
     let power = Power::Several { of };
-    let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round };
+    let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round, job: job() };
     Drivers::default().power_into_network(&target, still).await
 }
 
@@ -96,7 +100,7 @@ async fn what_is_stopped_before_it_is_begun_is_not_switched_by_any_kind_of_drive
     let stand = Stand::new(&[]).await;
     let wake = Power::WakeOnLan { to: std::net::Ipv4Addr::LOCALHOST };
     for power in [redfish(&stand), gone(), wake, Power::Person] {
-        let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1 };
+        let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1, job: job() };
         let error = Drivers::default().power_into_network(&target, &Wanted::times(0)).await.unwrap_err();
         assert_eq!(error, PowerError::Withdrawn, "{power:?}");
     }
@@ -124,7 +128,7 @@ async fn every_driver_is_disarmed_at_the_end_also_behind_one_that_is_gone() {
         certificate_sha256: None,
     };
     let power = Power::Several { of: vec![away, redfish(&stand), gone(), Power::Person] };
-    let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1 };
+    let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1, job: job() };
     assert!(Drivers::default().clear_boot(&target).await.is_err(), "what could not be asked is said");
     assert!(!stand.is_armed());
 }

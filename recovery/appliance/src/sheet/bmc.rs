@@ -5,6 +5,7 @@
 //! | empty | a person |
 //! | `10.8.0.21`, `10.8.0.21:623` | IPMI |
 //! | `https://10.8.0.21` | Redfish |
+//! | `cd+https://10.8.0.21` | Redfish, with the recovery system as a virtual CD |
 //! | `wake:10.7.0.255` | a magic packet to that broadcast address |
 //! | `tasmota+http://10.8.0.40/1` | a switched power outlet |
 //! | several of them, with blanks between | tried in this order; `person` may stand among them |
@@ -15,6 +16,9 @@ use super::Wrong;
 
 /// In front of a broadcast address.
 const WAKE: &str = "wake:";
+
+/// In front of a Redfish address: its virtual CD.
+const CD: &str = "cd+";
 
 /// In place of an address: somebody is asked.
 const PERSON: &str = "person";
@@ -38,7 +42,7 @@ fn one(address: &str, said: &impl Fn(&str) -> String) -> Result<Power, Wrong> {
             Err(_) => wrong(format!("`{to}` is no broadcast address"), "write it as wake:10.7.0.255"),
         };
     }
-    if address.contains("+http") {
+    if !address.starts_with(CD) && address.contains("+http") {
         return match address.parse() {
             Ok(at) => Ok(Power::Outlet { at }),
             Err(error) => wrong(NoOutlet::to_string(&error), "correct it, or leave it out"),
@@ -49,6 +53,7 @@ fn one(address: &str, said: &impl Fn(&str) -> String) -> Result<Power, Wrong> {
         let remedy = "fill bmc, bmc_user and bmc_password_file, or empty all three";
         return wrong("a BMC needs address, user and password file".to_owned(), remedy);
     }
+    let (address, by_cd) = address.strip_prefix(CD).map_or((address, false), |address| (address, true));
     if address.starts_with("http://") {
         let what = format!("`{address}` would carry the BMC's password in the clear");
         return wrong(what, "write https://HOST");
@@ -59,12 +64,14 @@ fn one(address: &str, said: &impl Fn(&str) -> String) -> Result<Power, Wrong> {
         if certificate.as_ref().is_some_and(|text| !hex(text)) {
             return wrong("the BMC's certificate is no SHA-256".to_owned(), "write its 64 hex digits");
         }
-        return Ok(Power::Redfish {
-            url: address.to_owned(),
-            user,
-            password_file,
-            certificate_sha256: certificate,
+        let (url, certificate_sha256) = (address.to_owned(), certificate);
+        return Ok(match by_cd {
+            true => Power::VirtualMedia { url, user, password_file, certificate_sha256 },
+            false => Power::Redfish { url, user, password_file, certificate_sha256 },
         });
+    }
+    if by_cd {
+        return wrong(format!("`{CD}{address}` is no address of a Redfish service"), "write cd+https://HOST");
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "623"));
     match port.parse() {
@@ -87,15 +94,23 @@ pub fn cell(power: &Power, column: &str) -> String {
         }
         (Power::Ipmi { host, port, .. }, "bmc") => format!("{host}:{port}"),
         (Power::Redfish { url, .. }, "bmc") => url.clone(),
+        (Power::VirtualMedia { url, .. }, "bmc") => format!("{CD}{url}"),
         (Power::WakeOnLan { to }, "bmc") => format!("{WAKE}{to}"),
         (Power::Outlet { at }, "bmc") => at.to_string(),
-        (Power::Ipmi { user, .. } | Power::Redfish { user, .. }, "bmc_user") => user.clone(),
-        (Power::Ipmi { password_file, .. } | Power::Redfish { password_file, .. }, "bmc_password_file") => {
-            password_file.clone()
-        }
-        (Power::Redfish { certificate_sha256, .. }, "bmc_certificate") => {
-            certificate_sha256.clone().unwrap_or_default()
-        }
+        (
+            Power::Ipmi { user, .. } | Power::Redfish { user, .. } | Power::VirtualMedia { user, .. },
+            "bmc_user",
+        ) => user.clone(),
+        (
+            Power::Ipmi { password_file, .. }
+            | Power::Redfish { password_file, .. }
+            | Power::VirtualMedia { password_file, .. },
+            "bmc_password_file",
+        ) => password_file.clone(),
+        (
+            Power::Redfish { certificate_sha256, .. } | Power::VirtualMedia { certificate_sha256, .. },
+            "bmc_certificate",
+        ) => certificate_sha256.clone().unwrap_or_default(),
         _ => String::new(),
     }
 }

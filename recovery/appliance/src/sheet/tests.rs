@@ -133,7 +133,7 @@ fn record() -> impl Strategy<Value = Record> {
         Just(Power::Outlet { at: "netio+http://gs@10.8.0.40/4#/keys/pdu".parse().unwrap() }),
         ("[a-z0-9.]{1,9}", text(), text()).prop_map(|(host, user, password_file)| Power::Several {
             of: vec![
-                Power::Redfish {
+                Power::VirtualMedia {
                     url: format!("https://{host}"),
                     user: user.clone(),
                     password_file: password_file.clone(),

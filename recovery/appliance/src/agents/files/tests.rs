@@ -41,6 +41,9 @@ impl Shop {
         let sent = Arc::new(AtomicU64::new(0));
         let files =
             Files::new(golden.clone(), &toml::from_str(serving).unwrap(), Arc::clone(&sent), Arc::new(Ear));
+        let admits = Arc::new(|job| job == JobId::new(1, [7; 10]));
+        let medium = Medium { bytes: Bytes::from_static(b"a CD of ours"), sha256: "ab".repeat(32), admits };
+        let files = files.with_medium(Some(medium));
         Self { _data: data, handler: files.handler(), golden, image, sent }
     }
 
@@ -205,4 +208,26 @@ async fn peers_that_never_read_cost_nobody_else() {
     assert!(head.starts_with("http/1.1 200"), "{head}");
     frames::read_response(&dechunked(&body)[..], &ids, |_| Ok::<_, images::FrameError>(())).unwrap();
     drop(dead);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cd_is_served_whole_and_in_parts_to_whoever_names_a_job_with_a_boot_ticket() {
+    let shop = Shop::new("");
+    let path = |job: JobId| format!("/media/groundstate-{job}.iso HTTP/1.1");
+    let ours = path(JobId::new(1, [7; 10]));
+    let (head, body) = shop.ask(&format!("GET {ours}"), b"").await;
+    assert!(head.starts_with("http/1.1 200") && head.contains("accept-ranges: bytes"), "{head}");
+    assert_eq!(body, b"a CD of ours");
+    let (head, body) = shop.ask(&format!("HEAD {ours}"), b"").await;
+    assert!(head.contains("content-length: 12") && body.is_empty(), "{head}");
+    let (head, body) = shop.ask(&format!("GET {ours}\r\nrange: bytes=2-3"), b"").await;
+    assert!(head.starts_with("http/1.1 206") && body == b"CD", "{head}");
+    for none in [
+        path(JobId::new(1, [8; 10])),
+        "/media/groundstate-.iso HTTP/1.1".to_owned(),
+        "/media/recovery.iso HTTP/1.1".to_owned(),
+    ] {
+        let (head, _) = shop.ask(&format!("GET {none}"), b"").await;
+        assert!(head.starts_with("http/1.1 404"), "{none}: {head}");
+    }
 }

@@ -62,11 +62,11 @@ impl Runner {
         let there = seen > 0 && self.journal.now().saturating_sub(seen) < THERE_MS;
         let facts = if there {
             json!({ "by": "nobody", "why": "the recovery system is running already" })
-        } else if inherited && self.power.probe(&target(endpoint, row.job.round)).await {
+        } else if inherited && self.power.probe(&target(endpoint, row)).await {
             json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
         } else {
             let still = StillPowering { journal: &self.journal, job: intent.job, intent: intent.intent };
-            let powered = self.power.power_into_network(&target(endpoint, row.job.round), &still).await;
+            let powered = self.power.power_into_network(&target(endpoint, row), &still).await;
             self.take_back(&still, row, endpoint).await;
             if let Err(error) = &powered {
                 match error.left_dark() {
@@ -122,8 +122,7 @@ impl Runner {
     }
 
     async fn say_how_it_stands(&self, row: &JobRow, endpoint: &Endpoint) -> Result<(), DbError> {
-        let error =
-            PowerError::Interrupted.leaving(self.power.stands(&target(endpoint, row.job.round)).await);
+        let error = PowerError::Interrupted.leaving(self.power.stands(&target(endpoint, row)).await);
         if error.left_dark().is_some() { self.say_dark(row, &error).await } else { Ok(()) }
     }
 
@@ -136,24 +135,25 @@ impl Runner {
 
     pub(super) async fn clear_boot(&self, row: &JobRow, endpoint: &Endpoint) -> Outcome {
         let _turn = self.switches.turn(&endpoint.id).await;
-        match self.later_job_boots(row).await {
+        match self.boots_again(row).await {
             // It clears its own at its end.
             Ok(true) => return Outcome::Done,
             Ok(false) => {}
             Err(error) => return failed(HoldReason::ApplianceFailed, error.chain()),
         }
-        match self.power.clear_boot(&target(endpoint, row.job.round)).await {
+        match self.power.clear_boot(&target(endpoint, row)).await {
             Ok(()) => Outcome::Done,
             Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
         }
     }
 
-    /// Another job of the same endpoint boots it by now: the override is that job's.
-    async fn later_job_boots(&self, row: &JobRow) -> Result<bool, DbError> {
+    /// Another job of the same endpoint boots it by now, or this one again, since a person resumed it: the override is that one's.
+    async fn boots_again(&self, row: &JobRow) -> Result<bool, DbError> {
         let open = db::job::open_of(&mut *self.journal.db.read().await?, &row.job.endpoint).await?;
-        Ok(open.is_some_and(|open| {
-            open.job.id != row.job.id
-                && matches!(open.job.state, JobState::Working { stage } if stage >= Stage::Powering)
+        Ok(open.is_some_and(|open| match open.job.state {
+            JobState::Working { stage: Stage::Disarming } if open.job.id == row.job.id => false,
+            JobState::Working { stage } => stage >= Stage::Powering,
+            _ => false,
         }))
     }
 
@@ -170,7 +170,7 @@ impl Runner {
                 false
             }
         };
-        if rests && let Err(error) = self.power.clear_boot(&target(endpoint, row.job.round)).await {
+        if rests && let Err(error) = self.power.clear_boot(&target(endpoint, row)).await {
             tracing::warn!(%error, "the boot override of a stopped job could not be taken back");
         }
     }
@@ -210,7 +210,7 @@ impl Still for StillPowering<'_> {
     }
 }
 
-fn target(endpoint: &Endpoint, round: u32) -> Target<'_> {
-    let record = &endpoint.record;
-    Target { power: &record.power, macs: &record.macs, chain: record.chain, round }
+fn target<'a>(endpoint: &'a Endpoint, row: &JobRow) -> Target<'a> {
+    let (record, round, job) = (&endpoint.record, row.job.round, row.job.id);
+    Target { power: &record.power, macs: &record.macs, chain: record.chain, round, job }
 }

@@ -3,6 +3,7 @@
 use tokio::sync::{Notify, Semaphore};
 
 use super::*;
+use crate::jobs::job::Duty;
 
 /// A BMC that takes its time: it ends an act when it is let.
 struct Slow {
@@ -100,6 +101,33 @@ async fn an_act_waits_for_the_one_before_it_on_the_same_endpoint_and_not_for_oth
     assert_eq!(slow.log.lock().unwrap().iter().filter(|what| **what == "ends").count(), 3);
     let row = db::job::get(&mut life.journal.db.read().await.unwrap(), job).await.unwrap().unwrap();
     assert_eq!(row.job.state, JobState::Working { stage: Stage::AgentWait });
+}
+
+#[tokio::test]
+async fn a_held_job_takes_its_override_back_and_not_the_one_that_it_sets_when_it_was_resumed() {
+    let site = Site::new();
+    let life = site.open(Death::default()).await.unwrap();
+    site.order(&life).await.unwrap();
+    let job = site.job.lock().unwrap().unwrap();
+    until(&life, job, Stage::AgentWait).await;
+    let by = || "operator:anna".to_owned();
+    life.journal.event(job, "operator:anna", What::SiteStop { by: by() }).await.unwrap();
+    let clears = intent_of(&life, job).await;
+    assert_eq!(clears.duty, Duty::ClearBoot);
+    life.journal.event(job, "operator:anna", What::Resume { by: by() }).await.unwrap();
+    loop {
+        let mut conn = life.journal.db.read().await.unwrap();
+        let intents = db::job::intents(&mut conn).await.unwrap();
+        drop(conn);
+        let Some(next) = intents.into_iter().find(|intent| intent.duty != Duty::ClearBoot) else { break };
+        life.runner.try_act(&next).await.unwrap();
+    }
+    assert_eq!(site.world.count("power"), 2);
+    life.runner.try_act(&clears).await.unwrap();
+    assert_eq!(site.world.count("clear"), 0, "its own new override is gone");
+    life.journal.event(job, "operator:anna", What::SiteStop { by: by() }).await.unwrap();
+    life.runner.settle().await.unwrap();
+    assert_eq!(site.world.count("clear"), 1);
 }
 
 #[tokio::test]

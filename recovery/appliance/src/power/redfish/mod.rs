@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Left, PowerError, Still};
 
+pub mod media;
 mod wire;
 
 use wire::{Answer, Wire};
@@ -125,18 +126,7 @@ pub async fn stands(bmc: &Bmc<'_>) -> Left {
 
 /// No override.
 pub async fn clear_boot(bmc: &Bmc<'_>) -> Result<(), PowerError> {
-    let session = Session::open(bmc).await?;
-    let boot = session.system().await?.boot;
-    if !boot.armed() {
-        return Ok(());
-    }
-    let spellings = [
-        json!({ "BootSourceOverrideEnabled": "Disabled" }),
-        json!({ "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None" }),
-        json!({ "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": boot.mode }),
-        json!({ "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": boot.target }),
-    ];
-    session.set_boot("clear the boot override", &spellings, |boot| !boot.armed()).await
+    Session::open(bmc).await?.disarm(Boot::armed).await
 }
 
 /// One conversation about one system.
@@ -207,6 +197,16 @@ impl<'a> Session<'a> {
         let boot = self.system().await?.boot;
         let http = chain == Chain::UefiHttp && boot.targets.iter().any(|target| target == "UefiHttp");
         let target = if http { "UefiHttp" } else { "Pxe" };
+        self.arm_to(target, &boot, "boot from the network", Boot::armed).await
+    }
+
+    async fn arm_to(
+        &self,
+        target: &str,
+        boot: &Boot,
+        what: &'static str,
+        right: impl Fn(&Boot) -> bool,
+    ) -> Result<(), PowerError> {
         let bare = json!({ "BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": target });
         let mut spellings = vec![bare.clone()];
         if let Some(mode) = &boot.mode {
@@ -214,7 +214,22 @@ impl<'a> Session<'a> {
             with_mode["BootSourceOverrideMode"] = json!(mode);
             spellings.insert(0, with_mode);
         }
-        self.set_boot("boot from the network", &spellings, Boot::armed).await
+        self.set_boot(what, &spellings, right).await
+    }
+
+    /// Takes an override back that is `set`, and reads that it is gone.
+    async fn disarm(&self, set: impl Fn(&Boot) -> bool) -> Result<(), PowerError> {
+        let boot = self.system().await?.boot;
+        if !set(&boot) {
+            return Ok(());
+        }
+        let spellings = [
+            json!({ "BootSourceOverrideEnabled": "Disabled" }),
+            json!({ "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None" }),
+            json!({ "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": boot.mode }),
+            json!({ "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": boot.target }),
+        ];
+        self.set_boot("clear the boot override", &spellings, |boot| !set(boot)).await
     }
 
     /// Tries each spelling until what is read back is right.
