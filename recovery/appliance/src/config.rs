@@ -49,7 +49,7 @@ pub use directory::Users;
 pub use directory::{Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
-pub use hook::{EndpointBy, Hook, HookKind, KeylimeVerifier};
+pub use hook::{EndpointBy, Hook, KeylimeVerifier};
 pub use site_est::SiteEst;
 pub use window::Window;
 

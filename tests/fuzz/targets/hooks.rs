@@ -9,16 +9,6 @@ mod wire;
 
 use wire::{Dialect, Head, Rules, read};
 
-const DIALECTS: [Dialect; 7] = [
-    Dialect::Standard,
-    Dialect::Github,
-    Dialect::CloudEvents,
-    Dialect::Alertmanager,
-    Dialect::Wazuh,
-    Dialect::Keylime,
-    Dialect::Redfish,
-];
-
 struct Headers<'a>(&'a str, u8);
 
 impl Head for Headers<'_> {
@@ -39,7 +29,7 @@ fuzz_target!(|data: (u8, &str, &[u8])| {
     let types = ["endpoint.attestation.failed".to_owned(), "550".to_owned()];
     for field in [None, Some("/data/endpoint")] {
         let rules = Rules {
-            dialect: DIALECTS[usize::from(pick) % DIALECTS.len()],
+            dialect: Dialect::ALL[usize::from(pick) % Dialect::ALL.len()].1,
             integrity_types: &types,
             unreachable_types: &[],
             endpoint_label: "instance",

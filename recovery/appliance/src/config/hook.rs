@@ -14,25 +14,15 @@ use crate::{
     hooks::wire::{Dialect, FAILED, Rules, UNREACHABLE},
 };
 
-/// What a source speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HookKind {
-    /// Our own words under a Standard Webhooks signature.
-    #[default]
-    Standard,
-    /// Any JSON under `X-Hub-Signature-256`, as GitHub signs.
-    Github,
-    /// CloudEvents 1.0: structured, binary, batch.
-    CloudEvents,
-    /// Prometheus Alertmanager or Grafana, webhook version 4.
-    Alertmanager,
-    /// Wazuh's integrator.
-    Wazuh,
-    /// Keylime's verifier.
-    Keylime,
-    /// Events of a BMC.
-    Redfish,
+impl<'de> Deserialize<'de> for Dialect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let found = Self::ALL.iter().find(|(word, _)| *word == text);
+        found.map(|(_, kind)| *kind).ok_or_else(|| {
+            let words = Self::ALL.map(|(word, _)| format!("`{word}`")).join(", ");
+            serde::de::Error::custom(format!("unknown variant `{text}`, expected one of {words}"))
+        })
+    }
 }
 
 /// How a source's names are understood.
@@ -88,7 +78,7 @@ fn every() -> u32 {
 pub struct Hook {
     /// What it speaks.
     #[serde(default)]
-    pub kind: HookKind,
+    pub kind: Dialect,
     /// File with the secret that it signs with: `whsec_…` (standard), or the text that both sides have (github, wazuh).
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -165,43 +155,15 @@ fn days() -> u32 {
     90
 }
 
-impl HookKind {
-    /// As in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Github => "github",
-            Self::CloudEvents => "cloudevents",
-            Self::Alertmanager => "alertmanager",
-            Self::Wazuh => "wazuh",
-            Self::Keylime => "keylime",
-            Self::Redfish => "redfish",
+/// What the real senders of a kind can show of themselves.
+fn proofs(kind: Dialect) -> &'static [&'static str] {
+    match kind {
+        Dialect::Standard | Dialect::Github => &["secret_file"],
+        Dialect::CloudEvents | Dialect::Alertmanager | Dialect::Redfish => {
+            &["token_file", "password_file", "client_certificate_file"]
         }
-    }
-
-    fn dialect(self) -> Dialect {
-        match self {
-            Self::Standard => Dialect::Standard,
-            Self::Github => Dialect::Github,
-            Self::CloudEvents => Dialect::CloudEvents,
-            Self::Alertmanager => Dialect::Alertmanager,
-            Self::Wazuh => Dialect::Wazuh,
-            Self::Keylime => Dialect::Keylime,
-            Self::Redfish => Dialect::Redfish,
-        }
-    }
-
-    /// What its real senders can show of themselves.
-    fn proofs(self) -> &'static [&'static str] {
-        match self {
-            Self::Standard | Self::Github => &["secret_file"],
-            Self::CloudEvents | Self::Alertmanager | Self::Redfish => {
-                &["token_file", "password_file", "client_certificate_file"]
-            }
-            Self::Wazuh => &["secret_file", "token_file", "password_file", "client_certificate_file"],
-            Self::Keylime => &["client_certificate_file"],
-        }
+        Dialect::Wazuh => &["secret_file", "token_file", "password_file", "client_certificate_file"],
+        Dialect::Keylime => &["client_certificate_file"],
     }
 }
 
@@ -219,7 +181,7 @@ impl Hook {
     #[must_use]
     pub fn named_by(&self) -> EndpointBy {
         let usual = || match self.kind {
-            HookKind::Keylime => EndpointBy::Label("keylime-agent".to_owned()),
+            Dialect::Keylime => EndpointBy::Label("keylime-agent".to_owned()),
             _ => EndpointBy::Name,
         };
         self.endpoint_by.clone().unwrap_or_else(usual)
@@ -228,10 +190,10 @@ impl Hook {
     /// How its words are read.
     #[must_use]
     pub fn rules(&self) -> Rules<'_> {
-        let own = matches!(self.kind, HookKind::Standard | HookKind::Github | HookKind::CloudEvents);
+        let own = matches!(self.kind, Dialect::Standard | Dialect::Github | Dialect::CloudEvents);
         let usual = |types: &'static [String]| if own { types } else { &[] };
         Rules {
-            dialect: self.kind.dialect(),
+            dialect: self.kind,
             integrity_types: self.integrity_types.as_deref().unwrap_or_else(|| usual(&*OWN_FAILED)),
             unreachable_types: self.unreachable_types.as_deref().unwrap_or_else(|| usual(&*OWN_UNREACHABLE)),
             endpoint_label: &self.endpoint_label,
@@ -269,12 +231,12 @@ impl Hook {
     /// A key, what is wrong with it, and what to write instead.
     fn wrong(&self, files: Files) -> Option<(&'static str, String, String)> {
         let kind = self.kind.as_str();
-        let keylime = self.kind == HookKind::Keylime;
-        let usable = |key: &str| self.kind.proofs().contains(&key) || keylime && key == "revocation_key_file";
+        let keylime = self.kind == Dialect::Keylime;
+        let usable = |key: &str| proofs(self.kind).contains(&key) || keylime && key == "revocation_key_file";
         for (key, file) in self.proof_files() {
             let Some(file) = file else { continue };
             if !usable(key) {
-                let now = format!("a {kind} source shows itself by {}", self.kind.proofs().join(" or "));
+                let now = format!("a {kind} source shows itself by {}", proofs(self.kind).join(" or "));
                 return Some((key, format!("is nothing that a {kind} source can show"), now));
             }
             if files == Files::Here && !file.is_file() {
@@ -284,16 +246,16 @@ impl Hook {
         }
         let shown =
             |key: &&&str| self.proof_files().iter().any(|(name, file)| name == *key && file.is_some());
-        if !self.kind.proofs().iter().any(|key| shown(&key)) {
+        if !proofs(self.kind).iter().any(|key| shown(&key)) {
             let why = "is missing, so anybody could speak as this source".to_owned();
-            return Some((self.kind.proofs()[0], why, format!("write {}", self.kind.proofs().join(" or "))));
+            return Some((proofs(self.kind)[0], why, format!("write {}", proofs(self.kind).join(" or "))));
         }
         self.wrong_words().or_else(|| self.wrong_verifier(files))
     }
 
     fn wrong_words(&self) -> Option<(&'static str, String, String)> {
         let field = self.endpoint_field.as_deref();
-        let no_field = matches!(self.kind, HookKind::Alertmanager | HookKind::Keylime);
+        let no_field = matches!(self.kind, Dialect::Alertmanager | Dialect::Keylime);
         if field.is_some_and(|field| no_field || !field.starts_with('/')) {
             let why = "is no place of a name in what this kind sends".to_owned();
             let now = "write a JSON pointer such as `/data/host`; for Alertmanager, set endpoint_label";
@@ -314,7 +276,7 @@ impl Hook {
     fn wrong_verifier(&self, here: Files) -> Option<(&'static str, String, String)> {
         let verifier = self.verifier.as_ref()?;
         let wrong = |why: String, now: &str| Some(("verifier", why, now.to_owned()));
-        if self.kind != HookKind::Keylime {
+        if self.kind != Dialect::Keylime {
             return wrong("is asked only for a keylime source".to_owned(), "set confirm_url instead");
         }
         if !verifier.url.starts_with("https://") {

@@ -26,11 +26,12 @@ use rustls::{
 };
 use subtle::ConstantTimeEq as _;
 
+use super::wire::Dialect;
 use super::{
     signature::{BadSecret, Secrets, Unsigned},
     wire,
 };
-use crate::config::{Hook, HookKind};
+use crate::config::Hook;
 
 /// A secret that both sides have has at least so many bytes.
 const SECRET_LEN_MIN: usize = 16;
@@ -141,7 +142,7 @@ impl Shows {
         let files = Files { name };
         let mut shows = Self::default();
         if let Some(path) = &hook.secret_file {
-            if hook.kind == HookKind::Standard {
+            if hook.kind == Dialect::Standard {
                 let (source_name, path) = (name.to_owned(), path.clone());
                 shows.standard =
                     Some(Secrets::parse(&files.text(&path)?).map_err(|why| HookError::Secret {

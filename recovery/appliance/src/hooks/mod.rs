@@ -41,11 +41,11 @@ use tokio::sync::Notify;
 pub use self::{auth::HookError, confirm::Confirmations};
 use self::{
     auth::Shows,
-    wire::{Class, Said, Unreadable},
+    wire::{Class, Dialect, Said, Unreadable},
 };
 use crate::{
     api::{People, Refusal, Route},
-    config::{Hook, HookKind},
+    config::Hook,
     service::{Actor, Report, Service, TriggerOutcome},
     tls::Peer,
 };
@@ -222,8 +222,8 @@ async fn take(
 }
 
 /// Keylime counts a webhook as sent only by 200 or 202.
-fn answer(kind: HookKind, taken: usize, refused: &[Problem]) -> Response {
-    let status = if kind == HookKind::Keylime { StatusCode::OK } else { StatusCode::ACCEPTED };
+fn answer(kind: Dialect, taken: usize, refused: &[Problem]) -> Response {
+    let status = if kind == Dialect::Keylime { StatusCode::OK } else { StatusCode::ACCEPTED };
     let refused: Vec<_> = refused.iter().map(|p| json!({ "code": p.code, "detail": p.detail })).collect();
     let body = json!({ "taken": taken, "refused": refused });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
@@ -237,7 +237,7 @@ async fn greet(
 ) -> Result<Response, Refusal> {
     let source = people.hooks.sources.get(&name).ok_or_else(|| unknown(&name))?;
     let origin = headers.get("webhook-request-origin").filter(|origin| origin.len() <= 253);
-    let (HookKind::CloudEvents, Some(origin)) = (source.hook.kind, origin) else {
+    let (Dialect::CloudEvents, Some(origin)) = (source.hook.kind, origin) else {
         let detail = format!("source `{name}` takes messages by POST");
         let remedy = "send the message itself";
         return Err(Refusal(Problem::new(405, "unknown-method", "Not this way", detail, remedy)));

@@ -35,10 +35,11 @@ pub const FAILED: &str = "endpoint.attestation.failed";
 /// And of one that does not answer.
 pub const UNREACHABLE: &str = "endpoint.unreachable";
 
-/// A dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a source speaks: the one list of its kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dialect {
     /// `{"type", "data": {"endpoint", "detail"}}` under a Standard Webhooks signature.
+    #[default]
     Standard,
     /// Any JSON under `X-Hub-Signature-256`.
     Github,
@@ -52,6 +53,25 @@ pub enum Dialect {
     Keylime,
     /// An event of a BMC (DSP0266 section 12).
     Redfish,
+}
+
+impl Dialect {
+    /// Each, with its word in the configuration.
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("standard", Self::Standard),
+        ("github", Self::Github),
+        ("cloudevents", Self::CloudEvents),
+        ("alertmanager", Self::Alertmanager),
+        ("wazuh", Self::Wazuh),
+        ("keylime", Self::Keylime),
+        ("redfish", Self::Redfish),
+    ];
+
+    /// As in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// How a source's words are read.
