@@ -3,7 +3,7 @@
 //! ```text
 //! GET /endpoints/press-01             a whole page; <main data-live> …
 //! GET /endpoints/press-01?part=live   … its content alone, fetched again when `/changes` says so
-//! POST …                              an order by form: done, then 303 to the page (never a page as answer to a POST)
+//! POST …                              an order by form: done, then 303 to the page (never a page as answer to a POST that orders something)
 //! ```
 //!
 //! Each action is one that REST and the command line have too: handlers call the same service. Nothing comes from
@@ -21,6 +21,7 @@ mod login;
 mod may;
 mod page;
 mod plan;
+mod policy;
 mod review;
 mod stop;
 mod words;
@@ -40,6 +41,7 @@ use recovery_protocol::{
     job::Stage,
     operator::{Approval, Decision, DrillAnswer, JobView, NewDrill, PairRequest, RecoverRequest, Resolution},
     people::{NewReview, Permission},
+    policy::PolicyTried,
 };
 use serde::Deserialize;
 
@@ -78,6 +80,7 @@ pub fn routes() -> Vec<Closed> {
         ("/plans", get(plan_list), Needs::LOOK),
         ("/plans/{plan}/approve", post(approve_plan), Needs::all(P::Approve)),
         ("/plans/{plan}/withdraw", post(withdraw_plan), Needs::all(P::Stop)),
+        ("/policy", get(policy_page).post(try_policy), Needs::all(P::Evidence)),
         ("/reviews", get(review_list), Needs::LOOK),
         ("/reviews/{job}", post(review_one), Needs::all(P::Approve)),
         ("/endpoints/{endpoint}/pair", post(pair), Needs::all(P::Pair)),
@@ -352,6 +355,41 @@ async fn withdraw_plan(
 ) -> Result<Redirect, Failed> {
     people.service.withdraw_plan(&actor, &plan, Decision { reason: order.reason }).await?;
     Ok(Redirect::to("/plans"))
+}
+
+async fn policy_page(State(people): State<People>, Extension(who): Extension<Who>) -> Response {
+    policy_answer(&people, &who, &policy::Trying::default(), None)
+}
+
+/// Nothing is ordered by this form, so its answer is a page: what was pasted stays in it.
+async fn try_policy(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    Form(form): Form<policy::Trying>,
+) -> Response {
+    let came = match form.wanted(now_ms()) {
+        Ok(wanted) => people.service.try_policy(wanted).await,
+        Err(problem) => Err(problem),
+    };
+    policy_answer(&people, &who, &form, Some(&came))
+}
+
+fn policy_answer(
+    people: &People,
+    who: &Who,
+    form: &policy::Trying,
+    came: Option<&Result<PolicyTried, Problem>>,
+) -> Response {
+    let status = match came {
+        Some(Err(problem)) => {
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY)
+        }
+        _ => StatusCode::OK,
+    };
+    let content = policy::content(form, came, &Viewer::of(who));
+    let page =
+        Page { site: people.service.site(), title: "Try a policy", tab: Tab::Plans, live: None, content };
+    respond(status, page.render())
 }
 
 async fn review_list(

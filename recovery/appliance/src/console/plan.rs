@@ -20,6 +20,9 @@ pub fn list(plans: &[PlanView], viewer: &Viewer) -> Markup {
             pre { code { "groundstate plan make night --selector line=3 --image hmi-panel:7 --trigger attestation --window 'daily 22:00-05:00' --most-per-day 4 --valid-days 30" } }
         }
         @for (at, plan) in plans.iter().enumerate() { (card(plan, at, viewer)) }
+        @if viewer.why_not("/policy").is_none() {
+            p { a href="/policy" { "Try another configuration against what was reported before" } }
+        }
     }
 }
 

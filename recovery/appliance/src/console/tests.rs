@@ -15,6 +15,7 @@ use recovery_protocol::{
 use serde_json::json;
 
 use super::{endpoint, endpoints, job, may::Viewer};
+mod policy;
 mod roles;
 
 use crate::testing::{Bench, read};
