@@ -67,6 +67,23 @@ impl EraseMethod {
             Self::Discard => "discard",
         }
     }
+
+    /// What a person must know of one that the disk does by itself once it has begun: nobody stops it. `None`: we write, and stop when told.
+    #[must_use]
+    pub fn goes_on(self) -> Option<&'static str> {
+        match self {
+            Self::SanitizeCrypto | Self::SanitizeBlock | Self::SanitizeOverwrite => Some(
+                "the disk does this by itself and no command stops it; switched off, it goes on when it has power again",
+            ),
+            Self::FormatCrypto | Self::FormatUserData => Some(
+                "the disk does this by itself and no command stops it; switched off in the midst, it must be formatted again",
+            ),
+            Self::SecurityEnhanced | Self::Security => Some(
+                "the disk does this by itself and no command stops it; switched off in the midst, it stays locked until it is erased again",
+            ),
+            Self::Overwrite | Self::Discard => None,
+        }
+    }
 }
 
 /// What becomes of a disk's old content before it is restored.

@@ -23,6 +23,9 @@ pub struct StopView {
     pub reason: String,
     /// Jobs that it held.
     pub jobs_held: u64,
+    /// What goes on all the same, one sentence each: disks that erase themselves, which nobody can stop.
+    #[serde(default)]
+    pub goes_on: Vec<String>,
     /// The first of two releases, as long as it counts.
     #[serde(default)]
     pub release: Option<ReleaseView>,

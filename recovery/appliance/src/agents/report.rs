@@ -60,7 +60,7 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         Reported::Erasing { method, disk, mut health } => {
             bound_health(&mut health);
             let facts = json!({ "method": method, "disk": disk, "health": health });
-            (Restored::Erasing(health), Some(("report.erasing", facts)))
+            (Restored::Erasing(method, health), Some(("report.erasing", facts)))
         }
         Reported::Erased { mut facts } => {
             facts.reported.truncate(ERASE_LINES_MOST);

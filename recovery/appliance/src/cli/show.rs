@@ -88,8 +88,9 @@ pub fn stop(standing: Option<&StopView>) -> String {
             moment(first.ends_unix_ms)
         ),
     };
+    let goes_on: String = stop.goes_on.iter().map(|what| format!("\nGOES ON     {what}")).collect();
     format!(
-        "STOP        since {} by {}: {why}; {} jobs held\n            {release}",
+        "STOP        since {} by {}: {why}; {} jobs held\n            {release}{goes_on}",
         moment(stop.pressed_unix_ms),
         stop.pressed_by,
         stop.jobs_held

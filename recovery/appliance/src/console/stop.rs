@@ -60,6 +60,10 @@ fn release(stop: &StopView, viewer: &Viewer, now_ms: u64) -> Markup {
             p class="what" { (stop.pressed_by) " pressed it at " (moment(stop.pressed_unix_ms)) ", " (since(stop.pressed_unix_ms, now_ms)) " ago." }
             p { @if stop.reason.is_empty() { "No reason was given." } @else { (sentence(&stop.reason)) } }
             p { (stop.jobs_held) @if stop.jobs_held == 1 { " job was" } @else { " jobs were" } " held by it. After the release they are resumed one by one." }
+            @if !stop.goes_on.is_empty() {
+                p { strong { "This goes on all the same:" } }
+                ul { @for what in &stop.goes_on { li { (sentence(what)) } } }
+            }
             @match &stop.release {
                 Some(first) => p class="now" { strong { "What now: " } (first.by) " released it: " (sentence(&first.reason)) " Another person must too, until " (moment(first.ends_unix_ms)) "." },
                 None => p class="now" { strong { "What now: " } "Find out why. Then two people release it, each by their own name." },

@@ -9,7 +9,7 @@ use images::ImageId;
 use recovery_protocol::{
     EndpointId, JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
-    erase::{EraseFacts, ErasePolicy},
+    erase::{EraseFacts, EraseMethod, ErasePolicy},
     health::DiskHealth,
     job::{HoldReason, JobState, Stage},
     operator::{EndpointState, Mode},
@@ -94,6 +94,9 @@ pub struct Job {
     /// The erasure that satisfies it, once reported. It is of one disk: the order to another one demands it again.
     #[serde(default)]
     pub erased: Option<Erased>,
+    /// The erasure that is under way, as far as it was reported: begun and not ended.
+    #[serde(default)]
+    pub erasing: Option<EraseMethod>,
     /// What the proof that holds the job showed instead of what is on record: what an approval lets through.
     #[serde(default)]
     pub seen: Option<Seen>,
@@ -336,7 +339,7 @@ pub enum Outcome {
 #[serde(rename_all = "snake_case")]
 pub enum Restored {
     /// The disk will be erased; nothing is written yet.
-    Erasing(Box<DiskHealth>),
+    Erasing(EraseMethod, Box<DiskHealth>),
     /// It is erased.
     Erased(Box<EraseFacts>),
     /// The plan is made, and how the disk is; nothing is written yet.
@@ -473,6 +476,14 @@ pub struct Proposal {
 }
 
 impl Job {
+    /// What the disk does by itself and nobody can stop, in one sentence; `None`: nothing, as far as it was reported.
+    #[must_use]
+    pub fn erases_itself(&self) -> Option<String> {
+        let method = self.erasing?;
+        let disk = if self.disk.is_empty() { "one without a serial number" } else { &self.disk };
+        Some(format!("Its disk {disk} erases itself ({}): {}", method.label(), method.goes_on()?))
+    }
+
     /// What the last order's blueprint demands of the old content has not been reported yet.
     #[must_use]
     pub fn lacks_erasure(&self) -> bool {
@@ -517,6 +528,7 @@ impl Job {
             seen: None,
             allowed: Vec::new(),
             left: None,
+            erasing: None,
         }
     }
 }

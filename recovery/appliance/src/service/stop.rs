@@ -14,6 +14,7 @@ use super::{Actor, Inner, Service, orders, scope};
 use crate::{
     db::{
         self,
+        job::JobRow,
         stop::{Release, Stop},
     },
     evidence::Fact,
@@ -33,7 +34,15 @@ impl Service {
 
 /// The one that stands at this time.
 pub async fn show(conn: &mut db::Conn, now: u64) -> Result<Option<StopView>, Problem> {
-    Ok(db::stop::standing(conn).await?.map(|stop| view(stop, now)))
+    let Some(stop) = db::stop::standing(conn).await? else { return Ok(None) };
+    Ok(Some(view(stop, goes_on(conn).await?, now)))
+}
+
+/// What nobody can stop, of every job that is open.
+async fn goes_on(conn: &mut db::Conn) -> Result<Vec<String>, Problem> {
+    let open = db::job::open(conn).await?;
+    let sentence = |row: &JobRow| row.job.erases_itself().map(|what| format!("{}: {what}", row.job.endpoint));
+    Ok(open.iter().filter_map(sentence).collect())
 }
 
 /// Press it. Pressed again it stays, and a release that was given is void: somebody saw a reason after it.
@@ -73,8 +82,9 @@ pub async fn press(inner: &Inner, actor: &Actor, order: Decision) -> Result<Stop
             stop
         }
     };
+    let goes_on = goes_on(tx.conn()).await?;
     tx.commit().await?;
-    Ok(StopAnswer { stop: Some(view(stop, at)) })
+    Ok(StopAnswer { stop: Some(view(stop, goes_on, at)) })
 }
 
 /// Give one of two releases.
@@ -143,7 +153,7 @@ fn ends(release: &Release) -> u64 {
     release.at.saturating_add(RELEASE_MS)
 }
 
-fn view(stop: Stop, now: u64) -> StopView {
+fn view(stop: Stop, goes_on: Vec<String>, now: u64) -> StopView {
     let release = stop.first.filter(|release| now < ends(release)).map(|release| {
         let ends_unix_ms = ends(&release);
         ReleaseView { by: release.by, reason: release.reason, ends_unix_ms }
@@ -153,6 +163,7 @@ fn view(stop: Stop, now: u64) -> StopView {
         pressed_unix_ms: stop.pressed,
         reason: stop.reason,
         jobs_held: stop.jobs_held,
+        goes_on,
         release,
     }
 }

@@ -171,7 +171,11 @@ fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (Strin
             (what, format!("Have it signed: `groundstate image sign {}`.", row.job.image))
         }
         JobState::Cancelled { stage } if row.job.touched => (
-            format!("Given up in the stage “{}”.", stage.label()),
+            format!(
+                "Given up in the stage “{}”.{}",
+                stage.label(),
+                row.job.erases_itself().map(|what| format!(" {what}.")).unwrap_or_default()
+            ),
             "The endpoint does not boot now; order a new recovery.".to_owned(),
         ),
         JobState::Cancelled { stage } => {

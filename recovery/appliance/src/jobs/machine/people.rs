@@ -106,7 +106,8 @@ impl Turn<'_> {
             (false, true) => "its disk was only read",
             (false, false) => "its disk was not touched",
         };
-        self.hold(stage, HoldReason::SiteStopped, format!("By {by}; {disk}."));
+        let alone = self.job.erases_itself().map(|what| format!(" {what}.")).unwrap_or_default();
+        self.hold(stage, HoldReason::SiteStopped, format!("By {by}; {disk}.{alone}"));
         Ok(())
     }
 
@@ -122,7 +123,8 @@ impl Turn<'_> {
             }
         };
         if !held && (stage.past_point_of_no_return() || self.job.touched) {
-            self.hold(stage, HoldReason::Stopped, format!("stopped by {by}"));
+            let alone = self.job.erases_itself().map(|what| format!(". {what}")).unwrap_or_default();
+            self.hold(stage, HoldReason::Stopped, format!("stopped by {by}{alone}"));
             return Ok(());
         }
         self.give_up(stage);

@@ -31,6 +31,8 @@ impl Turn<'_> {
         self.job.step_seq += 1;
         self.job.read_back = false;
         self.job.erase = erase;
+        // The agent looks first what the disk is at, and says so.
+        self.job.erasing = None;
         // Another disk was not erased, and less than what is demanded now is not enough.
         self.job.erased =
             self.job.erased.take().filter(|erased| erased.serial == disk && satisfies(erase, &erased.facts));
@@ -50,13 +52,17 @@ impl Turn<'_> {
             return Err(Refusal::Order { got: step_seq, current: self.job.step_seq });
         }
         match report {
-            Restored::Erasing(health) if stage == Stage::Imaging && self.job.erase != ErasePolicy::None => {
+            Restored::Erasing(method, health)
+                if stage == Stage::Imaging && self.job.erase != ErasePolicy::None =>
+            {
                 self.job.disk_health = Some(*health);
+                self.job.erasing = Some(method);
                 // What a disk does by itself takes as long as it takes.
                 self.stamp(Some(Limits::ERASE));
             }
             Restored::Erased(facts) if stage == Stage::Imaging && satisfies(self.job.erase, &facts) => {
                 self.job.erased = Some(Erased { serial: self.job.disk.clone(), facts: *facts });
+                self.job.erasing = None;
                 self.stamp(Some(self.limits.stage(Stage::Imaging)));
             }
             Restored::Written(_) if stage == Stage::Imaging && self.job.lacks_erasure() => {
@@ -80,7 +86,7 @@ impl Turn<'_> {
             }
             Restored::Written(_) if stage == Stage::ReadBack => return Err(Refusal::Repeated),
             Restored::Committed(_) if stage > Stage::ReadBack => return Err(Refusal::Repeated),
-            Restored::Erasing(_)
+            Restored::Erasing(..)
             | Restored::Erased(_)
             | Restored::Planned(..)
             | Restored::Written(_)

@@ -453,7 +453,7 @@ fn event_for(job: &Job, pick: u8, salt: u8) -> What {
         21 => What::GoldenProven { proof: Proof::Quote, enrols: salt.is_multiple_of(2) },
         22 => What::Certified { serial: "0a".to_owned() },
         23 => What::Enrolled { serial: if salt.is_multiple_of(3) { "0b" } else { "0a" }.to_owned() },
-        28 => reported(Restored::Erasing(Box::default())),
+        28 => reported(Restored::Erasing(EraseMethod::SanitizeBlock, Box::default())),
         29 => reported(erased_by(EraseMethod::ALL[usize::from(salt) % EraseMethod::ALL.len()])),
         27 => What::Captured { session, step_seq, image: CAPTURED, captured: Captured::default() },
         24 if salt < 40 => allowed::said_no(reason, detail),

@@ -25,6 +25,10 @@ async fn put_in(
     let mut row = db::job::get(tx.conn(), job).await.unwrap().unwrap();
     row.job.state = JobState::Working { stage };
     row.job.touched = touched;
+    if touched && stage == recovery_protocol::job::Stage::Imaging {
+        row.job.disk = "S7".to_owned();
+        row.job.erasing = Some(recovery_protocol::erase::EraseMethod::SanitizeBlock);
+    }
     db::job::put(tx.conn(), &row).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -45,6 +49,13 @@ async fn stop_holds_what_could_write_and_lets_finish_what_is_whole() {
     let anna = Actor::operator("anna");
     let stop = bench.service.press_stop(&anna, why("smoke in hall 3")).await.unwrap().stop.unwrap();
     assert_eq!((stop.jobs_held, stop.pressed_by.as_str()), (3, "operator:anna"));
+    let [goes_on] = &stop.goes_on[..] else { panic!("{:?}", stop.goes_on) };
+    assert!(goes_on.starts_with("press-02: Its disk S7 erases itself (sanitize block)"), "{goes_on}");
+    assert_eq!(
+        bench.service.stop().await.unwrap().stop.unwrap().goes_on,
+        stop.goes_on,
+        "and whoever looks later"
+    );
     for (job, disk) in [(jobs[0], "not touched"), (jobs[1], "does not boot"), (jobs[3], "not touched")] {
         let view = bench.service.job(job).await.unwrap();
         assert!(held(&view, HoldReason::SiteStopped), "{:?}", view.state);

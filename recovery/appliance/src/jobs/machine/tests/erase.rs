@@ -12,7 +12,7 @@ fn nothing_counts_as_written_before_the_erasure_that_is_demanded() {
         assert!(matches!(on(&job, says(&job, erased_by(less))), Err(Refusal::NotNow(_))), "{less:?}");
     }
     let limit = job.limit_unix_ms.unwrap();
-    let erasing = says(&job, Restored::Erasing(Box::default()));
+    let erasing = says(&job, Restored::Erasing(EraseMethod::SanitizeBlock, Box::default()));
     go(&mut job, erasing);
     assert!(job.limit_unix_ms.unwrap() > limit + 24 * 3_600_000, "a disk takes its time");
     let erased = says(&job, erased_by(EraseMethod::SanitizeBlock));
@@ -34,9 +34,48 @@ fn nothing_counts_as_written_before_the_erasure_that_is_demanded() {
 }
 
 #[test]
+fn a_stop_says_which_disk_goes_on_by_itself_and_that_nobody_can_stop_it() {
+    let by = || "operator:anna".to_owned();
+    let detail = |job: &Job, what: What| {
+        let mut job = job.clone();
+        go(&mut job, what);
+        let JobState::Held { detail, .. } = job.state else { panic!("{:?}", job.state) };
+        detail
+    };
+    let mut job = job_in(Stage::Imaging);
+    go(&mut job, asked(ErasePolicy::Purge, "S1"));
+    for (method, says_so) in [
+        (EraseMethod::SanitizeBlock, Some("goes on when it has power again")),
+        (EraseMethod::FormatCrypto, Some("must be formatted again")),
+        (EraseMethod::Security, Some("stays locked")),
+        (EraseMethod::Overwrite, None),
+    ] {
+        let mut job = job.clone();
+        let erasing = says(&job, Restored::Erasing(method, Box::default()));
+        go(&mut job, erasing);
+        for what in [What::SiteStop { by: by() }, What::Cancel { by: by() }] {
+            let detail = detail(&job, what);
+            let named =
+                detail.contains("Its disk S1 erases itself") && detail.contains("no command stops it");
+            assert_eq!(named, says_so.is_some(), "{method:?}: {detail}");
+            assert!(says_so.is_none_or(|says_so| detail.contains(says_so)), "{detail}");
+        }
+        // It has ended, or the agent is to look anew what the disk is at.
+        let mut ended = job.clone();
+        let erased = says(&ended, erased_by(EraseMethod::SanitizeBlock));
+        go(&mut ended, erased);
+        assert_eq!(ended.erases_itself(), None);
+        go(&mut job, asked(ErasePolicy::Purge, "S1"));
+        assert_eq!(job.erases_itself(), None);
+    }
+}
+
+#[test]
 fn what_was_not_demanded_is_not_reported() {
     let job = job_in(Stage::Imaging);
-    for report in [Restored::Erasing(Box::default()), erased_by(EraseMethod::SanitizeBlock)] {
+    for report in
+        [Restored::Erasing(EraseMethod::SanitizeBlock, Box::default()), erased_by(EraseMethod::SanitizeBlock)]
+    {
         assert!(matches!(on(&job, says(&job, report)), Err(Refusal::NotNow(_))));
     }
 }
