@@ -23,6 +23,7 @@ use super::{
 use crate::testing::{Bench, read};
 
 mod kinds;
+mod storm;
 
 fn unix_seconds() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
