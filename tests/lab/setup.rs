@@ -63,6 +63,8 @@ pub const VERIFY: &[Package] = &[
     package("sbsigntool", "a peer for Secure Boot signatures (sbverify)"),
     package("genisoimage", "a peer for the recovery stick as a CD (isoinfo)"),
     package("efitools", "a peer for signature lists"),
+    package("snmp", "switches power strips over SNMP (snmpget, snmpset)"),
+    package("snmpd", "a peer for that"),
     package("python3-venv", "runs a Redfish BMC (sushy-emulator, from PyPI)"),
     package("strongswan-pki", "an EST peer"),
     package("libcharon-extra-plugins", "its HTTP fetcher"),

@@ -1,8 +1,10 @@
-//! Switched power outlets that speak HTTP, as one word: what a sheet, a command line and a database write of one.
+//! Switched power outlets that speak HTTP or SNMP, as one word: what a sheet, a command line and a database write of one.
 //!
 //! ```text
 //! outlet = kind "+http" ["s"] "://" [user "@"] host [":" port] "/" number ["#" password-file]
+//!        / snmp-kind "+snmp://" host [":" port] "/" number "#" directory "/snmp.conf"
 //! kind   = "shelly" / "tasmota" / "netio"
+//! snmp-kind = "apc" / "raritan"
 //! ```
 //!
 //! `tasmota+http://admin@10.8.0.40/1#/var/lib/groundstate/outlet` is the first relay of a Tasmota device, whose password lies in that file on the
@@ -21,6 +23,16 @@ pub enum OutletKind {
     Tasmota,
     /// NETIO: `/netio.json`. Outlets count from 1.
     Netio,
+    /// APC's rack PDUs over SNMP: PowerNet-MIB, rPDU. Outlets count from 1.
+    Apc,
+    /// Raritan's over SNMP: PDU2-MIB, its first unit. Outlets count from 1.
+    Raritan,
+}
+
+impl OutletKind {
+    fn speaks_snmp(self) -> bool {
+        matches!(self, Self::Apc | Self::Raritan)
+    }
 }
 
 /// One outlet.
@@ -35,7 +47,8 @@ pub struct Outlet {
     pub number: u8,
     /// User name, where it wants one.
     pub user: Option<String>,
-    /// File on the appliance that holds the password; never the password itself.
+    /// File on the appliance that holds the password, never the password itself; over SNMP net-snmp's own `snmp.conf`, with version,
+    /// community or user and keys.
     pub password_file: Option<String>,
 }
 
@@ -43,12 +56,20 @@ pub struct Outlet {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no power outlet; write it as tasmota+http://10.8.0.40/1 (or shelly+, netio+), with USER@ in front of the address and \
-     #PASSWORD_FILE at the end where it wants a password"
+     #PASSWORD_FILE at the end where it wants a password; over SNMP as apc+snmp://10.8.0.40/1#/DIRECTORY/snmp.conf (or raritan+), where \
+     that file says who we are, as net-snmp has it"
 )]
 pub struct NoOutlet(String);
 
-const KINDS: [(&str, OutletKind); 3] =
-    [("shelly+", OutletKind::Shelly), ("tasmota+", OutletKind::Tasmota), ("netio+", OutletKind::Netio)];
+const KINDS: [(&str, OutletKind); 5] = [
+    ("shelly+", OutletKind::Shelly),
+    ("tasmota+", OutletKind::Tasmota),
+    ("netio+", OutletKind::Netio),
+    ("apc+", OutletKind::Apc),
+    ("raritan+", OutletKind::Raritan),
+];
+/// As net-snmp wants its file to be called.
+const SNMP_CONF: &str = "/snmp.conf";
 
 impl FromStr for Outlet {
     type Err = NoOutlet;
@@ -63,7 +84,15 @@ impl FromStr for Outlet {
         let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]_".contains(c);
         let named = |text: &str| !text.is_empty() && text.chars().all(|c| !c.is_control() && c != ' ');
-        let good = matches!(scheme, "http" | "https")
+        let right_way = match kind.speaks_snmp() {
+            true => {
+                scheme == "snmp"
+                    && user.is_none()
+                    && password_file.is_some_and(|file| file.ends_with(SNMP_CONF))
+            }
+            false => matches!(scheme, "http" | "https"),
+        };
+        let good = right_way
             && !host.is_empty()
             && host.chars().all(plain)
             && user.is_none_or(|user| named(user) && !user.contains(['/', '@', ':']))
@@ -122,6 +151,8 @@ mod tests {
             "tasmota+http://admin@10.8.0.40:8080/1#/keys/outlet",
             "netio+https://gs@pdu.plant/4#/keys/pdu",
             "tasmota+http://[fd00::1]/2",
+            "apc+snmp://10.8.0.40/3#/keys/pdu/snmp.conf",
+            "raritan+snmp://pdu.plant:1161/24#/keys/pdu/snmp.conf",
         ] {
             assert_eq!(word.parse::<Outlet>().unwrap().to_string(), word);
         }
@@ -137,6 +168,11 @@ mod tests {
             "tasmota+http://10.8.0.40?x/1",
             "tasmota+http://10.8.0.40/1#keys",
             "tasmota+http://a:b@10.8.0.40/1",
+            "tasmota+snmp://10.8.0.40/1#/keys/snmp.conf",
+            "apc+http://10.8.0.40/1#/keys/snmp.conf",
+            "apc+snmp://10.8.0.40/1",
+            "apc+snmp://10.8.0.40/1#/keys/pdu",
+            "apc+snmp://gs@10.8.0.40/1#/keys/snmp.conf",
         ] {
             assert!(word.parse::<Outlet>().is_err(), "{word}");
         }

@@ -32,7 +32,8 @@ pub struct PowerArgs {
     /// It has no BMC and wakes by a magic packet: broadcast address of its network
     #[arg(long, value_name = "ADDRESS")]
     wake_on_lan: Option<Ipv4Addr>,
-    /// Switched power outlet: tasmota+http://HOST/1, shelly+http://HOST/0 or netio+http://HOST/1, with USER@ and #PASSWORD_FILE
+    /// Switched power outlet: tasmota+http://HOST/1, shelly+http://HOST/0 or netio+http://HOST/1, with USER@ and #PASSWORD_FILE; over SNMP
+    /// apc+snmp://HOST/1#DIR/snmp.conf or raritan+snmp://HOST/1#DIR/snmp.conf
     #[arg(long, value_name = "WORD")]
     outlet: Option<Outlet>,
 }

@@ -7,7 +7,7 @@
 //! | `https://10.8.0.21` | Redfish |
 //! | `cd+https://10.8.0.21` | Redfish, with the recovery system as a virtual CD |
 //! | `wake:10.7.0.255` | a magic packet to that broadcast address |
-//! | `tasmota+http://10.8.0.40/1` | a switched power outlet |
+//! | `tasmota+http://10.8.0.40/1`, `apc+snmp://10.8.0.40/1#/keys/pdu/snmp.conf` | a switched power outlet |
 //! | several of them, with blanks between | tried in this order; `person` may stand among them |
 
 use recovery_protocol::{operator::Power, outlet::NoOutlet};
@@ -42,7 +42,7 @@ fn one(address: &str, said: &impl Fn(&str) -> String) -> Result<Power, Wrong> {
             Err(_) => wrong(format!("`{to}` is no broadcast address"), "write it as wake:10.7.0.255"),
         };
     }
-    if !address.starts_with(CD) && address.contains("+http") {
+    if !address.starts_with(CD) && ["+http", "+snmp"].into_iter().any(|way| address.contains(way)) {
         return match address.parse() {
             Ok(at) => Ok(Power::Outlet { at }),
             Err(error) => wrong(NoOutlet::to_string(&error), "correct it, or leave it out"),

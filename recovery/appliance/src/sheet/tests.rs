@@ -140,7 +140,7 @@ fn record() -> impl Strategy<Value = Record> {
                     certificate_sha256: None,
                 },
                 Power::Ipmi { host, port: 623, user, password_file },
-                Power::Outlet { at: "shelly+http://10.8.0.40/0".parse().unwrap() },
+                Power::Outlet { at: "apc+snmp://10.8.0.40/3#/keys/snmp.conf".parse().unwrap() },
                 Power::Person,
             ],
         }),
