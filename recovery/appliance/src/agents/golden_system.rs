@@ -157,6 +157,12 @@ async fn again(
             Problem::new(403, "identity-changed", "This is not the endpoint on record", detail, ISOLATE);
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }
+    if identity::only_a_person_can_tell(&endpoint, &hello, by_dock) {
+        return Ok(wait(
+            every,
+            "it comes by the address of a dock, and nothing tells that it is this endpoint",
+        ));
+    }
     if let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello, by_dock).await? {
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }

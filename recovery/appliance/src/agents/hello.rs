@@ -116,14 +116,18 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
     let Some((mut endpoint, by_dock)) = identity::selected(&mut tx, &hello.inventory).await? else {
         return Err(discover(agents, tx, &hello.inventory).await);
     };
+    let nameless = identity::only_a_person_can_tell(&endpoint, &hello, by_dock);
     if endpoint.state != EndpointState::Discovered
+        && !nameless
         && let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello, by_dock).await?
     {
         return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), None).await);
     }
-    endpoint.inventory = Some(hello.inventory.clone());
-    endpoint.seen = Some(tx.at);
-    db::endpoint::put(tx.conn(), &endpoint).await?;
+    if !nameless {
+        endpoint.inventory = Some(hello.inventory.clone());
+        endpoint.seen = Some(tx.at);
+        db::endpoint::put(tx.conn(), &endpoint).await?;
+    }
     let id = endpoint.id.clone();
     agents.0.service.agent_spoke(&endpoint.record.macs);
     if endpoint.state == EndpointState::Discovered {

@@ -10,6 +10,7 @@
 //! resolves it: nothing is merged, and no recovery begins (`identity_conflict`).
 //!
 //! The address of a dock or USB adapter identifies nobody: it selects last, and where nothing stronger says the same it is a conflict, too.
+//! Where neither side has anything stronger, that would be so for ever; then a person tells ([`only_a_person_can_tell`]).
 //!
 //! A hello is a claim: anybody on the boot network can start a conflict, as anybody there can pull a cable. It stops recoveries of one
 //! endpoint, visibly, and writes nothing.
@@ -118,6 +119,30 @@ fn weigh(known: &Inventory, said: &Inventory) -> Weighed {
     } else {
         Weighed::Same
     }
+}
+
+/// Neither board nor disks tell who it is.
+fn is_nameless(said: &Inventory) -> bool {
+    let disks = said.disks.iter().filter(|disk| !disk.removable);
+    [&said.serial, &said.uuid].into_iter().all(|text| telling(text).is_none())
+        && disks.filter_map(|disk| disk.wwn.as_deref()).all(|wwn| telling(wwn).is_none())
+}
+
+/// It came by the address of a dock, and neither it nor the record has anything that tells one computer from another. That is no
+/// contradiction, and no identity: nothing of it is kept, it is given nothing, and in a job it shows a pairing code, which a person at the
+/// endpoint's own screen matches.
+#[must_use]
+pub fn only_a_person_can_tell(endpoint: &Endpoint, hello: &Hello, by_dock: bool) -> bool {
+    let conflict = endpoint.conflict.as_ref();
+    let dismissed =
+        || conflict.is_some_and(|conflict| conflict.dismissed.contains(&fingerprint("", &hello.inventory)));
+    by_dock
+        && hello.tpm.is_none()
+        && endpoint.ek_sha256.is_none()
+        && conflict.is_none_or(|conflict| conflict.open.is_none())
+        && is_nameless(&hello.inventory)
+        && endpoint.inventory.as_ref().is_none_or(is_nameless)
+        && !dismissed()
 }
 
 /// What names a claim, so that a dismissed one is known again.

@@ -129,5 +129,36 @@ async fn the_address_of_a_dock_identifies_nobody() {
     let site = Site::new().await;
     let mut blank = docked("");
     blank.inventory.disks.clear();
-    assert_eq!(code(site.hello(&blank).await), "identity-conflict");
+    assert_eq!(code(site.hello(&blank).await), "no-boot-ticket", "without an order it is given nothing");
+    let view = press(&site).await;
+    assert_eq!((view.inventory, view.conflict), (None, None), "nothing of it is kept");
+}
+
+#[tokio::test]
+async fn an_endpoint_with_nothing_but_a_dock_is_recovered_where_a_person_matches_its_code() {
+    let site = Site::new().await;
+    let mut blank = docked("");
+    blank.inventory.disks = vec![disk_facts()];
+    let job = site.recover().await.job;
+    let HelloReply::Pair { code: shown, .. } = site.hello(&blank).await.unwrap() else { panic!("no code") };
+    let wrong = if shown == "000000" { "000001" } else { "000000" };
+    assert!(site.pair(wrong).await.is_err());
+    assert_eq!(press(&site).await.inventory, None, "nothing of it is kept before a person spoke");
+    site.pair(&shown).await.unwrap();
+    let state = site.service.job(job).await.unwrap().state;
+    assert_eq!(state, JobState::Working { stage: Stage::Imaging });
+}
+
+#[tokio::test]
+async fn a_nameless_computer_on_the_dock_of_an_endpoint_that_has_a_name_is_a_conflict_as_ever() {
+    let site = Site::new().await;
+    assert_eq!(code(site.hello(&from("SN-A123")).await), "no-boot-ticket");
+    site.recover().await;
+    let mut blank = docked("");
+    blank.inventory.disks.clear();
+    assert_eq!(code(site.hello(&blank).await), "identity-conflict", "its board is on record");
+    // And one with a name, where nothing is on record.
+    let site = Site::new().await;
+    site.recover().await;
+    assert_eq!(code(site.hello(&docked("SN-B456")).await), "identity-conflict");
 }
