@@ -30,6 +30,7 @@ use recovery_protocol::EndpointId;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509CertificationRequest};
+use zeroize::Zeroizing;
 
 use crate::seal::{self, Seal};
 
@@ -182,7 +183,7 @@ impl Authority {
         let file = |name: &str| directory.join(name);
         let (key_file, certificate_file) = (file("root.key"), file("root.crt"));
         if !key_file.exists() && !certificate_file.exists() {
-            found(directory, &key_file, &certificate_file, site, now)?;
+            found(directory, (&key_file, seal), &certificate_file, site, now)?;
         }
         let damaged =
             |why: &dyn std::fmt::Display| CaError::Damaged { path: directory.into(), why: why.to_string() };
@@ -269,7 +270,7 @@ impl Authority {
 
 fn found(
     directory: &Path,
-    key_file: &Path,
+    (key_file, seal): (&Path, Option<&Seal>),
     certificate_file: &Path,
     site: &str,
     now: u64,
@@ -306,7 +307,10 @@ fn found(
         move |source| CaError::File { path, source }
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(wrap(directory))?;
-    write(key_file, 0o600, key.serialize_pem().as_bytes()).map_err(wrap(key_file))?;
+    let pem = Zeroizing::new(key.serialize_pem());
+    // Sealed before it first reaches the disk: what lay there in clear once may lie there for long.
+    seal::keep(key_file, pem.as_bytes(), seal)
+        .map_err(|e| CaError::Damaged { path: directory.to_owned(), why: format!("root.key: {e}") })?;
     write(certificate_file, 0o644, certificate.der()).map_err(wrap(certificate_file))?;
     fs::File::open(directory).and_then(|dir| dir.sync_all()).map_err(wrap(directory))
 }

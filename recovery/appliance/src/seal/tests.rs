@@ -147,3 +147,19 @@ fn who_makes_the_seal_at_once_makes_one_and_no_other_word_is_made_over_sealed_ke
     assert!(!config.data_dir.join(BY_PASSPHRASE).exists());
     assert_eq!(fs::read(config.data_dir.join("tls.key")).unwrap(), before);
 }
+
+#[test]
+fn the_root_key_of_endpoints_is_sealed_before_it_is_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = with_passphrase(dir.path(), WORD);
+    let state = dir.path().join("state");
+    let seal = Seal::open(&state, config.secrets.as_ref()).unwrap();
+    let ca = state.join("ca");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&ca).unwrap();
+    // Its founding is cut right after the key: the certificate has no place.
+    std::os::unix::fs::symlink(dir.path().join("nowhere/at/all"), ca.join("root.crt")).unwrap();
+    let cut = crate::enrol::ca::Authority::open(&ca, "plant 1", 1_763_800_000, seal.as_ref());
+    assert!(cut.is_err());
+    let key = fs::read(ca.join("root.key")).unwrap();
+    assert!(key.starts_with(MARK) && !holds(&key, b"PRIVATE KEY"));
+}
