@@ -176,10 +176,12 @@ impl Gate {
     ) -> (bool, Result<String, Problem>) {
         let Badge { name, kiosk, counted, phc, turn } = badge;
         let phc = phc.filter(|_| !locked);
+        let looked_at = phc.clone();
         let right = password::in_turn(turn, move || passwords::opens(&pin, phc.as_deref())).await;
         match right {
             Ok(right) => {
-                let opened = self.opened_by_pin((name, kiosk), (right, locked), from, at);
+                let opened =
+                    self.opened_by_pin((name, kiosk), (looked_at.filter(|_| right), locked), from, at);
                 let mut inside = self.inside();
                 match &opened {
                     Ok(_) => inside.tries.right(&counted, from),
@@ -195,7 +197,7 @@ impl Gate {
     fn opened_by_pin(
         &self,
         (name, kiosk): (Option<String>, Hash),
-        (right, locked): (bool, bool),
+        (right, locked): (Option<String>, bool),
         from: IpAddr,
         at: u64,
     ) -> Result<String, Problem> {
@@ -206,9 +208,11 @@ impl Gate {
             return Err(self.failed(Some(name), from, "badge", problem));
         }
         let known = self.inside().known.iter().find(|known| Some(&known.name) == name.as_ref()).cloned();
-        let who: Option<Who> = known
-            .filter(|known| right && !known.over(at))
-            .and_then(|known| Some(known.who(known.pin_key()?, false)));
+        // The PIN that was looked at must be theirs still: another one may have been given while it was.
+        let who: Option<Who> = known.filter(|known| !known.over(at)).and_then(|known| {
+            let own = known.badge.as_ref().is_some_and(|(_, phc)| right.as_ref() == Some(phc));
+            own.then(|| known.pin_key().map(|key| known.who(key, false)))?
+        });
         let Some(who) = who.map(|who| who.here(from)).transpose()? else {
             let detail = "badge and PIN do not belong together";
             let problem = Problem::new(

@@ -208,3 +208,23 @@ async fn a_kiosk_that_ends_while_somebody_waits_lets_nobody_in() {
         assert_eq!((right, opened.unwrap_err().code.as_str()), (true, "token-from-elsewhere"));
     }
 }
+
+#[tokio::test]
+async fn a_pin_that_is_given_anew_while_the_old_one_is_looked_at_opens_nothing() {
+    let gate = Gate::new("secret");
+    let with = |pin: &str, badge: &str| Person {
+        role: Role::Technician,
+        badge_sha256: Some(badge_sha256(badge)),
+        pin: Some(crate::passwords::seal(pin).unwrap()),
+        ..anna("annas")
+    };
+    for now in [Some(with("770142", "04A7")), Some(with("493021", "04B8")), None] {
+        gate.learn(&[with("493021", "04A7")], AT);
+        let secret = kiosk::tests::paired(&gate, "panel-3");
+        let badge = gate.badge(&secret, "04A7", FROM).await.unwrap();
+        gate.learn(now.as_slice(), AT);
+        let (_, opened) = gate.sign_in_by_pin(badge, ("493021".to_owned(), false), FROM, AT).await;
+        assert_eq!(opened.unwrap_err().code, "sign-in-refused");
+        assert!(gate.inside().sessions.list(None, None, Instant::now()).is_empty());
+    }
+}
