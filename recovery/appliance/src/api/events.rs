@@ -2,9 +2,9 @@
 //!
 //! An event carries the whole [`JobView`], so a reader that missed one misses nothing. Both streams are woken by the
 //! service's change counter, send at most four events a second, say that they live every 15 s, and end when the job is
-//! over (the first) or the appliance stops (both).
+//! over (the first), or the appliance stops, or what let the reader in is none any more (both).
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use aide::axum::routing::get_with;
 use axum::{
@@ -21,7 +21,12 @@ use recovery_protocol::{JobId, operator::JobView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, Closed, Needs, People, Refusal, describe::gives, job_id};
+use super::{
+    Call, Closed, Needs, People, Refusal,
+    describe::gives,
+    gate::{self, Open, Who},
+    job_id,
+};
 use crate::{service::Service, tls::Peer};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -42,7 +47,7 @@ pub fn routes() -> Vec<Closed> {
 struct Follower {
     service: Service,
     changes: watch::Receiver<u64>,
-    stopping: CancellationToken,
+    until: Until,
     job: JobId,
     sent: Option<JobView>,
 }
@@ -60,37 +65,51 @@ impl Follower {
                 self.sent = Some(view.clone());
                 return Some((view, self));
             }
-            changed(&mut self.changes, &self.stopping).await?;
+            changed(&mut self.changes, &mut self.until).await?;
         }
     }
 }
 
-/// Wait for a change, then a moment, so that a burst is one event. `None`: the appliance stops.
-async fn changed(changes: &mut watch::Receiver<u64>, stopping: &CancellationToken) -> Option<()> {
+/// What a stream ends with.
+struct Until {
+    stopping: CancellationToken,
+    open: Open,
+}
+
+impl Until {
+    fn new(people: &People, who: Who, peer: Option<&Peer>) -> Self {
+        let stopping = peer.map_or_else(CancellationToken::new, |peer| peer.stopping.clone());
+        let open = Open::new(Arc::clone(&people.gate), people.service.clone(), who, gate::address(peer));
+        Self { stopping, open }
+    }
+}
+
+/// Wait for a change, then a moment, so that a burst is one event. `None`: the stream is over.
+async fn changed(changes: &mut watch::Receiver<u64>, until: &mut Until) -> Option<()> {
     let next = async {
         changes.changed().await.ok()?;
         tokio::time::sleep(PAUSE).await;
         Some(())
     };
     tokio::select! {
-        next = next => next,
-        () = stopping.cancelled() => None,
+        biased;
+        () = until.stopping.cancelled() => None,
+        () = until.open.over() => None,
+        next = next => next.filter(|()| until.open.lives()),
     }
-}
-
-fn stopping(peer: Option<Extension<Peer>>) -> CancellationToken {
-    peer.map_or_else(CancellationToken::new, |Extension(peer)| peer.stopping)
 }
 
 async fn job_events(
     State(people): State<People>,
+    Extension(who): Extension<Who>,
     Path(job): Path<String>,
     peer: Option<Extension<Peer>>,
 ) -> Result<Response, Refusal> {
     let job = job_id(&job)?;
     people.service.job(job).await?;
     let changes = people.service.changes();
-    let follower = Follower { service: people.service, changes, stopping: stopping(peer), job, sent: None };
+    let until = Until::new(&people, who, peer.as_deref());
+    let follower = Follower { service: people.service, changes, until, job, sent: None };
     let events = stream::unfold(follower, |follower| async {
         let (view, follower) = follower.next().await?;
         let event =
@@ -102,13 +121,14 @@ async fn job_events(
 
 async fn changes(
     State(people): State<People>,
+    Extension(who): Extension<Who>,
     peer: Option<Extension<Peer>>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let start = (people.service.changes(), stopping(peer));
-    let events = stream::unfold(start, |(mut changes, stopping)| async move {
-        changed(&mut changes, &stopping).await?;
+    let start = (people.service.changes(), Until::new(&people, who, peer.as_deref()));
+    let events = stream::unfold(start, |(mut changes, mut until)| async move {
+        changed(&mut changes, &mut until).await?;
         let count = *changes.borrow_and_update();
-        Some((Ok(Event::default().data(count.to_string())), (changes, stopping)))
+        Some((Ok(Event::default().data(count.to_string())), (changes, until)))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }

@@ -23,6 +23,7 @@ mod elsewhere;
 mod kiosk;
 mod lane;
 mod layer;
+mod open;
 mod password;
 mod sessions;
 mod setup;
@@ -46,11 +47,13 @@ use recovery_protocol::{
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::DistinguishedName;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 
 pub use self::{
     elsewhere::Elsewhere,
     kiosk::{KIOSK_COOKIE, PAIRING_AGE, PIN_WRONG_MOST, badge_sha256},
     layer::{address, layer, same_origin},
+    open::Open,
     setup::CODE_AGE,
     who::Who,
 };
@@ -129,6 +132,8 @@ struct Inside {
     setup: Setup,
     kiosks: Kiosks,
     notes: Vec<Note>,
+    /// Counts what may have ended what somebody has open.
+    ended: watch::Sender<u64>,
 }
 
 /// Tokens, passwords, links and sessions.
@@ -182,6 +187,7 @@ impl Gate {
         notes.extend(inside.sessions.sweep(Instant::now()));
         inside.note(notes);
         (inside.known, inside.learned) = (known, Some(Instant::now()));
+        inside.ended.send_modify(|count| *count += 1);
     }
 
     /// Whether people are to be learned again. Each change is told at once; one whose asker went away before it was, is learned so.
@@ -409,6 +415,7 @@ impl Gate {
             scope: None,
             networks: Vec::new(),
             key: self.token,
+            session: None,
             kiosk: false,
             note: false,
         }
@@ -425,7 +432,8 @@ impl Gate {
                 inside.sessions.touch(cookie, (now, at))?
             }
         };
-        self.holder(&session.key, at).map(|who| Who { kiosk: session.kiosk.is_some(), ..who })
+        let who = self.holder(&session.key, at)?;
+        Some(Who { kiosk: session.kiosk.is_some(), session: Some(*cookie), ..who })
     }
 
     /// Count a wrong secret; past the limit the answer is 429, so that guessing is slow and seen. A right token is
@@ -452,6 +460,7 @@ impl Gate {
 impl Inside {
     /// Keep it until it is written; the oldest stay, since they say how it began.
     fn note(&mut self, notes: impl IntoIterator<Item = Note>) {
+        self.ended.send_modify(|count| *count += 1);
         let room = NOTES_MOST.saturating_sub(self.notes.len());
         self.notes.extend(notes.into_iter().take(room));
     }
@@ -492,7 +501,7 @@ impl Known {
 
     fn who(&self, key: Hash, note: bool) -> Who {
         let Self { name, role, scope, networks, .. } = self.clone();
-        Who { name, role, scope, networks, key, kiosk: false, note }
+        Who { name, role, scope, networks, key, session: None, kiosk: false, note }
     }
 }
 

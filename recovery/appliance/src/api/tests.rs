@@ -19,6 +19,7 @@ pub mod door;
 mod kiosk;
 mod people;
 mod scope;
+mod streams;
 
 #[tokio::test]
 async fn every_closed_route_and_every_unknown_one_wants_a_name() {

@@ -25,6 +25,8 @@ pub struct Who {
     pub(super) networks: Vec<IpNet>,
     /// Hash of the secret that let them in.
     pub(super) key: Hash,
+    /// The hash of their session's cookie, where they came by one.
+    pub(super) session: Option<Hash>,
     /// By a session of a kiosk, which many hands use.
     pub(super) kiosk: bool,
     /// That they are here shall be noted.
