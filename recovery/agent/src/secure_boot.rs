@@ -8,18 +8,12 @@
 use std::fs;
 use std::path::Path;
 
-use recovery_protocol::secure_boot::{SecureBoot, SiteKey};
+use recovery_protocol::secure_boot::{SecureBoot, SiteKey, signature_lists};
 use ring::digest::{SHA256, digest};
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const DATABASE: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
-/// EFI_CERT_X509_GUID as it lies in memory.
-const X509: [u8; 16] =
-    [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
-/// A list's header, and the owner in front of each entry.
-const LIST_HEADER_LEN: usize = 28;
-const OWNER_LEN: usize = 16;
 /// Most certificates of one list that are told.
 const CERTIFICATES_MOST: usize = 64;
 
@@ -42,26 +36,11 @@ pub fn read(efi: &Path) -> Option<SecureBoot> {
 }
 
 /// SHA-256 of each certificate in a value made of signature lists; what is damaged ends it.
-fn certificates(mut lists: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    while let Some((entries, entry_len, is_x509, rest)) = next_list(lists) {
-        if is_x509 {
-            let certificates = entries.chunks_exact(entry_len).map(|entry| &entry[OWNER_LEN..]);
-            found.extend(certificates.map(|certificate| hex::encode(digest(&SHA256, certificate))));
-        }
-        lists = rest;
-    }
-    found.truncate(CERTIFICATES_MOST);
-    found
-}
-
-/// The first list: its entries, the length of one, whether they are certificates, and what follows.
-fn next_list(lists: &[u8]) -> Option<(&[u8], usize, bool, &[u8])> {
-    let number = |at: usize| Some(u32::from_le_bytes(*lists.get(at..)?.first_chunk()?) as usize);
-    let (len, header_len, entry_len) = (number(16)?, number(20)?, number(24)?);
-    let begin = LIST_HEADER_LEN.checked_add(header_len)?;
-    let entries = lists.get(begin..len)?;
-    (entry_len > OWNER_LEN).then(|| (entries, entry_len, lists.starts_with(&X509), &lists[len..]))
+fn certificates(value: &[u8]) -> Vec<String> {
+    let lists = signature_lists(value);
+    let certificates = lists.iter().filter(|list| list.is_x509).flat_map(|list| &list.entries);
+    let hashes = certificates.map(|certificate| hex::encode(digest(&SHA256, certificate)));
+    hashes.take(CERTIFICATES_MOST).collect()
 }
 
 #[cfg(test)]
@@ -69,6 +48,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const X509: [u8; 16] =
+        [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
+    const LIST_HEADER_LEN: usize = 28;
+    const OWNER_LEN: usize = 16;
 
     fn list(kind: [u8; 16], entries: &[&[u8]]) -> Vec<u8> {
         let entry_len = OWNER_LEN + entries[0].len();

@@ -219,6 +219,9 @@ pub struct EndpointView {
     pub ek_sha256: Option<String>,
     /// What its TPM's maker said of this key when it last proved itself in a recovery; `None` until then.
     pub ek_certificate: Option<EkCertificate>,
+    /// How old the chain is by which it boots, as its TPM's last accepted quote showed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_age: Option<crate::secure_boot::BootAge>,
     /// May be the target of a drill.
     pub drill_safe: bool,
     /// What belongs to it and not to its image, as a person put it on record.

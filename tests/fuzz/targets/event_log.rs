@@ -11,5 +11,6 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = attest::Attest::parse(bytes).map(|attest| attest.to_bytes());
     let _ = attest::Signature::parse(bytes).map(|signature| signature.to_der());
     let _ = public::EccPublic::parse(bytes).map(|public| public.spki_der());
+    let _ = recovery_protocol::secure_boot::signature_lists(bytes);
     let _ = rsa::RsaEkPublic::parse(bytes).map(|public| public.spki_der());
 });

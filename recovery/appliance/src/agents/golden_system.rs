@@ -277,6 +277,7 @@ async fn first(
     endpoint.seen = Some(tx.at);
     proof::pin(&mut endpoint, &session);
     endpoint.tpm_counted = Some(quote.clock().into());
+    endpoint.boot_age = attest::boot_age(&quote).or(endpoint.boot_age);
     db::endpoint::put(tx.conn(), &endpoint).await?;
     let enrols = enrolment(agents, &endpoint) == Enrolment::Est;
     let key = match (enrols, tls_key) {

@@ -319,6 +319,7 @@ async fn recovery_system(
     db::session::put(tx.conn(), &session).await?;
     let pinned = pin(&mut endpoint, &session);
     endpoint.tpm_counted = Some(quote.clock().into());
+    endpoint.boot_age = attest::boot_age(&quote).or(endpoint.boot_age);
     endpoint.baseline = endpoint.baseline.or_else(|| serde_json::to_value(&verdict.firmware).ok());
     endpoint.refusal = None;
     endpoint.seen = Some(tx.at);
@@ -367,7 +368,8 @@ pub async fn note_quote(
 ) -> Result<(), Problem> {
     let facts = json!({
         "system": session.record.booted_as, "ek_sha256": session.record.ek_sha256, "pcrs": session.record.pcrs,
-        "tpm_counted": Counted::from(quote.clock()), "tpm_clock_safe": quote.clock().safe, "secure_boot": verdict.secure_boot, "firmware": verdict.firmware,
+        "tpm_counted": Counted::from(quote.clock()), "tpm_clock_safe": quote.clock().safe,
+        "boot_age": attest::boot_age(quote), "secure_boot": verdict.secure_boot, "firmware": verdict.firmware,
         "tpm_firmware_version": quote.firmware_version(), "ek_certificate": session.record.ek_certificate,
         "identity_rests_on": rests_on(session), "more": more,
     });

@@ -28,12 +28,14 @@
 //!
 //! It must never decide by an event's type or data alone: they are not part of what the TPM signs.
 
+mod age;
 mod counted;
 mod credential;
 mod maker;
 mod policy;
 mod quote;
 
+pub use age::boot_age;
 pub use counted::Counted;
 pub use credential::{AkPublic, Credential, EkPublic, IdentityError, make_credential, make_rsa_credential};
 pub use maker::{MakerError, MakerRoots, RootError, maker_of};

@@ -301,6 +301,7 @@ pub fn endpoint(view: &EndpointView) -> String {
         add("network", Some(own(interface)));
     }
     add("hardware", view.inventory.as_ref().map(|i| format!("{} {} {}", i.vendor, i.product, i.serial)));
+    add("boot chain", view.boot_age.as_ref().map(ToString::to_string));
     if let Some(inventory) = &view.inventory {
         add("secure boot", inventory.secure_boot.as_ref().map(ToString::to_string));
         for (at, disk) in inventory.disks.iter().enumerate() {

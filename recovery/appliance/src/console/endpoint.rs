@@ -250,6 +250,9 @@ fn facts(view: &EndpointView) -> Markup {
                 @if view.ek_sha256.is_some() {
                     dt { "TPM's maker" } dd { (maker(view.ek_certificate.as_ref())) }
                 }
+                @if let Some(age) = &view.boot_age {
+                    dt { "Boot chain" } dd { (age) }
+                }
                 dt { "Certificate" } dd {
                     @match &view.certificate_serial { Some(serial) => { code class="long" { (serial) } } None => { "not enrolled" } }
                 }

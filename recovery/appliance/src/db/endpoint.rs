@@ -4,6 +4,7 @@ use recovery_protocol::{
     EndpointId, MacAddr,
     agent::Inventory,
     operator::{Chain, ClaimView, EkCertificate, EndpointState, Kind, Power},
+    secure_boot::BootAge,
     selector::{Labels, Selector},
     settings::EndpointSettings,
 };
@@ -78,6 +79,8 @@ pub struct Endpoint {
     pub revision: u64,
     /// Who came with its address and is another one.
     pub conflict: Option<Conflict>,
+    /// How old the chain is by which it boots, as that quote showed it.
+    pub boot_age: Option<BootAge>,
     /// What its TPM counted in its last accepted quote.
     pub tpm_counted: Option<Counted>,
     /// Since when it is on the list, milliseconds since 1970: what is older belongs to one that had this name before.
@@ -122,6 +125,7 @@ impl Endpoint {
             generation: 0,
             revision: 1,
             conflict: None,
+            boot_age: None,
             tpm_counted: None,
             added: at,
         }
@@ -168,6 +172,7 @@ fn of(row: &Row) -> Result<Endpoint, DbError> {
         revision: num(row, "revision")?,
         added: num(row, "added")?,
         conflict: json_opt(row, "conflict")?,
+        boot_age: json_opt(row, "boot_age")?,
         tpm_counted: json_opt(row, "tpm_counted")?,
     })
 }
@@ -222,10 +227,10 @@ pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>,
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
-         generation, ek_certificate, revision, added, conflict, tpm_counted) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (id) DO UPDATE SET \
+         generation, ek_certificate, revision, added, conflict, tpm_counted, boot_age) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
          seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14, conflict = $15, \
-         tpm_counted = $16",
+         tpm_counted = $16, boot_age = $17",
     )
     .bind(e.id.as_str())
     .bind(name("state", &e.state)?)
@@ -243,6 +248,7 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(sql(e.added))
     .bind(e.conflict.as_ref().map(|c| text("conflict", c)).transpose()?)
     .bind(e.tpm_counted.as_ref().map(|c| text("tpm_counted", c)).transpose()?)
+    .bind(e.boot_age.as_ref().map(|age| text("boot_age", age)).transpose()?)
     .execute(&mut *conn)
     .await?;
     query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(e.id.as_str()).execute(&mut *conn).await?;

@@ -89,6 +89,7 @@ fn of_endpoint(
         power: endpoint.record.power,
         ek_sha256: endpoint.ek_sha256,
         ek_certificate: endpoint.ek_certificate,
+        boot_age: endpoint.boot_age,
         drill_safe: endpoint.record.drill_safe,
         settings: endpoint.record.settings,
         inventory: endpoint.inventory,
