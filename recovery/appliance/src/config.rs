@@ -43,7 +43,7 @@ use crate::{
     depot,
     seal::Secrets,
 };
-pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, Place};
+pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, FirmwareBaseline, Place};
 #[cfg(test)]
 pub use directory::Users;
 pub use directory::{Directory, DirectoryAt};

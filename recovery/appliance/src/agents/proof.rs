@@ -11,6 +11,7 @@
 //! | EK certificate of another key | refused at the hello | refused at the hello | refused at the hello |
 //! | TPM not on record, no maker known vouches for it, and the blueprint wants one | held: ek-not-certified | held: ek-not-certified | – |
 //! | Secure Boot off where the blueprint wants it | held: secure-boot-off | held: secure-boot-off | twice: integrity trigger |
+//! | firmware that nobody of its hardware class has, where the blueprint wants that | held: firmware-changed | - | - |
 //! | only firmware changed | held: firmware-changed | held: firmware-changed | twice: integrity trigger |
 
 use recovery_protocol::{
@@ -29,7 +30,7 @@ use crate::{
         self, AkPublic, BootExpectation, Counted, FirmwareBaseline, QuoteEvidence, Verdict, VerifiedQuote,
     },
     chain::chain,
-    config::{Blueprint, EkCertificatePolicy},
+    config::{Blueprint, EkCertificatePolicy, FirmwareBaseline as Baselines},
     db::{self, endpoint::Endpoint, session::Session},
     evidence::Fact,
     jobs::{
@@ -252,6 +253,42 @@ pub fn not_vouched_for(agents: &Agents, endpoint: &Endpoint, session: &Session) 
     Some(format!("EK certificate: {said}; {roots} certificates of makers are configured here"))
 }
 
+/// Why the firmware of an endpoint that shows it for the first time is not put on record by itself: its blueprint wants that of its hardware
+/// class, and nobody of that class has it. The first of a class has nobody to be like; its order was approved by a person.
+async fn unlike_its_class(
+    agents: &Agents,
+    tx: &mut JournalTx<'_>,
+    endpoint: &Endpoint,
+    verdict: &Verdict,
+) -> Result<Option<String>, Problem> {
+    let blueprints = &agents.0.journal.config.blueprints;
+    let Some(own) = blueprint(agents, endpoint).filter(|own| own.firmware_baseline == Baselines::Class)
+    else {
+        return Ok(None);
+    };
+    if endpoint.baseline.is_some() {
+        return Ok(None);
+    }
+    let class = |other: &Endpoint| blueprints.get(&other.record.blueprint).map(|b| b.hardware_class.as_str());
+    let all = db::endpoint::all(tx.conn()).await?;
+    let others = all
+        .iter()
+        .filter(|other| other.id != endpoint.id && class(other) == Some(own.hardware_class.as_str()));
+    let known: Vec<FirmwareBaseline> = others.filter_map(baseline).collect();
+    let like = known.is_empty() || known.contains(&verdict.firmware);
+    let firmware = &verdict.firmware;
+    Ok((!like).then(|| {
+        format!(
+            "none of the {} others of class {} has this firmware: PCR 0 {}, PCR 2 {}, PCR 7 {} (check firmware-class)",
+            known.len(),
+            own.hardware_class,
+            firmware.pcr0,
+            firmware.pcr2,
+            firmware.pcr7_config
+        )
+    }))
+}
+
 /// Put the session's TPM on record; says whether it is there for the first time.
 pub fn pin(endpoint: &mut Endpoint, session: &Session) -> bool {
     let before = endpoint.ek_sha256.replace(session.record.ek_sha256.clone());
@@ -313,6 +350,11 @@ async fn recovery_system(
     }
     if let Some(detail) = not_vouched_for(agents, &endpoint, &session) {
         return Err(hold(agents, tx, &session, HoldReason::EkNotCertified, detail).await);
+    }
+    if !allowed.contains(&firmware)
+        && let Some(detail) = unlike_its_class(agents, &mut tx, &endpoint, &verdict).await?
+    {
+        return Err(hold_for(agents, tx, &session, (firmware, detail)).await);
     }
     session.record.accepted = true;
     session.record.reset_count = Some(quote.clock().reset_count);

@@ -21,6 +21,9 @@ pub struct Blueprint {
     /// Secure Boot must be on, as the TPM's quote tells it, in the recovery system and in the restored one.
     #[serde(default)]
     pub secure_boot: bool,
+    /// What the first proof of an endpoint's firmware is held against.
+    #[serde(default)]
+    pub firmware_baseline: FirmwareBaseline,
     /// The oldest firmware of the TPM itself that is believed, as its maker numbers it (`0x0007_0055_0011_cb00`).
     #[serde(default)]
     pub tpm_firmware_min: Option<u64>,
@@ -73,6 +76,17 @@ pub enum EkCertificatePolicy {
     /// Nothing: the person who approved the recovery vouches for it. What the certificate says is in evidence.
     #[default]
     Recorded,
+}
+
+/// What the first proof of an endpoint's firmware is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirmwareBaseline {
+    /// Nothing: what it shows is put on record for it.
+    #[default]
+    Own,
+    /// What is on record of others of its hardware class: another firmware is put on record when a person approved it.
+    Class,
 }
 
 /// How the restored system gets an identity that it can prove.

@@ -523,3 +523,41 @@ async fn a_certified_rsa_key_counts_once_this_tpm_has_opened_its_credential() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_firmware_of_a_class_is_that_of_those_on_record_until_a_person_lets_another_in() {
+    let class = "hardware_class = \"panel-15\"\nfirmware_baseline = \"class\"\n";
+    let (site, mut first) = (Site::with_tpm(class).await, Tpm::new());
+    // The first of its class has nobody to be like.
+    site.recovered(&mut first).await;
+    let other =
+        serde_json::json!({ "endpoint": "press-02", "macs": ["52:54:00:00:00:02"], "blueprint": "box" });
+    site.service.add_endpoint(&anna(), serde_json::from_value(other).unwrap()).await.unwrap();
+    let press = "press-02".parse().unwrap();
+    let job = site.service.recover(&anna(), &press, Default::default()).await.unwrap();
+    site.runner.settle().await.unwrap();
+    let second = Tpm::new();
+    let mut said = second.hello(BootedAs::RecoverySystem, None);
+    said.inventory.macs = vec!["52:54:00:00:00:02".parse().unwrap()];
+    (said.inventory.serial, said.inventory.uuid) = (String::new(), String::new());
+    let mut implanted = Boot::recovery_ipxe();
+    implanted.0.events.insert(0, paper::event(2, EventType::BOOT_SERVICES_DRIVER, b"another card"));
+    let prove = async |boot: &Boot| {
+        let challenge = site.challenged(&said).await;
+        site.prove(&second.proof(&challenge, boot, None)).await
+    };
+    let refused = prove(&implanted).await.unwrap_err();
+    assert_eq!(refused.code, "firmware-changed");
+    assert!(
+        refused.detail.contains("1 others of class panel-15")
+            && refused.detail.contains("(check firmware-class)"),
+        "{refused}"
+    );
+    let held = site.service.job(job.job).await.unwrap();
+    assert!(matches!(held.state, JobState::Held { reason: HoldReason::FirmwareChanged, .. }));
+    site.service.approve(&anna(), job.job, held.approval("it has a second network card")).await.unwrap();
+    site.runner.settle().await.unwrap();
+    prove(&implanted).await.unwrap();
+    let view = site.service.endpoint(&press).await.unwrap();
+    assert_eq!(view.ek_sha256, Some(second.ek.spki_sha256().to_string()));
+}
