@@ -75,6 +75,8 @@ pub const VERIFY: &[Package] = &[
     package("age", "a peer for backups"),
     package("rsyslog", "a peer for evidence that goes to a SIEM"),
     package("slapd", "a peer for people from a directory"),
+    package("python3-authlib", "an OpenID provider"),
+    package("python3-flask", "its HTTP"),
     package("rsyslog-openssl", "its TLS"),
     package("postgresql-15", "the other database"),
     package("sqlite3", "tampers with an evidence log"),

@@ -33,6 +33,7 @@ mod directory;
 mod evidence;
 mod group;
 mod hook;
+mod provider;
 mod site_est;
 mod window;
 
@@ -50,6 +51,7 @@ pub use directory::{Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, KeylimeVerifier};
+pub use provider::Provider;
 pub use site_est::SiteEst;
 pub use window::Window;
 
@@ -136,6 +138,8 @@ pub struct Config {
     pub stage_limits_s: BTreeMap<Stage, u32>,
     /// Where people may come from beside those on record.
     pub directory: Option<Directory>,
+    /// Where else they may come from.
+    pub provider: Option<Provider>,
     /// Seconds between two quotes of a trusted endpoint.
     pub attest_every_s: u32,
     /// In which time zone windows are meant, by its name in the tz database. Without it there are no windows.
@@ -168,6 +172,7 @@ impl Default for Config {
             est: None,
             evidence: Evidence::default(),
             directory: None,
+            provider: None,
             stage_limits_s: BTreeMap::new(),
             attest_every_s: 300,
             time_zone: None,
@@ -385,6 +390,9 @@ impl Config {
         if let Some(directory) = &mut self.directory {
             directory.ca_file = base.join(&directory.ca_file);
         }
+        for path in self.provider.iter_mut().flat_map(Provider::files) {
+            *path = base.join(&*path);
+        }
         if let Some(depot) = &mut self.images.depot {
             depot.resolve(base);
         }
@@ -425,6 +433,7 @@ impl Config {
         }
         hook::check(&self.hooks, files)?;
         self.directory.as_ref().map_or(Ok(()), Directory::check)?;
+        self.provider.as_ref().map_or(Ok(()), Provider::check)?;
         for (stage, seconds) in &self.stage_limits_s {
             if *seconds == 0 {
                 let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned));

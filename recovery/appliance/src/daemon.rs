@@ -47,7 +47,6 @@ use crate::{
     control_plane::Embedded,
     db::{Db, DbError},
     depot::{DepotState, Keeper},
-    directory::Directory,
     drills::{Drills, Rehearser},
     enrol,
     evidence::{
@@ -296,8 +295,6 @@ impl Appliance {
             expectations,
             http_port,
         });
-        let directory = self.config.directory.as_ref().map(Directory::open).transpose();
-        let directory = directory.map_err(part("the directory's authority"))?.map(Arc::new);
         let gate = Arc::new(Gate::new(&self.keys.operator_token));
         let rows = self.service.people_rows().await.map_err(part("who may in"))?;
         gate.learn(&rows, self.service.now());
@@ -312,7 +309,8 @@ impl Appliance {
         let door = Arc::new(door);
         let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks))
             .with_door(Arc::clone(&door))
-            .with_directory(directory);
+            .with_those_from_elsewhere(&self.config)
+            .map_err(part("the site's directory or OpenID provider"))?;
         show_setup_code(&for_people, people_at).await;
         let for_people = for_people.router();
         let for_endpoints =

@@ -35,6 +35,7 @@ mod metrics;
 mod passwords;
 mod permit;
 mod power;
+mod provider;
 mod refusals;
 mod refused_start;
 mod seal;

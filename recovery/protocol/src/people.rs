@@ -346,7 +346,7 @@ pub struct SessionView {
     pub session: String,
     /// Whose.
     pub person: String,
-    /// How it was opened: `token`, `link`, `password`, `badge`, `directory`.
+    /// How it was opened: `token`, `link`, `password`, `badge`, `directory`, `provider`.
     pub how: String,
     /// From which address.
     pub from: String,
@@ -381,6 +381,8 @@ pub enum Origin {
     Here,
     /// The site's directory; also what they may.
     Directory,
+    /// The site's OpenID provider; also what they may.
+    Provider,
 }
 
 impl Origin {
@@ -390,6 +392,7 @@ impl Origin {
         match self {
             Self::Here => "here",
             Self::Directory => "directory",
+            Self::Provider => "provider",
         }
     }
 }

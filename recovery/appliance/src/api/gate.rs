@@ -509,7 +509,8 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     cookie_named(headers, COOKIE)
 }
 
-fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+/// The value of a cookie.
+pub fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

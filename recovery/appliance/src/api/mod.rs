@@ -42,11 +42,13 @@ pub use self::{
 };
 use self::{gate::Gate, idempotency::Answered};
 use crate::{
+    config::Config,
     console,
     directory::Directory,
     drills::Drills,
     hooks::Hooks,
     metrics::Metrics,
+    provider::Provider,
     service::{Actor, Service},
     tls::Door,
 };
@@ -71,6 +73,8 @@ pub struct People {
     answered: Arc<Answered>,
     door: Option<Arc<Door>>,
     directory: Option<Arc<Directory>>,
+    /// The OpenID provider from which people may come.
+    pub provider: Option<Arc<Provider>>,
 }
 
 /// A path and what answers it.
@@ -128,6 +132,7 @@ impl People {
             answered: Arc::default(),
             door: None,
             directory: None,
+            provider: None,
         }
     }
 
@@ -139,10 +144,26 @@ impl People {
         people
     }
 
-    /// With the directory from which people may come.
-    #[must_use]
+    /// With the directory and the OpenID provider from which people may come.
+    ///
+    /// # Errors
+    /// A file that the configuration names, in words.
+    pub fn with_those_from_elsewhere(mut self, config: &Config) -> Result<Self, String> {
+        self.directory = config.directory.as_ref().map(Directory::open).transpose()?.map(Arc::new);
+        self.provider = config.provider.as_ref().map(Provider::open).transpose()?.map(Arc::new);
+        Ok(self)
+    }
+
+    /// With this directory.
+    #[cfg(test)]
     pub fn with_directory(self, directory: Option<Arc<Directory>>) -> Self {
         Self { directory, ..self }
+    }
+
+    /// With this OpenID provider.
+    #[cfg(test)]
+    pub fn with_provider(self, provider: Option<Arc<Provider>>) -> Self {
+        Self { provider, ..self }
     }
 
     /// Of those who are known now.

@@ -1,6 +1,6 @@
 //! The calls of [`recovery_protocol::people`]. Whatever changes is told to the gate before it is answered.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use aide::axum::routing::{delete_with, get_with, patch_with, post_with, put_with};
 use axum::{
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     directory::Said,
     passwords,
+    provider::{Against, Brought, Provider},
     service::{Actor, kiosks},
     tls::Peer,
 };
@@ -127,8 +128,8 @@ impl People {
         };
         self.gate.asks_elsewhere(name, from)?;
         let said = match directory.ask(name, &password, from).await {
-            Ok(Said::Is(role)) => match self.service.sign_on(name, role, Origin::Directory).await {
-                Ok(()) => self.tell_gate().await.map_or_else(Elsewhere::Silent, |()| Elsewhere::Yes),
+            Ok(Said::Is(role)) => match self.service.sign_on(name, role, (Origin::Directory, None)).await {
+                Ok(_) => self.tell_gate().await.map_or_else(Elsewhere::Silent, |()| Elsewhere::Yes),
                 Err(problem) => Elsewhere::Silent(problem),
             },
             Ok(Said::NoRole) => Elsewhere::NoRole,
@@ -136,6 +137,31 @@ impl People {
             Err(problem) => Elsewhere::Silent(problem),
         };
         self.gate.elsewhere_said(name, ("directory", said), from, at)
+    }
+
+    /// Open a session of who the OpenID provider says it is; and where they go on to.
+    pub async fn sign_in_by_provider(
+        &self,
+        provider: &Arc<Provider>,
+        (cookie, brought): (&str, Brought),
+        from: IpAddr,
+    ) -> Result<(String, String), Problem> {
+        let at = self.service.now();
+        let refused = |against: Against| self.gate.refused_elsewhere(against.how, against.problem, from);
+        let person = provider.back(cookie, brought, at / 1000).await.map_err(refused)?;
+        let (said, name) = match person.role {
+            None => (Elsewhere::NoRole, person.name),
+            Some(role) => {
+                let on =
+                    self.service.sign_on(&person.name, role, (Origin::Provider, Some(&person.subject))).await;
+                let name =
+                    on.map_err(|problem| self.gate.refused_elsewhere("provider-name", problem, from))?;
+                let told = self.tell_gate().await;
+                (told.map_or_else(Elsewhere::Silent, |()| Elsewhere::Yes), name)
+            }
+        };
+        let opened = self.gate.elsewhere_said(&name, ("provider", said), from, at)?;
+        Ok((opened, person.next))
     }
 
     /// Set a person's password: checked, sealed, kept, told to the gate. Empty: none any more.

@@ -50,7 +50,7 @@ pub struct SignIn {
 /// `GET /login`.
 pub async fn door(State(people): State<People>, Query(asked): Query<Asked>) -> Response {
     let first = people.service.no_admin_yet().await.is_ok();
-    respond(StatusCode::OK, page(&form(&asked.code, &asked.next, None, first)))
+    respond(StatusCode::OK, page(&form(&people, (&asked.code, &asked.next), None, first)))
 }
 
 /// `POST /login`.
@@ -74,9 +74,14 @@ pub async fn sign_in(
         Ok(cookie) => with_session(&cookie, local(&given.next)),
         Err(problem) => {
             let first = people.service.no_admin_yet().await.is_ok();
-            respond(status(&problem), page(&form("", &given.next, Some(&problem), first)))
+            refused_page(&people, &given.next, &problem, first)
         }
     }
+}
+
+/// The sign-in page once more, and why.
+pub fn refused_page(people: &People, next: &str, problem: &Problem, first: bool) -> Response {
+    respond(status(problem), page(&form(people, ("", next), Some(problem), first)))
 }
 
 #[derive(Deserialize)]
@@ -155,8 +160,13 @@ pub fn status(problem: &Problem) -> StatusCode {
     StatusCode::from_u16(problem.status).unwrap_or(StatusCode::UNAUTHORIZED)
 }
 
+/// The cookie of a session.
+pub fn session_cookie(cookie: &str) -> String {
+    format!("{COOKIE}={cookie}; Path=/; Secure; HttpOnly; SameSite=Strict")
+}
+
 pub fn with_session(cookie: &str, to: &str) -> Response {
-    let cookie = format!("{COOKIE}={cookie}; Path=/; Secure; HttpOnly; SameSite=Strict");
+    let cookie = session_cookie(cookie);
     ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
 }
 
@@ -168,8 +178,16 @@ pub async fn sign_out(State(people): State<People>, headers: HeaderMap) -> Respo
     ([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response()
 }
 
+/// A path as a part of a query.
+fn url(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    path.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 /// A path on this host, or the start.
-fn local(next: &str) -> &str {
+pub fn local(next: &str) -> &str {
     let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if ours && next != "/login" { next } else { "/" }
 }
@@ -189,7 +207,8 @@ pub fn refusal(refused: Option<&Problem>) -> Markup {
     }
 }
 
-fn form(code: &str, next: &str, refused: Option<&Problem>, first: bool) -> Markup {
+fn form(people: &People, (code, next): (&str, &str), refused: Option<&Problem>, first: bool) -> Markup {
+    let next_of = format!("/login/provider?next={}", url(local(next)));
     html! {
         section class="card door" {
             h1 { "Sign in" }
@@ -205,6 +224,10 @@ fn form(code: &str, next: &str, refused: Option<&Problem>, first: bool) -> Marku
                     label for="password" { "Your password" }
                     input id="password" name="password" type="password" autocomplete="current-password" required;
                     div class="actions" { button class="primary wide" { "Sign in" } }
+                }
+                @if let Some(provider) = &people.provider {
+                    // A link and not a form: a form may lead to no other site (form-action of the page's policy).
+                    p { a href=(next_of) { "Sign in with " (provider.label()) } }
                 }
                 details {
                     summary { "With a token" }

@@ -22,6 +22,7 @@ mod may;
 mod page;
 mod plan;
 mod policy;
+mod provider;
 mod review;
 mod stop;
 mod words;
@@ -61,6 +62,8 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 pub fn open_routes() -> Vec<Route> {
     vec![
         ("/login", get(login::door).post(login::sign_in)),
+        ("/login/provider", get(provider::begin)),
+        ("/login/return", get(provider::back)),
         ("/kiosk", get(kiosk::door)),
         ("/kiosk/pair", post(kiosk::pair)),
         ("/kiosk/sign-in", post(kiosk::sign_in)),

@@ -91,6 +91,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (19, include_str!("../../migrations/0019_ways_in.sql")),
     (20, include_str!("../../migrations/0020_reign.sql")),
     (21, include_str!("../../migrations/0021_person_origin.sql")),
+    (22, include_str!("../../migrations/0022_person_subject.sql")),
     (27, include_str!("../../migrations/0027_tpm_counted.sql")),
     (29, include_str!("../../migrations/0029_boot_age.sql")),
 ];

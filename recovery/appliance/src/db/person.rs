@@ -44,6 +44,8 @@ pub struct Person {
     pub pin_wrong: u64,
     /// Who says who they are.
     pub origin: Origin,
+    /// Whom the OpenID provider means by that: its name, and its own word for them.
+    pub subject: Option<String>,
 }
 
 impl Person {
@@ -67,6 +69,7 @@ impl Person {
             pin: None,
             pin_wrong: 0,
             origin: Origin::Here,
+            subject: None,
         }
     }
 }
@@ -97,6 +100,7 @@ fn of(row: &Row) -> Result<Person, DbError> {
         pin: row.try_get("pin")?,
         pin_wrong: num(row, "pin_wrong")?,
         origin: parse("origin", &format!("\"{origin}\""))?,
+        subject: row.try_get("subject")?,
     })
 }
 
@@ -116,12 +120,18 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError>
     row.as_ref().map(of).transpose()
 }
 
+/// Whom an OpenID provider means.
+pub async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Option<Person>, DbError> {
+    let row = query("SELECT * FROM person WHERE subject = $1").bind(subject).fetch_optional(conn).await?;
+    row.as_ref().map(of).transpose()
+}
+
 /// Write a person.
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     query(
         "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks, \
-         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (name) DO UPDATE \
+         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin, subject) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (name) DO UPDATE \
          SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, \
          networks = $10, password = $11, password_set = $12, client_certificate = $13, badge_sha256 = $14, pin = $15, \
          pin_wrong = $16",
@@ -143,6 +153,7 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     .bind(&person.pin)
     .bind(sql(person.pin_wrong))
     .bind(person.origin.as_str())
+    .bind(&person.subject)
     .execute(conn)
     .await?;
     Ok(())

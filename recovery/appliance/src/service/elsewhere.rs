@@ -29,14 +29,28 @@ impl Service {
     }
 
     /// It was said there that this is them, with this role: put on record at their first time, and changed where it is another role.
-    pub async fn sign_on(&self, name: &str, role: Role, origin: Origin) -> Result<(), Problem> {
-        check_name(name)?;
+    ///
+    /// `subject`: whom an OpenID provider means, whatever it calls them by now. What they are called here, once they are on record, stays.
+    pub async fn sign_on(
+        &self,
+        name: &str,
+        role: Role,
+        (origin, subject): (Origin, Option<&str>),
+    ) -> Result<String, Problem> {
         let mut tx = self.0.journal.begin().await?;
         let by = origin.as_str();
+        let meant = match subject {
+            Some(subject) => db::person::of_subject(tx.conn(), subject).await?,
+            None => None,
+        };
+        let name = meant.as_ref().map_or(name, |person| person.name.as_str());
+        check_name(name)?;
         match db::person::get(tx.conn(), name).await? {
-            // Between the question and here somebody put them on record.
-            Some(known) if known.origin != origin => return Err(exists(name)),
-            Some(known) if known.role == role => return Ok(()),
+            // Between the question and here somebody put them on record; or it is another one's name.
+            Some(known) if known.origin != origin || known.subject.as_deref() != subject => {
+                return Err(exists(name));
+            }
+            Some(known) if known.role == role => return Ok(known.name),
             Some(known) => {
                 let facts = json!({ "person": name, "role": { "from": known.role, "to": role }, "by": by });
                 let mut now = Person { role, ..known };
@@ -48,12 +62,14 @@ impl Service {
             }
             None => {
                 let hash = keys::secret_hash(&token()?);
-                let person = Person { origin, ..Person::new(name.to_owned(), role, hash, tx.at) };
+                let subject = subject.map(str::to_owned);
+                let person = Person { origin, subject, ..Person::new(name.to_owned(), role, hash, tx.at) };
                 db::person::put(tx.conn(), &person).await?;
                 let facts = json!({ "person": name, "role": role, "by": by });
                 tx.note(Fact::new("order.person-add", by, facts)).await?;
             }
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(name.to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions of people of whom somebody else says who they are: the site's directory.
+//! Sessions of people of whom somebody else says who they are: the site's directory, or its OpenID provider.
 //!
 //! They are slowed down as any other, and their session belongs to what is on record here: who is shut out here is out, whatever is said of them there.
 //!
@@ -42,6 +42,17 @@ impl Gate {
         self.inside().tries.begin(name, from, Instant::now()).map_err(password::too_soon)
     }
 
+    /// It never came to a name: why, in evidence. What was wrong counts against the address.
+    pub fn refused_elsewhere(&self, how: &'static str, problem: Problem, from: IpAddr) -> Problem {
+        if problem.status < 500 {
+            return self.failed(None, from, how, problem);
+        }
+        let mut inside = self.inside();
+        let note = inside.tries.entry(None, from, how, Instant::now());
+        inside.note(note);
+        problem
+    }
+
     /// Open a session where it is them. `how`: by whom it was said.
     ///
     /// # Errors
@@ -66,8 +77,7 @@ impl Gate {
             Elsewhere::NoRole => {
                 let detail =
                     format!("the {how} knows {name}, and nothing that they are there is a role here");
-                let remedy =
-                    "ask an admin which groups have a role here ([directory.roles] of the configuration)";
+                let remedy = "ask an admin which groups have a role here ([directory.roles], [provider.roles] of the configuration)";
                 let problem = Problem::new(403, "no-role-here", "You have no role here", detail, remedy);
                 return Err(self.failed(on_record.then_some(name), from, "no-role-here", problem));
             }
