@@ -18,6 +18,7 @@ mod firmware;
 mod ipv6;
 mod keylime;
 mod lab;
+mod package;
 mod recovery;
 mod refusals;
 mod relay;
@@ -59,6 +60,8 @@ enum Needs {
     Site,
     /// A site, and Keylime's verifier.
     Keylime,
+    /// The Debian package, and a computer's disk to install it on.
+    Package,
     /// A boot server that answers everyone, and loaders for a board of another processor.
     Board(Board),
 }
@@ -89,6 +92,7 @@ const CHAPTERS: &[&[Story]] = &[
     stick::STORIES,
     ipv6::STORIES,
     firmware::STORIES,
+    package::STORIES,
 ];
 
 fn main() -> ExitCode {
@@ -123,7 +127,8 @@ fn outside(words: &[String]) -> Result<bool> {
         bail!("no story is called that; there are:\n  {}", names.join("\n  "));
     }
     setup::ensure(&[setup::PLANT], false)?;
-    let needs_site = chosen.iter().any(|story| matches!(story.needs, Needs::Site | Needs::Keylime));
+    let needs_site =
+        chosen.iter().any(|story| matches!(story.needs, Needs::Site | Needs::Keylime | Needs::Package));
     let make = if no_build { Programs::built } else { Programs::build };
     let programs = needs_site.then(make).transpose()?;
     let mut good = true;
@@ -165,6 +170,7 @@ fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
                 tests::keylime::python(&cache)?;
             }
         }
+        (Needs::Package, Some(programs)) => package::prepare(programs, dir)?,
         (Needs::Board(board), _) => {
             setup::ensure(&[setup::BOARDS], false)?;
             programs::example("pxe", "serve")?;

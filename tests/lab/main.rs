@@ -12,7 +12,7 @@ use tests::golden::{self, CheckIn};
 use tests::measure::{self, Measure};
 use tests::programs::Programs;
 use tests::verify::{self, Verify};
-use tests::{bmc, setup};
+use tests::{bmc, package, setup};
 
 /// The virtual plant of Groundstate
 #[derive(Parser)]
@@ -31,7 +31,11 @@ enum Do {
     /// Run every test, the way CI does
     Verify(Verify),
     /// Build the programs that ship, and print where they are
-    Programs,
+    Programs {
+        /// Put them into a Debian package in this directory, and print where that is
+        #[arg(long, value_name = "DIR")]
+        deb: Option<PathBuf>,
+    },
     /// Build the golden test image, or find it in the cache, and print its path
     Golden {
         /// Put this agent in as the check-in service
@@ -78,11 +82,14 @@ fn obey(command: Do) -> Result<ExitCode> {
         }
         Do::Measure(options) => return measure::run(&options),
         Do::Verify(options) => return verify::run(&options),
-        Do::Programs => {
+        Do::Programs { deb: None } => {
             let Programs { appliance, agent, bootkit, .. } = Programs::build()?;
             for program in [appliance, agent, bootkit] {
                 println!("{}", program.display());
             }
+        }
+        Do::Programs { deb: Some(dir) } => {
+            println!("{}", package::build(&Programs::build()?, &dir)?.display());
         }
         Do::Golden { agent, release, yes } => {
             setup::ensure(&[setup::PLANT], yes)?;

@@ -83,6 +83,7 @@ pub const VERIFY: &[Package] = &[
     package("xfsprogs", "a peer for what an XFS leaves free"),
     package("ntfs-3g", "a peer for what an NTFS leaves free"),
     package("dosfstools", "a peer for what a FAT leaves free"),
+    package("systemd", "weighs the unit of the appliance (systemd-analyze)"),
     package("ifupdown", "takes an endpoint's own addresses in tests"),
 ];
 

@@ -65,6 +65,7 @@ use crate::{
     refused_start,
     seal::Seal,
     service::{self, Inner, Service},
+    supervisor::{self, Watchdog},
     takeover, tls,
 };
 
@@ -165,6 +166,7 @@ pub fn serve(config: Config) -> Result<(), DaemonError> {
         let appliance = Appliance::open(config).await?;
         let bound = appliance.bind().await?;
         tracing::info!(listening = ?bound.listening, "ready");
+        supervisor::ready(&format!("console on {}", bound.listening.people));
         bound.run(stop).await
     });
     // An image that is being pulled from the depot is not waited for.
@@ -505,7 +507,11 @@ impl Bound {
             "the writer of anchors"
         });
         let (lease_writer, refusal_writer) = (self.lease_writer, self.refusal_writer);
-        let service = self.service;
+        let (service, watchdog, told) = (self.service, Watchdog::new(runner.turns()), stop.clone());
+        tasks.spawn(async move {
+            watchdog.run(told).await;
+            "the watchdog"
+        });
         tasks.spawn(async move {
             runner.run(a).await;
             "the runner of jobs"
@@ -576,6 +582,7 @@ async fn until_told(
         Some(ended) = tasks.join_next() => Err(ended_by_itself(ended)),
     };
     tracing::info!("stopping");
+    supervisor::stopping("what was under way is put aside");
     stop.cancel();
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {

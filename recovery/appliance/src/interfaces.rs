@@ -41,6 +41,36 @@ pub fn addresses() -> Result<Vec<IpAddr>, InterfaceError> {
     Ok(found)
 }
 
+/// An interface of this machine, by one IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// Its name.
+    pub name: String,
+    /// The address.
+    pub addr: Ipv4Addr,
+    /// Length of its network's prefix.
+    pub prefix: u8,
+}
+
+/// The interfaces of this machine that have an IPv4 address, but for the loopback: each once, by its first address.
+///
+/// # Errors
+/// [`InterfaceError::List`].
+pub fn local() -> Result<Vec<Local>, InterfaceError> {
+    let mut found: Vec<Local> = Vec::new();
+    for interface in getifaddrs().map_err(InterfaceError::List)? {
+        let v4 = interface.address.and_then(|address| Some(address.as_sockaddr_in()?.ip()));
+        let mask = interface.netmask.and_then(|mask| Some(mask.as_sockaddr_in()?.ip()));
+        let (Some(addr), Some(mask)) = (v4, mask) else { continue };
+        let name = interface.interface_name;
+        if !addr.is_loopback() && found.iter().all(|known| known.name != name) {
+            let prefix = u8::try_from(u32::from(mask).count_ones()).unwrap_or(32);
+            found.push(Local { name, addr, prefix });
+        }
+    }
+    Ok(found)
+}
+
 /// The configured interfaces with their addresses, as the boot layer wants them.
 ///
 /// # Errors

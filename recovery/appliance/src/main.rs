@@ -40,7 +40,9 @@ mod refusals;
 mod refused_start;
 mod seal;
 mod service;
+mod setup;
 mod sheet;
+mod supervisor;
 mod takeover;
 #[cfg(test)]
 mod testing;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Init { config } => init(config.as_deref(), cli.data_dir()),
+        Command::Setup { answers, config } => set_up(answers.as_deref(), config),
         Command::Serve { config } => serve(config.as_deref(), cli.data_dir()),
         Command::Backup { file, state } => save(file, state, cli.data_dir()),
         Command::RestoreState { file, keep_database, state } => {
@@ -209,6 +212,30 @@ fn migrate(to: Option<i64>, config: Option<&Path>, data_dir: &Path) -> Result<()
         .block_on(takeover::back_to(&config, to))
         .map_err(|error| Fault::of("the schema is as it was", &error, ""))?;
     println!("the database is at schema {to}: start the program that knows it, and not this one");
+    Ok(())
+}
+
+/// Ask what must be known, and write the configuration.
+fn set_up(answers: Option<&Path>, config: &Path) -> Result<(), Fault> {
+    let refused = |error: setup::SetupError| {
+        let code = match &error {
+            setup::SetupError::Exists(_) => Code::Conflict,
+            setup::SetupError::Write { .. } | setup::SetupError::Interfaces(_) => Code::Failed,
+            _ => Code::Usage,
+        };
+        Fault::of("nothing was set up", &error, "").with(code)
+    };
+    let local = setup::may(config).map_err(refused)?;
+    let answers = match answers {
+        Some(path) => setup::Answers::read(path),
+        None => setup::Answers::ask(&mut std::io::stdin().lock(), &mut std::io::stderr(), &local),
+    };
+    setup::write(&answers.map_err(refused)?, &local, config).map_err(refused)?;
+    println!("{}", config.display());
+    eprintln!(
+        "it is written. Now: `systemctl enable --now groundstate` (or `groundstate serve --config` of it), then \
+         `groundstate setup-code`, which makes the first admin in the console"
+    );
     Ok(())
 }
 

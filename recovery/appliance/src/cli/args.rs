@@ -27,6 +27,20 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Ask four things and write the configuration
+    Setup {
+        /// TOML file with the answers: site, interface, dhcp, images
+        #[arg(long, value_name = "FILE")]
+        answers: Option<PathBuf>,
+        /// Configuration file to write
+        #[arg(
+            long,
+            env = "GROUNDSTATE_CONFIG",
+            value_name = "FILE",
+            default_value = "/etc/groundstate/groundstate.toml"
+        )]
+        config: PathBuf,
+    },
     /// Make the data directory with its keys
     Init {
         /// Configuration file
@@ -73,6 +87,17 @@ pub enum Command {
         /// Configuration file
         #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+    /// Print what a shell needs to complete what is typed
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual {
+        /// The directory
+        dir: PathBuf,
     },
     /// Look at the appliance
     Status,

@@ -16,6 +16,7 @@ mod fault;
 mod follow;
 mod image;
 mod kiosk;
+mod manual;
 mod net;
 mod person;
 mod pinned;
@@ -47,7 +48,7 @@ pub use self::{
     image::{new_secret, secret},
 };
 
-/// Act. `init`, `serve`, `backup`, `restore-state`, `takeover` and `migrate` are the binary's, not the command line's.
+/// Act. `init`, `setup`, `serve`, `backup`, `restore-state`, `takeover` and `migrate` are the binary's, not the command line's.
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
@@ -56,10 +57,16 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
     match command {
         Command::Init { .. }
         | Command::Serve { .. }
+        | Command::Setup { .. }
         | Command::Backup { .. }
         | Command::RestoreState { .. }
         | Command::Takeover { .. }
         | Command::Migrate { .. } => Ok(()),
+        Command::Completions { shell } => {
+            manual::completions(shell);
+            Ok(())
+        }
+        Command::Manual { dir } => manual::pages(&dir),
         Command::Image { place, verb } => image_verb(&place, &reach, verb, json),
         Command::Trust(TrustVerb::Export { out, site, trust_root, min_image_epoch }) => {
             let place = image::Place { store: None, trust_root };

@@ -10,7 +10,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -57,6 +60,7 @@ pub struct Runner {
     switches: power::Switches,
     /// Intents that were begun, perhaps, and whose outcome nobody wrote: by an earlier run, or since the database failed.
     inherited: Mutex<HashSet<(JobId, u32)>>,
+    turns: Arc<AtomicU64>,
 }
 
 impl Runner {
@@ -68,15 +72,21 @@ impl Runner {
         plane: Arc<dyn ControlPlane>,
         live: Arc<Live>,
     ) -> Self {
-        let (running, switches, inherited) = Default::default();
+        let (running, switches, inherited, turns) = Default::default();
         let sources = Arc::new(source::Nobody);
-        Self { journal, golden, power, plane, live, sources, running, switches, inherited }
+        Self { journal, golden, power, plane, live, sources, running, switches, inherited, turns }
     }
 
     /// With whom to ask about what is begun by itself.
     #[must_use]
     pub fn asking(self, sources: Arc<dyn Sources>) -> Self {
         Self { sources, ..self }
+    }
+
+    /// How often time has passed for jobs since the start: whoever watches sees that this goes on.
+    #[must_use]
+    pub fn turns(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.turns)
     }
 
     /// After a start: open jobs get some grace, and intents without an outcome are probed before they are done again.
@@ -144,6 +154,7 @@ impl Runner {
             if let Err(error) = minded.and(crate::service::mind_plans(&self.journal).await) {
                 tracing::error!(error = error.chain(), "cannot mind reviews and standing plans");
             }
+            self.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 

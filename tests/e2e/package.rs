@@ -1,0 +1,140 @@
+//! The Debian package on a computer of its own: installed by `dpkg` under a running systemd, set up by its answers, started, watched.
+//!
+//! What is outside asks it as people and firmware would: the console's listener, HTTP and TFTP must answer from within the unit's
+//! sandbox, as a user that is not root.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tests::cache::Cache;
+use tests::endpoint::{Content, Endpoint};
+use tests::golden::{self, CheckIn};
+use tests::package;
+use tests::plant::Plant;
+use tests::programs::Programs;
+use tests::qemu::Spec;
+use tests::tool;
+
+use crate::{Length, Needs, Story};
+
+pub const STORIES: &[Story] = &[Story {
+    name: "package_is_installed_set_up_and_watched_by_systemd",
+    needs: Needs::Package,
+    length: Length::Short,
+    tell: installed,
+}];
+
+const ADDRESS: &str = "10.77.0.60";
+/// Firmware, kernel, systemd, dpkg and the first start, under emulation.
+const SERVES: Duration = Duration::from_secs(420);
+/// The watchdog's limit below, the stop that nobody obeys, and the next start.
+const WATCHED: Duration = Duration::from_secs(300);
+
+const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nAddress=10.77.0.60/24\nLinkLocalAddressing=no\n";
+const UNIT: &str = "[Unit]
+Description=Installs the package, as a person would
+After=systemd-networkd.service multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/lib/install-it
+
+[Install]
+WantedBy=multi-user.target
+";
+/// Shorter than the unit's own, so that the story need not wait for minutes.
+const LIMITS: &str = "[Service]\nWatchdogSec=20s\nTimeoutAbortSec=5s\n";
+const INSTALL: &str = r#"#!/bin/sh
+exec >/dev/console 2>&1
+set -e
+trap 'echo PACKAGE-FAILED; journalctl -b --no-pager -u groundstate | tail -30' EXIT
+dpkg -i /groundstate.deb
+link=$(ls /sys/class/net | grep -v '^lo$')
+until ip -4 address show "$link" 2>/dev/null | grep -q 10.77.0.60 || grep -q 10.77.0.60 /proc/net/fib_trie; do :; done
+printf 'site = "plant-7"\ninterface = "%s"\ndhcp = "full"\n' "$link" >/run/answers.toml
+groundstate setup --answers /run/answers.toml
+if groundstate setup --answers /run/answers.toml; then exit 1; fi
+mkdir -p /run/systemd/system/groundstate.service.d
+cp /usr/lib/limits.conf /run/systemd/system/groundstate.service.d/
+systemctl daemon-reload
+systemctl enable --now groundstate
+systemctl show groundstate -p ActiveState -p StatusText
+echo "runs-as=$(stat -c %U /proc/$(systemctl show groundstate -p MainPID --value))"
+groundstate status
+groundstate setup-code
+echo PACKAGE-SERVES
+dpkg -r groundstate
+[ -s /var/lib/groundstate/listening.json ] && ! systemctl is-active --quiet groundstate
+dpkg -i /groundstate.deb
+systemctl enable --now groundstate
+systemctl kill --signal=STOP groundstate
+until [ "$(systemctl show groundstate -p NRestarts --value)" = 1 ] && systemctl is-active --quiet groundstate; do :; done
+groundstate status
+trap - EXIT
+echo PACKAGE-WATCHED
+"#;
+
+/// Outside of the plant: the package, and a disk that has it but has not installed it.
+pub fn prepare(programs: &Programs, dir: &Path) -> Result<()> {
+    let deb = package::build(programs, dir)?;
+    golden::changed(&Cache::open()?, &CheckIn::Marker, &disk(dir), |root| {
+        fs::copy(&deb, root.join("groundstate.deb"))?;
+        fs::write(root.join("usr/lib/install-it"), INSTALL)?;
+        fs::set_permissions(root.join("usr/lib/install-it"), fs::Permissions::from_mode(0o755))?;
+        fs::write(root.join("usr/lib/limits.conf"), LIMITS)?;
+        let etc = root.join("etc/systemd");
+        fs::create_dir_all(etc.join("network"))?;
+        fs::write(etc.join("network/05-appliance.network"), NETWORK)?;
+        fs::write(etc.join("system/install-it.service"), UNIT)?;
+        let wants = etc.join("system/multi-user.target.wants");
+        fs::create_dir_all(&wants)?;
+        Ok(symlink("/etc/systemd/system/install-it.service", wants.join("install-it.service"))?)
+    })
+}
+
+fn disk(dir: &Path) -> PathBuf {
+    dir.join("appliance.raw")
+}
+
+fn installed(plant: &Plant) -> Result<()> {
+    let content = Content::Image(disk(plant.dir()));
+    let appliance = Endpoint::new(plant, Spec::press(1), &content)?;
+    appliance.power_on();
+    let serial = appliance.serial();
+    serial.wait_for(0, "PACKAGE-SERVES", SERVES)?;
+    let said = serial.tail(400).join("\n");
+    for word in
+        ["ActiveState=active", "StatusText=console on 0.0.0.0:443", "runs-as=groundstate", "is there already"]
+    {
+        ensure!(said.contains(word), "{word} is missing in:\n{said}");
+    }
+    serial.wait_for(0, "PACKAGE-WATCHED", WATCHED)?;
+    answers()
+}
+
+/// The listeners of people, of HTTP boot and of TFTP, asked from another computer.
+fn answers() -> Result<()> {
+    let ready = tool::run(Command::new("curl").args([
+        "-ksS",
+        "--max-time",
+        "60",
+        &format!("https://{ADDRESS}/readyz"),
+    ]))?;
+    ensure!(ready == "ready\n", "{ready}");
+    let status = ["-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}"];
+    let status = tool::run(Command::new("curl").args(status).arg(format!("http://{ADDRESS}/no-such-file")))?;
+    ensure!(status == "404", "{status}");
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+    socket.send_to(b"\0\x01no-such-file\0octet\0", (ADDRESS, 69))?;
+    let mut answer = [0; 512];
+    let (len, _) = socket.recv_from(&mut answer)?;
+    // ERROR, file not found (RFC 1350, section 5).
+    ensure!(len > 4 && answer[..4] == [0, 5, 0, 1], "{:?}", &answer[..len]);
+    Ok(())
+}
