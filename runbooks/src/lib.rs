@@ -13,9 +13,12 @@
 //! What it must never do: give a permit to write for an endpoint that is not drill-safe in a drill; claim more than was measured;
 //! say that a site complies with anything.
 
+pub mod assess;
+pub mod blueprint;
 pub mod ids;
 pub mod library;
 pub mod measure;
+pub mod print;
 pub mod report;
 pub mod run;
 pub mod runbook;

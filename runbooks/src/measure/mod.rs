@@ -10,6 +10,8 @@
 //! A phase that was not measured is skipped, never zero. Every figure comes with n, the number of runs behind it; below
 //! [`PERCENTILE_N_MIN`] runs there is a maximum and no percentile. Virtual runs are never pooled with hardware.
 
+pub mod fleet;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ mod html;
 #[cfg(test)]
 mod tests;
 mod waterfall;
-mod words;
+pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
 

@@ -276,7 +276,12 @@ fn the_page_is_framed_self_contained_and_escaped() {
 #[test]
 fn a_real_run_has_no_frame() {
     let targets = vec![Target::<Real>::real(facts("a", Place::Production))];
-    let html = real_report(crate::library()[1].text, targets, about(&[("a", 100_000, true)])).html();
+    let html = real_report(
+        crate::library::shipped("single-hmi-failed").unwrap().text,
+        targets,
+        about(&[("a", 100_000, true)]),
+    )
+    .html();
     assert!(
         html.contains("Recovery report") && !html.contains("<b>DRILL</b>") && !html.contains("class=\"edge")
     );
@@ -298,7 +303,7 @@ fn the_json_is_the_same_model() {
 #[test]
 fn a_run_that_never_began_has_a_report_too() {
     let html = real_report(
-        crate::library()[1].text,
+        crate::library::shipped("single-hmi-failed").unwrap().text,
         vec![Target::<Real>::real(facts("a", Place::Production))],
         Circumstances::default(),
     )

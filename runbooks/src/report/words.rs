@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// A length of time: `850 ms`, `42.3 s`, `4 min 12 s`, `1 h 05 min`, `7 d 3 h`.
-pub(super) fn length(ms: u64) -> String {
+pub(crate) fn length(ms: u64) -> String {
     let s = ms / 1_000;
     match ms {
         0..1_000 => format!("{ms} ms"),
@@ -15,12 +15,12 @@ pub(super) fn length(ms: u64) -> String {
 }
 
 /// A point in time: `2026-11-22 13:02:11 UTC`.
-pub(super) fn moment(ms: u64) -> String {
+pub(crate) fn moment(ms: u64) -> String {
     format(ms, "%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// Its time of day: `13:02:11`.
-pub(super) fn clock(ms: u64) -> String {
+pub(crate) fn clock(ms: u64) -> String {
     format(ms, "%H:%M:%S")
 }
 
@@ -32,7 +32,7 @@ fn format(ms: u64, form: &str) -> String {
 }
 
 /// A size: `812 B`, `4.1 MiB`, `2.0 GiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
@@ -41,7 +41,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// `1 endpoint`, `2 endpoints`.
-pub(super) fn count(n: usize, one: &str) -> String {
+pub(crate) fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 

@@ -86,6 +86,15 @@ pub enum Happened {
         /// In their words.
         note: String,
     },
+    /// A person chose a way in a `decide` step.
+    Chose {
+        /// Which.
+        key: OrderKey,
+        /// Who.
+        person: String,
+        /// One of the step's options.
+        option: String,
+    },
     /// A person stops the run. `finally` still runs. Never needs an approval.
     Abort {
         /// Who.
@@ -193,6 +202,29 @@ pub enum Work<M: Mode> {
         /// To tick, one by one.
         checklist: Vec<String>,
     },
+    /// Show a person a choice; it comes back as a [`Happened::Chose`].
+    Decide {
+        /// What they are asked.
+        text: String,
+        /// What they may answer.
+        options: Vec<String>,
+    },
+    /// Prove that the endpoint has its identity back.
+    Enrol {
+        /// The endpoint.
+        target: TargetId,
+        /// The old identity must be revoked.
+        revoke_previous: bool,
+        /// Good enough while the control plane does not answer, and is told later.
+        may_queue: bool,
+    },
+    /// Lift the endpoint's quarantine, or prove that it is lifted.
+    Release {
+        /// The endpoint.
+        target: TargetId,
+        /// Where to.
+        to: String,
+    },
     /// Return the permit's endpoint to the permit's golden image.
     Reimage {
         /// Permission for this attempt.
@@ -294,6 +326,14 @@ pub enum Refusal {
     OwnRequest {
         /// Who.
         person: String,
+    },
+    /// Not one of the options.
+    #[error("`{option}` is no answer to this: choose one of {}", options.join(", "))]
+    NoOption {
+        /// What was said.
+        option: String,
+        /// What may be.
+        options: Vec<String>,
     },
     /// Once is enough.
     #[error("{person} has approved already: a second person must")]

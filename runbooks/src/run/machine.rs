@@ -14,6 +14,7 @@ use super::{
     needs::{Lookup, Readiness, combined},
     orders::work,
     record::{ApprovalGiven, Moment, Stage, Stop, Task, TaskState, Waiting},
+    waves::Progress,
 };
 use crate::{
     ids::{OrderKey, StepId, TargetId},
@@ -72,6 +73,7 @@ impl<M: Mode> Machine<M> {
                 self.decided(&key, given, approves, &binding)?;
             }
             Happened::Answered { key, person, done, note } => self.answered(&key, &person, done, &note)?,
+            Happened::Chose { key, person, option } => self.chose(&key, &person, option)?,
             Happened::Abort { person, reason } => self.abort(person, &reason),
         }
         Ok(())
@@ -151,6 +153,23 @@ impl<M: Mode> Machine<M> {
         Ok(())
     }
 
+    fn chose(&mut self, key: &OrderKey, person: &str, option: String) -> Result<(), Refusal> {
+        let at = self.working(key, Waiting::Choice)?;
+        let record = &self.run.record;
+        let options = match record.step_of(&record.tasks[at]).map(|step| step.uses_in(record.mode)) {
+            Some(Uses::Decide { options, .. }) => options.clone(),
+            _ => Vec::new(),
+        };
+        if !options.contains(&option) {
+            return Err(Refusal::NoOption { option, options });
+        }
+        self.pass(at, format!("{person} chose `{option}`"), Vec::new());
+        if let TaskState::Passed { chose, .. } = &mut self.run.record.tasks[at].state {
+            *chose = Some(option);
+        }
+        Ok(())
+    }
+
     fn abort(&mut self, person: String, reason: &str) {
         self.stop(Some(person.clone()), format!("{person} stopped the run: {reason}"));
         for at in 0..self.run.record.tasks.len() {
@@ -168,8 +187,12 @@ impl<M: Mode> Machine<M> {
         let now_ms = self.now();
         for at in 0..self.run.record.tasks.len() {
             let task = &self.run.record.tasks[at];
-            let TaskState::Working { until_ms, ref held, .. } = task.state else { continue };
+            let TaskState::Working { until_ms, ref held, waiting, .. } = task.state else { continue };
             if now_ms < until_ms {
+                continue;
+            }
+            if waiting == Waiting::Time {
+                self.pass(at, "the time has passed".into(), Vec::new());
                 continue;
             }
             let what = match held {
@@ -205,6 +228,10 @@ impl<M: Mode> Machine<M> {
     /// Begin or skip main tasks; true when anything changed.
     fn settle_main(&mut self) -> bool {
         self.stop_at_too_many_failures();
+        let waves = Progress::of(&self.run.record);
+        if let Some(why) = waves.broken.clone() {
+            self.stop(None, why);
+        }
         if self.run.record.stop.is_some() {
             self.skip_pending(|task| !task.finally);
             self.skip_waiting_for_people();
@@ -217,9 +244,13 @@ impl<M: Mode> Machine<M> {
             if task.finally || !matches!(task.state, TaskState::Pending) || self.run.record.stop.is_some() {
                 continue;
             }
-            match self.readiness(at, &lookup) {
+            match self.readiness(at, &lookup, &waves) {
                 Readiness::Now => ready.push((self.is_fresh(at, &lookup), at)),
                 Readiness::NotYet => {}
+                Readiness::NotMeant(why) => {
+                    self.skip_as(at, why, true);
+                    moved = true;
+                }
                 Readiness::Never(why) => {
                     self.skip(at, why);
                     moved = true;
@@ -246,7 +277,7 @@ impl<M: Mode> Machine<M> {
         true
     }
 
-    fn readiness(&self, at: usize, lookup: &Lookup) -> Readiness {
+    fn readiness(&self, at: usize, lookup: &Lookup, waves: &Progress) -> Readiness {
         let tasks = &self.run.record.tasks;
         let task = &tasks[at];
         let Some(step) = self.run.record.step_of(task) else {
@@ -257,12 +288,40 @@ impl<M: Mode> Machine<M> {
         {
             return Readiness::Never(format!("{target} is out since `{failed}` failed"));
         }
+        if let Some(target) = &task.target
+            && let Some(by) = waves.stopped_by(target)
+            && self.is_fresh(at, lookup)
+        {
+            return Readiness::Never(format!("its wave was stopped when `{by}` failed"));
+        }
+        if task.target.as_ref().is_some_and(|target| !waves.has_begun(target)) {
+            return Readiness::NotYet;
+        }
         for need in &step.needs {
             let needed = lookup.needed(need, task.target.as_ref());
             match combined(needed.iter().map(|at| &tasks[*at])) {
                 Readiness::Now => {}
                 Readiness::NotYet => return Readiness::NotYet,
-                Readiness::Never(_) => return Readiness::Never(format!("`{need}` did not pass")),
+                Readiness::Never(_) | Readiness::NotMeant(_) => {
+                    return Readiness::Never(format!("`{need}` did not pass"));
+                }
+            }
+        }
+        self.meant(step, task.target.as_ref(), lookup)
+    }
+
+    /// Does the step's `if` hold? Asked only when its needs are through, so every answer is there.
+    fn meant(&self, step: &Step, target: Option<&TargetId>, lookup: &Lookup) -> Readiness {
+        let record = &self.run.record;
+        if !step.condition.fits(record.mode) {
+            return Readiness::NotMeant(format!("not meant in mode {}", record.mode.word()));
+        }
+        for (decide, option) in &step.condition.chose {
+            let answered = lookup.needed(decide, target).into_iter().any(|at| {
+                matches!(&record.tasks[at].state, TaskState::Passed { chose: Some(chose), .. } if chose == option)
+            });
+            if !answered {
+                return Readiness::NotMeant(format!("`{decide}` was not answered with `{option}`"));
             }
         }
         Readiness::Now
@@ -314,14 +373,27 @@ impl<M: Mode> Machine<M> {
         let (uses, timeout_ms) = (step.uses_in(record.mode).clone(), step.timeout_ms);
         let waiting = match &uses {
             Uses::Approve(_) => Waiting::Approval,
-            Uses::Manual { .. } | Uses::Notify { .. } => Waiting::Answer,
+            Uses::Decide { .. } => Waiting::Choice,
+            Uses::Wait { .. } => Waiting::Time,
+            Uses::Manual { .. }
+            | Uses::Notify { .. }
+            | Uses::Isolate { .. }
+            | Uses::Capture { .. }
+            | Uses::Accept { .. } => Waiting::Answer,
             Uses::Check { .. }
+            | Uses::Enrol { .. }
+            | Uses::Release { .. }
             | Uses::Reimage
             | Uses::Verify { .. }
             | Uses::Report { .. }
             | Uses::Later { .. } => Waiting::Machine,
         };
-        let until_ms = now_ms.saturating_add(timeout_ms);
+        let until_ms = now_ms.saturating_add(match &uses {
+            Uses::Wait { for_ms } => *for_ms,
+            // Never past its budget: data about the cause keeps no line waiting.
+            Uses::Capture { budget_ms, .. } => timeout_ms.min(*budget_ms),
+            _ => timeout_ms,
+        });
         let task = &mut record.tasks[at];
         task.attempts += 1;
         let attempt = task.attempts;
@@ -331,6 +403,9 @@ impl<M: Mode> Machine<M> {
         if matches!(&uses, Uses::Approve(Approval { min: 0, .. })) {
             let what = format!("by itself: mode {} asks for no approval", self.run.record.mode.word());
             return self.pass(at, what, Vec::new());
+        }
+        if waiting == Waiting::Time {
+            return;
         }
         let task = &self.run.record.tasks[at];
         match work(&self.run, task, until_ms) {
@@ -351,7 +426,7 @@ impl<M: Mode> Machine<M> {
         let task = &mut self.run.record.tasks[at];
         let TaskState::Working { from_ms, approvals, .. } = &mut task.state else { return };
         let (from_ms, approvals) = (*from_ms, std::mem::take(approvals));
-        task.state = TaskState::Passed { from_ms, to_ms, what, checks, approvals };
+        task.state = TaskState::Passed { from_ms, to_ms, what, checks, approvals, chose: None };
     }
 
     fn fail(&mut self, at: usize, why: Failure, checks: Vec<CheckResult>, fate: Fate) {
@@ -371,19 +446,23 @@ impl<M: Mode> Machine<M> {
             task.state = TaskState::Pending;
             return;
         }
-        let went_on = then == OnFailure::Continue;
+        let (went_on, stops_wave) = (then == OnFailure::Continue, then == OnFailure::StopWave);
         let finally = task.finally;
         let of = task.step.clone();
-        task.state = TaskState::Failed { from_ms, to_ms, why, checks, went_on };
+        task.state = TaskState::Failed { from_ms, to_ms, why, checks, went_on, stops_wave };
         if then == OnFailure::StopRun && !finally {
             self.stop(None, format!("`{of}` failed"));
         }
     }
 
     fn skip(&mut self, at: usize, why: String) {
+        self.skip_as(at, why, false);
+    }
+
+    fn skip_as(&mut self, at: usize, why: String, not_meant: bool) {
         let at_ms = self.now();
         self.note(at, format!("skipped: {why}"));
-        self.run.record.tasks[at].state = TaskState::Skipped { at_ms, why };
+        self.run.record.tasks[at].state = TaskState::Skipped { at_ms, why, not_meant };
     }
 
     fn skip_pending(&mut self, which: impl Fn(&Task) -> bool) {
@@ -399,10 +478,13 @@ impl<M: Mode> Machine<M> {
     fn skip_waiting_for_people(&mut self) {
         for at in 0..self.run.record.tasks.len() {
             let task = &self.run.record.tasks[at];
-            if let TaskState::Working { waiting: Waiting::Approval | Waiting::Answer, .. } = task.state
+            if let TaskState::Working { waiting, .. } = task.state
+                && waiting != Waiting::Machine
                 && !task.finally
             {
-                self.effects.push(RunEffect::Stop(self.run.record.key_of(task)));
+                if waiting != Waiting::Time {
+                    self.effects.push(RunEffect::Stop(self.run.record.key_of(task)));
+                }
                 self.skip(at, "the run stopped before it was answered".into());
             }
         }

@@ -21,22 +21,28 @@
 //!
 //! This module does no I/O, reads no clock and spawns nothing.
 
+#[cfg(test)]
+mod cuts;
 mod event;
 mod machine;
 mod needs;
 mod orders;
 mod plan;
+pub mod preview;
 #[cfg(test)]
 mod random;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod wave_tests;
+pub mod waves;
 
 pub use event::{
     Actuator, CannotStart, CheckResult, Failure, Happened, Order, Outcome, Refusal, RunEffect, RunEvent, Work,
 };
 pub use machine::step;
-pub use plan::{Ask, PlanError, ResumeError, plan};
+pub use plan::{Ask, PlanError, ResumeError, permits_at_most, plan};
 pub use record::{
     ApprovalGiven, FrozenTarget, Moment, RunRecord, Stage, Stop, TargetState, Task, TaskState, Verdict,
     Waiting,
@@ -69,7 +75,11 @@ impl<M: Mode> Run<M> {
             TaskState::Working { until_ms, .. } => Some(*until_ms),
             _ => None,
         };
-        self.record.tasks.iter().filter_map(until).min()
+        let soaked_ms = match self.record.stage {
+            Stage::Running => waves::Progress::of(&self.record).soaks_until_ms,
+            Stage::Planned | Stage::Finally | Stage::Over { .. } => None,
+        };
+        self.record.tasks.iter().filter_map(until).chain(soaked_ms).min()
     }
 
     /// True when nothing will happen any more.

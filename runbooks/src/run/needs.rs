@@ -1,7 +1,7 @@
 //! Which tasks a task waits for, and whether they let it begin.
 //!
 //! A step per endpoint waits for the same endpoint's tasks. A step per run waits for all endpoints': each must be through, and one good
-//! one is enough. What was skipped is never good.
+//! one is enough. What was skipped is never good, unless it was never meant (`if`).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum Readiness {
     Now,
     NotYet,
+    /// Its `if` does not hold.
+    NotMeant(String),
     Never(String),
 }
 
@@ -63,7 +65,9 @@ pub(super) fn combined<'a>(needed: impl Iterator<Item = &'a Task>) -> Readiness 
     let mut good = false;
     for task in needed {
         match &task.state {
-            TaskState::Passed { .. } | TaskState::Failed { went_on: true, .. } => good = true,
+            TaskState::Passed { .. }
+            | TaskState::Failed { went_on: true, .. }
+            | TaskState::Skipped { not_meant: true, .. } => good = true,
             TaskState::Failed { went_on: false, .. } | TaskState::Skipped { .. } => {}
             TaskState::Pending | TaskState::Working { .. } => return Readiness::NotYet,
         }

@@ -3,17 +3,20 @@
 use super::{
     Run,
     event::{Failure, Order, Work},
-    record::{Task, TaskState},
+    record::{Task, TaskState, Waiting},
 };
 use crate::{
-    runbook::{Per, Uses},
+    runbook::{OnUnreachable, Per, Uses},
     target::Mode,
 };
 
 /// The orders of all working tasks, with fresh permits. A task whose permission is gone is left to its timeout.
 pub(super) fn outstanding<M: Mode>(run: &Run<M>) -> Vec<Order<M>> {
     let order = |task: &Task| {
-        let TaskState::Working { until_ms, .. } = task.state else { return None };
+        let TaskState::Working { until_ms, waiting, .. } = task.state else { return None };
+        if waiting == Waiting::Time {
+            return None;
+        }
         let work = work(run, task, until_ms).ok()?;
         Some(Order { key: run.record.key_of(task), work, until_ms })
     };
@@ -44,8 +47,22 @@ pub(super) fn work<M: Mode>(run: &Run<M>, task: &Task, until_ms: u64) -> Result<
         Uses::Approve(approval) => {
             Work::Approve { approval: approval.clone(), binding: record.binding.clone() }
         }
-        Uses::Notify { to, text } => Work::Notify { to: to.clone(), text: text.clone() },
-        Uses::Manual { text, checklist } => Work::Manual { text: text.clone(), checklist: checklist.clone() },
+        Uses::Notify { to, text } => Work::Notify { to: to.clone(), text: text.en().to_owned() },
+        Uses::Decide { text, options } => {
+            Work::Decide { text: text.en().to_owned(), options: options.clone() }
+        }
+        uses @ (Uses::Manual { .. } | Uses::Isolate { .. } | Uses::Capture { .. } | Uses::Accept { .. }) => {
+            let (text, checklist) = uses.asked("en");
+            Work::Manual { text, checklist }
+        }
+        Uses::Enrol { revoke_previous, on_unreachable } => Work::Enrol {
+            target: frozen()?.target.clone(),
+            revoke_previous: *revoke_previous,
+            may_queue: *on_unreachable == OnUnreachable::Queue,
+        },
+        Uses::Release { to } => Work::Release { target: frozen()?.target.clone(), to: to.clone() },
+        // Nobody is ordered: the run itself lets time pass.
+        Uses::Wait { .. } => return Err(gone()),
         Uses::Reimage => {
             let frozen = frozen()?;
             match run.permission(&frozen.target) {

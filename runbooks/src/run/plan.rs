@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ids::{RunId, TargetId},
-    runbook::{ModeName, Per, Runbook, Selector, Step, lint},
+    runbook::{ModeName, Per, Runbook, Selector, Step, Uses, lint},
     target::{Drill, DrillSafe, DrillScope, EndpointFacts, Mode, Place, Real, Target},
 };
 
@@ -61,6 +61,18 @@ pub enum PlanError {
         /// What does not fit.
         wants: String,
     },
+    /// More could be written than the runbook allows.
+    #[error(
+        "runbook `{runbook}` could give {could} permissions to write (retries counted) and its `max_permits` is {may}: name fewer endpoints, or raise it"
+    )]
+    TooManyPermits {
+        /// Its name.
+        runbook: String,
+        /// How many it could give.
+        could: usize,
+        /// How many it may.
+        may: u32,
+    },
     /// No golden image to return it to.
     #[error("{target} has no golden image: give it a blueprint whose image is imported and signed")]
     NoImage {
@@ -106,6 +118,14 @@ pub fn plan<M: Mode>(runbook: Runbook, targets: Vec<Target<M>>, ask: Ask) -> Res
         }
         frozen.push(freeze(facts));
     }
+    let could = permits_at_most(&runbook, frozen.len());
+    if could > runbook.limits.max_permits as usize {
+        return Err(PlanError::TooManyPermits {
+            runbook: runbook.name.clone(),
+            could,
+            may: runbook.limits.max_permits,
+        });
+    }
     let tasks = tasks(&runbook, &frozen);
     let binding = binding(&runbook, mode, &frozen);
     let record = RunRecord {
@@ -124,6 +144,16 @@ pub fn plan<M: Mode>(runbook: Runbook, targets: Vec<Target<M>>, ask: Ask) -> Res
         history: Vec::new(),
     };
     Ok(Run { record, targets: targets.into_iter().map(Ok).collect() })
+}
+
+/// How many permissions to write a run of so many endpoints may come to give: an attempt gives one.
+#[must_use]
+pub fn permits_at_most(runbook: &Runbook, targets: usize) -> usize {
+    let attempts = |step: &Step| match step.uses {
+        Uses::Reimage => step.retries as usize + 1,
+        _ => 0,
+    };
+    runbook.steps.iter().map(attempts).sum::<usize>().saturating_mul(targets)
 }
 
 fn mode_of<M: Mode>(runbook: &Runbook, targets: &[Target<M>]) -> ModeName {
@@ -160,6 +190,8 @@ fn freeze(facts: &EndpointFacts) -> FrozenTarget {
         zone: facts.zone.clone(),
         place: facts.place,
         image: facts.image.clone(),
+        kind: facts.kind.clone(),
+        labels: facts.labels.clone(),
     }
 }
 
@@ -198,6 +230,13 @@ fn binding(runbook: &Runbook, mode: ModeName, targets: &[FrozenTarget]) -> Strin
         put(&frozen.zone);
         put(frozen.place.label());
         put(&frozen.image);
+        // Waves are dealt out by these, so who approved the plan approved the order too. A record from before has none.
+        if !frozen.kind.is_empty() {
+            put(&frozen.kind);
+            for label in &frozen.labels {
+                put(label);
+            }
+        }
     }
     hasher.finalize().to_hex().to_string()
 }

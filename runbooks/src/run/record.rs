@@ -53,6 +53,12 @@ pub struct FrozenTarget {
     pub place: Place,
     /// The golden image that it will be returned to.
     pub image: String,
+    /// Its asset kind; waves ask for it.
+    #[serde(default)]
+    pub kind: String,
+    /// Its labels; waves ask for them.
+    #[serde(default)]
+    pub labels: std::collections::BTreeSet<String>,
 }
 
 /// How far a run is.
@@ -129,7 +135,17 @@ impl Task {
     /// Nothing will happen to it any more.
     #[must_use]
     pub fn is_through(&self) -> bool {
-        matches!(self.state, TaskState::Passed { .. } | TaskState::Failed { .. } | TaskState::Skipped { .. })
+        self.ended_ms().is_some()
+    }
+
+    /// When it was through, milliseconds since 1970.
+    #[must_use]
+    pub fn ended_ms(&self) -> Option<u64> {
+        match self.state {
+            TaskState::Passed { to_ms, .. } | TaskState::Failed { to_ms, .. } => Some(to_ms),
+            TaskState::Skipped { at_ms, .. } => Some(at_ms),
+            TaskState::Pending | TaskState::Working { .. } => None,
+        }
     }
 }
 
@@ -164,6 +180,9 @@ pub enum TaskState {
         checks: Vec<CheckResult>,
         /// Who approved.
         approvals: Vec<ApprovalGiven>,
+        /// What a person chose, where one was asked to.
+        #[serde(default)]
+        chose: Option<String>,
     },
     /// Not good.
     Failed {
@@ -177,6 +196,9 @@ pub enum TaskState {
         checks: Vec<CheckResult>,
         /// The run went on as if it had passed (`on_failure: continue`).
         went_on: bool,
+        /// Nothing new of the endpoint's wave begins (`on_failure: stop_wave`).
+        #[serde(default)]
+        stops_wave: bool,
     },
     /// Never begun, or no longer asked.
     Skipped {
@@ -184,6 +206,9 @@ pub enum TaskState {
         at_ms: u64,
         /// Why.
         why: String,
+        /// Its `if` does not hold: it was never meant, and what needs it goes on.
+        #[serde(default)]
+        not_meant: bool,
     },
 }
 
@@ -197,6 +222,10 @@ pub enum Waiting {
     Approval,
     /// A person's answer.
     Answer,
+    /// A person's choice among the options of a `decide` step.
+    Choice,
+    /// Time.
+    Time,
 }
 
 /// A person approved.
@@ -269,7 +298,7 @@ impl RunRecord {
                     || self.tasks.iter().filter(|task| matches!(task.state, TaskState::Working { .. }));
                 let on_person = |task: &&Task| match &task.state {
                     TaskState::Working { waiting, held, .. } => {
-                        *waiting != Waiting::Machine || held.is_some()
+                        !matches!(waiting, Waiting::Machine | Waiting::Time) || held.is_some()
                     }
                     _ => false,
                 };
@@ -280,6 +309,14 @@ impl RunRecord {
                 }
             }
         }
+    }
+
+    /// What a person is asked in a task, in one text with what they tick.
+    #[must_use]
+    pub fn question(&self, task: &Task) -> String {
+        let Some(step) = self.step_of(task) else { return String::new() };
+        let (text, ticks) = step.uses_in(self.mode).asked("en");
+        if ticks.is_empty() { text } else { format!("{text} {}.", ticks.join("; ")) }
     }
 
     /// The step of a task.
@@ -309,6 +346,7 @@ impl RunRecord {
             match &task.state {
                 TaskState::Failed { why, went_on: false, .. } => return TargetState::Failed(why.clone()),
                 TaskState::Working { held: Some(why), .. } => return TargetState::Held(why.clone()),
+                TaskState::Skipped { not_meant: true, .. } => {}
                 TaskState::Skipped { .. } => state = TargetState::Skipped,
                 TaskState::Working { .. } | TaskState::Pending => {
                     begun |= !matches!(task.state, TaskState::Pending);
@@ -330,7 +368,7 @@ impl RunRecord {
         }
         let is_report = |task: &Task| self.step_of(task).is_some_and(|step| step.uses.verb() == Verb::Report);
         let is_good = |task: &Task| match task.state {
-            TaskState::Passed { .. } => true,
+            TaskState::Passed { .. } | TaskState::Skipped { not_meant: true, .. } => true,
             TaskState::Pending | TaskState::Working { .. } => is_report(task),
             TaskState::Failed { .. } | TaskState::Skipped { .. } => false,
         };

@@ -15,7 +15,7 @@ pub(super) const DRILL: &str = r#"
 schema: runbook/v1
 metadata: {name: rehearse, version: 1, title: {en: Rehearse}, owner: ot}
 modes: {drill: {}, virtual: {}, real: {}}
-limits: {max_parallel: 2, max_failures: 1}
+limits: {max_parallel: 2, max_failures: 1, max_permits: 4000}
 steps:
   - {id: ready, uses: check, with: {set: [store-free]}, timeout: 10s}
   - {id: go, uses: approve, needs: [ready], with: {min: 2, roles: [lead, second], distinct: [requester]}, timeout: 60s, in: {virtual: {min: 0}}}
@@ -44,11 +44,11 @@ pub(crate) fn scope() -> DrillScope {
     DrillScope { zones: BTreeSet::from(["drill".to_owned()]) }
 }
 
-pub(super) fn safe(name: &str, place: Place) -> Target<Drill> {
+pub(crate) fn safe(name: &str, place: Place) -> Target<Drill> {
     DrillSafe::resolve(facts(name, place), &scope()).unwrap().into()
 }
 
-pub(super) fn ask() -> Ask {
+pub(crate) fn ask() -> Ask {
     Ask { run: RunId::new("run-1"), requester: "asker".into(), now_ms: 1_000 }
 }
 

@@ -7,7 +7,7 @@ use std::{
     fmt,
 };
 
-use super::{ModeName, OnFailure, Per, Position, Runbook, Step, Uses, Verb};
+use super::{ModeName, OnFailure, Pass, Per, Position, Runbook, Step, Uses, Verb};
 use crate::ids::StepId;
 
 /// Longest timeout of a step: a day. A step that may take longer is two steps.
@@ -45,6 +45,16 @@ pub enum Rule {
     ReportBeforeVerify,
     /// A rehearsal without a report.
     NoReport,
+    /// Something is written, and nothing looks afterwards whether it left anything behind.
+    NoCleanUp,
+    /// An endpoint goes back to its zone before it is proven.
+    ReleaseBeforeVerify,
+    /// A condition that can never hold, or that nobody decides.
+    Condition,
+    /// Waves that cannot be.
+    Waves,
+    /// A text that a person would read in another language than the title promises.
+    Untranslated,
     /// `min: 0` where hardware is written.
     NobodyApproves,
     /// A time that cannot be.
@@ -77,6 +87,11 @@ impl Rule {
             Self::ReimageWithoutVerify => "reimage-without-verify",
             Self::ReportBeforeVerify => "report-before-verify",
             Self::NoReport => "no-report",
+            Self::NoCleanUp => "no-clean-up",
+            Self::ReleaseBeforeVerify => "release-before-verify",
+            Self::Condition => "condition",
+            Self::Waves => "waves",
+            Self::Untranslated => "untranslated",
             Self::NobodyApproves => "nobody-approves",
             Self::Timeout => "timeout",
             Self::TargetsExceedRto => "targets-exceed-rto",
@@ -117,6 +132,7 @@ pub fn lint(runbook: &Runbook) -> Vec<Finding> {
         lint.step(step);
     }
     lint.writing_is_approved_and_proven();
+    lint.waves();
     lint.findings.sort_by_key(|finding| finding.at);
     lint.findings
 }
@@ -142,27 +158,31 @@ impl<'a> Lint<'a> {
         if !runbook.title.contains_key("en") {
             self.found(file, Rule::Title, "the title has no English text: add `en` under `metadata.title`");
         }
-        for later in runbook.later.iter().chain(runbook.all_steps().flat_map(|step| &step.later)) {
+        for later in &runbook.later {
             let what = format!("`{}` is not supported by this version: remove it", later.key);
             self.found(later.at, Rule::NotSupported, what);
         }
-        for mode in runbook.modes.keys().filter(|mode| !ModeName::SUPPORTED.contains(mode)) {
-            let what =
-                format!("mode `{}` is not supported by this version: remove it from `modes`", mode.word());
-            self.found(file, Rule::NotSupported, what);
-        }
         if runbook.modes.is_empty() {
-            self.found(file, Rule::NoMode, "no mode is allowed: name real, drill or virtual under `modes`");
+            let what = "no mode is allowed: name real, drill, virtual, dry_run or tabletop under `modes`";
+            self.found(file, Rule::NoMode, what);
         }
         if runbook.limits.max_parallel == 0 {
             self.found(file, Rule::Limits, "`max_parallel: 0` lets nothing happen: write 1 or more");
+        }
+        if runbook.limits.max_permits == 0 && runbook.steps.iter().any(|step| step.uses == Uses::Reimage) {
+            self.found(file, Rule::Limits, "`max_permits: 0` lets nothing be written: write 1 or more");
         }
         self.report_after_rehearsal();
         self.targets_within_rto();
     }
 
     fn report_after_rehearsal(&mut self) {
-        let rehearses = self.runbook.modes.keys().any(|mode| *mode != ModeName::Real);
+        let rehearses = self.runbook.modes.keys().any(|mode| *mode != ModeName::Real && !mode.is_paper());
+        let writes = self.runbook.steps.iter().any(|step| step.uses == Uses::Reimage);
+        if writes && !self.runbook.finally.iter().any(|step| step.uses.verb() == Verb::Check) {
+            let what = "nothing looks afterwards whether tickets or jobs are left: add a step `uses: check` under `finally`";
+            self.found(Position::default(), Rule::NoCleanUp, what);
+        }
         if rehearses && !self.runbook.finally.iter().any(|step| step.uses.verb() == Verb::Report) {
             let what = "a drill without a report proves nothing: add a step `uses: report` under `finally`";
             self.found(Position::default(), Rule::NoReport, what);
@@ -230,6 +250,8 @@ impl<'a> Lint<'a> {
             let what = format!("`{}` uses `{verb}`, which works on one endpoint: add `per: target`", step.id);
             self.found(step.at, Rule::PerTarget, what);
         }
+        self.condition(step);
+        self.languages(step);
         let finally = self.runbook.finally.iter().any(|other| std::ptr::eq(other, step));
         if finally && (step.per == Per::Target || verb == Verb::Reimage) {
             let what = format!("`{}`: `finally` is about the run as a whole: move it to `steps`", step.id);
@@ -266,20 +288,130 @@ impl<'a> Lint<'a> {
         }
     }
 
+    /// A condition holds in some mode of the runbook, and on an answer that somebody gives before.
+    fn condition(&mut self, step: &Step) {
+        let condition = &step.condition;
+        let modes = &self.runbook.modes;
+        if !condition.modes.is_empty() && !condition.modes.iter().any(|mode| modes.contains_key(mode)) {
+            let what =
+                format!("`{}` is meant for no mode of this runbook: correct `if`, or add the mode", step.id);
+            self.found(step.at, Rule::Condition, what);
+        }
+        for (decide, option) in &condition.chose {
+            let options = self.runbook.steps.iter().find(|other| other.id == *decide).and_then(|other| {
+                match &other.uses {
+                    Uses::Decide { options, .. } if other.per == Per::Run || step.per == Per::Target => {
+                        Some(options)
+                    }
+                    _ => None,
+                }
+            });
+            let what = match options {
+                None => {
+                    format!("`{}` waits for the answer to `{decide}`, which decides nothing for it", step.id)
+                }
+                Some(options) if !options.contains(option) => {
+                    format!("`{}`: nobody can answer `{decide}` with `{option}`", step.id)
+                }
+                Some(_) if !self.is_before(decide, &step.id) => {
+                    format!("`{}` does not wait for `{decide}`, on whose answer it depends", step.id)
+                }
+                Some(_) => continue,
+            };
+            let what = format!("{what}: name a `decide` step that it needs, and one of its options");
+            self.found(step.at, Rule::Condition, what);
+        }
+    }
+
+    /// What the title promises, each text keeps.
+    fn languages(&mut self, step: &Step) {
+        let runbook = self.runbook;
+        for language in runbook.title.keys() {
+            let uses = std::iter::once(&step.uses).chain(step.instead.values());
+            if uses.flat_map(Uses::texts).any(|text| !text.speaks(language)) {
+                let what = format!(
+                    "`{}` has a text without `{language}`, which the title has: translate it, or take `{language}` from the title",
+                    step.id
+                );
+                self.found(step.at, Rule::Untranslated, what);
+            }
+        }
+    }
+
+    fn waves(&mut self) {
+        let runbook = self.runbook;
+        if runbook.waves.is_empty() {
+            return;
+        }
+        let file = Position::default();
+        let mut names = BTreeSet::new();
+        for wave in &runbook.waves {
+            let wrong = if !names.insert(&wave.name) {
+                "two waves have this name: give one another"
+            } else if wave.size == Some(0) || matches!(wave.pass, Pass::Percent(0)) {
+                "nobody is in it, or nobody needs to pass: write 1 or more"
+            } else if wave.soak_ms > TIMEOUT_MS_MAX {
+                "it soaks longer than a day: plan a second run"
+            } else {
+                continue;
+            };
+            self.found(file, Rule::Waves, format!("wave `{}`: {wrong}", wave.name));
+        }
+        if runbook.waves.last().is_some_and(|wave| wave.matches.is_some()) {
+            let what = "who fits no wave would never have a turn: end with a wave without `match`";
+            self.found(file, Rule::Waves, what);
+        }
+        // A step per run waits for all endpoints, and the second wave would wait for it: nothing would move any more.
+        let per_target = |step: &&Step| step.per == Per::Target;
+        for step in runbook.steps.iter().filter(|step| step.per == Per::Run) {
+            let after =
+                runbook.steps.iter().filter(per_target).any(|other| self.is_before(&other.id, &step.id));
+            let before =
+                runbook.steps.iter().filter(per_target).any(|other| self.is_before(&step.id, &other.id));
+            if after && before {
+                let what = format!(
+                    "`{}` stands between steps per endpoint, so that no second wave could begin: make it `per: target`, or move it",
+                    step.id
+                );
+                self.found(step.at, Rule::Waves, what);
+            }
+        }
+    }
+
     fn writing_is_approved_and_proven(&mut self) {
         let steps = &self.runbook.steps;
         for reimage in steps.iter().filter(|step| step.uses.verb() == Verb::Reimage) {
-            for mode in self.runbook.modes.keys() {
+            let modes =
+                self.runbook.modes.keys().filter(|mode| !mode.is_paper() && reimage.condition.fits(**mode));
+            let modes: Vec<ModeName> = modes.copied().collect();
+            for mode in &modes {
                 self.reimage_is_approved(reimage, *mode);
             }
-            let proof =
-                |step: &&'a Step| step.uses.verb() == Verb::Verify && self.is_before(&reimage.id, &step.id);
-            if !steps.iter().any(|step| proof(&step)) {
+            let proof = |step: &Step, mode: ModeName| {
+                step.uses.verb() == Verb::Verify
+                    && self.is_before(&reimage.id, &step.id)
+                    && step.condition.covers(&reimage.condition, mode)
+            };
+            if !modes.iter().all(|mode| steps.iter().any(|step| proof(step, *mode))) {
                 let what = format!(
                     "what `{}` writes is never proven: add a step `uses: verify` that needs it",
                     reimage.id
                 );
                 self.found(reimage.at, Rule::ReimageWithoutVerify, what);
+            }
+        }
+        for release in steps.iter().filter(|step| step.uses.verb() == Verb::Release) {
+            let written =
+                steps.iter().any(|step| step.uses == Uses::Reimage && self.is_before(&step.id, &release.id));
+            let proven = steps
+                .iter()
+                .any(|step| step.uses.verb() == Verb::Verify && self.is_before(&step.id, &release.id));
+            if written && !proven {
+                let what = format!(
+                    "`{}` lets an endpoint back that nobody proved: let it need a step `uses: verify`",
+                    release.id
+                );
+                self.found(release.at, Rule::ReleaseBeforeVerify, what);
             }
         }
         let proofs: Vec<&Step> = steps.iter().filter(|step| step.uses.verb() == Verb::Verify).collect();
@@ -301,6 +433,7 @@ impl<'a> Lint<'a> {
             .steps
             .iter()
             .filter(|step| self.is_before(&step.id, &reimage.id))
+            .filter(|step| step.condition.covers(&reimage.condition, mode))
             .filter_map(|step| match step.uses_in(mode) {
                 Uses::Approve(approval) => Some((step, approval.min)),
                 _ => None,

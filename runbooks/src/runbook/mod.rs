@@ -8,16 +8,28 @@
 
 pub mod lint;
 pub mod parse;
+#[cfg(test)]
+mod schema;
 mod span;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod text;
+mod wave;
 mod with;
+
+pub use steps::{Approval, Attest, CheckItem, OnUnreachable, Profile, ReportKind, Uses, Verb};
+pub use text::Text;
+pub use wave::{Pass, Wave};
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::StepId;
+
+/// The JSON Schema of a runbook's file, for editors.
+pub const SCHEMA_JSON: &str = include_str!("../../schema/runbook-v1.json");
 
 /// A parsed runbook. Not yet linted: [`crate::run::plan`] does that before it makes a run.
 ///
@@ -45,6 +57,8 @@ pub struct Runbook {
     pub deactivates_when: Vec<String>,
     /// Duty in the run, such as `lead`, to role.
     pub roles: BTreeMap<String, String>,
+    /// Whom to call, in the order to try; printed on the card.
+    pub contacts: Vec<String>,
     /// What it is measured by.
     pub objectives: Objectives,
     /// Which endpoints it is for.
@@ -53,6 +67,8 @@ pub struct Runbook {
     pub modes: BTreeMap<ModeName, Selector>,
     /// How much at once, and when to stop.
     pub limits: Limits,
+    /// Who goes first. Empty: all in one.
+    pub waves: Vec<Wave>,
     /// The steps, in the order of the file.
     pub steps: Vec<Step>,
     /// Steps that run at the end whatever happened, one after the other.
@@ -145,12 +161,17 @@ pub struct Limits {
     pub max_parallel: u32,
     /// The run stops when more endpoints than this have failed.
     pub max_failures: MaxFailures,
+    /// A run may never give more permissions to write than this, retries counted. A plan that could is refused.
+    pub max_permits: u32,
 }
+
+/// Permissions to write that a run may give when its file does not say.
+pub const PERMITS_MAX_DEFAULT: u32 = 40;
 
 impl Default for Limits {
     /// One after the other, and stop at the first failure.
     fn default() -> Self {
-        Self { max_parallel: 1, max_failures: MaxFailures::Count(0) }
+        Self { max_parallel: 1, max_failures: MaxFailures::Count(0), max_permits: PERMITS_MAX_DEFAULT }
     }
 }
 
@@ -176,6 +197,7 @@ impl MaxFailures {
 
 /// The mode of a run, as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ModeName {
     /// The real thing.
@@ -191,8 +213,14 @@ pub enum ModeName {
 }
 
 impl ModeName {
-    /// The modes that this version can run.
-    pub const SUPPORTED: [Self; 3] = [Self::Real, Self::Drill, Self::Virtual];
+    /// Every mode.
+    pub const ALL: [Self; 5] = [Self::Real, Self::Drill, Self::Virtual, Self::DryRun, Self::Tabletop];
+
+    /// Nothing is carried out: a dry run is the plan, a tabletop is the binder's cards, talked through.
+    #[must_use]
+    pub fn is_paper(self) -> bool {
+        matches!(self, Self::DryRun | Self::Tabletop)
+    }
 
     /// The word in a file.
     #[must_use]
@@ -218,6 +246,8 @@ pub struct Step {
     pub uses: Uses,
     /// What it does instead in a mode (`in:` in the file).
     pub instead: BTreeMap<ModeName, Uses>,
+    /// When it is meant at all; else it is skipped, and what needs it goes on.
+    pub condition: Condition,
     /// Once per run, or once per endpoint.
     pub per: Per,
     /// Steps that must have passed before.
@@ -232,8 +262,6 @@ pub struct Step {
     pub on_failure: OnFailure,
     /// What running out of time means.
     pub on_timeout: OnFailure,
-    /// Keys that a later version understands and this one does not.
-    pub later: Vec<LaterKey>,
 }
 
 impl Step {
@@ -244,8 +272,32 @@ impl Step {
     }
 }
 
+/// When a step is meant (`if:` in the file). Not an expression: a list of modes, and choices that people made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Only in these modes; empty: in all.
+    pub modes: Vec<ModeName>,
+    /// Only when these `decide` steps were answered so.
+    pub chose: BTreeMap<StepId, String>,
+}
+
+impl Condition {
+    /// It may be meant in this mode.
+    #[must_use]
+    pub fn fits(&self, mode: ModeName) -> bool {
+        self.modes.is_empty() || self.modes.contains(&mode)
+    }
+
+    /// Wherever `other` is meant in this mode, so is this.
+    #[must_use]
+    pub fn covers(&self, other: &Self, mode: ModeName) -> bool {
+        self.fits(mode) && self.chose.iter().all(|(step, option)| other.chose.get(step) == Some(option))
+    }
+}
+
 /// How often a step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
     /// Once.
@@ -257,242 +309,15 @@ pub enum Per {
 
 /// What a failure of a step means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Nothing new starts; what works is let finish; `finally` runs.
     StopRun,
+    /// This endpoint is out, and nothing new of its wave begins; the wave's `pass` decides on the next one.
+    StopWave,
     /// This endpoint is out; the others go on, up to `max_failures`.
     Quarantine,
     /// It is written down and the run goes on.
     Continue,
-}
-
-/// The closed set of verbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verb {
-    /// Ask the appliance whether facts hold.
-    Check,
-    /// Wait for people to approve.
-    Approve,
-    /// Tell a person, who acknowledges.
-    Notify,
-    /// A person does something and says so.
-    Manual,
-    /// Put an endpoint into quarantine.
-    Isolate,
-    /// Keep data about the cause before it is overwritten.
-    Capture,
-    /// Return an endpoint to its golden image.
-    Reimage,
-    /// Prove what was restored.
-    Verify,
-    /// Give the endpoint its identity back.
-    Enrol,
-    /// The operator of the line accepts it.
-    Accept,
-    /// Lift the quarantine.
-    Release,
-    /// Let time pass.
-    Wait,
-    /// A person chooses a way.
-    Decide,
-    /// Write the report.
-    Report,
-    /// Run another runbook.
-    Call,
-}
-
-impl Verb {
-    /// Every verb.
-    pub const ALL: [Self; 15] = [
-        Self::Check,
-        Self::Approve,
-        Self::Notify,
-        Self::Manual,
-        Self::Isolate,
-        Self::Capture,
-        Self::Reimage,
-        Self::Verify,
-        Self::Enrol,
-        Self::Accept,
-        Self::Release,
-        Self::Wait,
-        Self::Decide,
-        Self::Report,
-        Self::Call,
-    ];
-
-    /// The word in a file.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Check => "check",
-            Self::Approve => "approve",
-            Self::Notify => "notify",
-            Self::Manual => "manual",
-            Self::Isolate => "isolate",
-            Self::Capture => "capture",
-            Self::Reimage => "reimage",
-            Self::Verify => "verify",
-            Self::Enrol => "enrol",
-            Self::Accept => "accept",
-            Self::Release => "release",
-            Self::Wait => "wait",
-            Self::Decide => "decide",
-            Self::Report => "report",
-            Self::Call => "call",
-        }
-    }
-
-    /// How long a step of this verb may take when the file does not say. Never days: it fails closed.
-    #[must_use]
-    pub fn default_timeout_ms(self) -> u64 {
-        const MINUTE: u64 = 60_000;
-        match self {
-            Self::Check | Self::Isolate | Self::Capture | Self::Report => 2 * MINUTE,
-            Self::Verify | Self::Enrol | Self::Release => 5 * MINUTE,
-            Self::Approve | Self::Notify | Self::Accept | Self::Decide => 10 * MINUTE,
-            Self::Manual => 15 * MINUTE,
-            Self::Reimage | Self::Wait | Self::Call => 30 * MINUTE,
-        }
-    }
-
-    /// The verb works on one endpoint, so a step of it must say `per: target`.
-    #[must_use]
-    pub fn works_on_a_target(self) -> bool {
-        matches!(
-            self,
-            Self::Isolate | Self::Capture | Self::Reimage | Self::Verify | Self::Enrol | Self::Release
-        )
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-/// A verb with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Uses {
-    /// Do these facts hold?
-    Check {
-        /// Which facts; at least one.
-        set: Vec<CheckItem>,
-    },
-    /// People approve.
-    Approve(Approval),
-    /// A person is told and acknowledges.
-    Notify {
-        /// The role that is told.
-        to: String,
-        /// What they are told.
-        text: String,
-    },
-    /// A person does something and says so.
-    Manual {
-        /// What to do.
-        text: String,
-        /// What to tick, one by one.
-        checklist: Vec<String>,
-    },
-    /// Return the endpoint to the golden image that its blueprint means.
-    Reimage,
-    /// Prove what was restored.
-    Verify {
-        /// Without a TPM quote the step fails (`attest: required`), or is noted (`attest: if_possible`).
-        attest: Attest,
-    },
-    /// Write the report.
-    Report {
-        /// Which.
-        kind: ReportKind,
-    },
-    /// A verb that this version cannot run.
-    Later {
-        /// Which.
-        which: Verb,
-    },
-}
-
-impl Uses {
-    /// Its verb.
-    #[must_use]
-    pub fn verb(&self) -> Verb {
-        match self {
-            Self::Check { .. } => Verb::Check,
-            Self::Approve(_) => Verb::Approve,
-            Self::Notify { .. } => Verb::Notify,
-            Self::Manual { .. } => Verb::Manual,
-            Self::Reimage => Verb::Reimage,
-            Self::Verify { .. } => Verb::Verify,
-            Self::Report { .. } => Verb::Report,
-            Self::Later { which } => *which,
-        }
-    }
-}
-
-/// Facts that a `check` can ask for. The appliance answers each with what it saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckItem {
-    /// The golden image of each target is in the store, whole, and signed by a key that we trust.
-    ImageVerified,
-    /// The store has room for what a run writes.
-    StoreFree,
-    /// No recovery job works on any target.
-    EndpointIdle,
-    /// No live boot ticket for any target.
-    NoOpenTickets,
-    /// The control plane answers.
-    ControlPlane,
-}
-
-impl CheckItem {
-    /// Every item.
-    pub const ALL: [Self; 5] =
-        [Self::ImageVerified, Self::StoreFree, Self::EndpointIdle, Self::NoOpenTickets, Self::ControlPlane];
-
-    /// The word in a file.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::ImageVerified => "image-verified",
-            Self::StoreFree => "store-free",
-            Self::EndpointIdle => "endpoint-idle",
-            Self::NoOpenTickets => "no-open-tickets",
-            Self::ControlPlane => "control-plane",
-        }
-    }
-}
-
-/// Who must approve. People are always distinct from each other; a denial is final.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approval {
-    /// How many people. 0 only in mode `virtual`: the step passes by itself and says so.
-    pub min: u8,
-    /// Roles, one of which each must have; empty means any.
-    pub roles: Vec<String>,
-    /// The requester may not be among them.
-    pub not_requester: bool,
-}
-
-/// Is a TPM quote needed?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attest {
-    /// Without a verified quote the step fails.
-    Required,
-    /// Endpoints without a TPM pass, and the report says so.
-    IfPossible,
-}
-
-/// Which report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReportKind {
-    /// HTML and JSON of this run.
-    RunReport,
 }

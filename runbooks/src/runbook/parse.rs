@@ -13,8 +13,8 @@ use serde::{
 use serde_saphyr::{Error as YamlError, Location, Spanned};
 
 use super::{
-    LaterKey, Limits, MaxFailures, ModeName, Objectives, OnFailure, Per, Position, Runbook, Selector, Step,
-    Verb, span, with,
+    Condition, LaterKey, Limits, MaxFailures, ModeName, Objectives, OnFailure, Pass, Per, Position, Runbook,
+    Selector, Step, Verb, Wave, span, with,
 };
 use crate::ids::StepId;
 
@@ -43,9 +43,11 @@ pub enum ParseError {
     },
     /// Another schema.
     #[error(
-        "{at}: schema is `{found}`, but this version reads `{SCHEMA}`: write `schema: {SCHEMA}` or use a newer version"
+        "{at}: schema is `{found}`, but this version reads `{wanted}`: write `schema: {wanted}` or use a newer version"
     )]
     Schema {
+        /// What this version reads.
+        wanted: &'static str,
         /// Where.
         at: Position,
         /// What it says.
@@ -116,6 +118,11 @@ pub enum ParseError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn parse(text: &str) -> Result<Runbook, ParseError> {
+    read_yaml::<RawRunbook>(text)?.into_runbook(text)
+}
+
+/// Read a file of ours: YAML 1.2, no key that nobody knows, no anchors' merge keys, one document.
+pub(crate) fn read_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ParseError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(ParseError::TooLong { bytes: text.len() });
     }
@@ -124,9 +131,7 @@ pub fn parse(text: &str) -> Result<Runbook, ParseError> {
         strict_booleans: true,
         with_snippet: false,
     };
-    let raw: RawRunbook =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| shape_error(&error))?;
-    raw.into_runbook(text)
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| shape_error(&error))
 }
 
 /// The reader's error in our words.
@@ -162,9 +167,9 @@ pub(super) fn position(location: Location) -> Position {
     Position { line: location.line(), column: location.column() }
 }
 
-/// A length of time in a file.
-#[derive(Clone, Copy)]
-struct Length(u64);
+/// A length of time in a file: `90s`, `12m`, `2h`, `7d`; milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length(pub u64);
 
 impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -177,7 +182,25 @@ impl<'de> Deserialize<'de> for Length {
     }
 }
 
-struct RawMaxFailures(MaxFailures);
+/// `10%` in a file.
+fn percent(text: &str) -> Option<u8> {
+    text.strip_suffix('%')?.parse().ok().filter(|percent| *percent <= 100)
+}
+
+pub(super) struct RawPass(Pass);
+
+impl<'de> Deserialize<'de> for RawPass {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match (text.as_str(), percent(&text)) {
+            ("all", _) => Ok(Self(Pass::All)),
+            (_, Some(percent)) => Ok(Self(Pass::Percent(percent))),
+            _ => Err(de::Error::custom(format!("`{text}` is neither `all` nor a share such as \"90%\""))),
+        }
+    }
+}
+
+pub(super) struct RawMaxFailures(MaxFailures);
 
 impl<'de> Deserialize<'de> for RawMaxFailures {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -196,13 +219,9 @@ impl<'de> Deserialize<'de> for RawMaxFailures {
                 self.visit_u64(count)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                let percent = text.strip_suffix('%').and_then(|number| number.parse::<u8>().ok());
-                percent
-                    .filter(|percent| *percent <= 100)
-                    .map(|percent| RawMaxFailures(MaxFailures::Percent(percent)))
-                    .ok_or_else(|| {
-                        E::custom(format!("`{text}` is neither a number nor a share such as \"10%\""))
-                    })
+                percent(text).map(|percent| RawMaxFailures(MaxFailures::Percent(percent))).ok_or_else(|| {
+                    E::custom(format!("`{text}` is neither a number nor a share such as \"10%\""))
+                })
             }
         }
         deserializer.deserialize_any(NumberOrPercent)
@@ -210,8 +229,10 @@ impl<'de> Deserialize<'de> for RawMaxFailures {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct RawRunbook {
+pub(super) struct RawRunbook {
+    #[cfg_attr(test, schemars(with = "String"))]
     schema: Spanned<String>,
     metadata: RawMetadata,
     #[serde(default)]
@@ -221,14 +242,19 @@ struct RawRunbook {
     modes: BTreeMap<ModeName, RawMode>,
     #[serde(default)]
     limits: RawLimits,
+    #[cfg_attr(test, schemars(with = "Vec<RawStep>"))]
     steps: Vec<Spanned<RawStep>>,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<RawStep>"))]
     finally: Vec<Spanned<RawStep>>,
+    #[serde(default)]
+    waves: Vec<RawWave>,
+    #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
     params: Option<Spanned<IgnoredAny>>,
-    waves: Option<Spanned<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawMetadata {
     name: String,
@@ -243,9 +269,12 @@ struct RawMetadata {
     deactivates_when: Vec<String>,
     #[serde(default)]
     roles: BTreeMap<String, String>,
+    #[serde(default)]
+    contacts: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawObjectives {
     rto: Option<Length>,
@@ -255,6 +284,7 @@ struct RawObjectives {
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawSelect {
     #[serde(default, rename = "match")]
@@ -263,6 +293,7 @@ struct RawSelect {
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawMatch {
     kind: Option<String>,
@@ -271,12 +302,14 @@ struct RawMatch {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawExclude {
     label: String,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawMode {
     #[serde(default)]
@@ -284,15 +317,41 @@ struct RawMode {
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawLimits {
     max_parallel: Option<u32>,
     max_failures: Option<RawMaxFailures>,
+    max_permits: Option<u32>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct RawWave {
+    name: String,
+    #[serde(rename = "match")]
+    matches: Option<RawMatch>,
+    size: Option<u32>,
+    soak: Option<Length>,
+    pass: Option<RawPass>,
+}
+
+#[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct RawCondition {
+    #[serde(default)]
+    mode: Vec<ModeName>,
+    #[serde(default)]
+    chose: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawStep {
+    #[cfg_attr(test, schemars(with = "String"))]
     id: Spanned<String>,
     uses: Verb,
     #[serde(default)]
@@ -308,11 +367,12 @@ struct RawStep {
     retry: Option<RawRetry>,
     on_failure: Option<OnFailure>,
     on_timeout: Option<OnFailure>,
-    #[serde(rename = "if")]
-    condition: Option<Spanned<IgnoredAny>>,
+    #[serde(default, rename = "if")]
+    condition: RawCondition,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawRetry {
     max: u32,
@@ -322,6 +382,7 @@ impl RawRunbook {
     fn into_runbook(self, text: &str) -> Result<Runbook, ParseError> {
         if self.schema.value != SCHEMA {
             return Err(ParseError::Schema {
+                wanted: SCHEMA,
                 at: position(self.schema.referenced),
                 found: self.schema.value,
             });
@@ -341,6 +402,7 @@ impl RawRunbook {
             activates_when: self.metadata.activates_when,
             deactivates_when: self.metadata.deactivates_when,
             roles: self.metadata.roles,
+            contacts: self.metadata.contacts,
             objectives: Objectives {
                 rto_ms: millis(self.objectives.rto),
                 per_target_rto_ms: millis(self.objectives.per_target_rto),
@@ -352,10 +414,12 @@ impl RawRunbook {
             limits: Limits {
                 max_parallel: self.limits.max_parallel.unwrap_or(defaults.max_parallel),
                 max_failures: self.limits.max_failures.map_or(defaults.max_failures, |raw| raw.0),
+                max_permits: self.limits.max_permits.unwrap_or(defaults.max_permits),
             },
+            waves: self.waves.into_iter().map(Wave::from).collect(),
             steps: steps(self.steps)?,
             finally: steps(self.finally)?,
-            later: later([("params", self.params), ("waves", self.waves)]),
+            later: later([("params", self.params)]),
         })
     }
 }
@@ -386,18 +450,39 @@ impl RawStep {
             retries: raw.retry.map_or(0, |retry| retry.max),
             on_failure,
             on_timeout: raw.on_timeout.unwrap_or(on_failure),
-            later: later([("if", raw.condition)]),
+            condition: Condition {
+                modes: raw.condition.mode,
+                chose: raw
+                    .condition
+                    .chose
+                    .into_iter()
+                    .map(|(step, option)| (StepId::new(step), option))
+                    .collect(),
+            },
         })
     }
 }
 
 impl From<RawSelect> for Selector {
     fn from(raw: RawSelect) -> Self {
+        Self { exclude_label: raw.exclude.map(|exclude| exclude.label), ..raw.matches.into() }
+    }
+}
+
+impl From<RawMatch> for Selector {
+    fn from(raw: RawMatch) -> Self {
+        Self { kind: raw.kind, label: raw.label, zone: raw.zone, exclude_label: None }
+    }
+}
+
+impl From<RawWave> for Wave {
+    fn from(raw: RawWave) -> Self {
         Self {
-            kind: raw.matches.kind,
-            label: raw.matches.label,
-            zone: raw.matches.zone,
-            exclude_label: raw.exclude.map(|exclude| exclude.label),
+            name: raw.name,
+            matches: raw.matches.map(Selector::from),
+            size: raw.size,
+            soak_ms: millis(raw.soak).unwrap_or(0),
+            pass: raw.pass.map_or(Pass::All, |raw| raw.0),
         }
     }
 }

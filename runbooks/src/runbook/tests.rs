@@ -34,6 +34,9 @@ steps:
     needs: [image]
     per: target
 finally:
+  - id: tidy
+    uses: check
+    with: {set: [endpoint-idle]}
   - id: paper
     uses: report
 ";
@@ -174,40 +177,84 @@ fn rules(text: &str) -> Vec<Rule> {
     rules
 }
 
+/// What is changed in the good one, into what, and the one rule that finds it.
+const FAULTS: [(&str, &str, Rule); 39] = [
+    ("id: prove", "id: image", Rule::DuplicateId),
+    ("needs: [image]", "needs: [image, moon]", Rule::UnreachableNeed),
+    ("needs: [image]", "needs: [image, paper]", Rule::UnreachableNeed),
+    ("needs: [image]", "needs: [image, prove]", Rule::NeedsCircle),
+    ("    uses: report", "    uses: report\n    needs: [go]", Rule::NeedsInFinally),
+    ("needs: [go]", "needs: []", Rule::ReimageWithoutApprove),
+    ("needs: [image]", "needs: [go]", Rule::ReimageWithoutVerify),
+    (
+        "  - id: prove\n    uses: verify\n    needs: [image]\n    per: target\n",
+        "",
+        Rule::ReimageWithoutVerify,
+    ),
+    ("with: {min: 1}", "with: {min: 0}", Rule::NobodyApproves),
+    ("with: {min: 1}", "with: {min: 1}\n    on_failure: continue", Rule::NobodyApproves),
+    ("with: {min: 1}", "with: {min: 1}\n    on_failure: quarantine", Rule::QuarantinePerRun),
+    ("    needs: [image]\n    per: target", "    needs: [image]\n    per: run", Rule::PerTarget),
+    ("uses: report", "uses: report\n    per: target", Rule::PerTarget),
+    ("uses: report", "uses: notify\n    with: {to: lead, text: done}", Rule::NoReport),
+    ("finally:", "  - {id: early, uses: report, needs: [image]}\nfinally:", Rule::ReportBeforeVerify),
+    ("timeout: 12m", "timeout: 0s", Rule::Timeout),
+    ("timeout: 12m", "timeout: 25h", Rule::Timeout),
+    ("timeout: 12m", "timeout: 12m\n    target: 13m", Rule::Timeout),
+    ("timeout: 12m", "timeout: 12m\n    retry: {max: 6}", Rule::Retries),
+    ("max_parallel: 3", "max_parallel: 0", Rule::Limits),
+    ("{en: Rehearse}", "{de: Probe}", Rule::Title),
+    ("modes:", "params: {line: {}}\nmodes:", Rule::NotSupported),
+    ("finally:\n", "finally:\n  - {id: more, uses: call}\n", Rule::NotSupported),
+    ("  - id: tidy\n    uses: check\n    with: {set: [endpoint-idle]}\n", "", Rule::NoCleanUp),
+    ("max_parallel: 3", "max_parallel: 3, max_permits: 0", Rule::Limits),
+    // Approved or proven in some modes, or after some answers, is not approved and proven.
+    ("timeout: 12m", "timeout: 12m\n    if: {chose: {go: approved}}", Rule::Condition),
+    ("modes:\n  drill: {}", "modes:\n  real: {}\n  drill: {}\n  virtual: {}", Rule::ReimageWithoutVerify),
+    ("timeout: 12m", "timeout: 12m\n    if: {chose: {go: yes}}", Rule::Condition),
+    ("timeout: 12m", "timeout: 12m\n    if: {mode: [real]}", Rule::Condition),
+    (
+        "finally:",
+        "  - {id: back, uses: release, needs: [image], per: target, with: {to: vlan}}\nfinally:",
+        Rule::ReleaseBeforeVerify,
+    ),
+    ("{en: Rehearse}", "{en: Rehearse, de: Probe}", Rule::Untranslated),
+    ("modes:", "waves: [{name: a, size: 1}, {name: a}]\nmodes:", Rule::Waves),
+    ("modes:", "waves: [{name: a, size: 0}]\nmodes:", Rule::Waves),
+    ("modes:", "waves: [{name: a, pass: 0%}]\nmodes:", Rule::Waves),
+    ("modes:", "waves: [{name: a, soak: 25h}]\nmodes:", Rule::Waves),
+    ("modes:", "waves: [{name: a, match: {kind: hmi}}]\nmodes:", Rule::Waves),
+    (
+        "finally:",
+        "  - {id: mid, uses: check, needs: [image], with: {set: [store-free]}}\n  - {id: last, uses: verify, needs: [mid], per: target}\nfinally:",
+        Rule::Waves,
+    ),
+    (
+        "finally:",
+        "  - {id: how, uses: decide, with: {text: How?, options: [a, b]}}\n  - {id: a, uses: wait, with: {for: 1s}, needs: [how], if: {chose: {how: c}}}\nfinally:",
+        Rule::Condition,
+    ),
+    (
+        "finally:",
+        "  - {id: how, uses: decide, with: {text: How?, options: [a, b]}}\n  - {id: a, uses: wait, with: {for: 1s}, if: {chose: {how: a}}}\nfinally:",
+        Rule::Condition,
+    ),
+];
+
 #[test]
 fn every_rule_finds_its_fault_and_only_that() {
-    let cases: [(&str, &str, Rule); 24] = [
-        ("id: prove", "id: image", Rule::DuplicateId),
-        ("needs: [image]", "needs: [image, moon]", Rule::UnreachableNeed),
-        ("needs: [image]", "needs: [image, paper]", Rule::UnreachableNeed),
-        ("needs: [image]", "needs: [image, prove]", Rule::NeedsCircle),
-        ("    uses: report", "    uses: report\n    needs: [go]", Rule::NeedsInFinally),
-        ("needs: [go]", "needs: []", Rule::ReimageWithoutApprove),
-        ("needs: [image]", "needs: [go]", Rule::ReimageWithoutVerify),
-        (
-            "  - id: prove\n    uses: verify\n    needs: [image]\n    per: target\n",
-            "",
-            Rule::ReimageWithoutVerify,
-        ),
-        ("with: {min: 1}", "with: {min: 0}", Rule::NobodyApproves),
-        ("with: {min: 1}", "with: {min: 1}\n    on_failure: continue", Rule::NobodyApproves),
-        ("with: {min: 1}", "with: {min: 1}\n    on_failure: quarantine", Rule::QuarantinePerRun),
-        ("    needs: [image]\n    per: target", "    needs: [image]\n    per: run", Rule::PerTarget),
-        ("uses: report", "uses: report\n    per: target", Rule::PerTarget),
-        ("uses: report", "uses: notify\n    with: {to: lead, text: done}", Rule::NoReport),
-        ("finally:", "  - {id: early, uses: report, needs: [image]}\nfinally:", Rule::ReportBeforeVerify),
-        ("timeout: 12m", "timeout: 0s", Rule::Timeout),
-        ("timeout: 12m", "timeout: 25h", Rule::Timeout),
-        ("timeout: 12m", "timeout: 12m\n    target: 13m", Rule::Timeout),
-        ("timeout: 12m", "timeout: 12m\n    retry: {max: 6}", Rule::Retries),
-        ("max_parallel: 3", "max_parallel: 0", Rule::Limits),
-        ("{en: Rehearse}", "{de: Probe}", Rule::Title),
-        ("modes:", "waves: [{name: canary}]\nmodes:", Rule::NotSupported),
-        ("timeout: 12m", "timeout: 12m\n    if: \"x == 1\"", Rule::NotSupported),
-        ("drill: {}", "drill: {}\n  tabletop: {}", Rule::NotSupported),
-    ];
-    for (from, to, rule) in cases {
-        let found = rules(&with(from, to));
+    for (from, to, rule) in FAULTS {
+        let mut text = with(from, to);
+        if rule == Rule::Waves && !text.contains("waves:") {
+            text = text.replace("modes:", "waves: [{name: first, size: 1}, {name: rest}]\nmodes:");
+        }
+        if rule == Rule::Untranslated {
+            text = text.replace("uses: check\n    with", "uses: notify\n    with: {to: lead, text: {en: Look, de: Sieh nach}}\n  - id: look\n    uses: manual\n    with: {text: Look}\n  - id: again\n    uses: check\n    with");
+        }
+        if to.contains("virtual: {}") {
+            text = text.replace("uses: verify", "uses: verify\n    if: {mode: [drill, real]}");
+        }
+        let found = rules(&text);
         // A second id of the same name also hides the step it was.
         let alone = found == [rule] || (rule == Rule::DuplicateId && found.contains(&rule));
         assert!(alone, "{from} -> {to}: {found:?}");
@@ -228,19 +275,56 @@ fn targets_on_the_longest_way_may_not_exceed_the_objective() {
     assert_eq!(rules(&text), [Rule::TargetsExceedRto]);
 }
 
+/// The approval's `if` may leave a mode out in which something is written; then nobody approved there.
+#[test]
+fn who_approves_only_sometimes_has_not_approved() {
+    let all = with("drill: {}", "drill: {}\n  real: {}");
+    let some = all.replace("with: {min: 1}", "with: {min: 1}\n    if: {mode: [drill]}");
+    assert_eq!((rules(&all), rules(&some)), (vec![], vec![Rule::ReimageWithoutApprove]));
+    let paper = with("drill: {}", "drill: {}\n  tabletop: {}\n  dry_run: {}");
+    assert_eq!(rules(&paper), []);
+}
+
+#[test]
+fn a_text_is_english_or_one_per_language() {
+    let step = |text: &str| {
+        with(
+            "finally:",
+            &format!("  - {{id: tell, uses: notify, with: {{to: lead, text: {text}}}}}\nfinally:"),
+        )
+    };
+    assert!(parse(&step("Hello")).is_ok() && parse(&step("{en: Hello, de: Hallo}")).is_ok());
+    for bad in ["{de: Hallo}", "[a]", "{en: [a]}"] {
+        assert!(matches!(error(&step(bad)), ParseError::Argument { key, .. } if key == "text"), "{bad}");
+    }
+}
+
+#[test]
+fn who_decides_has_two_ways_at_least() {
+    let step = |options: &str| {
+        with(
+            "finally:",
+            &format!("  - {{id: how, uses: decide, with: {{text: How, options: {options}}}}}\nfinally:"),
+        )
+    };
+    assert_eq!(rules(&step("[a, b]")), []);
+    for bad in ["[]", "[a]", "[a, a]"] {
+        assert!(matches!(error(&step(bad)), ParseError::Argument { key, .. } if key == "options"), "{bad}");
+    }
+}
+
 #[test]
 fn verbs_of_a_later_version_parse_and_are_refused_in_one_sentence() {
-    for verb in Verb::ALL {
-        let step = format!(
-            "  - id: extra\n    uses: {verb}\n    per: target\n    needs: [prove]\n    with: {{to: moon, if_essential: ask}}\n"
-        );
-        let Ok(runbook) = parse(&with("finally:", &format!("{step}finally:"))) else { continue };
-        let findings = lint(&runbook);
-        assert_eq!(findings.len(), 1, "{findings:?}");
-        let said = findings[0].to_string();
-        assert!(said.starts_with("line 24, column 5: `extra` uses"), "{said}");
-        assert!(said.contains("not supported by this version") && said.contains("uses: manual"), "{said}");
-    }
+    let verb = Verb::Call;
+    let step = format!(
+        "  - id: extra\n    uses: {verb}\n    per: target\n    needs: [prove]\n    with: {{to: moon, if_essential: ask}}\n"
+    );
+    let runbook = parse(&with("finally:", &format!("{step}finally:"))).unwrap();
+    let findings = lint(&runbook);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let said = findings[0].to_string();
+    assert!(said.starts_with("line 24, column 5: `extra` uses"), "{said}");
+    assert!(said.contains("not supported by this version") && said.contains("uses: manual"), "{said}");
 }
 
 #[test]
@@ -261,7 +345,7 @@ fn every_sentence_about_a_bad_file_says_what_to_do() {
 proptest! {
     /// The reader of a file that is not ours: any text gets a runbook or an error, never a panic.
     #[test]
-    fn any_damage_to_a_good_file_is_read_or_refused(cut in 0usize..2_000, put in "[-{}\\[\\]:#&*!|>'\"%@`a-z0-9 \n]{0,6}", shipped in 0usize..2) {
+    fn any_damage_to_a_good_file_is_read_or_refused(cut in 0usize..2_000, put in "[-{}\\[\\]:#&*!|>'\"%@`a-z0-9 \n]{0,6}", shipped in 0usize..library().len()) {
         let text = library()[shipped].text;
         let cut = (0..=cut.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let damaged = format!("{}{put}{}", &text[..cut], &text[cut..]);

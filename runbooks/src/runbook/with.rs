@@ -10,14 +10,40 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::{
-    Approval, Attest, CheckItem, Position, ReportKind, Uses, Verb,
-    parse::{ParseError, position},
+    Approval, Attest, CheckItem, OnUnreachable, Position, Profile, ReportKind, Uses, Verb,
+    parse::{Length, ParseError, position},
 };
+
+/// How long data about the cause is kept when the file does not say.
+const CAPTURE_BUDGET_MS: u64 = 90_000;
+
+/// What the person first looks at before an endpoint is isolated.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) enum IfEssential {
+    /// That another panel is alive.
+    ConfirmLocal,
+}
+
+/// From whom who approves must be another person.
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) enum Distinct {
+    /// Who asked for the run.
+    Requester,
+    /// Each other, which always holds.
+    EachOther,
+}
 
 /// What stands under `with`.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Arguments(BTreeMap<String, Spanned<Value>>);
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Arguments(
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Value>"))] BTreeMap<String, Spanned<Value>>,
+);
 
 impl Arguments {
     /// These arguments, where `over` replaces those it names.
@@ -41,14 +67,23 @@ impl Arguments {
             Verb::Reimage => Uses::Reimage,
             Verb::Verify => Uses::Verify { attest: take.optional("attest")?.unwrap_or(Attest::Required) },
             Verb::Report => Uses::Report { kind: take.optional("kind")?.unwrap_or(ReportKind::RunReport) },
-            Verb::Isolate
-            | Verb::Capture
-            | Verb::Enrol
-            | Verb::Accept
-            | Verb::Release
-            | Verb::Wait
-            | Verb::Decide
-            | Verb::Call => return Ok(Uses::Later { which: verb }),
+            Verb::Isolate => Uses::Isolate {
+                to: take.required("to")?,
+                confirm_local: take.optional::<IfEssential>("if_essential")?.is_some(),
+            },
+            Verb::Capture => Uses::Capture {
+                profile: take.optional("profile")?.unwrap_or(Profile::Quick),
+                budget_ms: take.optional::<Length>("budget")?.map_or(CAPTURE_BUDGET_MS, |length| length.0),
+            },
+            Verb::Enrol => Uses::Enrol {
+                revoke_previous: take.optional("revoke_previous")?.unwrap_or(true),
+                on_unreachable: take.optional("on_unreachable")?.unwrap_or(OnUnreachable::Fail),
+            },
+            Verb::Accept => Uses::Accept { by: take.required("by")?, question: take.required("question")? },
+            Verb::Release => Uses::Release { to: take.required("to")? },
+            Verb::Wait => Uses::Wait { for_ms: take.required::<Length>("for")?.0 },
+            Verb::Decide => Uses::Decide { text: take.required("text")?, options: take.options()? },
+            Verb::Call => return Ok(Uses::Later { which: verb }),
         };
         take.done()?;
         Ok(uses)
@@ -89,13 +124,17 @@ impl Take {
         }
     }
 
-    fn approval(&mut self) -> Result<Approval, ParseError> {
-        #[derive(Deserialize, PartialEq)]
-        #[serde(rename_all = "snake_case")]
-        enum Distinct {
-            Requester,
-            EachOther,
+    fn options(&mut self) -> Result<Vec<String>, ParseError> {
+        let options: Vec<String> = self.required("options")?;
+        let distinct: std::collections::BTreeSet<&String> = options.iter().collect();
+        if options.len() < 2 || distinct.len() != options.len() {
+            Err(self.wrong("options", "who chooses has at least two ways, each named once: name them"))
+        } else {
+            Ok(options)
         }
+    }
+
+    fn approval(&mut self) -> Result<Approval, ParseError> {
         let distinct: Vec<Distinct> = self.optional("distinct")?.unwrap_or_default();
         Ok(Approval {
             min: self.optional("min")?.unwrap_or(1),

@@ -7,7 +7,7 @@ use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
     client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
-    person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore,
+    person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore, runbook::RunbookVerb, zone::ZoneVerb,
 };
 
 /// Recover endpoints to a known-good state, and prove it
@@ -129,6 +129,12 @@ pub enum Command {
     /// Rehearsals
     #[command(subcommand)]
     Drill(DrillVerb),
+    /// Security zones: what evidence and declarations show of each (IEC 62443); no appliance is asked
+    #[command(subcommand)]
+    Zone(ZoneVerb),
+    /// Runbooks as files: lint, print, complete; no appliance is asked
+    #[command(subcommand)]
+    Runbook(RunbookVerb),
     /// The evidence log
     #[command(subcommand)]
     Evidence(EvidenceVerb),

@@ -153,7 +153,7 @@ fn export(client: &Client, out: Option<&Path>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn key_of(key: &str) -> Result<[u8; 32], Fault> {
+pub(super) fn key_of(key: &str) -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
     let now = "give the 64 hex digits that `groundstate evidence export` showed";
     hex::decode_to_slice(key, &mut bytes)

@@ -25,7 +25,9 @@ mod policy;
 mod power;
 mod recover;
 mod restore;
+mod runbook;
 mod show;
+mod zone;
 
 use std::time::Duration;
 
@@ -95,6 +97,8 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, json),
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
+        Command::Zone(verb) => zone::act(verb, json),
+        Command::Runbook(verb) => runbook::act(verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
         Command::Person(verb) => person::act(&reach.client()?, verb, json),
         Command::Kiosk(verb) => kiosk::act(&reach.client()?, verb, json),
@@ -396,6 +400,15 @@ mod tests {
             "drill report 00ff --out report.html",
             "drill answer 00ff --step go --person ada --role drill-lead --no",
             "drill abort 00ff",
+            "runbook list --json",
+            "runbook lint mine.yaml single-hmi-failed",
+            "runbook print single-hmi-failed --sheet card --language de --out card.html",
+            "runbook plan line-hmi-mass-recovery --count 18 --people 2 --mode real --over-link 3",
+            "runbook plan mine.yaml --endpoints e.json --measured a.json --measured b.json",
+            "zone assess --zones zones.yaml --log log.jsonl --key 00 --form html --out zones.html",
+            "runbook schema",
+            "runbook blueprints",
+            "runbook show single-hmi-failed",
             "evidence verify",
             "job approve 0193a3c8-0000-7000-8000-000000000000",
             "console-link",

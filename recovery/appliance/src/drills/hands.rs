@@ -58,10 +58,12 @@ pub async fn work(drills: Drills, order: Order<Drill>, say: mpsc::Sender<Said>) 
         Work::Verify { target, image, attest } => {
             verify(&drills, &key, target.as_str(), &image, attest).await
         }
+        Work::Enrol { target, .. } => by_its_job(&drills, &key, target.as_str(), "enrolled").await,
+        Work::Release { target, .. } => by_its_job(&drills, &key, target.as_str(), "released").await,
         // Nothing is printed ahead: the report is made whenever it is asked for, from the record and the evidence.
         Work::Report { .. } => passed(&key, "the report can be read from now on", Vec::new()),
         // People answer in their own time; the run waits for them and not for us.
-        Work::Approve { .. } | Work::Notify { .. } | Work::Manual { .. } => return,
+        Work::Approve { .. } | Work::Notify { .. } | Work::Manual { .. } | Work::Decide { .. } => return,
     };
     let _ = say.send(Said::Happened(key.run.clone(), what)).await;
 }
@@ -243,6 +245,21 @@ async fn verify(drills: &Drills, key: &OrderKey, target: &str, image: &str, atte
     };
     match drills.0.service.endpoint(&endpoint).await {
         Ok(view) => verified(key, &view, image, attest),
+        Err(problem) => failed(key, &problem),
+    }
+}
+
+/// A recovery enrols and releases by itself before it is over: whether this drill's did, says its job.
+async fn by_its_job(drills: &Drills, key: &OrderKey, target: &str, what: &str) -> Happened {
+    let Some(job) = drills.job_in(&key.run, target) else {
+        let why = format!("Nothing was recovered on {target} in this drill, so nothing was {what}.");
+        return ended(key, "not-recovered", &why, "Let the step need one that restores the endpoint.");
+    };
+    match drills.0.service.job(job).await {
+        Ok(view) if view.state == JobState::Recovered => {
+            passed(key, format!("{what} in recovery job {job}"), Vec::new())
+        }
+        Ok(view) => ended(key, "not-recovered", &view.what, &view.what_now),
         Err(problem) => failed(key, &problem),
     }
 }

@@ -32,7 +32,6 @@ use recovery_protocol::{
 use runbooks::{
     Ask, DrillSafe, Happened, OrderKey, Run, RunId, RunRecord, Target,
     run::{Task, TaskState, Waiting},
-    runbook::Uses,
     target::Drill,
 };
 use serde::{Deserialize, Serialize};
@@ -200,7 +199,9 @@ impl Drills {
             })
         })?;
         let key = record.key_of(task);
-        let approves = matches!(task.state, TaskState::Working { waiting: Waiting::Approval, .. });
+        let waits =
+            |for_what| matches!(&task.state, TaskState::Working { waiting, .. } if *waiting == for_what);
+        let approves = waits(Waiting::Approval);
         let named = person.strip_prefix("operator:").unwrap_or(&person);
         if approves && !person.is_empty() && Some(named) != actor.name.strip_prefix("operator:") {
             let why = format!(
@@ -216,9 +217,12 @@ impl Drills {
             "drill": drill, "step": step, "endpoint": endpoint, "person": person, "role": role, "yes": yes, "note": note,
         });
         let binding = record.binding.clone();
-        let what = match approves {
-            true => Happened::Decided { key, person, role, approves: yes, binding, reason: note },
-            false => Happened::Answered { key, person, done: yes, note },
+        let what = if approves {
+            Happened::Decided { key, person, role, approves: yes, binding, reason: note }
+        } else if waits(Waiting::Choice) {
+            Happened::Chose { key, person, option: note }
+        } else {
+            Happened::Answered { key, person, done: yes, note }
         };
         self.tell(&record.run, what).await?;
         self.0.service.note("decision.drill", actor, endpoint.as_ref(), None, facts).await?;
@@ -296,27 +300,11 @@ fn answer_refused(why: &str) -> Problem {
     Problem::new(409, "drill-answer-refused", "The run did not take this answer", why, remedy)
 }
 
-/// What a person is asked by a step.
-fn question(record: &RunRecord, task: &Task) -> String {
-    match record.step_of(task).map(|step| &step.uses) {
-        Some(Uses::Approve(approval)) if approval.roles.is_empty() => {
-            format!("{} must approve.", approval.min)
-        }
-        Some(Uses::Approve(approval)) => {
-            format!("{} of {} must approve.", approval.min, approval.roles.join(", "))
-        }
-        Some(Uses::Manual { text, checklist }) if checklist.is_empty() => text.clone(),
-        Some(Uses::Manual { text, checklist }) => format!("{text} {}.", checklist.join("; ")),
-        Some(Uses::Notify { to, text }) => format!("{to}: {text}"),
-        _ => String::new(),
-    }
-}
-
 fn step_words(record: &RunRecord, task: &Task) -> (&'static str, String) {
     match &task.state {
         TaskState::Pending => ("pending", String::new()),
-        TaskState::Working { waiting: Waiting::Approval | Waiting::Answer, .. } => {
-            ("waiting_person", question(record, task))
+        TaskState::Working { waiting: Waiting::Approval | Waiting::Answer | Waiting::Choice, .. } => {
+            ("waiting_person", record.question(task))
         }
         TaskState::Working { held: Some(why), .. } => {
             ("running", format!("held: {} {}", why.what, why.what_now))

@@ -178,4 +178,12 @@ impl Drills {
         let kept = self.kept();
         kept.get(&key.run)?.jobs.iter().find(|(made, _)| made == key).map(|(_, job)| *job)
     }
+
+    /// The newest job that a run made for an endpoint.
+    pub(super) fn job_in(&self, run: &runbooks::RunId, target: &str) -> Option<JobId> {
+        let kept = self.kept();
+        let of_target =
+            |(made, _): &&(OrderKey, JobId)| made.target.as_ref().is_some_and(|of| of.as_str() == target);
+        kept.get(run)?.jobs.iter().rev().find(of_target).map(|(_, job)| *job)
+    }
 }

@@ -1,0 +1,248 @@
+//! `groundstate zone assess`: what a log of evidence and its owner's words show of each zone. No appliance is asked.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use recovery_protocol::evidence::{self, Verifier};
+use runbooks::{
+    TargetId,
+    assess::{
+        catalogue::Catalogue,
+        evidence::{Fact, Ledger, Mapping},
+        page,
+        zone::{Assessment, Verdict, Zones, assess},
+    },
+};
+use serde_json::Value;
+
+use super::{
+    evidence::key_of,
+    fault::{Code, Fault},
+    image::write_new,
+    show::table,
+};
+
+/// What to do with zones.
+#[derive(Debug, Subcommand)]
+pub enum ZoneVerb {
+    /// Say of each zone what is shown, what might be, and what is missing (IEC 62443-3-3)
+    Assess(Assess),
+}
+
+/// What to assess, by what, and how to say it.
+#[derive(Debug, Args)]
+pub struct Assess {
+    /// File of zones: targets, endpoints, declarations, compensations
+    #[arg(long, value_name = "FILE")]
+    zones: PathBuf,
+    /// An export of the evidence log
+    #[arg(long, value_name = "FILE")]
+    log: PathBuf,
+    /// The evidence key that was kept apart (64 hex digits)
+    #[arg(long)]
+    key: String,
+    /// A catalogue of your own, checked against your licensed copy
+    #[arg(long, value_name = "FILE")]
+    catalogue: Option<PathBuf>,
+    /// A mapping of your own
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
+    /// How to say it
+    #[arg(long, value_enum, default_value = "text")]
+    form: Form,
+    /// File to write; default: stdout
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// The forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For the terminal
+    Text,
+    /// One page, to print and to hand on
+    Html,
+    /// A line per requirement and zone
+    Csv,
+    /// All of it
+    Json,
+}
+
+/// Carry it out.
+///
+/// # Errors
+/// A file that cannot be read, or a log that was altered.
+pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
+    let ZoneVerb::Assess(order) = verb;
+    let wrong = |path: &Path, error: String| {
+        Fault::new(Code::Usage, format!("{} cannot be used", path.display()), error, "mend it and try again")
+    };
+    let zones = Zones::parse(&read(&order.zones)?).map_err(|error| wrong(&order.zones, error.to_string()))?;
+    let catalogue = match &order.catalogue {
+        Some(path) => Catalogue::parse(&path.display().to_string(), &read(path)?)
+            .map_err(|error| wrong(path, error.to_string())),
+        None => Catalogue::shipped().map_err(|error| wrong(Path::new("the catalogue"), error.to_string())),
+    }?;
+    let mapping = match &order.mapping {
+        Some(path) => Mapping::parse(&read(path)?).map_err(|error| wrong(path, error.to_string())),
+        None => Mapping::shipped().map_err(|error| wrong(Path::new("the mapping"), error.to_string())),
+    }?;
+    let (facts, seen) = facts_of(&order.log, key_of(&order.key)?)?;
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    let ledger = Ledger::of(&mapping, &facts);
+    let assessed: Vec<Assessment> = zones
+        .zones
+        .iter()
+        .map(|zone| assess(&catalogue, zone, &ledger.weigh(&zone.endpoints, now_ms), now_ms))
+        .collect();
+    let form = if json { Form::Json } else { order.form };
+    let text = match form {
+        Form::Text => text(&assessed),
+        Form::Csv => page::csv(&assessed),
+        Form::Html => {
+            let about = page::About {
+                site: &zones.site,
+                at_ms: now_ms,
+                catalogue: &catalogue,
+                mapping: &mapping,
+                evidence: &seen,
+            };
+            page::html(&about, &assessed)
+        }
+        Form::Json => {
+            let all = serde_json::json!({
+                "site": zones.site, "at_ms": now_ms, "evidence": seen, "catalogue": catalogue.name, "catalogue_blake3": catalogue.digest,
+                "mapping_version": mapping.version, "mapping_blake3": mapping.digest, "zones": assessed,
+                "not_assessable": runbooks::assess::NOT_ASSESSABLE,
+            });
+            format!("{all}\n")
+        }
+    };
+    match order.out {
+        Some(path) => write_new(&path, 0o644, text.as_bytes()),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Fault> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Fault::new(
+            Code::NotFound,
+            format!("{} cannot be read", path.display()),
+            error.to_string(),
+            "check the path",
+        )
+    })
+}
+
+/// The facts of an export, and in a sentence what it was worth. An export that was altered gives none.
+fn facts_of(path: &Path, key: [u8; 32]) -> Result<(Vec<Fact>, String), Fault> {
+    let broke = |error: std::io::Error| {
+        Fault::new(
+            Code::NotFound,
+            format!("{} cannot be read", path.display()),
+            error.to_string(),
+            "check the path",
+        )
+    };
+    let altered = |why: String| {
+        let now =
+            "export it again from the appliance and compare; nothing is assessed by a log that does not hold";
+        Fault::new(Code::Integrity, "the evidence log was tampered with or damaged", why, now)
+    };
+    let mut log = BufReader::with_capacity(1 << 18, File::open(path).map_err(broke)?);
+    let mut verifier = Verifier::quick(key);
+    let (mut line, mut facts) = (String::new(), Vec::new());
+    loop {
+        line.clear();
+        if log.read_line(&mut line).map_err(broke)? == 0 {
+            break;
+        }
+        let line = line.trim_end_matches(['\n', '\r']);
+        verifier.line(line).map_err(|why| altered(why.to_string()))?;
+        facts.extend(evidence::entry(line).map(fact));
+    }
+    let seen = verifier.finish().map_err(|why| altered(why.to_string()))?;
+    if seen.entries == 0 || seen.signed_up_to < seen.entries {
+        return Err(altered(format!(
+            "{} entries, and the signature covers {}",
+            seen.entries, seen.signed_up_to
+        )));
+    }
+    let said = format!("{} entries of the log, signed to the last and unaltered", seen.entries);
+    Ok((facts, said))
+}
+
+fn fact(entry: evidence::Entry) -> Fact {
+    let to = entry.facts.get("to").and_then(|to| to.as_str().or_else(|| to.get("is")?.as_str()));
+    let to = to.map(str::to_lowercase);
+    let filled = |value: &Value| !value.is_null() && value.as_str() != Some("");
+    let has = entry.facts.iter().filter(|(_, value)| filled(value)).map(|(name, _)| name.clone()).collect();
+    Fact {
+        seq: entry.seq,
+        at_ms: entry.at_unix_ms,
+        endpoint: entry.endpoint.map(|endpoint| TargetId::new(endpoint.as_str())),
+        kind: entry.kind,
+        to,
+        has,
+    }
+}
+
+fn text(assessed: &[Assessment]) -> String {
+    let mut rows = Vec::new();
+    for zone in assessed {
+        for one in &zone.standings {
+            let way = match one.verdict {
+                Verdict::Met => String::new(),
+                Verdict::Unproven | Verdict::Gap => {
+                    one.blocking.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                }
+            };
+            rows.push(vec![
+                zone.zone.clone(),
+                one.fr.word().to_owned(),
+                one.target.to_string(),
+                format!("{} to {}", one.evidence.low, one.evidence.high),
+                format!("{} to {}", one.declared.low, one.declared.high),
+                one.verdict.word().to_owned(),
+                way,
+            ]);
+        }
+    }
+    let head = ["ZONE", "FR", "AIMED AT", "EVIDENCE", "DECLARED", "VERDICT", "IN THE WAY"];
+    format!(
+        "{}\n\nThis supports an assessment and is none. What this tool cannot see stands in the other forms: --form html\n",
+        table(&head, &rows)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_becomes_a_fact_by_its_words() {
+        let entry = |facts: Value| {
+            let line = serde_json::json!({ "seq": 3, "at_unix_ms": 9, "kind": "transition", "actor": "agent", "endpoint": "press-01", "mode": "drill", "facts": facts });
+            fact(serde_json::from_value(line).unwrap())
+        };
+        let recovered =
+            entry(serde_json::json!({ "from": "releasing", "to": "recovered", "ek_sha256": null, "x": 1 }));
+        assert_eq!((recovered.to.as_deref(), recovered.seq, recovered.at_ms), (Some("recovered"), 3, 9));
+        assert_eq!(
+            (recovered.has.contains(&"x".to_owned()), recovered.has.contains(&"ek_sha256".to_owned())),
+            (true, false)
+        );
+        assert_eq!(
+            entry(serde_json::json!({ "to": { "is": "failed", "reason": "x" } })).to.as_deref(),
+            Some("failed")
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! The worked example, and what no declaration and no virtue of the appliance may do.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{
+    catalogue::{Catalogue, Fr, Req},
+    evidence::{Fact, Ledger, Mapping, Weighed, ZoneEndpoint},
+    zone::{Assessment, Interval, State, Verdict, Zone, Zones, assess},
+};
+use crate::{ids::TargetId, target::Place};
+
+const NOW_MS: u64 = 1_780_000_000_000;
+
+fn req(text: &str) -> Req {
+    Req::try_from(text.to_owned()).unwrap()
+}
+
+/// `1.1, 1.1 RE1` as requirements.
+fn reqs(list: &str) -> Vec<Req> {
+    list.split(", ").map(|id| req(&format!("SR {id}"))).collect()
+}
+
+fn zone_of(rest: &str) -> Zone {
+    let text = format!(
+        "schema: zones/v1\nsite: Plant A\nzones:\n  - name: packing-hmi\n    target: {{iac: 2, uc: 2, si: 2, dc: 1, rdf: 2, tre: 2, ra: 2}}\n{rest}"
+    );
+    Zones::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).zones.remove(0)
+}
+
+/// The worked example's zone: what its owner declares.
+fn packing(compensating: &str) -> Zone {
+    let mut declared = String::from("    declared:\n");
+    let declare = |declared: &mut String, state: &str, list: &str| {
+        for id in reqs(list) {
+            declared.push_str(&format!(
+                "      - {{req: {id}, state: {state}, basis: example, by: owner, expires: 2099-01-01}}\n"
+            ));
+        }
+    };
+    declare(&mut declared, "na", "1.6, 1.6 RE1, 2.2");
+    declare(&mut declared, "unmet", "5.1 RE1");
+    declare(
+        &mut declared,
+        "met",
+        "1.13, 2.3, 2.4, 3.1, 3.2, 3.5, 3.6, 3.7, 3.8, 4.1, 4.3, 5.1, 5.2, 5.2 RE1, 5.3, 5.4, 6.2, 7.1, 7.2, 7.7",
+    );
+    zone_of(&(declared + compensating))
+}
+
+fn shown(list: &str) -> BTreeMap<Req, Weighed> {
+    reqs(list).into_iter().map(|id| (id, Weighed::Met { until_ms: u64::MAX })).collect()
+}
+
+const EVIDENCE: &str = "1.1, 1.1 RE1, 1.2, 1.3, 1.4, 1.5, 1.7, 1.8, 1.9, 1.10, 1.11, 1.12, 2.1, 2.1 RE1, 2.1 RE2, 2.5, 2.6, 2.8, 2.9, 2.10, 2.11, 3.3, 3.4, 3.4 RE1, 3.9, 4.2, 6.1, 7.3, 7.3 RE1, 7.3 RE2, 7.4, 7.6, 7.6 RE1, 7.8";
+
+fn lines(assessment: &Assessment) -> Vec<String> {
+    let interval = |interval: Interval| format!("[{}, {}]", interval.low, interval.high);
+    assessment
+        .standings
+        .iter()
+        .map(|one| {
+            let blocking: Vec<String> = one.blocking.iter().map(ToString::to_string).collect();
+            format!(
+                "{} {} {} {} {} {}",
+                one.fr.word(),
+                one.target,
+                interval(one.evidence),
+                interval(one.declared),
+                one.verdict.word(),
+                blocking.join(" ")
+            )
+        })
+        .collect()
+}
+
+/// `notes`, section 3.4: the golden example.
+#[test]
+fn the_worked_example_comes_out_as_it_was_worked_out() {
+    let catalogue = Catalogue::shipped().unwrap();
+    let assessment = assess(&catalogue, &packing(""), &shown(EVIDENCE), NOW_MS);
+    assert_eq!(
+        lines(&assessment),
+        [
+            "IAC 2 [0, 4] [1, 4] unproven SR 1.13 RE1",
+            "UC 2 [0, 4] [2, 4] met ",
+            "SI 2 [0, 4] [1, 4] unproven SR 3.2 RE1",
+            "DC 1 [0, 4] [1, 4] met ",
+            "RDF 2 [0, 4] [1, 1] gap SR 5.1 RE1",
+            "TRE 2 [1, 4] [2, 4] met ",
+            "RA 2 [0, 4] [0, 4] unproven SR 7.1 RE1 SR 7.5",
+        ]
+    );
+    assert_eq!(EVIDENCE.split(", ").count(), 34);
+    let row = |id: &str| assessment.rows.iter().find(|row| row.req == req(id)).unwrap();
+    assert_eq!(
+        (row("SR 7.5").state, row("SR 5.1 RE1").state, row("SR 2.2").state),
+        (State::Unknown, State::Unmet, State::Na)
+    );
+}
+
+#[test]
+fn a_compensation_that_two_people_approved_closes_the_gap_until_it_expires() {
+    let catalogue = Catalogue::shipped().unwrap();
+    let with = |approved: &str, expires: &str| {
+        let line = format!(
+            "    compensating:\n      - {{req: SR 5.1 RE1, measure: cell firewall, approved_by: {approved}, expires: {expires}}}\n"
+        );
+        let assessment = assess(&catalogue, &packing(&line), &shown(EVIDENCE), NOW_MS);
+        let rdf = &assessment.standings[Fr::Rdf as usize];
+        (rdf.declared, rdf.verdict)
+    };
+    assert_eq!(with("[ciso, plant-manager]", "2099-01-01"), (Interval { low: 2, high: 4 }, Verdict::Met));
+    assert_eq!(with("[ciso]", "2099-01-01").1, Verdict::Gap, "one is not two");
+    assert_eq!(with("[ciso, ciso]", "2099-01-01").1, Verdict::Gap);
+    assert_eq!(with("[ciso, plant-manager]", "2020-01-01").1, Verdict::Gap, "it has ended");
+}
+
+#[test]
+fn what_expired_is_unknown_and_what_is_shown_cannot_be_declared_away() {
+    let catalogue = Catalogue::shipped().unwrap();
+    let zone = |state: &str, expires: &str| {
+        zone_of(&format!(
+            "    declared: [{{req: SR 7.4, state: {state}, basis: b, by: o, expires: {expires}}}]\n"
+        ))
+    };
+    let state = |zone: &Zone, weighed: Option<Weighed>| {
+        let weighed = weighed.map(|one| (req("SR 7.4"), one)).into_iter().collect();
+        let assessment = assess(&catalogue, zone, &weighed, NOW_MS);
+        assessment.rows.into_iter().find(|row| row.req == req("SR 7.4")).unwrap().state
+    };
+    let against = || Some(Weighed::Unmet { endpoints: vec![(TargetId::new("hmi-1"), 7)] });
+    let met = || Some(Weighed::Met { until_ms: u64::MAX });
+    assert_eq!(state(&zone("met", "2099-01-01"), None), State::Met);
+    assert_eq!(state(&zone("met", "2020-01-01"), None), State::Unknown);
+    assert_eq!(state(&zone("met", "2099-01-01"), against()), State::Unmet);
+    assert_eq!(state(&zone("na", "2099-01-01"), against()), State::Unmet);
+    assert_eq!(state(&zone("unmet", "2099-01-01"), met()), State::Unmet, "who says no is believed");
+    assert_eq!(state(&zone("unmet", "2020-01-01"), met()), State::Met);
+}
+
+fn fact(seq: u64, at_ms: u64, endpoint: &str, kind: &str, to: Option<&str>) -> Fact {
+    Fact {
+        seq,
+        at_ms,
+        kind: kind.into(),
+        endpoint: Some(TargetId::new(endpoint)),
+        to: to.map(str::to_owned),
+        has: vec!["ek_sha256".into()],
+    }
+}
+
+fn endpoints(of: &[(&str, Place)]) -> Vec<ZoneEndpoint> {
+    of.iter().map(|(name, place)| ZoneEndpoint { name: TargetId::new(*name), place: *place }).collect()
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+#[test]
+fn every_endpoint_must_show_it_and_lately() {
+    let mapping = Mapping::shipped().unwrap();
+    let both = endpoints(&[("a", Place::Production), ("b", Place::Production)]);
+    let weigh =
+        |facts: &[Fact]| Ledger::of(&mapping, facts).weigh(&both, NOW_MS).remove(&req("SR 3.4")).unwrap();
+    let (fresh, stale) = (NOW_MS - DAY_MS + 1, NOW_MS - DAY_MS);
+    let (quote, failed) = ("proof.quote", "endpoint.attestation.failed");
+    assert_eq!(
+        weigh(&[fact(1, fresh, "a", quote, None), fact(2, fresh + 5, "b", quote, None)]),
+        Weighed::Met { until_ms: NOW_MS + 1 }
+    );
+    assert_eq!(
+        weigh(&[fact(1, fresh, "a", quote, None)]),
+        Weighed::Unknown { endpoints: vec![TargetId::new("b")] }
+    );
+    assert_eq!(
+        weigh(&[fact(1, fresh, "a", quote, None), fact(2, stale, "b", quote, None)]),
+        Weighed::Unknown { endpoints: vec![TargetId::new("b")] }
+    );
+    // Bad stays bad however long ago, until something good comes after it.
+    let bad = [fact(1, fresh, "a", quote, None), fact(2, 5, "b", failed, None)];
+    assert_eq!(weigh(&bad), Weighed::Unmet { endpoints: vec![(TargetId::new("b"), 2)] });
+    let mended = [&bad[..], &[fact(3, fresh, "b", quote, None)]].concat();
+    assert!(matches!(weigh(&mended), Weighed::Met { .. }));
+    let same_moment = [
+        fact(8, fresh, "a", quote, None),
+        fact(9, fresh, "b", quote, None),
+        fact(10, fresh, "b", failed, None),
+    ];
+    assert!(matches!(weigh(&same_moment), Weighed::Unmet { .. }), "the later in the log");
+}
+
+#[test]
+fn a_virtual_rehearsal_never_proves_that_hardware_comes_back() {
+    let mapping = Mapping::shipped().unwrap();
+    let facts = [fact(1, NOW_MS - 1, "a", "transition", Some("recovered"))];
+    let weigh = |place| Ledger::of(&mapping, &facts).weigh(&endpoints(&[("a", place)]), NOW_MS);
+    for id in ["SR 7.4", "SR 7.3 RE1"] {
+        assert!(matches!(weigh(Place::Bench)[&req(id)], Weighed::Met { .. }), "{id}");
+        assert!(matches!(weigh(Place::Virtual)[&req(id)], Weighed::Unknown { .. }), "{id}");
+    }
+    let other = [fact(1, NOW_MS - 1, "a", "transition", Some("imaging"))];
+    assert!(matches!(
+        Ledger::of(&mapping, &other).weigh(&endpoints(&[("a", Place::Bench)]), NOW_MS)[&req("SR 7.4")],
+        Weighed::Unknown { .. }
+    ));
+}
+
+#[test]
+fn the_appliance_and_what_only_contributes_set_nothing() {
+    let (catalogue, mapping) = (Catalogue::shipped().unwrap(), Mapping::shipped().unwrap());
+    let kinds = [
+        "order.approve",
+        "order.recover",
+        "order.plan-approve",
+        "report.erased",
+        "endpoint.attestation.failed",
+    ];
+    let facts: Vec<Fact> =
+        (1..).zip(kinds).map(|(seq, kind)| fact(seq, NOW_MS - 9, "a", kind, None)).collect();
+    let weighed = Ledger::of(&mapping, &facts).weigh(&endpoints(&[("a", Place::Production)]), NOW_MS);
+    let assessment = assess(&catalogue, &zone_of(""), &weighed, NOW_MS);
+    assert!(assessment.rows.iter().all(|row| row.state != State::Met), "{:?}", assessment.rows);
+    let erased = assessment.rows.iter().find(|row| row.req == req("SR 4.2")).unwrap();
+    assert!(erased.why.contains("supports it"), "{}", erased.why);
+    // A zone without endpoints has shown nothing, and not everything.
+    assert!(Ledger::of(&mapping, &facts).weigh(&[], NOW_MS).is_empty());
+}
+
+#[test]
+fn the_shipped_mapping_speaks_of_this_catalogue() {
+    let (catalogue, mapping) = (Catalogue::shipped().unwrap(), Mapping::shipped().unwrap());
+    assert_eq!(mapping.catalogue, catalogue.name);
+    for id in mapping.rules.iter().map(|rule| &rule.req).chain(mapping.crosswalk.iter().map(|one| &one.req)) {
+        assert!(catalogue.get(id).is_some(), "{id}");
+    }
+    for rule in &mapping.rules {
+        assert!(
+            !rule.auditor.is_empty() && rule.ttl.0 > 0 && rule.pass.len() + rule.fail.len() > 0,
+            "{}",
+            rule.req
+        );
+    }
+    let wrong = include_str!("../../catalogue/mapping-v1.yaml").replacen("ttl: 30d", "tll: 30d", 1);
+    assert!(Mapping::parse(&wrong).unwrap_err().to_string().starts_with("line "));
+}
+
+#[test]
+fn a_wrong_file_of_zones_is_refused_with_its_place() {
+    let good = "schema: zones/v1\nsite: A\nzones:\n  - {name: a, target: {iac: 1, uc: 1, si: 1, dc: 1, rdf: 1, tre: 1, ra: 1}}\n";
+    assert!(Zones::parse(good).is_ok());
+    for (from, to) in [
+        ("iac: 1", "iac: 5"),
+        ("iac: 1, ", ""),
+        ("name: a,", "name: a, declared: [{req: SR 9.1, state: met, basis: b, by: o, expires: 2027-01-01}],"),
+        ("name: a,", "name: a, declared: [{req: SR 1.1, state: met, basis: b, by: o}],"),
+        ("name: a,", "name: a, declared: [{req: SR 1.1, state: met, basis: b, by: o, expires: soon}],"),
+        ("zones/v1", "zones/v2"),
+        ("site:", "plant:"),
+    ] {
+        assert!(good.contains(from));
+        let error = Zones::parse(&good.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.starts_with("line "), "{to}: {error}");
+    }
+}
+
+proptest! {
+    /// More evidence of the good kind never lowers anything, and no interval is upside down.
+    #[test]
+    fn good_news_never_makes_it_worse(met in proptest::collection::btree_set(0usize..100, 0..100), more in 0usize..100) {
+        let catalogue = Catalogue::shipped().unwrap();
+        let zone = zone_of("");
+        let weigh = |set: &std::collections::BTreeSet<usize>| {
+            set.iter().map(|at| (catalogue.requirements[*at].id.clone(), Weighed::Met { until_ms: u64::MAX })).collect()
+        };
+        let before = assess(&catalogue, &zone, &weigh(&met), NOW_MS);
+        let mut with_more = met.clone();
+        with_more.insert(more);
+        let after = assess(&catalogue, &zone, &weigh(&with_more), NOW_MS);
+        for (old, new) in before.standings.iter().zip(&after.standings) {
+            prop_assert!(old.declared.low <= old.declared.high && old.declared.high == 4);
+            prop_assert!(new.declared.low >= old.declared.low);
+        }
+    }
+}
