@@ -25,6 +25,27 @@ pub const STORIES: &[Story] = &[Story {
     tell: drill_ends_in_a_report,
 }];
 
+/// A pack is good with the key that was kept apart, and bad with one byte changed; the file is named.
+fn pack_verifies_without_the_appliance(plant: &Plant, site: &Site, drill: &str) -> Result<()> {
+    let pack = plant.dir().join("drill.gsp");
+    let pack = pack.display().to_string();
+    site.say(&["drill", "pack", drill, "--out", &pack])?;
+    let log = plant.dir().join("log.jsonl").display().to_string();
+    let kept = site.command(&["evidence", "export", "--out", &log]).output()?;
+    let kept = String::from_utf8(kept.stderr)?;
+    let key = kept.lines().find_map(|line| line.strip_prefix("evidence key ")).context("no key was shown")?;
+    let good = site.say(&["evidence", "verify", &pack, "--key", key])?;
+    ensure!(good.starts_with("good: "), "{good}");
+    let mut bytes = fs::read(&pack)?;
+    let at = bytes.windows(9).rposition(|some| some == b"<!DOCTYPE").context("no page in the pack")?;
+    bytes[at + 40] ^= 1;
+    fs::write(&pack, bytes)?;
+    let refused = site.say(&["evidence", "verify", &pack, "--key", key]);
+    let refused = format!("{:#}", refused.err().context("an altered pack was taken for a good one")?);
+    ensure!(refused.contains("report.html"), "{refused}");
+    Ok(())
+}
+
 /// Only a drill-safe endpoint is rehearsed, switched off and on over Redfish; the report has the recovery time by phase; a changed log names the entry.
 fn drill_ends_in_a_report(plant: &Plant) -> Result<()> {
     let programs = Programs::built()?;
@@ -58,6 +79,8 @@ fn drill_ends_in_a_report(plant: &Plant) -> Result<()> {
     for word in ["DRILL", "press-01", "RTO", "svg"] {
         ensure!(html.contains(word), "the report does not say {word}");
     }
+
+    pack_verifies_without_the_appliance(plant, &site, &drill)?;
 
     site.say(&["evidence", "verify"])?;
     let site = appliance.stop()?;

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{EndpointId, JobId};
 
 pub mod checkpoint;
+pub mod pack;
 pub mod proof;
 pub mod tree;
 

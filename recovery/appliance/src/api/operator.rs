@@ -182,6 +182,14 @@ fn boots_and_drills() -> Vec<Call> {
             Needs::LOOK,
         ),
         (
+            "/api/v1/drills/{drill}/pack",
+            post_with(
+                drill_pack,
+                gives("application/x-tar", "Make its evidence pack: a tar that proves itself"),
+            ),
+            Needs::all(P::Evidence),
+        ),
+        (
             "/api/v1/drills/{drill}/answer",
             post_with(drill_answer, says("Answer a step that waits for a person")),
             Needs::all(P::Answer),
@@ -502,6 +510,16 @@ async fn drill_report(State(people): State<People>, Path(drill): Path<String>) -
     let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
     let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((headers, Html(people.drills.report(&drill).await?)).into_response())
+}
+
+/// That it was made is written into the log, so it is an order and no look.
+async fn drill_pack(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+) -> Result<Response, Refusal> {
+    let headers = [(header::CONTENT_TYPE, "application/x-tar"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, people.drills.pack(&actor, &drill).await?).into_response())
 }
 
 async fn console_link(

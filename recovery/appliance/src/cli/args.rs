@@ -539,6 +539,14 @@ pub enum DrillVerb {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Make a drill's evidence pack: report, runbook, evidence and proofs in one file that stands alone
+    Pack {
+        /// The drill
+        drill: String,
+        /// File to write
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Write a drill's report
     Report {
         /// The drill

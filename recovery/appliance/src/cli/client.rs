@@ -165,6 +165,17 @@ impl Client {
         response.body_mut().read_to_string().map_err(|error| self.absent(&error))
     }
 
+    /// `POST` an order and read the bytes that answer it.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_for_bytes(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        let kind = [("content-type", "application/json")];
+        let mut response = self.send(Method::POST, path, b"{}".to_vec(), &kind)?;
+        let body = response.body_mut().with_config().limit(1 << 30);
+        body.read_to_vec().map_err(|error| self.absent(&error))
+    }
+
     /// `POST` a JSON value and read the answer.
     ///
     /// # Errors

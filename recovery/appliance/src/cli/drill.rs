@@ -45,6 +45,16 @@ pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
             eprintln!("wrote {}", out.display());
             Ok(())
         }
+        DrillVerb::Pack { drill, out } => {
+            let pack = client.post_for_bytes(&format!("/api/v1/drills/{drill}/pack"))?;
+            image::write_new(&out, 0o644, &pack)?;
+            eprintln!(
+                "wrote {}; keep the evidence key apart from it: `groundstate evidence verify {} --key …`",
+                out.display(),
+                out.display()
+            );
+            Ok(())
+        }
         DrillVerb::Run { runbook, endpoints, wait } => {
             let view: DrillView = client.post("/api/v1/drills", &NewDrill { runbook, endpoints })?;
             let view = if wait.wait { to_the_end(client, view, &wait, json)? } else { view };

@@ -60,6 +60,9 @@ pub enum EvidenceVerb {
 /// What to check, and what to hold against it.
 #[derive(Debug, Args)]
 pub struct Verify {
+    /// An evidence pack (`drill pack`), instead of a log
+    #[arg(requires = "key", conflicts_with_all = ["file", "since", "anchor"])]
+    pack: Option<PathBuf>,
     /// An export
     #[arg(long, requires = "key")]
     file: Option<PathBuf>,
@@ -163,6 +166,9 @@ pub(super) fn key_of(key: &str) -> Result<[u8; 32], Fault> {
 
 impl Verify {
     fn run(self, reach: &Reach, json: bool) -> Result<(), Fault> {
+        if let Some(pack) = &self.pack {
+            return super::pack::verify(pack, key_of(&self.key.unwrap_or_default())?, json);
+        }
         let client = if self.file.is_some() { None } else { Some(reach.client()?) };
         let key = match (&client, self.key.clone()) {
             (Some(client), None) => client.get::<EvidenceKey>("/api/v1/evidence/key")?.ed25519,
@@ -340,6 +346,7 @@ mod tests {
             |line: &str| Cli::try_parse_from(["groundstate", "evidence"].into_iter().chain(line.split(' ')));
         for line in [
             "verify --file log.jsonl --key 00 --since kept --since older --anchor anchors",
+            "verify drill.gsp --key 00",
             "checkpoint --out kept",
             "prove 17 --out entry.tlog-proof",
             "prove --since kept",
@@ -347,7 +354,14 @@ mod tests {
         ] {
             assert!(parses(line).is_ok(), "{line}");
         }
-        for wrong in ["verify --file f", "prove", "prove 17 --since kept", "verify-proof f"] {
+        for wrong in [
+            "verify drill.gsp",
+            "verify drill.gsp --key 00 --file f",
+            "verify --file f",
+            "prove",
+            "prove 17 --since kept",
+            "verify-proof f",
+        ] {
             assert!(parses(wrong).is_err(), "{wrong}");
         }
     }

@@ -18,6 +18,7 @@ mod image;
 mod kiosk;
 mod manual;
 mod net;
+mod pack;
 mod person;
 mod pinned;
 mod plan;
@@ -406,6 +407,7 @@ mod tests {
             "runbook plan line-hmi-mass-recovery --count 18 --people 2 --mode real --over-link 3",
             "runbook plan mine.yaml --endpoints e.json --measured a.json --measured b.json",
             "zone assess --zones zones.yaml --log log.jsonl --key 00 --form html --out zones.html",
+            "drill pack 00ff --out drill.gsp",
             "runbook schema",
             "runbook blueprints",
             "runbook show single-hmi-failed",

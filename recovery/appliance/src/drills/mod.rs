@@ -16,6 +16,7 @@
 mod facts;
 mod hands;
 mod keep;
+mod pack;
 mod paper;
 mod rehearser;
 
@@ -109,7 +110,7 @@ impl Drills {
     /// 404 `unknown-drill`, or what the service refuses.
     pub async fn report(&self, drill: &str) -> Result<String, Problem> {
         let kept = self.find(drill)?;
-        paper::html(&self.0.service, &self.0.config, &kept).await
+        Ok(paper::report(&self.0.service, &self.0.config, &kept).await?.html())
     }
 
     /// Plan a drill and let it begin.

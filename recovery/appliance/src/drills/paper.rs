@@ -15,11 +15,11 @@ use runbooks::{
 use super::{Kept, now_ms};
 use crate::{config::Config, service::Service};
 
-/// The report as one page.
+/// The report.
 ///
 /// # Errors
 /// What the service refuses.
-pub async fn html(service: &Service, config: &Config, kept: &Kept) -> Result<String, Problem> {
+pub async fn report(service: &Service, config: &Config, kept: &Kept) -> Result<RunReport, Problem> {
     let mut endpoints = Vec::new();
     let mut evidence = Vec::new();
     for (key, job) in &kept.jobs {
@@ -46,7 +46,7 @@ pub async fn html(service: &Service, config: &Config, kept: &Kept) -> Result<Str
         },
         earlier: Vec::new(),
     };
-    Ok(RunReport::of(&kept.record, circumstances).html())
+    Ok(RunReport::of(&kept.record, circumstances))
 }
 
 fn observation(target: TargetId, view: &JobView) -> Observation {

@@ -1,7 +1,10 @@
 //! Drills against a real service: who must answer, one job per order, also across a restart, and the report.
 
 use axum::http::StatusCode;
-use recovery_protocol::drill::{DrillAnswer, DrillView};
+use recovery_protocol::{
+    drill::{DrillAnswer, DrillView},
+    evidence::pack,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +107,22 @@ async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
     );
     let report = again.report(&drill).await.unwrap();
     assert!(report.contains("DRILL") && report.contains("bench-01") && !report.contains("<script"));
+    let packed = again.pack(&ada, &drill).await.unwrap();
+    let origin = bench.journal.origin();
+    let seen = pack::verify(&packed, &origin).unwrap();
+    let evidence = format!("evidence/{}.jsonl", job[0].job);
+    assert!(
+        ["report.html", "report.json", "runbook.yaml", evidence.as_str()]
+            .iter()
+            .all(|name| seen.files.contains_key(*name))
+    );
+    let lines = seen.files[&evidence].iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines > 0 && seen.proven == lines, "each entry of it is proven: {} of {lines}", seen.proven);
+    assert_eq!((seen.entry.actor.as_str(), &seen.entry.facts["drill"]), ("operator:ada", &json!(drill)));
+    let mut altered = packed.clone();
+    let at = packed.windows(9).rposition(|some| some == b"<!DOCTYPE").unwrap();
+    altered[at + 20] ^= 1;
+    assert_eq!(pack::verify(&altered, &origin).unwrap_err(), pack::BadPack::Altered("report.html".into()));
     assert_eq!(bench.service.jobs(None).await.unwrap().len(), 1);
     stop.cancel();
     running.await.unwrap();
@@ -136,6 +155,12 @@ async fn a_person_stops_a_drill() {
     let drill = start(&bench).await.drill;
     until(&bench, &drill, |view| step(view, "go") == "waiting_person").await;
     let abort = format!("{PATH}/{drill}/abort");
+    let (status, refused) = bench.ask("POST", &format!("{PATH}/{drill}/pack"), json!({})).await;
+    assert_eq!(
+        (status, &refused["code"]),
+        (StatusCode::CONFLICT, &json!("drill-not-over")),
+        "half a drill is none"
+    );
     assert_eq!(bench.ask("POST", &abort, json!({ "reason": "shift ends" })).await.0, StatusCode::OK);
     until(&bench, &drill, |view| view.state == "aborted").await;
     assert_eq!(bench.ask("POST", &abort, Value::Null).await.0, StatusCode::CONFLICT);

@@ -1,11 +1,15 @@
 //! The evidence log, as people take it away: exports, checkpoints, proofs.
 
-use recovery_protocol::{JobId, Problem, evidence::Checkpoint, operator::EvidenceKey};
+use recovery_protocol::{
+    JobId, Problem,
+    evidence::Checkpoint,
+    operator::{EvidenceKey, Mode},
+};
 
 use serde_json::json;
 
 use super::{Actor, Service};
-use crate::evidence;
+use crate::{db, evidence};
 
 impl Service {
     /// The evidence of one job as JSON lines ([`recovery_protocol::evidence::Line`]), oldest first; alone they prove nothing.
@@ -39,6 +43,40 @@ impl Service {
             let remedy = "take the number of an entry (`seq`) from an export or a job's page";
             Problem::new(404, "unknown-entry", "There is no such entry", detail, remedy)
         })
+    }
+
+    /// Write an entry about a drill, and prove it: what it says stands in the log from now on, and the proof travels alone.
+    pub async fn note_proven(
+        &self,
+        kind: &str,
+        actor: &Actor,
+        facts: serde_json::Value,
+    ) -> Result<String, Problem> {
+        let mut tx = self.0.journal.begin().await?;
+        let mut fact = evidence::Fact::new(kind, &actor.name, facts);
+        fact.mode = Mode::Drill;
+        tx.note(fact).await?;
+        let seq = db::log::last(tx.conn()).await?.map_or(0, |(seq, _)| seq);
+        tx.commit().await?;
+        let mut proofs = self.proofs(&[seq]).await?;
+        proofs.pop().map(|(_, proof)| proof).ok_or_else(|| {
+            let detail = format!("entry {seq} was written and cannot be found");
+            let remedy = "verify the log: `groundstate evidence verify`";
+            Problem::new(500, "evidence-not-proven", "The log cannot prove its last entry", detail, remedy)
+        })
+    }
+
+    /// Proofs of several entries by one checkpoint. What is not in the log, or older than its tree, has none.
+    pub async fn proofs(&self, seqs: &[u64]) -> Result<Vec<(u64, String)>, Problem> {
+        let signed = self.evidence_checkpoint().await?;
+        let mut conn = self.0.journal.db.read().await?;
+        let mut proofs = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            if let Some(proof) = evidence::prove(&mut conn, *seq, &signed).await? {
+                proofs.push((*seq, proof));
+            }
+        }
+        Ok(proofs)
     }
 
     /// The proof that the log continues the one of this signed checkpoint, as a file of its own.

@@ -1,0 +1,85 @@
+//! The evidence pack of a drill: its report, its runbook, what the log says of its recoveries, and the proof of all of it ([`pack`]).
+
+use std::collections::BTreeMap;
+
+use recovery_protocol::{
+    Problem,
+    evidence::{Entry, Line, pack},
+};
+use serde_json::json;
+
+use super::{Drills, Kept, paper};
+use crate::service::Actor;
+
+impl Drills {
+    /// The pack of a drill that is over. That it was made, and with what in it, is itself an entry of the log: that entry is its seal.
+    ///
+    /// # Errors
+    /// 404 `unknown-drill`; 409 `drill-not-over`, or what the service refuses.
+    pub async fn pack(&self, actor: &Actor, drill: &str) -> Result<Vec<u8>, Problem> {
+        let kept = self.find(drill)?;
+        if !matches!(kept.record.stage, runbooks::run::Stage::Over { .. }) {
+            let remedy = "wait until it is over, or stop it with `groundstate drill abort`";
+            let detail = "a pack of half a drill would be taken for the whole".to_owned();
+            return Err(Problem::new(409, "drill-not-over", "This drill still runs", detail, remedy));
+        }
+        let files = self.files(&kept).await?;
+        let told = pack::sha256(pack::manifest(&files).as_bytes());
+        let facts = json!({ "drill": drill, "manifest_sha256": told, "files": files.len() });
+        let proof = self.0.service.note_proven(pack::KIND, actor, facts).await?;
+        Ok(pack::write(&files, &proof))
+    }
+
+    async fn files(&self, kept: &Kept) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+        let service = &self.0.service;
+        let report = paper::report(service, &self.0.config, kept).await?;
+        let unwritten = |error: serde_json::Error| {
+            let remedy = "export the evidence log instead, and report this";
+            Problem::new(500, "pack-not-written", "The pack could not be written", error.to_string(), remedy)
+        };
+        let mut files = BTreeMap::new();
+        let mut add = |name: &str, text: String| files.insert(name.to_owned(), text.into_bytes());
+        add(pack::HOW_TO, how_to(&service.evidence_key().verifier_key));
+        add("report.html", report.html());
+        add("report.json", report.json().map_err(unwritten)?);
+        add("runbook.yaml", kept.record.runbook.source.clone());
+        add("run.json", serde_json::to_string_pretty(&kept.record).map_err(unwritten)?);
+        let mut seqs = Vec::new();
+        for (_, job) in &kept.jobs {
+            let lines = service.job_evidence(*job).await?;
+            seqs.extend(lines.iter().filter_map(|line| seq_of(line)));
+            add(&format!("evidence/{job}.jsonl"), lines.iter().map(|line| format!("{line}\n")).collect());
+        }
+        for (seq, proof) in service.proofs(&seqs).await? {
+            add(&format!("proofs/{seq}.tlog-proof"), proof);
+        }
+        Ok(files)
+    }
+}
+
+fn seq_of(line: &str) -> Option<u64> {
+    let line = Line::parse(line).ok()?;
+    Some(serde_json::from_str::<Entry>(line.text()?).ok()?.seq)
+}
+
+/// A page for who trusts no tool of ours.
+fn how_to(verifier_key: &str) -> String {
+    format!(
+        "HOW TO VERIFY THIS PACK\n\n\
+         With Groundstate, on any computer, without a network:\n\n\
+         \x20   groundstate evidence verify pack.gsp --key KEY\n\n\
+         KEY is the evidence key that you keep apart from this pack. The one that stands below is only a convenience: who forged the pack forged it too.\n\n\
+         With public tools alone:\n\n\
+         1. tar -xf pack.gsp, in an empty folder. The pack is a POSIX tar.\n\
+         2. sha256sum -c MANIFEST.sha256. Every file must be OK, and no file may be there that the list does not name, but for\n\
+         \x20  MANIFEST.sha256 and PACK.tlog-proof.\n\
+         3. sha256sum MANIFEST.sha256, and compare it with manifest_sha256 in the entry that the second line of PACK.tlog-proof holds:\n\
+         \x20   sed -n 's/^extra //p' PACK.tlog-proof | base64 -d\n\
+         4. PACK.tlog-proof is a C2SP tlog-proof (c2sp.org/tlog-proof): any tool for it checks that the entry is in the log that the checkpoint at its end\n\
+         \x20  covers, and that the checkpoint is signed. Leaves and nodes are hashed as in RFC 6962. The key, in the form of c2sp.org/signed-note:\n\
+         \x20   {verifier_key}\n\
+         5. The same for each file in proofs/: one entry of the evidence log each. evidence/ holds them as lines, to be read.\n\n\
+         What a pack does not show: that nothing was left out of the log before it was written, and that the appliance's clock was right. Checkpoints that you or\n\
+         another appliance kept show that nothing was removed afterwards.\n"
+    )
+}
