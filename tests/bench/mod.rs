@@ -38,6 +38,7 @@ pub mod restore_growth;
 pub mod restore_many;
 pub mod restore_planned;
 pub mod restore_wire;
+pub mod runbooks;
 pub mod serve;
 
 /// How long a server may take to start.
@@ -169,6 +170,7 @@ pub const BENCHES: &[Bench] = &[
     bench("recovery.people-evidence", &[setup::SQLITE], Runs::Outside(evidence::evidence)),
     bench("recovery.people-login", &[setup::ARGON2], Runs::Outside(people::people)),
     bench("recovery.jobs", &[], Runs::Inside(recovery_jobs::jobs)),
+    bench("runbooks", &[], Runs::Outside(runbooks::runbooks)),
     bench("demo", &[], Runs::Outside(demo::demo)),
 ];
 
