@@ -29,6 +29,8 @@ pub struct Fact {
     pub to: Option<String>,
     /// The names of its facts that are there and not empty.
     pub has: Vec<String>,
+    /// It is of a rehearsal.
+    pub drill: bool,
 }
 
 /// An endpoint of a zone.

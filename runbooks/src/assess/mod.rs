@@ -7,6 +7,8 @@
 //! catalogue ── declarations, compensations (dated) ───────────────────────┘
 //! ```
 //!
+//! [`readiness`] reads the same log and says who came back lately.
+//!
 //! What nothing fresh speaks of is unknown: neither met nor unmet. So an achieved level is an interval. `low` counts what is shown, `high` also what
 //! might be. Evidence stands apart from what people declared, and what no tool can see is named on every page.
 //!
@@ -15,6 +17,7 @@
 pub mod catalogue;
 pub mod evidence;
 pub mod page;
+pub mod readiness;
 #[cfg(test)]
 mod tests;
 pub mod zone;

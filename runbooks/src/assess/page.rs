@@ -159,18 +159,10 @@ pub fn csv(zones: &[Assessment]) -> String {
                 until,
                 row.why.clone(),
             ];
-            text.push_str(&cells.map(|cell| quoted(&cell)).join(","));
-            text.push('\n');
+            text.push_str(&words::csv_line(&cells));
         }
     }
     text
-}
-
-/// A cell (RFC 4180). What a spreadsheet would take for a formula gets a quote in front.
-fn quoted(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '-', '@']);
-    let cell = if formula { format!("'{cell}") } else { cell.to_owned() };
-    if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 #[cfg(test)]

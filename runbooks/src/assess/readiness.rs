@@ -123,7 +123,9 @@ pub fn board(zones: &Zones, facts: &[Fact], now_ms: u64) -> Board {
         zones.zones.iter().flat_map(|zone| &zone.endpoints).map(|one| (&one.name, one.place)).collect();
     let recovered: Vec<(&TargetId, u64, By, u64)> = facts
         .iter()
-        .filter(|fact| fact.kind == "transition" && fact.to.as_deref() == Some("recovered") && fact.at_ms <= now_ms)
+        .filter(|fact| {
+            fact.kind == "transition" && fact.to.as_deref() == Some("recovered") && fact.at_ms <= now_ms
+        })
         .filter_map(|fact| {
             let endpoint = fact.endpoint.as_ref()?;
             let by = match (places.get(endpoint)?, fact.drill) {
@@ -144,7 +146,8 @@ pub fn board(zones: &Zones, facts: &[Fact], now_ms: u64) -> Board {
             *one = (*at_ms, *by, *seq);
         }
     }
-    let mut endpoints: Vec<Ready> = zones.zones.iter().flat_map(|zone| of_zone(zone, &of_endpoint, now_ms)).collect();
+    let mut endpoints: Vec<Ready> =
+        zones.zones.iter().flat_map(|zone| of_zone(zone, &of_endpoint, now_ms)).collect();
     endpoints.sort_by(|a, b| (a.due, a.due_ms, &a.endpoint).cmp(&(b.due, b.due_ms, &b.endpoint)));
     let clocks = zones.clocks.iter().map(|clock| {
         let last = newest(&mut recovered.iter().filter(|(_, _, by, _)| clock.by.contains(by)));
@@ -192,7 +195,8 @@ impl Board {
     #[must_use]
     pub fn in_a_sentence(&self) -> String {
         let (all, proven) = self.hardware;
-        let never = self.endpoints.iter().filter(|one| one.place != Place::Virtual && one.due == Due::Never).count();
+        let never =
+            self.endpoints.iter().filter(|one| one.place != Place::Virtual && one.due == Due::Never).count();
         format!("{proven} of {all} endpoints on hardware came back lately enough; {never} never did.")
     }
 }
@@ -239,20 +243,37 @@ mod tests {
             other,
         ];
         let board = board(&zones(), &facts, NOW_MS);
-        let stands: Vec<(&str, Due)> = board.endpoints.iter().map(|one| (one.endpoint.as_str(), one.due)).collect();
-        assert_eq!(stands, [("none", Due::Never), ("old", Due::Overdue), ("soon", Due::Soon), ("new", Due::Fine), ("vm", Due::Fine)]);
+        let stands: Vec<(&str, Due)> =
+            board.endpoints.iter().map(|one| (one.endpoint.as_str(), one.due)).collect();
+        assert_eq!(
+            stands,
+            [
+                ("none", Due::Never),
+                ("old", Due::Overdue),
+                ("soon", Due::Soon),
+                ("vm", Due::Fine),
+                ("new", Due::Fine)
+            ]
+        );
         assert_eq!(board.hardware, (4, 2), "a virtual endpoint proves no hardware");
-        assert_eq!(board.in_a_sentence(), "2 of 4 endpoints on hardware came back lately enough; 1 never did.");
+        assert_eq!(
+            board.in_a_sentence(),
+            "2 of 4 endpoints on hardware came back lately enough; 1 never did."
+        );
     }
 
     #[test]
     fn a_real_recovery_sets_back_the_clocks_that_say_so() {
         let of = |facts: &[Fact]| {
             let stands = board(&zones(), facts, NOW_MS).clocks;
-            stands.into_iter().map(|one| (one.due, one.last.map(|(_, by, seq)| (by, seq)))).collect::<Vec<_>>()
+            stands
+                .into_iter()
+                .map(|one| (one.due, one.last.map(|(_, by, seq)| (by, seq))))
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(&[]), [(Due::Never, None), (Due::Never, None)]);
-        let facts = [recovered(1, "old", 400, true), recovered(2, "old", 10, false), recovered(3, "vm", 1, true)];
+        let facts =
+            [recovered(1, "old", 400, true), recovered(2, "old", 10, false), recovered(3, "vm", 1, true)];
         assert_eq!(of(&facts), [(Due::Fine, Some((By::Recovery, 2))), (Due::Fine, Some((By::Drill, 1)))]);
         let long_ago = [recovered(1, "old", 480, true)];
         assert_eq!(of(&long_ago)[0].0, Due::Overdue, "fifteen months");
@@ -261,7 +282,8 @@ mod tests {
 
     #[test]
     fn months_are_of_the_calendar() {
-        let at = |text: &str| u64::try_from(text.parse::<jiff::Timestamp>().unwrap().as_millisecond()).unwrap();
+        let at =
+            |text: &str| u64::try_from(text.parse::<jiff::Timestamp>().unwrap().as_millisecond()).unwrap();
         assert_eq!(months_after(at("2025-11-30T10:00:00Z"), 15), at("2027-02-28T10:00:00Z"));
         assert_eq!(months_after(at("2026-01-31T00:00:00Z"), 1), at("2026-02-28T00:00:00Z"));
     }

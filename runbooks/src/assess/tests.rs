@@ -148,6 +148,7 @@ fn fact(seq: u64, at_ms: u64, endpoint: &str, kind: &str, to: Option<&str>) -> F
         endpoint: Some(TargetId::new(endpoint)),
         to: to.map(str::to_owned),
         has: vec!["ek_sha256".into()],
+        drill: false,
     }
 }
 

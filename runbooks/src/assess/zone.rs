@@ -10,7 +10,7 @@ use super::{
 };
 use crate::runbook::{
     Position,
-    parse::{ParseError, read_yaml},
+    parse::{Length, ParseError, read_yaml},
 };
 
 /// The zones of a site, as its owner declares them (schema `zones/v1`).
@@ -20,6 +20,9 @@ pub struct Zones {
     schema: String,
     /// The site's name.
     pub site: String,
+    /// Clocks of the whole site, such as an audit's fifteen months.
+    #[serde(default)]
+    pub clocks: Vec<super::readiness::SiteClock>,
     /// Its zones.
     pub zones: Vec<Zone>,
 }
@@ -50,6 +53,8 @@ pub struct Zone {
     /// Its endpoints.
     #[serde(default)]
     pub endpoints: Vec<ZoneEndpoint>,
+    /// How long a recovery proves an endpoint of it; half a year when absent.
+    pub rehearse: Option<Length>,
     /// What people say.
     #[serde(default)]
     pub declared: Vec<Declaration>,

@@ -219,6 +219,41 @@ pub fn pool(observed: &[Observed], class: &str, place: Place, clock: Clock) -> V
         .collect()
 }
 
+/// Fewest earlier runs that a phase is compared with.
+pub const COMPARED_N_MIN: usize = 5;
+
+/// A phase that was slower than ever before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slower {
+    /// Which.
+    pub phase: Phase,
+    /// How long it took now.
+    pub now_ms: u64,
+    /// The middle of the earlier runs.
+    pub median_ms: u64,
+    /// How many those were.
+    pub n: usize,
+}
+
+/// Phases that took longer than in each of at least [`COMPARED_N_MIN`] earlier runs that may stand beside this one, and a quarter longer than their middle.
+/// Both, since the slowest of six is the newest one in six times by chance alone.
+#[must_use]
+pub fn slower_than_ever(now: &Measured, earlier: &[Observed], class: &str, place: Place) -> Vec<Slower> {
+    let beside =
+        |run: &&Observed| run.proven && run.class == class && comparable(place, run.place, Clock::Machine);
+    let look = |(phase, now_ms): (&Phase, &u64)| {
+        let times: Vec<u64> = earlier
+            .iter()
+            .filter(beside)
+            .filter_map(|run| run.measured.phases_ms.get(phase).copied())
+            .collect();
+        let before = summary(&times).filter(|before| before.n >= COMPARED_N_MIN)?;
+        let slower = *now_ms > before.max_ms && *now_ms > before.median_ms + before.median_ms / 4;
+        slower.then_some(Slower { phase: *phase, now_ms: *now_ms, median_ms: before.median_ms, n: before.n })
+    };
+    now.phases_ms.iter().filter_map(look).collect()
+}
+
 /// What a number of runs shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -317,6 +352,27 @@ mod tests {
             timing(Phase::Write, 70, 60, Actor::Machine),
         ]);
         assert_eq!(measured.phases_ms[&Phase::Write], 50);
+    }
+
+    #[test]
+    fn a_phase_is_slower_only_when_it_is_slower_than_every_run_before_and_by_a_quarter() {
+        let run = |place, ms: u64| Observed {
+            class: "ipc".into(),
+            place,
+            proven: true,
+            measured: measure(&[timing(Phase::Write, 0, ms, Actor::Machine)]),
+        };
+        let earlier: Vec<Observed> = [100, 110, 120, 130, 160].map(|ms| run(Place::Bench, ms)).into();
+        let found = |ms, earlier: &[Observed]| {
+            slower_than_ever(&run(Place::Bench, ms).measured, earlier, "ipc", Place::Bench)
+        };
+        assert_eq!(found(161, &earlier), [Slower { phase: Phase::Write, now_ms: 161, median_ms: 120, n: 5 }]);
+        assert_eq!(found(155, &earlier), [], "it was slower once");
+        assert_eq!(found(161, &earlier[1..]), [], "four are too few");
+        let even: Vec<Observed> = [100; 5].map(|ms| run(Place::Bench, ms)).into();
+        assert_eq!((found(125, &even).len(), found(126, &even).len()), (0, 1));
+        let virtual_ones: Vec<Observed> = [1; 9].map(|ms| run(Place::Virtual, ms)).into();
+        assert_eq!(found(161, &virtual_ones), [], "virtual ones never stand beside hardware");
     }
 
     #[test]

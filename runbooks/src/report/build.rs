@@ -43,7 +43,7 @@ pub(super) fn build(record: &RunRecord, circumstances: Circumstances) -> RunRepo
         scope: record.targets.clone(),
         claims: claims(record, &endpoints, &circumstances),
         failed_checks: failed_checks(record),
-        deviations: deviations(record, &steps),
+        deviations: deviations(record, &steps, &endpoints, &circumstances),
         actions: actions(record, &objectives, &steps, &cleanup),
         not_assessed: not_assessed(record, &objectives),
         objectives,
@@ -102,6 +102,7 @@ fn step_result(record: &RunRecord, task: &Task) -> StepResult {
         TaskState::Failed { from_ms, to_ms, why, .. } => {
             ("failed", format!("{} [{}]", why.what, why.code), Some(*from_ms), Some(*to_ms))
         }
+        TaskState::Skipped { why, not_meant: true, .. } => ("not meant", why.clone(), None, None),
         TaskState::Skipped { why, .. } => ("skipped", why.clone(), None, None),
     };
     StepResult {
@@ -264,20 +265,23 @@ fn claims(record: &RunRecord, endpoints: &[EndpointResult], circumstances: &Circ
         .into_iter()
         .filter_map(|(class, place)| {
             let mine = endpoints.iter().filter(|e| e.planned.class == class && e.planned.place == place);
-            let clean = mine.clone().all(|endpoint| endpoint.state == "proven")
-                && circumstances
-                    .earlier
-                    .iter()
-                    .filter(|run| run.class == class && measure::comparable(place, run.place, Clock::Service))
-                    .all(|run| run.proven);
+            let clean = mine.clone().all(|endpoint| endpoint.state == "proven");
+            // After a miss the count starts anew: only what came since counts.
+            let before = circumstances
+                .earlier
+                .iter()
+                .filter(|run| run.class == class && measure::comparable(place, run.place, Clock::Service))
+                .rev()
+                .take_while(|run| run.proven);
+            let streak = if clean { before.count() + mine.clone().count() } else { 0 };
             let mut times = measure::pool(&circumstances.earlier, class, place, Clock::Service);
             times.extend(mine.filter_map(|endpoint| endpoint.measured.service_rto_ms));
             let summary = measure::summary(&times)?;
-            let n = u32::try_from(summary.n).unwrap_or(u32::MAX);
+            let n = u32::try_from(streak).unwrap_or(u32::MAX);
             Some(Claim {
                 of: format!("{class}, {}", place.label()),
-                percent: clean.then(|| measure::claimable_percent(n)),
-                missing_for_90: RUNS_FOR_90.saturating_sub(if clean { n } else { 0 }),
+                percent: (n > 0).then(|| measure::claimable_percent(n)),
+                missing_for_90: RUNS_FOR_90.saturating_sub(n),
                 summary,
             })
         })
@@ -309,7 +313,12 @@ fn over_target(step: &StepResult) -> Option<(u64, u64)> {
     step.took_ms.zip(step.target_ms).filter(|(took_ms, target_ms)| took_ms > target_ms)
 }
 
-fn deviations(record: &RunRecord, steps: &[StepResult]) -> Vec<String> {
+fn deviations(
+    record: &RunRecord,
+    steps: &[StepResult],
+    endpoints: &[EndpointResult],
+    circumstances: &Circumstances,
+) -> Vec<String> {
     let mut said: Vec<String> =
         record.stop.iter().map(|stop| format!("The run stopped early: {}.", stop.why)).collect();
     for step in steps {
@@ -322,6 +331,23 @@ fn deviations(record: &RunRecord, steps: &[StepResult]) -> Vec<String> {
         if let Some((took_ms, target_ms)) = over_target(step) {
             let (took, target) = (words::length(took_ms), words::length(target_ms));
             said.push(format!("{} took {took}; its target is {target}.", where_of(step)));
+        }
+    }
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.state == "proven") {
+        let planned = &endpoint.planned;
+        for slower in measure::slower_than_ever(
+            &endpoint.measured,
+            &circumstances.earlier,
+            &planned.class,
+            planned.place,
+        ) {
+            let (took, middle) = (words::length(slower.now_ms), words::length(slower.median_ms));
+            said.push(format!(
+                "On {} `{}` took {took}: longer than in each of {} earlier runs, whose middle is {middle}. Look what changed: image, firmware or network.",
+                planned.target,
+                slower.phase.label(),
+                slower.n
+            ));
         }
     }
     said

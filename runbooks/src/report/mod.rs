@@ -40,7 +40,7 @@ pub struct Circumstances {
     pub evidence: Vec<EvidenceRef>,
     /// The state of the evidence log when the report was written.
     pub seal: Seal,
-    /// Earlier recoveries to stand beside these; the report pools them by class and place. Those of this run excluded.
+    /// Earlier recoveries to stand beside these, the oldest first; the report pools them by class and place. Those of this run excluded.
     pub earlier: Vec<Observed>,
 }
 
@@ -211,7 +211,7 @@ pub struct Claim {
     pub of: String,
     /// The service times, this run included.
     pub summary: Summary,
-    /// With 95 % confidence, at least so many in a hundred finish within the slowest; `None` when a run of the class failed.
+    /// With 95 % confidence, at least so many in a hundred finish within the slowest; by the clean runs since the last miss. `None`: there is none.
     pub percent: Option<u8>,
     /// Clean runs still missing for 90 %.
     pub missing_for_90: u32,
@@ -312,6 +312,30 @@ impl RunReport {
     #[must_use]
     pub fn html(&self) -> String {
         html::page(self)
+    }
+
+    /// Its steps as lines of CSV, for a spreadsheet.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        let mut text = String::from("run,mode,step,verb,endpoint,state,took_ms,target_ms,attempts,what\n");
+        let number = |ms: Option<u64>| ms.map_or_else(String::new, |ms| ms.to_string());
+        for step in &self.steps {
+            let target = step.target.as_ref().map_or_else(String::new, ToString::to_string);
+            let cells = [
+                self.run.to_string(),
+                self.mode.word().to_owned(),
+                step.step.to_string(),
+                step.verb.clone(),
+                target,
+                step.state.clone(),
+                number(step.took_ms),
+                number(step.target_ms),
+                step.attempts.to_string(),
+                step.what.clone(),
+            ];
+            text.push_str(&words::csv_line(&cells));
+        }
+        text
     }
 
     /// The report for machines.

@@ -236,6 +236,30 @@ fn earlier_runs_of_the_class_stand_beside_and_virtual_ones_do_not() {
 }
 
 #[test]
+fn after_a_miss_the_count_starts_anew_and_a_slow_phase_is_told() {
+    let run = |proven| Observed {
+        class: "ipc".into(),
+        place: Place::Bench,
+        proven,
+        measured: crate::measure::measure(&timings(20_000, true)),
+    };
+    let mut circumstances = about(&[("a", 100_000, true)]);
+    circumstances.earlier = [vec![run(true); 9], vec![run(false)], vec![run(true); 6]].concat();
+    let report = report("quarterly-hmi-drill", drill_targets(&["a"], Place::Bench), &[], circumstances);
+    assert_eq!(report.claims[0].missing_for_90, 29 - 7, "six and this one");
+    assert!(
+        report.deviations.iter().any(|said| said.contains("longer than in each of 15 earlier runs")),
+        "{:?}",
+        report.deviations
+    );
+    let csv = report.csv();
+    assert!(
+        csv.lines().count() == report.steps.len() + 1 && csv.contains(",image,reimage,a,passed,"),
+        "{csv}"
+    );
+}
+
+#[test]
 fn the_page_is_framed_self_contained_and_escaped() {
     let html = report(
         "quarterly-hmi-drill",

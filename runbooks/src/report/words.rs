@@ -40,6 +40,20 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A line of CSV (RFC 4180). What a spreadsheet would take for a formula gets a quote in front.
+pub(crate) fn csv_line(cells: &[String]) -> String {
+    let quoted = |cell: &String| {
+        let formula = cell.starts_with(['=', '+', '-', '@']);
+        let cell = if formula { format!("'{cell}") } else { cell.clone() };
+        if cell.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", cell.replace('"', "\"\""))
+        } else {
+            cell
+        }
+    };
+    cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
+}
+
 /// `1 endpoint`, `2 endpoints`.
 pub(crate) fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }

@@ -354,6 +354,34 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_of_rehearsal_parse() {
+        for line in [
+            "drill run quarterly-hmi-drill --endpoint press-01 --wait",
+            "drill report 00ff --out report.html",
+            "drill answer 00ff --step go --person ada --role drill-lead --no",
+            "drill abort 00ff",
+            "runbook list --json",
+            "runbook lint mine.yaml single-hmi-failed",
+            "runbook print single-hmi-failed --sheet card --language de --out card.html",
+            "runbook plan line-hmi-mass-recovery --count 18 --people 2 --mode real --over-link 3",
+            "runbook plan mine.yaml --endpoints e.json --measured a.json --measured b.json",
+            "zone assess --zones zones.yaml --log log.jsonl --key 00 --form html --out zones.html",
+            "drill pack 00ff --out drill.gsp",
+            "zone readiness --zones zones.yaml --log log.jsonl --key 00 --json",
+            "runbook schema",
+            "runbook blueprints",
+            "runbook show single-hmi-failed",
+        ] {
+            let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        for wrong in ["runbook plan x", "runbook lint", "zone assess --zones z", "drill pack 00ff"] {
+            let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' ')));
+            assert!(parsed.is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_commands_of_the_manual_parse() {
         for line in [
             "serve --config /etc/groundstate/groundstate.toml",
@@ -397,20 +425,6 @@ mod tests {
             "image --store /s list",
             "image list --config /etc/groundstate/groundstate.toml --json",
             "trust export --out trust.json",
-            "drill run quarterly-hmi-drill --endpoint press-01 --wait",
-            "drill report 00ff --out report.html",
-            "drill answer 00ff --step go --person ada --role drill-lead --no",
-            "drill abort 00ff",
-            "runbook list --json",
-            "runbook lint mine.yaml single-hmi-failed",
-            "runbook print single-hmi-failed --sheet card --language de --out card.html",
-            "runbook plan line-hmi-mass-recovery --count 18 --people 2 --mode real --over-link 3",
-            "runbook plan mine.yaml --endpoints e.json --measured a.json --measured b.json",
-            "zone assess --zones zones.yaml --log log.jsonl --key 00 --form html --out zones.html",
-            "drill pack 00ff --out drill.gsp",
-            "runbook schema",
-            "runbook blueprints",
-            "runbook show single-hmi-failed",
             "evidence verify",
             "job approve 0193a3c8-0000-7000-8000-000000000000",
             "console-link",

@@ -1,4 +1,4 @@
-//! `groundstate zone assess`: what a log of evidence and its owner's words show of each zone. No appliance is asked.
+//! `groundstate zone …`: what a log of evidence and its owner's words show of each zone, and who came back lately. No appliance is asked.
 
 use std::{
     fs::File,
@@ -14,6 +14,7 @@ use runbooks::{
         catalogue::Catalogue,
         evidence::{Fact, Ledger, Mapping},
         page,
+        readiness::{Board, By, ClockStands, Ready, board},
         zone::{Assessment, Verdict, Zones, assess},
     },
 };
@@ -23,6 +24,7 @@ use super::{
     evidence::key_of,
     fault::{Code, Fault},
     image::write_new,
+    print,
     show::table,
 };
 
@@ -31,6 +33,22 @@ use super::{
 pub enum ZoneVerb {
     /// Say of each zone what is shown, what might be, and what is missing (IEC 62443-3-3)
     Assess(Assess),
+    /// Say which endpoints came back lately, which are due, and which never did
+    Readiness(Readiness),
+}
+
+/// Whose readiness, by what.
+#[derive(Debug, Args)]
+pub struct Readiness {
+    /// File of zones: endpoints, how long a recovery proves one, the site's clocks
+    #[arg(long, value_name = "FILE")]
+    zones: PathBuf,
+    /// An export of the evidence log
+    #[arg(long, value_name = "FILE")]
+    log: PathBuf,
+    /// The evidence key that was kept apart (64 hex digits)
+    #[arg(long)]
+    key: String,
 }
 
 /// What to assess, by what, and how to say it.
@@ -77,7 +95,10 @@ enum Form {
 /// # Errors
 /// A file that cannot be read, or a log that was altered.
 pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
-    let ZoneVerb::Assess(order) = verb;
+    let order = match verb {
+        ZoneVerb::Assess(order) => order,
+        ZoneVerb::Readiness(order) => return readiness(&order, json),
+    };
     let wrong = |path: &Path, error: String| {
         Fault::new(Code::Usage, format!("{} cannot be used", path.display()), error, "mend it and try again")
     };
@@ -129,6 +150,51 @@ pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
             Ok(())
         }
     }
+}
+
+fn readiness(order: &Readiness, json: bool) -> Result<(), Fault> {
+    let zones = Zones::parse(&read(&order.zones)?).map_err(|error| {
+        let what = format!("{} cannot be used", order.zones.display());
+        Fault::new(Code::Usage, what, error.to_string(), "mend it and try again")
+    })?;
+    let (facts, _) = facts_of(&order.log, key_of(&order.key)?)?;
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    print(json, &board(&zones, &facts, now_ms), shown)
+}
+
+fn shown(board: &Board) -> String {
+    let day = |ms: Option<u64>| {
+        let at = ms.and_then(|ms| jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
+        at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+    };
+    let by = |last: Option<(u64, By, u64)>| match last {
+        None => "-".to_owned(),
+        Some((_, By::Recovery, entry)) => format!("recovery, entry {entry}"),
+        Some((_, By::Drill, entry)) => format!("drill, entry {entry}"),
+        Some((_, By::Virtual, entry)) => format!("virtual, entry {entry}"),
+    };
+    let row = |one: &Ready| {
+        vec![
+            one.endpoint.to_string(),
+            one.zone.clone(),
+            one.place.label().to_owned(),
+            one.due.word().to_owned(),
+            day(one.last.map(|(at_ms, ..)| at_ms)),
+            by(one.last),
+            day(one.due_ms),
+        ]
+    };
+    let rows: Vec<_> = board.endpoints.iter().map(row).collect();
+    let head = ["ENDPOINT", "ZONE", "PLACE", "STANDS", "LAST", "BY", "DUE"];
+    let mut text = table(&head, &rows);
+    if !board.clocks.is_empty() {
+        let row = |one: &ClockStands| {
+            vec![one.name.clone(), one.due.word().to_owned(), by(one.last), day(one.due_ms)]
+        };
+        let rows: Vec<_> = board.clocks.iter().map(row).collect();
+        text += &format!("\n\n{}", table(&["CLOCK", "STANDS", "BY", "DUE"], &rows));
+    }
+    text + "\n\n" + &board.in_a_sentence()
 }
 
 fn read(path: &Path) -> Result<String, Fault> {
@@ -192,6 +258,7 @@ fn fact(entry: evidence::Entry) -> Fact {
         kind: entry.kind,
         to,
         has,
+        drill: entry.mode == "drill",
     }
 }
 
@@ -236,6 +303,7 @@ mod tests {
         let recovered =
             entry(serde_json::json!({ "from": "releasing", "to": "recovered", "ek_sha256": null, "x": 1 }));
         assert_eq!((recovered.to.as_deref(), recovered.seq, recovered.at_ms), (Some("recovered"), 3, 9));
+        assert!(recovered.drill);
         assert_eq!(
             (recovered.has.contains(&"x".to_owned()), recovered.has.contains(&"ek_sha256".to_owned())),
             (true, false)

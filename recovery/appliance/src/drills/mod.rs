@@ -110,7 +110,17 @@ impl Drills {
     /// 404 `unknown-drill`, or what the service refuses.
     pub async fn report(&self, drill: &str) -> Result<String, Problem> {
         let kept = self.find(drill)?;
-        Ok(paper::report(&self.0.service, &self.0.config, &kept).await?.html())
+        Ok(self.report_of(&kept).await?.html())
+    }
+
+    /// The report of a drill, with what the drills before it measured.
+    async fn report_of(&self, kept: &Kept) -> Result<runbooks::report::RunReport, Problem> {
+        let begun = |kept: &Kept| (kept.record.planned_at_ms, kept.record.run.clone());
+        let mut before: Vec<Kept> =
+            self.kept().values().filter(|other| begun(other) < begun(kept)).cloned().collect();
+        before.sort_by_key(begun);
+        let earlier = paper::earlier(&self.0.service, &before).await?;
+        paper::report(&self.0.service, &self.0.config, kept, earlier).await
     }
 
     /// Plan a drill and let it begin.

@@ -8,7 +8,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Drills, Kept, paper};
+use super::{Drills, Kept};
 use crate::service::Actor;
 
 impl Drills {
@@ -32,7 +32,7 @@ impl Drills {
 
     async fn files(&self, kept: &Kept) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
         let service = &self.0.service;
-        let report = paper::report(service, &self.0.config, kept).await?;
+        let report = self.report_of(kept).await?;
         let unwritten = |error: serde_json::Error| {
             let remedy = "export the evidence log instead, and report this";
             Problem::new(500, "pack-not-written", "The pack could not be written", error.to_string(), remedy)
@@ -42,6 +42,7 @@ impl Drills {
         add(pack::HOW_TO, how_to(&service.evidence_key().verifier_key));
         add("report.html", report.html());
         add("report.json", report.json().map_err(unwritten)?);
+        add("report.csv", report.csv());
         add("runbook.yaml", kept.record.runbook.source.clone());
         add("run.json", serde_json::to_string_pretty(&kept.record).map_err(unwritten)?);
         let mut seqs = Vec::new();

@@ -8,8 +8,9 @@ use recovery_protocol::{
 };
 use runbooks::{
     TargetId,
-    measure::{Actor, Phase, PhaseTiming},
+    measure::{self, Actor, Measured, Observed, Phase, PhaseTiming},
     report::{Circumstances, EvidenceRef, Observation, RunReport, Seal},
+    run,
 };
 
 use super::{Kept, now_ms};
@@ -19,7 +20,12 @@ use crate::{config::Config, service::Service};
 ///
 /// # Errors
 /// What the service refuses.
-pub async fn report(service: &Service, config: &Config, kept: &Kept) -> Result<RunReport, Problem> {
+pub async fn report(
+    service: &Service,
+    config: &Config,
+    kept: &Kept,
+    earlier: Vec<Observed>,
+) -> Result<RunReport, Problem> {
     let mut endpoints = Vec::new();
     let mut evidence = Vec::new();
     for (key, job) in &kept.jobs {
@@ -44,9 +50,28 @@ pub async fn report(service: &Service, config: &Config, kept: &Kept) -> Result<R
             key_ed25519: service.evidence_key().ed25519,
             checkpoint: signed.note().to_owned(),
         },
-        earlier: Vec::new(),
+        earlier,
     };
     Ok(RunReport::of(&kept.record, circumstances))
+}
+
+/// What earlier drills measured, the oldest first. A drill that did not get there is among them, without a time.
+///
+/// # Errors
+/// What the service refuses.
+pub async fn earlier(service: &Service, before: &[Kept]) -> Result<Vec<Observed>, Problem> {
+    let mut seen = Vec::new();
+    for kept in before.iter().filter(|kept| matches!(kept.record.stage, run::Stage::Over { .. })) {
+        for planned in &kept.record.targets {
+            let job = kept.jobs.iter().rev().find(|(key, _)| key.target.as_ref() == Some(&planned.target));
+            let Some((_, job)) = job else { continue };
+            let observed = observation(planned.target.clone(), &service.job(*job).await?);
+            let proven = kept.record.target_state(&planned.target) == run::TargetState::Proven;
+            let measured = if proven { measure::measure(&observed.timings) } else { Measured::default() };
+            seen.push(Observed { class: planned.class.clone(), place: planned.place, proven, measured });
+        }
+    }
+    Ok(seen)
 }
 
 fn observation(target: TargetId, view: &JobView) -> Observation {
