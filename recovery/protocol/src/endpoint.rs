@@ -295,6 +295,44 @@ impl std::fmt::Debug for Power {
     }
 }
 
+/// Something that an endpoint is made of, as one of its systems told it. What nobody told is no fact: unknown is not zero.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HardwareFact {
+    /// What of it: `memory`, `firmware`, `disk S4EV…`, `address 52:54:…`.
+    pub fact: String,
+    /// Its value, as people read it.
+    pub value: String,
+    /// Who told it.
+    pub source: FactSource,
+    /// Since when it has been told so, milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// When it was told last, milliseconds since 1970.
+    pub seen_unix_ms: u64,
+}
+
+/// Which of an endpoint's systems told a fact. What two of them tell is kept beside each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FactSource {
+    /// The recovery system, which the appliance booted.
+    RecoverySystem,
+    /// The system on its disk.
+    RestoredSystem,
+}
+
+impl FactSource {
+    /// As people read it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RecoverySystem => "the recovery system",
+            Self::RestoredSystem => "the system on its disk",
+        }
+    }
+}
+
 /// What a sheet of endpoints would change, or has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

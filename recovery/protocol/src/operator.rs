@@ -41,8 +41,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::approval::Approval;
 pub use crate::drill::{DrillAnswer, DrillStepView, DrillView, NewDrill};
 pub use crate::endpoint::{
-    Chain, ChangeEndpoint, ClaimView, ImportFault, ImportLine, ImportPlan, Kind, NewEndpoint, Power,
-    RemovedEndpoint, Resolution,
+    Chain, ChangeEndpoint, ClaimView, FactSource, HardwareFact, ImportFault, ImportLine, ImportPlan, Kind,
+    NewEndpoint, Power, RemovedEndpoint, Resolution,
 };
 pub use crate::problem::Problem;
 use crate::{
@@ -229,6 +229,9 @@ pub struct EndpointView {
     pub settings: EndpointSettings,
     /// What it said of itself last.
     pub inventory: Option<Inventory>,
+    /// What it is made of, fact by fact, each with who told it and when.
+    #[serde(default)]
+    pub facts: Vec<HardwareFact>,
     /// The pairing code it shows, while a person must confirm it.
     pub pairing_code: Option<String>,
     /// Last sign of life, milliseconds since 1970.

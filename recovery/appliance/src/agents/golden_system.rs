@@ -15,7 +15,7 @@ use recovery_protocol::{
 use serde_json::json;
 
 use super::{
-    Agents, copied,
+    Agents, copied, facts,
     hello::{Asking, challenge, discover, tpm_hidden},
     identity,
     proof::{self, Asked, ISOLATE},
@@ -77,6 +77,7 @@ pub async fn hello(agents: &Agents, hello: Hello) -> Result<HelloReply, Problem>
     }
     let mut endpoint =
         db::endpoint::get(tx.conn(), &id).await?.ok_or_else(|| Problem::from(TicketError::Foreign))?;
+    facts::learn(&mut tx, &mut endpoint, &hello).await?;
     endpoint.inventory = Some(hello.inventory.clone());
     endpoint.seen = Some(tx.at);
     db::endpoint::put(tx.conn(), &endpoint).await?;
@@ -166,6 +167,7 @@ async fn again(
     if let Some(problem) = identity::contradicts(&mut tx, &endpoint, &hello, by_dock).await? {
         return Err(agents.refuse_in(tx, problem, Some(&id), None).await);
     }
+    facts::learn(&mut tx, &mut endpoint, &hello).await?;
     endpoint.inventory = Some(hello.inventory.clone());
     endpoint.seen = Some(tx.at);
     db::endpoint::put(tx.conn(), &endpoint).await?;

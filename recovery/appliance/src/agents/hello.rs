@@ -10,7 +10,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Agents, golden_system, identity, questions::Questions};
+use super::{Agents, facts, golden_system, identity, questions::Questions};
 use crate::{
     attest,
     db::{
@@ -124,6 +124,7 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
         return Err(agents.refuse_in(tx, problem, Some(&endpoint.id), None).await);
     }
     if !nameless {
+        facts::learn(&mut tx, &mut endpoint, &hello).await?;
         endpoint.inventory = Some(hello.inventory.clone());
         endpoint.seen = Some(tx.at);
         db::endpoint::put(tx.conn(), &endpoint).await?;

@@ -15,6 +15,7 @@
 mod capture;
 mod copied;
 mod expect;
+mod facts;
 mod files;
 mod golden_system;
 mod hello;

@@ -5,8 +5,8 @@ use recovery_protocol::{
     agent::BootEntry,
     job::JobState,
     operator::{
-        DepotView, DrillView, EkCertificate, EndpointState, EndpointView, ImageView, ImportFault, ImportLine,
-        ImportPlan, JobView, RefusalView, SinkView, StatusView,
+        DepotView, DrillView, EkCertificate, EndpointState, EndpointView, HardwareFact, ImageView,
+        ImportFault, ImportLine, ImportPlan, JobView, RefusalView, SinkView, StatusView,
     },
     people::{KioskView, PersonView, ReviewView, SessionView},
     plan::{PlanState, PlanView},
@@ -313,11 +313,24 @@ pub fn endpoint(view: &EndpointView) -> String {
             add("its erasing", inventory.disk_erase.get(at).map(ToString::to_string));
         }
     }
+    text.push_str(&made_of(&view.facts));
     if let Some(job) = &view.job {
         text.push_str("\n\n");
         text.push_str(&self::job(job));
     }
     text
+}
+
+/// What an endpoint is made of, with who told it and when.
+fn made_of(facts: &[HardwareFact]) -> String {
+    let row = |fact: &HardwareFact| {
+        let told = format!("{}, {}", fact.source.words(), moment(fact.seen_unix_ms));
+        vec![fact.fact.clone(), fact.value.clone(), moment(fact.since_unix_ms), told]
+    };
+    match facts.iter().map(row).collect::<Vec<_>>() {
+        rows if rows.is_empty() => String::new(),
+        rows => format!("\n\n{}", table(&["IT HAS", "", "SINCE", "TOLD BY, LAST"], &rows)),
+    }
 }
 
 /// `groundstate endpoint import`.

@@ -37,7 +37,7 @@ pub fn content(view: &EndpointView, viewer: &Viewer, now_ms: u64) -> Markup {
                 (recover_card(view, viewer))
                 (review::break_card(view, None, viewer))
             }
-            (facts(view))
+            (facts(view)) (hardware(view))
         }
     }
 }
@@ -278,6 +278,34 @@ fn facts(view: &EndpointView) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What it is made of: who told it, since when, and when last.
+fn hardware(view: &EndpointView) -> Markup {
+    html! {
+        @if !view.facts.is_empty() {
+            details class="card facts" id="hardware" {
+                summary { "What it is made of, who told it and when" }
+                div class="scroll" tabindex="0" role="region" aria-label="Hardware facts" {
+                    table {
+                        thead { tr { th scope="col" { "It has" } th scope="col" { "As" } th scope="col" { "Since" } th scope="col" { "Told by" } th scope="col" { "Last" } } }
+                        tbody {
+                            @for fact in &view.facts {
+                                tr {
+                                    th scope="row" { (fact.fact) }
+                                    td { (fact.value) }
+                                    td { (moment(fact.since_unix_ms)) }
+                                    td { (fact.source.words()) }
+                                    td { (moment(fact.seen_unix_ms)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                p class="small" { "What nobody told is not shown: unknown is not zero." }
             }
         }
     }

@@ -3,7 +3,7 @@
 use recovery_protocol::{
     EndpointId, MacAddr,
     agent::Inventory,
-    operator::{Chain, ClaimView, EkCertificate, EndpointState, Kind, Power},
+    operator::{Chain, ClaimView, EkCertificate, EndpointState, HardwareFact, Kind, Power},
     secure_boot::BootAge,
     selector::{Labels, Selector},
     settings::EndpointSettings,
@@ -59,6 +59,8 @@ pub struct Endpoint {
     pub record: Record,
     /// What it said of itself last.
     pub inventory: Option<Inventory>,
+    /// What it is made of, by its own words.
+    pub facts: Vec<HardwareFact>,
     /// Pinned EK: SHA-256 of its SPKI, lower-case hex.
     pub ek_sha256: Option<String>,
     /// What the maker's certificate of that key told at its last accepted proof.
@@ -115,6 +117,7 @@ impl Endpoint {
             state,
             record,
             inventory: None,
+            facts: Vec::new(),
             ek_sha256: None,
             ek_certificate: None,
             baseline: None,
@@ -161,6 +164,7 @@ fn of(row: &Row) -> Result<Endpoint, DbError> {
         state: super::parse("state", &format!("\"{state}\""))?,
         record: json(row, "record")?,
         inventory: json_opt(row, "inventory")?,
+        facts: json_opt(row, "facts")?.unwrap_or_default(),
         ek_sha256: row.try_get("ek_sha256")?,
         ek_certificate: json_opt(row, "ek_certificate")?,
         baseline: json_opt(row, "baseline")?,
@@ -227,10 +231,10 @@ pub async fn by_ek(conn: &mut Conn, ek_sha256: &str) -> Result<Option<Endpoint>,
 pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     query(
         "INSERT INTO endpoint (id, state, record, inventory, ek_sha256, baseline, pairing, refusal, seen, proven, \
-         generation, ek_certificate, revision, added, conflict, tpm_counted, boot_age) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO UPDATE SET \
+         generation, ek_certificate, revision, added, conflict, tpm_counted, boot_age, facts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (id) DO UPDATE SET \
          state = $2, record = $3, inventory = $4, ek_sha256 = $5, baseline = $6, pairing = $7, refusal = $8, \
          seen = $9, proven = $10, generation = $11, ek_certificate = $12, revision = $13, added = $14, conflict = $15, \
-         tpm_counted = $16, boot_age = $17",
+         tpm_counted = $16, boot_age = $17, facts = $18",
     )
     .bind(e.id.as_str())
     .bind(name("state", &e.state)?)
@@ -249,6 +253,7 @@ pub async fn put(conn: &mut Conn, e: &Endpoint) -> Result<(), DbError> {
     .bind(e.conflict.as_ref().map(|c| text("conflict", c)).transpose()?)
     .bind(e.tpm_counted.as_ref().map(|c| text("tpm_counted", c)).transpose()?)
     .bind(e.boot_age.as_ref().map(|age| text("boot_age", age)).transpose()?)
+    .bind(text("facts", &e.facts)?)
     .execute(&mut *conn)
     .await?;
     query("DELETE FROM endpoint_mac WHERE endpoint = $1").bind(e.id.as_str()).execute(&mut *conn).await?;

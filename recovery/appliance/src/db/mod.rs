@@ -92,6 +92,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (20, include_str!("../../migrations/0020_reign.sql")),
     (21, include_str!("../../migrations/0021_person_origin.sql")),
     (22, include_str!("../../migrations/0022_person_subject.sql")),
+    (24, include_str!("../../migrations/0024_endpoint_facts.sql")),
     (27, include_str!("../../migrations/0027_tpm_counted.sql")),
     (29, include_str!("../../migrations/0029_boot_age.sql")),
 ];

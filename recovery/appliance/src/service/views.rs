@@ -56,7 +56,8 @@ pub async fn endpoints(
             of_job(inner, row, phases, Some(&endpoint))
         });
         let serial = serials.remove(endpoint.id.as_str());
-        of_endpoint(inner, endpoint, job, serial)
+        // Fact by fact only where one is shown: a list of thousands would be mostly that.
+        EndpointView { facts: Vec::new(), ..of_endpoint(inner, endpoint, job, serial) }
     };
     Ok(all.into_iter().map(view).collect())
 }
@@ -93,6 +94,7 @@ fn of_endpoint(
         drill_safe: endpoint.record.drill_safe,
         settings: endpoint.record.settings,
         inventory: endpoint.inventory,
+        facts: endpoint.facts,
         pairing_code: endpoint.pairing.map(|pairing| pairing.code),
         seen_unix_ms: endpoint.seen,
         proven_unix_ms: endpoint.proven,

@@ -2,7 +2,7 @@
 
 use recovery_protocol::{
     job::{HoldReason, JobState},
-    operator::Resolution,
+    operator::{FactSource, Resolution},
 };
 
 use super::*;
@@ -161,4 +161,22 @@ async fn a_nameless_computer_on_the_dock_of_an_endpoint_that_has_a_name_is_a_con
     let site = Site::new().await;
     site.recover().await;
     assert_eq!(code(site.hello(&docked("SN-B456")).await), "identity-conflict");
+}
+
+#[tokio::test]
+async fn what_an_endpoint_is_made_of_is_shown_with_who_told_it_and_when() {
+    let site = Site::new().await;
+    assert_eq!(code(site.hello(&from("SN-A123")).await), "no-boot-ticket");
+    let facts = press(&site).await.facts;
+    let find = |name: &str| facts.iter().find(|fact| fact.fact == name);
+    let serial = find("serial number").unwrap();
+    assert_eq!((serial.value.as_str(), serial.source), ("SN-A123", FactSource::RecoverySystem));
+    assert!(serial.since_unix_ms > 0 && serial.since_unix_ms == serial.seen_unix_ms);
+    assert_eq!(find("memory").unwrap().value, "1024 MiB");
+    assert!(find("disk S1").unwrap().value.contains("nvme"), "{facts:?}");
+    assert!(find("UUID").is_none(), "what nobody told is no fact");
+    // Another computer is a conflict and changes nothing of it.
+    assert_eq!(code(site.hello(&from("SN-B456")).await), "identity-conflict");
+    assert_eq!(press(&site).await.facts, facts);
+    assert!(!site.kinds().await.contains(&"hardware.changed".to_owned()));
 }
