@@ -26,6 +26,8 @@ const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Non-volatile, visible at boot and at run time.
 const ATTRIBUTES: [u8; 4] = [7, 0, 0, 0];
 const LOAD_OPTION_ACTIVE: u32 = 1;
+/// Number of the entry that is booted once, at the next start.
+const NEXT: &str = "BootNext";
 const END: [u8; 4] = [0x7f, 0xff, 4, 0];
 
 /// What was done.
@@ -228,6 +230,39 @@ pub fn ensure(efivars: &Path, loader: &Loader) -> io::Result<Done> {
     Ok(Done::Set)
 }
 
+/// Have the firmware boot from the network at the next start, once, and look whether it keeps that. The first active entry of a network in
+/// its order is taken; the order stays as it is.
+///
+/// # Errors
+/// What the system or the firmware refused, or that it knows no network; nothing is set then.
+pub fn network_next(efivars: &Path) -> io::Result<u16> {
+    let variables = Variables(efivars);
+    let entries = variables.entries()?;
+    let order = variables.read("BootOrder")?.unwrap_or_default();
+    let order = order.as_chunks::<2>().0.iter().map(|number| u16::from_le_bytes(*number));
+    let is_network =
+        |number: &u16| entries.get(number).is_some_and(|entry| entry.active && entry.is_network());
+    let found = order.into_iter().chain(entries.keys().copied()).find(is_network);
+    let number =
+        found.ok_or_else(|| io::Error::other("the firmware has no entry that boots from the network"))?;
+    if let Err(error) = variables.write(NEXT, &number.to_le_bytes()) {
+        let _ = variables.remove(NEXT);
+        return Err(error);
+    }
+    Ok(number)
+}
+
+/// Take that back, where it was not used. Nothing to do is success.
+///
+/// # Errors
+/// What the system refused.
+pub fn forget_next(efivars: &Path) -> io::Result<()> {
+    match Variables(efivars).remove(NEXT) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +319,32 @@ mod tests {
             let bytes = self.variables().read("BootOrder").unwrap().unwrap();
             bytes.as_chunks::<2>().0.iter().map(|number| u16::from_le_bytes(*number)).collect()
         }
+    }
+
+    #[test]
+    fn the_next_boot_goes_to_the_first_network_of_the_order_and_can_be_taken_back() {
+        let mut off = option("PXE, off", &network());
+        off[0] = 0;
+        let firmware = Firmware::new(&[
+            (1, option("disk", &disk(9).path)),
+            (7, off),
+            (4, option("PXE", &network())),
+            (2, option("HTTP", &network())),
+        ]);
+        assert_eq!(network_next(firmware.0.path()).unwrap(), 4);
+        assert_eq!(firmware.variables().read("BootNext").unwrap().unwrap(), [4, 0]);
+        assert_eq!(firmware.order(), [1, 7, 4, 2], "the order stays");
+        forget_next(firmware.0.path()).unwrap();
+        assert_eq!(firmware.variables().read("BootNext").unwrap(), None);
+        forget_next(firmware.0.path()).unwrap();
+    }
+
+    #[test]
+    fn a_firmware_without_a_network_is_told_nothing() {
+        let firmware = Firmware::new(&[(1, option("disk", &disk(9).path)), (0, vec![1, 2])]);
+        assert!(network_next(firmware.0.path()).unwrap_err().to_string().contains("no entry"));
+        assert_eq!(firmware.variables().read("BootNext").unwrap(), None);
+        assert!(network_next(&firmware.0.path().join("none")).is_err(), "no UEFI");
     }
 
     #[test]

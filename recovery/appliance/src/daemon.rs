@@ -224,7 +224,7 @@ impl Appliance {
         let runner = Runner::new(
             Arc::clone(&journal),
             golden.clone(),
-            drivers(&config, kit.as_ref(), &interfaces),
+            drivers(&config, kit.as_ref(), &interfaces, &live),
             Arc::new(Embedded::new(db)),
             Arc::clone(&live),
         )
@@ -418,9 +418,10 @@ async fn evidence_so_far(config: &Config, journal: &Journal) -> Result<Anchors, 
     Ok(anchors)
 }
 
-fn drivers(config: &Config, kit: Option<&Kit>, interfaces: &[pxe::Interface]) -> Arc<Drivers> {
+fn drivers(config: &Config, kit: Option<&Kit>, interfaces: &[pxe::Interface], live: &Live) -> Arc<Drivers> {
     let shelf = kit.and_then(|kit| kit.shelf(interfaces, config.listen.http_port));
-    Arc::new(Drivers::default().with_shelf(shelf))
+    let every = std::time::Duration::from_secs(config.attest_every_s.into());
+    Arc::new(Drivers::default().with_shelf(shelf).with_in_band(Arc::clone(&live.in_band), every))
 }
 
 async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {

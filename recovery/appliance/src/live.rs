@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use recovery_protocol::{
@@ -14,6 +14,8 @@ use recovery_protocol::{
     operator::ProgressView,
 };
 
+use crate::power::in_band;
+
 /// Weight of the newest sample in the shown rate.
 const NEW_SAMPLE: f64 = 0.3;
 
@@ -21,6 +23,8 @@ const NEW_SAMPLE: f64 = 0.3;
 #[derive(Debug, Default)]
 pub struct Live {
     inner: Mutex<Inner>,
+    /// Endpoints that are to reboot by themselves.
+    pub in_band: Arc<in_band::Desk>,
 }
 
 #[derive(Debug, Default)]

@@ -249,6 +249,10 @@ pub enum ProofReply {
     Accepted {
         /// Restored system: seconds until the next check-in.
         again_in_seconds: u32,
+        /// Restored system: have the firmware boot from the network once, and reboot, for this job. Agents before 2026-11-29 do not
+        /// know it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reboot_for: Option<JobId>,
     },
     /// Proven and expected: enrol with this one-time secret.
     Enrol(EnrolOrder),

@@ -232,6 +232,9 @@ pub enum Power {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate_sha256: Option<String>,
     },
+    /// The check-in agent of its running system, which proved itself a moment ago: it has the firmware boot from the network once and
+    /// reboots. A try: what does not run, does not prove itself or does not come is left to the next driver.
+    InBand,
     /// A magic packet (Wake-on-LAN): switches on, and can do nothing else.
     WakeOnLan {
         /// Broadcast address of the endpoint's network.
@@ -255,9 +258,11 @@ impl Power {
     pub fn by_hand(&self) -> bool {
         match self {
             Self::Person | Self::WakeOnLan { .. } => true,
-            Self::Ipmi { .. } | Self::Redfish { .. } | Self::VirtualMedia { .. } | Self::Outlet { .. } => {
-                false
-            }
+            Self::Ipmi { .. }
+            | Self::Redfish { .. }
+            | Self::VirtualMedia { .. }
+            | Self::InBand
+            | Self::Outlet { .. } => false,
             Self::Several { of } => of.iter().all(Self::by_hand),
         }
     }
@@ -282,6 +287,7 @@ impl std::fmt::Debug for Power {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Person => f.write_str("a person"),
+            Self::InBand => f.write_str("in-band"),
             Self::Ipmi { host, port, .. } => write!(f, "ipmi {host}:{port}"),
             Self::Redfish { url, .. } => write!(f, "redfish {url}"),
             Self::VirtualMedia { url, .. } => write!(f, "virtual CD {url}"),

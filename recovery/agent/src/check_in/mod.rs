@@ -14,21 +14,23 @@ mod enrol;
 pub mod esp;
 mod home;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use recovery_protocol::agent::{
     BootedAs, Challenge, EnrolOrder, Hello, HelloReply, ProofReply, Report, Reported,
 };
-use recovery_protocol::trust::EnrolmentTicket;
+use recovery_protocol::{JobId, trust::EnrolmentTicket};
 
 use self::home::{Enrolment, Home, State};
 use crate::client::Appliance;
 use crate::kernel_args::KernelArgs;
 use crate::screen::Screen;
 use crate::tpm::Tpm;
-use crate::{identity, inventory};
+use crate::{boot_entry, identity, inventory};
 
+/// Where Linux shows the firmware's variables.
+const EFIVARS: &str = "/sys/firmware/efi/efivars";
 /// Pause after a failure: first, and longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Shortest and longest time between two check-ins, in seconds, whatever the appliance says.
@@ -134,7 +136,11 @@ fn prove(
     };
     let proof = identity::prove(tpm, challenge, key.as_ref().filter(|_| ticket.is_some()))?;
     let again = match (appliance.proof(&proof)?, enrolment.as_mut(), &key) {
-        (ProofReply::Accepted { again_in_seconds }, ..) => {
+        (ProofReply::Accepted { again_in_seconds, reboot_for: Some(job) }, ..) => {
+            reboot(screen, job);
+            again_in_seconds
+        }
+        (ProofReply::Accepted { again_in_seconds, reboot_for: None }, ..) => {
             // For the journal alone: said again and again, and no person needs it.
             println!("proven; next check-in in {again_in_seconds} s");
             again_in_seconds
@@ -158,6 +164,30 @@ fn prove(
         screen.say("the enrolment ticket is spent and removed");
     }
     Ok(again)
+}
+
+/// The appliance wants the recovery system here, for a job. What cannot be done is said and left: it has other ways.
+fn reboot(screen: &Screen, job: JobId) {
+    let efivars = EFIVARS.as_ref();
+    let entry = match boot_entry::network_next(efivars) {
+        Ok(entry) => entry,
+        Err(error) => {
+            screen.say(format!("GROUNDSTATE: not rebooted for job {job}, as the appliance ordered: {error}"));
+            return;
+        }
+    };
+    screen.say(format!(
+        "GROUNDSTATE: rebooting into the recovery system for job {job}, by boot entry {entry:04X}, once"
+    ));
+    let ordered = Command::new("systemctl").arg("reboot").status();
+    if !ordered.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        screen.say(format!(
+            "GROUNDSTATE: this system does not reboot ({ordered:?}); the boot entry is taken back"
+        ));
+        if let Err(error) = boot_entry::forget_next(efivars) {
+            screen.say(format!("GROUNDSTATE: the boot entry could not be taken back: {error}"));
+        }
+    }
 }
 
 /// The enrolment that this ticket is for: the one begun before, or a new one with a new key.

@@ -180,6 +180,12 @@ async fn again(
             let problem = Problem::new(403, "ticket-missing", "No enrolment ticket", detail, remedy);
             return Err(agents.refuse_in(tx, problem, Some(&id), Some(row.job.id)).await);
         }
+        // One that is to reboot by itself proves first what it runs.
+        if let (Some(tpm), Some(_)) = (&hello.tpm, &endpoint.ek_sha256)
+            && agents.0.live.in_band.waits_for(&id) == Some(row.job.id)
+        {
+            return challenge(agents, tx, &id, None, hello.inventory, tpm, Asking::Again).await;
+        }
         tx.commit().await?;
         return Ok(wait(every.min(30), "a recovery of this endpoint is under way"));
     }
@@ -304,7 +310,8 @@ async fn first(
         Some(key) => enrol(agents, tx, &session, &endpoint.id, job, &key).await,
         None => {
             tx.commit().await?;
-            Ok(ProofReply::Accepted { again_in_seconds: agents.0.journal.config.attest_every_s })
+            let again_in_seconds = agents.0.journal.config.attest_every_s;
+            Ok(ProofReply::Accepted { again_in_seconds, reboot_for: None })
         }
     }
 }
@@ -356,6 +363,26 @@ async fn enrol(
 }
 
 /// A later proof of an endpoint that was recovered before.
+/// The job that waits for this endpoint to reboot by itself, as the journal has it now. Only whoever has just proven what it runs is asked;
+/// the order is in evidence before it goes out.
+async fn reboot_for(
+    agents: &Agents,
+    tx: &mut JournalTx<'_>,
+    endpoint: &Endpoint,
+) -> Result<Option<JobId>, Problem> {
+    let Some(job) = agents.0.live.in_band.waits_for(&endpoint.id) else { return Ok(None) };
+    let row = db::job::get(tx.conn(), job).await?;
+    let powering = JobState::Working { stage: Stage::Powering };
+    let Some(row) = row.filter(|row| row.job.state == powering && row.job.endpoint == endpoint.id) else {
+        return Ok(None);
+    };
+    let facts = json!({ "into": "network, once" });
+    let mut fact = Fact::new("order.reboot", "appliance", facts).about(&endpoint.id).of(Some(job));
+    fact.mode = row.job.mode;
+    tx.note(fact).await?;
+    Ok(Some(job))
+}
+
 async fn proven_again(
     agents: &Agents,
     mut tx: JournalTx<'_>,
@@ -367,7 +394,7 @@ async fn proven_again(
     let last = jobs.into_iter().find(|row| row.job.state == JobState::Recovered);
     let Some(image) = last.map(|row| row.job.image) else {
         tx.commit().await?;
-        return Ok(ProofReply::Accepted { again_in_seconds: every });
+        return Ok(ProofReply::Accepted { again_in_seconds: every, reboot_for: None });
     };
     if let Ok(quote) = &asked.quote
         && let Some(copied) = copied::by(&endpoint, &asked.session, quote)
@@ -392,11 +419,14 @@ async fn proven_again(
             let facts = json!({ "image": image, "again": true, "written_at_most_every_ms": PROVEN_EVERY_MS });
             tx.note(Fact::new("proof.quote", "agent", facts).about(&endpoint.id)).await?;
         }
+        let reboot_for = reboot_for(agents, &mut tx, &endpoint).await?;
         tx.commit().await?;
         agents.0.live.count("attestation", "golden-passed");
         agents.0.live.forget_failures(&endpoint.id);
         agents.0.live.spoke(&endpoint.id, BootedAs::GoldenSystem, at);
-        return Ok(ProofReply::Accepted { again_in_seconds: every });
+        // Given once: an answer that is lost is a try that failed, and never a second reboot.
+        let reboot_for = reboot_for.filter(|job| agents.0.live.in_band.give(&endpoint.id, *job));
+        return Ok(ProofReply::Accepted { again_in_seconds: every, reboot_for });
     };
     agents.0.live.count("attestation", HoldReason::GoldenNotProven.code());
     let problem =

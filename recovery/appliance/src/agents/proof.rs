@@ -373,7 +373,7 @@ async fn recovery_system(
     tx.commit().await?;
     agents.0.live.count("attestation", "recovery-system-passed");
     agents.0.live.spoke(&endpoint.id, BootedAs::RecoverySystem, at);
-    Ok(ProofReply::Accepted { again_in_seconds: 0 })
+    Ok(ProofReply::Accepted { again_in_seconds: 0, reboot_for: None })
 }
 
 /// Hold the quote against each way in which our boot kit can have been booted; the best one counts.

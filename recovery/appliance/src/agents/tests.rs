@@ -7,6 +7,7 @@ mod copied;
 mod erase;
 mod golden;
 mod health;
+mod in_band;
 mod own;
 mod versions;
 mod with_tpm;
@@ -102,8 +103,9 @@ impl Site {
         let golden = Golden::open(&config.image_store(), &config.trust_root()).unwrap();
         let live = Arc::new(Live::default());
         let plane = Arc::new(Embedded::new(db));
-        let runner =
-            Runner::new(journal.clone(), golden.clone(), Arc::new(Drivers::default()), plane, live.clone());
+        let minute = std::time::Duration::from_secs(60);
+        let drivers = Arc::new(Drivers::default().with_in_band(live.in_band.clone(), minute));
+        let runner = Runner::new(journal.clone(), golden.clone(), drivers, plane, live.clone());
         let service = Service::new(Inner {
             journal: journal.clone(),
             golden: golden.clone(),

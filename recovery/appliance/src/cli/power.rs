@@ -1,4 +1,4 @@
-//! The flags that say how an endpoint is switched on and off. Of several the best is tried first: Redfish, its virtual CD, IPMI, the outlet, a magic packet.
+//! The flags that say how an endpoint is switched on and off. Of several the best is tried first: its own agent, Redfish, its virtual CD, IPMI, the outlet, a magic packet.
 
 use std::net::Ipv4Addr;
 
@@ -32,6 +32,9 @@ pub struct PowerArgs {
     /// It has no BMC and wakes by a magic packet: broadcast address of its network
     #[arg(long, value_name = "ADDRESS")]
     wake_on_lan: Option<Ipv4Addr>,
+    /// The check-in agent of its running system reboots it into the network, once that has proven itself; else the next way is taken
+    #[arg(long)]
+    in_band: bool,
     /// Switched power outlet: tasmota+http://HOST/1, shelly+http://HOST/0 or netio+http://HOST/1, with USER@ and #PASSWORD_FILE; over SNMP
     /// apc+snmp://HOST/1#DIR/snmp.conf or raritan+snmp://HOST/1#DIR/snmp.conf
     #[arg(long, value_name = "WORD")]
@@ -44,7 +47,8 @@ impl PowerArgs {
     /// # Errors
     /// Usage, when the BMC's address or certificate is none.
     pub(super) fn into_power(self) -> Result<Option<Power>, Fault> {
-        let mut each = Vec::new();
+        // Gentle, and soon told: what does not run does not come.
+        let mut each: Vec<Power> = self.in_band.then_some(Power::InBand).into_iter().collect();
         let pin = self.bmc_certificate.as_deref().map(digest).transpose()?;
         if pin.is_some() && self.redfish.is_none() && self.virtual_media.is_none() {
             let now = "name it with --redfish https://HOST or --virtual-media https://HOST";
@@ -71,7 +75,7 @@ impl PowerArgs {
                 })?;
                 each.push(Power::Ipmi { host: host.to_owned(), port, user, password_file });
             }
-            if each.is_empty() {
+            if each.iter().all(|power| *power == Power::InBand) {
                 return Err(wrong(
                     "a BMC's user is named, and no BMC".to_owned(),
                     "name it with --redfish https://HOST or --ipmi HOST",
@@ -136,11 +140,11 @@ mod tests {
     #[test]
     fn of_several_the_best_is_tried_first() {
         let words = format!(
-            "--wake-on-lan 10.7.0.255 --outlet shelly+http://10.8.0.40/0 --ipmi 10.7.0.9 --virtual-media https://10.7.0.9 \
+            "--in-band --wake-on-lan 10.7.0.255 --outlet shelly+http://10.8.0.40/0 --ipmi 10.7.0.9 --virtual-media https://10.7.0.9 \
              --redfish https://10.7.0.9 {LOGIN}"
         );
         let told = format!("{:?}", parse(&words).unwrap().unwrap());
-        let expected = "redfish https://10.7.0.9, then virtual CD https://10.7.0.9, then ipmi 10.7.0.9:623, then outlet shelly+http://10.8.0.40/0, then wake-on-lan 10.7.0.255";
+        let expected = "in-band, then redfish https://10.7.0.9, then virtual CD https://10.7.0.9, then ipmi 10.7.0.9:623, then outlet shelly+http://10.8.0.40/0, then wake-on-lan 10.7.0.255";
         assert_eq!(told, expected);
         assert!(matches!(parse("--outlet netio+http://10.8.0.40/1"), Ok(Some(Power::Outlet { .. }))));
     }

@@ -5,14 +5,15 @@
 //! endpoint that is in the recovery system already (the runner looks before it calls), or one whose job was stopped while it
 //! observed (it asks [`Still`] last of all), or leave it off without a word ([`PowerError::left_dark`]).
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::{
-    JobId, MacAddr,
+    EndpointId, JobId, MacAddr,
     operator::{Chain, Power},
 };
 
+pub mod in_band;
 mod ipmi;
 mod outlet;
 mod redfish;
@@ -84,6 +85,12 @@ pub enum PowerError {
     /// Whether the job still wants it cannot be told.
     #[error("nothing was switched: it cannot be told whether the job still wants it ({0})")]
     Unsure(String),
+    /// Its own agent did not reboot it.
+    #[error("it was not rebooted by its own agent: {why}")]
+    InBand {
+        /// Why not.
+        why: String,
+    },
     /// Its password file cannot be read.
     #[error("the password file {path} cannot be read; correct the endpoint's power settings")]
     Password {
@@ -167,6 +174,10 @@ pub struct Target<'a> {
     pub round: u32,
     /// The job, whose name a medium carries.
     pub job: JobId,
+    /// Whose.
+    pub endpoint: &'a EndpointId,
+    /// Its running system can prove itself: a TPM is on record.
+    pub proves: bool,
 }
 
 /// Whether the job still wants its endpoint switched: minutes may pass before a driver has observed, or the ones before it have failed.
@@ -199,6 +210,8 @@ pub trait PowerDriver: Send + Sync {
 pub struct Drivers {
     ipmi: ipmi::Ipmi,
     shelf: Option<media::Shelf>,
+    in_band: Arc<in_band::Desk>,
+    check_in_every: Duration,
 }
 
 /// A BMC that is spoken to.
@@ -210,7 +223,11 @@ enum Bmc<'a> {
 
 fn bmc(power: &Power) -> Option<Bmc<'_>> {
     match power {
-        Power::Person | Power::WakeOnLan { .. } | Power::Outlet { .. } | Power::Several { .. } => None,
+        Power::Person
+        | Power::InBand
+        | Power::WakeOnLan { .. }
+        | Power::Outlet { .. }
+        | Power::Several { .. } => None,
         Power::Ipmi { host, port, user, password_file } => {
             Some(Bmc::Ipmi(ipmi::Bmc { host, port: *port, user, password_file }))
         }
@@ -230,6 +247,12 @@ impl Drivers {
     #[must_use]
     pub fn with_shelf(self, shelf: Option<media::Shelf>) -> Self {
         Self { shelf, ..self }
+    }
+
+    /// With the desk at which agents ask, and the time between two check-ins.
+    #[must_use]
+    pub fn with_in_band(self, in_band: Arc<in_band::Desk>, check_in_every: Duration) -> Self {
+        Self { in_band, check_in_every, ..self }
     }
 
     async fn one(
@@ -259,6 +282,10 @@ impl Drivers {
             Power::Outlet { at } => {
                 outlet::cycle(at, still).await?;
                 return by("outlet");
+            }
+            Power::InBand => {
+                in_band::reboot(&self.in_band, target, self.check_in_every, still).await?;
+                return by("in-band");
             }
             Power::WakeOnLan { to } => {
                 still.wanted().await?;
@@ -295,7 +322,15 @@ impl PowerDriver for Drivers {
         Box::pin(async move {
             let each = target.power.each();
             if let [only] = each {
-                return self.one(only, target, still).await;
+                return match self.one(only, target, still).await {
+                    // Alone it is a person who is asked then: nobody waits for the word of a system that may not even run.
+                    Err(PowerError::InBand { why }) => Ok(Powered::Asked {
+                        task: format!(
+                            "Its own agent did not reboot it ({why}). Switch the endpoint off and on and choose network boot in its firmware."
+                        ),
+                    }),
+                    ended => ended,
+                };
             }
             let begin =
                 usize::try_from(target.round.saturating_sub(1)).unwrap_or_default() % each.len().max(1);

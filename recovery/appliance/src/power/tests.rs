@@ -7,7 +7,11 @@ use super::{
     *,
 };
 
-const MACS: [MacAddr; 1] = [MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])];
+pub const MACS: [MacAddr; 1] = [MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])];
+
+fn press() -> EndpointId {
+    "press-01".parse().unwrap()
+}
 
 pub fn job() -> JobId {
     JobId::new(1, [7; 10])
@@ -53,7 +57,16 @@ async fn power(of: Vec<Power>, round: u32) -> Result<Powered, PowerError> {
 
 async fn power_while(of: Vec<Power>, round: u32, still: &dyn Still) -> Result<Powered, PowerError> {
     let power = Power::Several { of };
-    let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round, job: job() };
+    let press = press();
+    let target = Target {
+        power: &power,
+        macs: &MACS,
+        chain: Chain::Auto,
+        round,
+        job: job(),
+        endpoint: &press,
+        proves: false,
+    };
     Drivers::default().power_into_network(&target, still).await
 }
 
@@ -100,7 +113,16 @@ async fn what_is_stopped_before_it_is_begun_is_not_switched_by_any_kind_of_drive
     let stand = Stand::new(&[]).await;
     let wake = Power::WakeOnLan { to: std::net::Ipv4Addr::LOCALHOST };
     for power in [redfish(&stand), gone(), wake, Power::Person] {
-        let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1, job: job() };
+        let press = press();
+        let target = Target {
+            power: &power,
+            macs: &MACS,
+            chain: Chain::Auto,
+            round: 1,
+            job: job(),
+            endpoint: &press,
+            proves: false,
+        };
         let error = Drivers::default().power_into_network(&target, &Wanted::times(0)).await.unwrap_err();
         assert_eq!(error, PowerError::Withdrawn, "{power:?}");
     }
@@ -128,7 +150,16 @@ async fn every_driver_is_disarmed_at_the_end_also_behind_one_that_is_gone() {
         certificate_sha256: None,
     };
     let power = Power::Several { of: vec![away, redfish(&stand), gone(), Power::Person] };
-    let target = Target { power: &power, macs: &MACS, chain: Chain::Auto, round: 1, job: job() };
+    let press = press();
+    let target = Target {
+        power: &power,
+        macs: &MACS,
+        chain: Chain::Auto,
+        round: 1,
+        job: job(),
+        endpoint: &press,
+        proves: false,
+    };
     assert!(Drivers::default().clear_boot(&target).await.is_err(), "what could not be asked is said");
     assert!(!stand.is_armed());
 }

@@ -8,6 +8,7 @@
 //! | `cd+https://10.8.0.21` | Redfish, with the recovery system as a virtual CD |
 //! | `wake:10.7.0.255` | a magic packet to that broadcast address |
 //! | `tasmota+http://10.8.0.40/1`, `apc+snmp://10.8.0.40/1#/keys/pdu/snmp.conf` | a switched power outlet |
+//! | `in-band` | the check-in agent of its running system |
 //! | several of them, with blanks between | tried in this order; `person` may stand among them |
 
 use recovery_protocol::{operator::Power, outlet::NoOutlet};
@@ -19,6 +20,9 @@ const WAKE: &str = "wake:";
 
 /// In front of a Redfish address: its virtual CD.
 const CD: &str = "cd+";
+
+/// In place of an address: its own agent reboots it.
+const IN_BAND: &str = "in-band";
 
 /// In place of an address: somebody is asked.
 const PERSON: &str = "person";
@@ -35,6 +39,9 @@ fn one(address: &str, said: &impl Fn(&str) -> String) -> Result<Power, Wrong> {
     let wrong = |what: String, remedy: &str| Err((what, remedy.to_owned()));
     if address == PERSON {
         return Ok(Power::Person);
+    }
+    if address == IN_BAND {
+        return Ok(Power::InBand);
     }
     if let Some(to) = address.strip_prefix(WAKE) {
         return match to.parse() {
@@ -95,6 +102,7 @@ pub fn cell(power: &Power, column: &str) -> String {
         (Power::Ipmi { host, port, .. }, "bmc") => format!("{host}:{port}"),
         (Power::Redfish { url, .. }, "bmc") => url.clone(),
         (Power::VirtualMedia { url, .. }, "bmc") => format!("{CD}{url}"),
+        (Power::InBand, "bmc") => IN_BAND.to_owned(),
         (Power::WakeOnLan { to }, "bmc") => format!("{WAKE}{to}"),
         (Power::Outlet { at }, "bmc") => at.to_string(),
         (

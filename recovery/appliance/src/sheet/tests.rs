@@ -121,6 +121,7 @@ fn record() -> impl Strategy<Value = Record> {
     let macs = prop::collection::btree_set(any::<[u8; 6]>().prop_map(MacAddr), 1..4);
     let power = prop_oneof![
         Just(Power::Person),
+        Just(Power::InBand),
         ("[a-z0-9.]{1,9}", any::<u16>(), text(), text()).prop_map(|(host, port, user, password_file)| {
             Power::Ipmi { host, port, user, password_file }
         }),

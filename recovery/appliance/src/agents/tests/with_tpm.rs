@@ -217,7 +217,9 @@ async fn a_trusted_endpoint_that_fails_its_quote_twice_is_recovered_where_the_gr
     let good = Boot::golden_plain();
     let challenge = site.challenged(&tpm.hello(BootedAs::GoldenSystem, None)).await;
     let reply = site.prove(&tpm.proof(&challenge, &good, None)).await.unwrap();
-    assert!(matches!(reply, ProofReply::Accepted { again_in_seconds } if again_in_seconds > 0));
+    assert!(
+        matches!(reply, ProofReply::Accepted { again_in_seconds, reboot_for: None } if again_in_seconds > 0)
+    );
 
     let mut bad = Boot::golden_plain();
     let at = bad.find(8, "kernel_cmdline");

@@ -212,5 +212,14 @@ impl Still for StillPowering<'_> {
 
 fn target<'a>(endpoint: &'a Endpoint, row: &JobRow) -> Target<'a> {
     let (record, round, job) = (&endpoint.record, row.job.round, row.job.id);
-    Target { power: &record.power, macs: &record.macs, chain: record.chain, round, job }
+    let proves = endpoint.ek_sha256.is_some();
+    Target {
+        power: &record.power,
+        macs: &record.macs,
+        chain: record.chain,
+        round,
+        job,
+        endpoint: &endpoint.id,
+        proves,
+    }
 }
