@@ -89,6 +89,7 @@ struct World {
     power_fails: AtomicU64,
     /// So many power cycles end after "off".
     power_stays_off: AtomicU64,
+    clear_fails: AtomicU64,
     /// How it reads after a restart.
     stands: Mutex<Option<Left>>,
     plane_fails: AtomicU64,
@@ -144,6 +145,9 @@ impl PowerDriver for World {
 
     fn clear_boot<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
         Box::pin(async {
+            if Self::fails(&self.clear_fails) {
+                return Err(PowerError::Password { path: "none".to_owned() });
+            }
             self.note("clear");
             Ok(())
         })

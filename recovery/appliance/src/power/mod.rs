@@ -366,7 +366,9 @@ impl PowerDriver for Drivers {
                 let there = match bmc(power) {
                     Some(Bmc::Ipmi(bmc)) => self.ipmi.armed(&bmc).await.unwrap_or(false),
                     Some(Bmc::Redfish(bmc)) => redfish::armed(&bmc).await.unwrap_or(false),
-                    Some(Bmc::Media(bmc)) => media::armed(&bmc, target.job).await.unwrap_or(false),
+                    Some(Bmc::Media(bmc)) => {
+                        media::armed(&bmc, self.shelf.as_ref(), target.job).await.unwrap_or(false)
+                    }
                     // A person who was asked is not asked again; a packet more does no harm.
                     None => *target.power == Power::Person,
                 };

@@ -143,7 +143,25 @@ impl Runner {
         }
         match self.power.clear_boot(&target(endpoint, row)).await {
             Ok(()) => Outcome::Done,
-            Err(error) => failed(HoldReason::PowerFailed, error.to_string()),
+            Err(error) => {
+                self.say_override_left(row, endpoint, &error).await;
+                failed(HoldReason::PowerFailed, error.to_string())
+            }
+        }
+    }
+
+    /// A job that works on tries again by itself. Of one that rests nobody would hear it.
+    async fn say_override_left(&self, row: &JobRow, endpoint: &Endpoint, error: &PowerError) {
+        if matches!(row.job.state, JobState::Working { .. }) {
+            return;
+        }
+        let now = "without a boot ticket it leads to the endpoint's own disk; take it back at the BMC";
+        let facts = json!({ "why": error.to_string(), "what_now": now });
+        let fact =
+            Fact::new("alarm.override-left", "appliance", facts).about(&endpoint.id).of(Some(row.job.id));
+        tracing::warn!(%error, "a boot override or virtual CD could not be taken back");
+        if let Err(error) = self.journal.note(fact).await {
+            tracing::error!(error = error.chain(), "and that could not be put into evidence");
         }
     }
 

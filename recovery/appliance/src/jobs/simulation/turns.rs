@@ -131,6 +131,25 @@ async fn a_held_job_takes_its_override_back_and_not_the_one_that_it_sets_when_it
 }
 
 #[tokio::test]
+async fn an_override_of_a_job_that_rests_and_cannot_be_taken_back_is_an_alarm() {
+    let by = || "operator:anna".to_owned();
+    for what in [What::SiteStop { by: by() }, What::Cancel { by: by() }] {
+        for fails in [0, 1] {
+            let site = Site::new();
+            site.world.clear_fails.store(fails, Ordering::SeqCst);
+            let life = site.open(Death::default()).await.unwrap();
+            site.order(&life).await.unwrap();
+            let job = site.job.lock().unwrap().unwrap();
+            until(&life, job, Stage::AgentWait).await;
+            life.journal.event(job, "operator:anna", what.clone()).await.unwrap();
+            life.runner.settle().await.unwrap();
+            let told = evidence::tests::exported(&life.journal.db).await;
+            assert_eq!(told.contains("alarm.override-left"), fails == 1, "{what:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_cancelled_job_has_to_clear_is_left_where_a_later_job_boots_the_endpoint() {
     let site = Site::new();
     let life = site.open(Death::default()).await.unwrap();

@@ -158,12 +158,14 @@ pub async fn power_into_medium(
     Err(if told_off { error.leaving(Some(session.left().await)) } else { error })
 }
 
-/// On, with the override still set and this job's medium in: somebody has just done the above.
-pub async fn armed(bmc: &Bmc<'_>, job: JobId) -> Result<bool, PowerError> {
+/// On, with the override still set and this job's medium in, from this appliance: somebody has just done the above. What another one
+/// inserted before this one took over cannot be fetched any more.
+pub async fn armed(bmc: &Bmc<'_>, shelf: Option<&Shelf>, job: JobId) -> Result<bool, PowerError> {
+    let Some(Ok(address)) = shelf.map(|shelf| shelf.address(bmc.url, job)) else { return Ok(false) };
     let session = Session::open(bmc).await?;
     let system = session.system().await?;
     let set = system.boot.to_cd() && system.power_state.as_deref() == Some("On");
-    Ok(set && session.drives().await?.iter().any(|drive| drive.ours() == Some(job)))
+    Ok(set && session.drives().await?.iter().any(|drive| drive.is_taken() && drive.image() == address))
 }
 
 /// No override to the CD, and nothing of ours in any drive.

@@ -217,8 +217,8 @@ async fn the_cd_is_in_before_it_goes_off_and_the_override_is_read_before_it_goes
         stand.power(&Always).await.unwrap_or_else(|error| panic!("{habits:?}: {error}"));
         assert_eq!(stand.log(), "insert off boot:Cd on", "{habits:?}");
         assert_eq!(stand.now(), (true, Some(ours(job())), "Cd".to_owned()), "{habits:?}");
-        assert!(armed(&stand.bmc(), job()).await.unwrap(), "{habits:?}");
-        assert!(!armed(&stand.bmc(), JobId::new(2, [8; 10])).await.unwrap(), "another job's");
+        assert!(armed(&stand.bmc(), Some(&shelf()), job()).await.unwrap(), "{habits:?}");
+        assert!(!armed(&stand.bmc(), Some(&shelf()), JobId::new(2, [8; 10])).await.unwrap(), "another job's");
         clear(&stand.bmc()).await.unwrap_or_else(|error| panic!("{habits:?}: {error}"));
         assert_eq!(stand.now(), (true, None, "None".to_owned()), "{habits:?}");
         let log = stand.log();
@@ -256,6 +256,19 @@ async fn what_an_earlier_job_or_another_appliance_of_ours_left_is_taken_out_firs
     stand.chassis.lock().unwrap().image = Some(theirs);
     stand.power(&Always).await.unwrap();
     assert_eq!(stand.log(), "eject insert off boot:Cd on");
+}
+
+#[tokio::test]
+async fn what_the_appliance_before_a_takeover_inserted_is_not_taken_for_done() {
+    let stand = Stand::new(&[]).await;
+    stand.power(&Always).await.unwrap();
+    let before = ours(job()).replace("127.0.0.1", "10.7.0.2");
+    stand.chassis.lock().unwrap().image = Some(before);
+    assert!(!armed(&stand.bmc(), Some(&shelf()), job()).await.unwrap());
+    assert!(!armed(&stand.bmc(), None, job()).await.unwrap());
+    stand.power(&Always).await.unwrap();
+    assert!(stand.log().ends_with("eject insert off boot:Cd on"), "{}", stand.log());
+    assert!(armed(&stand.bmc(), Some(&shelf()), job()).await.unwrap());
 }
 
 #[tokio::test]

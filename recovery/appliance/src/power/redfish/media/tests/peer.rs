@@ -77,14 +77,14 @@ async fn a_real_emulator_fetches_the_cd_boots_from_it_and_gives_it_back() {
     let shelf = Shelf { addresses: vec![Ipv4Addr::LOCALHOST], port };
     power_into_medium(&bmc, Some(&shelf), job(), &Always).await.unwrap();
     assert_eq!(*fetched.lock().unwrap(), [format!("/media/groundstate-{}.iso", job())]);
-    assert!(armed(&bmc, job()).await.unwrap());
+    assert!(armed(&bmc, Some(&shelf), job()).await.unwrap());
     let session = Session::open(&bmc).await.unwrap();
     let drives = session.drives().await.unwrap();
     assert_eq!(drives.iter().map(Drive::ours).collect::<Vec<_>>(), [Some(job())], "one drive for CDs");
 
     // It makes a lasting override of a one-time one: that must be taken back, too. Its own word for none is the disk.
     clear(&bmc).await.unwrap();
-    assert!(!armed(&bmc, job()).await.unwrap());
+    assert!(!armed(&bmc, Some(&shelf), job()).await.unwrap());
     assert!(!session.drives().await.unwrap()[0].is_taken());
     // Somebody else's medium, by the emulator's own interface.
     let theirs = json!({ "Image": format!("http://127.0.0.1:{port}/theirs.iso"), "Inserted": true });
