@@ -98,7 +98,8 @@ fn converse<S: Read + Write>(stream: S, handler: &dyn Handler<Output = Answer>) 
             chunked = len > 0;
         }
         let (status, answer) = handler(Request { path, body, authorization });
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", answer.len());
+        let later = if status == 202 { "retry-after: 1\r\n" } else { "" };
+        let head = format!("HTTP/1.1 {status} X\r\n{later}content-length: {}\r\n\r\n", answer.len());
         stream.get_mut().write_all(&[head.as_bytes(), &answer].concat()).ok()?;
         stream.get_mut().flush().ok()?;
     }

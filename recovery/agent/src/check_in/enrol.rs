@@ -1,18 +1,27 @@
 //! A certificate for a key that never leaves the TPM, over EST (RFC 7030): one request, authorised by the one-time secret
 //! that the proof earned.
 
-use anyhow::{Context as _, Result};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData as _};
 use recovery_protocol::agent::EnrolOrder;
 
 use super::certs_only::{self, Certificate};
-use crate::client::Appliance;
+use crate::client::{Appliance, EstAnswer};
+use crate::screen::Screen;
 use crate::tpm::{CsrKey, Key, Tpm};
 
 /// Columns of base64: libest refuses an unwrapped request, every server accepts a wrapped one.
 const COLUMNS: usize = 64;
+
+/// How long a certificate is waited for with one secret, which lives for ten minutes; after that a new check-in earns a new one.
+const WAIT_MAX: Duration = Duration::from_secs(540);
+/// Longest pause between two requests.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A certificate for our key.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,16 +32,35 @@ pub struct Issued {
     pub pem: String,
 }
 
-/// Asks for a certificate for `key`.
-pub fn enrol(appliance: &Appliance, tpm: &mut Tpm, key: &Key, order: &EnrolOrder) -> Result<Issued> {
+/// Asks for a certificate for `key`, again while whoever issues says "later".
+pub fn enrol(
+    screen: &Screen,
+    appliance: &Appliance,
+    tpm: &mut Tpm,
+    key: &Key,
+    order: &EnrolOrder,
+) -> Result<Issued> {
     let key = CsrKey::new(tpm, key);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, &order.common_name);
     let request = params.serialize_request(&key).context("the TPM did not sign the certificate request")?;
     let authorization = format!("Basic {}", STANDARD.encode(format!("{}:{}", order.user, order.password)));
-    let answer = appliance.est(&order.path, &authorization, &wrapped(request.der()))?;
-    issued(&answer, &key.subject_public_key_info())
+    let (request, mut waited) = (wrapped(request.der()), Duration::ZERO);
+    loop {
+        match appliance.est(&order.path, &authorization, &request)? {
+            EstAnswer::Certificates(answer) => return issued(&answer, &key.subject_public_key_info()),
+            EstAnswer::Later { why, .. } if waited >= WAIT_MAX => {
+                bail!("no certificate yet ({why}); the next check-in asks again");
+            }
+            EstAnswer::Later { after, why } => {
+                screen.say(format!("the certificate comes later: {why}"));
+                let pause = after.clamp(Duration::from_secs(1), PAUSE_MAX);
+                sleep(pause);
+                waited += pause;
+            }
+        }
+    }
 }
 
 /// The certificate for the key `spki` in an EST answer.
@@ -84,12 +112,17 @@ mod tests {
 
     /// An EST server that knows one secret and issues what it is asked for.
     fn est_server() -> (SocketAddr, SpkiPin) {
+        let asked = std::sync::atomic::AtomicU32::new(0);
         let ca_key = KeyPair::generate().unwrap();
         let issuer = Issuer::new(CertificateParams::default(), ca_key);
         serve_tls(move |request| {
             if request.authorization != format!("Basic {}", STANDARD.encode("press-01:once")) {
                 let problem = Problem::new(401, "unauthenticated", "No", "wrong secret", "check in again");
                 return (401, serde_json::to_vec(&problem).unwrap());
+            }
+            // Somebody has to decide first; the right request is made once more.
+            if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+                return (202, b"somebody decides".to_vec());
             }
             let text: String = String::from_utf8(request.body).unwrap().split_whitespace().collect();
             let der = STANDARD.decode(text).unwrap();
@@ -118,10 +151,11 @@ mod tests {
         let key = tpm.tls_key(&[7; 32]).unwrap();
         let (address, pin) = est_server();
         let appliance = Appliance::new(address, pin).unwrap();
-        let issued = enrol(&appliance, &mut tpm, &key, &order("once")).unwrap();
+        let screen = Screen::standard_error("enrolment");
+        let issued = enrol(&screen, &appliance, &mut tpm, &key, &order("once")).unwrap();
         assert_eq!(issued.serial, "0abc");
         assert!(issued.pem.starts_with("-----BEGIN CERTIFICATE-----\n"));
-        let refused = enrol(&appliance, &mut tpm, &key, &order("twice")).unwrap_err();
+        let refused = enrol(&screen, &appliance, &mut tpm, &key, &order("twice")).unwrap_err();
         assert!(refused.to_string().contains("wrong secret"), "{refused}");
     }
 

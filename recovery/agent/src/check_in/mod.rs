@@ -146,7 +146,7 @@ fn prove(
             again_in_seconds
         }
         (ProofReply::Enrol(order), Some(enrolment), Some(key)) => {
-            let issued = enrol::enrol(appliance, tpm, key, &order)?;
+            let issued = enrol::enrol(screen, appliance, tpm, key, &order)?;
             state.keep_certificate(&issued.pem)?;
             enrolment.certificate_serial = Some(issued.serial);
             state.keep_enrolment(enrolment)?;

@@ -24,6 +24,8 @@ const ANSWER_MAX: u64 = 4 << 20;
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// Longest time for some tens of MiB on their way up.
 const BRING_MAX: Duration = Duration::from_secs(600);
+/// Until an EST request is made again, where the answer does not say when.
+const EST_LATER: Duration = Duration::from_secs(15);
 /// Longest time to get a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,20 @@ pub enum ApiError {
         status: u16,
         /// What was wrong with it.
         detail: String,
+    },
+}
+
+/// An EST answer that is no refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EstAnswer {
+    /// base64 of a certs-only message.
+    Certificates(String),
+    /// Somebody decides, or something has to happen first (RFC 7030 section 4.2.3): ask again with the same request.
+    Later {
+        /// After this time.
+        after: Duration,
+        /// What it waits for, for the screen.
+        why: String,
     },
 }
 
@@ -129,8 +145,8 @@ impl Appliance {
         }
     }
 
-    /// `POST` of an EST request body to `path` with HTTP Basic credentials (RFC 7030 §4.2); returns the answer's body.
-    pub fn est(&self, path: &str, authorization: &str, body: &str) -> Result<String, ApiError> {
+    /// `POST` of an EST request body to `path` with HTTP Basic credentials (RFC 7030 §4.2).
+    pub fn est(&self, path: &str, authorization: &str, body: &str) -> Result<EstAnswer, ApiError> {
         let answer = self
             .http
             .post(self.url(path))
@@ -138,9 +154,17 @@ impl Appliance {
             .header("content-transfer-encoding", "base64")
             .header("authorization", authorization)
             .send(body);
+        let after = answer.as_ref().ok().and_then(|answer| {
+            let seconds = answer.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
+            Some(Duration::from_secs(seconds))
+        });
         let (status, text) = self.text(answer)?;
         match status {
-            200 => Ok(text),
+            200 => Ok(EstAnswer::Certificates(text)),
+            202 => Ok(EstAnswer::Later {
+                after: after.unwrap_or(EST_LATER),
+                why: text.chars().take(200).collect(),
+            }),
             _ => Err(self.not_ok(status, &text)),
         }
     }

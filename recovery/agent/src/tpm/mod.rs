@@ -28,6 +28,8 @@ mod nv;
 mod transport;
 
 #[cfg(test)]
+mod cross;
+#[cfg(test)]
 pub mod swtpm;
 #[cfg(test)]
 mod tests;

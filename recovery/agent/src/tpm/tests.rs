@@ -116,7 +116,7 @@ fn tpm2_checkquote_accepts_our_quote_and_refuses_another_nonce() {
 
 /// Has tpm2-tools make a credential for `ek` and the key named `name`; gives `TPM2B_ID_OBJECT` and
 /// `TPM2B_ENCRYPTED_SECRET` contents.
-fn peer_credential(ek: &[u8], name: &[u8], secret: &[u8]) -> (Vec<u8>, Vec<u8>) {
+pub fn peer_credential(ek: &[u8], name: &[u8], secret: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     fs::write(path("ek"), Writer::new().tpm2b(ek).into_bytes()).unwrap();
@@ -264,7 +264,7 @@ fn a_certificate_that_nobody_may_read_is_left_out() {
 }
 
 /// A board whose TPM swtpm's own maker has certified: the RSA key, and an ECC key that is not of P-256.
-fn certified_board() -> SwTpm {
+pub fn certified_board() -> SwTpm {
     let (state, maker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let at = |name: &str| maker.path().join(name).display().to_string();
     let authority = format!(

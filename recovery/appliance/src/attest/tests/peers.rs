@@ -1,5 +1,6 @@
 //! The verifier and a real TPM in software (swtpm), driven by an independent program (tpm2-tools).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use recovery_protocol::operator::{EkCertificate, TpmModel};
 use recovery_protocol::tpm::wire::{Reader, Writer};
-use recovery_protocol::tpm::{PcrMask, PcrValues, RsaEkPublic};
+use recovery_protocol::tpm::{EventLog, PcrMask, PcrValues, RsaEkPublic, Sha256};
 
 use super::super::quote::CertifyError;
 use super::super::*;
@@ -378,4 +379,42 @@ fn a_tpm_with_a_certified_rsa_key_alone_proves_that_it_holds_it() {
         assert!(tpm.activate(&credential, "rsa", "tls").is_err(), "for one key, not another");
         assert!(tpm.activate(&credential, "ek", "ak").is_err(), "with one EK, not the other");
     }
+}
+
+/// Where Debian's `tpm2_eventlog`, which is written in C by others, says that a log leads in the SHA-256 bank; `None`: it takes it for none.
+fn led_to_by_a_peer(log: &std::path::Path) -> Option<BTreeMap<u8, Sha256>> {
+    let run = Command::new("tpm2_eventlog").arg(log).output().expect("tpm2-tools are installed");
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    let (_, pcrs) = text.split_once("\npcrs:\n").filter(|_| run.status.success())?;
+    let (_, bank) = pcrs.split_once("  sha256:\n")?;
+    let value = |line: &str| {
+        let (pcr, value) = line.strip_prefix("    ")?.split_once(": 0x")?;
+        Some((pcr.trim().parse().ok()?, value.to_lowercase().parse().ok()?))
+    };
+    Some(bank.lines().map_while(value).collect())
+}
+
+#[test]
+fn logs_lead_where_another_reader_says_that_they_lead_whole_and_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, mut whole, mut damaged) = (dir.path().join("log"), 0, 0);
+    for boot in [Boot::golden_secure_boot(), Boot::golden_plain(), Boot::recovery_ipxe()] {
+        let log = boot.encode();
+        // One byte is another one, at places all over it.
+        for at in [None].into_iter().chain((0..log.len()).step_by(log.len() / 70).map(Some)) {
+            let mut bytes = log.clone();
+            at.into_iter().for_each(|at| bytes[at] ^= 0x41);
+            fs::write(&file, &bytes).unwrap();
+            let (Ok(ours), Some(theirs)) = (EventLog::parse(&bytes), led_to_by_a_peer(&file)) else {
+                continue;
+            };
+            assert!(theirs.len() > 8, "{theirs:?}");
+            let replayed = ours.replay();
+            for (pcr, value) in theirs {
+                assert_eq!(replayed[usize::from(pcr)], value, "PCR {pcr}, byte {at:?}");
+            }
+            *if at.is_none() { &mut whole } else { &mut damaged } += 1;
+        }
+    }
+    assert!(whole == 3 && damaged > 60, "{whole} whole and {damaged} damaged logs were read by both");
 }
