@@ -33,6 +33,7 @@ mod directory;
 mod evidence;
 mod group;
 mod hook;
+mod plane;
 mod provider;
 mod site_est;
 mod window;
@@ -51,6 +52,7 @@ pub use directory::{Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, KeylimeVerifier};
+pub use plane::{KeylimePlane, Plane};
 pub use provider::Provider;
 pub use site_est::SiteEst;
 pub use window::Window;
@@ -132,6 +134,8 @@ pub struct Config {
     pub hooks: BTreeMap<String, Hook>,
     /// The site's EST server, which enrols endpoints. None: the embedded authority does.
     pub est: Option<SiteEst>,
+    /// The fleet's own control planes, by a name for evidence.
+    pub control_planes: BTreeMap<String, Plane>,
     /// Where evidence goes besides the database.
     pub evidence: Evidence,
     /// Limits of stages in seconds, where the defaults do not fit.
@@ -170,6 +174,7 @@ impl Default for Config {
             blueprints: BTreeMap::new(),
             hooks: BTreeMap::new(),
             est: None,
+            control_planes: BTreeMap::new(),
             evidence: Evidence::default(),
             directory: None,
             provider: None,
@@ -381,6 +386,7 @@ impl Config {
             .chain(permits)
             .chain(password)
             .chain(passphrase)
+            .chain(self.control_planes.values_mut().flat_map(Plane::files))
             .chain(self.est.iter_mut().flat_map(SiteEst::files))
             .chain([&mut self.data_dir]);
         for path in paths {
@@ -412,6 +418,12 @@ impl Config {
         }
         if let Some((key, why, now)) = self.est.as_ref().and_then(SiteEst::wrong) {
             return Err(Wrong::new(["est", key].map(str::to_owned).to_vec(), why, now));
+        }
+        for (name, plane) in &self.control_planes {
+            if let Some(key) = plane.wrong() {
+                let key = ["control_planes", name, key].map(str::to_owned).to_vec();
+                return Err(Wrong::new(key, "is not HTTPS", "write https://host:port"));
+            }
         }
         group::check(&self.groups)?;
         let windowed = self.groups.iter().find(|(_, group)| !group.windows.is_empty());

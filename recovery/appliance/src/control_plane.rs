@@ -1,16 +1,55 @@
 //! The control plane: who must know that an endpoint is not trusted, and that it is again.
 //!
-//! The trait is the seam; behind it stands the embedded one, a table in the appliance's own database. Every call sets a
-//! state and may be repeated; the generation grows with each recovery, so a late call of an older one changes nothing.
+//! ```text
+//! job: Fenced ─► reset_record      Registering ─► register, assign_policy      Releasing ─► observe ─► lift_quarantine
+//!                     └──────────────────┴──── Planes: the embedded one, and after it the fleet's own ────┘
+//!                                                  one that is away: queued, told later, both in evidence
+//! ```
+//!
+//! Every call sets a state and may be repeated; the generation grows with each recovery, so a late call of an older one changes nothing.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`embedded`] | a table in the appliance's own database; others pull it by REST, or get its changes by webhook |
+//! | [`keylime`] | Keylime's verifier and registrar |
+//! | [`planes`] | several as one: what one does not take is queued in order and told when it answers |
 //!
 //! It must never: issue an identity (that is enrolment, which fails and is retried in other ways).
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::EndpointId;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::db::{self, Db, plane::Enrolled};
+mod embedded;
+mod keylime;
+mod planes;
+#[cfg(test)]
+mod tests;
+
+pub use embedded::Embedded;
+pub use planes::{Other, Planes};
+
+use crate::{
+    asking::pinned::FileError,
+    config::{Config, Plane},
+    jobs::journal::Journal,
+};
+
+/// The embedded one, and after it the fleet's own, as they are configured; nothing is connected yet.
+///
+/// # Errors
+/// [`FileError`].
+pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Planes>, FileError> {
+    let one = |(name, setting): (&String, &Plane)| -> Result<Other, FileError> {
+        let Plane::Keylime(setting) = setting;
+        let plane = Arc::new(keylime::Keylime::open(setting, journal.db.clone())?);
+        Ok(Other { name: name.clone(), plane, waits: setting.release_after_pass })
+    };
+    let others = config.control_planes.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(Planes::new(Arc::clone(journal), others)))
+}
 
 /// Why the control plane was not told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,109 +67,63 @@ pub struct Registration {
     pub ek_sha256: Option<String>,
     /// The job that recovered it.
     pub job: String,
+    /// What its TPM held in the quote that was as predicted: value by PCR, lower-case hex. Empty without a TPM.
+    #[serde(default)]
+    pub pcrs: BTreeMap<u8, String>,
+}
+
+/// What a control plane says of an endpoint by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// It has nothing to say of its own: our proof stands alone.
+    Nothing,
+    /// It has looked, and the endpoint is as it should be.
+    Passes,
+    /// It has looked, and the endpoint is not; or it has not looked yet. Why, for people.
+    NotYet(String),
 }
 
 /// A control plane. No call is cancelled half way by us; each may be repeated.
 pub trait ControlPlane: Send + Sync {
-    /// The endpoint's old identity is void; it must not be trusted.
-    fn fence<'a>(
+    /// The endpoint's old identity is void: it must not be trusted, and what is known of it must not meet the one that comes back.
+    fn reset_record<'a>(
         &'a self,
         endpoint: &'a EndpointId,
         generation: u64,
     ) -> BoxFuture<'a, Result<(), PlaneError>>;
-    /// The endpoint is recovered and enrolled; it stays in quarantine until released.
+
+    /// The endpoint is recovered and enrolled; it stays in quarantine until that is lifted.
     fn register<'a>(
         &'a self,
         endpoint: &'a EndpointId,
         generation: u64,
         registration: &'a Registration,
     ) -> BoxFuture<'a, Result<(), PlaneError>>;
+
+    /// It gets the policy that belongs to what it runs now.
+    fn assign_policy<'a>(
+        &'a self,
+        _: &'a EndpointId,
+        _: u64,
+        _: &'a Registration,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// What it says of the endpoint by itself; asked before the quarantine is lifted.
+    fn observe<'a>(&'a self, _: &'a EndpointId) -> BoxFuture<'a, Result<Observed, PlaneError>> {
+        Box::pin(std::future::ready(Ok(Observed::Nothing)))
+    }
+
+    /// What it has to do by itself, for ever; dropped when the appliance stops.
+    fn run(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// The endpoint's quarantine is lifted.
-    fn release<'a>(
+    fn lift_quarantine<'a>(
         &'a self,
         endpoint: &'a EndpointId,
         generation: u64,
     ) -> BoxFuture<'a, Result<(), PlaneError>>;
-}
-
-/// The embedded control plane.
-#[derive(Debug, Clone)]
-pub struct Embedded {
-    db: Db,
-}
-
-impl Embedded {
-    /// Over the appliance's own database.
-    #[must_use]
-    pub fn new(db: Db) -> Self {
-        Self { db }
-    }
-
-    async fn set(
-        &self,
-        endpoint: &EndpointId,
-        generation: u64,
-        trusted: bool,
-        record: Option<serde_json::Value>,
-    ) -> Result<(), PlaneError> {
-        let failed = |e: db::DbError| PlaneError(e.chain());
-        let mut tx = self.db.begin().await.map_err(failed)?;
-        let known = db::plane::get(&mut tx, endpoint).await.map_err(failed)?;
-        let record = record.or(known.map(|known| known.record)).unwrap_or_else(|| json!({}));
-        db::plane::put(&mut tx, endpoint, &Enrolled { generation, trusted, record }).await.map_err(failed)?;
-        tx.commit().await.map_err(|e| PlaneError(e.to_string()))
-    }
-}
-
-impl ControlPlane for Embedded {
-    fn fence<'a>(
-        &'a self,
-        endpoint: &'a EndpointId,
-        generation: u64,
-    ) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(self.set(endpoint, generation, false, None))
-    }
-
-    fn register<'a>(
-        &'a self,
-        endpoint: &'a EndpointId,
-        generation: u64,
-        registration: &'a Registration,
-    ) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(self.set(endpoint, generation, false, Some(json!(registration))))
-    }
-
-    fn release<'a>(
-        &'a self,
-        endpoint: &'a EndpointId,
-        generation: u64,
-    ) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(self.set(endpoint, generation, true, None))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_older_generation_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = db::conformance::database(&dir.path().join("db")).await;
-        let plane = Embedded::new(db.clone());
-        let endpoint: EndpointId = "press-01".parse().unwrap();
-        let registration = Registration {
-            image: "i".into(),
-            certificate: Some("0a".into()),
-            ek_sha256: None,
-            job: "j".into(),
-        };
-        plane.fence(&endpoint, 2).await.unwrap();
-        plane.register(&endpoint, 2, &registration).await.unwrap();
-        plane.release(&endpoint, 2).await.unwrap();
-        plane.fence(&endpoint, 1).await.unwrap();
-        let known = db::plane::get(&mut db.read().await.unwrap(), &endpoint).await.unwrap().unwrap();
-        assert!(known.trusted && known.generation == 2);
-        assert_eq!(known.record["certificate"], "0a");
-    }
 }

@@ -44,7 +44,7 @@ use crate::{
     },
     clock::{Clock, SystemClock},
     config::Config,
-    control_plane::Embedded,
+    control_plane,
     db::{Db, DbError},
     depot::{DepotState, Keeper},
     drills::{Drills, Rehearser},
@@ -221,14 +221,10 @@ impl Appliance {
         let desk = BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone());
         let desk = Arc::new(desk.with_kit(kit.as_ref()));
         desk.recall(&db, &config.data_dir).await?;
-        let runner = Runner::new(
-            Arc::clone(&journal),
-            golden.clone(),
-            drivers(&config, kit.as_ref(), &interfaces, &live),
-            Arc::new(Embedded::new(db)),
-            Arc::clone(&live),
-        )
-        .asking(hooks.1.sources());
+        let plane = control_plane::open(&config, &journal).map_err(part("a control plane"))?;
+        let drivers = drivers(&config, kit.as_ref(), &interfaces, &live);
+        let runner = Runner::new(Arc::clone(&journal), golden.clone(), drivers, plane, Arc::clone(&live))
+            .asking(hooks.1.sources());
         runner.recall().await?;
         let (frame_bytes, depot) = (Arc::new(AtomicU64::new(0)), DepotState::default());
         let keeper = Keeper::new(&config, &golden, &depot, &journal);

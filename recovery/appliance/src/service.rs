@@ -21,7 +21,7 @@ use recovery_protocol::{
     net::{BootView, NetView},
     operator::{
         Approval, CaptureRequest, ChangeEndpoint, Decision, EndpointView, ImageView, ImportPlan, JobView,
-        NewEndpoint, PairRequest, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
+        NewEndpoint, PairRequest, PlaneView, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
     },
     people::{ChangePerson, NewPerson, PersonView},
     policy::{PolicyTried, PolicyTry},
@@ -441,6 +441,11 @@ impl Service {
     /// Golden images in the store.
     pub async fn images(&self) -> Result<Vec<ImageView>, Problem> {
         Ok(self.0.golden.list().await?)
+    }
+
+    /// What the embedded control plane holds of the endpoints that changed after this time (milliseconds since 1970).
+    pub async fn plane(&self, since: u64) -> Result<Vec<PlaneView>, Problem> {
+        views::plane(&self.0, since).await
     }
 
     /// A number that grows at every change that a person could see: wait for it, then read again.

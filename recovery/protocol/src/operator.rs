@@ -115,6 +115,22 @@ pub struct SinkView {
     pub trouble: String,
 }
 
+/// What the control planes above are told of an endpoint: the embedded registry, for whoever pulls it (`GET /api/v1/plane`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PlaneView {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Grows with each recovery: what is said of an older one is void.
+    pub generation: u64,
+    /// It may work: recovered, proven, out of quarantine.
+    pub trusted: bool,
+    /// The golden image that it runs, its certificate's serial number, its TPM and the job, as it registered; empty while it has not.
+    pub registration: serde_json::Value,
+    /// When this changed, milliseconds since 1970: ask for what is newer with `?since=`.
+    pub changed_unix_ms: u64,
+}
+
 /// How it stands with the object store that the appliance follows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -279,6 +279,7 @@ async fn first(
     }
     session.record.accepted = true;
     session.record.reset_count = Some(quote.clock().reset_count);
+    session.record.values = quote.pcrs().0.iter().map(|(pcr, value)| (*pcr, value.to_string())).collect();
     db::session::put(tx.conn(), &session).await?;
     endpoint.refusal = None;
     endpoint.proven = Some(tx.at);

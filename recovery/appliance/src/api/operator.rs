@@ -10,8 +10,8 @@ use axum::{
 };
 use recovery_protocol::operator::{
     Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView,
-    EvidenceKey, ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, RecoverRequest,
-    RemovedEndpoint, Resolution, StatusView,
+    EvidenceKey, ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, PlaneView,
+    RecoverRequest, RemovedEndpoint, Resolution, StatusView,
 };
 use recovery_protocol::{
     Problem,
@@ -64,6 +64,11 @@ fn site() -> Vec<Call> {
             "/api/v1/stop/release",
             post_with(release_stop, says("Agree to release STOP; two people must")),
             Needs::all(P::ReleaseStop),
+        ),
+        (
+            "/api/v1/plane",
+            get_with(plane, says("What the embedded control plane holds of endpoints, since a time")),
+            Needs::LOOK,
         ),
         ("/api/v1/images", get_with(images, says("The golden images in the store")), Needs::LOOK),
         (
@@ -405,6 +410,17 @@ async fn release_stop(
     Body(order): Body<Decision>,
 ) -> Answer<StopAnswer> {
     Ok(Json(people.service.release_stop(&actor, order).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Since {
+    /// Milliseconds since 1970; left out: all.
+    #[serde(default)]
+    since: u64,
+}
+
+async fn plane(State(people): State<People>, Query(of): Query<Since>) -> Answer<Vec<PlaneView>> {
+    Ok(Json(people.service.plane(of.since).await?))
 }
 
 async fn images(State(people): State<People>) -> Answer<Vec<ImageView>> {

@@ -14,7 +14,7 @@
 //! | [`trigger`] | trigger_seen, trigger_raw, trigger_incident |
 //! | [`plan`] | plan, plan_use |
 //! | [`history`] | job and trigger_seen, told again elsewhere |
-//! | [`plane`] | plane (the embedded control plane) |
+//! | [`plane`] | plane (the embedded control plane), plane_queue (what others were not told yet) |
 //! | [`log`] | evidence, evidence_checkpoint, tree_checkpoint |
 //! | [`forward`] | forward_cursor, dead_letter |
 //! | [`kiosk`] | kiosk |
@@ -94,6 +94,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (22, include_str!("../../migrations/0022_person_subject.sql")),
     (24, include_str!("../../migrations/0024_endpoint_facts.sql")),
     (27, include_str!("../../migrations/0027_tpm_counted.sql")),
+    (28, include_str!("../../migrations/0028_plane_queue.sql")),
     (29, include_str!("../../migrations/0029_boot_age.sql")),
 ];
 

@@ -1,5 +1,7 @@
 //! Table `session`: who speaks for an endpoint. A session's name is a secret; only its hash lies here.
 
+use std::collections::BTreeMap;
+
 use recovery_protocol::{
     EndpointId, JobId,
     agent::{Base64, BootedAs, DiskFacts},
@@ -48,6 +50,9 @@ pub struct Record {
     pub accepted: bool,
     /// The TPM's reset counter in the accepted quote.
     pub reset_count: Option<u32>,
+    /// What its PCRs held in the accepted quote, lower-case hex.
+    #[serde(default)]
+    pub values: BTreeMap<u8, String>,
     /// Restored system: it showed its job's enrolment ticket.
     pub ticket: bool,
     /// The disks that the endpoint named when this session began: its own word once it is accepted, a claim until then.
@@ -101,6 +106,21 @@ pub async fn prune(conn: &mut Conn, endpoint: &EndpointId, keep: u32) -> Result<
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What the PCRs of the restored system held in its accepted quote in a job; empty: there is none.
+pub async fn last_pcrs(conn: &mut Conn, job: JobId) -> Result<BTreeMap<u8, String>, DbError> {
+    let rows = query("SELECT record FROM session WHERE job = $1 ORDER BY created DESC")
+        .bind(job.to_string())
+        .fetch_all(conn)
+        .await?;
+    for row in &rows {
+        let record: Record = json(row, "record")?;
+        if record.accepted && record.booted_as == BootedAs::GoldenSystem {
+            return Ok(record.values);
+        }
+    }
+    Ok(BTreeMap::new())
 }
 
 /// The TPM's reset counter in the newest accepted quote of the recovery system in a job.

@@ -29,7 +29,7 @@ use super::{
     journal::{Journal, JournalError},
 };
 use crate::{
-    control_plane::{ControlPlane, PlaneError, Registration},
+    control_plane::{ControlPlane, Observed, PlaneError, Registration},
     db::{self, DbError, endpoint::Endpoint, job::Intent, job::JobRow},
     evidence::Fact,
     golden::Golden,
@@ -108,6 +108,7 @@ impl Runner {
             () = stop.cancelled() => {}
             () = self.carry_out() => {}
             () = self.let_time_pass() => {}
+            () = self.plane.run() => {}
         }
     }
 
@@ -342,18 +343,29 @@ impl Runner {
             Duty::ClearBoot => self.clear_boot(row, endpoint).await,
             // A person may have approved it long after the image was checked.
             Duty::Fence => match self.permitted(row, endpoint).await {
-                Outcome::Done => told(self.plane.fence(&endpoint.id, endpoint.generation).await),
+                Outcome::Done => told(self.plane.reset_record(&endpoint.id, endpoint.generation).await),
                 refused => refused,
             },
-            Duty::Release => told(self.plane.release(&endpoint.id, endpoint.generation).await),
+            Duty::Release => match self.plane.observe(&endpoint.id).await {
+                Ok(Observed::Nothing | Observed::Passes) => {
+                    told(self.plane.lift_quarantine(&endpoint.id, endpoint.generation).await)
+                }
+                Ok(Observed::NotYet(why)) => failed(HoldReason::ControlPlaneFailed, why),
+                Err(error) => told(Err(error)),
+            },
             Duty::Register => {
                 let registration = Registration {
                     image: row.job.image.to_string(),
                     certificate: row.job.certificate.clone(),
                     ek_sha256: endpoint.ek_sha256.clone(),
                     job: row.job.id.to_string(),
+                    pcrs: db::session::last_pcrs(&mut *self.journal.db.read().await?, row.job.id).await?,
                 };
-                told(self.plane.register(&endpoint.id, endpoint.generation, &registration).await)
+                let (id, generation) = (&endpoint.id, endpoint.generation);
+                match self.plane.register(id, generation, &registration).await {
+                    Ok(()) => told(self.plane.assign_policy(id, generation, &registration).await),
+                    Err(error) => told(Err(error)),
+                }
             }
         })
     }

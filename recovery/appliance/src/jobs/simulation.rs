@@ -155,7 +155,11 @@ impl PowerDriver for World {
 }
 
 impl ControlPlane for World {
-    fn fence<'a>(&'a self, _: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
+    fn reset_record<'a>(
+        &'a self,
+        _: &'a EndpointId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
         Box::pin(async move {
             *self.plane.lock().unwrap() = (generation, false);
             self.note("fence");
@@ -179,7 +183,11 @@ impl ControlPlane for World {
         })
     }
 
-    fn release<'a>(&'a self, _: &'a EndpointId, generation: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
+    fn lift_quarantine<'a>(
+        &'a self,
+        _: &'a EndpointId,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
         Box::pin(async move {
             *self.plane.lock().unwrap() = (generation, true);
             self.note("release");

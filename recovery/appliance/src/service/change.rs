@@ -309,7 +309,7 @@ pub async fn remove(
     no_open_job(&mut tx, id).await?;
     let certificates_revoked = db::ticket::revoke(tx.conn(), id, at).await?;
     db::ticket::void_all(tx.conn(), id, at).await?;
-    db::plane::retire(tx.conn(), id).await?;
+    db::plane::retire(tx.conn(), id, at).await?;
     db::chain::forget(tx.conn(), id).await?;
     if known.state != EndpointState::Discovered {
         db::endpoint::bury(tx.conn(), &known, &actor.name, at).await?;

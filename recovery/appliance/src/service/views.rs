@@ -7,7 +7,7 @@ use recovery_protocol::{
     EndpointId, Problem,
     job::{HoldReason, JobState, Stage},
     net::BootDiagnosis,
-    operator::{EndpointView, JobKind, JobView, PhaseView},
+    operator::{EndpointView, JobKind, JobView, PhaseView, PlaneView},
 };
 
 use super::{Inner, approval};
@@ -19,6 +19,19 @@ const TURNED_AWAY: &str = "its firmware asked to boot from the network and was s
 
 /// An endpoint that shall boot, and of which nothing was seen for so long.
 const UNSEEN_MS: u64 = 180_000;
+
+/// The embedded control plane's registry, for whoever pulls it.
+pub async fn plane(inner: &Inner, since: u64) -> Result<Vec<PlaneView>, Problem> {
+    let all = db::plane::changed_since(&mut *inner.journal.db.read().await?, since).await?;
+    let view = |(endpoint, known): (EndpointId, db::plane::Enrolled)| PlaneView {
+        endpoint,
+        generation: known.generation,
+        trusted: known.trusted,
+        registration: known.record,
+        changed_unix_ms: known.changed,
+    };
+    Ok(all.into_iter().map(view).collect())
+}
 
 /// A stage's name in JSON.
 pub fn stage_name(stage: Stage) -> String {

@@ -70,6 +70,7 @@ fn what_changes_something_needs_more_than_looking() {
             "/api/v1/status",
             "/api/v1/jobs",
             "/api/v1/images",
+            "/api/v1/plane",
             "/api/v1/net",
             "/api/v1/evidence/key",
             "/api/v1/reviews",

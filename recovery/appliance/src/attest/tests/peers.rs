@@ -132,6 +132,28 @@ impl SwTpm {
         opened.map(|()| self.file("out"))
     }
 
+    /// Endorsement and attestation key as Keylime's agents show them: `TPM2B_PUBLIC`.
+    pub fn keys_for_keylime(&self) -> (Vec<u8>, Vec<u8>) {
+        self.ok("tpm2_createek -G ecc -c ek.ctx -u ek.tss");
+        self.ok("tpm2_createak -C ek.ctx -c ak.ctx -G rsa -g sha256 -s rsassa -u ak.tss -n ak.name");
+        (self.file("ek.tss"), self.file("ak.tss"))
+    }
+
+    /// Opens a credential that Keylime's registrar made for [`SwTpm::keys_for_keylime`].
+    pub fn opened_for_keylime(&self, blob: &[u8]) -> Vec<u8> {
+        fs::write(self.path("blob"), blob).unwrap();
+        self.ok("tpm2_startauthsession --policy-session -S session");
+        self.ok("tpm2_policysecret -S session -c e");
+        self.ok("tpm2_activatecredential -c ak.ctx -C ek.ctx -i blob -o secret -P session:session");
+        self.ok("tpm2_flushcontext session");
+        self.file("secret")
+    }
+
+    /// By what the endpoint is known.
+    pub fn ek_sha256(&self) -> String {
+        self.ek().hash().to_string()
+    }
+
     /// Extends everything that a boot measured.
     fn boot(&self, boot: &Boot) {
         let extended = boot.0.events.iter().filter(|e| e.is_extended());

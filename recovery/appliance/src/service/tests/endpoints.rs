@@ -168,7 +168,7 @@ async fn recovered(bench: &Bench) -> recovery_protocol::JobId {
     };
     db::ticket::put_certificate(tx.conn(), &certificate).await.unwrap();
     db::ticket::issue_enrolment(tx.conn(), job, "hash", at).await.unwrap();
-    let plane = db::plane::Enrolled { generation: 1, trusted: true, record: json!({}) };
+    let plane = db::plane::Enrolled { generation: 1, trusted: true, record: json!({}), changed: 1 };
     db::plane::put(tx.conn(), &id(1), &plane).await.unwrap();
     let mut endpoint = db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
     endpoint.state = EndpointState::Trusted;
