@@ -22,6 +22,7 @@ use crate::tool;
 
 pub mod demo;
 pub mod evidence;
+pub mod images_depot;
 pub mod images_growth;
 pub mod images_import;
 pub mod images_serve;
@@ -113,6 +114,8 @@ pub struct Programs {
     pub synthetic_store: PathBuf,
     /// The example of the appliance that simulates many endpoints, release build.
     pub wave: PathBuf,
+    /// The example of the appliance that is an S3 service, release build.
+    pub s3_server: PathBuf,
 }
 
 /// What runs a bench.
@@ -166,6 +169,7 @@ pub const BENCHES: &[Bench] = &[
     bench("images-growth", &[setup::CASYNC, setup::QEMU_IMG], Runs::Outside(images_growth::growth)),
     bench("images-sources", &[setup::QEMU_IMG, setup::XZ], Runs::Outside(images_sources::sources)),
     bench("images-serve", &[setup::NGINX], Runs::Inside(images_serve::serve)),
+    bench("images-depot", &[], Runs::Outside(images_depot::depot)),
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
     bench("recovery.people-evidence", &[setup::SQLITE], Runs::Outside(evidence::evidence)),
     bench("recovery.people-login", &[setup::ARGON2], Runs::Outside(people::people)),

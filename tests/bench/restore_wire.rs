@@ -43,6 +43,7 @@ pub fn restore(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
     let bench = Bench { programs, site: &site, dir: &dir };
 
     let mut figures = bench.blank(&v1)?;
+    figures.push(bench.unchanged(&v1)?);
     figures.extend(bench.overwritten(&v1)?);
     figures.extend(bench.next_version(&v1)?);
     Ok(figures)
@@ -106,6 +107,23 @@ impl Bench<'_> {
                 1.0,
             ),
         ])
+    }
+
+    /// A disk that holds the image already: it is scanned, and read back past the page cache, and nothing is written. Against the same two
+    /// readings by dd.
+    fn unchanged(&self, v1: &Path) -> Result<Figure> {
+        let (id, disk) = (self.id(&format!("{IMAGE}:1"))?, self.dir.join("disk.raw"));
+        copy(v1, &disk)?;
+        tool::run(Command::new("sync").arg("-f").arg(&disk))?;
+        let ours = costs(RUNS, || Ok(self.agent(&id, &disk)))?;
+        let dd = costs(RUNS, || {
+            let mut shell = Command::new("sh");
+            let read = "dd if=\"$1\" of=/dev/null bs=4M status=none";
+            shell.args(["-c", &format!("{read} && {read} iflag=direct"), "sh"]).arg(&disk);
+            Ok(shell)
+        })?;
+        let name = "restore-wire/scan and read-back wall s";
+        Ok(Figure::at_most(name, ours.wall, dd.wall, "dd, once cached and once direct", 1.0 / 0.9))
     }
 
     /// The pipe that people write an image with, from a web server on the same computer.

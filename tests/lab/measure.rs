@@ -94,6 +94,7 @@ fn under_measurement(programs: Programs) -> Result<bench::Programs> {
     let example = programs::example;
     let (boot_server, peer_tftp) = (example("pxe", "serve")?, example("pxe", "peer_tftp")?);
     let synthetic_store = example("images", "synthetic_store")?;
-    let wave = example("recovery-appliance", "wave")?;
-    Ok(bench::Programs { programs, boot_server, peer_tftp, synthetic_store, wave })
+    let (wave, s3_server) =
+        (example("recovery-appliance", "wave")?, example("recovery-appliance", "s3_server")?);
+    Ok(bench::Programs { programs, boot_server, peer_tftp, synthetic_store, wave, s3_server })
 }
