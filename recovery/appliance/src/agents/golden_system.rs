@@ -254,7 +254,7 @@ async fn first(
     job: JobId,
     tls_key: Option<CertifiedKey>,
 ) -> Result<ProofReply, Problem> {
-    let Asked { mut session, ak, nonce, quote } = asked;
+    let Asked { mut session, ak, nonce, quote, sent } = asked;
     let not_proven = HoldReason::GoldenNotProven;
     let quote = match quote {
         Ok(quote) => quote,
@@ -302,7 +302,7 @@ async fn first(
             }
         }
     };
-    let more = json!({ "image": row.job.image, "resets_since_recovery_system": resets });
+    let more = json!({ "image": row.job.image, "resets_since_recovery_system": resets, "sent": sent });
     proof::note_quote(&mut tx, &session, &quote, &verdict, more).await?;
     tx.event(job, "agent", What::GoldenProven { proof: job::Proof::Quote, enrols }).await?;
     agents.0.live.count("attestation", "golden-passed");

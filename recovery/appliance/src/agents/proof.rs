@@ -16,7 +16,7 @@
 
 use recovery_protocol::{
     JobId, Problem,
-    agent::{BootedAs, Proof, ProofReply},
+    agent::{Base64, BootedAs, Proof, ProofReply},
     job::HoldReason,
     operator::EkCertificate,
     tpm::{PcrMask, PcrValues, Sha256},
@@ -53,6 +53,17 @@ pub struct Asked {
     pub nonce: Vec<u8>,
     /// The quote, or why it is not true.
     pub quote: Result<VerifiedQuote, attest::QuoteError>,
+    /// What was sent, for whoever wants to check it again.
+    pub sent: serde_json::Value,
+}
+
+/// A proof as it came, so that an auditor can check it without us: `tpm2_checkquote` takes key, attestation, signature and nonce. Of the event
+/// log its hash is kept; what it leads to are the values.
+fn sent(proof: &Proof, ak_public: &Base64, nonce: &Base64) -> serde_json::Value {
+    json!({
+        "ak_public": ak_public, "nonce": nonce, "attest": proof.quote, "signature": proof.signature, "pcrs": proof.pcrs,
+        "event_log_sha256": keys::spki_sha256(&proof.event_log.0),
+    })
 }
 
 pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> {
@@ -83,7 +94,8 @@ pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> 
         event_log: &proof.event_log.0,
     };
     let quote = attest::verify_quote(&ak, &nonce.0, PcrMask::of(&session.record.pcrs), &evidence);
-    let asked = Asked { session, ak, nonce: nonce.0, quote };
+    let sent = sent(&proof, &session.record.ak_public, &nonce);
+    let asked = Asked { session, ak, nonce: nonce.0, quote, sent };
     match asked.session.record.booted_as {
         BootedAs::RecoverySystem => recovery_system(agents, tx, asked).await,
         BootedAs::GoldenSystem => golden_system::proof(agents, tx, asked, proof.tls_key).await,
@@ -323,7 +335,7 @@ async fn recovery_system(
     mut tx: JournalTx<'_>,
     asked: Asked,
 ) -> Result<ProofReply, Problem> {
-    let Asked { mut session, quote, .. } = asked;
+    let Asked { mut session, quote, sent, .. } = asked;
     let job = session.job.ok_or_else(session_unknown)?;
     let endpoint = db::endpoint::get(tx.conn(), &session.endpoint).await?.ok_or_else(session_unknown)?;
     let allowed = db::job::get(tx.conn(), job).await?.ok_or_else(session_unknown)?.job.allowed;
@@ -366,7 +378,7 @@ async fn recovery_system(
     endpoint.refusal = None;
     endpoint.seen = Some(tx.at);
     db::endpoint::put(tx.conn(), &endpoint).await?;
-    note_quote(&mut tx, &session, &quote, &verdict, json!({ "pinned_now": pinned })).await?;
+    note_quote(&mut tx, &session, &quote, &verdict, json!({ "pinned_now": pinned, "sent": sent })).await?;
     let what = What::HardwareProven { session: session.hash.clone(), proof: job::Proof::Quote };
     tx.event(job, "agent", what).await?;
     let at = tx.at;

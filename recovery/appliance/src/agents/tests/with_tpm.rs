@@ -205,6 +205,19 @@ async fn an_endpoint_with_a_tpm_is_pinned_restored_proven_and_enrolled() {
     assert_eq!(kinds.iter().filter(|kind| *kind == "proof.quote").count(), 2);
     assert_eq!(site.facts_of("proof.quote").await[1]["more"]["resets_since_recovery_system"], 1);
 
+    // Whoever has the log can check the quote again, without us.
+    let sent = &site.facts_of("proof.quote").await[1]["more"]["sent"];
+    let bytes = |field: &str| serde_json::from_value::<Base64>(sent[field].clone()).unwrap().0;
+    let attest = Attest::parse(&bytes("attest")).unwrap();
+    assert_eq!(attest.extra_data, bytes("nonce"));
+    assert_eq!(bytes("ak_public"), tpm.paper.ak.to_bytes());
+    let key = ring::signature::UnparsedPublicKey::new(
+        &ring::signature::ECDSA_P256_SHA256_FIXED,
+        tpm.paper.ak.unique.uncompressed(),
+    );
+    let signature = recovery_protocol::tpm::Signature::parse(&bytes("signature")).unwrap();
+    key.verify(&bytes("attest"), &signature.0).unwrap();
+
     // A second recovery revokes the first identity.
     site.recover().await;
     assert_eq!(site.service.revoked_certificates().await.unwrap().len(), 1);
