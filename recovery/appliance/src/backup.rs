@@ -215,6 +215,7 @@ pub fn keys(config: &Config, dir: &Path) -> Result<Arc<Keys>, KeyError> {
 pub fn opened(config: &Config, dir: &Path) -> Result<(Arc<Keys>, Option<Seal>), KeyError> {
     let _making = keys::making(dir)?;
     let seal = Seal::open(dir, config.secrets.as_ref()).map_err(|error| KeyError::Sealed(Box::new(error)))?;
+    seal::open_secrets(dir, seal.as_ref()).map_err(|error| KeyError::Sealed(Box::new(error)))?;
     let names = [config.site.to_string(), "localhost".to_owned()];
     let addresses = interfaces::addresses().unwrap_or_default();
     let keys = Keys::open_sealed(dir, &names, &addresses, seal.as_ref())?;

@@ -9,7 +9,7 @@
 use recovery_protocol::EndpointId;
 use serde::Deserialize;
 
-use crate::{asking, config::Permit};
+use crate::{asking, config::Permit, seal};
 
 const WHY_MOST: usize = 300;
 
@@ -36,12 +36,12 @@ fn get(setting: &Permit, endpoint: &EndpointId) -> Result<String, String> {
     let token = match &setting.token_file {
         None => None,
         Some(path) => Some(
-            std::fs::read_to_string(path)
+            seal::secret(path)
                 .map_err(|error| format!("its token cannot be read from {}: {error}", path.display()))?,
         ),
     };
     let agent = asking::agent(setting.ca_file.as_deref());
-    let body = asking::about(&agent, url, endpoint, token.as_deref().map(str::trim))
+    let body = asking::about(&agent, url, endpoint, token.as_ref().map(|token| token.trim()))
         .map_err(|error| format!("{url}: {error}"))?;
     let Answer { endpoint: about, permit, why } = serde_json::from_slice(&body)
         .map_err(|error| format!("{url}: the answer cannot be understood: {error}"))?;

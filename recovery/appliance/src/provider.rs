@@ -35,7 +35,7 @@ use self::{
     ask::{Exchange, Places, Trouble, words},
     token::{Expected, Keys, Refused},
 };
-use crate::{asking, config, keys};
+use crate::{asking, config, keys, seal};
 
 /// What is known of the provider is asked anew after so long; sooner before somebody is sent there: it may be gone, and then the sign-in page says so.
 const FRESH: Duration = Duration::from_secs(600);
@@ -178,8 +178,7 @@ impl Provider {
     /// The secret's file, in words.
     pub fn open(setting: &config::Provider) -> Result<Self, String> {
         let read = |path: &Path| {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = seal::secret(path).map_err(|error| format!("{}: {error}", path.display()))?;
             let secret = Zeroizing::new(text.trim().to_owned());
             if secret.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(secret) }
         };

@@ -4,13 +4,15 @@
 //! ```text
 //! TPM (object without a policy, in its owner's hierarchy) ─┐
 //!                                                          ├─► word ─► tls.key, evidence.key, ca/root.key, boot-ca/*.key
-//! passphrase at the start ─────────────────────────────────┘
+//! passphrase at the start ─────────────────────────────────┘                secrets/* that configuration and endpoints name
 //! ```
 //!
 //! What is in clear is sealed in place when a seal is configured; what is sealed is never put in clear but into a backup that
 //! is restored, whose passphrase gives out the word then. A disk that is taken away, or a copy of it, is no appliance.
 //!
 //! It must never: print the word, or leave a key in clear beside a sealed one.
+
+mod named;
 
 use std::{
     fs,
@@ -31,6 +33,8 @@ use crate::{
     },
     keys,
 };
+
+pub use named::{open as open_secrets, secret};
 
 /// The word, sealed by this machine's TPM.
 pub const BY_TPM: &str = "seal.tpm";
@@ -197,8 +201,7 @@ impl Seal {
             return Ok(());
         }
         let word = by_passphrase(&wrapped, passphrase)?;
-        for name in SEALED {
-            let path = dir.join(name);
+        for path in SEALED.map(|name| dir.join(name)).into_iter().chain(named::files(dir)?) {
             if path.is_file() {
                 let clear = read(&path, Some(&Self(word.clone())))?;
                 write(&path, &clear)?;
@@ -273,7 +276,8 @@ fn new_word() -> Result<Zeroizing<String>, SealError> {
 
 /// No key lies under a word already: then a new one may be made, and published as `path`.
 fn none_sealed(path: &Path) -> Result<(), SealError> {
-    for key in SEALED.map(|name| path.with_file_name(name)) {
+    let dir = path.parent().unwrap_or(path);
+    for key in SEALED.map(|name| dir.join(name)).into_iter().chain(named::files(dir)?) {
         let bytes = match fs::read(&key) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,

@@ -17,6 +17,8 @@ use std::{
 
 use object_store::aws::AwsCredential;
 
+use crate::seal;
+
 /// Why there is no access key.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
@@ -52,7 +54,7 @@ pub fn read(path: &Path) -> Result<AwsCredential, CredentialsError> {
     if mode & 0o007 != 0 {
         return Err(CredentialsError::Open { path: path.to_owned() });
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = seal::secret(path).map_err(unreadable)?;
     let value = |wanted: &'static str| {
         let value = default_profile(&text).find(|(key, _)| *key == wanted).map(|(_, value)| value.to_owned());
         value.ok_or(CredentialsError::Missing { path: path.to_owned(), key: wanted })

@@ -24,6 +24,7 @@ use super::{Sent, entry, id};
 use crate::{
     clock::{Clock as _, SystemClock},
     db::log::EntryRow,
+    seal,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ impl Webhook {
             return Err(format!("{} is not https; what is told there would be read on its way", hook.url));
         }
         let file = hook.secret_file.display();
-        let text = std::fs::read_to_string(&hook.secret_file)
+        let text = seal::secret(&hook.secret_file)
             .map_err(|error| format!("{file} cannot be read: {error}; write whsec_<base64> into it"))?;
         let secret = text.trim().strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
         let secret = secret.filter(|bytes| bytes.len() >= 24).ok_or_else(|| {

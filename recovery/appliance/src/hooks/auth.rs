@@ -31,7 +31,7 @@ use super::{
     signature::{BadSecret, Secrets, Unsigned},
     wire,
 };
-use crate::config::Hook;
+use crate::{config::Hook, seal};
 
 /// A secret that both sides have has at least so many bytes.
 const SECRET_LEN_MIN: usize = 16;
@@ -240,7 +240,7 @@ struct Files<'a> {
 
 impl Files<'_> {
     fn text(&self, path: &Path) -> Result<String, HookError> {
-        std::fs::read_to_string(path).map_err(|source| HookError::Unreadable {
+        seal::secret(path).map(|text| text.to_string()).map_err(|source| HookError::Unreadable {
             source_name: self.name.to_owned(),
             path: path.to_owned(),
             source,

@@ -12,6 +12,7 @@
 use std::{process::Stdio, time::Duration};
 
 use tokio::{
+    io::AsyncWriteExt as _,
     process::Command,
     time::{Instant, sleep, timeout},
 };
@@ -138,9 +139,7 @@ impl Ipmi {
     }
 
     async fn run(&self, bmc: &Bmc<'_>, what: &'static str, command: &[&str]) -> Result<String, PowerError> {
-        if tokio::fs::metadata(bmc.password_file).await.is_err() {
-            return Err(PowerError::Password { path: bmc.password_file.to_owned() });
-        }
+        let password = super::secret(bmc.password_file).await?;
         let failed = |why: String| PowerError::Bmc { host: bmc.host.to_owned(), what, why };
         let port = bmc.port.to_string();
         let mut tool = Command::new(&self.tool);
@@ -156,12 +155,23 @@ impl Ipmi {
             "-U",
             bmc.user,
             "-f",
-            bmc.password_file,
+            // By a pipe: the file may be sealed, and what stands in an argument or in the environment others may read.
+            "/dev/stdin",
         ])
         .args(command)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
-        let output = match timeout(COMMAND_MAX, tool.output()).await {
+        let told = async {
+            let mut tool = tool.spawn()?;
+            if let Some(mut pipe) = tool.stdin.take() {
+                // One that does not read it says so itself.
+                let _ = pipe.write_all(password.as_bytes()).await;
+            }
+            tool.wait_with_output().await
+        };
+        let output = match timeout(COMMAND_MAX, told).await {
             Err(_) => return Err(failed(format!("no answer within {} s", COMMAND_MAX.as_secs()))),
             Ok(Err(e)) => return Err(PowerError::Tool { tool: TOOL, why: e.to_string() }),
             Ok(Ok(output)) => output,
@@ -190,6 +200,7 @@ mod tests {
     /// A stand-in for `ipmitool` that keeps a chassis in files: `$0.power`, `$0.boot`, and a log of what it was told.
     const CHASSIS: &str = r#"#!/bin/sh
 shift 12
+cat > "$0.password"
 echo "$*" >> "$0.log"
 case "$*" in
   "chassis power status") echo "Chassis Power is $(cat "$0.power")" ;;
@@ -222,6 +233,8 @@ esac
         let at = |command: &str| log.lines().position(|line| line == command).unwrap();
         assert!(at("chassis power off") < at("chassis bootdev pxe options=efiboot"));
         assert!(at("chassis bootparam get 5") < at("chassis power on"));
+        let given = fs::read_to_string(dir.path().join("ipmitool.password")).unwrap();
+        assert_eq!(given, "secret", "by a pipe, whatever the file is");
         ipmi.clear_boot(&bmc).await.unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("ipmitool.boot")).unwrap().trim(), "No override");
     }

@@ -5,13 +5,16 @@
 //! endpoint that is in the recovery system already (the runner looks before it calls), or one whose job was stopped while it
 //! observed (it asks [`Still`] last of all), or leave it off without a word ([`PowerError::left_dark`]).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::{
     EndpointId, JobId, MacAddr,
     operator::{Chain, Power},
 };
+use zeroize::Zeroizing;
+
+use crate::seal;
 
 pub mod in_band;
 mod ipmi;
@@ -20,6 +23,16 @@ mod redfish;
 mod wake;
 
 pub use redfish::media;
+
+/// A password, from its file.
+async fn secret(path: &str) -> Result<Zeroizing<String>, PowerError> {
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || seal::secret(Path::new(&file))).await;
+    read.map_err(std::io::Error::other).flatten().map_err(|error| {
+        tracing::warn!(path, %error, "a password cannot be read");
+        PowerError::Password { path: path.to_owned() }
+    })
+}
 
 /// Why the endpoint was not powered into a network boot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

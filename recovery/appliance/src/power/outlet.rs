@@ -97,11 +97,7 @@ impl<'a> Relay<'a> {
         }
         let password = match &outlet.password_file {
             None => String::new(),
-            Some(path) => tokio::fs::read_to_string(path)
-                .await
-                .map_err(|_| PowerError::Password { path: path.clone() })?
-                .trim_end_matches(['\r', '\n'])
-                .to_owned(),
+            Some(path) => super::secret(path).await?.trim_end_matches(['\r', '\n']).to_owned(),
         };
         let shown = match (&outlet.user, outlet.kind) {
             // Its only user is called so.

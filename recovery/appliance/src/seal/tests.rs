@@ -103,6 +103,9 @@ async fn a_backup_of_a_sealed_appliance_opens_on_another_machine_by_its_own_pass
     let made = backup::keys(&by_tpm, &by_tpm.data_dir).unwrap();
     crate::enrol::ca::Authority::open(&by_tpm.data_dir.join("ca"), "a", 1, None).unwrap();
     crate::db::Db::of(&by_tpm).await.unwrap().close().await;
+    let secrets = by_tpm.data_dir.join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    fs::write(secrets.join("press-01"), "the BMC's own\n").unwrap();
     let file = dir.path().join("b.age");
     backup::save(&by_tpm, None, &file, "of the backup", 4).await.unwrap();
     assert!(!by_tpm.data_dir.join("backup-seal.new").exists());
@@ -111,6 +114,11 @@ async fn a_backup_of_a_sealed_appliance_opens_on_another_machine_by_its_own_pass
     let new = with_passphrase(&elsewhere, WORD);
     backup::restore(&new, &file, "of the backup", false).await.unwrap();
     assert!(same(&made, &backup::keys(&new, &new.data_dir).unwrap()));
+    for data_dir in [&by_tpm.data_dir, &new.data_dir] {
+        let path = data_dir.join("secrets/press-01");
+        assert!(fs::read(&path).unwrap().starts_with(MARK), "sealed here as there");
+        assert_eq!(*secret(&path).unwrap(), "the BMC's own\n");
+    }
     assert!(!new.data_dir.join(BY_TPM).exists(), "the first one's TPM is of no use here");
     let refused = backup::keys(&config(&elsewhere, ""), &new.data_dir).unwrap_err().to_string();
     assert!(refused.contains("is sealed"), "sealed by its own passphrase at once: {refused}");
@@ -162,4 +170,64 @@ fn the_root_key_of_endpoints_is_sealed_before_it_is_on_disk() {
     assert!(cut.is_err());
     let key = fs::read(ca.join("root.key")).unwrap();
     assert!(key.starts_with(MARK) && !holds(&key, b"PRIVATE KEY"));
+}
+
+#[test]
+fn secrets_that_lie_with_the_appliance_are_sealed_and_opened_for_who_needs_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let sealed = with_passphrase(dir.path(), WORD);
+    let (state, secrets) = (sealed.data_dir.clone(), sealed.data_dir.join("secrets"));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).unwrap();
+    let of = |name: &str, text: &str| {
+        fs::write(secrets.join(name), text).unwrap();
+        secrets.join(name)
+    };
+    let (bmc, snmp, outside) =
+        (of("press-01", "canary-one"), of("snmp.conf", "defCommunity x"), dir.path().join("own"));
+    fs::write(&outside, "canary-outside").unwrap();
+    let link = secrets.join("link");
+    std::os::unix::fs::symlink(&outside, &link).unwrap();
+    // Without a seal nothing changes.
+    backup::keys(&config(dir.path(), ""), &state).unwrap();
+    assert_eq!(
+        (fs::read(&bmc).unwrap().as_slice(), secret(&bmc).unwrap().as_str()),
+        (&b"canary-one"[..], "canary-one")
+    );
+    backup::keys(&sealed, &state).unwrap();
+    assert!(fs::read(&bmc).unwrap().starts_with(MARK));
+    assert_eq!(*secret(&bmc).unwrap(), "canary-one");
+    for (path, text) in [(&snmp, "defCommunity x"), (&outside, "canary-outside"), (&link, "canary-outside")] {
+        assert_eq!(
+            (fs::read_to_string(path).unwrap().as_str(), secret(path).unwrap().as_str()),
+            (text, text)
+        );
+    }
+    // One that is written while it serves: used at once, sealed when nobody writes it any more.
+    let new = of("press-02", "canary-two");
+    assert_eq!(*secret(&new).unwrap(), "canary-two");
+    assert_eq!(fs::read(&new).unwrap(), b"canary-two", "somebody may still be writing it");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    fs::File::options().write(true).open(&new).unwrap().set_modified(old).unwrap();
+    assert_eq!(*secret(&new).unwrap(), "canary-two");
+    assert!(fs::read(&new).unwrap().starts_with(MARK));
+    assert_eq!(*secret(&new).unwrap(), "canary-two");
+    for (path, bytes) in files(&state) {
+        let hidden = !holds(&bytes, b"canary-one") && !holds(&bytes, b"canary-two");
+        assert!(hidden, "{}", path.display());
+    }
+    // Altered, of another folder, and after the seal is lost.
+    let mut bytes = fs::read(&new).unwrap();
+    let moved = dir.path().join("moved");
+    fs::write(&moved, &bytes).unwrap();
+    assert!(secret(&moved).unwrap_err().to_string().contains("is sealed"));
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&new, &bytes).unwrap();
+    assert!(secret(&new).is_err());
+    let refused = backup::keys(&config(dir.path(), ""), &state).unwrap_err().to_string();
+    assert!(refused.contains("is sealed"), "{refused}");
+    for key in ["tls.key", "evidence.key", BY_PASSPHRASE] {
+        fs::remove_file(state.join(key)).unwrap();
+    }
+    let lost = backup::keys(&sealed, &state).unwrap_err().to_string();
+    assert!(lost.contains("no other word was made") && lost.contains("secrets"), "{lost}");
 }

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Bmc;
-use crate::power::PowerError;
+use crate::power::{self, PowerError};
 
 /// One request. BMCs are small computers: seconds are usual.
 const REQUEST_MAX: Duration = Duration::from_secs(20);
@@ -60,10 +60,7 @@ impl Wire {
     /// A wire to the BMC, and the path in its URL.
     pub async fn open(bmc: &Bmc<'_>) -> Result<(Self, String), PowerError> {
         let failed = |why: String| PowerError::Bmc { host: bmc.url.to_owned(), what: "connect", why };
-        let password = tokio::fs::read_to_string(bmc.password_file)
-            .await
-            .map_err(|_| PowerError::Password { path: bmc.password_file.to_owned() })?;
-        let password = Zeroizing::new(password);
+        let password = power::secret(bmc.password_file).await?;
         let pair = Zeroizing::new(format!("{}:{}", bmc.user, password.trim_end_matches(['\r', '\n'])));
         let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
         let mut authorization = HeaderValue::from_str(&text).map_err(|error| failed(error.to_string()))?;
