@@ -52,6 +52,7 @@ use crate::{
     evidence::{
         EvidenceLog,
         anchor::{self, AnchorError, AnchorWriter, Anchors},
+        inventory,
     },
     forward::{self, Sink},
     golden::{Golden, GoldenError},
@@ -167,6 +168,7 @@ pub fn serve(config: Config) -> Result<(), DaemonError> {
         let bound = appliance.bind().await?;
         tracing::info!(listening = ?bound.listening, "ready");
         supervisor::ready(&format!("console on {}", bound.listening.people));
+        inventory::write_down(&bound.journal).await;
         bound.run(stop).await
     });
     // An image that is being pulled from the depot is not waited for.

@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub mod anchor;
+pub mod inventory;
 mod room;
 
 /// Entries between two checkpoints, at most.

@@ -19,6 +19,11 @@ const MOST: usize = 256;
 const DIFFERENT: usize = 5;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
+/// How a password is kept, in words.
+pub fn how() -> String {
+    format!("Argon2id, {MEMORY_KIB} KiB, {PASSES} passes, 1 lane")
+}
+
 /// What everybody tries first, as parts: a password that is one of these and little else is known.
 const KNOWN: &[&str] = &[
     "password",

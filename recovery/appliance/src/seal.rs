@@ -85,6 +85,16 @@ pub enum By {
     Passphrase,
 }
 
+impl By {
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tpm => "tpm",
+            Self::Passphrase => "passphrase",
+        }
+    }
+}
+
 fn usual_tpm() -> String {
     "device:/dev/tpmrm0".to_owned()
 }
@@ -221,6 +231,16 @@ impl Secrets {
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() { Err(SealError::Nobody) } else { Ok(Zeroizing::new(line.to_owned())) }
     }
+}
+
+/// The private keys that are in a data directory, and whether each is sealed.
+pub fn at_rest(dir: &Path) -> Vec<(&'static str, bool)> {
+    let looked_at = SEALED.into_iter().filter_map(|name| {
+        let mut begins = [0; MARK.len()];
+        let mut file = fs::File::open(dir.join(name)).ok()?;
+        Some((name, file.read_exact(&mut begins).is_ok() && begins == MARK))
+    });
+    looked_at.collect()
 }
 
 /// A secret's bytes. In clear, and there is a seal: it is sealed now.

@@ -62,7 +62,7 @@ use self::{
     lane::Lane,
     sessions::{Opening, Sessions},
     setup::Setup,
-    tries::{OF_ADDRESS_MOST, Tries},
+    tries::{OF_ADDRESS_MOST, Tries, Written},
 };
 use super::Refusal;
 use crate::{
@@ -129,6 +129,8 @@ struct Inside {
     sessions: Sessions,
     links: HashMap<Hash, (Instant, Hash)>,
     tries: Tries,
+    /// What of refused roles is written.
+    refused: Written,
     setup: Setup,
     kiosks: Kiosks,
     notes: Vec<Note>,

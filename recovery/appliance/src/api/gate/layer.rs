@@ -1,6 +1,6 @@
 //! The layer in front of every closed route, and what a request tells of where it comes from.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -12,8 +12,9 @@ use recovery_protocol::{
     Problem,
     people::{Permission, Role},
 };
+use serde_json::json;
 
-use super::Who;
+use super::{Gate, Note, Who};
 use crate::{
     api::{Needs, People, Refusal, needs},
     console,
@@ -25,6 +26,7 @@ use crate::{
 pub async fn layer(State(people): State<People>, mut request: Request, next: Next) -> Response {
     people.remind_gate().await;
     let peer = request.extensions().get::<Peer>();
+    let from = address(peer);
     let admitted = people.gate.admit_peer(
         (request.method(), request.uri()),
         request.headers(),
@@ -45,6 +47,8 @@ pub async fn layer(State(people): State<People>, mut request: Request, next: Nex
     {
         tracing::warn!(who = who.name, role = %who.role, path = path.as_str(), "refused");
         people.service.refused(&problem.code);
+        people.gate.role_refused(&who, (request.method(), path.as_str()), from);
+        people.write_down().await;
         return refuse(&request, problem);
     }
     if who.note
@@ -55,6 +59,23 @@ pub async fn layer(State(people): State<People>, mut request: Request, next: Nex
     request.extensions_mut().insert(who.actor());
     request.extensions_mut().insert(who);
     next.run(request).await
+}
+
+impl Gate {
+    /// Somebody asked for what their role does not allow.
+    fn role_refused(&self, who: &Who, (method, path): (&Method, &str), from: IpAddr) {
+        let mut inside = self.inside();
+        let due = inside.refused.due(&who.name, from, &format!("{method} {path}"), Instant::now());
+        let note = due.map(|(times, note)| Note {
+            kind: "refusal.role",
+            actor: who.actor().name,
+            facts: json!({
+                "role": who.role, "method": method.as_str(), "path": path,
+                "from": from.to_canonical().to_string(), "times": times, "note": note,
+            }),
+        });
+        inside.note(note);
+    }
 }
 
 /// Whether this role may do that.

@@ -53,9 +53,43 @@ pub struct Tries {
     pairs: HashMap<(String, IpAddr), Tally>,
     names: HashMap<String, Tally>,
     places: HashMap<String, Vec<IpAddr>>,
-    written: HashMap<(String, IpAddr, String), u64>,
+    written: Written,
+}
+
+/// What of many alike is written: so that nobody fills the log.
+#[derive(Debug, Default)]
+pub struct Written {
+    seen: HashMap<(String, IpAddr, String), u64>,
     hour: Option<Instant>,
     entries: u32,
+}
+
+impl Written {
+    /// Whether this one is: the first, the tenth, the hundredth … of one person, address and kind in an hour. The how manyth, and what is to be added.
+    pub fn due(
+        &mut self,
+        person: &str,
+        from: IpAddr,
+        how: &str,
+        now: Instant,
+    ) -> Option<(u64, Option<&'static str>)> {
+        if self.hour.is_none_or(|hour| now.duration_since(hour) >= HOUR) {
+            (self.hour, self.entries) = (Some(now), 0);
+            self.seen.clear();
+        }
+        let key = (person.to_owned(), source(from), how.to_owned());
+        if self.seen.len() >= KEPT_MOST && !self.seen.contains_key(&key) {
+            return None;
+        }
+        let times = self.seen.entry(key).or_insert(0);
+        *times += 1;
+        if self.entries >= WRITTEN_MOST || !is_power_of_ten(*times) {
+            return None;
+        }
+        self.entries += 1;
+        let last = (self.entries == WRITTEN_MOST).then_some("more of this hour are counted and not written");
+        Some((*times, last))
+    }
 }
 
 /// A network of one owner: of IPv6 the half that a network gives out (RFC 4291 §2.5.1).
@@ -135,23 +169,9 @@ impl Tries {
 
     /// What of a wrong secret is to be written: the first, the tenth, the hundredth … of one person, address and kind in an hour.
     pub fn entry(&mut self, person: Option<&str>, from: IpAddr, how: &str, now: Instant) -> Option<Note> {
-        if self.hour.is_none_or(|hour| now.duration_since(hour) >= HOUR) {
-            (self.hour, self.entries) = (Some(now), 0);
-            self.written.clear();
-        }
-        let key = (person.unwrap_or_default().to_owned(), source(from), how.to_owned());
-        if self.written.len() >= KEPT_MOST && !self.written.contains_key(&key) {
-            return None;
-        }
-        let times = self.written.entry(key).or_insert(0);
-        *times += 1;
-        if self.entries >= WRITTEN_MOST || !is_power_of_ten(*times) {
-            return None;
-        }
-        self.entries += 1;
-        let last = (self.entries == WRITTEN_MOST).then_some("more of this hour are counted and not written");
+        let (times, last) = self.written.due(person.unwrap_or_default(), from, how, now)?;
         let facts = json!({
-            "person": person, "from": from.to_canonical().to_string(), "how": how, "times": *times, "note": last,
+            "person": person, "from": from.to_canonical().to_string(), "how": how, "times": times, "note": last,
         });
         Some(Note { kind: "login.failed", actor: "appliance".to_owned(), facts })
     }
@@ -292,7 +312,7 @@ mod tests {
         assert_eq!(times, [1, 10, 100, 1000]);
         let more = (0..100_000).filter(|n| tries.entry(None, at(*n), "password", now).is_some()).count();
         assert_eq!(more, WRITTEN_MOST as usize - 4, "bounded");
-        assert!(tries.written.len() <= KEPT_MOST);
+        assert!(tries.written.seen.len() <= KEPT_MOST);
         assert!(tries.entry(None, HERE, "password", now + HOUR).is_some());
     }
 }

@@ -228,3 +228,20 @@ async fn a_change_that_was_never_told_is_learned_after_a_while() {
     bench.gate.let_time_pass();
     assert_eq!(status().await, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn what_a_role_does_not_allow_is_in_evidence_and_does_not_fill_it() {
+    let bench = Bench::new("").await;
+    let token =
+        token_of(bench.ask("POST", "/api/v1/people", json!({ "person": "tom", "role": "technician" })).await);
+    for _ in 0..12 {
+        let refused = send(&bench, &token, &Method::POST, "/api/v1/people", "{}").await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    }
+    let lines = bench.service.evidence_lines(None).await.unwrap();
+    let refused: Vec<&String> = lines.iter().filter(|line| line.contains("\"refusal.role\"")).collect();
+    assert_eq!(refused.len(), 2, "the first and the tenth");
+    for part in ["operator:tom", "\"role\":\"technician\"", "\"path\":\"/api/v1/people\"", "\"times\":10"] {
+        assert!(refused[1].contains(part), "{part} in {}", refused[1]);
+    }
+}
