@@ -19,11 +19,9 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
     sync::{Arc, atomic::AtomicU64},
 };
 
-use serde::Serialize;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -60,6 +58,7 @@ use crate::{
     interfaces::{self, InterfaceError},
     jobs::{journal::Journal, run::Runner},
     keys::{KeyError, Keys},
+    listening::Listening,
     live::Live,
     maker_roots::{self, MakerRootsError},
     power::Drivers,
@@ -130,19 +129,6 @@ pub enum DaemonError {
 
 fn part<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> DaemonError {
     move |error| DaemonError::Part { what, why: error.to_string() }
-}
-
-/// Where the appliance listens, for whoever started it with free ports: `listening.json` in the data directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listening {
-    /// Console, REST, webhooks.
-    pub people: SocketAddr,
-    /// Agent API, EST.
-    pub endpoints: SocketAddr,
-    /// Boot files and chunk frames, for each interface.
-    pub http: Vec<SocketAddr>,
-    /// SHA-256 of the TLS key's SPKI: what to pin.
-    pub spki_sha256: String,
 }
 
 /// Structured logs on standard error: JSON lines, or for a terminal plain ones. `RUST_LOG` filters.
@@ -284,7 +270,7 @@ impl Appliance {
             http,
             spki_sha256: self.keys.spki_sha256.clone(),
         };
-        write_listening(&self.config.data_dir, &listening)?;
+        listening.write(&self.config.data_dir).map_err(part("listening.json"))?;
         let agents = Agents::new(Parts {
             journal: Arc::clone(&self.journal),
             golden: self.golden.clone(),
@@ -444,13 +430,6 @@ async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(address).await.map_err(|e| DaemonError::Bind { address, why: e.to_string() })
 }
 
-fn write_listening(data_dir: &Path, listening: &Listening) -> Result<(), DaemonError> {
-    let path = data_dir.join("listening.json");
-    let fresh = path.with_extension("new");
-    let text = serde_json::to_vec_pretty(listening).map_err(part("listening.json"))?;
-    std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)).map_err(part("listening.json"))
-}
-
 type Listener = (TcpListener, tls::Served, axum::Router);
 
 /// Every port is bound; nothing runs yet.
@@ -603,7 +582,10 @@ fn ended_by_itself(ended: Result<&'static str, tokio::task::JoinError>) -> Daemo
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        path::Path,
+        time::{Duration, Instant},
+    };
 
     use super::*;
 

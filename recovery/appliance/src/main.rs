@@ -29,6 +29,7 @@ mod hooks;
 mod interfaces;
 mod jobs;
 mod keys;
+mod listening;
 mod live;
 mod maker_roots;
 mod metrics;
