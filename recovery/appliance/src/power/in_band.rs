@@ -47,6 +47,12 @@ impl Desk {
         self.waiting().get(endpoint).copied()
     }
 
+    /// An order that nobody stands behind.
+    #[cfg(test)]
+    pub fn put(&self, endpoint: EndpointId, job: JobId) {
+        self.waiting().insert(endpoint, job);
+    }
+
     /// Give the order out; `false`: it does not wait any more.
     pub fn give(&self, endpoint: &EndpointId, job: JobId) -> bool {
         let mut waiting = self.waiting();

@@ -77,6 +77,10 @@ async fn a_job_that_is_stopped_meanwhile_gives_no_order() {
     };
     let (settled, ()) = tokio::join!(site.runner.settle(), agent);
     settled.unwrap();
-    assert!(!site.kinds().await.contains(&"order.reboot".to_owned()));
     assert_eq!(site.live.in_band.waits_for(&press()), None);
+    // Nor where the order was left behind: what the journal says counts.
+    site.live.in_band.put(press(), job);
+    let told = proves(&site, &tpm, &Boot::golden_plain()).await.unwrap();
+    assert!(matches!(told, ProofReply::Accepted { reboot_for: None, .. }), "{told:?}");
+    assert!(!site.kinds().await.contains(&"order.reboot".to_owned()));
 }
