@@ -404,8 +404,7 @@ async fn evidence_so_far(config: &Config, journal: &Journal) -> Result<Anchors, 
 
 fn drivers(config: &Config, kit: Option<&Kit>, interfaces: &[pxe::Interface], live: &Live) -> Arc<Drivers> {
     let shelf = kit.and_then(|kit| kit.shelf(interfaces, config.listen.http_port));
-    let every = std::time::Duration::from_secs(config.attest_every_s.into());
-    Arc::new(Drivers::default().with_shelf(shelf).with_in_band(Arc::clone(&live.in_band), every))
+    Drivers::of(shelf, &live.in_band, config.attest_every_s)
 }
 
 async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {

@@ -262,6 +262,13 @@ impl Drivers {
         Self { shelf, ..self }
     }
 
+    /// With both: where BMCs fetch a medium, and the desk at which agents ask every so many seconds.
+    #[must_use]
+    pub fn of(shelf: Option<media::Shelf>, in_band: &Arc<in_band::Desk>, every_s: u32) -> Arc<Self> {
+        let every = Duration::from_secs(every_s.into());
+        Arc::new(Self::default().with_shelf(shelf).with_in_band(Arc::clone(in_band), every))
+    }
+
     /// With the desk at which agents ask, and the time between two check-ins.
     #[must_use]
     pub fn with_in_band(self, in_band: Arc<in_band::Desk>, check_in_every: Duration) -> Self {
