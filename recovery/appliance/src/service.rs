@@ -46,7 +46,7 @@ use crate::{
 mod approval;
 mod break_glass;
 pub mod certificate;
-mod change;
+pub mod change;
 mod elsewhere;
 mod endpoints;
 mod enrolment;

@@ -221,6 +221,17 @@ pub async fn intents(conn: &mut Conn) -> Result<Vec<Intent>, DbError> {
         .collect()
 }
 
+/// Do it later: it is open still.
+pub async fn postpone(conn: &mut Conn, job: JobId, intent: u32, due: u64) -> Result<(), DbError> {
+    query("UPDATE journal SET due = $3 WHERE job = $1 AND intent = $2 AND ended IS NULL")
+        .bind(job.to_string())
+        .bind(i64::from(intent))
+        .bind(sql(due))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Write the outcome of an intent.
 pub async fn outcome(conn: &mut Conn, job: JobId, intent: u32, what: &str, at: u64) -> Result<(), DbError> {
     query("UPDATE journal SET outcome = $3, ended = $4 WHERE job = $1 AND intent = $2 AND ended IS NULL")

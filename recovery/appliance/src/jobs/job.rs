@@ -12,7 +12,7 @@ use recovery_protocol::{
     erase::{EraseFacts, EraseMethod, ErasePolicy},
     health::DiskHealth,
     job::{HoldReason, JobState, Stage},
-    operator::{EndpointState, Mode},
+    operator::{EndpointState, Mode, Power},
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,18 @@ pub struct Job {
     /// How a power driver left the endpoint that it had switched off; until the recovery system is heard or somebody powered it.
     #[serde(default)]
     pub left: Option<String>,
+    /// A driver may have set a boot override or shown a CD, and nobody has taken it back since.
+    #[serde(default)]
+    pub boot_set: bool,
+    /// Why that could not be taken back, where it could not the last time.
+    #[serde(default)]
+    pub boot_left: Option<String>,
+    /// How often it was tried in vain.
+    #[serde(default)]
+    pub clears: u32,
+    /// What may have set it and is not on record any more: the record was changed meanwhile.
+    #[serde(default)]
+    pub powered_by: Vec<Power>,
 }
 
 /// An erasure of this job.
@@ -529,6 +541,10 @@ impl Job {
             allowed: Vec::new(),
             left: None,
             erasing: None,
+            boot_set: false,
+            boot_left: None,
+            clears: 0,
+            powered_by: Vec::new(),
         }
     }
 }

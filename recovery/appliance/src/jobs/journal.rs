@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    job::{Admission, Effect, Job, JobEvent, Outcome, Proposal, Refusal, Seen, What},
+    job::{Admission, Duty, Effect, Job, JobEvent, Outcome, Proposal, Refusal, Seen, What},
     limits::Limits,
     machine,
 };
@@ -302,6 +302,58 @@ impl JournalTx<'_> {
         db::job::put(&mut self.tx, &row).await?;
         self.note_job("alarm.left-off", "appliance", &row.job, json!({ "how": how, "state": row.job.state }))
             .await
+    }
+
+    /// How an act ended that takes back what a driver had set, for a job that does not wait for it. What failed is done again, and stands
+    /// with the job until it is done.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn taken_back(&mut self, intent: &db::job::Intent, outcome: &Outcome) -> Result<(), DbError> {
+        let why = match outcome {
+            Outcome::Failed { detail, .. } => Some(detail.as_str()),
+            Outcome::Done | Outcome::Withdrawn { .. } => None,
+        };
+        let Some(mut row) = db::job::get(&mut self.tx, intent.job).await? else { return Ok(()) };
+        let Some((job, again)) = machine::taken_back(&row.job, why) else {
+            return self.close_intent(intent.job, intent.intent, outcome).await;
+        };
+        let on_record = db::endpoint::get(&mut self.tx, &job.endpoint).await?.is_some();
+        let open = db::job::intents(&mut self.tx).await?;
+        let later =
+            |i: &db::job::Intent| i.job == job.id && i.duty == Duty::ClearBoot && i.intent > intent.intent;
+        let again = again.filter(|_| on_record && !open.iter().any(later));
+        // Not each try: it is the same every minute.
+        if why.is_none() || again.is_none() || row.job.boot_left.is_none() {
+            let facts = json!({ "taken_back": why.is_none(), "why": why, "again": again.is_some(), "state": job.state });
+            self.note_job("act.clear-boot", "appliance", &job, facts).await?;
+        }
+        row.job = job;
+        db::job::put(&mut self.tx, &row).await?;
+        match again {
+            Some(wait) => {
+                let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                db::job::postpone(&mut self.tx, intent.job, intent.intent, self.at.saturating_add(wait)).await
+            }
+            None => self.close_intent(intent.job, intent.intent, outcome).await,
+        }
+    }
+
+    /// The record of an endpoint is changed while its last job may have something set at `earlier`: that is taken back there, too.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn powered_by(
+        &mut self,
+        endpoint: &EndpointId,
+        earlier: &[recovery_protocol::operator::Power],
+    ) -> Result<(), DbError> {
+        let newest = db::job::list(&mut self.tx, Some(endpoint), 1).await?.pop();
+        let Some(mut row) = newest.filter(|row| row.job.boot_set && !earlier.is_empty()) else {
+            return Ok(());
+        };
+        row.job = machine::powered_by(&row.job, earlier);
+        db::job::put(&mut self.tx, &row).await
     }
 
     /// Ask the guard rails about a proposed job and hand it their answer.

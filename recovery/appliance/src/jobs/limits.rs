@@ -40,6 +40,8 @@ impl Limits {
     pub const GRACE: Duration = Duration::from_secs(300);
     /// Tries of one act that failed in transport.
     pub const TRIES: u32 = 3;
+    /// Tries to take back a boot override that nobody waits for: for some five days.
+    pub const CLEARS: u32 = 5_400;
     /// Power cycles in one job that the appliance does by itself.
     pub const ROUNDS: u32 = 2;
     /// Proven boots of the recovery system in one job.

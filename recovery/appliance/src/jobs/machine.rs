@@ -22,8 +22,11 @@
 //!
 //! It must never: read a clock, do I/O, or let an order to write out of a stage before Imaging.
 
+mod boot;
 mod people;
 mod reports;
+
+pub use self::boot::{powered_by, taken_back};
 
 use recovery_protocol::{
     job::{HoldReason, JobState, Stage},
@@ -165,7 +168,10 @@ impl Turn<'_> {
                 self.effects.push(Effect::IssueBootTicket);
                 self.begin(Duty::Publish, 0);
             }
-            Stage::Powering => self.begin(Duty::Power, 0),
+            Stage::Powering => {
+                (self.job.boot_set, self.job.boot_left) = (true, None);
+                self.begin(Duty::Power, 0);
+            }
             Stage::AgentWait | Stage::Proving | Stage::Capturing | Stage::ReadBack => {}
             Stage::Imaging => {
                 self.job.touched = true;
@@ -205,8 +211,8 @@ impl Turn<'_> {
         self.job.intent += 1;
         self.stamp(Some(Limits::HELD));
         // It was sent to the recovery system: what it starts from next is its own disk until a person says otherwise.
-        if (Stage::Powering..Stage::Disarming).contains(&stage) {
-            self.begin(Duty::ClearBoot, 0);
+        if self.job.boot_set || (Stage::Powering..Stage::Disarming).contains(&stage) {
+            self.take_back();
         }
     }
 
@@ -216,6 +222,9 @@ impl Turn<'_> {
         self.job.session = None;
         self.job.intent += 1;
         self.stamp(None);
+        if self.job.boot_set {
+            self.take_back();
+        }
     }
 
     /// A failure in a stage: another try, another power cycle, or a hold, by its class.
@@ -298,7 +307,9 @@ impl Turn<'_> {
 
     fn done(&mut self, intent: u32, outcome: Outcome) -> Result<(), Refusal> {
         let stage = self.working().map_err(|_| Refusal::Stale)?;
-        if intent != self.job.intent {
+        // Those wait for the restored system alone: what is still taken back beside them holds nobody up.
+        let beside = matches!(stage, Stage::OsWait | Stage::Verifying | Stage::Enrolling);
+        if intent != self.job.intent || beside {
             return Err(Refusal::Stale);
         }
         match outcome {
@@ -327,7 +338,10 @@ impl Turn<'_> {
             Stage::Ticketed => self.enter(Stage::Powering),
             Stage::Powering => self.enter(Stage::AgentWait),
             Stage::Proving if self.job.asks_again => self.enter(self.act()),
-            Stage::Disarming => self.disarmed(),
+            Stage::Disarming => {
+                self.job.took_back();
+                self.disarmed();
+            }
             Stage::Registering => self.enter(Stage::Releasing),
             Stage::Releasing => self.end(JobState::Recovered, EndpointState::Trusted),
             Stage::Proposed
@@ -369,7 +383,7 @@ impl Turn<'_> {
                 self.begin(duty, wait);
             }
             // Without a ticket a boot override that is left over leads to the local disk: go on.
-            Some(Duty::ClearBoot) => self.disarmed(),
+            Some(Duty::ClearBoot) => self.disarm_beside(detail),
             Some(_) | None => self.hold(stage, reason, detail),
         }
     }

@@ -287,6 +287,11 @@ impl Runner {
         {
             Ok(_) => Ok(()),
             Err(JournalError::Db(error)) => Err(error),
+            Err(JournalError::Refused(_)) if intent.duty == Duty::ClearBoot => {
+                let mut tx = self.journal.begin().await?;
+                tx.taken_back(intent, &outcome).await?;
+                tx.commit().await
+            }
             Err(JournalError::Refused(_) | JournalError::UnknownJob(_)) => self.close(intent, &outcome).await,
         }
     }

@@ -13,7 +13,7 @@ use recovery_protocol::{
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     erase::ErasePolicy,
     job::{HoldReason, JobState, Stage},
-    operator::{EndpointState, Mode},
+    operator::{EndpointState, Mode, Power},
 };
 use ring::signature::KeyPair as _;
 use tempfile::TempDir;
@@ -77,6 +77,7 @@ impl Clock for TestClock {
 }
 
 mod asked_again;
+mod taken_back;
 mod turns;
 mod withdrawn;
 use withdrawn::Moment;
@@ -90,6 +91,7 @@ struct World {
     /// So many power cycles end after "off".
     power_stays_off: AtomicU64,
     clear_fails: AtomicU64,
+    cleared: Mutex<Vec<Power>>,
     /// How it reads after a restart.
     stands: Mutex<Option<Left>>,
     plane_fails: AtomicU64,
@@ -143,11 +145,12 @@ impl PowerDriver for World {
         Box::pin(async { *self.stands.lock().unwrap() })
     }
 
-    fn clear_boot<'a>(&'a self, _: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
+    fn clear_boot<'a>(&'a self, target: &'a Target<'a>) -> BoxFuture<'a, Result<(), PowerError>> {
         Box::pin(async {
             if Self::fails(&self.clear_fails) {
                 return Err(PowerError::Password { path: "none".to_owned() });
             }
+            self.cleared.lock().unwrap().push(target.power.clone());
             self.note("clear");
             Ok(())
         })

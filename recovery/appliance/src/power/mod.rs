@@ -95,6 +95,9 @@ pub enum PowerError {
     /// The job was stopped, cancelled or went on before anything was switched.
     #[error("nothing was switched: the job does not want it any more")]
     Withdrawn,
+    /// Another appliance has taken over.
+    #[error("nothing was switched: another appliance has taken over")]
+    Fenced,
     /// Whether the job still wants it cannot be told.
     #[error("nothing was switched: it cannot be told whether the job still wants it ({0})")]
     Unsure(String),
@@ -198,8 +201,13 @@ pub trait Still: Send + Sync {
     /// Asked anew each time, right before something is switched.
     ///
     /// # Errors
-    /// [`PowerError::Withdrawn`], [`PowerError::Unsure`]: nothing is to be switched.
+    /// [`PowerError::Withdrawn`], [`PowerError::Fenced`], [`PowerError::Unsure`]: nothing is to be switched.
     fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>>;
+
+    /// Whether what failed or was stopped may be taken back: what is set there is ours, and not of the appliance that took over.
+    fn may_clean_up(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { !matches!(self.wanted().await, Err(PowerError::Fenced | PowerError::Unsure(_))) })
+    }
 }
 
 /// Drives the power of endpoints. Calls may be cancelled between two commands to the BMC.
@@ -232,6 +240,16 @@ enum Bmc<'a> {
     Ipmi(ipmi::Bmc<'a>),
     Redfish(redfish::Bmc<'a>),
     Media(redfish::Bmc<'a>),
+}
+
+/// Where a driver may set something that outlives its power cycle; `None`: it sets nothing.
+#[must_use]
+pub fn place(power: &Power) -> Option<(&'static str, &str)> {
+    Some(match bmc(power)? {
+        Bmc::Ipmi(bmc) => ("ipmi", bmc.host),
+        Bmc::Redfish(bmc) => ("redfish", bmc.url),
+        Bmc::Media(bmc) => ("virtual media", bmc.url),
+    })
 }
 
 fn bmc(power: &Power) -> Option<Bmc<'_>> {
@@ -363,13 +381,15 @@ impl PowerDriver for Drivers {
                         return Ok(Powered::Confirmed { by: format!("{by}, after: {}", failed.join("; ")) });
                     }
                     Ok(powered) => return Ok(powered),
-                    Err(error @ (PowerError::Withdrawn | PowerError::Unsure(_))) => {
+                    Err(error @ (PowerError::Withdrawn | PowerError::Fenced | PowerError::Unsure(_))) => {
                         return Err(error.leaving(left));
                     }
                     Err(error) => {
                         left = error.left_dark().or(left);
                         // It may have armed before it failed: that must not wait for the end of the job.
-                        if let Err(error) = self.disarm(power).await {
+                        if still.may_clean_up().await
+                            && let Err(error) = self.disarm(power).await
+                        {
                             tracing::warn!(?power, %error, "a driver that failed could not take back its override");
                         }
                         failed.push(error.to_string());

@@ -1,4 +1,5 @@
-//! A switched power outlet over HTTP or SNMP: off, two equal reads, a pause, on, two equal reads.
+//! A switched power outlet over HTTP or SNMP: read, off, two equal reads, a pause, on, two equal reads. One that reads neither on nor off is
+//! not switched: it may be none, or another one.
 //!
 //! It is the last means where a BMC hangs or there is none. It takes the power away from under a running system, which the recovery erases
 //! anyhow, and says nothing of what is booted then: the firmware must start when power comes back and try the network first, which is
@@ -33,10 +34,9 @@ const BETWEEN_READS: Duration = Duration::from_millis(if cfg!(test) { 10 } else 
 /// dark for a question that nobody answered, and the BMC that is tried next may hang on the same outlet.
 pub async fn cycle(outlet: &Outlet, still: &dyn Still) -> Result<(), PowerError> {
     let relay = Relay::open(outlet).await?;
-    if let Speaks::Snmp(_) = relay.speaks {
-        // Agents say yes to an order about an outlet that they do not have.
-        relay.read().await?;
-    }
+    still.wanted().await?;
+    // Some say yes to an order about an outlet that they do not have.
+    relay.is_there().await?;
     still.wanted().await?;
     let cycled = async {
         relay.switch(false).await?;
@@ -127,6 +127,26 @@ impl<'a> Relay<'a> {
             .build();
         let agent = Agent::new_with_config(config);
         Ok(Self { outlet, speaks: Speaks::Http(Http { agent, shown }) })
+    }
+
+    /// It reads on or off.
+    async fn is_there(&self) -> Result<(), PowerError> {
+        let until = Instant::now() + CONFIRM_MAX;
+        loop {
+            let why = match self.read().await {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {
+                    let why = "it reads neither on nor off; nothing was switched. Look whether its kind and number are right";
+                    let (host, what) = (self.outlet.base.clone(), "read the outlet");
+                    PowerError::Bmc { host, what, why: why.to_owned() }
+                }
+                Err(why) => why,
+            };
+            if Instant::now() > until {
+                return Err(why);
+            }
+            sleep(BETWEEN_READS).await;
+        }
     }
 
     /// Told to go on until it says that it is; how it was left.
@@ -226,7 +246,8 @@ impl<'a> Relay<'a> {
             OutletKind::Shelly => answer["output"].as_bool(),
             // One with a single relay leaves its number out.
             OutletKind::Tasmota => {
-                match answer[format!("POWER{number}")].as_str().or(answer["POWER"].as_str()) {
+                let single = answer["POWER"].as_str().filter(|_| number == 1);
+                match answer[format!("POWER{number}")].as_str().or(single) {
                     Some("ON") => Some(true),
                     Some("OFF") => Some(false),
                     _ => None,

@@ -26,19 +26,23 @@ impl Still for Always {
     }
 }
 
-/// Wanted when it is asked so many times, and then no more.
-pub struct Wanted(AtomicU32);
+/// Wanted when it is asked so many times, and then no more, for this reason.
+pub struct Wanted(AtomicU32, PowerError);
 
 impl Wanted {
     pub fn times(times: u32) -> Self {
-        Self(AtomicU32::new(times))
+        Self(AtomicU32::new(times), PowerError::Withdrawn)
+    }
+
+    pub fn before_a_takeover(times: u32) -> Self {
+        Self(AtomicU32::new(times), PowerError::Fenced)
     }
 }
 
 impl Still for Wanted {
     fn wanted(&self) -> BoxFuture<'_, Result<(), PowerError>> {
         let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        Box::pin(async move { left.map(drop).map_err(|_| PowerError::Withdrawn) })
+        Box::pin(async move { left.map(drop).map_err(|_| self.1.clone()) })
     }
 }
 
@@ -95,8 +99,9 @@ async fn a_driver_that_failed_half_way_is_disarmed_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stopped_while_one_driver_fails_is_not_switched_by_the_next() {
-    // Asked before each driver and by each: the first one begins, and the second one is not spoken to, or looks and goes no further.
-    for times in [2, 3] {
+    // Asked before each driver, by each, and when one has failed: the first one begins, and the second one is not spoken to, or looks and
+    // goes no further.
+    for times in [2, 4] {
         let (stuck, good) = (Stand::new(&[Habit::StaysOff]).await, Stand::new(&[]).await);
         let of = vec![redfish(&stuck), redfish(&good)];
         let error = power_while(of, 1, &Wanted::times(times)).await.unwrap_err();
@@ -106,6 +111,15 @@ async fn what_is_stopped_while_one_driver_fails_is_not_switched_by_the_next() {
         assert!(!stuck.is_armed(), "and is taken back");
         assert!(good.log().is_empty(), "{:?}", good.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_appliance_that_took_over_may_have_set_is_left_where_a_driver_fails() {
+    let (stuck, good) = (Stand::new(&[Habit::StaysOff]).await, Stand::new(&[]).await);
+    let of = vec![redfish(&stuck), redfish(&good)];
+    let error = power_while(of, 1, &Wanted::before_a_takeover(2)).await.unwrap_err();
+    assert!(error.to_string().contains("another appliance has taken over"), "{error}");
+    assert!(stuck.is_armed() && good.log().is_empty(), "{:?}", good.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

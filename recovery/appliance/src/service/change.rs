@@ -3,7 +3,7 @@
 //!
 //! | while a job is open | |
 //! |---|---|
-//! | disk, chain, power, host name and addresses | may change: what mends a held job |
+//! | disk, chain, power, host name and addresses | may change: what mends a held job; what was set at another BMC is taken back there |
 //! | disk, power, safety class, after a second person approved | 409 `job-open`: they approved it as it was |
 //! | Ethernet addresses, blueprint, group | 409 `job-open`: somebody approved this job for that computer, that image, those guard rails |
 //! | removal | 409 `job-open` |
@@ -13,7 +13,7 @@
 use recovery_protocol::{
     EndpointId, MacAddr, Problem,
     agent::Inventory,
-    operator::{ChangeEndpoint, Decision, EndpointState, EndpointView, RemovedEndpoint, Resolution},
+    operator::{ChangeEndpoint, Decision, EndpointState, EndpointView, Power, RemovedEndpoint, Resolution},
     selector,
 };
 use serde_json::{Map, Value, json};
@@ -28,6 +28,7 @@ use crate::{
     },
     evidence::Fact,
     jobs::journal::JournalTx,
+    power,
     refusals::unknown_endpoint,
 };
 
@@ -167,6 +168,13 @@ pub async fn write(
         ..known.clone()
     };
     db::endpoint::put(tx.conn(), &endpoint).await?;
+    // With another password it is the same BMC.
+    let gone = |power: &&Power| {
+        power::place(power)
+            .is_some_and(|place| now.power.each().iter().all(|power| power::place(power) != Some(place)))
+    };
+    let earlier: Vec<Power> = before.power.each().iter().filter(gone).cloned().collect();
+    tx.powered_by(id, &earlier).await?;
     let at = tx.at;
     let class = tx.config().rails(before).safety_class;
     db::endpoint::edited(tx.conn(), id, &actor.name, class, at).await?;

@@ -131,6 +131,10 @@ fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&
     if let Some(how) = row.job.left.as_ref().filter(|_| !matches!(row.job.state, JobState::Working { .. })) {
         what_now = format!("Go to the endpoint: {how}. {what_now}").trim_end().to_owned();
     }
+    if let Some(why) = &row.job.boot_left {
+        let left = "A boot override or virtual CD of this job may still be set";
+        what_now = format!("{left} ({why}): look at its BMC. {what_now}").trim_end().to_owned();
+    }
     let approves = approval::of(&inner.journal.config, &row, endpoint);
     let moving = matches!(
         row.job.state,

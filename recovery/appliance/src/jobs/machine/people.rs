@@ -9,7 +9,7 @@ use recovery_protocol::{
 
 use super::{
     super::{
-        job::{Duty, Effect, Refusal},
+        job::{Effect, Refusal},
         limits::{self, RetryClass},
     },
     Turn,
@@ -137,9 +137,10 @@ impl Turn<'_> {
             (false, true) => EndpointState::Known,
             (false, false) => self.job.before,
         };
+        let begun = self.job.boot_set;
         self.end(JobState::Cancelled { stage }, after);
-        if stage >= Stage::Powering {
-            self.begin(Duty::ClearBoot, 0);
+        if !begun && stage >= Stage::Powering {
+            self.take_back();
         }
     }
 }

@@ -79,7 +79,9 @@ impl Runner {
             match powered {
                 Ok(Powered::Confirmed { by }) => json!({ "by": by }),
                 Ok(Powered::Asked { task }) => json!({ "by": "person", "task": task }),
-                Err(error @ PowerError::Withdrawn) => json!({ "by": "nobody", "why": error.to_string() }),
+                Err(error @ (PowerError::Withdrawn | PowerError::Fenced)) => {
+                    json!({ "by": "nobody", "why": error.to_string() })
+                }
                 Err(error) => return Ok(failed(HoldReason::PowerFailed, error.to_string())),
             }
         };
@@ -135,13 +137,22 @@ impl Runner {
 
     pub(super) async fn clear_boot(&self, row: &JobRow, endpoint: &Endpoint) -> Outcome {
         let _turn = self.switches.turn(&endpoint.id).await;
-        match self.boots_again(row).await {
-            // It clears its own at its end.
-            Ok(true) => return Outcome::Done,
-            Ok(false) => {}
+        let boots_again = match self.boots_again(row).await {
+            Ok(again) => again,
             Err(error) => return failed(HoldReason::ApplianceFailed, error.chain()),
+        };
+        let mut earlier = Ok(());
+        // What is on record again is another job's, or stands below.
+        let gone = row.job.powered_by.iter().filter(|power| !endpoint.record.power.each().contains(power));
+        for power in gone {
+            earlier = self.power.clear_boot(&Target { power, ..target(endpoint, row) }).await.and(earlier);
         }
-        match self.power.clear_boot(&target(endpoint, row)).await {
+        let cleared = match boots_again {
+            // It clears its own at its end.
+            true => earlier,
+            false => self.power.clear_boot(&target(endpoint, row)).await.and(earlier),
+        };
+        match cleared {
             Ok(()) => Outcome::Done,
             Err(error) => {
                 self.say_override_left(row, endpoint, &error).await;
@@ -150,9 +161,9 @@ impl Runner {
         }
     }
 
-    /// A job that works on tries again by itself. Of one that rests nobody would hear it.
+    /// Once: it is tried again. One that works on tells by its state.
     async fn say_override_left(&self, row: &JobRow, endpoint: &Endpoint, error: &PowerError) {
-        if matches!(row.job.state, JobState::Working { .. }) {
+        if matches!(row.job.state, JobState::Working { .. }) || row.job.boot_left.is_some() {
             return;
         }
         let now = "without a boot ticket it leads to the endpoint's own disk; take it back at the BMC";
@@ -167,12 +178,11 @@ impl Runner {
 
     /// Another job of the same endpoint boots it by now, or this one again, since a person resumed it: the override is that one's.
     async fn boots_again(&self, row: &JobRow) -> Result<bool, DbError> {
-        let open = db::job::open_of(&mut *self.journal.db.read().await?, &row.job.endpoint).await?;
-        Ok(open.is_some_and(|open| match open.job.state {
-            JobState::Working { stage: Stage::Disarming } if open.job.id == row.job.id => false,
-            JobState::Working { stage } => stage >= Stage::Powering,
-            _ => false,
-        }))
+        let mut conn = self.journal.db.read().await?;
+        // What is set there may be the work of the appliance that took over.
+        self.journal.db.still_ours(&mut conn).await?;
+        let open = db::job::open_of(&mut conn, &row.job.endpoint).await?;
+        Ok(open.is_some_and(|open| open.job.boots()))
     }
 
     /// A job that was stopped while its endpoint was powered may have had its override cleared before it was set, or not at all. One that
@@ -216,7 +226,7 @@ impl Still for StillPowering<'_> {
             // An appliance that was fenced switches nothing: its jobs are another one's.
             let row = match self.row().await {
                 Ok(row) => row,
-                Err(DbError::Fenced { .. }) => return Err(PowerError::Withdrawn),
+                Err(DbError::Fenced { .. }) => return Err(PowerError::Fenced),
                 Err(error) => return Err(PowerError::Unsure(error.chain())),
             };
             let powering = JobState::Working { stage: Stage::Powering };

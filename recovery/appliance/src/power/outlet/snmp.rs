@@ -62,6 +62,14 @@ impl Strip {
         let missing = || PowerError::Password { path: conf.unwrap_or("(none named)").to_owned() };
         let path = Path::new(conf.ok_or_else(missing)?);
         let (true, Some(dir)) = (path.is_file(), path.parent()) else { return Err(missing()) };
+        // The tools take it for a list of directories.
+        if dir.to_string_lossy().contains(':') {
+            return Err(PowerError::Bmc {
+                host: base.to_owned(),
+                what: "read its snmp.conf",
+                why: format!("there may be no colon in its path ({}); move the file", path.display()),
+            });
+        }
         let host = base.strip_prefix("snmp://").unwrap_or(base);
         let host = if host.starts_with('[') { format!("udp6:{host}") } else { format!("udp:{host}") };
         Ok(Self { places, host, number, conf_dir: dir.to_string_lossy().into_owned() })

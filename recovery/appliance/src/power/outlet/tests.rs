@@ -19,6 +19,8 @@ struct Strip {
     /// So many questions, and so many orders to go on, fail from now on.
     questions_fail: u32,
     ons_fail: u32,
+    /// It says nothing of the outlet that it is asked for.
+    another: bool,
     log: Vec<String>,
 }
 
@@ -50,8 +52,10 @@ async fn answer(
         ("/rpc/Switch.GetStatus", "id=0") | ("/cm", "cmnd=Power2") | ("/netio.json", "") => None,
         other => panic!("{other:?}"),
     };
+    let switched = !strip.log.is_empty();
     let fails = match order {
-        None => Some(&mut strip.questions_fail),
+        // Once it was switched.
+        None => Some(&mut strip.questions_fail).filter(|_| switched),
         Some(true) => Some(&mut strip.ons_fail),
         Some(false) => None,
     };
@@ -65,6 +69,9 @@ async fn answer(
     }
     let on = strip.on;
     Ok(Json(match uri.path() {
+        "/cm" if strip.another => json!({ "POWER": if on { "ON" } else { "OFF" } }),
+        "/netio.json" if strip.another => json!({ "Outputs": [{ "ID": 3, "State": u8::from(on) }] }),
+        _ if strip.another => json!({ "id": 0 }),
         "/cm" => json!({ "POWER2": if on { "ON" } else { "OFF" } }),
         "/netio.json" => {
             json!({ "Outputs": [{ "ID": 3, "State": 0 }, { "ID": 4, "State": u8::from(on) }] })
@@ -93,6 +100,32 @@ async fn each_kind_is_switched_off_and_on_and_read_back() {
         let strip = strip.lock().unwrap();
         assert_eq!((strip.log.join(" "), strip.on), ("off on".to_owned(), true), "{word}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_reads_neither_on_nor_off_is_not_switched() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "secret\n").unwrap();
+    // A Tasmota with one relay is not the second one of another.
+    for word in ["shelly+http://HOST/0", "tasmota+http://HOST/2", "netio+http://gs@HOST/4#FILE"] {
+        let (strip, host) = strip().await;
+        strip.lock().unwrap().another = true;
+        let word = word.replace("HOST", &host).replace("FILE", secret.path().to_str().unwrap());
+        let error = cycle(&word.parse().unwrap(), &Always).await.unwrap_err();
+        assert!(error.to_string().contains("neither on nor off") && error.left_dark().is_none(), "{error}");
+        assert_eq!(strip.lock().unwrap().log, Vec::<String>::new(), "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_colon_in_the_path_of_an_snmp_conf_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("a:b");
+    std::fs::create_dir(&odd).unwrap();
+    std::fs::write(odd.join("snmp.conf"), "").unwrap();
+    let word = format!("apc+snmp://127.0.0.1:1/3#{}", odd.join("snmp.conf").display());
+    let error = cycle(&word.parse().unwrap(), &Always).await.unwrap_err().to_string();
+    assert!(error.contains("no colon"), "{error}");
 }
 
 fn why(error: &PowerError) -> &PowerError {
@@ -142,7 +175,7 @@ async fn an_outlet_that_stays_on_one_that_refuses_and_one_that_is_gone_are_named
     let refused = cycle(&format!("netio+http://{host}/4").parse().unwrap(), &Always).await.unwrap_err();
     assert!(refused.to_string().contains("401"), "{refused}");
     let gone = cycle(&"tasmota+http://127.0.0.1:1/1".parse().unwrap(), &Always).await.unwrap_err();
-    assert!(matches!(why(&gone), PowerError::Bmc { .. }), "{gone}");
+    assert!(matches!(gone, PowerError::Bmc { .. }), "{gone}");
     let file =
         cycle(&"tasmota+http://127.0.0.1:1/1#/no/such/file".parse().unwrap(), &Always).await.unwrap_err();
     assert!(matches!(file, PowerError::Password { .. }), "{file}");

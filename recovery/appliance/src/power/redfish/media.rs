@@ -7,14 +7,17 @@
 //!
 //! The file's name carries the job, so that what is in a drive is known as ours and as whose, also by the next appliance after a takeover.
 //! BMCs differ: some have no action to insert and take a PATCH, some want the way of transfer, some refuse what they do not know, and all
-//! judge the address by its suffix. Each order has spellings, tried in turn until the read-back is right. It must never: eject what is not
-//! ours, or choose the CD while somebody else's is in a drive, since it may be that one that boots.
+//! judge the address by its suffix. Each order has spellings, tried in turn until the read-back is right. A drive is this endpoint's where
+//! it hangs on its system, or on a manager that manages no other one. It must never: eject what is not ours, or choose the CD while
+//! somebody else's is in a drive, since it may be that one that boots; or touch what the appliance that took over has set.
 
 use std::net::Ipv4Addr;
 
 use recovery_protocol::JobId;
 
-use super::{Bmc, Boot, Duration, Instant, Method, PowerError, Session, Still, Value, json, link, sleep};
+use super::{
+    Bmc, Boot, Duration, Instant, Method, NotSent, PowerError, Session, Still, Value, json, link, sleep,
+};
 
 /// What stands in front of the job in a medium's name.
 const NAME: &str = "groundstate-";
@@ -92,8 +95,15 @@ impl Drive {
     /// Whose job's medium is in it; `None`: none of ours.
     fn ours(&self) -> Option<JobId> {
         let last = |text: &str| job_of(text.rsplit('/').next().unwrap_or_default());
-        let named = self.body["ImageName"].as_str().and_then(last);
-        if self.is_taken() { last(self.image()).or(named) } else { None }
+        let name = self.body["ImageName"].as_str().unwrap_or_default();
+        // Some keep the name of what was in before.
+        let image = if self.image().is_empty() { name } else { self.image() };
+        if self.is_taken() { last(image) } else { None }
+    }
+
+    /// Whether what it reads may be ours: that, or a medium that it does not name.
+    fn may_be_ours(&self) -> bool {
+        self.is_taken() && (self.ours().is_some() || self.image().is_empty())
     }
 
     /// What is in it, for a person.
@@ -132,11 +142,14 @@ pub async fn power_into_medium(
     let address = shelf.ok_or_else(|| none.to_owned()).and_then(|shelf| shelf.address(bmc.url, job));
     let address = address.map_err(|why| session.failed(what, why))?;
     let was_on = session.system().await?.power_state.as_deref() != Some("Off");
+    // Before anything of ours is ejected: it may be what the appliance that took over has set.
+    still.wanted().await?;
     let drive = session.free_drive().await?;
     still.wanted().await?;
-    let mut told_off = false;
+    let (mut told_off, mut is_in) = (false, false);
     let brought = async {
         session.insert(&drive, &address, job).await?;
+        is_in = true;
         // It may have fetched for a minute.
         still.wanted().await?;
         told_off = was_on;
@@ -152,7 +165,9 @@ pub async fn power_into_medium(
         session.reset("power on", "On", &["On", "ForceOn"]).await
     };
     let Err(error) = brought.await else { return Ok(()) };
-    if let Err(error) = session.take_out(Some(&drive)).await {
+    if still.may_clean_up().await
+        && let Err(error) = session.take_out(Some((&drive, is_in))).await
+    {
         tracing::warn!(%error, "a virtual CD that did not do could not be taken out");
     }
     Err(if told_off { error.leaving(Some(session.left().await)) } else { error })
@@ -165,7 +180,8 @@ pub async fn armed(bmc: &Bmc<'_>, shelf: Option<&Shelf>, job: JobId) -> Result<b
     let session = Session::open(bmc).await?;
     let system = session.system().await?;
     let set = system.boot.to_cd() && system.power_state.as_deref() == Some("On");
-    Ok(set && session.drives().await?.iter().any(|drive| drive.is_taken() && drive.image() == address))
+    let drives = session.drives().await?.unwrap_or_default();
+    Ok(set && drives.iter().any(|drive| drive.is_taken() && drive.image() == address))
 }
 
 /// No override to the CD, and nothing of ours in any drive.
@@ -180,8 +196,9 @@ impl Session<'_> {
         Ok(Drive { path: path.to_owned(), body: answer.body, etag })
     }
 
-    /// Its drives for CDs: the system's, or its manager's (before VirtualMedia 1.6 they stood there alone).
-    async fn drives(&self) -> Result<Vec<Drive>, PowerError> {
+    /// Its drives for CDs: the system's, or its manager's (before VirtualMedia 1.6 they stood there alone). `None`: that manager has other
+    /// systems, too, and does not say whose they are.
+    async fn drives(&self) -> Result<Option<Vec<Drive>>, PowerError> {
         let what = "find a virtual drive";
         let read =
             |path: String| async move { self.wire.get(&path).await.map_err(|why| self.failed(what, why)) };
@@ -191,8 +208,17 @@ impl Session<'_> {
         if collections.is_empty() {
             let managers = system["Links"]["ManagedBy"].as_array().cloned().unwrap_or_default();
             for manager in managers.iter().filter_map(link).take(DRIVES_MAX) {
-                collections
-                    .extend(link(&read(manager.to_owned()).await?.body["VirtualMedia"]).map(str::to_owned));
+                let manager = read(manager.to_owned()).await?.body;
+                let Some(media) = link(&manager["VirtualMedia"]) else { continue };
+                let managed = match manager["Links"]["ManagerForServers"].as_array() {
+                    Some(managed) => managed.len(),
+                    // It does not say: then all that there are may be its own.
+                    None => self.systems().await?,
+                };
+                if managed > 1 {
+                    return Ok(None);
+                }
+                collections.push(media.to_owned());
             }
         }
         let mut drives = Vec::new();
@@ -203,13 +229,22 @@ impl Session<'_> {
             }
         }
         drives.retain(Drive::is_cd);
-        Ok(drives)
+        Ok(Some(drives))
+    }
+
+    /// How many systems the BMC has.
+    async fn systems(&self) -> Result<usize, PowerError> {
+        let collection = self.system.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+        let list = self.wire.get(collection).await.map_err(|why| self.failed("count its systems", why))?;
+        Ok(list.body["Members"].as_array().map_or(0, Vec::len))
     }
 
     /// A drive for our medium. What an earlier job left in one is taken out; somebody else's stays, and nothing is done.
     async fn free_drive(&self) -> Result<String, PowerError> {
         let what = "find a virtual drive";
-        let drives = self.drives().await?;
+        let shared = "its virtual drives hang on a manager of several systems, so that whose they are cannot be told; nothing was switched. \
+                      Choose another way to power this endpoint";
+        let drives = self.drives().await?.ok_or_else(|| self.failed(what, shared.to_owned()))?;
         let foreign = drives.iter().find(|drive| drive.is_taken() && drive.ours().is_none());
         if let Some(foreign) = foreign {
             let why = format!(
@@ -249,7 +284,8 @@ impl Session<'_> {
                 json!({ "Inserted": false }),
             ],
         };
-        let is_out = |drive: &Drive| drive.ours().is_none();
+        // One that is taken and names nothing may hold ours still.
+        let is_out = |drive: &Drive| !drive.may_be_ours();
         self.tell_drive("eject the CD", &drive.path, "#VirtualMedia.EjectMedia", &spellings, is_out).await
     }
 
@@ -269,8 +305,10 @@ impl Session<'_> {
                 Some(target) => self.wire.send(&Method::POST, target, None, spelling).await,
                 None => self.wire.send(&Method::PATCH, path, drive.etag.as_deref(), spelling).await,
             };
-            let until = Instant::now() + if sent.is_ok() { INSERTED_MAX } else { Duration::ZERO };
-            refused = sent.err();
+            // One that was refused is not taken any more; one without an answer may be, and lands late.
+            let refusal = matches!(sent, Err(NotSent::Refused(_)));
+            let until = Instant::now() + if refusal { Duration::ZERO } else { INSERTED_MAX };
+            refused = sent.err().map(NotSent::why);
             loop {
                 let drive = self.drive(path).await?;
                 if right(&drive) {
@@ -301,17 +339,49 @@ impl Session<'_> {
     }
 
     /// The override first: a drive that is empty boots nothing, a medium that stays may. Both are tried. `mine`: the drive that this
-    /// conversation filled, which is emptied also where the BMC does not say what is in it.
-    async fn take_out(&self, mine: Option<&str>) -> Result<(), PowerError> {
+    /// conversation filled, and whether its medium was seen there. It is emptied also where the BMC does not say what is in it; where the
+    /// medium was not seen it may land late.
+    async fn take_out(&self, mine: Option<(&str, bool)>) -> Result<(), PowerError> {
         let disarmed = self.disarm(Boot::to_cd).await;
         let mut ejected = Ok(());
-        for drive in self.drives().await? {
-            let nameless = mine == Some(&drive.path) && drive.is_taken() && drive.image().is_empty();
-            if drive.ours().is_some() || nameless {
-                ejected = self.eject(&drive).await.and(ejected);
+        // Nothing was put into drives that are shared.
+        for drive in self.drives().await?.unwrap_or_default() {
+            ejected = match mine {
+                Some((path, false)) if path == drive.path => self.eject_late(drive).await,
+                Some((path, true)) if path == drive.path && drive.may_be_ours() => self.eject(&drive).await,
+                _ if drive.ours().is_some() => self.eject(&drive).await,
+                _ => Ok(()),
             }
+            .and(ejected);
         }
         disarmed.and(ejected)
+    }
+
+    /// What was ordered into a drive and did not show there: the order to eject comes after it, and whatever shows up for a while is
+    /// ejected, too. Somebody else's is not.
+    async fn eject_late(&self, mut drive: Drive) -> Result<(), PowerError> {
+        let until = Instant::now() + INSERTED_MAX;
+        if !drive.is_taken() {
+            let (target, order) = match drive.action("#VirtualMedia.EjectMedia") {
+                Some(target) => (target, json!({})),
+                None => (drive.path.as_str(), json!({ "Image": null, "Inserted": false })),
+            };
+            let method = if target == drive.path { &Method::PATCH } else { &Method::POST };
+            // Most say that nothing is in.
+            if let Err(why) = self.wire.send(method, target, drive.etag.as_deref(), &order).await {
+                tracing::debug!(why = why.why(), "an empty virtual drive was told to eject");
+            }
+        }
+        loop {
+            drive = self.drive(&drive.path).await?;
+            if drive.may_be_ours() {
+                self.eject(&drive).await?;
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+            sleep(BETWEEN_READS).await;
+        }
     }
 }
 

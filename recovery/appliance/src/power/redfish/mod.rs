@@ -24,7 +24,7 @@ use super::{Left, PowerError, Still};
 pub mod media;
 mod wire;
 
-use wire::{Answer, Wire};
+use wire::{Answer, NotSent, Wire};
 
 /// A chassis may take its time to switch off; BMCs report it late.
 const CONFIRM_MAX: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
@@ -246,7 +246,7 @@ impl<'a> Session<'a> {
             let etag = self.system().await?.etag;
             let order = json!({ "Boot": spelling });
             let sent = self.wire.send(&Method::PATCH, &self.system, etag.as_deref(), &order);
-            refused = sent.await.err();
+            refused = sent.await.err().map(NotSent::why);
             let boot = self.system().await?.boot;
             if right(&boot) {
                 return Ok(());
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
         if let Err(why) = order
             && self.system().await?.power_state.as_deref() != Some(wanted)
         {
-            return Err(self.failed(what, why));
+            return Err(self.failed(what, why.why()));
         }
         self.confirm(what, wanted).await
     }

@@ -49,6 +49,24 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// Why an order did not go through, for a person.
+#[derive(Debug)]
+pub enum NotSent {
+    /// It was refused, or never reached the BMC.
+    Refused(String),
+    /// No whole answer came: it may have been taken all the same.
+    Perhaps(String),
+}
+
+impl NotSent {
+    /// In words.
+    pub fn why(self) -> String {
+        match self {
+            Self::Refused(why) | Self::Perhaps(why) => why,
+        }
+    }
+}
+
 /// A connection to one BMC.
 pub struct Wire {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -90,7 +108,7 @@ impl Wire {
 
     /// Reads a resource. The error is for a person.
     pub async fn get(&self, path: &str) -> Result<Answer, String> {
-        self.ask(&Method::GET, path, None, Bytes::new()).await
+        self.ask(&Method::GET, path, None, Bytes::new()).await.map_err(NotSent::why)
     }
 
     /// Sends an order; with `etag` only if the resource has not changed since.
@@ -100,7 +118,7 @@ impl Wire {
         path: &str,
         etag: Option<&str>,
         body: &Value,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, NotSent> {
         self.ask(method, path, etag, Bytes::from(body.to_string())).await
     }
 
@@ -110,7 +128,7 @@ impl Wire {
         path: &str,
         etag: Option<&str>,
         body: Bytes,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, NotSent> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -123,28 +141,31 @@ impl Wire {
         if let Some(etag) = etag {
             request = request.header(header::IF_MATCH, etag);
         }
-        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|error| NotSent::Refused(error.to_string()))?;
         let conversation = async {
-            let answer = self.client.request(request).await.map_err(|error| causes(&error))?;
+            let answer = self.client.request(request).await.map_err(|error| match error.is_connect() {
+                true => NotSent::Refused(causes(&error)),
+                false => NotSent::Perhaps(causes(&error)),
+            })?;
             let status = answer.status();
             let etag =
                 answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
             let body = Limited::new(answer.into_body(), BODY_LEN_MAX)
                 .collect()
                 .await
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| NotSent::Perhaps(error.to_string()))?;
             let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-            Ok::<_, String>(Answer { status, etag, body })
+            Ok::<_, NotSent>(Answer { status, etag, body })
         };
         let answer = timeout(REQUEST_MAX, conversation)
             .await
-            .map_err(|_| format!("no answer within {} s", REQUEST_MAX.as_secs()))??;
+            .map_err(|_| NotSent::Perhaps(format!("no answer within {} s", REQUEST_MAX.as_secs())))??;
         match answer.status {
             status if status.is_success() => Ok(answer),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(format!("it refuses the user or the password ({})", answer.words()))
+                Err(NotSent::Refused(format!("it refuses the user or the password ({})", answer.words())))
             }
-            _ => Err(format!("it answers {}", answer.words())),
+            _ => Err(NotSent::Refused(format!("it answers {}", answer.words()))),
         }
     }
 }

@@ -41,12 +41,24 @@ enum Habit {
     Holds,
     /// The drives hang on the system itself.
     OnSystem,
+    /// Shows the medium once it was told to eject it, which it was too busy for.
+    Late,
+    /// Ends the conversation in the midst of its answer, and shows the medium a while later.
+    Cuts,
+    /// Keeps the name of what was in before.
+    StaleName,
+    /// Its manager has another system, too.
+    Shared,
+    /// Its manager does not say what it manages.
+    Silent,
 }
 
 struct Chassis {
     habits: Vec<Habit>,
     on: bool,
     image: Option<String>,
+    /// What comes in later, and after how many reads.
+    late: Option<(u32, String)>,
     target: String,
     log: Vec<String>,
 }
@@ -62,7 +74,8 @@ struct Stand {
 impl Stand {
     async fn new(habits: &[Habit]) -> Self {
         let (habits, log) = (habits.to_vec(), Vec::new());
-        let chassis = Chassis { habits, on: true, image: None, target: "None".to_owned(), log };
+        let (image, late) = (None, None);
+        let chassis = Chassis { habits, on: true, image, late, target: "None".to_owned(), log };
         let chassis: Shared = Arc::new(Mutex::new(chassis));
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&chassis));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -123,8 +136,9 @@ async fn answer(State(chassis): State<Shared>, method: Method, uri: Uri, body: B
             Json(system).into_response()
         }
         ("GET", "/redfish/v1/Managers/1", _) if !chassis.has(Habit::OnSystem) => {
-            Json(json!({ "VirtualMedia": media })).into_response()
+            Json(chassis.manager(media)).into_response()
         }
+        ("GET", "/redfish/v1/Systems", _) => Json(json!({ "Members": chassis.systems() })).into_response(),
         ("GET", "/redfish/v1/Managers/1/VirtualMedia", _) => {
             let member = |path: &str| json!({ "@odata.id": path });
             let floppy = "/redfish/v1/Managers/1/VirtualMedia/1";
@@ -171,11 +185,34 @@ impl Chassis {
         self.habits.contains(&habit)
     }
 
-    fn drive(&self) -> Value {
+    fn systems(&self) -> Vec<Value> {
+        let all = [SYSTEM, "/redfish/v1/Systems/2"].map(|path| json!({ "@odata.id": path }));
+        all.into_iter().take(if self.has(Habit::Shared) { 2 } else { 1 }).collect()
+    }
+
+    fn manager(&self, media: Value) -> Value {
+        match self.has(Habit::Silent) {
+            true => json!({ "VirtualMedia": media }),
+            false => {
+                json!({ "VirtualMedia": media, "Links": { "ManagerForServers": self.systems() } })
+            }
+        }
+    }
+
+    fn drive(&mut self) -> Value {
+        if let Some((reads, image)) = self.late.take() {
+            match reads {
+                0 => self.image = Some(image),
+                reads => self.late = Some((reads - 1, image)),
+            }
+        }
         let mut drive =
             json!({ "MediaTypes": ["CD", "DVD"], "Inserted": self.image.is_some(), "Image": self.image });
         if self.has(Habit::Nameless) {
             drive["Image"] = Value::Null;
+        }
+        if self.has(Habit::StaleName) {
+            drive["ImageName"] = json!(name(job()));
         }
         if !self.has(Habit::Patch) {
             let target = |word: &str| json!({ "target": format!("{DRIVE}/Actions/VirtualMedia.{word}") });
@@ -191,6 +228,7 @@ impl Chassis {
             if !self.has(Habit::Holds) {
                 self.image = None;
             }
+            self.late = self.late.take().map(|(_, image)| (2, image));
             return Some(StatusCode::NO_CONTENT.into_response());
         };
         if self.has(Habit::WantsProtocol) && order["TransferProtocolType"] != "HTTP" {
@@ -201,7 +239,13 @@ impl Chassis {
         }
         assert!(image.ends_with(".iso"), "{image}");
         self.log.push("insert".to_owned());
-        if !self.has(Habit::Ignores) {
+        if self.has(Habit::Late) {
+            self.late = Some((u32::MAX, image.to_owned()));
+        } else if self.has(Habit::Cuts) {
+            self.late = Some((3, image.to_owned()));
+            let cut = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("cut"))]);
+            return Some(Response::new(axum::body::Body::from_stream(cut)));
+        } else if !self.has(Habit::Ignores) {
             self.image = Some(image.to_owned());
         }
         Some(StatusCode::NO_CONTENT.into_response())
@@ -210,9 +254,16 @@ impl Chassis {
 
 #[tokio::test]
 async fn the_cd_is_in_before_it_goes_off_and_the_override_is_read_before_it_goes_on() {
-    for habits in
-        [vec![], vec![Habit::Patch], vec![Habit::WantsProtocol], vec![Habit::BareOnly], vec![Habit::OnSystem]]
-    {
+    let habits = [
+        Habit::Patch,
+        Habit::WantsProtocol,
+        Habit::BareOnly,
+        Habit::OnSystem,
+        Habit::Cuts,
+        Habit::StaleName,
+        Habit::Silent,
+    ];
+    for habits in std::iter::once(vec![]).chain(habits.map(|habit| vec![habit])) {
         let stand = Stand::new(&habits).await;
         stand.power(&Always).await.unwrap_or_else(|error| panic!("{habits:?}: {error}"));
         assert_eq!(stand.log(), "insert off boot:Cd on", "{habits:?}");
@@ -240,6 +291,12 @@ async fn somebody_elses_cd_is_never_ejected_and_nothing_is_switched_beside_it() 
         assert_eq!(stand.now(), (true, Some(image.to_owned()), "None".to_owned()));
         assert_eq!(stand.log(), "", "{image}");
     }
+    // One that still names what was in before.
+    let stand = Stand::new(&[Habit::StaleName]).await;
+    stand.chassis.lock().unwrap().image = Some("http://10.9.9.9/windows.iso".to_owned());
+    assert!(stand.power(&Always).await.is_err());
+    clear(&stand.bmc()).await.unwrap();
+    assert_eq!(stand.log(), "");
     // One that does not say what is in it.
     let stand = Stand::new(&[Habit::Nameless]).await;
     stand.chassis.lock().unwrap().image = Some("x".to_owned());
@@ -274,7 +331,8 @@ async fn what_the_appliance_before_a_takeover_inserted_is_not_taken_for_done() {
 #[tokio::test]
 async fn whatever_fails_leaves_no_cd_and_no_override_and_says_how_the_endpoint_was_left() {
     for (habit, on, says, log) in [
-        (Habit::Ignores, true, "insert the CD", "insert"),
+        (Habit::Ignores, true, "insert the CD", "insert eject"),
+        (Habit::Late, true, "insert the CD", "insert eject eject"),
         (Habit::Nameless, true, "insert the CD", "insert eject"),
         (Habit::Drops, false, "keep the CD while it is off", "insert off"),
         (Habit::NoOverride, false, "boot from the CD", "insert off boot:Cd boot:Cd eject"),
@@ -300,10 +358,50 @@ async fn a_cd_that_stays_is_an_error() {
 
 #[tokio::test]
 async fn a_job_that_is_stopped_switches_nothing_and_leaves_no_cd() {
-    for (times, log) in [(0, ""), (1, "insert eject")] {
+    for (times, log) in [(0, ""), (1, ""), (2, "insert eject")] {
         let stand = Stand::new(&[]).await;
         assert_eq!(stand.power(&Wanted::times(times)).await, Err(PowerError::Withdrawn));
         assert_eq!((stand.log().as_str(), stand.now()), (log, (true, None, "None".to_owned())));
+    }
+}
+
+/// It says that something is in and not what, and keeps it: nobody can tell that it is out.
+#[tokio::test]
+async fn a_cd_that_is_not_named_and_stays_is_an_error() {
+    let stand = Stand::new(&[Habit::Nameless, Habit::Holds]).await;
+    stand.power(&Always).await.unwrap_err();
+    assert!(stand.now().1.is_some());
+    let bmc = stand.bmc();
+    for is_in in [true, false] {
+        let session = Session::open(&bmc).await.unwrap();
+        let error = session.take_out(Some((DRIVE, is_in))).await.unwrap_err();
+        assert!(matches!(error, PowerError::Unconfirmed { what: "eject the CD", .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_appliance_that_took_over_has_set_is_left_alone() {
+    for (times, log) in [(0, ""), (1, "eject"), (2, "eject insert")] {
+        let stand = Stand::new(&[]).await;
+        let theirs = format!("http://10.7.0.2:80/media/{}", name(job()));
+        stand.chassis.lock().unwrap().image = Some(theirs.clone());
+        assert_eq!(stand.power(&Wanted::before_a_takeover(times)).await, Err(PowerError::Fenced));
+        assert_eq!(stand.log(), log, "{times}");
+        assert!(times > 0 || stand.now().1 == Some(theirs), "ejected by one that is fenced");
+    }
+}
+
+#[tokio::test]
+async fn the_drives_of_a_manager_of_several_systems_are_not_touched() {
+    for habits in [vec![Habit::Shared], vec![Habit::Shared, Habit::Silent]] {
+        let stand = Stand::new(&habits).await;
+        let theirs = format!("http://10.7.0.1:80/media/{}", name(JobId::new(2, [8; 10])));
+        stand.chassis.lock().unwrap().image = Some(theirs.clone());
+        let error = stand.power(&Always).await.unwrap_err().to_string();
+        assert!(error.contains("several systems"), "{error}");
+        assert!(!armed(&stand.bmc(), Some(&shelf()), job()).await.unwrap());
+        clear(&stand.bmc()).await.unwrap();
+        assert_eq!((stand.log().as_str(), stand.now().1), ("", Some(theirs)), "{habits:?}");
     }
 }
 
