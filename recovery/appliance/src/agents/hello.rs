@@ -130,7 +130,9 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
         db::endpoint::put(tx.conn(), &endpoint).await?;
     }
     let id = endpoint.id.clone();
-    agents.0.service.agent_spoke(&endpoint.record.macs);
+    if !nameless {
+        agents.0.service.agent_spoke(&endpoint.record.macs);
+    }
     if endpoint.state == EndpointState::Discovered {
         return Err(agents.refuse_in(tx, not_approved(&id), Some(&id), None).await);
     }
@@ -142,6 +144,12 @@ async fn recovery_system(agents: &Agents, hello: Hello) -> Result<HelloReply, Pr
     // Nobody talks us out of a proof by hiding the TPM.
     if hello.tpm.is_none() && endpoint.ek_sha256.is_some() {
         return Err(agents.refuse_in(tx, tpm_hidden(&id), Some(&id), Some(row.job.id)).await);
+    }
+    if nameless && row.job.session.is_some() {
+        // Whoever it is: the recovery system that a person or a proof accepted goes on.
+        let problem =
+            no_ticket(&id, "its recovery system was accepted already, and this one came by a dock's address");
+        return Err(agents.refuse_in(tx, problem, Some(&id), Some(row.job.id)).await);
     }
     in_job(agents, tx, hello, endpoint, row).await
 }

@@ -128,6 +128,16 @@ fn is_nameless(said: &Inventory) -> bool {
         && disks.filter_map(|disk| disk.wwn.as_deref()).all(|wwn| telling(wwn).is_none())
 }
 
+/// Whether it has the disk that its record names, where it names one: another computer has not.
+fn has_the_disk(endpoint: &Endpoint, said: &Inventory) -> bool {
+    let mut disks = said.disks.iter().filter(|disk| !disk.removable);
+    endpoint
+        .record
+        .disk_serial
+        .as_ref()
+        .is_none_or(|serial| disks.any(|disk| disk.serial.as_ref() == Some(serial)))
+}
+
 /// It came by the address of a dock, and neither it nor the record has anything that tells one computer from another. That is no
 /// contradiction, and no identity: nothing of it is kept, it is given nothing, and in a job it shows a pairing code, which a person at the
 /// endpoint's own screen matches.
@@ -142,6 +152,7 @@ pub fn only_a_person_can_tell(endpoint: &Endpoint, hello: &Hello, by_dock: bool)
         && conflict.is_none_or(|conflict| conflict.open.is_none())
         && is_nameless(&hello.inventory)
         && endpoint.inventory.as_ref().is_none_or(is_nameless)
+        && has_the_disk(endpoint, &hello.inventory)
         && !dismissed()
 }
 

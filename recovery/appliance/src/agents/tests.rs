@@ -59,6 +59,7 @@ struct Site {
     runner: Runner,
     live: Arc<Live>,
     router: Router,
+    desk: Arc<BootDesk>,
 }
 
 impl Site {
@@ -106,12 +107,13 @@ impl Site {
         let minute = std::time::Duration::from_secs(60);
         let drivers = Arc::new(Drivers::default().with_in_band(live.in_band.clone(), minute));
         let runner = Runner::new(journal.clone(), golden.clone(), drivers, plane, live.clone());
+        let desk = Arc::new(BootDesk::new(journal.tickets.clone(), clock));
         let service = Service::new(Inner {
             journal: journal.clone(),
             golden: golden.clone(),
             keys: keys.clone(),
             live: live.clone(),
-            desk: Arc::new(BootDesk::new(journal.tickets.clone(), clock)),
+            desk: desk.clone(),
             frame_bytes: Arc::default(),
             depot: Default::default(),
             forward: Default::default(),
@@ -130,7 +132,7 @@ impl Site {
         .router();
         let new = serde_json::json!({ "endpoint": "press-01", "macs": [MAC], "blueprint": "box" });
         service.add_endpoint(&anna(), serde_json::from_value(new).unwrap()).await.unwrap();
-        Self { _dir: dir, journal, service, runner, live, router }
+        Self { _dir: dir, journal, service, desk, runner, live, router }
     }
 
     async fn say<M: Serialize, R: DeserializeOwned>(&self, call: &str, message: &M) -> Result<R, Problem> {

@@ -119,6 +119,17 @@ pub async fn open(conn: &mut Conn) -> Result<Vec<JobRow>, DbError> {
     rows.iter().map(of).collect()
 }
 
+/// Jobs that ended since, milliseconds since 1970, with a disk that was erasing itself.
+pub async fn left_erasing(conn: &mut Conn, since: u64) -> Result<Vec<JobRow>, DbError> {
+    let rows = query(
+        "SELECT * FROM job WHERE open = 0 AND ended >= $1 AND machine LIKE '%\"erasing\":\"%' ORDER BY asked",
+    )
+    .bind(sql(since))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(of).collect()
+}
+
 /// The open job of an endpoint; there is at most one.
 pub async fn open_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<JobRow>, DbError> {
     let row = query("SELECT * FROM job WHERE open = 1 AND endpoint = $1")

@@ -496,6 +496,9 @@ impl Turn<'_> {
         if stage < Stage::Ticketed {
             return Err(self.not_now());
         }
+        if reason == HoldReason::EraseFailed {
+            self.job.erasing = None;
+        }
         self.fail(stage, reason, detail);
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::{
         stop::{Release, Stop},
     },
     evidence::Fact,
-    jobs::{job::What, machine},
+    jobs::{job::What, limits::Limits, machine},
     refusals::site_stopped,
 };
 
@@ -35,12 +35,14 @@ impl Service {
 /// The one that stands at this time.
 pub async fn show(conn: &mut db::Conn, now: u64) -> Result<Option<StopView>, Problem> {
     let Some(stop) = db::stop::standing(conn).await? else { return Ok(None) };
-    Ok(Some(view(stop, goes_on(conn).await?, now)))
+    Ok(Some(view(stop, goes_on(conn, now).await?, now)))
 }
 
-/// What nobody can stop, of every job that is open.
-async fn goes_on(conn: &mut db::Conn) -> Result<Vec<String>, Problem> {
-    let open = db::job::open(conn).await?;
+/// What nobody can stop, of every job that is open, or was while its disk may be at it still.
+async fn goes_on(conn: &mut db::Conn, now: u64) -> Result<Vec<String>, Problem> {
+    let since = now.saturating_sub(u64::try_from(Limits::ERASE.as_millis()).unwrap_or(u64::MAX));
+    let mut open = db::job::open(conn).await?;
+    open.extend(db::job::left_erasing(conn, since).await?);
     let sentence = |row: &JobRow| row.job.erases_itself().map(|what| format!("{}: {what}", row.job.endpoint));
     Ok(open.iter().filter_map(sentence).collect())
 }
@@ -82,7 +84,7 @@ pub async fn press(inner: &Inner, actor: &Actor, order: Decision) -> Result<Stop
             stop
         }
     };
-    let goes_on = goes_on(tx.conn()).await?;
+    let goes_on = goes_on(tx.conn(), at).await?;
     tx.commit().await?;
     Ok(StopAnswer { stop: Some(view(stop, goes_on, at)) })
 }

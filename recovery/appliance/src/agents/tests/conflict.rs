@@ -1,7 +1,7 @@
 //! Another computer with a known address: a visible conflict that a person resolves, and no recovery until then.
 
 use recovery_protocol::{
-    job::{HoldReason, JobState},
+    job::{HoldReason, JobState, Stage},
     operator::{FactSource, Resolution},
 };
 
@@ -147,6 +147,64 @@ async fn an_endpoint_with_nothing_but_a_dock_is_recovered_where_a_person_matches
     site.pair(&shown).await.unwrap();
     let state = site.service.job(job).await.unwrap().state;
     assert_eq!(state, JobState::Working { stage: Stage::Imaging });
+}
+
+fn blank() -> Hello {
+    let mut blank = docked("");
+    blank.inventory.disks.clear();
+    blank
+}
+
+#[tokio::test]
+async fn a_nameless_computer_on_a_dock_does_not_disturb_the_recovery_system_that_was_accepted() {
+    let site = Site::new().await;
+    let job = site.recover().await.job;
+    site.paired().await;
+    assert_eq!(code(site.hello(&blank()).await), "no-boot-ticket");
+    let view = site.service.job(job).await.unwrap();
+    assert_eq!(view.state, JobState::Working { stage: Stage::Imaging });
+    assert!(press(&site).await.refusal.unwrap().contains("accepted already"));
+    assert!(site.evidence("refusal.agent").await["detail"].as_str().unwrap().contains("accepted already"));
+}
+
+/// Whether a hello, after its endpoint's firmware has fetched a loader, teaches that this chain boots it.
+async fn teaches(hello: &Hello) -> bool {
+    use pxe::{
+        BootEvent, BootEvents as _, Client,
+        event::{Fetcher, Protocol},
+    };
+    let site = Site::new().await;
+    site.recover().await;
+    let (mac, interface) = ([0x52, 0x54, 0, 0, 0, 1], std::net::Ipv4Addr::LOCALHOST);
+    let (arch, class) = (Some(pxe::Arch::EfiX64), pxe::ClientClass::Pxe);
+    let client = Client { arch, class, ..Client::bare(mac.into(), None) };
+    site.desk.event(BootEvent::DiscoverSeen { client, interface, secs: 0, relay: None });
+    let fetcher = Fetcher { peer: ([127, 0, 0, 1], 1).into(), mac: Some(mac.into()) };
+    let (name, protocol, options) = ("snponly.efi".to_owned(), Protocol::Tftp, String::new());
+    let took = std::time::Duration::ZERO;
+    site.desk.event(BootEvent::TransferStarted { fetcher, protocol, name: name.clone(), size: 9, options });
+    site.desk.event(BootEvent::TransferFinished { fetcher, protocol, name, bytes: 9, took, resent: 0 });
+    site.hello(hello).await.unwrap();
+    let boot = site.service.boot(&"press-01".parse().unwrap()).await.unwrap();
+    boot.chains.iter().any(|chain| chain.worked_unix_ms.is_some())
+}
+
+#[tokio::test]
+async fn a_nameless_computer_on_a_dock_teaches_nothing_about_how_its_endpoint_boots() {
+    assert!(!teaches(&blank()).await);
+    assert!(teaches(&hello(BootedAs::RecoverySystem, None)).await, "its own agent does");
+}
+
+#[tokio::test]
+async fn a_nameless_computer_without_the_disk_on_record_is_a_conflict() {
+    let site = Site::new().await;
+    let order = serde_json::from_value(serde_json::json!({ "disk_serial": "S1" })).unwrap();
+    let id = "press-01".parse().unwrap();
+    site.service.change_endpoint(&anna(), &id, order, None).await.unwrap();
+    let mut right = blank();
+    right.inventory.disks = vec![disk_facts()];
+    assert_eq!(code(site.hello(&right).await), "no-boot-ticket");
+    assert_eq!(code(site.hello(&blank()).await), "identity-conflict");
 }
 
 #[tokio::test]

@@ -31,8 +31,10 @@ impl Turn<'_> {
         self.job.step_seq += 1;
         self.job.read_back = false;
         self.job.erase = erase;
-        // The agent looks first what the disk is at, and says so.
-        self.job.erasing = None;
+        // The same disk may be at it still: the agent looks first, and says so.
+        if self.job.disk != disk {
+            self.job.erasing = None;
+        }
         // Another disk was not erased, and less than what is demanded now is not enough.
         self.job.erased =
             self.job.erased.take().filter(|erased| erased.serial == disk && satisfies(erase, &erased.facts));
@@ -73,7 +75,8 @@ impl Turn<'_> {
                 self.job.disk_health = Some(*health);
             }
             Restored::Written(facts) if stage == Stage::Imaging => {
-                self.job.restore = Some(facts);
+                // While it erases itself it takes nothing.
+                (self.job.restore, self.job.erasing) = (Some(facts), None);
                 self.enter(Stage::ReadBack);
             }
             Restored::Proven(facts) if stage == Stage::ReadBack => {

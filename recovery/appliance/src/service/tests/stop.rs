@@ -188,3 +188,24 @@ async fn an_effect_that_was_on_its_way_when_stop_was_pressed_moves_nothing() {
     runner.settle().await.unwrap();
     assert!(held(&bench.service.job(job.job).await.unwrap(), HoldReason::SiteStopped));
 }
+
+#[tokio::test]
+async fn stop_names_a_disk_that_still_erases_itself_though_its_job_is_over() {
+    use recovery_protocol::{job::Stage, stop::StopView};
+    let (bench, runner) = bench("max_concurrent = 9").await;
+    let job = bench.recover("press-01").await.job;
+    runner.settle().await.unwrap();
+    put_in(&bench, job, Stage::Imaging, true).await;
+    let anna = Actor::operator("anna");
+    // Held first, then given up.
+    for _ in 0..2 {
+        bench.service.cancel(&anna, job, Decision::default()).await.unwrap();
+    }
+    assert!(bench.service.job(job).await.unwrap().state.is_over());
+    let named =
+        |stop: Option<StopView>| stop.unwrap().goes_on.iter().filter(|what| what.contains("S7")).count();
+    assert_eq!(named(bench.service.press_stop(&anna, why("smoke")).await.unwrap().stop), 1);
+    let mut conn = bench.journal.db.read().await.unwrap();
+    let later = bench.journal.now() + 48 * 3_600_000 + 60_000;
+    assert_eq!(named(super::super::stop::show(&mut conn, later).await.unwrap()), 0, "none takes longer");
+}

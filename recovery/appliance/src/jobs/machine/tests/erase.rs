@@ -60,13 +60,18 @@ fn a_stop_says_which_disk_goes_on_by_itself_and_that_nobody_can_stop_it() {
             assert_eq!(named, says_so.is_some(), "{method:?}: {detail}");
             assert!(says_so.is_none_or(|says_so| detail.contains(says_so)), "{detail}");
         }
-        // It has ended, or the agent is to look anew what the disk is at.
+        // It has ended, or failed, or another disk is asked about; the same one may be at it still.
         let mut ended = job.clone();
         let erased = says(&ended, erased_by(EraseMethod::SanitizeBlock));
         go(&mut ended, erased);
         assert_eq!(ended.erases_itself(), None);
         go(&mut job, asked(ErasePolicy::Purge, "S1"));
-        assert_eq!(job.erases_itself(), None);
+        assert_eq!(job.erases_itself().is_some(), says_so.is_some());
+        let mut other = job.clone();
+        go(&mut other, asked(ErasePolicy::Purge, "S2"));
+        assert_eq!(other.erasing, None);
+        go(&mut job, What::Refused { reason: HoldReason::EraseFailed, detail: "x".to_owned() });
+        assert_eq!(job.erasing, None);
     }
 }
 
