@@ -229,6 +229,8 @@ hold_reasons! {
     FirmwareChanged, "firmware-changed", "The endpoint's firmware measurements changed since they were recorded.", "If the firmware was updated on purpose, approve the new baseline; if not, replace the board.";
     /// Secure Boot is off and the blueprint wants it on.
     SecureBootOff, "secure-boot-off", "Secure Boot is off, and this endpoint's blueprint wants it on.", "Switch Secure Boot on in the firmware's setup, then resume; or write secure_boot = false in the blueprint.";
+    /// The TPM's own firmware is older than the blueprint takes.
+    TpmFirmwareOld, "tpm-firmware-old", "The firmware of the endpoint's TPM is older than its blueprint takes.", "Update the TPM's firmware, then resume; or write a lower tpm_firmware_min in the blueprint. A recovery does not update it.";
     /// No disk fits the selector.
     DiskNotFound, "disk-not-found", "No disk of the endpoint matches the disk on record.", "Check the disk and its cable, or name the new disk's serial for this endpoint, then resume.";
     /// More than one disk fits the selector.

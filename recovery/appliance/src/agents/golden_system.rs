@@ -38,6 +38,8 @@ use crate::{
 const PROVEN_EVERY_MS: u64 = 3_600_000;
 /// Failed quotes in a row that make a trigger: a single one may be a reboot in the middle.
 const FAILURES: u32 = 2;
+/// What an endpoint lacks of what its blueprint asks for is written down at most once in this time.
+const POSTURE_EVERY_MS: u64 = 24 * 3_600_000;
 
 fn wait(seconds: u32, why: &str) -> HelloReply {
     HelloReply::Wait { seconds, why: why.to_owned() }
@@ -406,7 +408,12 @@ async fn proven_again(
         Err(error) => Some(proof::named(error.code(), error)),
         Ok(quote) => {
             let verdict = judged(agents, quote, image, &endpoint, None).await?;
-            (!verdict.passed()).then(|| verdict.to_string())
+            if verdict.only_posture(proof::baseline(&endpoint).as_ref()) {
+                posture(agents, &mut tx, &endpoint, &verdict).await?;
+                None
+            } else {
+                (!verdict.passed()).then(|| verdict.to_string())
+            }
         }
     };
     let Some(detail) = wrong else {
@@ -437,6 +444,25 @@ async fn proven_again(
         report_integrity(agents, &asked.session, &endpoint, detail).await?;
     }
     Err(problem)
+}
+
+/// It booted what its image predicts, and lacks what its blueprint asks for by now. That is for a person and no trigger: whoever edits a
+/// blueprint must not have every endpoint of it recovered, and a recovery would mend nothing.
+async fn posture(
+    agents: &Agents,
+    tx: &mut JournalTx<'_>,
+    endpoint: &Endpoint,
+    verdict: &Verdict,
+) -> Result<(), Problem> {
+    for finding in &verdict.findings {
+        agents.0.live.count("attestation", finding.code());
+    }
+    if agents.0.live.first_in(&format!("{}/posture", endpoint.id), tx.at, POSTURE_EVERY_MS) {
+        tracing::warn!(endpoint = %endpoint.id, lacks = %verdict, "an endpoint lacks what its blueprint asks for");
+        let facts = json!({ "lacks": verdict.findings, "why": verdict.to_string(), "written_at_most_every_ms": POSTURE_EVERY_MS });
+        tx.note(Fact::new("alarm.posture", "agent", facts).about(&endpoint.id)).await?;
+    }
+    Ok(())
 }
 
 /// Our own proof that an endpoint is not what it should be: a confirmed integrity trigger.

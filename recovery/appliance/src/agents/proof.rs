@@ -10,7 +10,8 @@
 //! | not what was predicted | held: recovery-system-not-proven | held: golden-not-proven | twice: integrity trigger |
 //! | EK certificate of another key | refused at the hello | refused at the hello | refused at the hello |
 //! | TPM not on record, no maker known vouches for it, and the blueprint wants one | held: ek-not-certified | held: ek-not-certified | – |
-//! | Secure Boot off where the blueprint wants it | held: secure-boot-off | held: secure-boot-off | twice: integrity trigger |
+//! | Secure Boot off where the blueprint wants it | held: secure-boot-off | held: secure-boot-off | off since its recovery: alarm.posture, no trigger; else twice: integrity trigger |
+//! | TPM's own firmware older than the blueprint takes | held: tpm-firmware-old | held: tpm-firmware-old | alarm.posture, no trigger; a recovery is held before it fences |
 //! | firmware that nobody of its hardware class has, where the blueprint wants that | held: firmware-changed | - | - |
 //! | only firmware changed | held: firmware-changed | held: firmware-changed | twice: integrity trigger |
 
@@ -94,6 +95,11 @@ pub async fn take(agents: &Agents, proof: Proof) -> Result<ProofReply, Problem> 
         event_log: &proof.event_log.0,
     };
     let quote = attest::verify_quote(&ak, &nonce.0, PcrMask::of(&session.record.pcrs), &evidence);
+    // True, whatever else is found: on record for whoever decides about the next recovery.
+    if let Ok(quote) = &quote {
+        session.record.tpm_firmware = Some(quote.firmware_version());
+        db::session::put(tx.conn(), &session).await?;
+    }
     let sent = sent(&proof, &session.record.ak_public, &nonce);
     let asked = Asked { session, ak, nonce: nonce.0, quote, sent };
     match asked.session.record.booted_as {
@@ -237,7 +243,9 @@ pub async fn hold_verdict(
     otherwise: HoldReason,
 ) -> Problem {
     let detail = verdict.to_string();
-    if verdict.only_secure_boot_off() {
+    if verdict.only_tpm_firmware_old() {
+        hold(agents, tx, session, HoldReason::TpmFirmwareOld, detail).await
+    } else if verdict.only_secure_boot_off() {
         hold(agents, tx, session, HoldReason::SecureBootOff, detail).await
     } else if verdict.only_firmware_changed() {
         let seen = Seen::Firmware { baseline: json!(verdict.firmware) };

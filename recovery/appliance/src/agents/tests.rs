@@ -9,6 +9,7 @@ mod golden;
 mod health;
 mod in_band;
 mod own;
+mod posture;
 mod versions;
 mod with_tpm;
 

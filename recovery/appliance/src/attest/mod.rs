@@ -39,7 +39,7 @@ pub use age::boot_age;
 pub use counted::Counted;
 pub use credential::{AkPublic, Credential, EkPublic, IdentityError, make_credential, make_rsa_credential};
 pub use maker::{MakerError, MakerRoots, RootError, maker_of};
-pub use policy::{BootExpectation, FirmwareBaseline, Verdict, judge};
+pub use policy::{BootExpectation, Finding, FirmwareBaseline, Verdict, judge};
 pub use quote::{CertifiedTlsKey, QuoteError, QuoteEvidence, VerifiedQuote, verify_certify, verify_quote};
 
 /// The PCRs that a challenge asks for, of the SHA-256 bank.

@@ -215,6 +215,29 @@ impl Verdict {
         !self.passed() && self.findings.iter().all(firmware)
     }
 
+    /// Whether the TPM's own firmware is older than its blueprint takes, and nothing else is wrong but what a person mends in the
+    /// firmware's setup, too: a hold of its own, since reimaging updates no TPM.
+    pub fn only_tpm_firmware_old(&self) -> bool {
+        let old = |finding: &Finding| matches!(finding, Finding::TpmFirmwareOld { .. });
+        let of_firmware = |finding: &Finding| {
+            old(finding) || matches!(finding, Finding::SecureBootOff | Finding::FirmwareChanged { .. })
+        };
+        self.findings.iter().any(old) && self.findings.iter().all(of_firmware)
+    }
+
+    /// Whether all that is wrong was so when the endpoint was last recovered, and only its blueprint asks for more since: an old TPM, or Secure
+    /// Boot that was off then. It tells of nobody who broke in, so it is no trigger.
+    pub fn only_posture(&self, baseline: Option<&FirmwareBaseline>) -> bool {
+        let as_before = baseline.is_some();
+        let posture = |finding: &Finding| match finding {
+            Finding::TpmFirmwareOld { .. } => true,
+            // Its state is in PCR 7: with a baseline, another one would be a finding of its own.
+            Finding::SecureBootOff => as_before,
+            _ => false,
+        };
+        !self.passed() && self.findings.iter().all(posture)
+    }
+
     /// Whether Secure Boot is off where it must be on, and nothing else is wrong but what follows from that: PCR 7 is then
     /// another one than on record. A person switches it on; no reimage does.
     pub fn only_secure_boot_off(&self) -> bool {

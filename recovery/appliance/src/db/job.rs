@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use recovery_protocol::{
     EndpointId, JobId,
-    job::{JobState, Stage},
+    job::{HoldReason, JobState, Stage},
     operator::PhaseView,
 };
 
@@ -241,6 +241,21 @@ pub async fn postpone(conn: &mut Conn, job: JobId, intent: u32, due: u64) -> Res
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Whether an act of this job failed for this reason before.
+pub async fn failed_for(conn: &mut Conn, job: JobId, reason: HoldReason) -> Result<bool, DbError> {
+    let rows = query("SELECT outcome FROM journal WHERE job = $1 AND outcome IS NOT NULL")
+        .bind(job.to_string())
+        .fetch_all(conn)
+        .await?;
+    let named = format!("\"{}\"", reason.code());
+    for row in &rows {
+        if row.try_get::<String>("outcome")?.contains(&named) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Write the outcome of an intent.

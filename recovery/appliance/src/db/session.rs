@@ -42,6 +42,9 @@ pub struct Record {
     /// The same for the RSA EK, where the maker certified that one; empty otherwise.
     #[serde(default)]
     pub rsa_secret_hash: String,
+    /// The TPM's own firmware, as a true quote of this session told it.
+    #[serde(default)]
+    pub tpm_firmware: Option<u64>,
     /// PCRs asked for.
     pub pcrs: Vec<u8>,
     /// Secure Boot enforced, by its own word; the quote decides.
@@ -121,6 +124,25 @@ pub async fn last_pcrs(conn: &mut Conn, job: JobId) -> Result<BTreeMap<u8, Strin
         }
     }
     Ok(BTreeMap::new())
+}
+
+/// The firmware of an endpoint's TPM, as its newest true quote by this key told it.
+pub async fn tpm_firmware(
+    conn: &mut Conn,
+    endpoint: &EndpointId,
+    ek_sha256: &str,
+) -> Result<Option<u64>, DbError> {
+    let rows = query("SELECT record FROM session WHERE endpoint = $1 ORDER BY created DESC")
+        .bind(endpoint.as_str())
+        .fetch_all(conn)
+        .await?;
+    for row in &rows {
+        let record: Record = json(row, "record")?;
+        if record.ek_sha256 == ek_sha256 && record.tpm_firmware.is_some() {
+            return Ok(record.tpm_firmware);
+        }
+    }
+    Ok(None)
 }
 
 /// The TPM's reset counter in the newest accepted quote of the recovery system in a job.

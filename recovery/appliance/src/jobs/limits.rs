@@ -129,6 +129,7 @@ pub fn class(reason: HoldReason) -> RetryClass {
         | HoldReason::RecoverySystemNotProven
         | HoldReason::FirmwareChanged
         | HoldReason::SecureBootOff
+        | HoldReason::TpmFirmwareOld
         | HoldReason::ManifestForeign
         | HoldReason::ManifestAltered
         | HoldReason::ManifestRefused

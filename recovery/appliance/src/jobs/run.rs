@@ -29,6 +29,7 @@ use super::{
     journal::{Journal, JournalError},
 };
 use crate::{
+    attest,
     control_plane::{ControlPlane, Observed, PlaneError, Registration},
     db::{self, DbError, endpoint::Endpoint, job::Intent, job::JobRow},
     evidence::Fact,
@@ -317,6 +318,24 @@ impl Runner {
         ))
     }
 
+    /// What the blueprint wants of the TPM's own firmware and this TPM does not have, by its last word; `None`: nothing. Before anything is
+    /// taken from the endpoint, since no recovery updates a TPM. Once in a job: whoever resumes it says that it was updated, and its proof tells.
+    async fn tpm_too_old(&self, row: &JobRow, endpoint: &Endpoint) -> Result<Option<String>, DbError> {
+        let blueprint = self.journal.config.blueprints.get(&endpoint.record.blueprint);
+        let (Some(floor), Some(ek)) =
+            (blueprint.and_then(|blueprint| blueprint.tpm_firmware_min), &endpoint.ek_sha256)
+        else {
+            return Ok(None);
+        };
+        let mut conn = self.journal.db.read().await?;
+        let found = db::session::tpm_firmware(&mut conn, &endpoint.id, ek).await?;
+        let Some(found) = found.filter(|found| *found < floor) else { return Ok(None) };
+        if db::job::failed_for(&mut conn, row.job.id, HoldReason::TpmFirmwareOld).await? {
+            return Ok(None);
+        }
+        Ok(Some(attest::Finding::TpmFirmwareOld { floor, found }.to_string()))
+    }
+
     async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Result<Outcome, DbError> {
         Ok(match intent.duty {
             Duty::Admit => Outcome::Done,
@@ -324,12 +343,9 @@ impl Runner {
             Duty::Onward => self.permitted(row, endpoint).await,
             // There is no image yet.
             Duty::CheckImage if row.job.capture.is_some() => Outcome::Done,
-            Duty::CheckImage => match self.golden.check(row.job.image).await {
-                Ok(manifest) => match self.erases_preserved(row, endpoint, &manifest) {
-                    None => self.permitted(row, endpoint).await,
-                    Some(detail) => failed(HoldReason::EraseConflict, detail),
-                },
-                Err(error) => failed(error.reason(), error.to_string()),
+            Duty::CheckImage => match self.tpm_too_old(row, endpoint).await? {
+                None => self.check_image(row, endpoint).await,
+                Some(detail) => failed(HoldReason::TpmFirmwareOld, detail),
             },
             Duty::Publish => match self.journal.tickets.read_of(&self.journal.db, &[row.job.id]).await {
                 Ok(()) if self.journal.tickets.holds(row.job.id) => Outcome::Done,
@@ -373,6 +389,16 @@ impl Runner {
                 }
             }
         })
+    }
+
+    async fn check_image(&self, row: &JobRow, endpoint: &Endpoint) -> Outcome {
+        match self.golden.check(row.job.image).await {
+            Ok(manifest) => match self.erases_preserved(row, endpoint, &manifest) {
+                None => self.permitted(row, endpoint).await,
+                Some(detail) => failed(HoldReason::EraseConflict, detail),
+            },
+            Err(error) => failed(error.reason(), error.to_string()),
+        }
     }
 
     /// Somebody else of the site says that it may be taken down now, where its group wants that.

@@ -25,12 +25,21 @@ pub(super) struct Tpm {
     rsa: Option<RsaEkPublic>,
     opens_rsa: bool,
     pub(super) resets: u32,
+    pub(super) firmware: u64,
 }
 
 impl Tpm {
     pub(super) fn new() -> Self {
         let ek = EccPublic { unique: PaperTpm::new().ak.unique, ..EccPublic::ek_template() };
-        Self { paper: PaperTpm::new(), ek, certificate: None, rsa: None, opens_rsa: true, resets: 7 }
+        Self {
+            paper: PaperTpm::new(),
+            ek,
+            certificate: None,
+            rsa: None,
+            opens_rsa: true,
+            resets: 7,
+            firmware: 9,
+        }
     }
 
     fn identity(&self) -> TpmIdentity {
@@ -53,6 +62,7 @@ impl Tpm {
             extra_data: challenge.nonce.0.clone(),
             clock: ClockInfo { reset_count: self.resets, ..honest.clock },
             attested: attested.unwrap_or_else(|| honest.attested.clone()),
+            firmware_version: self.firmware,
             ..honest
         };
         let bytes = attest.to_bytes();
@@ -451,7 +461,7 @@ impl Site {
         self.service.endpoint(&"press-01".parse().unwrap()).await.unwrap()
     }
 
-    async fn facts_of(&self, kind: &str) -> Vec<serde_json::Value> {
+    pub(super) async fn facts_of(&self, kind: &str) -> Vec<serde_json::Value> {
         let entries = self.entries().await;
         entries.iter().filter(|e| e["kind"] == kind).map(|e| e["facts"].clone()).collect()
     }
