@@ -48,7 +48,7 @@ use crate::{
 pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, FirmwareBaseline, Place};
 #[cfg(test)]
 pub use directory::Users;
-pub use directory::{Directory, DirectoryAt};
+pub use directory::{BELIEVED_H, Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, KeylimeVerifier};

@@ -16,16 +16,12 @@ mod wire;
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use recovery_protocol::{Problem, people::Role};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -35,7 +31,11 @@ use tokio_rustls::TlsConnector;
 
 pub use self::filter::{Filter, Part};
 use self::wire::Answer;
-use crate::config;
+use crate::{
+    api::gate::source,
+    asking::pinned::{self, Known},
+    config,
+};
 
 /// From the first byte to the last answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,6 +48,9 @@ const GROUPS_MOST: u32 = 200;
 const SUCCESS: u32 = 0;
 const TOO_MANY: u32 = 4;
 const INVALID_CREDENTIALS: u32 = 49;
+/// As good as a wrong password, of whom a directory says more than that: its constraint, no such entry, no DN, a method that they may not sign in
+/// by, no rights (locked, expired), not willing (disabled).
+const NOT_THEM: [u32; 7] = [19, 32, 34, 48, INVALID_CREDENTIALS, 50, 53];
 /// Of several roles the first of these counts.
 const ORDER: [Role; 4] = [Role::Engineer, Role::Approver, Role::Technician, Role::Auditor];
 
@@ -64,10 +67,10 @@ pub struct Directory {
 }
 
 /// What it says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// It is them, and a group of theirs has this role here.
-    Is(Role),
+    /// It is them, and a group of theirs has this role here; their entry's DN, as it is compared.
+    Is(Role, String),
     /// It is them, and none has.
     NoRole,
     /// It is not.
@@ -83,8 +86,10 @@ enum Trouble {
     Untrusted(std::io::Error),
     #[error(transparent)]
     Odd(#[from] wire::Odd),
-    #[error("it refused {what}: result {code} {said}")]
-    Refused { what: &'static str, code: u32, said: String },
+    #[error("it refused {what}: result {code}")]
+    Refused { what: &'static str, code: u32 },
+    #[error("the entry that `users` finds is not the one that signed in, or nothing tells that it is")]
+    Another,
     #[error("it names more than {GROUPS_MOST} groups of one person")]
     TooMany,
 }
@@ -94,7 +99,9 @@ impl Trouble {
         let (code, title) = match self {
             Self::Gone(_) => ("directory-gone", "The directory does not answer"),
             Self::Untrusted(_) => ("directory-untrusted", "This is not the site's directory"),
-            Self::Odd(_) | Self::TooMany => ("directory-odd", "The directory answers what cannot be"),
+            Self::Odd(_) | Self::TooMany | Self::Another => {
+                ("directory-odd", "The directory answers what cannot be")
+            }
             Self::Refused { .. } => ("directory-refused", "The directory does not say who somebody is"),
         };
         let remedy = "people on record here sign in by their password or token meanwhile; look at the directory, its certificate, and [directory] of the configuration";
@@ -122,13 +129,14 @@ impl Directory {
     /// The authority's file, or what the configuration says, in words.
     pub fn open(setting: &config::Directory) -> Result<Self, String> {
         let at = setting.at()?;
+        let known = Known { ca_file: &setting.ca_file, own: None, names_count: true };
         let name = ServerName::try_from(at.host.clone()).map_err(|error| format!("{}: {error}", at.host))?;
         let users =
             setting.users.as_ref().map(|users| Ok((users.base.clone(), Filter::parse(&users.filter)?)));
         Ok(Self {
             at,
             name,
-            tls: client(&setting.ca_file)?,
+            tls: Arc::new(pinned::client(known).map_err(|error| error.to_string())?),
             users: users.transpose().map_err(|error: String| error)?,
             groups: Filter::parse(&setting.group_filter)?,
             roles: setting.roles.iter().map(|(dn, role)| (plain(dn), *role)).collect(),
@@ -166,6 +174,7 @@ impl Directory {
     }
 
     fn turn(&self, from: IpAddr) -> Option<Turn<'_>> {
+        let from = source(from);
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if under_way.values().sum::<u32>() >= AT_ONCE
             || under_way.get(&from).is_some_and(|own| *own >= OF_ADDRESS)
@@ -181,7 +190,7 @@ impl Directory {
         if self.setting.starttls {
             plain.say(&wire::starttls(plain.id)).await?;
             match plain.answer().await? {
-                Answer::Extended(outcome) => good("StartTLS", outcome)?,
+                Answer::Extended(outcome, _) => good("StartTLS", outcome)?,
                 _ => return Err(wire::Odd("another answer than StartTLS has").into()),
             }
         }
@@ -212,16 +221,26 @@ impl Directory {
         let bind = self.setting.bind.replace("{name}", name);
         line.say(&wire::bind(line.id, &bind, password)).await?;
         match line.answer().await? {
-            Answer::Bound(outcome) if outcome.code == INVALID_CREDENTIALS => return Ok(Said::Not),
+            Answer::Bound(outcome) if NOT_THEM.contains(&outcome.code) => {
+                // Its words are for whoever runs the appliance: they may tell whether a name is somebody's.
+                tracing::info!(
+                    code = outcome.code,
+                    said = outcome.said,
+                    "the directory lets somebody not in"
+                );
+                return Ok(Said::Not);
+            }
             Answer::Bound(outcome) => good("to let them in", outcome)?,
             _ => return Err(wire::Odd("another answer than a bind has").into()),
         }
         let dn = match &self.users {
             None => bind,
             Some((base, filter)) => {
-                let found = line.search(base, &filter.of(name, ""), 2).await;
+                let bound = line.who_am_i().await?;
+                let found = line.search(base, &bound.of(filter.of(name, "")), 2).await;
                 match found.map(<[String; 1]>::try_from) {
-                    Ok(Ok([one])) => one,
+                    Ok(Ok([one])) if bound.is(&one) => one,
+                    Ok(Ok(_)) => return Err(Trouble::Another),
                     Ok(Err(_)) | Err(Trouble::TooMany) => return Ok(Said::NoRole),
                     Err(trouble) => return Err(trouble),
                 }
@@ -231,7 +250,37 @@ impl Directory {
         let theirs: Vec<Role> =
             groups.iter().filter_map(|group| self.roles.get(&plain(group)).copied()).collect();
         let role = ORDER.into_iter().find(|role| theirs.contains(role));
-        Ok(role.map_or(Said::NoRole, Said::Is))
+        Ok(role.map_or(Said::NoRole, |role| Said::Is(role, plain(&dn))))
+    }
+}
+
+/// Who is bound.
+#[derive(Debug, PartialEq, Eq)]
+enum Bound {
+    /// This entry.
+    Dn(String),
+    /// The account of this name in Active Directory.
+    Account(String),
+}
+
+impl Bound {
+    /// A filter that finds no account but theirs.
+    fn of(&self, filter: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Dn(_) => filter,
+            Self::Account(account) => {
+                let own = [wire::octets(b"sAMAccountName"), wire::octets(account.as_bytes())].concat();
+                wire::element(0xa0, &[filter, wire::element(0xa3, &own)].concat())
+            }
+        }
+    }
+
+    /// Whether this entry is theirs, found by [`Bound::of`].
+    fn is(&self, dn: &str) -> bool {
+        match self {
+            Self::Dn(own) => *own == plain(dn),
+            Self::Account(_) => true,
+        }
     }
 }
 
@@ -279,6 +328,22 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
         Ok(answer)
     }
 
+    /// Who is bound, by the directory's own word (RFC 4532): whoever is found by a filter must be them.
+    async fn who_am_i(&mut self) -> Result<Bound, Trouble> {
+        self.say(&wire::who_am_i(self.id)).await?;
+        let Answer::Extended(outcome, value) = self.answer().await? else {
+            return Err(wire::Odd("another answer than “who am I” has").into());
+        };
+        good("to say who is bound", outcome)?;
+        if let Some(dn) = value.strip_prefix("dn:").filter(|dn| !dn.is_empty()) {
+            return Ok(Bound::Dn(plain(dn)));
+        }
+        // Active Directory: `u:PLANT\name`.
+        let account = value.strip_prefix("u:").and_then(|user| user.rsplit('\\').next());
+        let account = account.filter(|account| !account.is_empty()).ok_or(Trouble::Another)?;
+        Ok(Bound::Account(account.to_owned()))
+    }
+
     /// Names of what a filter finds, so many at most.
     async fn search(&mut self, base: &str, filter: &[u8], most: u32) -> Result<Vec<String>, Trouble> {
         let seconds = u32::try_from(TIMEOUT.as_secs()).unwrap_or(5);
@@ -294,7 +359,7 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
                     self.id += 1;
                     return good("a search", outcome).map(|()| found);
                 }
-                Answer::Bound(_) | Answer::Extended(_) | Answer::Other => {
+                Answer::Bound(_) | Answer::Extended(..) | Answer::Other => {
                     return Err(wire::Odd("another answer than a search has").into());
                 }
             }
@@ -304,7 +369,11 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
 
 fn good(what: &'static str, outcome: wire::Outcome) -> Result<(), Trouble> {
     let wire::Outcome { code, said } = outcome;
-    if code == SUCCESS { Ok(()) } else { Err(Trouble::Refused { what, code, said }) }
+    if code == SUCCESS {
+        return Ok(());
+    }
+    tracing::warn!(what, code, said, "the directory refuses");
+    Err(Trouble::Refused { what, code })
 }
 
 /// A DN as it is compared: without case, and without spaces around its signs.
@@ -314,22 +383,6 @@ fn plain(dn: &str) -> String {
             .map_or_else(|| part.trim().to_owned(), |(key, value)| format!("{}={}", key.trim(), value.trim()))
     });
     parts.collect::<Vec<_>>().join(",").to_lowercase()
-}
-
-fn client(ca_file: &Path) -> Result<Arc<ClientConfig>, String> {
-    let read = |error: rustls::pki_types::pem::Error| format!("{}: {error:?}", ca_file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca_file).map_err(read)? {
-        roots.add(certificate.map_err(read)?).map_err(|error| format!("{}: {error}", ca_file.display()))?;
-    }
-    if roots.is_empty() {
-        return Err(format!("{} holds no certificate", ca_file.display()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 #[cfg(test)]

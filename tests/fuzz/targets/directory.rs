@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(len <= MESSAGE_MAX + 6);
     let Some(message) = bytes.get(..len) else { return };
     let Ok((_, answer)) = read(message) else { return };
-    if let Answer::Bound(outcome) | Answer::Done(outcome) | Answer::Extended(outcome) = answer {
+    if let Answer::Bound(outcome) | Answer::Done(outcome) | Answer::Extended(outcome, _) = answer {
         assert!(outcome.said.chars().count() <= 200 && !outcome.said.chars().any(char::is_control));
     }
 });

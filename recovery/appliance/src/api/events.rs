@@ -61,6 +61,10 @@ impl Follower {
         loop {
             self.changes.borrow_and_update();
             let view = self.service.job(self.job).await.ok()?;
+            // Its reader may have stalled since the last one, and a job that moves waits for nothing here.
+            if self.until.over() {
+                return None;
+            }
             if self.sent.as_ref() != Some(&view) {
                 self.sent = Some(view.clone());
                 return Some((view, self));
@@ -82,6 +86,11 @@ impl Until {
         let open = Open::new(Arc::clone(&people.gate), people.service.clone(), who, gate::address(peer));
         Self { stopping, open }
     }
+
+    /// Whether it is now.
+    fn over(&self) -> bool {
+        self.stopping.is_cancelled() || !self.open.lives()
+    }
 }
 
 /// Wait for a change, then a moment, so that a burst is one event. `None`: the stream is over.
@@ -95,7 +104,7 @@ async fn changed(changes: &mut watch::Receiver<u64>, until: &mut Until) -> Optio
         biased;
         () = until.stopping.cancelled() => None,
         () = until.open.over() => None,
-        next = next => next.filter(|()| until.open.lives()),
+        next = next => next.filter(|()| !until.over()),
     }
 }
 

@@ -41,7 +41,7 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use ipnet::IpNet;
 use recovery_protocol::{
     Problem,
-    people::{Permission, Role, SessionView},
+    people::{Origin, Permission, Role, SessionView},
     selector::Selector,
 };
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -55,6 +55,7 @@ pub use self::{
     layer::{address, layer, same_origin},
     open::Open,
     setup::CODE_AGE,
+    tries::source,
     who::Who,
 };
 use self::{
@@ -118,6 +119,8 @@ struct Known {
     scope: Option<Selector>,
     networks: Vec<IpNet>,
     ends: Option<u64>,
+    /// Until when the word of who says who they are counts; `None`: they are on record here.
+    believed: Option<u64>,
     used: u64,
 }
 
@@ -127,7 +130,8 @@ struct Inside {
     /// When they were learned last.
     learned: Option<Instant>,
     sessions: Sessions,
-    links: HashMap<Hash, (Instant, Hash)>,
+    /// When each was made, the secret of who asked for it, and since when the session is open in which they asked.
+    links: HashMap<Hash, (Instant, Hash, Option<Instant>)>,
     tries: Tries,
     /// What of refused roles is written.
     refused: Written,
@@ -176,6 +180,7 @@ impl Gate {
                 scope,
                 networks,
                 ends: person.token_ends,
+                believed: (person.origin != Origin::Here).then(|| person.believed_until.unwrap_or_default()),
                 used,
             })
         });
@@ -225,7 +230,8 @@ impl Gate {
         std::mem::take(&mut self.inside().notes)
     }
 
-    /// A one-time code that opens one session of this person within [`LINK_AGE`].
+    /// A one-time code that opens one session of this person within [`LINK_AGE`]; asked for in a session, it opens none that outlives it:
+    /// else who was asked about once would never be asked about again.
     ///
     /// # Errors
     /// [`KeyError::Random`].
@@ -233,8 +239,10 @@ impl Gate {
         let code = keys::secret()?;
         let now = Instant::now();
         let mut inside = self.inside();
-        inside.links.retain(|_, (made, _)| now.duration_since(*made) < LINK_AGE);
-        inside.links.insert(hash(&code), (now, who.key));
+        inside.links.retain(|_, (made, ..)| now.duration_since(*made) < LINK_AGE);
+        let since =
+            who.session.and_then(|cookie| inside.sessions.look(&cookie, now)).map(|session| session.opened);
+        inside.links.insert(hash(&code), (now, who.key, since));
         Ok(code)
     }
 
@@ -246,11 +254,12 @@ impl Gate {
         let now = Instant::now();
         let offered = hash(secret.trim());
         let link = self.inside().links.remove(&offered);
-        let link = link.filter(|(made, _)| now.duration_since(*made) < LINK_AGE);
+        let link = link.filter(|(made, ..)| now.duration_since(*made) < LINK_AGE);
+        let since = link.and_then(|(.., since)| since);
         let how = if link.is_some() { "link" } else { "token" };
         let opens = match link {
             // The secret of whoever asked for the link: a token, or a password by its session.
-            Some((_, key)) => self.holder(&key, at),
+            Some((_, key, _)) => self.holder(&key, at),
             None => self.who(&offered, at),
         };
         let opens = opens.filter(|who| who.role.may(Permission::Session));
@@ -264,24 +273,24 @@ impl Gate {
             );
             return Err(self.failed(None, from, how, problem));
         };
-        self.open(&who, how, from, at)
+        self.open_at(&who, how, from, at, (None, since))
     }
 
     fn open(&self, who: &Who, how: &'static str, from: IpAddr, at: u64) -> Result<String, Problem> {
-        self.open_at(who, how, from, at, None)
+        self.open_at(who, how, from, at, (None, None))
     }
 
-    /// `kiosk`: the hash of its secret; the session ends with it.
+    /// `kiosk`: the hash of its secret; the session ends with it. `since`: it ends as one that was opened then.
     fn open_at(
         &self,
         who: &Who,
         how: &'static str,
         from: IpAddr,
         at: u64,
-        kiosk: Option<Hash>,
+        (kiosk, since): (Option<Hash>, Option<Instant>),
     ) -> Result<String, Problem> {
         let cookie = keys::secret().map_err(|error| random_failed(&error))?;
-        let opening = Opening { person: &who.name, role: who.role, key: who.key, how, from, kiosk };
+        let opening = Opening { person: &who.name, role: who.role, key: who.key, how, from, kiosk, since };
         let mut inside = self.inside();
         let notes = inside.sessions.open(hash(&cookie), &opening, (Instant::now(), at));
         inside.note(notes);
@@ -383,6 +392,7 @@ impl Gate {
         let mut inside = self.inside();
         let fits = |known: &&mut Known| {
             known.certificate.as_ref().is_some_and(|(own, _, ends)| own == shown && at < *ends)
+                && !known.unbelieved(at)
         };
         inside.known.iter_mut().find(fits).map(|known| known.seen(*shown, at))
     }
@@ -481,7 +491,12 @@ impl Known {
 
     /// Whether their time here is over.
     fn over(&self, at: u64) -> bool {
-        self.ends.is_some_and(|ends| at >= ends)
+        self.ends.is_some_and(|ends| at >= ends) || self.unbelieved(at)
+    }
+
+    /// Whether it is too long ago that somebody said who they are.
+    fn unbelieved(&self, at: u64) -> bool {
+        self.believed.is_some_and(|until| at >= until)
     }
 
     /// Whether a session with this key is theirs still.

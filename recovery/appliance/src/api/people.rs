@@ -128,15 +128,24 @@ impl People {
         };
         self.gate.asks_elsewhere(name, from)?;
         let said = match directory.ask(name, &password, from).await {
-            Ok(Said::Is(role)) => match self.service.sign_on(name, role, (Origin::Directory, None)).await {
-                Ok(_) => self.tell_gate().await.map_or_else(Elsewhere::Silent, |()| Elsewhere::Yes),
-                Err(problem) => Elsewhere::Silent(problem),
-            },
-            Ok(Said::NoRole) => Elsewhere::NoRole,
+            Ok(Said::Is(role, dn)) => {
+                match self.service.sign_on(name, role, (Origin::Directory, Some(&dn))).await {
+                    Ok(_) => self.tell_gate().await.map_or_else(Elsewhere::Silent, |()| Elsewhere::Yes),
+                    Err(problem) => Elsewhere::Silent(problem),
+                }
+            }
+            Ok(Said::NoRole) => self.no_role(name, (Origin::Directory, None)).await,
             Ok(Said::Not) => Elsewhere::No,
             Err(problem) => Elsewhere::Silent(problem),
         };
         self.gate.elsewhere_said(name, ("directory", said), from, at)
+    }
+
+    /// They are nothing here any more: what they had ends now, not when somebody notices.
+    async fn no_role(&self, name: &str, who: (Origin, Option<&str>)) -> Elsewhere {
+        let ended =
+            async { if self.service.sign_off(name, who).await? { self.tell_gate().await } else { Ok(()) } };
+        ended.await.map_or_else(Elsewhere::Silent, |()| Elsewhere::NoRole)
     }
 
     /// Open a session of who the OpenID provider says it is; and where they go on to.
@@ -150,7 +159,9 @@ impl People {
         let refused = |against: Against| self.gate.refused_elsewhere(against.how, against.problem, from);
         let person = provider.back(cookie, brought, at / 1000).await.map_err(refused)?;
         let (said, name) = match person.role {
-            None => (Elsewhere::NoRole, person.name),
+            None => {
+                (self.no_role(&person.name, (Origin::Provider, Some(&person.subject))).await, person.name)
+            }
             Some(role) => {
                 let on =
                     self.service.sign_on(&person.name, role, (Origin::Provider, Some(&person.subject))).await;

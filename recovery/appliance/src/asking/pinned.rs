@@ -84,33 +84,7 @@ impl Pinned {
         answer_len_max: usize,
         question_max: Duration,
     ) -> Result<Self, FileError> {
-        let wrong = |path: &Path, why: String| FileError { path: path.to_owned(), why };
-        let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, FileError> {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            let read: Vec<_> = read.map_err(|error| wrong(path, format!("it is no PEM ({error:?})")))?;
-            if read.is_empty() { Err(wrong(path, "it holds no certificate".to_owned())) } else { Ok(read) }
-        };
-        let pinned = certificates(known.ca_file)?;
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(pinned.iter().cloned());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            Believed { pinned, roots, names_count: known.names_count, provider: Arc::clone(&provider) };
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(rustls::ALL_VERSIONS)
-            .map_err(|error| wrong(known.ca_file, error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match known.own {
-            None => config.with_no_client_auth(),
-            Some((certificate, key_file)) => {
-                let key = PrivateKeyDer::from_pem_file(key_file)
-                    .map_err(|error| wrong(key_file, format!("it holds no private key ({error:?})")))?;
-                config
-                    .with_client_auth_cert(certificates(certificate)?, key)
-                    .map_err(|error| wrong(certificate, format!("it does not fit its key ({error})")))?
-            }
-        };
+        let config = client(known)?;
         let https = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(https);
         Ok(Self { client, url: url.trim_end_matches('/').to_owned(), answer_len_max, question_max })
@@ -145,6 +119,41 @@ impl Pinned {
         let late = |_| format!("no answer within {} s", self.question_max.as_secs());
         timeout(self.question_max, conversation).await.map_err(late)?
     }
+}
+
+/// Who the other side is held to be, for TLS to it. Reads keys and certificates.
+///
+/// # Errors
+/// [`FileError`].
+pub fn client(known: Known<'_>) -> Result<ClientConfig, FileError> {
+    let wrong = |path: &Path, why: String| FileError { path: path.to_owned(), why };
+    let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, FileError> {
+        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+        let read: Vec<_> = read.map_err(|error| wrong(path, format!("it is no PEM ({error:?})")))?;
+        if read.is_empty() { Err(wrong(path, "it holds no certificate".to_owned())) } else { Ok(read) }
+    };
+    let pinned = certificates(known.ca_file)?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(pinned.iter().cloned());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        Believed { pinned, roots, names_count: known.names_count, provider: Arc::clone(&provider) };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .map_err(|error| wrong(known.ca_file, error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match known.own {
+        None => config.with_no_client_auth(),
+        Some((certificate, key_file)) => {
+            let key = PrivateKeyDer::from_pem_file(key_file)
+                .map_err(|error| wrong(key_file, format!("it holds no private key ({error:?})")))?;
+            config
+                .with_client_auth_cert(certificates(certificate)?, key)
+                .map_err(|error| wrong(certificate, format!("it does not fit its key ({error})")))?
+        }
+    };
+    Ok(config)
 }
 
 /// Believes the certificates on record and what they signed.

@@ -29,6 +29,9 @@ pub struct Directory {
     /// Which of them they are in: `{dn}` is their entry, `{name}` their name.
     #[serde(default = "group_filter")]
     pub group_filter: String,
+    /// For how many hours what somebody has here (token, badge, session) counts since the directory, or an OpenID provider, said last who they are.
+    #[serde(default = "believed_h")]
+    pub believed_h: u32,
     /// A group's DN, and what its members are here. Nobody is admin by a directory.
     pub roles: BTreeMap<String, Role>,
 }
@@ -50,6 +53,14 @@ pub struct DirectoryAt {
     pub host: String,
     /// Its port.
     pub port: u16,
+}
+
+/// Over a weekend.
+pub const BELIEVED_H: u32 = 72;
+const BELIEVED_H_MOST: u32 = 24 * 365;
+
+fn believed_h() -> u32 {
+    BELIEVED_H
 }
 
 fn group_filter() -> String {
@@ -117,6 +128,10 @@ impl Directory {
             }
             Ok(_) => {}
         }
+        if !(1..=BELIEVED_H_MOST).contains(&self.believed_h) {
+            let now = "write the hours for which the directory's last word counts, such as 72";
+            return wrong("believed_h", format!("is not between 1 and {BELIEVED_H_MOST}"), now);
+        }
         if self.roles.is_empty() {
             return wrong("roles", "names no group".to_owned(), "name a group's DN and a role");
         }
@@ -171,6 +186,7 @@ mod tests {
         assert!(check(&format!("bind = \"{{name}}@plant\"\n{users}{roles}")).is_ok());
         for wrong in [
             format!("bind = \"uid=a\"\n{roles}"),
+            format!("bind = \"uid={{name}}\"\nbelieved_h = 0\n{roles}"),
             format!("bind = \"{{name}}@plant\"\n{roles}"),
             format!("bind = \"{{name}}@plant\"\nusers = {{ base = \"\", filter = \"(a=b)\" }}\n{roles}"),
             format!("bind = \"{{name}}@plant\"\nusers = {{ base = \"\", filter = \"a={{name}}\" }}\n{roles}"),

@@ -96,6 +96,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (27, include_str!("../../migrations/0027_tpm_counted.sql")),
     (28, include_str!("../../migrations/0028_plane_queue.sql")),
     (29, include_str!("../../migrations/0029_boot_age.sql")),
+    (32, include_str!("../../migrations/0032_person_believed.sql")),
 ];
 
 /// Why the database did not do what it should.

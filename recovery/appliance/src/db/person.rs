@@ -44,8 +44,10 @@ pub struct Person {
     pub pin_wrong: u64,
     /// Who says who they are.
     pub origin: Origin,
-    /// Whom the OpenID provider means by that: its name, and its own word for them.
+    /// Whom the OpenID provider means by that: its name, and its own word for them; or whom the directory means: their entry's DN.
     pub subject: Option<String>,
+    /// Until when they count, where somebody else says who they are.
+    pub believed_until: Option<u64>,
 }
 
 impl Person {
@@ -70,6 +72,7 @@ impl Person {
             pin_wrong: 0,
             origin: Origin::Here,
             subject: None,
+            believed_until: None,
         }
     }
 }
@@ -101,6 +104,7 @@ fn of(row: &Row) -> Result<Person, DbError> {
         pin_wrong: num(row, "pin_wrong")?,
         origin: parse("origin", &format!("\"{origin}\""))?,
         subject: row.try_get("subject")?,
+        believed_until: num_opt(row, "believed_until")?,
     })
 }
 
@@ -120,7 +124,7 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError>
     row.as_ref().map(of).transpose()
 }
 
-/// Whom an OpenID provider means.
+/// Whom an OpenID provider or a directory means.
 pub async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Option<Person>, DbError> {
     let row = query("SELECT * FROM person WHERE subject = $1").bind(subject).fetch_optional(conn).await?;
     row.as_ref().map(of).transpose()
@@ -130,11 +134,11 @@ pub async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Option<Person>
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     query(
         "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks, \
-         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin, subject) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (name) DO UPDATE \
+         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin, subject, believed_until) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (name) DO UPDATE \
          SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, \
          networks = $10, password = $11, password_set = $12, client_certificate = $13, badge_sha256 = $14, pin = $15, \
-         pin_wrong = $16",
+         pin_wrong = $16, subject = $18, believed_until = $19",
     )
     .bind(&person.name)
     .bind(person.role.as_str())
@@ -154,6 +158,7 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     .bind(sql(person.pin_wrong))
     .bind(person.origin.as_str())
     .bind(&person.subject)
+    .bind(person.believed_until.map(sql))
     .execute(conn)
     .await?;
     Ok(())

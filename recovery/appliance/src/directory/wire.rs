@@ -16,6 +16,8 @@ const ENUMERATED: u8 = 0x0a;
 const BOOLEAN: u8 = 0x01;
 /// RFC 4511 section 4.14.
 const STARTTLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+/// RFC 4532 section 2.
+const WHO_AM_I: &[u8] = b"1.3.6.1.4.1.4203.1.11.3";
 
 /// What is no LDAP, or more than is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +44,8 @@ pub enum Answer {
     Reference,
     /// The search is over.
     Done(Outcome),
-    /// Of StartTLS.
-    Extended(Outcome),
+    /// Of StartTLS and “who am I”, and what it gives.
+    Extended(Outcome, String),
     /// Something that nobody asked for.
     Other,
 }
@@ -104,6 +106,11 @@ pub fn search(id: u32, base: &str, filter: &[u8], most: u32, seconds: u32) -> Ve
 /// TLS is to begin.
 pub fn starttls(id: u32) -> Vec<u8> {
     message(id, &element(0x77, &element(0x80, STARTTLS)))
+}
+
+/// As whom are we bound?
+pub fn who_am_i(id: u32) -> Vec<u8> {
+    message(id, &element(0x77, &element(0x80, WHO_AM_I)))
 }
 
 /// We leave.
@@ -187,6 +194,18 @@ fn outcome(contents: &[u8]) -> Result<Outcome, Odd> {
     Ok(Outcome { code, said })
 }
 
+/// What an extended response gives (RFC 4511 section 4.12); empty: nothing.
+fn response_value(contents: &[u8]) -> Result<String, Odd> {
+    let mut left = Left(contents);
+    while !left.0.is_empty() {
+        if let (0x8b, value) = left.next()? {
+            let text = std::str::from_utf8(value);
+            return text.map(str::to_owned).map_err(|_| Odd("a value that is no UTF-8"));
+        }
+    }
+    Ok(String::new())
+}
+
 /// A whole message: whose answer it is, and what it says.
 ///
 /// # Errors
@@ -207,7 +226,7 @@ pub fn read(message: &[u8]) -> Result<(u32, Answer), Odd> {
         }
         0x73 => Answer::Reference,
         0x65 => Answer::Done(outcome(contents)?),
-        0x78 => Answer::Extended(outcome(contents)?),
+        0x78 => Answer::Extended(outcome(contents)?, response_value(contents)?),
         _ => Answer::Other,
     };
     Ok((id, answer))

@@ -70,6 +70,8 @@ impl Gate {
             Elsewhere::Silent(problem) => {
                 let mut inside = self.inside();
                 inside.tries.void(name, from);
+                // Else somebody could keep whoever is asked busy from one address, at no cost.
+                inside.tries.wrong(from, Instant::now());
                 let note = inside.tries.entry(on_record.then_some(name), from, &problem.code, Instant::now());
                 inside.note(note);
                 return Err(problem);

@@ -226,7 +226,7 @@ impl Gate {
         };
         // It may have been taken away while they waited.
         self.kiosk_of(&kiosk).ok_or_else(not_paired)?;
-        self.open_at(&who, "badge", from, at, Some(kiosk))
+        self.open_at(&who, "badge", from, at, (Some(kiosk), None))
     }
 }
 

@@ -66,7 +66,7 @@ impl Gate {
         let known = inside.known.iter().find(|known| {
             let shown =
                 || known.certificate.as_ref().is_some_and(|(own, _, ends)| *own == who.key && at < *ends);
-            known.name == who.name && (known.opened(&who.key, at) || shown())
+            known.name == who.name && (known.opened(&who.key, at) || (shown() && !known.unbelieved(at)))
         });
         known.is_some_and(|known| {
             known.role.may(Permission::Look) && known.who(who.key, false).here(from).is_ok()

@@ -45,7 +45,8 @@ pub struct Session {
     /// The hash of the secret of the kiosk at which it was opened.
     pub kiosk: Option<Hash>,
     idle: Duration,
-    opened: Instant,
+    /// Since when; of one that a link opened, the session in which it was asked for.
+    pub opened: Instant,
     used: Instant,
     opened_ms: u64,
     used_ms: u64,
@@ -71,6 +72,8 @@ pub struct Opening<'a> {
     pub from: IpAddr,
     /// At which kiosk.
     pub kiosk: Option<Hash>,
+    /// It ends as one that was opened then; `None`: now.
+    pub since: Option<Instant>,
 }
 
 impl Sessions {
@@ -95,7 +98,7 @@ impl Sessions {
             from: by.from,
             kiosk: by.kiosk,
             idle,
-            opened: now,
+            opened: by.since.unwrap_or(now),
             used: now,
             opened_ms: at,
             used_ms: at,
@@ -211,7 +214,7 @@ mod tests {
     fn open(sessions: &mut Sessions, cookie: u8, person: &str, role: Role, now: Instant) -> Vec<Note> {
         sessions.open(
             [cookie; 32],
-            &Opening { person, role, key: [0; 32], how: "token", from: FROM, kiosk: None },
+            &Opening { person, role, key: [0; 32], how: "token", from: FROM, kiosk: None, since: None },
             (now, 1),
         )
     }

@@ -229,3 +229,44 @@ async fn a_pin_that_is_given_anew_while_the_old_one_is_looked_at_opens_nothing()
         assert!(gate.inside().sessions.list(None, None, Instant::now()).is_empty());
     }
 }
+
+#[test]
+fn whoever_the_directory_has_not_named_for_long_opens_nothing_and_their_link_outlives_no_session() {
+    let gate = Gate::new("secret");
+    let lena = |until| {
+        [Person { origin: Origin::Directory, believed_until: until, token_ends: None, ..anna("lenas") }]
+    };
+    gate.learn(&lena(Some(AT + 5)), AT);
+    let cookie = gate.sign_in("lenas", FROM, AT).unwrap();
+    let signed_in = with_cookie(&cookie, &[]);
+    let who = admit(&gate, &Method::GET, &signed_in, FROM, AT + 4).unwrap();
+    // A link that is asked for in a session opens one that ends with it.
+    let linked = gate.sign_in(&gate.link(&who).unwrap(), FROM, AT + 4).unwrap();
+    let since = |cookie: &str| gate.inside().sessions.look(&hash(cookie), Instant::now()).unwrap().opened;
+    assert_eq!(since(&linked), since(&cookie));
+    let by_token =
+        gate.sign_in(&gate.link(&gate.who(&hash("lenas"), AT).unwrap()).unwrap(), FROM, AT).unwrap();
+    assert!(since(&by_token) > since(&cookie), "a token's link opens a session of its own");
+    assert!(gate.who(&hash("lenas"), AT + 5).is_none());
+    for cookie in [&cookie, &linked] {
+        assert_eq!(
+            code(admit(&gate, &Method::GET, &with_cookie(cookie, &[]), FROM, AT + 5)),
+            "unauthenticated"
+        );
+    }
+    gate.learn(&lena(None), AT);
+    assert!(gate.who(&hash("lenas"), AT).is_none(), "and before it was ever asked");
+}
+
+#[test]
+fn a_directory_that_says_nothing_is_not_asked_without_end_from_one_address() {
+    let gate = Gate::new("secret");
+    for n in 0..OF_ADDRESS_MOST {
+        let name = format!("nobody-{n}");
+        gate.asks_elsewhere(&name, FROM).unwrap();
+        let gone = Problem::new(503, "directory-gone", "", "", "");
+        let said = gate.elsewhere_said(&name, ("directory", Elsewhere::Silent(gone)), FROM, AT);
+        assert_eq!(said.unwrap_err().code, "directory-gone");
+    }
+    assert_eq!(gate.asks_elsewhere("lena", FROM).unwrap_err().code, "too-many-attempts");
+}

@@ -91,3 +91,29 @@ async fn a_stream_ends_with_the_session_or_the_secret_that_opened_it() {
     bench.ask("PATCH", "/api/v1/people/anna", json!({ "networks": ["10.9.0.0/24"] })).await;
     assert!(ends(own).await, "it does not count from there any more");
 }
+
+#[tokio::test]
+async fn a_reader_that_stalled_sees_nothing_of_a_job_that_went_on_after_its_session_ended() {
+    let bench = Bench::new("").await;
+    bench.add("press-01", MAC, json!({})).await;
+    let job = bench.recover("press-01").await.job;
+    bench.ask("POST", "/api/v1/people", json!({ "person": "anna", "role": Role::Engineer })).await;
+    bench.ask("PUT", "/api/v1/people/anna/password", json!({ "password": GOOD })).await;
+    let cookie = session(&bench).await;
+    let mut stream = open(&bench, &format!("/api/v1/jobs/{job}/events"), header::COOKIE, &cookie).await;
+    let first = stream.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("data:"));
+    // It reads nothing while its session ends and the job goes on.
+    drop(form(&bench, "/logout", "10.0.0.1", &cookie, &[]).await);
+    let path = format!("/api/v1/jobs/{job}/cancel");
+    let (status, said) = bench.ask("POST", &path, json!({ "reason": "the line is needed" })).await;
+    assert_eq!(status, StatusCode::OK, "{said}");
+    let mut rest = Vec::new();
+    let read = async {
+        while let Some(Ok(frame)) = stream.frame().await {
+            rest.extend(frame.into_data().unwrap_or_default());
+        }
+    };
+    timeout(Duration::from_secs(5), read).await.expect("the stream ends");
+    assert!(!String::from_utf8_lossy(&rest).contains("data:"), "{}", String::from_utf8_lossy(&rest));
+}
