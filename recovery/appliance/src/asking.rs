@@ -22,14 +22,21 @@ const LIST_LEN_MAX: u64 = 16 << 20;
 /// Whom to trust: the system's authorities, or those of one file (PEM). An unreadable file trusts nobody.
 #[must_use]
 pub fn agent(roots: Option<&Path>) -> Agent {
-    let roots: Vec<Certificate<'static>> = std::fs::read(roots.unwrap_or(Path::new(SYSTEM_ROOTS)))
-        .map(|pem| {
-            let certificate = |item| {
-                if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None }
-            };
-            parse_pem(&pem).filter_map(certificate).collect()
-        })
-        .unwrap_or_default();
+    agent_of(&[roots.unwrap_or(Path::new(SYSTEM_ROOTS))])
+}
+
+/// As [`agent`], trusting the system's authorities and those of this file.
+#[must_use]
+pub fn agent_with(more: &Path) -> Agent {
+    agent_of(&[Path::new(SYSTEM_ROOTS), more])
+}
+
+fn agent_of(files: &[&Path]) -> Agent {
+    let certificate =
+        |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
+    let read = files.iter().filter_map(|file| std::fs::read(file).ok());
+    let roots: Vec<Certificate<'static>> =
+        read.flat_map(|pem| parse_pem(&pem).filter_map(certificate).collect::<Vec<_>>()).collect();
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(roots)))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))

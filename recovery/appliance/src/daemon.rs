@@ -227,7 +227,7 @@ impl Appliance {
             forward,
             started_unix_ms,
         });
-        let identity = enrol::open(&config, started_unix_ms, seal.as_ref()).await?;
+        let identity = enrol::open(&config, started_unix_ms, seal.as_ref())?;
         let drills =
             Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
         Ok(Self {
@@ -297,10 +297,10 @@ impl Appliance {
             .with_door(Arc::clone(&door))
             .with_those_from_elsewhere(&self.config)
             .map_err(part("the site's directory or OpenID provider"))?;
-        show_setup_code(&for_people, people_at).await;
+        for_people.show_setup_code(people_at).await;
         let for_people = for_people.router();
-        let for_endpoints =
-            agents.router().merge(enrol::est::router(self.service.clone(), self.identity.provider));
+        let (est, issuing) = enrol::est::door(self.service.clone(), self.identity.provider);
+        let for_endpoints = agents.router().merge(est);
         let config = own.config(self.identity.clients).map_err(part("the TLS key"))?;
         Ok(Bound {
             people: (people, door.served(), for_people),
@@ -314,6 +314,7 @@ impl Appliance {
             lease_writer,
             refusal_writer: refused::Writer::new(self.desk, Arc::clone(&self.journal)),
             service: self.service,
+            issuing,
             sinks: self.sinks,
             anchor_writer: AnchorWriter::new(self.anchors, Arc::clone(&self.journal)),
             journal: self.journal,
@@ -413,17 +414,6 @@ async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
     Ok(Some(read.map_err(part("the boot kit"))??))
 }
 
-/// Where a person looks on, the appliance shows what makes the first admin. It is not logged.
-async fn show_setup_code(people: &People, at: SocketAddr) {
-    use std::io::IsTerminal as _;
-    if std::io::stderr().is_terminal()
-        && people.service.no_admin_yet().await.is_ok()
-        && let Ok(code) = people.gate.setup_code()
-    {
-        eprintln!("nobody is admin yet: open https://{at}/setup and write {code} (30 minutes)");
-    }
-}
-
 async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     let address = SocketAddr::new(address, port);
     TcpListener::bind(address).await.map_err(|e| DaemonError::Bind { address, why: e.to_string() })
@@ -446,6 +436,7 @@ struct Bound {
     anchor_writer: AnchorWriter,
     sinks: Vec<Sink>,
     service: Service,
+    issuing: enrol::asking::Issuing,
     journal: Arc<Journal>,
     listening: Listening,
 }
@@ -484,10 +475,15 @@ impl Bound {
             "the writer of anchors"
         });
         let (lease_writer, refusal_writer) = (self.lease_writer, self.refusal_writer);
-        let (service, watchdog, told) = (self.service, Watchdog::new(runner.turns()), stop.clone());
+        let (service, issuing) = (self.service, self.issuing);
+        let (watchdog, told, stopping) = (Watchdog::new(runner.turns()), stop.clone(), stop.clone());
         tasks.spawn(async move {
             watchdog.run(told).await;
             "the watchdog"
+        });
+        tasks.spawn(async move {
+            issuing.run(stopping).await;
+            "asking for certificates"
         });
         tasks.spawn(async move {
             runner.run(a).await;
@@ -612,6 +608,22 @@ mod tests {
         stop.cancel();
         // A task that ended because it was told to is no failure of its own.
         tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_start_waits_for_no_est_server_of_the_site() {
+        let dir = tempfile::tempdir().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("est.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("password"), "a:b").unwrap();
+        let est = format!(
+            "[est]\nurl = \"https://{}\"\nca_file = \"est.pem\"\npassword_file = \"password\"\n",
+            silent.local_addr().unwrap()
+        );
+        let begun = Instant::now();
+        Appliance::open(config(dir.path(), &est)).await.unwrap().bind().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

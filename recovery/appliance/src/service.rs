@@ -540,9 +540,9 @@ impl Service {
         enrolment::waits(&self.0, endpoint, job, code, why).await
     }
 
-    /// A certificate by its serial number (lower-case hex).
-    pub async fn certificate(&self, serial: &str) -> Result<Option<IssuedCertificate>, Problem> {
-        enrolment::certificate(&self.0, serial).await
+    /// This very certificate (DER), if it is on record.
+    pub async fn certificate(&self, der: &[u8]) -> Result<Option<IssuedCertificate>, Problem> {
+        enrolment::certificate(&self.0, der).await
     }
 
     /// Certificates that were revoked, for the CRL.

@@ -228,6 +228,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_certificates_of_one_serial_number_are_two() {
+        let (_dir, db) = db().await;
+        let mut tx = db.begin().await.unwrap();
+        let job = job(&mut tx).await;
+        let certificate = |der: &[u8], issued| Certificate {
+            serial: "1000".to_owned(),
+            endpoint: "press-01".parse().unwrap(),
+            job,
+            key_sha256: "key".to_owned(),
+            der: der.to_vec(),
+            issued,
+            revoked: None,
+        };
+        for _ in 0..2 {
+            db::ticket::put_certificate(&mut tx, &certificate(b"of one authority", 1)).await.unwrap();
+            db::ticket::put_certificate(&mut tx, &certificate(b"of another", 2)).await.unwrap();
+        }
+        for (der, issued) in [(&b"of one authority"[..], 1), (b"of another", 2)] {
+            let found = db::ticket::certificate(&mut tx, der, "1000").await.unwrap();
+            assert_eq!(found, Some(certificate(der, issued)));
+        }
+        assert_eq!(db::ticket::certificate(&mut tx, b"of nobody", "1000").await.unwrap(), None);
+        let newest = db::ticket::serial_of(&mut tx, &"press-01".parse().unwrap()).await.unwrap();
+        assert_eq!(newest.as_deref(), Some("1000"));
+        assert_eq!(db::ticket::revoke(&mut tx, &"press-01".parse().unwrap(), 3).await.unwrap(), 2);
+        let revoked = db::ticket::revoked(&mut tx).await.unwrap();
+        assert!(revoked.iter().all(|one| one.serial == "1000") && revoked.len() == 2);
+    }
+
+    #[tokio::test]
     async fn an_est_secret_is_for_one_key_for_ten_minutes_and_for_its_job() {
         let (_dir, db) = db().await;
         let mut tx = db.begin().await.unwrap();

@@ -1,6 +1,10 @@
 //! The calls of [`recovery_protocol::people`]. Whatever changes is told to the gate before it is answered.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    io::IsTerminal as _,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use aide::axum::routing::{delete_with, get_with, patch_with, post_with, put_with};
 use axum::{
@@ -95,6 +99,16 @@ impl People {
         self.ask_for_certificates();
         self.write_down().await;
         Ok(())
+    }
+
+    /// Where a person looks on, the appliance shows what makes the first admin. It is not logged.
+    pub async fn show_setup_code(&self, at: SocketAddr) {
+        if std::io::stderr().is_terminal()
+            && self.service.no_admin_yet().await.is_ok()
+            && let Ok(code) = self.gate.setup_code()
+        {
+            eprintln!("nobody is admin yet: open https://{at}/setup and write {code} (30 minutes)");
+        }
     }
 
     /// Read everybody and every kiosk anew where that is due: a change of which the gate was never told is learned so.

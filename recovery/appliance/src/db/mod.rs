@@ -97,6 +97,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (28, include_str!("../../migrations/0028_plane_queue.sql")),
     (29, include_str!("../../migrations/0029_boot_age.sql")),
     (32, include_str!("../../migrations/0032_person_believed.sql")),
+    (33, include_str!("../../migrations/0033_certificate_sha256.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -1,8 +1,9 @@
-//! Tables `boot_ticket`, `enrolment_ticket`, `est_secret` and `certificate`.
+//! Tables `boot_ticket`, `enrolment_ticket`, `est_secret`, `est_request` and `certificate`.
 
 use recovery_protocol::{EndpointId, JobId};
 
 use super::{Conn, DbError, Row, id, num, num_opt, query, sql};
+use crate::keys;
 
 /// Permission for one endpoint to boot the recovery system, for one job, until a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,7 +243,7 @@ pub struct Certificate {
 
 fn certificate_of(row: &Row) -> Result<Certificate, DbError> {
     Ok(Certificate {
-        serial: row.try_get("serial")?,
+        serial: number(row.try_get("serial")?),
         endpoint: id(row, "endpoint")?,
         job: id(row, "job")?,
         key_sha256: row.try_get("key_sha256")?,
@@ -252,27 +253,98 @@ fn certificate_of(row: &Row) -> Result<Certificate, DbError> {
     })
 }
 
-/// Record a certificate; the same one again changes nothing.
+/// The serial number in a row's key.
+fn number(key: String) -> String {
+    key.split_once('.').map_or_else(|| key.clone(), |(number, _)| number.to_owned())
+}
+
+/// Record a certificate; the very same one again changes nothing, another one of its serial number stands beside it.
 pub async fn put_certificate(conn: &mut Conn, c: &Certificate) -> Result<(), DbError> {
+    let sha256 = keys::spki_sha256(&c.der);
+    let held = query("SELECT der FROM certificate WHERE serial = $1")
+        .bind(&c.serial)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let key = match held.map(|row| row.try_get::<Vec<u8>>("der")).transpose()? {
+        Some(der) if der == c.der => return Ok(()),
+        Some(_) => format!("{}.{sha256}", c.serial),
+        None => c.serial.clone(),
+    };
     query(
-        "INSERT INTO certificate (serial, endpoint, job, key_sha256, der, issued) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (serial) DO NOTHING",
+        "INSERT INTO certificate (serial, endpoint, job, key_sha256, der, issued, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (sha256) DO NOTHING",
     )
-    .bind(&c.serial)
+    .bind(key)
     .bind(c.endpoint.as_str())
     .bind(c.job.to_string())
     .bind(&c.key_sha256)
     .bind(&c.der)
     .bind(sql(c.issued))
+    .bind(sha256)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// A certificate by serial number.
-pub async fn certificate(conn: &mut Conn, serial: &str) -> Result<Option<Certificate>, DbError> {
-    let row = query("SELECT * FROM certificate WHERE serial = $1").bind(serial).fetch_optional(conn).await?;
-    row.as_ref().map(certificate_of).transpose()
+/// This very certificate, if it is on record. `serial`: its number, by which those of before are found.
+pub async fn certificate(conn: &mut Conn, der: &[u8], serial: &str) -> Result<Option<Certificate>, DbError> {
+    let rows = query("SELECT * FROM certificate WHERE sha256 = $1 OR (sha256 IS NULL AND serial = $2)")
+        .bind(keys::spki_sha256(der))
+        .bind(serial)
+        .fetch_all(conn)
+        .await?;
+    for row in &rows {
+        let found = certificate_of(row)?;
+        if found.der == der {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The request by which a key's certificate is asked for in a job: this one, where none is under way.
+pub async fn est_request(
+    conn: &mut Conn,
+    job: JobId,
+    key_sha256: &str,
+    csr: &[u8],
+    at: u64,
+) -> Result<(Vec<u8>, bool), DbError> {
+    let first = query(
+        "INSERT INTO est_request (job, key_sha256, csr, asked) VALUES ($1, $2, $3, $4) ON CONFLICT (job, key_sha256) DO NOTHING",
+    )
+    .bind(job.to_string())
+    .bind(key_sha256)
+    .bind(csr)
+    .bind(sql(at))
+    .execute(&mut *conn)
+    .await?;
+    let row = query("SELECT csr FROM est_request WHERE job = $1 AND key_sha256 = $2")
+        .bind(job.to_string())
+        .bind(key_sha256)
+        .fetch_one(conn)
+        .await?;
+    Ok((row.try_get("csr")?, first > 0))
+}
+
+/// It was answered.
+pub async fn est_answered(conn: &mut Conn, job: JobId, key_sha256: &str) -> Result<(), DbError> {
+    query("DELETE FROM est_request WHERE job = $1 AND key_sha256 = $2")
+        .bind(job.to_string())
+        .bind(key_sha256)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The EST secret of a job counts until this time at least, where it counts at all.
+pub async fn extend_est(conn: &mut Conn, job: JobId, until: u64) -> Result<(), DbError> {
+    query("UPDATE est_secret SET expires = $2 WHERE job = $1 AND voided IS NULL AND expires < $2")
+        .bind(job.to_string())
+        .bind(sql(until))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// The certificate that a key got in a job, if it is not revoked.
@@ -299,7 +371,7 @@ pub async fn serial_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<
     .bind(endpoint.as_str())
     .fetch_optional(conn)
     .await?;
-    row.map(|row| row.try_get("serial")).transpose()
+    row.map(|row| row.try_get("serial").map(number)).transpose()
 }
 
 /// The newest certificate of every endpoint that has one and lost none since, by endpoint.
@@ -307,7 +379,7 @@ pub async fn serials(conn: &mut Conn) -> Result<std::collections::HashMap<String
     let rows = query("SELECT endpoint, serial FROM certificate WHERE revoked IS NULL ORDER BY issued")
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|row| Ok((row.try_get("endpoint")?, row.try_get("serial")?))).collect()
+    rows.iter().map(|row| Ok((row.try_get("endpoint")?, number(row.try_get("serial")?)))).collect()
 }
 
 /// Certificates that were revoked, oldest first.

@@ -7,6 +7,8 @@
 //! | `POST simpleenroll` | HTTP Basic with the one-time secret that a verified quote earned | a certificate for the proven key |
 //! | `POST simplereenroll` | mTLS with a certificate of ours that is on record and not revoked | a new one for the same key |
 //!
+//! Asking is not the handler's: [`super::asking`] does it, so that what is issued is written down whoever hung up meanwhile.
+//!
 //! Who issues stands behind it ([`super::provider`]). Before a new certificate is asked for, those before it are revoked and seen to be;
 //! what waits for that, or for a person at the site's server, is 202 with `Retry-After`, and the same key may ask again.
 //!
@@ -17,8 +19,7 @@
 //! line break for a digit, older clients wrap at 64 or 76 columns.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -36,9 +37,10 @@ use recovery_protocol::{EndpointId, JobId, Problem, operator::EndpointState};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
+    asking::{Issuing, Lane, Told},
     ca::{CaError, Request},
     cms,
-    provider::{Answer, IdentityProvider, ProviderError},
+    provider::{IdentityProvider, ProviderError},
 };
 use crate::{
     api::Refusal,
@@ -53,45 +55,29 @@ const CSR_ATTRIBUTES: &[u8] = &[
     0x02,
 ];
 const BODY_LEN_MAX: usize = 32 * 1024;
-/// After this time it is looked again whether what was revoked is published.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
 struct Est {
     service: Service,
     provider: Arc<dyn IdentityProvider>,
-    /// Jobs for which a certificate is being asked for: two requests of one endpoint must not become two certificates.
-    asking: Arc<Mutex<BTreeSet<JobId>>>,
+    lane: Lane,
 }
 
-/// One job's turn to ask for a certificate; it ends when it is dropped.
-struct Turn<'a>(&'a Mutex<BTreeSet<JobId>>, JobId);
-
-impl<'a> Turn<'a> {
-    fn take(asking: &'a Mutex<BTreeSet<JobId>>, job: JobId) -> Option<Self> {
-        asking.lock().unwrap_or_else(PoisonError::into_inner).insert(job).then_some(Self(asking, job))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
-    }
-}
-
-/// The EST routes and the CRL.
-pub fn router(service: Service, provider: Arc<dyn IdentityProvider>) -> Router {
+/// The EST routes and the CRL, and who asks for certificates behind them: it has to run.
+pub fn door(service: Service, provider: Arc<dyn IdentityProvider>) -> (Router, Issuing) {
+    let (lane, issuing) = super::asking::open(service.clone(), Arc::clone(&provider));
     let operations = Router::new()
         .route("/cacerts", get(ca_certs))
         .route("/csrattrs", get(csr_attributes))
         .route("/simpleenroll", post(simple_enroll))
         .route("/simplereenroll", post(simple_reenroll));
-    Router::new()
+    let router = Router::new()
         .nest("/.well-known/est", operations.clone())
         .nest("/.well-known/est/{label}", operations)
         .route("/pki/crl", get(crl))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .with_state(Est { service, provider, asking: Arc::default() })
+        .with_state(Est { service, provider, lane });
+    (router, issuing)
 }
 
 async fn ca_certs(State(est): State<Est>) -> Result<Response, Refusal> {
@@ -106,17 +92,13 @@ async fn csr_attributes() -> Response {
 
 async fn crl(State(est): State<Est>) -> Result<Response, Refusal> {
     let revoked: Vec<_> =
-        est.service.revoked_certificates().await?.into_iter().filter_map(revocation).collect();
+        est.service.revoked_certificates().await?.into_iter().filter_map(super::asking::revocation).collect();
     let list = est.provider.crl(&revoked, now()).map_err(|error| Refusal(error.into()))?;
     let der = list.ok_or_else(|| {
         let detail = "the site's own authority issues certificates here, and publishes what is revoked";
         Problem::new(404, "crl-elsewhere", "No list of ours", detail, "ask the site's authority for its list")
     })?;
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der).into_response())
-}
-
-fn revocation(certificate: IssuedCertificate) -> Option<(String, u64)> {
-    Some((certificate.serial, certificate.revoked_unix_ms? / 1000))
 }
 
 async fn simple_enroll(State(est): State<Est>, headers: HeaderMap, body: Bytes) -> Response {
@@ -147,7 +129,7 @@ async fn enroll(
     let grant = est.service.redeem_est(user, password, request.spki()).await?;
     match grant.issued {
         Some(certificate) => Ok(one(&certificate)),
-        None => issue(est, &request, &grant.endpoint, grant.job).await,
+        None => issue(est, request, &grant.endpoint, grant.job, false).await,
     }
 }
 
@@ -181,7 +163,14 @@ async fn simple_reenroll(
         )
         .into());
     }
-    Ok(issue(&est, &request, &on_record.endpoint, on_record.job).await?)
+    if est.provider.is_revoked(&shown).await.map_err(Problem::from)? {
+        let detail = format!("the list of who issued it names {}", on_record.serial);
+        let problem =
+            refused("certificate-revoked-there", &detail, "recover the endpoint: it gets another identity");
+        est.service.renewal_refused(&on_record, &problem).await?;
+        return Err(problem.into());
+    }
+    Ok(issue(&est, request, &on_record.endpoint, on_record.job, true).await?)
 }
 
 /// The certificate on record that this very one is, in its time and not revoked, and its key. Whoever shows it holds the key (TLS).
@@ -190,55 +179,22 @@ async fn holder(est: &Est, shown: &[u8]) -> Result<Option<(IssuedCertificate, Ve
     let at = i64::try_from(now()).unwrap_or(i64::MAX);
     let in_time =
         (parsed.validity().not_before.timestamp()..=parsed.validity().not_after.timestamp()).contains(&at);
-    let on_record = est.service.certificate(&hex::encode(parsed.raw_serial())).await?;
-    let valid = on_record.filter(|c| in_time && c.revoked_unix_ms.is_none() && c.der == shown);
+    let on_record = est.service.certificate(shown).await?;
+    let valid = on_record.filter(|c| in_time && c.revoked_unix_ms.is_none());
     Ok(valid.map(|certificate| (certificate, parsed.public_key().raw.to_vec())))
 }
 
-async fn issue(est: &Est, request: &Request, endpoint: &EndpointId, job: JobId) -> Result<Response, Problem> {
-    let Some(_turn) = Turn::take(&est.asking, job) else {
-        return Ok(later(Duration::from_secs(2), "the same certificate is being asked for already"));
-    };
-    match ask(est, request, endpoint).await {
-        Ok(Answer::Issued(issued)) => {
-            est.service.certificate_issued(job, &issued.serial, &issued.certificate).await?;
-            tracing::info!(%endpoint, %job, serial = issued.serial, "certificate issued");
-            Ok(one(&issued.certificate))
-        }
-        Ok(Answer::Later { after, why }) => {
-            est.service.enrolment_waits(endpoint, job, "waits", &why).await?;
-            Ok(later(after, &why))
-        }
-        Err(error) => {
-            tracing::error!(%endpoint, %job, %error, "no certificate");
-            let problem = Problem::from(error);
-            est.service.enrolment_waits(endpoint, job, &problem.code, &problem.detail).await?;
-            Err(problem)
-        }
-    }
-}
-
-/// First what is revoked is seen to be, then a new one is asked for.
-async fn ask(est: &Est, request: &Request, endpoint: &EndpointId) -> Result<Answer, ProviderError> {
-    let at = now();
-    let revoked = est.service.revoked_certificates().await;
-    let revoked = revoked.map_err(|problem| ProviderError::Away(problem.detail))?;
-    let of_it = revoked.into_iter().filter(|certificate| certificate.endpoint == *endpoint);
-    let of_it: Vec<_> =
-        of_it.filter(|certificate| ends(&certificate.der) > at).filter_map(revocation).collect();
-    est.provider.prepare().await?;
-    match est.provider.revoke(&of_it, at).await? {
-        Some(why) => Ok(Answer::Later { after: LOOK_AGAIN, why }),
-        None => est.provider.enrol(request, endpoint, at).await,
-    }
-}
-
-/// End of a certificate's life, seconds since 1970; one that cannot be read never ends.
-fn ends(der: &[u8]) -> u64 {
-    X509Certificate::from_der(der)
-        .ok()
-        .and_then(|(_, parsed)| u64::try_from(parsed.validity().not_after.timestamp()).ok())
-        .unwrap_or(u64::MAX)
+async fn issue(
+    est: &Est,
+    request: Request,
+    endpoint: &EndpointId,
+    job: JobId,
+    renews: bool,
+) -> Result<Response, Problem> {
+    Ok(match est.lane.ask(request, endpoint, job, renews).await? {
+        Told::Certificate(certificate) => one(&certificate),
+        Told::Later { after, why } => later(after, &why),
+    })
 }
 
 fn later(after: Duration, why: &str) -> Response {
@@ -305,6 +261,6 @@ fn in_base64(media_type: &'static str, der: &[u8]) -> Response {
 const CONTENT_TRANSFER_ENCODING: header::HeaderName =
     header::HeaderName::from_static("content-transfer-encoding");
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

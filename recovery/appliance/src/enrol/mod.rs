@@ -7,16 +7,20 @@
 //! | [`site_est`] | the site's EST server: the appliance is its registration authority and holds no authority's key |
 //! | [`cms`] | certs-only CMS, the envelope that EST answers in |
 //! | [`est`] | RFC 7030 over the endpoints' listener |
+//! | [`asking`] | who asks for a certificate, apart from who asked us |
 //!
 //! A certificate is given to a proven endpoint only: `est` asks the service to redeem the one-time secret that a
 //! verified quote earned, and the service compares the key with the one that the TPM certified.
 
 use std::sync::Arc;
 
-use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
+use x509_parser::{
+    certificate::X509Certificate, prelude::FromDer as _, revocation_list::CertificateRevocationList,
+};
 
 use crate::{asking::pinned::FileError, config::Config, seal::Seal, tls};
 
+pub mod asking;
 pub mod ca;
 pub mod cms;
 pub mod est;
@@ -45,24 +49,26 @@ pub struct Identity {
     pub clients: tls::Clients,
 }
 
-/// With an EST server of the site no key of an authority is made or opened here. `at`: milliseconds since 1970.
+/// With an EST server of the site no authority is founded here; one of before is opened for as long as its key is here, to say what of its
+/// certificates is revoked, and issues nothing any more. `at`: milliseconds since 1970.
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn open(config: &Config, at: u64, seal: Option<&Seal>) -> Result<Identity, OpenError> {
+pub fn open(config: &Config, at: u64, seal: Option<&Seal>) -> Result<Identity, OpenError> {
+    let dir = config.data_dir.join("ca");
+    let authority = || ca::Authority::open(&dir, config.site.as_str(), at / 1000, seal);
     if let Some(setting) = &config.est {
-        let provider = Arc::new(site_est::SiteEst::open(setting)?);
+        let before = if dir.join("root.key").exists() { Some(authority()?) } else { None };
+        let provider = Arc::new(site_est::SiteEst::open(setting, before)?);
         // A certificate that is shown is compared whole, with the record.
-        say_who_issues(&*provider).await;
         return Ok(Identity { provider, clients: tls::Clients::Pinned(Vec::new()) });
     }
-    let authority = ca::Authority::open(&config.data_dir.join("ca"), config.site.as_str(), at / 1000, seal)?;
+    let authority = authority()?;
     let clients = tls::Clients::Of(authority.root().clone());
-    say_who_issues(&authority).await;
     Ok(Identity { provider: Arc::new(authority), clients })
 }
 
-/// Said once, at the start; what waits is asked for again by the endpoints.
+/// Said once, while everything else starts; what waits is asked for again by the endpoints.
 async fn say_who_issues(provider: &dyn provider::IdentityProvider) {
     match provider.status().await {
         Ok(status) => tracing::info!(who = status.who, issuers = status.issuers, "who issues certificates"),
@@ -70,17 +76,22 @@ async fn say_who_issues(provider: &dyn provider::IdentityProvider) {
     }
 }
 
-/// What a list of revoked certificates (DER) lacks of these (serial numbers, lower-case hex); `None`: nothing.
-fn missing_in(list: &[u8], revoked: &[(String, u64)]) -> Option<String> {
+/// Whether a list of revoked certificates names this one: its number, and its issuer. One that cannot be read is known by its number.
+fn names(list: &CertificateRevocationList<'_>, der: &[u8], serial: &str) -> bool {
+    let by_it = X509Certificate::from_der(der)
+        .map_or(true, |(_, certificate)| certificate.issuer().as_raw() == list.issuer().as_raw());
+    by_it && list.iter_revoked_certificates().any(|entry| hex::encode(entry.raw_serial()) == serial)
+}
+
+/// What a list of revoked certificates (DER) lacks of these; `None`: nothing.
+fn missing_in(list: &[u8], revoked: &[&provider::Revoked]) -> Option<String> {
     let Ok((_, list)) = CertificateRevocationList::from_der(list) else {
         return Some("the list of revoked certificates cannot be read".to_owned());
     };
-    let known: Vec<String> =
-        list.iter_revoked_certificates().map(|entry| hex::encode(entry.raw_serial())).collect();
     let missing: Vec<&str> = revoked
         .iter()
-        .map(|(serial, _)| serial.as_str())
-        .filter(|serial| !known.iter().any(|k| k == serial))
+        .filter(|one| !names(&list, &one.der, &one.serial))
+        .map(|one| one.serial.as_str())
         .collect();
     (!missing.is_empty())
         .then(|| format!("the list of revoked certificates does not name {} yet", missing.join(", ")))

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use recovery_protocol::{EndpointId, Problem};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::ca::{Authority, CaError, Issued, Request};
 
@@ -32,6 +33,14 @@ pub enum ProviderError {
     /// The site's server says no.
     #[error("the site's EST server refuses ({0})")]
     Refused(String),
+    /// A certificate came, and not the one that was asked for: it is given to nobody, and has to be revoked.
+    #[error("what the site's EST server gave cannot be used: {why}")]
+    Rejected {
+        /// What is wrong with it.
+        why: String,
+        /// What came, DER.
+        certificates: Vec<Vec<u8>>,
+    },
     /// What came is not what was asked for.
     #[error("what the site's EST server gave cannot be used: {0}")]
     Unusable(String),
@@ -69,7 +78,7 @@ impl From<ProviderError> for Problem {
                 text,
                 "ask those who run it whether this appliance may enrol this endpoint",
             ),
-            ProviderError::Unusable(_) => Self::new(
+            ProviderError::Unusable(_) | ProviderError::Rejected { .. } => Self::new(
                 502,
                 "enrolment-ca-unusable",
                 "What the site's EST server gave cannot be used",
@@ -94,6 +103,17 @@ pub enum Answer {
     },
 }
 
+/// A certificate that is revoked here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its serial number, lower-case hex.
+    pub serial: String,
+    /// Since when, seconds since 1970.
+    pub since: u64,
+    /// DER.
+    pub der: Vec<u8>,
+}
+
 /// How it stands with who issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -116,19 +136,29 @@ pub trait IdentityProvider: Send + Sync {
         now: u64,
     ) -> BoxFuture<'a, Result<Answer, ProviderError>>;
 
-    /// Make known that these are revoked (serial numbers, lower-case hex, and since when), and see that it is known. `None`: it is;
-    /// else what is still missing. A new certificate is issued only after it.
+    /// Make known that these are revoked, and see that it is known. `None`: it is; else what is still missing. A new certificate is issued
+    /// only after it.
     fn revoke<'a>(
         &'a self,
-        revoked: &'a [(String, u64)],
+        revoked: &'a [Revoked],
         now: u64,
     ) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
+
+    /// Whether those who issue say that this certificate (DER) is revoked; what the record here says is asked elsewhere.
+    fn is_revoked<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<bool, ProviderError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
 
     /// The list of revoked certificates, DER, where it is ours to publish.
     ///
     /// # Errors
     /// [`ProviderError`].
-    fn crl(&self, revoked: &[(String, u64)], now: u64) -> Result<Option<Vec<u8>>, ProviderError>;
+    fn crl(&self, revoked: &[Revoked], now: u64) -> Result<Option<Vec<u8>>, ProviderError>;
+
+    /// Whether somebody outside of the appliance issues: what was asked there may be issued without our seeing it.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
 
     /// How it stands.
     fn status(&self) -> BoxFuture<'_, Result<Status, ProviderError>>;
@@ -153,19 +183,35 @@ impl IdentityProvider for Authority {
 
     fn revoke<'a>(
         &'a self,
-        revoked: &'a [(String, u64)],
+        revoked: &'a [Revoked],
         now: u64,
     ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
-        let missing = Authority::crl(self, revoked, now).map(|crl| super::missing_in(&crl, revoked));
+        let ours: Vec<&Revoked> = revoked.iter().filter(|one| is_of(self, one)).collect();
+        let missing = self.list(&ours, now).map(|crl| super::missing_in(&crl, &ours));
         Box::pin(std::future::ready(missing.map_err(Into::into)))
     }
 
-    fn crl(&self, revoked: &[(String, u64)], now: u64) -> Result<Option<Vec<u8>>, ProviderError> {
-        Ok(Some(Authority::crl(self, revoked, now)?))
+    fn crl(&self, revoked: &[Revoked], now: u64) -> Result<Option<Vec<u8>>, ProviderError> {
+        let ours: Vec<&Revoked> = revoked.iter().filter(|one| is_of(self, one)).collect();
+        Ok(Some(self.list(&ours, now)?))
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ProviderError>> {
         let who = "the embedded authority".to_owned();
         Box::pin(std::future::ready(Ok(Status { who, issuers: 1 })))
     }
+}
+
+impl Authority {
+    fn list(&self, ours: &[&Revoked], now: u64) -> Result<Vec<u8>, CaError> {
+        let listed: Vec<(String, u64)> = ours.iter().map(|one| (one.serial.clone(), one.since)).collect();
+        Self::crl(self, &listed, now)
+    }
+}
+
+/// Whether it is this authority's, by its issuer's name; serial numbers of others are on their own lists. One that cannot be read stays listed.
+fn is_of(authority: &Authority, one: &Revoked) -> bool {
+    let Ok((_, root)) = X509Certificate::from_der(authority.root()) else { return true };
+    X509Certificate::from_der(&one.der)
+        .map_or(true, |(_, certificate)| certificate.issuer().as_raw() == root.subject().as_raw())
 }

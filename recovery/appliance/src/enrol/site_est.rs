@@ -17,7 +17,6 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,12 +24,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::BoxFuture;
 use hyper::{Method, header};
 use recovery_protocol::EndpointId;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use tokio::sync::Mutex;
+use x509_parser::{
+    prelude::{FromDer as _, X509Certificate},
+    revocation_list::CertificateRevocationList,
+};
 
 use super::{
-    ca::{Issued, Request},
+    ca::{Authority, Issued, Request},
     cms,
-    provider::{Answer, IdentityProvider, ProviderError, Status},
+    provider::{Answer, IdentityProvider, ProviderError, Revoked, Status},
 };
 use crate::{
     asking::{
@@ -46,28 +49,48 @@ const ANSWER_LEN_MAX: usize = 256 * 1024;
 const QUESTION_MAX: Duration = Duration::from_secs(20);
 /// Its certificates are asked for anew after this time.
 const ISSUERS_KEPT: Duration = Duration::from_secs(600);
+/// Where they could not be had, nobody asks for so long: anybody may ask us for them.
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// Bounds of `Retry-After` (RFC 7030 section 4.2.3), and what holds where it says none.
 const RETRY_AFTER: std::ops::RangeInclusive<u64> = 1..=3600;
 const RETRY_AFTER_DEFAULT: u64 = 30;
 const WORDS_MOST: usize = 200;
 
 /// The site's EST server.
-#[derive(Debug)]
 pub struct SiteEst {
     http: Pinned,
     url: String,
     base: String,
     basic: Option<String>,
-    crl_url: Option<String>,
-    issuers: Mutex<Option<(Instant, Vec<Vec<u8>>)>>,
+    /// Where its list of revoked certificates is, and who asks for it.
+    list: Option<(String, ureq::Agent)>,
+    /// One asks, the others wait for what comes.
+    issuers: Mutex<Issuers>,
+    /// The embedded authority of before.
+    before: Option<Authority>,
+}
+
+/// Its certificates.
+#[derive(Default)]
+struct Issuers {
+    known: Vec<Vec<u8>>,
+    since: Option<Instant>,
+    failed: Option<(Instant, String)>,
+}
+
+/// Without what it shows to be let in.
+impl std::fmt::Debug for SiteEst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SiteEst").field("url", &self.url).field("base", &self.base).finish_non_exhaustive()
+    }
 }
 
 impl SiteEst {
-    /// Reads the files of its setting; nothing is connected yet.
+    /// Reads the files of its setting; nothing is connected yet. `before`: the embedded authority, whose certificates live for some days.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn open(setting: &Setting) -> Result<Self, FileError> {
+    pub fn open(setting: &Setting, before: Option<Authority>) -> Result<Self, FileError> {
         let own = setting.certificate_file.as_deref().zip(setting.key_file.as_deref());
         let known = Known { ca_file: &setting.ca_file, own, names_count: true };
         let http = Pinned::open(&setting.url, known, ANSWER_LEN_MAX, QUESTION_MAX)?;
@@ -81,9 +104,16 @@ impl SiteEst {
             url: setting.url.clone(),
             base: format!("/.well-known/est{label}"),
             basic,
-            crl_url: setting.crl_url.clone(),
-            issuers: Mutex::new(None),
+            list: setting.crl_url.clone().map(|url| (url, asking::agent_with(&setting.ca_file))),
+            issuers: Mutex::default(),
+            before,
         })
+    }
+
+    /// As after [`ISSUERS_KEPT`].
+    #[cfg(test)]
+    pub async fn let_time_pass(&self) {
+        self.issuers.lock().await.since = None;
     }
 
     async fn post(&self, operation: &str, der: &[u8]) -> Result<pinned::Answer, ProviderError> {
@@ -96,20 +126,62 @@ impl SiteEst {
         self.http.ask(Method::POST, &path, &headers, wrapped(der)).await.map_err(ProviderError::Away)
     }
 
+    /// Its certificates: those that are known where it does not answer.
     async fn ask_issuers(&self) -> Result<Vec<Vec<u8>>, ProviderError> {
-        let kept = self.issuers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, issuers)) = kept.filter(|(since, _)| since.elapsed() < ISSUERS_KEPT) {
-            return Ok(issuers);
+        let mut issuers = self.issuers.lock().await;
+        if issuers.since.is_some_and(|since| since.elapsed() < ISSUERS_KEPT) {
+            return Ok(issuers.known.clone());
         }
+        let failed = issuers.failed.as_ref().filter(|(at, _)| at.elapsed() < FAILURE_KEPT);
+        let error = match failed {
+            Some((_, why)) => ProviderError::Away(why.clone()),
+            None => match self.fetch_issuers(&mut issuers).await {
+                Ok(()) => return Ok(issuers.known.clone()),
+                Err(error) => error,
+            },
+        };
+        if issuers.known.is_empty() { Err(error) } else { Ok(issuers.known.clone()) }
+    }
+
+    /// Its certificates, when those are not all any more.
+    async fn ask_issuers_again(&self, seen: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, ProviderError> {
+        let mut issuers = self.issuers.lock().await;
+        if issuers.known == seen {
+            self.fetch_issuers(&mut issuers).await?;
+        }
+        Ok(issuers.known.clone())
+    }
+
+    async fn fetch_issuers(&self, issuers: &mut Issuers) -> Result<(), ProviderError> {
         let path = format!("{}/cacerts", self.base);
-        let answer = self.http.ask(Method::GET, &path, &[], Vec::new()).await.map_err(ProviderError::Away)?;
-        if !answer.status.is_success() {
-            return Err(ProviderError::Refused(format!("cacerts: {}", said(&answer))));
+        let asked = async {
+            let answer =
+                self.http.ask(Method::GET, &path, &[], Vec::new()).await.map_err(ProviderError::Away)?;
+            if !answer.status.is_success() {
+                return Err(ProviderError::Refused(format!("cacerts: {}", said(&answer))));
+            }
+            certificates(&answer.body)
+        };
+        match asked.await {
+            Ok(known) => {
+                *issuers = Issuers { known, since: Some(Instant::now()), failed: None };
+                Ok(())
+            }
+            Err(error) => {
+                let why = match &error {
+                    ProviderError::Away(why) => why.clone(),
+                    other => other.to_string(),
+                };
+                tracing::warn!(
+                    url = self.url,
+                    why,
+                    kept = issuers.known.len(),
+                    "the site's certificates cannot be had"
+                );
+                issuers.failed = Some((Instant::now(), why));
+                Err(error)
+            }
         }
-        let issuers = certificates(&answer.body)?;
-        *self.issuers.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), issuers.clone()));
-        Ok(issuers)
     }
 
     async fn ask_certificate(
@@ -122,7 +194,7 @@ impl SiteEst {
         let issuers = self.ask_issuers().await?;
         let answer = self.post("simpleenroll", request.der()).await?;
         match answer.status.as_u16() {
-            200 => Ok(Answer::Issued(issued(&answer.body, request, endpoint, &issuers, now)?)),
+            200 => self.issued(&answer.body, request, endpoint, &issuers, now).await.map(Answer::Issued),
             202 => Ok(Answer::Later {
                 after: retry_after(&answer),
                 why: "somebody decides at the site's EST server".to_owned(),
@@ -133,12 +205,39 @@ impl SiteEst {
         }
     }
 
-    async fn seen_revoked(&self, revoked: &[(String, u64)]) -> Result<Option<String>, ProviderError> {
-        let Some(url) = self.crl_url.clone().filter(|_| !revoked.is_empty()) else { return Ok(None) };
-        let issuers = self.ask_issuers().await?;
-        let list = tokio::task::spawn_blocking(move || asking::plain(&asking::agent(None), &url)).await;
+    /// The certificate in an answer. From here on one was issued: what is not taken is handed back, so that it is written down.
+    async fn issued(
+        &self,
+        body: &[u8],
+        request: &Request,
+        endpoint: &EndpointId,
+        issuers: &[Vec<u8>],
+        now: u64,
+    ) -> Result<Issued, ProviderError> {
+        let found = certificates(body)?;
+        let rejected = |why: String| ProviderError::Rejected { why, certificates: found.clone() };
+        let issued = fits(&found, request, endpoint, now).map_err(rejected)?;
+        if !signed_by(issuers, &issued.certificate) {
+            // It may have got another authority since.
+            let anew = self.ask_issuers_again(issuers).await.unwrap_or_default();
+            if !signed_by(&anew, &issued.certificate) {
+                return Err(rejected("none of its `cacerts` signed the certificate".to_owned()));
+            }
+        }
+        Ok(issued)
+    }
+
+    /// Its list of revoked certificates, DER, signed by one of its authorities.
+    async fn ask_list(
+        &self,
+        url: &str,
+        agent: &ureq::Agent,
+        issuers: &[Vec<u8>],
+    ) -> Result<Vec<u8>, ProviderError> {
+        let (url, agent) = (url.to_owned(), agent.clone());
+        let list = tokio::task::spawn_blocking(move || asking::plain(&agent, &url)).await;
         let list = list.unwrap_or_else(|error| Err(error.to_string())).map_err(ProviderError::Away)?;
-        let (_, parsed) = x509_parser::revocation_list::CertificateRevocationList::from_der(&list)
+        let (_, parsed) = CertificateRevocationList::from_der(&list)
             .map_err(|error| ProviderError::Unusable(format!("its list of revoked certificates: {error}")))?;
         let signed = issuers.iter().any(|issuer| {
             let issuer = X509Certificate::from_der(issuer);
@@ -148,7 +247,31 @@ impl SiteEst {
             let why = "its list of revoked certificates is signed by none of its authorities";
             return Err(ProviderError::Unusable(why.to_owned()));
         }
-        Ok(super::missing_in(&list, revoked))
+        Ok(list)
+    }
+
+    /// Its list tells of its own: those of the embedded authority of before are on ours the moment they are revoked.
+    async fn seen_revoked(&self, revoked: &[Revoked]) -> Result<Option<String>, ProviderError> {
+        let Some((url, agent)) = self.list.as_ref().filter(|_| !revoked.is_empty()) else { return Ok(None) };
+        let issuers = self.ask_issuers().await?;
+        let theirs: Vec<&Revoked> = revoked.iter().filter(|one| signed_by(&issuers, &one.der)).collect();
+        if theirs.is_empty() {
+            return Ok(None);
+        }
+        Ok(super::missing_in(&self.ask_list(url, agent, &issuers).await?, &theirs))
+    }
+
+    async fn says_revoked(&self, der: &[u8]) -> Result<bool, ProviderError> {
+        let Some((url, agent)) = &self.list else { return Ok(false) };
+        let issuers = self.ask_issuers().await?;
+        let Ok((_, shown)) = X509Certificate::from_der(der) else { return Ok(false) };
+        if !signed_by(&issuers, der) {
+            return Ok(false);
+        }
+        let list = self.ask_list(url, agent, &issuers).await?;
+        let (_, list) = CertificateRevocationList::from_der(&list)
+            .map_err(|error| ProviderError::Unusable(format!("its list of revoked certificates: {error}")))?;
+        Ok(super::names(&list, der, &hex::encode(shown.raw_serial())))
     }
 }
 
@@ -168,14 +291,22 @@ impl IdentityProvider for SiteEst {
 
     fn revoke<'a>(
         &'a self,
-        revoked: &'a [(String, u64)],
+        revoked: &'a [Revoked],
         _: u64,
     ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
         Box::pin(self.seen_revoked(revoked))
     }
 
-    fn crl(&self, _: &[(String, u64)], _: u64) -> Result<Option<Vec<u8>>, ProviderError> {
-        Ok(None)
+    fn is_revoked<'a>(&'a self, der: &'a [u8]) -> BoxFuture<'a, Result<bool, ProviderError>> {
+        Box::pin(self.says_revoked(der))
+    }
+
+    fn crl(&self, revoked: &[Revoked], now: u64) -> Result<Option<Vec<u8>>, ProviderError> {
+        self.before.as_ref().map_or(Ok(None), |before| IdentityProvider::crl(before, revoked, now))
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        true
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ProviderError>> {
@@ -235,43 +366,37 @@ fn certificates(body: &[u8]) -> Result<Vec<Vec<u8>>, ProviderError> {
     Ok(found.into_iter().map(<[u8]>::to_vec).collect())
 }
 
-/// The certificate for our key, when it is one that an endpoint may have.
-fn issued(
-    body: &[u8],
-    request: &Request,
-    endpoint: &EndpointId,
-    issuers: &[Vec<u8>],
-    now: u64,
-) -> Result<Issued, ProviderError> {
-    let unusable = |why: String| ProviderError::Unusable(why);
-    let found = certificates(body)?;
+/// The certificate for our key, when it is one that an endpoint may have; else what is wrong with it.
+fn fits(found: &[Vec<u8>], request: &Request, endpoint: &EndpointId, now: u64) -> Result<Issued, String> {
     let ours = found.iter().find_map(|der| {
         let (_, parsed) = X509Certificate::from_der(der).ok()?;
         (parsed.public_key().raw == request.spki()).then_some((der, parsed))
     });
     let (der, parsed) =
-        ours.ok_or_else(|| unusable("no certificate in it is for the key that was asked for".to_owned()))?;
+        ours.ok_or_else(|| "no certificate in it is for the key that was asked for".to_owned())?;
     if parsed.is_ca() {
-        return Err(unusable("the certificate is an authority's".to_owned()));
+        return Err("the certificate is an authority's".to_owned());
     }
     let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     if name != Some(endpoint.as_str()) {
-        return Err(unusable(format!("it is for {}, asked for was {endpoint}", parsed.subject())));
+        return Err(format!("it is for {}, asked for was {endpoint}", parsed.subject()));
     }
     let valid = parsed.validity();
     let at = i64::try_from(now).unwrap_or(i64::MAX);
     if valid.not_after.timestamp() <= at {
-        return Err(unusable(format!("it has run out on {}", valid.not_after)));
-    }
-    let by_one_of_them = issuers.iter().any(|issuer| {
-        let issuer = X509Certificate::from_der(issuer);
-        issuer.is_ok_and(|(_, issuer)| {
-            issuer.is_ca() && parsed.verify_signature(Some(issuer.public_key())).is_ok()
-        })
-    });
-    if !by_one_of_them {
-        return Err(unusable("none of its `cacerts` signed the certificate".to_owned()));
+        return Err(format!("it has run out on {}", valid.not_after));
     }
     let not_after = u64::try_from(valid.not_after.timestamp()).unwrap_or_default();
     Ok(Issued { certificate: der.clone(), serial: hex::encode(parsed.raw_serial()), not_after })
+}
+
+/// Whether one of these authorities signed it.
+fn signed_by(issuers: &[Vec<u8>], der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+    issuers.iter().any(|issuer| {
+        let issuer = X509Certificate::from_der(issuer);
+        issuer.is_ok_and(|(_, issuer)| {
+            issuer.is_ca() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+        })
+    })
 }

@@ -27,6 +27,7 @@ struct Site {
     listener: TestListener,
     directory: PathBuf,
     job: JobId,
+    _asking: (tokio_util::sync::DropGuard, tokio::task::JoinHandle<()>),
 }
 
 impl Site {
@@ -49,11 +50,14 @@ impl Site {
         bench.add("press-01", "52:54:00:12:34:56", json!({})).await;
         let job = bench.recover("press-01").await.job;
         let (provider, root) = provider(&bench);
-        let router = est::router(bench.service.clone(), provider);
+        let (router, issuing) = est::door(bench.service.clone(), provider);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let asking = tokio::spawn(issuing.run(stop.clone()));
         let listener = TestListener::start(router, Limits::default(), Some(root.clone())).await;
         let directory = bench.data.path().to_owned();
         std::fs::write(directory.join("tls.der"), &listener.certificate).unwrap();
-        let site = Self { bench, root, listener, directory, job };
+        let asking = (stop.drop_guard(), asking);
+        let site = Self { bench, root, listener, directory, job, _asking: asking };
         site.run("openssl", "x509 -inform der -in tls.der -out tls.pem");
         site.key("press");
         site

@@ -256,6 +256,11 @@ pub enum What {
         /// Serial number, lower-case hex.
         serial: String,
     },
+    /// Whoever issues says “later”: somebody decides there, and the job waits for that.
+    EnrolmentLater {
+        /// Until this time at least, milliseconds since 1970.
+        until_unix_ms: u64,
+    },
     /// The restored system holds its certificate.
     Enrolled {
         /// Serial number, lower-case hex.

@@ -72,6 +72,7 @@ pub fn step(job: &Job, event: JobEvent, limits: &Limits) -> Result<(Job, Vec<Eff
         What::GoldenHello => turn.golden_hello()?,
         What::GoldenProven { proof, enrols } => turn.golden_proven(proof, enrols)?,
         What::Certified { serial } => turn.certified(serial)?,
+        What::EnrolmentLater { until_unix_ms } => turn.enrolment_later(until_unix_ms)?,
         What::Enrolled { serial } => turn.enrolled(&serial)?,
         What::Refused { reason, detail } => turn.refused(reason, detail)?,
         What::Differs { seen, detail } => {
@@ -474,6 +475,12 @@ impl Turn<'_> {
     fn certified(&mut self, serial: String) -> Result<(), Refusal> {
         self.among(&[Stage::Enrolling])?;
         self.job.certificate = Some(serial);
+        Ok(())
+    }
+
+    fn enrolment_later(&mut self, until_unix_ms: u64) -> Result<(), Refusal> {
+        self.among(&[Stage::Enrolling])?;
+        self.job.limit_unix_ms = self.job.limit_unix_ms.map(|limit| limit.max(until_unix_ms));
         Ok(())
     }
 

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::*;
-use crate::{config::SiteEst as Setting, enrol::site_est::SiteEst};
+use crate::{
+    config::SiteEst as Setting,
+    db::ticket::Certificate,
+    enrol::{ca::Request, site_est::SiteEst},
+};
 
 /// A running EST server and its directory.
 struct Server {
@@ -58,10 +62,16 @@ impl Server {
     async fn door(&self, setting: &Setting) -> Site {
         self.openssl("x509 -in root.pem -outform der -out root.der");
         let root = std::fs::read(self.file("root.der")).unwrap();
-        let provider = SiteEst::open(setting).unwrap();
+        let provider = SiteEst::open(setting, None).unwrap();
         let site = Site::open(|_| (Arc::new(provider), root.into())).await;
         site.named("press", "press-01");
         site
+    }
+
+    /// What it was asked, in order.
+    fn asked(&self) -> Vec<String> {
+        let asked = std::fs::read_to_string(self.file("asked.txt")).unwrap_or_default();
+        asked.lines().map(str::to_owned).collect()
     }
 
     /// How many certificates it has issued.
@@ -87,6 +97,19 @@ impl Site {
         );
         self.run("openssl", &format!("base64 -in {file}.csr -out {file}.b64"));
         self.run("openssl", &format!("pkey -in {file}.key -pubout -outform der -out {file}.spki"));
+    }
+
+    /// Another request of the same key, as an agent signs one at each try.
+    fn again(&self, file: &str, name: &str) {
+        let request = format!("req -new -key {file}.key -subj /CN={name} -outform der -out {file}.csr");
+        self.run("openssl", &request);
+        self.run("openssl", &format!("base64 -in {file}.csr -out {file}.b64"));
+    }
+
+    async fn facts(&self, kind: &str) -> Vec<serde_json::Value> {
+        let lines = self.bench.service.evidence_lines(None).await.unwrap();
+        let entries = lines.iter().filter_map(|line| recovery_protocol::evidence::entry(line));
+        entries.filter(|entry| entry.kind == kind).map(|entry| entry.facts.into()).collect()
     }
 
     /// Enrols this key with a fresh secret: the status, and the problem's code where there is one.
@@ -145,6 +168,12 @@ async fn the_sites_own_server_issues_what_we_have_seen_the_proof_of() {
     assert_eq!(site.curl(&renew).await, 200);
     assert_eq!(server.issued(), 2);
     assert!(!site.bench.data.path().join("state/ca").exists(), "no key of an authority is here");
+    // What the site has revoked is not renewed, whatever our own record says.
+    server.openssl("ca -config ca.cnf -revoke 1000.pem");
+    server.openssl("ca -config ca.cnf -gencrl -out crl.pem");
+    assert_eq!(site.curl(&renew).await, 403);
+    assert_eq!((site.problem().code.as_str(), server.issued()), ("certificate-revoked-there", 2));
+    assert_eq!(site.facts("refusal.est").await.last().unwrap()["code"], "certificate-revoked-there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,6 +220,9 @@ async fn nothing_but_the_endpoints_own_name_is_passed_on() {
     std::fs::copy(swapped.with_extension("pem"), server.file("swap.csr")).unwrap();
     assert_eq!(site.ask("press").await, (502, "enrolment-ca-unusable".to_owned()));
     assert!(site.problem().detail.contains("for the key that was asked for"), "{}", site.problem().detail);
+    // It was issued all the same: who runs that server is told to revoke it.
+    let rejected = site.facts("identity.rejected").await;
+    assert_eq!((rejected.len(), &rejected[0]["certificate"]["serial"]), (1, &json!("1000")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,4 +247,149 @@ async fn a_password_stands_in_for_the_certificate_and_a_server_that_is_away_or_a
     drop(server);
     assert_eq!(site.ask("press").await, (503, "enrolment-ca-away".to_owned()));
     assert!(site.bench.evidence(None).await.contains(&"identity.waits".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_issued_is_on_record_though_the_endpoint_hung_up() {
+    let server = Server::start();
+    let site = server.door(&server.setting()).await;
+    std::fs::write(server.file("slow"), "").unwrap();
+    let secret = site.secret("press").await;
+    let url = site.url(".well-known/est/simpleenroll");
+    let ask = format!("-u {secret} -H Content-Type:application/pkcs10 --data-binary @press.b64 {url}");
+    let mut hangs_up = site.command("curl", &format!("-s --cacert tls.pem -o nothing --max-time 1 {ask}"));
+    let ended = tokio::task::spawn_blocking(move || hangs_up.status().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(28), "it waited no longer");
+    std::fs::remove_file(server.file("slow")).unwrap();
+    let status = loop {
+        match site.curl(&ask).await {
+            202 => {}
+            status => break status,
+        }
+    };
+    assert_eq!((status, server.issued()), (200, 1), "the one that was issued is handed out");
+    let kinds = site.bench.evidence(None).await;
+    let at = |kind: &str| kinds.iter().position(|found| found == kind).unwrap();
+    assert!(at("identity.asked") < at("identity.issued"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_key_is_the_one_that_somebody_decides_about() {
+    let server = Server::start();
+    let site = server.door(&server.setting()).await;
+    std::fs::write(server.file("hold"), "").unwrap();
+    let secret = site.secret("press").await;
+    let until = async || {
+        let mut tx = site.bench.journal.begin().await.unwrap();
+        db::ticket::est(tx.conn(), site.job).await.unwrap().unwrap().expires
+    };
+    let before = until().await;
+    assert_eq!(site.enroll("press", &secret).await, 202);
+    assert!(until().await > before, "the secret counts for as long as somebody decides");
+    site.again("press", "press-01");
+    assert_eq!(site.enroll("press", &secret).await, 202);
+    let posted: Vec<String> = server.asked().into_iter().filter(|asked| !asked.starts_with('/')).collect();
+    assert_eq!((posted.len(), &posted[0]), (2, &posted[1]), "the same request, whatever the agent signs");
+    std::fs::remove_file(server.file("hold")).unwrap();
+    assert_eq!(site.enroll("press", &secret).await, 200);
+    // Answered, the next one is a new question.
+    site.trust().await;
+    site.certificate("press");
+    site.again("press", "press-01");
+    let renew = site.url(".well-known/est/simplereenroll");
+    let renew = format!(
+        "--cert press.crt --key press.key -H Content-Type:application/pkcs10 --data-binary @press.b64 {renew}"
+    );
+    assert_eq!(site.curl(&renew).await, 200);
+    let last = server.asked().into_iter().rfind(|asked| !asked.starts_with('/')).unwrap();
+    assert_ne!(last, posted[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_the_embedded_authority_of_before_are_on_our_list_and_asked_about_nowhere_else() {
+    let server = Server::start();
+    server.openssl("x509 -in root.pem -outform der -out root.der");
+    let root = std::fs::read(server.file("root.der")).unwrap();
+    let before = |bench: &Bench| {
+        Authority::open(&bench.data.path().join("before"), "plant-7", bench.journal.now() / 1000, None)
+            .unwrap()
+    };
+    let setting =
+        Setting { crl_url: Some(format!("https://127.0.0.1:{}/crl", server.est)), ..server.setting() };
+    let site =
+        Site::open(|bench| (Arc::new(SiteEst::open(&setting, Some(before(bench))).unwrap()), root.into()))
+            .await;
+    site.named("press", "press-01");
+    let press: recovery_protocol::EndpointId = "press-01".parse().unwrap();
+    let csr = Request::from_der(&std::fs::read(site.directory.join("press.csr")).unwrap()).unwrap();
+    let old = before(&site.bench).issue(&csr, &press, site.bench.journal.now() / 1000).unwrap();
+    let mut tx = site.bench.journal.begin().await.unwrap();
+    let at = tx.at;
+    let on_record = Certificate {
+        serial: old.serial.clone(),
+        endpoint: press.clone(),
+        job: site.job,
+        key_sha256: "before".to_owned(),
+        der: old.certificate,
+        issued: at,
+        revoked: None,
+    };
+    db::ticket::put_certificate(tx.conn(), &on_record).await.unwrap();
+    db::ticket::revoke(tx.conn(), &press, at).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(site.ask("press").await, ok(), "the site's list cannot name what is ours");
+    assert_eq!(site.curl(&site.url("pki/crl")).await, 200);
+    let crl = site.run("openssl", "crl -inform der -in answer -noout -text");
+    assert!(crl.to_lowercase().contains(&format!("serial number: {}", old.serial)), "{crl}");
+    // The site's own is asked about there, over TLS by the authority that is configured.
+    let mut tx = site.bench.journal.begin().await.unwrap();
+    db::ticket::revoke(tx.conn(), &press, at).await.unwrap();
+    tx.commit().await.unwrap();
+    site.named("again", "press-01");
+    assert_eq!(site.ask("again").await.0, 202);
+    let why = std::fs::read_to_string(site.directory.join("answer")).unwrap();
+    assert!(why.contains("does not name 1000 yet"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_of_the_site_is_learned_by_what_it_signs() {
+    let server = Server::start();
+    let site = server.door(&server.setting()).await;
+    assert_eq!(site.ask("press").await, ok());
+    server.openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=Next -keyout root.key -out root.pem -addext keyUsage=critical,keyCertSign,cRLSign",
+    );
+    site.named("second", "press-01");
+    assert_eq!(site.ask("second").await, ok());
+    assert_eq!(server.asked().iter().filter(|asked| asked.ends_with("/cacerts")).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anybody_may_ask_for_the_issuers_and_the_site_is_asked_once() {
+    let server = Server::start();
+    let provider = SiteEst::open(&server.setting(), None).unwrap();
+    let many = futures_util::future::join_all((0..8).map(|_| provider.prepare())).await;
+    assert!(many.iter().all(Result::is_ok));
+    assert_eq!(server.asked().len(), 1, "those who came meanwhile waited for the first");
+    // One that refuses is left alone for a moment.
+    let wrong = Setting { label: Some("nothing".to_owned()), ..server.setting() };
+    let refused = SiteEst::open(&wrong, None).unwrap();
+    for _ in 0..3 {
+        assert!(refused.prepare().await.is_err());
+    }
+    assert_eq!(server.asked().len(), 2);
+    // Those that are known stay so when it is away.
+    provider.let_time_pass().await;
+    drop(server);
+    assert_eq!(provider.prepare().await.unwrap().len(), 1);
+}
+
+#[test]
+fn what_lets_us_in_there_is_in_no_log() {
+    let server = Server::start();
+    std::fs::write(server.file("password"), "groundstate:let me").unwrap();
+    let password_file = Some(server.file("password"));
+    let setting = Setting { certificate_file: None, key_file: None, password_file, ..server.setting() };
+    let shown = format!("{:?}", SiteEst::open(&setting, None).unwrap());
+    assert!(shown.contains("SiteEst") && !shown.contains("Basic"), "{shown}");
 }

@@ -350,6 +350,19 @@ fn a_late_restored_system_goes_on_by_itself() {
 }
 
 #[test]
+fn a_job_waits_for_whoever_decides_about_its_certificate() {
+    let mut job = job_in(Stage::Enrolling);
+    let limit = job.limit_unix_ms.unwrap();
+    for until_unix_ms in [limit - 1, limit + 5] {
+        go(&mut job, What::EnrolmentLater { until_unix_ms });
+        assert_eq!(job.limit_unix_ms, Some(limit.max(until_unix_ms)));
+    }
+    let tick = |at_unix_ms| JobEvent { at_unix_ms, what: What::Tick { seen_unix_ms: 0 } };
+    assert!(step(&job, tick(limit + 1), &Limits::default()).is_err(), "it is not late");
+    assert!(step(&job, tick(limit + 6), &Limits::default()).is_ok());
+}
+
+#[test]
 fn a_restart_gives_every_limit_some_grace() {
     let job = job_in(Stage::AgentWait);
     let later = job.limit_unix_ms.unwrap() + 3_600_000;
