@@ -56,7 +56,7 @@ trap 'echo PACKAGE-FAILED; journalctl -b --no-pager -u groundstate | tail -30' E
 dpkg -i /groundstate.deb
 link=$(ls /sys/class/net | grep -v '^lo$')
 until ip -4 address show "$link" 2>/dev/null | grep -q 10.77.0.60 || grep -q 10.77.0.60 /proc/net/fib_trie; do :; done
-printf 'site = "plant-7"\ninterface = "%s"\ndhcp = "full"\n' "$link" >/run/answers.toml
+printf 'site = "plant-7"\ninterface = "%s"\ndhcp = "full"\nimages = "/srv/images"\n' "$link" >/run/answers.toml
 groundstate setup --answers /run/answers.toml
 if groundstate setup --answers /run/answers.toml; then exit 1; fi
 mkdir -p /run/systemd/system/groundstate.service.d
@@ -67,6 +67,7 @@ systemctl show groundstate -p ActiveState -p StatusText
 echo "runs-as=$(stat -c %U /proc/$(systemctl show groundstate -p MainPID --value))"
 groundstate status
 groundstate setup-code
+[ -n "$(ls -A /srv/images)" ]
 echo PACKAGE-SERVES
 dpkg -r groundstate
 [ -s /var/lib/groundstate/listening.json ] && ! systemctl is-active --quiet groundstate

@@ -1,7 +1,6 @@
 //! An S3 object store for benches: `s3_server DIR FILE` serves the directories of DIR as buckets (`s3s-fs`) on a free port of 127.0.0.1,
 //! writes its address into FILE, and says `ready`. With `open` behind FILE it takes requests that nobody signed.
 
-#[allow(dead_code, reason = "the tests' service can lie; here it is told nothing")]
 #[path = "../tests/store/s3.rs"]
 mod s3;
 

@@ -231,8 +231,12 @@ fn set_up(answers: Option<&Path>, config: &Path) -> Result<(), Fault> {
         Some(path) => setup::Answers::read(path),
         None => setup::Answers::ask(&mut std::io::stdin().lock(), &mut std::io::stderr(), &local),
     };
-    setup::write(&answers.map_err(refused)?, &local, config).map_err(refused)?;
+    let answers = answers.map_err(refused)?;
+    setup::write(&answers, &local, config).map_err(refused)?;
     println!("{}", config.display());
+    if let Some(besides) = setup::kept_out(&answers) {
+        eprintln!("{besides}");
+    }
     eprintln!(
         "it is written. Now: `systemctl enable --now groundstate` (or `groundstate serve --config` of it), then \
          `groundstate setup-code`, which makes the first admin in the console"

@@ -195,6 +195,38 @@ fn pool(own: Ipv4Addr, prefix: u8) -> Option<(Ipv4Addr, Ipv4Addr)> {
     Some((Ipv4Addr::from(first), Ipv4Addr::from(last.min(first.saturating_add(199)))))
 }
 
+/// The user that the package's unit runs as.
+const USER: &str = "groundstate";
+/// Where the package's unit lets it write.
+const WRITABLE: [&str; 3] = ["/srv", "/mnt", "/var/lib/groundstate"];
+
+/// The directory of images, made where it is not there, and given to the user that the appliance runs as, where there is that user.
+fn place(images: &Path) -> Result<(), SetupError> {
+    let wrong = |why: io::Error| SetupError::Write { path: images.to_owned(), why };
+    let fresh = !images.exists();
+    fs::create_dir_all(images).map_err(wrong)?;
+    let user = nix::unistd::User::from_name(USER).ok().flatten();
+    match user {
+        // What was there before may be somebody else's.
+        Some(user) if fresh => {
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            std::os::unix::fs::chown(images, Some(uid), Some(gid)).map_err(wrong)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a person must do besides, because the unit keeps the appliance out of where the images shall lie.
+#[must_use]
+pub fn kept_out(answers: &Answers) -> Option<String> {
+    let images = answers.images.as_ref()?;
+    let is_open = WRITABLE.iter().any(|dir| images.starts_with(dir));
+    let dir = images.display();
+    (!is_open).then(|| {
+        format!("systemd keeps the appliance out of {dir}: `systemctl edit groundstate`, and write `[Service]` and `ReadWritePaths={dir}`")
+    })
+}
+
 /// Check and write the configuration. `local` is what this machine has.
 ///
 /// # Errors
@@ -202,6 +234,12 @@ fn pool(own: Ipv4Addr, prefix: u8) -> Option<(Ipv4Addr, Ipv4Addr)> {
 pub fn write(answers: &Answers, local: &[Local], path: &Path) -> Result<(), SetupError> {
     let text = answers.configuration(local)?;
     Config::parse(&text, path)?;
+    if path.exists() {
+        return Err(SetupError::Exists(path.to_owned()));
+    }
+    if let Some(images) = &answers.images {
+        place(images)?;
+    }
     let wrong = |why: io::Error| match why.kind() {
         io::ErrorKind::AlreadyExists => SetupError::Exists(path.to_owned()),
         _ => SetupError::Write { path: path.to_owned(), why },
@@ -249,11 +287,15 @@ mod tests {
     fn four_answers_make_a_configuration_that_serve_takes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("groundstate.toml");
-        let answers = asked("plant-7\nenp2s0\nfull\n/srv/images\n").unwrap();
+        let images = dir.path().join("images");
+        let answers = asked(&format!("plant-7\nenp2s0\nfull\n{}\n", images.display())).unwrap();
         write(&answers, &local(), &path).unwrap();
         let config = Config::load(&path).unwrap();
         assert_eq!(config.site.to_string(), "plant-7");
-        assert_eq!(config.image_store(), Path::new("/srv/images"));
+        assert!(config.image_store() == images && images.is_dir());
+        let said = kept_out(&answers).unwrap();
+        assert!(said.contains(&format!("ReadWritePaths={}", images.display())), "{said}");
+        assert_eq!(kept_out(&Answers { images: Some("/srv/images".into()), ..answers.clone() }), None);
         let [interface] = &config.interfaces[..] else { panic!("{:?}", config.interfaces) };
         assert_eq!((interface.name.as_str(), interface.dhcp), ("enp2s0", Dhcp::Full));
         let pool = interface.pool.as_ref().unwrap();
