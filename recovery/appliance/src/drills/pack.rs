@@ -15,7 +15,7 @@ impl Drills {
     /// The pack of a drill that is over. That it was made, and with what in it, is itself an entry of the log: that entry is its seal.
     ///
     /// # Errors
-    /// 404 `unknown-drill`; 409 `drill-not-over`, or what the service refuses.
+    /// 404 `unknown-drill`; 409 `drill-not-over` or `pack-too-large`, or what the service refuses.
     pub async fn pack(&self, actor: &Actor, drill: &str) -> Result<Vec<u8>, Problem> {
         let kept = self.find(drill)?;
         if !matches!(kept.record.stage, runbooks::run::Stage::Over { .. }) {
@@ -24,6 +24,10 @@ impl Drills {
             return Err(Problem::new(409, "drill-not-over", "This drill still runs", detail, remedy));
         }
         let files = self.files(&kept).await?;
+        pack::fits(&files).map_err(|why| {
+            let remedy = "export the evidence log instead: `groundstate evidence export`";
+            Problem::new(409, "pack-too-large", "This drill is too large for a pack", why.to_string(), remedy)
+        })?;
         let told = pack::sha256(pack::manifest(&files).as_bytes());
         let facts = json!({ "drill": drill, "manifest_sha256": told, "files": files.len() });
         let proof = self.0.service.note_proven(pack::KIND, actor, facts).await?;

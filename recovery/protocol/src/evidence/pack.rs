@@ -13,7 +13,7 @@
 //!
 //! A pack has one form: what is read is written again and must be the same, byte by byte. Nothing can hide between the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ring::digest::{SHA256, digest};
 
@@ -31,7 +31,7 @@ pub const MANIFEST: &str = "MANIFEST.sha256";
 /// The proof of the list.
 pub const PROOF: &str = "PACK.tlog-proof";
 
-/// Files at most, and bytes at most of one file.
+/// Files at most in a pack, with manifest and proof.
 const FILES_MAX: usize = 20_000;
 const BLOCK: usize = 512;
 
@@ -55,6 +55,9 @@ pub enum BadPack {
     /// A file that is not what the manifest says.
     #[error("`{0}` was altered: its SHA-256 is not the manifest's")]
     Altered(String),
+    /// More files than a reader takes.
+    #[error("it would hold {0} files, and a pack holds {FILES_MAX} at most")]
+    TooMany(usize),
     /// The manifest is not the one that the log names.
     #[error("`MANIFEST.sha256` was altered: the evidence log names another one")]
     Manifest,
@@ -106,6 +109,17 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
 }
 
+/// Whether these files make a pack that a reader takes. Asked before the log names it.
+///
+/// # Errors
+/// [`BadPack::TooMany`].
+pub fn fits(files: &Files) -> Result<(), BadPack> {
+    let of_ours = [HOW_TO, MANIFEST, PROOF];
+    let theirs = files.keys().filter(|name| is_name(name) && !of_ours.contains(&name.as_str())).count();
+    let all = theirs + of_ours.len();
+    if all <= FILES_MAX { Ok(()) } else { Err(BadPack::TooMany(all)) }
+}
+
 /// Put a pack together. `proof` is that of the entry `report.pack` whose fact `manifest_sha256` is the manifest's.
 #[must_use]
 pub fn write(files: &Files, proof: &str) -> Vec<u8> {
@@ -145,6 +159,7 @@ fn put(tar: &mut Vec<u8>, name: &str, bytes: &[u8]) {
 /// The files of a pack, in its order.
 fn files_of(pack: &[u8]) -> Result<Vec<(String, &[u8])>, BadPack> {
     let mut files: Vec<(String, &[u8])> = Vec::new();
+    let mut names = BTreeSet::new();
     let mut rest = pack;
     loop {
         let after = files.last().map_or_else(|| "the beginning".to_owned(), |(name, _)| name.clone());
@@ -174,7 +189,7 @@ fn files_of(pack: &[u8]) -> Result<Vec<(String, &[u8])>, BadPack> {
         if same[..BLOCK] != *head || bytes[len..].iter().any(|byte| *byte != 0) {
             return Err(bad("a file's head or its padding was altered"));
         }
-        if files.iter().any(|(other, _)| *other == name) || files.len() == FILES_MAX {
+        if files.len() == FILES_MAX || !names.insert(name.clone()) {
             return Err(bad("a file stands in it twice, or there are too many"));
         }
         files.push((name, &bytes[..len]));
@@ -333,6 +348,25 @@ mod tests {
             assert!(verify(&pack[..len], &origin()).is_err(), "cut at {len}");
         }
         assert!(verify(&[&pack[..], &[0]].concat(), &origin()).is_err());
+    }
+
+    #[test]
+    fn a_pack_at_the_limit_is_read_and_one_beyond_it_is_never_written() {
+        let mut all: Files = (0..FILES_MAX - 3).map(|n| (format!("f/{n}"), Vec::new())).collect();
+        all.insert(HOW_TO.into(), Vec::new());
+        assert_eq!(fits(&all), Ok(()));
+        assert_eq!(verify(&pack_of(&all), &origin()).unwrap().files.len(), FILES_MAX - 2);
+        all.insert("one-more".into(), Vec::new());
+        assert_eq!(fits(&all), Err(BadPack::TooMany(FILES_MAX + 1)));
+        assert!(verify(&pack_of(&all), &origin()).is_err());
+        // A file that stands in it twice.
+        let mut twice = pack_of(&files());
+        twice.truncate(twice.len() - 2 * BLOCK);
+        put(&mut twice, "report.html", b"another");
+        twice.resize(twice.len() + 2 * BLOCK, 0);
+        assert!(
+            matches!(verify(&twice, &origin()), Err(BadPack::Form { what, .. }) if what.contains("twice"))
+        );
     }
 
     #[test]
