@@ -77,7 +77,7 @@ fn write_log(pair: &Ed25519KeyPair, path: &Path) -> Result<()> {
     let mut tree = Tree::default();
     for endpoint in 0..ENDPOINTS {
         for (kind, facts) in [
-            ("proof.quote", json!({ "ek_sha256": format!("{endpoint:064x}") })),
+            ("proof.quote", json!({ "system": "golden_system", "ek_sha256": format!("{endpoint:064x}") })),
             ("identity.issued", json!({ "serial": endpoint })),
             ("transition", json!({ "from": "releasing", "to": { "is": "recovered" } })),
             ("report.captured", json!({})),
@@ -106,7 +106,7 @@ fn write_zones(path: &Path) -> Result<()> {
             "  - name: zone-{zone}\n    target: {{iac: 2, uc: 2, si: 2, dc: 1, rdf: 2, tre: 2, ra: 2}}\n    endpoints:"
         )?;
         for endpoint in (zone..ENDPOINTS).step_by(ZONES) {
-            writeln!(out, "      - {{name: press-{endpoint:04}}}")?;
+            writeln!(out, "      - {{name: press-{endpoint:04}, place: production}}")?;
         }
     }
     Ok(out.flush()?)

@@ -29,6 +29,8 @@ pub struct Fact {
     pub to: Option<String>,
     /// The names of its facts that are there and not empty.
     pub has: Vec<String>,
+    /// Those of its facts that are short texts, by their names.
+    pub values: BTreeMap<String, String>,
     /// It is of a rehearsal.
     pub drill: bool,
 }
@@ -39,13 +41,8 @@ pub struct Fact {
 pub struct ZoneEndpoint {
     /// Its name.
     pub name: TargetId,
-    /// Where it stands.
-    #[serde(default = "production")]
+    /// Where it stands. The file says it: a virtual endpoint that was taken for hardware would prove what it cannot.
     pub place: Place,
-}
-
-fn production() -> Place {
-    Place::Production
 }
 
 /// A mapping.
@@ -115,13 +112,22 @@ pub struct Matcher {
     kind: String,
     to: Option<String>,
     has: Option<String>,
+    #[serde(default, rename = "where")]
+    values: BTreeMap<String, String>,
 }
 
 impl Matcher {
+    /// The kind that it asks for.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
     fn fits(&self, fact: &Fact) -> bool {
         self.kind == fact.kind
             && self.to.as_ref().is_none_or(|to| fact.to.as_ref() == Some(to))
             && self.has.as_ref().is_none_or(|has| fact.has.contains(has))
+            && self.values.iter().all(|(name, value)| fact.values.get(name) == Some(value))
     }
 }
 
@@ -206,6 +212,17 @@ pub enum Weighed {
     },
 }
 
+/// What to say of entries whose time has not come: they prove nothing fresh, and the clock that wrote them was wrong, or this one is.
+#[must_use]
+pub fn ahead(facts: &[Fact], now_ms: u64) -> Option<String> {
+    let of_later = || facts.iter().filter(|fact| fact.at_ms > now_ms);
+    let first = of_later().map(|fact| fact.seq).min()?;
+    Some(format!(
+        "{} of it bear a time that has not come (first: entry {first}) and count as nothing fresh: look at the appliance's clock and at this computer's",
+        of_later().count()
+    ))
+}
+
 /// When a fact spoke (milliseconds since 1970), its entry, and whether it speaks for it.
 type Spoke = (u64, u64, bool);
 
@@ -217,7 +234,7 @@ pub struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// Put facts in order. Of several the newest counts; of two at one moment the later in the log.
+    /// Put facts in order. Of several the latest in the log counts, whatever its clock said.
     #[must_use]
     pub fn of(mapping: &'a Mapping, facts: &'a [Fact]) -> Self {
         let mut by_kind: BTreeMap<&str, Vec<(usize, &Matcher, bool)>> = BTreeMap::new();
@@ -237,7 +254,7 @@ impl<'a> Ledger<'a> {
                 if matcher.fits(fact) {
                     let seen = newest.entry(endpoint).or_insert_with(|| vec![None; mapping.rules.len()]);
                     let now = Some((fact.at_ms, fact.seq, *good));
-                    if seen[*at].is_none_or(|(at_ms, seq, _)| (at_ms, seq) < (fact.at_ms, fact.seq)) {
+                    if seen[*at].is_none_or(|(_, seq, _)| seq < fact.seq) {
                         seen[*at] = now;
                     }
                 }
@@ -263,14 +280,11 @@ impl<'a> Ledger<'a> {
         for endpoint in endpoints {
             let seen = self.newest.get(&endpoint.name).and_then(|seen| seen[at]);
             let counts = !(rule.real_hardware && endpoint.place == Place::Virtual);
-            match seen
-                .filter(|_| counts)
-                .map(|(at_ms, seq, good)| (at_ms.saturating_add(rule.ttl.0), seq, good))
-            {
+            match seen.filter(|_| counts) {
                 // What spoke against it does so until something speaks for it: decay makes nothing good.
                 Some((_, seq, false)) => bad.push((endpoint.name.clone(), seq)),
-                Some((fresh_until_ms, _, true)) if now_ms < fresh_until_ms => {
-                    until_ms = until_ms.min(fresh_until_ms)
+                Some((at_ms, _, true)) if at_ms <= now_ms && now_ms < at_ms.saturating_add(rule.ttl.0) => {
+                    until_ms = until_ms.min(at_ms.saturating_add(rule.ttl.0));
                 }
                 _ => missing.push(endpoint.name.clone()),
             }

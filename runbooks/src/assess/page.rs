@@ -140,7 +140,7 @@ fn auditor(mapping: &Mapping) -> Markup {
     }
 }
 
-/// Every requirement of every zone as lines of CSV.
+/// Every requirement of every zone as lines of CSV, and last what no tool can see.
 #[must_use]
 pub fn csv(zones: &[Assessment]) -> String {
     let mut text = String::from("zone,requirement,level,aimed_at,evidence,state,duty,until,why\n");
@@ -161,6 +161,11 @@ pub fn csv(zones: &[Assessment]) -> String {
             ];
             text.push_str(&words::csv_line(&cells));
         }
+    }
+    for (what, reason, who) in NOT_ASSESSABLE {
+        let why = format!("{what}: {reason}");
+        let cells = ["", "", "", "", "", "not assessable by this tool", who, "", &why];
+        text.push_str(&words::csv_line(&cells.map(str::to_owned)));
     }
     text
 }
@@ -193,7 +198,8 @@ mod tests {
             assert!(!page.to_lowercase().contains(word), "{word}");
         }
         let csv = csv(&assessed);
-        assert_eq!(csv.lines().count(), 101);
+        assert_eq!(csv.lines().count(), 101 + NOT_ASSESSABLE.len());
+        assert!(csv.lines().last().unwrap().contains(",not assessable by this tool,"), "{csv}");
         assert!(
             csv.lines().nth(1).unwrap().starts_with("\"'=a,b\",SR 1.1,1,1,unknown,unknown,owner,,"),
             "{csv}"

@@ -212,7 +212,7 @@ mod tests {
     fn zones() -> Zones {
         Zones::parse(
             "schema: zones/v1\nsite: A\nclocks:\n  - {name: plan tested, months: 15, by: [recovery, drill]}\n  - {name: exercise, months: 36, by: [drill]}\nzones:\n  \
-             - name: cell\n    rehearse: 90d\n    target: {iac: 1, uc: 1, si: 1, dc: 1, rdf: 1, tre: 1, ra: 1}\n    endpoints: [{name: old}, {name: new}, {name: soon}, {name: none}, {name: vm, place: virtual}]\n",
+             - name: cell\n    rehearse: 90d\n    target: {iac: 1, uc: 1, si: 1, dc: 1, rdf: 1, tre: 1, ra: 1}\n    endpoints: [{name: old, place: production}, {name: new, place: production}, {name: soon, place: production}, {name: none, place: production}, {name: vm, place: virtual}]\n",
         )
         .unwrap()
     }
@@ -225,6 +225,7 @@ mod tests {
             endpoint: Some(TargetId::new(endpoint)),
             to: Some("recovered".into()),
             has: Vec::new(),
+            values: BTreeMap::new(),
             drill,
         }
     }

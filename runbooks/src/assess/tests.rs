@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     catalogue::{Catalogue, Fr, Req},
-    evidence::{Fact, Ledger, Mapping, Weighed, ZoneEndpoint},
+    evidence::{Fact, Ledger, Mapping, MappingRule, Scope, Strength, Weighed, ZoneEndpoint, ahead},
     zone::{Assessment, Interval, State, Verdict, Zone, Zones, assess},
 };
 use crate::{ids::TargetId, target::Place};
@@ -140,6 +140,10 @@ fn what_expired_is_unknown_and_what_is_shown_cannot_be_declared_away() {
     assert_eq!(state(&zone("unmet", "2020-01-01"), met()), State::Met);
 }
 
+fn of((name, value): (&str, &str)) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), value.to_owned())])
+}
+
 fn fact(seq: u64, at_ms: u64, endpoint: &str, kind: &str, to: Option<&str>) -> Fact {
     Fact {
         seq,
@@ -148,6 +152,10 @@ fn fact(seq: u64, at_ms: u64, endpoint: &str, kind: &str, to: Option<&str>) -> F
         endpoint: Some(TargetId::new(endpoint)),
         to: to.map(str::to_owned),
         has: vec!["ek_sha256".into()],
+        values: of(match kind {
+            "proof.quote" => ("system", "golden_system"),
+            _ => ("class", "integrity"),
+        }),
         drill: false,
     }
 }
@@ -165,7 +173,7 @@ fn every_endpoint_must_show_it_and_lately() {
     let weigh =
         |facts: &[Fact]| Ledger::of(&mapping, facts).weigh(&both, NOW_MS).remove(&req("SR 3.4")).unwrap();
     let (fresh, stale) = (NOW_MS - DAY_MS + 1, NOW_MS - DAY_MS);
-    let (quote, failed) = ("proof.quote", "endpoint.attestation.failed");
+    let (quote, failed) = ("proof.quote", "decision.trigger");
     assert_eq!(
         weigh(&[fact(1, fresh, "a", quote, None), fact(2, fresh + 5, "b", quote, None)]),
         Weighed::Met { until_ms: NOW_MS + 1 }
@@ -192,6 +200,97 @@ fn every_endpoint_must_show_it_and_lately() {
 }
 
 #[test]
+fn a_recovery_systems_quote_says_nothing_of_the_golden_system() {
+    let mapping = Mapping::shipped().unwrap();
+    let one = endpoints(&[("a", Place::Production)]);
+    for (system, met) in [("golden_system", true), ("recovery_system", false), ("", false)] {
+        let quote = Fact { values: of(("system", system)), ..fact(1, NOW_MS - 1, "a", "proof.quote", None) };
+        let weighed = Ledger::of(&mapping, std::slice::from_ref(&quote)).weigh(&one, NOW_MS);
+        for id in ["SR 1.2", "SR 1.2 RE1", "SR 3.4"] {
+            assert_eq!(matches!(weighed[&req(id)], Weighed::Met { .. }), met, "{id}, {system}");
+        }
+        assert_eq!(weighed[&req("SR 6.2")], Weighed::Contributing { endpoints: usize::from(met) });
+    }
+    // A trigger of another class is no word about integrity.
+    let trigger = |class| {
+        let trigger = fact(2, NOW_MS - 1, "a", "decision.trigger", None);
+        let facts =
+            [fact(1, NOW_MS - 1, "a", "proof.quote", None), Fact { values: of(("class", class)), ..trigger }];
+        Ledger::of(&mapping, &facts).weigh(&one, NOW_MS).remove(&req("SR 3.4")).unwrap()
+    };
+    assert!(matches!(trigger("manual"), Weighed::Met { .. }));
+    assert!(matches!(trigger("integrity"), Weighed::Unmet { .. }));
+}
+
+#[test]
+fn the_logs_order_counts_and_a_time_that_has_not_come_makes_nothing_fresh() {
+    let mapping = Mapping::shipped().unwrap();
+    let one = endpoints(&[("a", Place::Production)]);
+    let weigh =
+        |facts: &[Fact]| Ledger::of(&mapping, facts).weigh(&one, NOW_MS).remove(&req("SR 3.4")).unwrap();
+    let (quote, trigger) = ("proof.quote", "decision.trigger");
+    // The clock was set back between the two: the later entry is the later fact.
+    let set_back = [fact(1, NOW_MS - 5, "a", quote, None), fact(2, NOW_MS - 900, "a", trigger, None)];
+    assert!(matches!(weigh(&set_back), Weighed::Unmet { .. }));
+    let of_now = [fact(1, NOW_MS, "a", quote, None)];
+    assert!(matches!(weigh(&of_now), Weighed::Met { .. }));
+    assert_eq!(ahead(&of_now, NOW_MS), None);
+    let of_later = [fact(1, NOW_MS, "a", "x", None), fact(7, NOW_MS + 1, "a", quote, None)];
+    assert!(matches!(weigh(&of_later), Weighed::Unknown { .. }));
+    assert!(
+        ahead(&of_later, NOW_MS)
+            .unwrap()
+            .starts_with("1 of it bear a time that has not come (first: entry 7)")
+    );
+}
+
+#[test]
+fn a_recovery_is_no_backup() {
+    let mapping = Mapping::shipped().unwrap();
+    let weigh = |kind, to| {
+        let facts = [fact(1, NOW_MS - 1, "a", kind, to)];
+        let weighed = Ledger::of(&mapping, &facts).weigh(&endpoints(&[("a", Place::Production)]), NOW_MS);
+        matches!(weighed[&req("SR 7.3")], Weighed::Met { .. })
+    };
+    assert!(!weigh("transition", Some("recovered")) && weigh("report.captured", None));
+}
+
+/// The page promises what the log can show. A kind that nobody writes would be a promise that nobody keeps.
+#[test]
+fn every_kind_of_the_mapping_is_written_by_the_appliance() {
+    fn written(dir: &std::path::Path, text: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+            // `hooks` holds the words of messages that come in, and is no log.
+            if entry.is_dir() && name != "tests" && name != "hooks" {
+                written(&entry, text);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                let source = std::fs::read_to_string(&entry).unwrap();
+                text.push_str(source.split("#[cfg(test)]\nmod tests {").next().unwrap());
+            }
+        }
+    }
+    let mut source = String::new();
+    let appliance = concat!(env!("CARGO_MANIFEST_DIR"), "/../recovery/appliance/src");
+    written(std::path::Path::new(appliance), &mut source);
+    for rule in Mapping::shipped().unwrap().rules {
+        for matcher in rule.pass.iter().chain(&rule.fail) {
+            assert!(source.contains(&format!("\"{}\"", matcher.kind())), "{}: {}", rule.req, matcher.kind());
+        }
+    }
+}
+
+#[test]
+fn the_design_says_how_many_requirements_evidence_can_set() {
+    let can_set = |rule: &&MappingRule| {
+        (rule.scope, rule.strength) == (Scope::Endpoint, Strength::Direct) && !rule.pass.is_empty()
+    };
+    let mapping = Mapping::shipped().unwrap();
+    assert_eq!(mapping.rules.iter().filter(can_set).count(), 7);
+    assert!(include_str!("../../DESIGN.md").contains("Seven of the hundred requirements can be set by it"));
+}
+
+#[test]
 fn a_virtual_rehearsal_never_proves_that_hardware_comes_back() {
     let mapping = Mapping::shipped().unwrap();
     let facts = [fact(1, NOW_MS - 1, "a", "transition", Some("recovered"))];
@@ -210,13 +309,7 @@ fn a_virtual_rehearsal_never_proves_that_hardware_comes_back() {
 #[test]
 fn the_appliance_and_what_only_contributes_set_nothing() {
     let (catalogue, mapping) = (Catalogue::shipped().unwrap(), Mapping::shipped().unwrap());
-    let kinds = [
-        "order.approve",
-        "order.recover",
-        "order.plan-approve",
-        "report.erased",
-        "endpoint.attestation.failed",
-    ];
+    let kinds = ["order.approve", "order.recover", "order.plan-approve", "report.erased", "decision.trigger"];
     let facts: Vec<Fact> =
         (1..).zip(kinds).map(|(seq, kind)| fact(seq, NOW_MS - 9, "a", kind, None)).collect();
     let weighed = Ledger::of(&mapping, &facts).weigh(&endpoints(&[("a", Place::Production)]), NOW_MS);
@@ -250,6 +343,9 @@ fn the_shipped_mapping_speaks_of_this_catalogue() {
 fn a_wrong_file_of_zones_is_refused_with_its_place() {
     let good = "schema: zones/v1\nsite: A\nzones:\n  - {name: a, target: {iac: 1, uc: 1, si: 1, dc: 1, rdf: 1, tre: 1, ra: 1}}\n";
     assert!(Zones::parse(good).is_ok());
+    let without = good.replacen("name: a,", "name: a, endpoints: [{name: press-01}],", 1);
+    let said = Zones::parse(&without).unwrap_err().to_string();
+    assert!(said.starts_with("line ") && said.contains("`place` is missing: write production, "), "{said}");
     for (from, to) in [
         ("iac: 1", "iac: 5"),
         ("iac: 1, ", ""),

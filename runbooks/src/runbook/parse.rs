@@ -146,6 +146,10 @@ fn shape_error(error: &YamlError) -> ParseError {
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
             ParseError::UnknownWord { at, word: variant.clone(), expected: words(expected) }
         }
+        YamlError::SerdeMissingField { field: "place", .. } => ParseError::Shape {
+            at,
+            what: "the key `place` is missing: write production, canary, spare_disk, bench or virtual".into(),
+        },
         YamlError::SerdeMissingField { field, .. } => ParseError::MissingKey { at, key: (*field).to_owned() },
         YamlError::DuplicateMappingKey { key, .. } => ParseError::DuplicateKey {
             at,

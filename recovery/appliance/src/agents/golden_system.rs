@@ -424,7 +424,11 @@ async fn proven_again(
         db::endpoint::put(tx.conn(), &endpoint).await?;
         let at = tx.at;
         if agents.0.live.first_in(&format!("{}/proven", endpoint.id), at, PROVEN_EVERY_MS) {
-            let facts = json!({ "image": image, "again": true, "written_at_most_every_ms": PROVEN_EVERY_MS });
+            let record = &asked.session.record;
+            let facts = json!({
+                "system": record.booted_as, "ek_sha256": record.ek_sha256, "image": image, "again": true,
+                "written_at_most_every_ms": PROVEN_EVERY_MS,
+            });
             tx.note(Fact::new("proof.quote", "agent", facts).about(&endpoint.id)).await?;
         }
         let reboot_for = reboot_for(agents, &mut tx, &endpoint).await?;

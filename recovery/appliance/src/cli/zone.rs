@@ -12,7 +12,7 @@ use runbooks::{
     TargetId,
     assess::{
         catalogue::Catalogue,
-        evidence::{Fact, Ledger, Mapping},
+        evidence::{Fact, Ledger, Mapping, ahead},
         page,
         readiness::{Board, By, ClockStands, Ready, board},
         zone::{Assessment, Verdict, Zones, assess},
@@ -112,8 +112,11 @@ pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
         Some(path) => Mapping::parse(&read(path)?).map_err(|error| wrong(path, error.to_string())),
         None => Mapping::shipped().map_err(|error| wrong(Path::new("the mapping"), error.to_string())),
     }?;
-    let (facts, seen) = facts_of(&order.log, key_of(&order.key)?)?;
+    let (facts, mut seen) = facts_of(&order.log, key_of(&order.key)?)?;
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    if let Some(ahead) = ahead(&facts, now_ms) {
+        seen = format!("{seen}; {ahead}");
+    }
     let ledger = Ledger::of(&mapping, &facts);
     let assessed: Vec<Assessment> = zones
         .zones
@@ -122,7 +125,7 @@ pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
         .collect();
     let form = if json { Form::Json } else { order.form };
     let text = match form {
-        Form::Text => text(&assessed),
+        Form::Text => text(&assessed, &seen),
         Form::Csv => page::csv(&assessed),
         Form::Html => {
             let about = page::About {
@@ -246,12 +249,20 @@ fn facts_of(path: &Path, key: [u8; 32]) -> Result<(Vec<Fact>, String), Fault> {
     Ok((facts, said))
 }
 
+/// A text that a mapping may compare: longer ones are sentences and keys.
+const SHORT: usize = 40;
+
 fn fact(entry: evidence::Entry) -> Fact {
     let to = entry.facts.get("to").and_then(|to| to.as_str().or_else(|| to.get("is")?.as_str()));
     let to = to.map(str::to_lowercase);
     let filled = |value: &Value| !value.is_null() && value.as_str() != Some("");
     let has = entry.facts.iter().filter(|(_, value)| filled(value)).map(|(name, _)| name.clone()).collect();
+    let short = |(name, value): (&String, &Value)| {
+        let value = value.as_str().filter(|value| value.len() <= SHORT)?;
+        Some((name.clone(), value.to_owned()))
+    };
     Fact {
+        values: entry.facts.iter().filter_map(short).collect(),
         seq: entry.seq,
         at_ms: entry.at_unix_ms,
         endpoint: entry.endpoint.map(|endpoint| TargetId::new(endpoint.as_str())),
@@ -262,7 +273,7 @@ fn fact(entry: evidence::Entry) -> Fact {
     }
 }
 
-fn text(assessed: &[Assessment]) -> String {
+fn text(assessed: &[Assessment], seen: &str) -> String {
     let mut rows = Vec::new();
     for zone in assessed {
         for one in &zone.standings {
@@ -283,10 +294,15 @@ fn text(assessed: &[Assessment]) -> String {
             ]);
         }
     }
+    let unseen: Vec<Vec<String>> = runbooks::assess::NOT_ASSESSABLE
+        .iter()
+        .map(|(what, why, who)| [what, why, who].map(|text| (*text).to_owned()).to_vec())
+        .collect();
     let head = ["ZONE", "FR", "AIMED AT", "EVIDENCE", "DECLARED", "VERDICT", "IN THE WAY"];
     format!(
-        "{}\n\nThis supports an assessment and is none. What this tool cannot see stands in the other forms: --form html\n",
-        table(&head, &rows)
+        "{}\n\nEvidence: {seen}.\nThis supports an assessment and is none. Not assessable by this tool:\n\n{}\n",
+        table(&head, &rows),
+        table(&["WHAT", "WHY", "WHO CAN SAY"], &unseen)
     )
 }
 
@@ -304,6 +320,10 @@ mod tests {
             entry(serde_json::json!({ "from": "releasing", "to": "recovered", "ek_sha256": null, "x": 1 }));
         assert_eq!((recovered.to.as_deref(), recovered.seq, recovered.at_ms), (Some("recovered"), 3, 9));
         assert!(recovered.drill);
+        assert_eq!(recovered.values.get("from").map(String::as_str), Some("releasing"));
+        assert!(
+            text(&[], "none").contains("Not assessable by this tool") && text(&[], "none").contains("SR 7.5")
+        );
         assert_eq!(
             (recovered.has.contains(&"x".to_owned()), recovered.has.contains(&"ek_sha256".to_owned())),
             (true, false)

@@ -24,6 +24,11 @@ async fn a_copy_of_a_tpm_holds_both_until_a_person_resolves_it() {
     site.recovered(&mut tpm).await;
     tpm.resets += 1;
     assert_eq!(again(&site, &tpm).await, "accepted");
+    // What an assessment goes by: which system it was, and with which TPM.
+    let facts = site.facts_of("proof.quote").await;
+    let last = facts.last().unwrap();
+    assert_eq!((&last["again"], &last["system"]), (&true.into(), &"golden_system".into()));
+    assert!(last["ek_sha256"].as_str().is_some_and(|ek| ek.len() == 64), "{last}");
     tpm.resets -= 1;
     assert_eq!(again(&site, &tpm).await, "tpm-copied", "a snapshot of before the last start");
     tpm.resets += 5;
