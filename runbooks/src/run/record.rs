@@ -336,6 +336,10 @@ impl RunRecord {
         }
     }
 
+    fn must_be_good(&self, task: &Task) -> bool {
+        self.step_of(task).is_some_and(|step| step.uses.verb().must_be_good())
+    }
+
     /// Where an endpoint stands.
     #[must_use]
     pub fn target_state(&self, target: &TargetId) -> TargetState {
@@ -344,6 +348,10 @@ impl RunRecord {
         let mut begun = false;
         for task in mine() {
             match &task.state {
+                // Lint refuses to go on after these; a run of an older version may have.
+                TaskState::Failed { why, went_on: true, .. } if self.must_be_good(task) => {
+                    return TargetState::Failed(why.clone());
+                }
                 TaskState::Failed { why, went_on: false, .. } => return TargetState::Failed(why.clone()),
                 TaskState::Working { held: Some(why), .. } => return TargetState::Held(why.clone()),
                 TaskState::Skipped { not_meant: true, .. } => {}

@@ -116,6 +116,57 @@ fn a_wave_takes_who_fits_and_the_last_one_everybody_else() {
     );
 }
 
+fn dealt(waves: &str, kinds: &[&str]) -> Vec<(String, Vec<usize>)> {
+    let named = kinds.iter().enumerate();
+    let targets: Vec<Target<Drill>> = named
+        .map(|(n, kind)| {
+            let mut facts = facts(&format!("e{n}"), Place::Bench);
+            facts.kind = (*kind).into();
+            DrillSafe::resolve(facts, &scope()).unwrap().into()
+        })
+        .collect();
+    let run = plan(parse(&runbook(waves, "")).unwrap(), targets, ask()).unwrap();
+    let dealt = turns(&run.record().runbook, &run.record().targets);
+    dealt.into_iter().map(|turn| (turn.name, turn.targets)).collect()
+}
+
+#[test]
+fn every_directory_goes_first_one_at_a_time_and_a_canary_alone_once() {
+    let shipped = crate::library::shipped("site-ransomware").unwrap().text;
+    let start = shipped.find("waves:").unwrap() + 6;
+    let lines = shipped[start..].lines().take_while(|line| !line.starts_with("steps:"));
+    let waves: Vec<&str> =
+        lines.map(|line| line.trim().trim_start_matches("- ")).filter(|line| !line.is_empty()).collect();
+    let kinds = ["ews", "hmi", "directory", "ews", "hmi", "ews", "directory", "hmi"];
+    let name = |name: &str, who: &[usize]| (name.to_owned(), who.to_vec());
+    assert_eq!(
+        dealt(&waves.join(", "), &kinds),
+        [
+            name("directory", &[2]),
+            name("directory 2", &[6]),
+            name("engineering", &[0, 3]),
+            name("engineering 2", &[5]),
+            name("canary panel", &[1]),
+            name("rest", &[4, 7]),
+        ]
+    );
+}
+
+#[test]
+fn what_had_to_be_good_and_was_not_is_never_proven() {
+    let mut driver = begin(&runbook("", ""), &["a"]);
+    driver.done("image", Some("a"), true);
+    driver.done("prove", Some("a"), true);
+    let mut record = driver.run.record().clone();
+    let why = Failure::new("broken", "It broke.", "Mend it.");
+    let went_on =
+        TaskState::Failed { from_ms: 1, to_ms: 2, why, checks: Vec::new(), went_on: true, stops_wave: false };
+    let of = |record: &RunRecord| record.target_state(&TargetId::new("a"));
+    assert_eq!(of(&record), TargetState::Proven);
+    record.tasks.iter_mut().find(|task| task.step.as_str() == "prove").unwrap().state = went_on;
+    assert!(matches!(of(&record), TargetState::Failed(_)), "{:?}", of(&record));
+}
+
 #[test]
 fn a_choice_decides_which_way_is_gone_and_the_other_is_no_failure() {
     let way = "  - {id: how, uses: decide, needs: [go], with: {text: How?, options: [swap, keep]}}\n\

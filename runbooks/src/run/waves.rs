@@ -1,7 +1,7 @@
 //! Who is in which wave, and which wave may begin.
 //!
-//! The endpoints of a plan are dealt out in the order of the file's waves; the last wave comes again until every endpoint had its turn. All of it
-//! follows from the record, so nothing of it is stored. A wave begins when the one before it is through, enough of it went all the
+//! The endpoints of a plan are dealt out in the order of the file's waves. A wave with `match` comes again until everybody who fits had their turn, unless it
+//! says `once`; so does the last one. All of it follows from the record, so nothing of it is stored. A wave begins when the one before it is through, enough of it went all the
 //! way, and it was watched long enough.
 
 use super::record::{FrozenTarget, RunRecord, TargetState, TaskState};
@@ -45,7 +45,7 @@ pub fn turns(runbook: &Runbook, targets: &[FrozenTarget]) -> Vec<Turn> {
             let name = if again == 1 { wave.name.clone() } else { format!("{} {again}", wave.name) };
             let must_pass = wave.pass.of(mine.len());
             turns.push(Turn { name, targets: mine, soak_ms: wave.soak_ms, must_pass });
-            if !is_last {
+            if wave.once || !(is_last || wave.matches.is_some()) {
                 break;
             }
         }

@@ -49,6 +49,10 @@ pub enum Rule {
     NoCleanUp,
     /// An endpoint goes back to its zone before it is proven.
     ReleaseBeforeVerify,
+    /// What must be good goes on when it is not.
+    GoesOnUnproven,
+    /// `stop_wave` where there is no wave to stop.
+    StopsNoWave,
     /// A condition that can never hold, or that nobody decides.
     Condition,
     /// Waves that cannot be.
@@ -89,6 +93,8 @@ impl Rule {
             Self::NoReport => "no-report",
             Self::NoCleanUp => "no-clean-up",
             Self::ReleaseBeforeVerify => "release-before-verify",
+            Self::GoesOnUnproven => "goes-on-unproven",
+            Self::StopsNoWave => "stops-no-wave",
             Self::Condition => "condition",
             Self::Waves => "waves",
             Self::Untranslated => "untranslated",
@@ -251,25 +257,12 @@ impl<'a> Lint<'a> {
             self.found(step.at, Rule::PerTarget, what);
         }
         self.condition(step);
+        self.after_failure(step);
         self.languages(step);
         let finally = self.runbook.finally.iter().any(|other| std::ptr::eq(other, step));
         if finally && (step.per == Per::Target || verb == Verb::Reimage) {
             let what = format!("`{}`: `finally` is about the run as a whole: move it to `steps`", step.id);
             self.found(step.at, Rule::PerTarget, what);
-        }
-        if step.per == Per::Run && [step.on_failure, step.on_timeout].contains(&OnFailure::Quarantine) {
-            let what = format!(
-                "`{}` is about no endpoint, so none can be quarantined: use stop_run or continue",
-                step.id
-            );
-            self.found(step.at, Rule::QuarantinePerRun, what);
-        }
-        if verb == Verb::Approve && [step.on_failure, step.on_timeout].contains(&OnFailure::Continue) {
-            let what = format!(
-                "`{}`: a denied approval must stop what it guards: use stop_run or quarantine",
-                step.id
-            );
-            self.found(step.at, Rule::NobodyApproves, what);
         }
         if step.timeout_ms == 0 || step.timeout_ms > TIMEOUT_MS_MAX {
             let what = format!("`{}`: a timeout is longer than nothing and at most 1d: correct it", step.id);
@@ -285,6 +278,45 @@ impl<'a> Lint<'a> {
             let what =
                 format!("`{}`: at most {RETRIES_MAX} retries: what fails more often needs a person", step.id);
             self.found(step.at, Rule::Retries, what);
+        }
+    }
+
+    /// What a failure or a timeout of this step may mean.
+    fn after_failure(&mut self, step: &Step) {
+        let verb = step.uses.verb();
+        let on = |what| [step.on_failure, step.on_timeout].contains(&what);
+        if step.per == Per::Run && on(OnFailure::Quarantine) {
+            let what = format!(
+                "`{}` is about no endpoint, so none can be quarantined: use stop_run or continue",
+                step.id
+            );
+            self.found(step.at, Rule::QuarantinePerRun, what);
+        }
+        if verb == Verb::Approve && on(OnFailure::Continue) {
+            let what = format!(
+                "`{}`: a denied approval must stop what it guards: use stop_run or quarantine",
+                step.id
+            );
+            self.found(step.at, Rule::NobodyApproves, what);
+        }
+        if verb.must_be_good() && on(OnFailure::Continue) {
+            let what = format!(
+                "`{}`: where `{verb}` failed nothing may go on as if it were good: use quarantine, stop_wave or stop_run",
+                step.id
+            );
+            self.found(step.at, Rule::GoesOnUnproven, what);
+        }
+        if on(OnFailure::StopWave) && (step.per == Per::Run || self.runbook.waves.is_empty()) {
+            let what = format!(
+                "`{}` stops no wave, since it {}: use stop_run or quarantine",
+                step.id,
+                if step.per == Per::Run {
+                    "is about no endpoint"
+                } else {
+                    "stands in a runbook without `waves`"
+                }
+            );
+            self.found(step.at, Rule::StopsNoWave, what);
         }
     }
 
@@ -357,8 +389,8 @@ impl<'a> Lint<'a> {
             };
             self.found(file, Rule::Waves, format!("wave `{}`: {wrong}", wave.name));
         }
-        if runbook.waves.last().is_some_and(|wave| wave.matches.is_some()) {
-            let what = "who fits no wave would never have a turn: end with a wave without `match`";
+        if runbook.waves.last().is_some_and(|wave| wave.matches.is_some() || wave.once) {
+            let what = "who fits no wave would never have a turn: end with a wave without `match` and `once`";
             self.found(file, Rule::Waves, what);
         }
         // A step per run waits for all endpoints, and the second wave would wait for it: nothing would move any more.
@@ -401,18 +433,7 @@ impl<'a> Lint<'a> {
             }
         }
         for release in steps.iter().filter(|step| step.uses.verb() == Verb::Release) {
-            let written =
-                steps.iter().any(|step| step.uses == Uses::Reimage && self.is_before(&step.id, &release.id));
-            let proven = steps
-                .iter()
-                .any(|step| step.uses.verb() == Verb::Verify && self.is_before(&step.id, &release.id));
-            if written && !proven {
-                let what = format!(
-                    "`{}` lets an endpoint back that nobody proved: let it need a step `uses: verify`",
-                    release.id
-                );
-                self.found(release.at, Rule::ReleaseBeforeVerify, what);
-            }
+            self.release_is_proven(release);
         }
         let proofs: Vec<&Step> = steps.iter().filter(|step| step.uses.verb() == Verb::Verify).collect();
         for report in steps.iter().filter(|step| step.uses.verb() == Verb::Report) {
@@ -423,6 +444,41 @@ impl<'a> Lint<'a> {
                 );
                 self.found(report.at, Rule::ReportBeforeVerify, what);
             }
+        }
+    }
+
+    /// In each mode, each thing that was written before the endpoint goes back was proven in between: after the writing, before the release, and
+    /// wherever both are meant.
+    fn release_is_proven(&mut self, release: &'a Step) {
+        let steps = &self.runbook.steps;
+        let unproven = |mode: ModeName| {
+            let written = |step: &&Step| {
+                step.uses.verb() == Verb::Reimage
+                    && step.condition.fits(mode)
+                    && self.is_before(&step.id, &release.id)
+            };
+            let proves = |verify: &Step, reimage: &Step| {
+                verify.uses.verb() == Verb::Verify
+                    && self.is_before(&reimage.id, &verify.id)
+                    && self.is_before(&verify.id, &release.id)
+                    && (verify.condition.covers(&release.condition, mode)
+                        || verify.condition.covers(&reimage.condition, mode))
+            };
+            let mut written = steps.iter().filter(written);
+            written.find(|reimage| !steps.iter().any(|step| proves(step, reimage)))
+        };
+        let mut modes = self.runbook.modes.keys().copied();
+        let meant = |mode: &ModeName| !mode.is_paper() && release.condition.fits(*mode);
+        let found = modes.by_ref().filter(meant).find_map(|mode| Some((mode, unproven(mode)?)));
+        if let Some((mode, reimage)) = found {
+            let what = format!(
+                "`{}` lets an endpoint back in mode `{}` though nobody proved what `{}` wrote: let it need a step `uses: verify` that needs `{}`",
+                release.id,
+                mode.word(),
+                reimage.id,
+                reimage.id
+            );
+            self.found(release.at, Rule::ReleaseBeforeVerify, what);
         }
     }
 

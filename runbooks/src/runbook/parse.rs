@@ -337,6 +337,8 @@ struct RawWave {
     #[serde(rename = "match")]
     matches: Option<RawMatch>,
     size: Option<u32>,
+    #[serde(default)]
+    once: bool,
     soak: Option<Length>,
     pass: Option<RawPass>,
 }
@@ -485,6 +487,7 @@ impl From<RawWave> for Wave {
             name: raw.name,
             matches: raw.matches.map(Selector::from),
             size: raw.size,
+            once: raw.once,
             soak_ms: millis(raw.soak).unwrap_or(0),
             pass: raw.pass.map_or(Pass::All, |raw| raw.0),
         }

@@ -98,6 +98,12 @@ impl Verb {
         }
     }
 
+    /// What it does must be good, or nothing may go on with the endpoint as if it were.
+    #[must_use]
+    pub fn must_be_good(self) -> bool {
+        matches!(self, Self::Reimage | Self::Verify | Self::Enrol | Self::Accept | Self::Release)
+    }
+
     /// The verb works on one endpoint, so a step of it must say `per: target`.
     #[must_use]
     pub fn works_on_a_target(self) -> bool {

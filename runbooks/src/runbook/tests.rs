@@ -178,7 +178,7 @@ fn rules(text: &str) -> Vec<Rule> {
 }
 
 /// What is changed in the good one, into what, and the one rule that finds it.
-const FAULTS: [(&str, &str, Rule); 39] = [
+const FAULTS: [(&str, &str, Rule); 46] = [
     ("id: prove", "id: image", Rule::DuplicateId),
     ("needs: [image]", "needs: [image, moon]", Rule::UnreachableNeed),
     ("needs: [image]", "needs: [image, paper]", Rule::UnreachableNeed),
@@ -218,6 +218,22 @@ const FAULTS: [(&str, &str, Rule); 39] = [
         "  - {id: back, uses: release, needs: [image], per: target, with: {to: vlan}}\nfinally:",
         Rule::ReleaseBeforeVerify,
     ),
+    // Proven too late, of another writing, or only in some modes.
+    (
+        "finally:",
+        "  - {id: back, uses: release, needs: [prove], per: target, with: {to: vlan}}\n  - {id: more, uses: reimage, needs: [prove], per: target}\n  - {id: too, uses: verify, needs: [more], per: target}\n  - {id: out, uses: release, needs: [more], per: target, with: {to: vlan}}\nfinally:",
+        Rule::ReleaseBeforeVerify,
+    ),
+    (
+        "uses: verify\n    needs: [image]\n    per: target\n",
+        "uses: verify\n    needs: [image]\n    per: target\n  - {id: look, uses: verify, needs: [go], per: target}\n  - {id: back, uses: release, needs: [image, look], per: target, with: {to: vlan}}\n",
+        Rule::ReleaseBeforeVerify,
+    ),
+    ("timeout: 12m", "timeout: 12m\n    on_failure: continue", Rule::GoesOnUnproven),
+    ("needs: [image]\n", "needs: [image]\n    on_timeout: continue\n", Rule::GoesOnUnproven),
+    ("timeout: 12m", "timeout: 12m\n    on_failure: stop_wave", Rule::StopsNoWave),
+    ("with: {min: 1}", "with: {min: 1}\n    on_timeout: stop_wave", Rule::StopsNoWave),
+    ("modes:", "waves: [{name: a, once: true}]\nmodes:", Rule::Waves),
     ("{en: Rehearse}", "{en: Rehearse, de: Probe}", Rule::Untranslated),
     ("modes:", "waves: [{name: a, size: 1}, {name: a}]\nmodes:", Rule::Waves),
     ("modes:", "waves: [{name: a, size: 0}]\nmodes:", Rule::Waves),
@@ -273,6 +289,21 @@ fn targets_on_the_longest_way_may_not_exceed_the_objective() {
     assert_eq!(rules(&text), []);
     let text = text.replace("    needs: [image]\n", "    needs: [image]\n    target: 5m\n");
     assert_eq!(rules(&text), [Rule::TargetsExceedRto]);
+}
+
+/// Whoever is let back in a mode was proven in that mode.
+#[test]
+fn who_is_proven_only_sometimes_is_let_back_only_then() {
+    let both = with("drill: {}", "drill: {}\n  real: {}");
+    let text = |verify_in: &str, back_in: &str| {
+        let last = format!(
+            "  - {{id: again, uses: verify, needs: [image], per: target, if: {{mode: [{verify_in}]}}}}\n  - {{id: back, uses: release, needs: [again], per: target, with: {{to: vlan}}, if: {{mode: [{back_in}]}}}}\nfinally:"
+        );
+        both.replace("finally:", &last)
+    };
+    assert_eq!(rules(&text("drill, real", "drill, real")), []);
+    assert_eq!(rules(&text("drill", "drill")), []);
+    assert_eq!(rules(&text("drill", "drill, real")), [Rule::ReleaseBeforeVerify]);
 }
 
 /// The approval's `if` may leave a mode out in which something is written; then nobody approved there.

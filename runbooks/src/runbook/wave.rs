@@ -9,8 +9,10 @@ pub struct Wave {
     pub name: String,
     /// Only endpoints that fit; all that fit unless `size` says fewer.
     pub matches: Option<Selector>,
-    /// So many endpoints at most; the last wave comes again until every endpoint had its turn.
+    /// So many endpoints at most at a time. A wave with `match`, and the last one, come again until everybody who fits had their turn.
     pub size: Option<u32>,
+    /// It never comes again, as a canary: who else fits goes with a later wave.
+    pub once: bool,
     /// How long nothing new begins after it.
     pub soak_ms: u64,
     /// What lets the next wave begin.
