@@ -412,6 +412,10 @@ impl Config {
                 "write postgres://user@host/name, and the password into the file that `password_file` names";
             return Err(Wrong::new(vec!["database".to_owned()], why, now));
         }
+        if let Some((why, now)) = self.secrets.as_ref().and_then(|secrets| secrets.wrong(&self.data_dir)) {
+            let key = ["secrets", "passphrase_file"].map(str::to_owned).to_vec();
+            return Err(Wrong::new(key, why, now));
+        }
         if let Some((key, why, now)) = self.images.depot.as_ref().and_then(depot::Setting::wrong) {
             let key = ["images", "depot", key].map(str::to_owned).to_vec();
             return Err(Wrong::new(key, why, now));

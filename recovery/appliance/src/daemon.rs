@@ -63,7 +63,7 @@ use crate::{
     maker_roots::{self, MakerRootsError},
     power::Drivers,
     refused_start,
-    seal::Seal,
+    seal::{self, Seal},
     service::{self, Inner, Service},
     supervisor::{self, Watchdog},
     takeover, tls,
@@ -192,6 +192,8 @@ impl Appliance {
         let started_unix_ms = clock.now_unix_ms();
         let interfaces = interfaces::for_boot(&config)?;
         let (keys, seal) = backup::opened(&config, &config.data_dir)?;
+        seal::serve_secrets(&config.data_dir, seal.as_ref())
+            .map_err(|error| KeyError::Sealed(Box::new(error)))?;
         let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;

@@ -15,7 +15,7 @@ use std::{
     fs,
     io::Write as _,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -371,18 +371,48 @@ fn bytes_or_make(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, KeyError>) 
     }
 }
 
+/// A name for a file on its way to this one, that no other one has.
+///
+/// # Errors
+/// [`KeyError::Random`].
+pub fn beside(path: &Path) -> Result<PathBuf, KeyError> {
+    Ok(path.with_added_extension(format!("{}.new", hex::encode(random::<8>()?))))
+}
+
+/// A command of root's, such as a backup, leaves what it writes to whose the file was, or its directory: the appliance serves as another user.
+///
+/// # Errors
+/// As the file system.
+pub fn leave_to_its_owner(file: &fs::File, path: &Path) -> std::io::Result<()> {
+    let before = fs::symlink_metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
+    let Ok(before) = before else { return Ok(()) };
+    if file.metadata()?.uid() == before.uid() {
+        return Ok(());
+    }
+    match fchown(file, Some(before.uid()), Some(before.gid())) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
 /// Replace a file whole, readable by its owner alone.
 ///
 /// # Errors
 /// [`KeyError::Io`].
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     let io = |what| move |source| KeyError::Io { what, path: path.to_owned(), source };
-    let temporary = path.with_extension("new");
+    let fresh = beside(path)?;
     let mut options = fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(io("create"))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write"))?;
-    fs::rename(&temporary, path).map_err(io("rename"))?;
+    let put = options.write(true).create_new(true).mode(0o600).open(&fresh).and_then(|mut file| {
+        leave_to_its_owner(&file, path)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    });
+    if put.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    put.map_err(io("write"))?;
     if let Some(dir) = path.parent() {
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync"))?;
     }

@@ -44,6 +44,8 @@ const FRESH_TO_SEND: Duration = Duration::from_secs(15);
 const KEYS_EVERY: Duration = Duration::from_secs(10);
 /// A longer way back is the start.
 const NEXT_MAX: usize = 512;
+/// A provider that did not answer is not asked where it is again for so long: who asks next is told at once.
+const GONE_FOR: Duration = Duration::from_secs(5);
 /// How long somebody may be at the provider.
 pub const AWAY: Duration = Duration::from_secs(600);
 const AWAY_MOST: usize = 512;
@@ -61,7 +63,9 @@ pub struct Provider {
     agent: Agent,
     known: Mutex<Option<Arc<Known>>>,
     away: Mutex<HashMap<String, Away>>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    gone: Mutex<Option<(Instant, String)>>,
+    gone_for: Duration,
     fresh_to_send: Duration,
     keys_every: Duration,
 }
@@ -187,7 +191,9 @@ impl Provider {
             agent: asking::agent(setting.ca_file.as_deref()),
             known: Mutex::default(),
             away: Mutex::default(),
-            turns: Semaphore::new(AT_ONCE),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            gone: Mutex::default(),
+            gone_for: GONE_FOR,
             fresh_to_send: FRESH_TO_SEND,
             keys_every: KEYS_EVERY,
             setting: setting.clone(),
@@ -277,17 +283,21 @@ impl Provider {
         self.person(&claims, away.next)
     }
 
-    /// Where blocking is allowed, and not too often at once.
+    /// Where blocking is allowed, and not too often at once: a turn lasts as long as the question, whoever hung up meanwhile.
     async fn asked<T: Send + 'static>(
         self: &Arc<Self>,
         ask: impl FnOnce(&Self) -> Result<T, Against> + Send + 'static,
     ) -> Result<T, Against> {
-        let Ok(_turn) = self.turns.try_acquire() else {
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
             let detail = format!("{AT_ONCE} people are being asked about at this moment");
             return Err(against(503, "sign-in-busy", "The door is busy", detail));
         };
         let provider = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || ask(&provider)).await;
+        let question = move || {
+            let _turn = turn;
+            ask(&provider)
+        };
+        let done = tokio::task::spawn_blocking(question).await;
         done.map_err(|error| against(500, "internal", "The appliance failed", error.to_string()))?
     }
 
@@ -301,8 +311,17 @@ impl Provider {
     }
 
     fn learn(&self) -> Result<Arc<Known>, Against> {
-        let places = ask::places(&self.agent, &self.setting.issuer)?;
-        let keys = ask::keys(&self.agent, &places)?;
+        let gone = || self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = gone().clone().filter(|(at, _)| at.elapsed() < self.gone_for);
+        if let Some((_, why)) = lately {
+            return Err(Trouble::Gone(why).into());
+        }
+        let places = ask::places(&self.agent, &self.setting.issuer);
+        let learned = places.and_then(|places| Ok((ask::keys(&self.agent, &places)?, places)));
+        if let Err(Trouble::Gone(why)) = &learned {
+            *gone() = Some((Instant::now(), why.clone()));
+        }
+        let (keys, places) = learned?;
         let known = Arc::new(Known { places, keys, at: Instant::now() });
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
         Ok(known)

@@ -34,7 +34,7 @@ use crate::{
     keys,
 };
 
-pub use named::{open as open_secrets, secret};
+pub use named::{open as open_secrets, secret, serve as serve_secrets};
 
 /// The word, sealed by this machine's TPM.
 pub const BY_TPM: &str = "seal.tpm";
@@ -212,7 +212,7 @@ impl Seal {
         }
         let word = by_passphrase(&wrapped, passphrase)?;
         for path in SEALED.map(|name| dir.join(name)).into_iter().chain(named::files(dir)?) {
-            if path.is_file() {
+            if is_sealed(&path) == Some(true) {
                 let clear = read(&path, Some(&Self(word.clone())))?;
                 write(&path, &clear)?;
             }
@@ -222,6 +222,15 @@ impl Seal {
 }
 
 impl Secrets {
+    /// What is wrong with it, and what to do now.
+    pub fn wrong(&self, data_dir: &Path) -> Option<(&'static str, &'static str)> {
+        let inside = |path: &PathBuf| path.starts_with(data_dir.join(named::SECRETS));
+        self.passphrase_file.as_ref().is_some_and(inside).then_some((
+            "lies among what it opens",
+            "keep it outside the data directory's secrets, as a credential of systemd",
+        ))
+    }
+
     fn passphrase(&self) -> Result<Zeroizing<String>, SealError> {
         if let Some(Said(said)) = &self.said {
             return Ok(said.clone());
@@ -233,14 +242,18 @@ impl Secrets {
     }
 }
 
-/// The private keys that are in a data directory, and whether each is sealed.
-pub fn at_rest(dir: &Path) -> Vec<(&'static str, bool)> {
-    let looked_at = SEALED.into_iter().filter_map(|name| {
-        let mut begins = [0; MARK.len()];
-        let mut file = fs::File::open(dir.join(name)).ok()?;
-        Some((name, file.read_exact(&mut begins).is_ok() && begins == MARK))
-    });
-    looked_at.collect()
+/// The private keys that are in a data directory and the files in its `secrets`, and whether each is sealed.
+pub fn at_rest(dir: &Path) -> Vec<(String, bool)> {
+    let own = SEALED.map(|name| dir.join(name)).into_iter().chain(named::files(dir).unwrap_or_default());
+    let named = |path: &Path| path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
+    own.filter_map(|path| Some((named(&path), is_sealed(&path)?))).collect()
+}
+
+/// None: it cannot be read.
+fn is_sealed(path: &Path) -> Option<bool> {
+    let mut begins = [0; MARK.len()];
+    let mut file = fs::File::open(path).ok()?;
+    Some(file.read_exact(&mut begins).is_ok() && begins == MARK)
 }
 
 /// A secret's bytes. In clear, and there is a seal: it is sealed now.
@@ -312,11 +325,11 @@ fn none_sealed(path: &Path) -> Result<(), SealError> {
 
 /// The first one stays, whoever makes it; false: somebody else has made it meanwhile.
 fn publish(path: &Path, bytes: &[u8]) -> Result<bool, SealError> {
-    let random = keys::random::<8>().map_err(|error| SealError::Keys(Box::new(error)))?;
-    let fresh = path.with_added_extension(format!("{}.new", hex::encode(random)));
+    let fresh = keys::beside(path).map_err(|error| SealError::Keys(Box::new(error)))?;
     let dir = path.parent().unwrap_or(path);
     let mut options = fs::OpenOptions::new();
     let linked = options.write(true).create_new(true).mode(0o600).open(&fresh).and_then(|mut file| {
+        keys::leave_to_its_owner(&file, path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::hard_link(&fresh, path)

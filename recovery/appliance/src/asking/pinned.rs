@@ -32,6 +32,8 @@ use rustls::{
 };
 use tokio::time::timeout;
 
+use crate::seal;
+
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{path} cannot be used: {why}; mend the file and start the appliance again")]
@@ -146,7 +148,9 @@ pub fn client(known: Known<'_>) -> Result<ClientConfig, FileError> {
     let config = match known.own {
         None => config.with_no_client_auth(),
         Some((certificate, key_file)) => {
-            let key = PrivateKeyDer::from_pem_file(key_file)
+            let pem = seal::secret(key_file)
+                .map_err(|error| wrong(key_file, format!("it cannot be read ({error})")))?;
+            let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
                 .map_err(|error| wrong(key_file, format!("it holds no private key ({error:?})")))?;
             config
                 .with_client_auth_cert(certificates(certificate)?, key)

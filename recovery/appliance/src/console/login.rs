@@ -186,9 +186,11 @@ fn url(path: &str) -> String {
         .collect()
 }
 
-/// A path on this host, or the start.
+/// A path on this host, or the start. Browsers leave out tabs and the like, and then `/\t/` leads to another host.
 pub fn local(next: &str) -> &str {
-    let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if ours && next != "/login" { next } else { "/" }
 }
 
@@ -294,6 +296,13 @@ mod tests {
             "/login",
             "javascript:x",
             "/a\r\nb",
+            "/\t/evil.example",
+            "\t//evil.example",
+            "/\u{0}/evil.example",
+            "/\u{b}/evil.example",
+            "/\u{7f}/evil.example",
+            "/ /evil.example",
+            "/\u{a0}/evil.example",
         ] {
             assert_eq!(local(foreign), "/", "{foreign}");
         }

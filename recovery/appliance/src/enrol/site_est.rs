@@ -320,7 +320,7 @@ impl IdentityProvider for SiteEst {
 /// The one line of a file with a password.
 fn line(path: &Path) -> Result<String, FileError> {
     let wrong = |why: String| FileError { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = crate::seal::secret(path).map_err(|error| wrong(error.to_string()))?;
     let text = text.trim();
     if text.contains(':') {
         Ok(text.to_owned())

@@ -34,9 +34,10 @@ fn crypto(config: &Config) -> Value {
     let keys: Vec<Value> = seal::at_rest(&config.data_dir)
         .into_iter()
         .map(|(key, sealed)| {
-            let algorithm = match key {
+            let algorithm = match key.as_str() {
                 "evidence.key" => "Ed25519",
                 "boot-ca/root.key" | "boot-ca/server.key" => "RSA",
+                other if other.starts_with("secrets/") => "a secret of another's",
                 _ => "ECDSA P-256",
             };
             json!({ "key": key, "algorithm": algorithm, "sealed": sealed })

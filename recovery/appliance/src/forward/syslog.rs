@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Sent, entry, id};
-use crate::db::log::EntryRow;
+use crate::{db::log::EntryRow, seal};
 
 /// What every receiver should take (RFC 5424 section 6.1, RFC 5425 section 4.3.1: 2048 must, 8192 should).
 const MESSAGE_MAX: usize = 8192;
@@ -98,7 +98,8 @@ impl Syslog {
                     .map_err(|error| pem(certificate, format!("cannot be read: {error}")))?
                     .collect();
                 let chain = chain.map_err(|error| pem(certificate, format!("is no PEM: {error}")))?;
-                let key_der = PrivateKeyDer::from_pem_file(key)
+                let own = seal::secret(key).map_err(|error| pem(key, format!("cannot be read: {error}")))?;
+                let key_der = PrivateKeyDer::from_pem_slice(own.as_bytes())
                     .map_err(|error| pem(key, format!("holds no key: {error}")))?;
                 builder.with_client_auth_cert(chain, key_der).map_err(|error| pem(key, error.to_string()))?
             }

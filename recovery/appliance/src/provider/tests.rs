@@ -349,12 +349,83 @@ async fn who_asks_much_pushes_out_their_own() {
     let Some(peer) = Peer::start(dir.path()) else { return };
     let bench = bench(&peer, Duration::ZERO).await;
     let (url, cookie) = begin(&bench, "10.2.0.1").await;
+    // Nobody is led elsewhere afterwards.
+    let led = bench.send(get("/login/provider?next=/%09/evil.example", "", "10.2.0.3")).await;
+    let led_cookie =
+        led.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let path = peer.signs_in(led.headers()[header::LOCATION].to_str().unwrap(), "lena");
+    let (_, text) = read(bench.send(get(&path, &led_cookie, "10.2.0.3")).await).await;
+    assert!(text.contains("0; url=/\"") && !text.contains("evil"), "{text}");
     let (first, first_cookie) = begin(&bench, "10.2.0.2").await;
     for _ in 0..OF_ADDRESS {
         begin(&bench, "10.2.0.2").await;
     }
     assert!(back(&bench, &peer.signs_in(&first, "lena"), &first_cookie, "10.2.0.2").await.is_err());
     back(&bench, &peer.signs_in(&url, "lena"), &cookie, "10.2.0.1").await.unwrap();
+}
+
+/// One whose issuer is this address, and nobody there is a provider.
+fn nobody(issuer: String) -> Provider {
+    Provider::open(&config::Provider {
+        issuer,
+        client_id: "groundstate".to_owned(),
+        client_secret_file: None,
+        ca_file: None,
+        address: format!("https://{HOST}"),
+        label: "the plant's account".to_owned(),
+        scopes: Vec::new(),
+        name_claim: "preferred_username".to_owned(),
+        roles_claim: "groups".to_owned(),
+        roles: [].into(),
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_no_room_for_one_more_question() {
+    let provider = Arc::new(nobody("https://127.0.0.1:9".to_owned()));
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let ends = Arc::new(Mutex::new(ends));
+    for _ in 0..AT_ONCE {
+        let ends = Arc::clone(&ends);
+        let ask = move |_: &Provider| Ok(ends.lock().unwrap().recv().is_ok());
+        tokio::select! {
+            biased;
+            answered = provider.asked(ask) => panic!("it waits: {answered:?}"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    let busy = provider.asked(|_| Ok(())).await.expect_err("their questions are still under way");
+    assert_eq!(busy.how, "sign-in-busy");
+    drop(end);
+    let _all = provider.turns.acquire_many(AT_ONCE as u32).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_that_is_gone_is_not_asked_by_everybody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("https://{}", listener.local_addr().unwrap());
+    let came = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&came);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            drop(stream);
+        }
+    });
+    let came = || came.load(std::sync::atomic::Ordering::SeqCst);
+    let mut provider = nobody(issuer);
+    provider.gone_for = Duration::from_secs(3600);
+    let mut provider = Arc::new(provider);
+    let from = "10.3.0.1".parse().unwrap();
+    assert_eq!(provider.send("/", from).await.err().unwrap().how, "provider-gone");
+    let asked = came();
+    assert!(asked > 0);
+    assert_eq!(provider.send("/", from).await.err().unwrap().how, "provider-gone");
+    assert_eq!(came(), asked, "known for a while");
+    Arc::get_mut(&mut provider).unwrap().gone_for = Duration::ZERO;
+    assert_eq!(provider.send("/", from).await.err().unwrap().how, "provider-gone");
+    assert!(came() > asked, "and asked again then");
 }
 
 #[test]

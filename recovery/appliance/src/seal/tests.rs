@@ -15,6 +15,19 @@ fn with_passphrase(dir: &Path, word: &str) -> Config {
     config(dir, "[secrets]\nseal = \"passphrase\"\npassphrase_file = \"word\"\n")
 }
 
+/// Nobody has written it for a while.
+fn settle(path: &Path) {
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+}
+
+/// As the appliance starts to serve.
+fn serve(config: &Config) -> Seal {
+    let (_, seal) = backup::opened(config, &config.data_dir).unwrap();
+    serve_secrets(&config.data_dir, seal.as_ref()).unwrap();
+    seal.unwrap()
+}
+
 /// Every file below a directory, as bytes.
 fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
@@ -104,8 +117,10 @@ async fn a_backup_of_a_sealed_appliance_opens_on_another_machine_by_its_own_pass
     crate::enrol::ca::Authority::open(&by_tpm.data_dir.join("ca"), "a", 1, None).unwrap();
     crate::db::Db::of(&by_tpm).await.unwrap().close().await;
     let secrets = by_tpm.data_dir.join("secrets");
-    fs::create_dir(&secrets).unwrap();
+    serve(&by_tpm);
     fs::write(secrets.join("press-01"), "the BMC's own\n").unwrap();
+    settle(&secrets.join("press-01"));
+    assert_eq!(*secret(&secrets.join("press-01")).unwrap(), "the BMC's own\n");
     let file = dir.path().join("b.age");
     backup::save(&by_tpm, None, &file, "of the backup", 4).await.unwrap();
     assert!(!by_tpm.data_dir.join("backup-seal.new").exists());
@@ -114,6 +129,11 @@ async fn a_backup_of_a_sealed_appliance_opens_on_another_machine_by_its_own_pass
     let new = with_passphrase(&elsewhere, WORD);
     backup::restore(&new, &file, "of the backup", false).await.unwrap();
     assert!(same(&made, &backup::keys(&new, &new.data_dir).unwrap()));
+    serve(&new);
+    let brought = new.data_dir.join("secrets/press-01");
+    assert_eq!(fs::read(&brought).unwrap(), b"the BMC's own\n", "opened by the backup's passphrase");
+    settle(&brought);
+    assert_eq!(*secret(&brought).unwrap(), "the BMC's own\n");
     for data_dir in [&by_tpm.data_dir, &new.data_dir] {
         let path = data_dir.join("secrets/press-01");
         assert!(fs::read(&path).unwrap().starts_with(MARK), "sealed here as there");
@@ -193,9 +213,19 @@ fn secrets_that_lie_with_the_appliance_are_sealed_and_opened_for_who_needs_them(
         (fs::read(&bmc).unwrap().as_slice(), secret(&bmc).unwrap().as_str()),
         (&b"canary-one"[..], "canary-one")
     );
+    // A command beside the appliance opens, and seals nothing.
+    [&bmc, &snmp, &outside].into_iter().for_each(|path| settle(path));
     backup::keys(&sealed, &state).unwrap();
+    assert_eq!(*secret(&bmc).unwrap(), "canary-one");
+    assert_eq!(fs::read(&bmc).unwrap(), b"canary-one");
+    // Nor does the appliance because it lies there: who reads it otherwise could not open it.
+    serve(&sealed);
+    assert_eq!(fs::read(&bmc).unwrap(), b"canary-one");
+    assert_eq!(*secret(&bmc).unwrap(), "canary-one");
     assert!(fs::read(&bmc).unwrap().starts_with(MARK));
     assert_eq!(*secret(&bmc).unwrap(), "canary-one");
+    let listed = at_rest(&state);
+    assert!(listed.contains(&("secrets/press-01".to_owned(), true)), "{listed:?}");
     for (path, text) in [(&snmp, "defCommunity x"), (&outside, "canary-outside"), (&link, "canary-outside")] {
         assert_eq!(
             (fs::read_to_string(path).unwrap().as_str(), secret(path).unwrap().as_str()),
@@ -206,8 +236,7 @@ fn secrets_that_lie_with_the_appliance_are_sealed_and_opened_for_who_needs_them(
     let new = of("press-02", "canary-two");
     assert_eq!(*secret(&new).unwrap(), "canary-two");
     assert_eq!(fs::read(&new).unwrap(), b"canary-two", "somebody may still be writing it");
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
-    fs::File::options().write(true).open(&new).unwrap().set_modified(old).unwrap();
+    settle(&new);
     assert_eq!(*secret(&new).unwrap(), "canary-two");
     assert!(fs::read(&new).unwrap().starts_with(MARK));
     assert_eq!(*secret(&new).unwrap(), "canary-two");
@@ -230,4 +259,89 @@ fn secrets_that_lie_with_the_appliance_are_sealed_and_opened_for_who_needs_them(
     }
     let lost = backup::keys(&sealed, &state).unwrap_err().to_string();
     assert!(lost.contains("no other word was made") && lost.contains("secrets"), "{lost}");
+}
+
+/// BMCs by their addresses, a BMC and an outlet of one endpoint: each keeps its own.
+#[test]
+fn secrets_of_like_names_that_are_sealed_at_once_stay_whose_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = with_passphrase(dir.path(), WORD);
+    serve(&config);
+    let folder = config.data_dir.join("secrets");
+    let all: Vec<PathBuf> = (0..8).map(|n| folder.join(format!("10.8.0.{n}"))).collect();
+    for path in &all {
+        fs::write(path, path.display().to_string()).unwrap();
+        settle(path);
+    }
+    let start = std::sync::Barrier::new(2 * all.len());
+    std::thread::scope(|scope| {
+        for path in all.iter().chain(&all) {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                assert_eq!(*secret(path).unwrap(), path.display().to_string());
+            });
+        }
+    });
+    for path in &all {
+        assert!(fs::read(path).unwrap().starts_with(MARK), "{}", path.display());
+        assert_eq!(*secret(path).unwrap(), path.display().to_string());
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), all.len(), "nothing is left beside them");
+}
+
+#[test]
+fn a_secret_that_came_meanwhile_is_not_written_over_and_stays_its_owners() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    let dir = tempfile::tempdir().unwrap();
+    let config = with_passphrase(dir.path(), WORD);
+    let Seal(word) = serve(&config);
+    let folder = config.data_dir.join("secrets");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "made for what comes");
+    let path = folder.join("press-01");
+    fs::write(&path, "new").unwrap();
+    settle(&path);
+    named::seal_in_place(&path, b"old", &word).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    // Where that is allowed: a backup by root.
+    let root = nix::unistd::geteuid().is_root();
+    if root {
+        chown(&path, Some(65_534), Some(65_534)).unwrap();
+        chown(config.data_dir.join("tls.key"), Some(65_534), Some(65_534)).unwrap();
+        keep(&config.data_dir.join("tls.key"), b"key", None).unwrap();
+        assert_eq!(fs::metadata(config.data_dir.join("tls.key")).unwrap().uid(), 65_534);
+    }
+    let before = fs::metadata(&path).unwrap();
+    named::seal_in_place(&path, b"new", &word).unwrap();
+    assert!(fs::read(&path).unwrap().starts_with(MARK));
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+}
+
+#[test]
+fn a_key_in_secrets_opens_for_who_connects_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = with_passphrase(dir.path(), WORD);
+    serve(&config);
+    let own = rcgen::generate_simple_self_signed(vec!["appliance".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("own.crt"), config.data_dir.join("secrets/own.key"));
+    fs::write(&certificate, own.cert.pem()).unwrap();
+    fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    settle(&key);
+    let own = Some((certificate.as_path(), key.as_path()));
+    let known = crate::asking::pinned::Known { ca_file: &certificate, own, names_count: true };
+    for _ in 0..2 {
+        crate::asking::pinned::client(known).unwrap();
+        assert!(fs::read(&key).unwrap().starts_with(MARK));
+    }
+}
+
+#[test]
+fn a_passphrase_does_not_lie_among_what_it_opens() {
+    let text =
+        "data_dir = \"state\"\n[secrets]\nseal = \"passphrase\"\npassphrase_file = \"state/secrets/word\"\n";
+    let refused = Config::parse(text, Path::new("/etc/groundstate/groundstate.toml")).unwrap_err();
+    let refused = format!("{refused} {refused:?}");
+    assert!(refused.contains("lies among what it opens"), "{refused}");
 }
