@@ -19,7 +19,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use recovery_protocol::EndpointId;
+use recovery_protocol::{EndpointId, JobId};
 use serde::{Deserialize, Serialize};
 
 mod embedded;
@@ -34,7 +34,12 @@ pub use planes::{Other, Planes};
 use crate::{
     asking::pinned::FileError,
     config::{Config, Plane},
-    jobs::journal::Journal,
+    db::{
+        DbError,
+        endpoint::{Endpoint, Record},
+        plane::{Queued, Step},
+    },
+    jobs::journal::{Journal, JournalTx},
 };
 
 /// The embedded one, and after it the fleet's own, as they are configured; nothing is connected yet.
@@ -53,8 +58,54 @@ pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Planes>, File
 
 /// Why the control plane was not told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the control plane did not take it: {0}")]
-pub struct PlaneError(pub String);
+pub enum PlaneError {
+    /// It said no, or what must hold before it is told does not hold.
+    #[error("the control plane did not take it: {0}")]
+    Refused(String),
+    /// It does not answer: asking it of another endpoint is in vain as well.
+    #[error("the control plane did not take it: {0}")]
+    Silent(String),
+}
+
+impl PlaneError {
+    /// Why, for people.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        let (Self::Refused(why) | Self::Silent(why)) = self;
+        why
+    }
+}
+
+/// By which name one of the fleet's own knows an endpoint with this record; None: it does not, or the name is none that it gives.
+fn known_as(setting: &Plane, record: &Record) -> Option<String> {
+    let Plane::Keylime(_) = setting;
+    keylime::agent_of(record).ok().flatten()
+}
+
+/// An endpoint is taken off record: the fleet's own control planes are told that it is not trusted, though nothing of it is left here.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn removed(tx: &mut JournalTx<'_>, gone: &Endpoint) -> Result<(), DbError> {
+    let since = tx.at;
+    let row = |(name, setting): (&String, &Plane)| {
+        Some(Queued {
+            plane: name.clone(),
+            endpoint: gone.id.clone(),
+            // As the embedded one has it: nothing of the generation that it had changes that.
+            generation: gone.generation + 1,
+            step: Step::Reset,
+            registration: None,
+            known_as: Some(known_as(setting, &gone.record)?),
+            since,
+        })
+    };
+    let rows: Vec<Queued> = tx.config().control_planes.iter().filter_map(row).collect();
+    for row in &rows {
+        planes::queue(tx, row, "the endpoint was taken off record").await?;
+    }
+    Ok(())
+}
 
 /// What the control plane learns of a recovered endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +136,21 @@ pub enum Observed {
 
 /// A control plane. No call is cancelled half way by us; each may be repeated.
 pub trait ControlPlane: Send + Sync {
+    /// By which name it knows the endpoint; None: the endpoint is none of its, and it is told nothing.
+    fn known_as<'a>(&'a self, endpoint: &'a EndpointId) -> BoxFuture<'a, Result<Option<String>, PlaneError>> {
+        Box::pin(std::future::ready(Ok(Some(endpoint.to_string()))))
+    }
+
+    /// [`ControlPlane::reset_record`] of what it knows by this name, where the endpoint may be off record or have another name by now.
+    fn reset_name<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        generation: u64,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
+        self.reset_record(endpoint, generation)
+    }
+
     /// The endpoint's old identity is void: it must not be trusted, and what is known of it must not meet the one that comes back.
     fn reset_record<'a>(
         &'a self,
@@ -110,8 +176,8 @@ pub trait ControlPlane: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// What it says of the endpoint by itself; asked before the quarantine is lifted.
-    fn observe<'a>(&'a self, _: &'a EndpointId) -> BoxFuture<'a, Result<Observed, PlaneError>> {
+    /// What it says of the endpoint by itself, as this job recovered it; asked before the quarantine is lifted.
+    fn observe<'a>(&'a self, _: &'a EndpointId, _: JobId) -> BoxFuture<'a, Result<Observed, PlaneError>> {
         Box::pin(std::future::ready(Ok(Observed::Nothing)))
     }
 

@@ -127,7 +127,10 @@ pub struct PlaneView {
     pub trusted: bool,
     /// The golden image that it runs, its certificate's serial number, its TPM and the job, as it registered; empty while it has not.
     pub registration: serde_json::Value,
-    /// When this changed, milliseconds since 1970: ask for what is newer with `?since=`.
+    /// Greater than that of every change before it, whatever the clock does: ask for what is newer with `?since=` and the greatest one that you
+    /// saw, which is the last one's.
+    pub sequence: u64,
+    /// When this changed, milliseconds since 1970.
     pub changed_unix_ms: u64,
 }
 

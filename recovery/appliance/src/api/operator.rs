@@ -67,7 +67,7 @@ fn site() -> Vec<Call> {
         ),
         (
             "/api/v1/plane",
-            get_with(plane, says("What the embedded control plane holds of endpoints, since a time")),
+            get_with(plane, says("What the embedded control plane holds of endpoints, since a change")),
             Needs::LOOK,
         ),
         ("/api/v1/images", get_with(images, says("The golden images in the store")), Needs::LOOK),
@@ -414,7 +414,7 @@ async fn release_stop(
 
 #[derive(Deserialize, JsonSchema)]
 struct Since {
-    /// Milliseconds since 1970; left out: all.
+    /// The greatest `sequence` that you saw; left out: all.
     #[serde(default)]
     since: u64,
 }

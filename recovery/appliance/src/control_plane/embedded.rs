@@ -32,13 +32,13 @@ impl Embedded {
         trusted: bool,
         record: Option<serde_json::Value>,
     ) -> Result<(), PlaneError> {
-        let failed = |e: db::DbError| PlaneError(e.chain());
+        let failed = |e: db::DbError| PlaneError::Refused(e.chain());
         let mut tx = self.db.begin().await.map_err(failed)?;
         let known = db::plane::get(&mut tx, endpoint).await.map_err(failed)?;
         let record = record.or(known.map(|known| known.record)).unwrap_or_else(|| json!({}));
         let enrolled = Enrolled { generation, trusted, record, changed: SystemClock.now_unix_ms() };
         db::plane::put(&mut tx, endpoint, &enrolled).await.map_err(failed)?;
-        tx.commit().await.map_err(|e| PlaneError(e.to_string()))
+        tx.commit().await.map_err(|e| PlaneError::Refused(e.to_string()))
     }
 }
 

@@ -17,14 +17,14 @@ use std::time::Duration;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
 use hyper::{Method, StatusCode};
-use recovery_protocol::{EndpointId, tpm::EccPublic};
+use recovery_protocol::{EndpointId, JobId, tpm::EccPublic};
 use serde_json::{Value, json};
 
 use super::{ControlPlane, Observed, PlaneError, Registration};
 use crate::{
     asking::pinned::{Answer, FileError, Known, Pinned},
     config::KeylimePlane,
-    db::{self, Db},
+    db::{self, Db, endpoint::Record},
 };
 
 /// The label that names an endpoint's agent.
@@ -53,24 +53,37 @@ impl Keylime {
         Ok(Self { verifier: open(&setting.verifier)?, registrar: open(&setting.registrar)?, db })
     }
 
-    /// The agent that an endpoint's record names.
+    /// The agent that an endpoint's record names, and the TPM on record.
     async fn agent(&self, endpoint: &EndpointId) -> Result<Option<(String, Option<String>)>, PlaneError> {
-        let failed = |error: db::DbError| PlaneError(error.chain());
-        let known =
-            db::endpoint::get(&mut *self.db.read().await.map_err(failed)?, endpoint).await.map_err(failed)?;
-        let Some(known) = known else { return Ok(None) };
-        let Some(agent) = known.record.labels.get(LABEL) else { return Ok(None) };
-        if !agent.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err(PlaneError(format!("label {LABEL} of {endpoint} is no name that Keylime gives")));
-        }
-        Ok(Some((agent.to_owned(), known.ek_sha256)))
+        let known = db::endpoint::get(&mut *self.db.read().await.map_err(failed)?, endpoint).await;
+        let Some(known) = known.map_err(failed)? else { return Ok(None) };
+        let agent = agent_of(&known.record).map_err(PlaneError::Refused)?;
+        Ok(agent.map(|agent| (agent, known.ek_sha256)))
     }
 
-    async fn reset(&self, endpoint: &EndpointId) -> Result<(), PlaneError> {
-        let Some((agent, _)) = self.agent(endpoint).await? else { return Ok(()) };
+    async fn reset(&self, endpoint: &EndpointId, agent: &str) -> Result<(), PlaneError> {
+        if self.of_another(endpoint, agent).await? {
+            return Ok(());
+        }
         // It may take its time (202): gone is what a look says.
-        self.gone(&self.verifier, "the verifier", &agent).await?;
-        self.gone(&self.registrar, "the registrar", &agent).await
+        self.gone(&self.verifier, "the verifier", agent).await?;
+        self.gone(&self.registrar, "the registrar", agent).await
+    }
+
+    /// Whether the verifier has it by a job of another endpoint: the agent's name went on record there, and it was recovered as that.
+    async fn of_another(&self, endpoint: &EndpointId, agent: &str) -> Result<bool, PlaneError> {
+        let Some(job) = self.record(agent).await?.as_ref().and_then(job_of) else { return Ok(false) };
+        let Ok(job) = job.parse() else { return Ok(false) };
+        let row = db::job::get(&mut *self.db.read().await.map_err(failed)?, job).await.map_err(failed)?;
+        Ok(row.is_some_and(|row| row.job.endpoint != *endpoint))
+    }
+
+    /// What the verifier has of an agent.
+    async fn record(&self, agent: &str) -> Result<Option<Value>, PlaneError> {
+        let who = "the verifier";
+        let path = path(&self.verifier, who, agent).await?;
+        let answer = ask(&self.verifier, who, Method::GET, &path, None).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { results(who, &answer).map(Some) }
     }
 
     async fn gone(&self, side: &Pinned, who: &str, agent: &str) -> Result<(), PlaneError> {
@@ -82,7 +95,7 @@ impl Keylime {
         match ask(side, who, Method::GET, &path, None).await? {
             answer if answer.status == StatusCode::NOT_FOUND => Ok(()),
             answer if answer.status.is_success() => {
-                Err(PlaneError(format!("{who} still has the record of {agent}")))
+                Err(PlaneError::Refused(format!("{who} still has the record of {agent}")))
             }
             answer => Err(said_no(who, &answer)),
         }
@@ -94,36 +107,60 @@ impl Keylime {
         let found =
             ask(&self.registrar, who, Method::GET, &path(&self.registrar, who, &agent).await?, None).await?;
         if found.status == StatusCode::NOT_FOUND {
-            return Err(PlaneError(format!("agent {agent} has not registered itself yet")));
+            return Err(PlaneError::Refused(format!("agent {agent} has not registered itself yet")));
         }
         let found = results(who, &found)?;
-        same_tpm(&found, ek_sha256.as_deref()).map_err(PlaneError)?;
+        same_tpm(&found, ek_sha256.as_deref()).map_err(PlaneError::Refused)?;
         let who = "the verifier";
         let path = path(&self.verifier, who, &agent).await?;
         let order = order(&found, registration);
         let added = ask(&self.verifier, who, Method::POST, &path, Some(&order)).await?;
-        // It is there since an earlier call whose answer was lost: what was there before the recovery was taken away.
-        if added.status.is_success() || added.status == StatusCode::CONFLICT {
-            Ok(())
-        } else {
-            Err(said_no(who, &added))
+        if added.status != StatusCode::CONFLICT {
+            return if added.status.is_success() { Ok(()) } else { Err(said_no(who, &added)) };
         }
+        // It is there: by this job, whose earlier answer was lost, or somebody else put it there since.
+        if self.record(&agent).await?.as_ref().and_then(job_of).as_ref() == Some(&registration.job) {
+            return Ok(());
+        }
+        self.gone(&self.verifier, who, &agent).await?;
+        let added = ask(&self.verifier, who, Method::POST, &path, Some(&order)).await?;
+        if added.status.is_success() { Ok(()) } else { Err(said_no(who, &added)) }
     }
 
-    async fn look(&self, endpoint: &EndpointId) -> Result<Observed, PlaneError> {
+    async fn look(&self, endpoint: &EndpointId, job: JobId) -> Result<Observed, PlaneError> {
         let Some((agent, _)) = self.agent(endpoint).await? else { return Ok(Observed::Nothing) };
-        let who = "the verifier";
-        let answer =
-            ask(&self.verifier, who, Method::GET, &path(&self.verifier, who, &agent).await?, None).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        let Some(record) = self.record(&agent).await? else {
             return Ok(Observed::NotYet(format!("the verifier does not know {agent} yet")));
-        }
-        Ok(observed(&results(who, &answer)?))
+        };
+        Ok(observed(&record, job))
     }
 }
 
-/// What the verifier says of an agent. It has looked only when it counts at least one attestation.
-fn observed(agent: &Value) -> Observed {
+fn failed(error: db::DbError) -> PlaneError {
+    PlaneError::Refused(error.chain())
+}
+
+/// The agent that a record names.
+pub(super) fn agent_of(record: &Record) -> Result<Option<String>, String> {
+    let Some(agent) = record.labels.get(LABEL) else { return Ok(None) };
+    if agent.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        Ok(Some(agent.to_owned()))
+    } else {
+        Err(format!("its label {LABEL} is no name that Keylime gives"))
+    }
+}
+
+/// By which of our jobs the verifier has an agent.
+fn job_of(agent: &Value) -> Option<String> {
+    let said: Value = serde_json::from_str(agent["meta_data"].as_str()?).ok()?;
+    said["groundstate_job"].as_str().map(str::to_owned)
+}
+
+/// What the verifier says of an agent that it has by this job. It has looked only when it counts at least one attestation.
+fn observed(agent: &Value, job: JobId) -> Observed {
+    if job_of(agent) != Some(job.to_string()) {
+        return Observed::NotYet("what the verifier has is of before this recovery".to_owned());
+    }
     let (state, status) = (agent["operational_state"].as_u64(), agent["attestation_status"].as_str());
     let looked = agent["attestation_count"].as_u64().unwrap_or(0) > 0;
     match (state, status) {
@@ -137,14 +174,23 @@ fn observed(agent: &Value) -> Observed {
     }
 }
 
-/// Whether the TPM that registered is the endpoint's: the EK of P-256 that is on record. Keylime's agents may show their RSA key, of which
-/// nothing is on record; then nothing is compared.
+/// Whether the TPM that registered is the endpoint's: the EK of P-256 that is on record. Keylime's agents show their RSA key unless they are
+/// told otherwise; nothing is on record of that one, and what cannot be compared is refused.
 fn same_tpm(registered: &Value, ek_sha256: Option<&str>) -> Result<(), String> {
-    let Some(on_record) = ek_sha256 else { return Ok(()) };
+    let Some(on_record) = ek_sha256 else {
+        return Err("no TPM is on record with which the agent's could be compared: the endpoint must prove itself here \
+                    once (recover it, or let its agent come), then it is told again"
+            .to_owned());
+    };
     let ek =
         registered["ek_tpm"].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_default();
     // TPM2B_PUBLIC: a length, then the public area.
-    let Some(ek) = ek.get(2..).and_then(|public| EccPublic::parse(public).ok()) else { return Ok(()) };
+    let Some(ek) = ek.get(2..).and_then(|public| EccPublic::parse(public).ok()) else {
+        return Err(format!(
+            "the agent registered with an endorsement key that is not of P-256, and on record is {on_record}, which is: whether it is the same \
+             TPM cannot be told; set `tpm_encryption_alg = \"ecc\"` in the agent's configuration and start it again"
+        ));
+    };
     let shown = ek.spki_sha256().to_string();
     if shown == on_record {
         Ok(())
@@ -190,7 +236,7 @@ async fn path(side: &Pinned, who: &str, agent: &str) -> Result<String, PlaneErro
     let all = versions["supported_versions"].as_array().cloned().unwrap_or_default();
     let minor = |version: &Value| version.as_str()?.strip_prefix("2.")?.parse::<u32>().ok();
     let newest = all.iter().chain([&versions["current_version"]]).filter_map(minor).max();
-    let newest = newest.ok_or_else(|| PlaneError(format!("{who} speaks no version 2.x")))?;
+    let newest = newest.ok_or_else(|| PlaneError::Refused(format!("{who} speaks no version 2.x")))?;
     Ok(format!("/v2.{newest}/agents/{agent}"))
 }
 
@@ -203,7 +249,7 @@ async fn ask(
 ) -> Result<Answer, PlaneError> {
     let headers: &[(&str, &str)] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
     let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
-    side.ask(method, path, headers, body).await.map_err(|why| PlaneError(format!("{who}: {why}")))
+    side.ask(method, path, headers, body).await.map_err(|why| PlaneError::Silent(format!("{who}: {why}")))
 }
 
 fn results(who: &str, answer: &Answer) -> Result<Value, PlaneError> {
@@ -211,19 +257,35 @@ fn results(who: &str, answer: &Answer) -> Result<Value, PlaneError> {
         return Err(said_no(who, answer));
     }
     let mut read: Value = serde_json::from_slice(&answer.body)
-        .map_err(|error| PlaneError(format!("{who}: the answer cannot be understood: {error}")))?;
+        .map_err(|error| PlaneError::Refused(format!("{who}: the answer cannot be understood: {error}")))?;
     Ok(read["results"].take())
 }
 
 fn said_no(who: &str, answer: &Answer) -> PlaneError {
     let text = String::from_utf8_lossy(&answer.body);
     let text: String = text.chars().filter(|c| !c.is_control()).take(WORDS_MOST).collect();
-    PlaneError(format!("{who} says {} {text}", answer.status))
+    PlaneError::Refused(format!("{who} says {} {text}", answer.status))
 }
 
 impl ControlPlane for Keylime {
+    fn known_as<'a>(&'a self, endpoint: &'a EndpointId) -> BoxFuture<'a, Result<Option<String>, PlaneError>> {
+        Box::pin(async move { Ok(self.agent(endpoint).await?.map(|(agent, _)| agent)) })
+    }
+
     fn reset_record<'a>(&'a self, endpoint: &'a EndpointId, _: u64) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(self.reset(endpoint))
+        Box::pin(async move {
+            let Some((agent, _)) = self.agent(endpoint).await? else { return Ok(()) };
+            self.reset(endpoint, &agent).await
+        })
+    }
+
+    fn reset_name<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        _: u64,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(), PlaneError>> {
+        Box::pin(self.reset(endpoint, name))
     }
 
     fn register<'a>(
@@ -235,8 +297,12 @@ impl ControlPlane for Keylime {
         Box::pin(self.add(endpoint, registration))
     }
 
-    fn observe<'a>(&'a self, endpoint: &'a EndpointId) -> BoxFuture<'a, Result<Observed, PlaneError>> {
-        Box::pin(self.look(endpoint))
+    fn observe<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        job: JobId,
+    ) -> BoxFuture<'a, Result<Observed, PlaneError>> {
+        Box::pin(self.look(endpoint, job))
     }
 
     fn lift_quarantine<'a>(&'a self, _: &'a EndpointId, _: u64) -> BoxFuture<'a, Result<(), PlaneError>> {

@@ -11,10 +11,14 @@
 //!
 //! It must never: tell a later step of an endpoint before an earlier one, or an older generation after a newer one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
-use recovery_protocol::EndpointId;
+use recovery_protocol::{EndpointId, JobId};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -25,7 +29,7 @@ use crate::{
         plane::{Queued, Step},
     },
     evidence::Fact,
-    jobs::journal::Journal,
+    jobs::journal::{Journal, JournalTx},
 };
 
 /// One call; a longer silence is none.
@@ -48,14 +52,17 @@ pub struct Planes {
     journal: Arc<Journal>,
     embedded: Embedded,
     others: Vec<Other>,
+    turns: Mutex<HashMap<(String, EndpointId), Turn>>,
 }
+
+type Turn = Arc<tokio::sync::Mutex<String>>;
 
 impl Planes {
     /// The embedded one, and these after it.
     #[must_use]
     pub fn new(journal: Arc<Journal>, others: Vec<Other>) -> Self {
         let embedded = Embedded::new(journal.db.clone());
-        Self { journal, embedded, others }
+        Self { journal, embedded, others, turns: Mutex::default() }
     }
 
     /// Tell what is queued, every so often, for ever. Cancel-safe: what was told and not yet taken off the queue is told again.
@@ -73,68 +80,108 @@ impl Planes {
         }
     }
 
-    /// Tell what is queued, once; how many steps were taken.
+    /// Tell what is queued, once; how many steps were taken. One that is silent is not asked again in this round.
     ///
     /// # Errors
     /// [`db::DbError`].
     pub async fn reconcile(&self) -> Result<usize, db::DbError> {
         let queued = db::plane::queued(&mut *self.journal.db.read().await?).await?;
         let mut told = 0;
-        let mut stuck: Vec<(&str, &EndpointId)> = Vec::new();
-        for row in &queued {
-            let Some(other) = self.others.iter().find(|other| other.name == row.plane) else { continue };
-            // One that is behind an earlier step of the same endpoint waits for it.
-            if stuck.contains(&(row.plane.as_str(), &row.endpoint)) {
-                continue;
-            }
-            match self.tell(other, row).await {
-                Ok(()) => {
-                    self.told(row, true).await?;
-                    told += 1;
+        for other in &self.others {
+            let mut stuck: Vec<&EndpointId> = Vec::new();
+            for row in queued.iter().filter(|row| row.plane == other.name) {
+                // One that is behind an earlier step of the same endpoint waits for it.
+                if stuck.contains(&&row.endpoint) {
+                    continue;
                 }
-                Err(PlaneError(why)) => {
-                    tracing::warn!(plane = row.plane, endpoint = %row.endpoint, step = row.step.as_str(), why, "still queued");
-                    stuck.push((&row.plane, &row.endpoint));
+                match self.tell_queued(other, row).await? {
+                    Ok(taken) => told += usize::from(taken),
+                    Err(error) => {
+                        let (step, why) = (row.step.as_str(), error.why());
+                        tracing::warn!(plane = row.plane, endpoint = %row.endpoint, step, why, "still queued");
+                        if matches!(error, PlaneError::Silent(_)) {
+                            break;
+                        }
+                        stuck.push(&row.endpoint);
+                    }
                 }
             }
         }
         Ok(told)
     }
 
-    async fn tell(&self, other: &Other, row: &Queued) -> Result<(), PlaneError> {
+    /// Tell one that was queued, where it still is: a newer recovery may have taken it away. Says whether it was told.
+    async fn tell_queued(
+        &self,
+        other: &Other,
+        row: &Queued,
+    ) -> Result<Result<bool, PlaneError>, db::DbError> {
+        let turn = self.turn(row);
+        let mut last = turn.lock().await;
+        let queued = db::plane::queued(&mut *self.journal.db.read().await?).await?;
+        // What came before it since the look at all of them is told before it, in the next round.
+        if queued.iter().find(|queued| queued.beside(row)) != Some(row) {
+            return Ok(Ok(false));
+        }
+        let said = self.tell(other, row).await;
+        match &said {
+            Ok(taken) => {
+                last.clear();
+                self.over(row, *taken, true).await?;
+            }
+            Err(error) => error.why().clone_into(&mut last),
+        }
+        Ok(said)
+    }
+
+    /// Whose turn it is to tell one control plane of one endpoint: from the look at what is queued until that is written anew. It holds why
+    /// the last step was not taken.
+    fn turn(&self, row: &Queued) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry((row.plane.clone(), row.endpoint.clone())).or_default())
+    }
+
+    /// Says whether it was told: of an endpoint that is none of its it is not.
+    async fn tell(&self, other: &Other, row: &Queued) -> Result<bool, PlaneError> {
         let (plane, endpoint, generation) = (&other.plane, &row.endpoint, row.generation);
         let call = async {
+            if let (Step::Reset, Some(name)) = (row.step, &row.known_as) {
+                return plane.reset_name(endpoint, generation, name).await.map(|()| true);
+            }
+            if plane.known_as(endpoint).await?.is_none() {
+                return Ok(false);
+            }
             match (&row.step, &row.registration) {
-                (Step::Reset, _) => plane.reset_record(endpoint, generation).await,
+                (Step::Reset, _) => plane.reset_record(endpoint, generation).await?,
                 (Step::Register, Some(registration)) => {
                     plane.register(endpoint, generation, registration).await?;
-                    plane.assign_policy(endpoint, generation, registration).await
+                    plane.assign_policy(endpoint, generation, registration).await?;
                 }
-                (Step::Register, None) => Ok(()),
-                (Step::Lift, _) => plane.lift_quarantine(endpoint, generation).await,
+                (Step::Register, None) => return Ok(false),
+                (Step::Lift, _) => plane.lift_quarantine(endpoint, generation).await?,
             }
+            Ok(true)
         };
-        let late = |_| PlaneError(format!("no answer within {} s", CALL_MAX.as_secs()));
+        let late = |_| PlaneError::Silent(format!("no answer within {} s", CALL_MAX.as_secs()));
         timeout(CALL_MAX, call).await.map_err(late)?
     }
 
-    /// A step was taken: in evidence, and off the queue where it was on it.
-    async fn told(&self, row: &Queued, was_queued: bool) -> Result<(), db::DbError> {
+    /// A step is over: off the queue where it was on it, and in evidence where it was taken.
+    async fn over(&self, row: &Queued, taken: bool, was_queued: bool) -> Result<(), db::DbError> {
         let mut tx = self.journal.begin().await?;
         let late_ms = was_queued.then(|| tx.at.saturating_sub(row.since));
-        let facts = json!({ "plane": row.plane, "step": row.step.as_str(), "generation": row.generation, "late_ms": late_ms });
         db::plane::unqueue(tx.conn(), row).await?;
-        tx.note(Fact::new("plane.told", "appliance", facts).about(&row.endpoint)).await?;
+        if taken {
+            let facts = json!({ "plane": row.plane, "step": row.step.as_str(), "generation": row.generation, "late_ms": late_ms });
+            tx.note(Fact::new("plane.told", "appliance", facts).about(&row.endpoint)).await?;
+        }
         tx.commit().await
     }
 
     async fn queue(&self, row: &Queued, why: &str) -> Result<(), db::DbError> {
         let mut tx = self.journal.begin().await?;
         let row = Queued { since: tx.at, ..row.clone() };
-        if db::plane::queue(tx.conn(), &row).await? {
-            let facts = json!({ "plane": row.plane, "step": row.step.as_str(), "generation": row.generation, "why": why });
-            tx.note(Fact::new("plane.queued", "appliance", facts).about(&row.endpoint)).await?;
-        }
+        queue(&mut tx, &row, why).await?;
         tx.commit().await
     }
 
@@ -153,29 +200,73 @@ impl Planes {
                 generation,
                 step,
                 registration: registration.cloned(),
+                known_as: None,
                 since: 0,
             };
-            self.to_other(other, &row).await.map_err(|error| PlaneError(error.chain()))?;
+            self.to_other(other, row).await.map_err(|error| PlaneError::Refused(error.chain()))?;
         }
         Ok(())
     }
 
-    async fn to_other(&self, other: &Other, row: &Queued) -> Result<(), db::DbError> {
-        let waiting = db::plane::queued(&mut *self.journal.db.read().await?).await?;
-        let mine = |queued: &&Queued| queued.plane == row.plane && queued.endpoint == row.endpoint;
-        // A new recovery begins anew: what was queued for the one before is not told any more (`queue` and `unqueue` take it away).
-        let before = waiting
-            .iter()
-            .filter(mine)
-            .any(|queued| queued.generation == row.generation && queued.step != row.step);
-        if before && row.step != Step::Reset {
-            return self.queue(row, "an earlier step is queued").await;
+    async fn to_other(&self, other: &Other, mut row: Queued) -> Result<(), db::DbError> {
+        let turn = self.turn(&row);
+        let mut last = turn.lock().await;
+        let (waiting, known) = {
+            let mut conn = self.journal.db.read().await?;
+            (db::plane::queued(&mut conn).await?, db::plane::get(&mut conn, &row.endpoint).await?)
+        };
+        // A newer one was told meanwhile, or is queued.
+        if known.is_some_and(|known| known.generation > row.generation) {
+            return Ok(());
         }
-        match self.tell(other, row).await {
-            Ok(()) => self.told(row, false).await,
-            Err(PlaneError(why)) => self.queue(row, &why).await,
+        match other.plane.known_as(&row.endpoint).await {
+            Ok(known_as) => row.known_as = known_as,
+            Err(error) => {
+                error.why().clone_into(&mut last);
+                return self.queue(&row, error.why()).await;
+            }
+        }
+        // A new recovery begins anew: what was queued for the one before is not told any more (`queue` and `unqueue` take it away).
+        let mut mine = waiting.iter().filter(|queued| queued.beside(&row));
+        let before = mine.any(|queued| queued.generation == row.generation && queued.step != row.step);
+        if before && row.step != Step::Reset {
+            return self.queue(&row, "an earlier step is queued").await;
+        }
+        match self.tell(other, &row).await {
+            Ok(taken) => {
+                last.clear();
+                self.over(&row, taken, false).await
+            }
+            Err(error) => {
+                error.why().clone_into(&mut last);
+                self.queue(&row, error.why()).await
+            }
         }
     }
+
+    /// What one whose own word is waited for says. While it was not told all, that is of the endpoint as it was before.
+    async fn word(&self, other: &Other, endpoint: &EndpointId, job: JobId) -> Result<Observed, PlaneError> {
+        let failed = |error: db::DbError| PlaneError::Refused(error.chain());
+        let queued = db::plane::queued(&mut *self.journal.db.read().await.map_err(failed)?).await;
+        let queued = queued.map_err(failed)?;
+        if let Some(row) = queued.iter().find(|row| row.plane == other.name && row.endpoint == *endpoint) {
+            let turn = self.turn(row);
+            let last = turn.try_lock().map(|last| last.clone()).unwrap_or_default();
+            let step = row.step.as_str();
+            return Ok(Observed::NotYet(format!("it was not told the step {step} yet: {last}")));
+        }
+        let late = |_| PlaneError::Silent(format!("{} does not answer", other.name));
+        timeout(CALL_MAX, other.plane.observe(endpoint, job)).await.map_err(late)?
+    }
+}
+
+/// Queue a step, with its evidence where it was not queued yet.
+pub(super) async fn queue(tx: &mut JournalTx<'_>, row: &Queued, why: &str) -> Result<(), db::DbError> {
+    if db::plane::queue(tx.conn(), row).await? {
+        let facts = json!({ "plane": row.plane, "step": row.step.as_str(), "generation": row.generation, "why": why });
+        tx.note(Fact::new("plane.queued", "appliance", facts).about(&row.endpoint)).await?;
+    }
+    Ok(())
 }
 
 impl ControlPlane for Planes {
@@ -206,12 +297,15 @@ impl ControlPlane for Planes {
         })
     }
 
-    fn observe<'a>(&'a self, endpoint: &'a EndpointId) -> BoxFuture<'a, Result<Observed, PlaneError>> {
+    fn observe<'a>(
+        &'a self,
+        endpoint: &'a EndpointId,
+        job: JobId,
+    ) -> BoxFuture<'a, Result<Observed, PlaneError>> {
         Box::pin(async move {
             let mut said = Observed::Nothing;
             for other in self.others.iter().filter(|other| other.waits) {
-                let late = |_| PlaneError(format!("{} does not answer", other.name));
-                said = timeout(CALL_MAX, other.plane.observe(endpoint)).await.map_err(late)??;
+                said = self.word(other, endpoint, job).await?;
                 if let Observed::NotYet(why) = said {
                     return Ok(Observed::NotYet(format!("{}: {why}", other.name)));
                 }

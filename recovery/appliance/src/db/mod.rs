@@ -98,6 +98,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (29, include_str!("../../migrations/0029_boot_age.sql")),
     (32, include_str!("../../migrations/0032_person_believed.sql")),
     (33, include_str!("../../migrations/0033_certificate_sha256.sql")),
+    (34, include_str!("../../migrations/0034_plane_sequence.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -56,8 +56,18 @@ pub struct Queued {
     pub step: Step,
     /// What it registers with.
     pub registration: Option<Registration>,
+    /// By which name that control plane knows the endpoint, whatever its record says by now.
+    pub known_as: Option<String>,
     /// Since when it is queued, milliseconds since 1970.
     pub since: u64,
+}
+
+impl Queued {
+    /// Whether it is of the same control plane and the same endpoint.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> bool {
+        (&self.plane, &self.endpoint) == (&other.plane, &other.endpoint)
+    }
 }
 
 fn queued_of(row: &Row) -> Result<Queued, DbError> {
@@ -70,6 +80,7 @@ fn queued_of(row: &Row) -> Result<Queued, DbError> {
         generation: num(row, "generation")?,
         step,
         registration: json_opt(row, "registration")?,
+        known_as: row.try_get("known_as")?,
         since: num(row, "since")?,
     })
 }
@@ -82,14 +93,24 @@ pub async fn queued(conn: &mut Conn) -> Result<Vec<Queued>, DbError> {
     rows.iter().map(queued_of).collect()
 }
 
-/// Queue a step, where it is not yet; says whether it was not. What is queued of older recoveries is not told any more.
+/// What is queued of older recoveries is not told any more, but that a record goes which has another name: no later step takes it away.
+async fn forget_older(conn: &mut Conn, q: &Queued) -> Result<(), DbError> {
+    query(
+        "DELETE FROM plane_queue WHERE plane = $1 AND endpoint = $2 AND generation < $3 \
+         AND (step <> 'reset' OR known_as IS NULL OR known_as = $4)",
+    )
+    .bind(&q.plane)
+    .bind(q.endpoint.as_str())
+    .bind(sql(q.generation))
+    .bind(&q.known_as)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Queue a step, where it is not yet; says whether it was not. What is queued of older recoveries goes.
 pub async fn queue(conn: &mut Conn, q: &Queued) -> Result<bool, DbError> {
-    query("DELETE FROM plane_queue WHERE plane = $1 AND endpoint = $2 AND generation < $3")
-        .bind(&q.plane)
-        .bind(q.endpoint.as_str())
-        .bind(sql(q.generation))
-        .execute(&mut *conn)
-        .await?;
+    forget_older(conn, q).await?;
     let known = query(
         "SELECT since FROM plane_queue WHERE plane = $1 AND endpoint = $2 AND generation = $3 AND step = $4",
     )
@@ -103,8 +124,8 @@ pub async fn queue(conn: &mut Conn, q: &Queued) -> Result<bool, DbError> {
         return Ok(false);
     }
     query(
-        "INSERT INTO plane_queue (plane, endpoint, generation, step, place, registration, since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO plane_queue (plane, endpoint, generation, step, place, registration, since, known_as) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(&q.plane)
     .bind(q.endpoint.as_str())
@@ -113,6 +134,7 @@ pub async fn queue(conn: &mut Conn, q: &Queued) -> Result<bool, DbError> {
     .bind(sql(q.step as u64))
     .bind(q.registration.as_ref().map(|r| text("plane_queue", r)).transpose()?)
     .bind(sql(q.since))
+    .bind(&q.known_as)
     .execute(conn)
     .await?;
     Ok(true)
@@ -120,26 +142,45 @@ pub async fn queue(conn: &mut Conn, q: &Queued) -> Result<bool, DbError> {
 
 /// A step was taken: it and what is older goes.
 pub async fn unqueue(conn: &mut Conn, q: &Queued) -> Result<(), DbError> {
-    query(
-        "DELETE FROM plane_queue WHERE plane = $1 AND endpoint = $2 \
-         AND (generation < $3 OR (generation = $3 AND step = $4))",
-    )
-    .bind(&q.plane)
-    .bind(q.endpoint.as_str())
-    .bind(sql(q.generation))
-    .bind(q.step.as_str())
-    .execute(conn)
-    .await?;
+    forget_older(conn, q).await?;
+    query("DELETE FROM plane_queue WHERE plane = $1 AND endpoint = $2 AND generation = $3 AND step = $4")
+        .bind(&q.plane)
+        .bind(q.endpoint.as_str())
+        .bind(sql(q.generation))
+        .bind(q.step.as_str())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
-/// All endpoints that changed after this time (milliseconds since 1970), by name.
-pub async fn changed_since(conn: &mut Conn, since: u64) -> Result<Vec<(EndpointId, Enrolled)>, DbError> {
-    let rows = query("SELECT * FROM plane WHERE changed > $1 ORDER BY endpoint")
+/// One endpoint, and its place in the order of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub endpoint: EndpointId,
+    /// Greater than that of every change before it.
+    pub sequence: u64,
+    /// As it is now.
+    pub known: Enrolled,
+}
+
+/// All endpoints that changed after this place in the order of changes; the last one changed last.
+pub async fn changed_since(conn: &mut Conn, since: u64) -> Result<Vec<Changed>, DbError> {
+    let rows = query("SELECT * FROM plane WHERE sequence > $1 ORDER BY sequence, endpoint")
         .bind(sql(since))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|row| Ok((id(row, "endpoint")?, enrolled(row)?))).collect()
+    let one = |row: &Row| {
+        Ok(Changed { endpoint: id(row, "endpoint")?, sequence: num(row, "sequence")?, known: enrolled(row)? })
+    };
+    rows.iter().map(one).collect()
+}
+
+/// The place of a change that is written now. One transaction writes at a time, so none becomes visible before an earlier one. It is never
+/// less than the time: whoever asks with a time as before misses nothing, nor does anybody after a backup was restored.
+async fn next(conn: &mut Conn, at: u64) -> Result<u64, DbError> {
+    let row = query("SELECT COALESCE(MAX(sequence), 0) AS last FROM plane").fetch_one(conn).await?;
+    Ok(at.max(num(&row, "last")? + 1))
 }
 
 fn enrolled(row: &Row) -> Result<Enrolled, DbError> {
@@ -160,15 +201,18 @@ pub async fn get(conn: &mut Conn, endpoint: &EndpointId) -> Result<Option<Enroll
 
 /// Write one endpoint; an older generation changes nothing.
 pub async fn put(conn: &mut Conn, endpoint: &EndpointId, e: &Enrolled) -> Result<(), DbError> {
+    let sequence = next(conn, e.changed).await?;
     query(
-        "INSERT INTO plane (endpoint, generation, trusted, record, changed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (endpoint) \
-         DO UPDATE SET generation = $2, trusted = $3, record = $4, changed = $5 WHERE plane.generation <= $2",
+        "INSERT INTO plane (endpoint, generation, trusted, record, changed, sequence) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (endpoint) DO UPDATE SET generation = $2, trusted = $3, record = $4, changed = $5, sequence = $6 \
+         WHERE plane.generation <= $2",
     )
     .bind(endpoint.as_str())
     .bind(sql(e.generation))
     .bind(i64::from(e.trusted))
     .bind(text("plane", &e.record)?)
     .bind(sql(e.changed))
+    .bind(sql(sequence))
     .execute(conn)
     .await?;
     Ok(())
@@ -176,10 +220,14 @@ pub async fn put(conn: &mut Conn, endpoint: &EndpointId, e: &Enrolled) -> Result
 
 /// An endpoint is removed: whoever had its name is not trusted, and nothing of its generation changes that.
 pub async fn retire(conn: &mut Conn, endpoint: &EndpointId, at: u64) -> Result<(), DbError> {
-    query("UPDATE plane SET trusted = 0, generation = generation + 1, changed = $2 WHERE endpoint = $1")
-        .bind(endpoint.as_str())
-        .bind(sql(at))
-        .execute(conn)
-        .await?;
+    let sequence = next(conn, at).await?;
+    query(
+        "UPDATE plane SET trusted = 0, generation = generation + 1, changed = $2, sequence = $3 WHERE endpoint = $1",
+    )
+    .bind(endpoint.as_str())
+    .bind(sql(at))
+    .bind(sql(sequence))
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -367,7 +367,7 @@ impl Runner {
                 Outcome::Done => told(self.plane.reset_record(&endpoint.id, endpoint.generation).await),
                 refused => refused,
             },
-            Duty::Release => match self.plane.observe(&endpoint.id).await {
+            Duty::Release => match self.plane.observe(&endpoint.id, row.job.id).await {
                 Ok(Observed::Nothing | Observed::Passes) => {
                     told(self.plane.lift_quarantine(&endpoint.id, endpoint.generation).await)
                 }

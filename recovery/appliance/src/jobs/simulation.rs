@@ -178,7 +178,7 @@ impl ControlPlane for World {
     ) -> BoxFuture<'a, Result<(), PlaneError>> {
         Box::pin(async move {
             if Self::fails(&self.plane_fails) {
-                return Err(PlaneError("uplink cut".to_owned()));
+                return Err(PlaneError::Silent("uplink cut".to_owned()));
             }
             assert_eq!(self.plane.lock().unwrap().0, generation, "registered under the fenced generation");
             self.note("register");

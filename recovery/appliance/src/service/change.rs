@@ -22,6 +22,7 @@ use super::{Actor, Inner, endpoints, scope};
 use crate::{
     agents::identity,
     config::Config,
+    control_plane,
     db::{
         self,
         endpoint::{Endpoint, Record},
@@ -318,6 +319,7 @@ pub async fn remove(
     let certificates_revoked = db::ticket::revoke(tx.conn(), id, at).await?;
     db::ticket::void_all(tx.conn(), id, at).await?;
     db::plane::retire(tx.conn(), id, at).await?;
+    control_plane::removed(&mut tx, &known).await?;
     db::chain::forget(tx.conn(), id).await?;
     if known.state != EndpointState::Discovered {
         db::endpoint::bury(tx.conn(), &known, &actor.name, at).await?;

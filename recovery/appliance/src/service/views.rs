@@ -23,8 +23,9 @@ const UNSEEN_MS: u64 = 180_000;
 /// The embedded control plane's registry, for whoever pulls it.
 pub async fn plane(inner: &Inner, since: u64) -> Result<Vec<PlaneView>, Problem> {
     let all = db::plane::changed_since(&mut *inner.journal.db.read().await?, since).await?;
-    let view = |(endpoint, known): (EndpointId, db::plane::Enrolled)| PlaneView {
+    let view = |db::plane::Changed { endpoint, sequence, known }| PlaneView {
         endpoint,
+        sequence,
         generation: known.generation,
         trusted: known.trusted,
         registration: known.record,

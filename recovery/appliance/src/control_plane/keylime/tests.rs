@@ -201,12 +201,16 @@ async fn on_record(bench: &Bench, ek_sha256: &str) -> EndpointId {
     press
 }
 
+fn job(n: u8) -> JobId {
+    JobId::new(1, [n; 10])
+}
+
 fn registration() -> Registration {
     Registration {
         image: "hmi".into(),
         certificate: None,
         ek_sha256: None,
-        job: "j1".into(),
+        job: job(1).to_string(),
         pcrs: [(4, "ab".repeat(32)), (9, "cd".repeat(32))].into(),
     }
 }
@@ -221,21 +225,37 @@ async fn its_records_go_in_order_and_come_back_with_our_policy_for_this_tpm_alon
     let press = on_record(&bench, &tpm.ek_sha256()).await;
     // Nobody has registered yet: later.
     let early = plane.register(&press, 1, &registration()).await.unwrap_err();
-    assert!(early.0.contains("has not registered itself yet"), "{early}");
+    assert!(early.why().contains("has not registered itself yet"), "{early}");
     site.register(&tpm);
     plane.register(&press, 1, &registration()).await.unwrap();
     plane.register(&press, 1, &registration()).await.expect("again, as after a lost answer");
     let added = site.says(0);
     let policy: Value = serde_json::from_str(added["results"]["tpm_policy"].as_str().unwrap()).unwrap();
     assert_eq!(policy, json!({ "4": ["ab".repeat(32)], "9": ["cd".repeat(32)], "mask": "0x210" }));
-    assert!(added["results"]["meta_data"].as_str().unwrap().contains("j1"), "{added}");
-    let Observed::NotYet(why) = plane.observe(&press).await.unwrap() else { panic!("nobody has looked") };
+    assert!(added["results"]["meta_data"].as_str().unwrap().contains(&job(1).to_string()), "{added}");
+    let Observed::NotYet(why) = plane.observe(&press, job(1)).await.unwrap() else {
+        panic!("nobody has looked")
+    };
     assert!(why.contains("no attestation passed yet"), "{why}");
+    let Observed::NotYet(why) = plane.observe(&press, job(2)).await.unwrap() else {
+        panic!("it is another job's")
+    };
+    assert!(why.contains("of before this recovery"), "{why}");
+
+    // What is there is of another job: it is replaced.
+    let next = Registration { job: job(2).to_string(), ..registration() };
+    let until = Instant::now() + START_LIMIT;
+    while let Err(error) = plane.register(&press, 2, &next).await {
+        assert!(error.why().contains("still has the record") && Instant::now() < until, "{error}");
+        tokio::task::yield_now().await;
+    }
+    let added = site.says(0);
+    assert_eq!(job_of(&added["results"]), Some(job(2).to_string()), "{added}");
 
     // A recovery: both records go, the verifier's first. It takes its time, so the call is made again until it is gone.
     let until = Instant::now() + START_LIMIT;
-    while let Err(error) = plane.reset_record(&press, 2).await {
-        assert!(error.0.contains("still has the record") && Instant::now() < until, "{error}");
+    while let Err(error) = plane.reset_name(&press, 2, AGENT).await {
+        assert!(error.why().contains("still has the record") && Instant::now() < until, "{error}");
         assert_eq!(site.says(1)["code"], 200, "the registrar's goes after the verifier's");
         tokio::task::yield_now().await;
     }
@@ -246,7 +266,7 @@ async fn its_records_go_in_order_and_come_back_with_our_policy_for_this_tpm_alon
     let other = SwTpm::start();
     site.register(&other);
     let foreign = plane.register(&press, 2, &registration()).await.unwrap_err();
-    assert!(foreign.0.contains("it is another machine"), "{foreign}");
+    assert!(foreign.why().contains("it is another machine"), "{foreign}");
     assert_eq!(site.says(0)["code"], 404, "it was not added");
 }
 
@@ -263,8 +283,27 @@ fn only_an_attestation_that_passed_counts() {
         (Some(8), "PASS", 3, false),
         (None, "TIMEOUT", 3, false),
     ] {
-        let agent =
+        let mut agent =
             json!({ "operational_state": state, "attestation_status": status, "attestation_count": count });
-        assert_eq!(observed(&agent) == Observed::Passes, passes, "{agent}");
+        assert!(matches!(observed(&agent, job(1)), Observed::NotYet(_)), "nobody says of which job: {agent}");
+        agent["meta_data"] = json!(json!({ "groundstate_job": job(1) }).to_string());
+        assert_eq!(observed(&agent, job(1)) == Observed::Passes, passes, "{agent}");
+        assert!(matches!(observed(&agent, job(2)), Observed::NotYet(_)), "{agent}");
+    }
+}
+
+#[test]
+fn a_tpm_that_cannot_be_compared_is_refused_with_what_to_do() {
+    // The head of a TPM2B_PUBLIC of an RSA key.
+    let rsa = json!({ "ek_tpm": BASE64_STANDARD.encode([1, 0x3a, 0, 1, 0, 0x0b, 0, 3, 0, 0xb2, 0, 0x20]) });
+    let some = Some("ab");
+    for (registered, on_record, word) in [
+        (&rsa, some, "tpm_encryption_alg = \"ecc\""),
+        (&json!({ "ek_tpm": "?" }), some, "tpm_encryption_alg"),
+        (&json!({}), some, "tpm_encryption_alg"),
+        (&rsa, None, "must prove itself here once"),
+    ] {
+        let why = same_tpm(registered, on_record).unwrap_err();
+        assert!(why.contains(word), "{why}");
     }
 }

@@ -309,3 +309,26 @@ async fn strangers_are_listed_few_an_hour_and_the_silent_ones_make_room() {
     assert_eq!(bench.service.endpoint(&first).await.unwrap_err().code, "unknown-endpoint");
     assert_eq!(names(&bench, "state!=discovered").await.len(), 4, "what is on record stays");
 }
+
+#[tokio::test]
+async fn the_fleets_own_control_plane_is_told_of_a_removal() {
+    let plane = "[control_planes.fleet]\nkind = \"keylime\"\nverifier = \"https://127.0.0.1:1\"\nregistrar = \"https://127.0.0.1:1\"\n\
+                 ca_file = \"ca\"\ncertificate_file = \"crt\"\nkey_file = \"key\"";
+    let (bench, _) = bench(plane).await;
+    recovered(&bench).await;
+    let mut tx = bench.journal.begin().await.unwrap();
+    let mut known = db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
+    known.record.labels =
+        known.record.labels.with(&[("keylime-agent".to_owned(), Some("agent-1".to_owned()))].into()).unwrap();
+    db::endpoint::put(tx.conn(), &known).await.unwrap();
+    tx.commit().await.unwrap();
+    remove(&bench, 1, None).await.unwrap();
+    let queued = db::plane::queued(&mut bench.journal.db.read().await.unwrap()).await.unwrap();
+    let said =
+        queued.iter().map(|row| (row.plane.as_str(), row.generation, row.step, row.known_as.as_deref()));
+    assert_eq!(said.collect::<Vec<_>>(), [("fleet", 2, db::plane::Step::Reset, Some("agent-1"))]);
+    assert_eq!(entries(&bench, "plane.queued").await.len(), 1);
+    // One without an agent is none of Keylime's.
+    remove(&bench, 2, None).await.unwrap();
+    assert_eq!(entries(&bench, "plane.queued").await.len(), 1);
+}
