@@ -8,12 +8,15 @@ use serde::Serialize;
 
 use super::{
     plan::permits_at_most,
-    record::RunRecord,
+    record::{FrozenTarget, RunRecord},
     waves::{Turn, turns},
 };
 use crate::{
-    measure::fleet::{Fleet, Needs, Outlook, StageTimes, in_turn},
-    report::words,
+    measure::{
+        Clock, PERCENTILE_N_MIN, comparable,
+        fleet::{Fleet, Needs, Outlook, StageTimes, in_turn},
+    },
+    report::{RunReport, words},
     runbook::{Per, Step, Uses},
 };
 
@@ -29,6 +32,35 @@ pub struct Known {
     pub over_link: Option<usize>,
     /// Times of steps in earlier runs, milliseconds. Give only those that may stand together ([`crate::measure::comparable`]).
     pub steps_ms: BTreeMap<String, Vec<u64>>,
+}
+
+/// The class of endpoints that nobody named: times of every class stand for it.
+pub const STAND_IN: &str = "stand-in";
+
+impl Known {
+    /// Take from the report of an earlier run the times that may stand for this plan: of a class that the plan has, and of a place that compares with one of the
+    /// plan's. What a person did at a spare disk never stands for what they do at the plant.
+    pub fn learn(&mut self, report: &RunReport, plan: &RunRecord) {
+        for done in report.steps.iter().filter(|step| step.state == "passed") {
+            let of_plan = plan.runbook.all_steps().find(|step| step.id == done.step);
+            let (Some(took_ms), Some(step)) = (done.took_ms, of_plan) else { continue };
+            let by_hand = step.uses_in(plan.mode).is_by_hand();
+            let clock = if by_hand { Clock::Service } else { Clock::Machine };
+            let stands_for = |was: &FrozenTarget| {
+                plan.targets.iter().any(|is| {
+                    comparable(is.place, was.place, clock)
+                        && (by_hand || is.class == was.class || is.class == STAND_IN)
+                })
+            };
+            let mut of = report
+                .scope
+                .iter()
+                .filter(|was| done.target.is_none() || done.target.as_ref() == Some(&was.target));
+            if of.all(stands_for) {
+                self.steps_ms.entry(done.step.to_string()).or_default().push(took_ms);
+            }
+        }
+    }
 }
 
 /// A run before it begins.
@@ -116,21 +148,32 @@ impl Preview {
         }
     }
 
-    /// How long, in a sentence with what it rests on.
+    /// How many times stand behind the step that was measured least; none where a step that takes time was never measured.
+    #[must_use]
+    pub fn smallest_n(&self) -> usize {
+        let guessed = self.outlook.as_ref().is_some_and(|outlook| !outlook.guessed.is_empty());
+        let least = self.steps.iter().filter(|step| step.each).map(|step| step.n).min();
+        if guessed { 0 } else { least.unwrap_or(0) }
+    }
+
+    /// How long, in a sentence with what it rests on. Under [`PERCENTILE_N_MIN`] measured times of any step there is a maximum and no percentile.
     #[must_use]
     pub fn in_a_sentence(&self) -> String {
         let Some(outlook) = &self.outlook else { return "How long it takes is not known.".into() };
         let who = words::count(self.people, "person").replace("persons", "people");
+        let n = self.smallest_n();
+        let (figure, ms) =
+            if n < PERCENTILE_N_MIN { ("the slowest play", outlook.max_ms) } else { ("p90", outlook.p90_ms) };
         let mut said = format!(
-            "{}, {who}: p90 {}",
+            "{}, {who}: {figure} {} (the step measured least: n = {n})",
             words::count(self.targets.len(), "endpoint"),
-            words::length(outlook.p90_ms)
+            words::length(ms)
         );
         if let Some(saved_ms) = self.one_more_saves_ms {
             said += &format!("; one person more saves {}", words::length(saved_ms));
         }
         if let Some(rto_ms) = self.rto_ms {
-            let fits = if outlook.p90_ms <= rto_ms { "within" } else { "OVER" };
+            let fits = if ms <= rto_ms { "within" } else { "OVER" };
             said += &format!("; {fits} the objective of {}", words::length(rto_ms));
         }
         if !outlook.guessed.is_empty() {
@@ -211,6 +254,7 @@ mod tests {
     use super::*;
     use crate::{
         library,
+        report::Circumstances,
         run::{
             plan,
             tests::{ask, safe},
@@ -241,11 +285,36 @@ mod tests {
         assert_eq!(by_hand, ["go", "safe", "cause", "operator"]);
         let said = preview.in_a_sentence();
         assert!(
-            said.starts_with("8 endpoints, 2 people: p90 ")
+            said.starts_with("8 endpoints, 2 people: the slowest play ")
+                && said.contains("(the step measured least: n = 0)")
                 && said.contains("never measured")
                 && said.contains("objective of 1 h 30 min"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn only_times_of_a_like_place_and_class_stand_for_a_plan() {
+        let plan = record(2);
+        let learned = |change: fn(&mut FrozenTarget)| {
+            let mut was = plan.clone();
+            was.targets.iter_mut().for_each(change);
+            let mut report = RunReport::of(&was, Circumstances::default());
+            for step in &mut report.steps {
+                (step.state, step.took_ms) = ("passed".to_owned(), Some(MINUTE));
+            }
+            let mut known = Known::default();
+            known.learn(&report, &plan);
+            ["operator", "image"].map(|step| known.steps_ms.get(step).map_or(0, Vec::len))
+        };
+        assert_eq!(learned(|_| ()), [2, 2]);
+        assert_eq!(
+            learned(|was| was.place = Place::SpareDisk),
+            [0, 2],
+            "people differ there, machines do not"
+        );
+        assert_eq!(learned(|was| was.place = Place::Virtual), [0, 0]);
+        assert_eq!(learned(|was| was.class = "another".into()), [2, 0]);
     }
 
     #[test]
@@ -262,6 +331,17 @@ mod tests {
         let preview = Preview::of(&record, &known(2, 5));
         assert_eq!(preview.outlook.as_ref().unwrap().guessed, Vec::<String>::new());
         assert_eq!(preview.one_more_saves_ms, Some(p90(2, 5) - p90(3, 5)));
+        let mut many = known(2, 5);
+        assert!(
+            preview.in_a_sentence().contains(": the slowest play ")
+                && preview.in_a_sentence().contains("n = 1)")
+        );
+        many.steps_ms.values_mut().for_each(|times| *times = times.repeat(20));
+        let said = Preview::of(&record, &many).in_a_sentence();
+        assert!(said.contains(": p90 ") && said.contains("n = 20)"), "{said}");
+        many.steps_ms.insert("back".to_owned(), vec![MINUTE; 19]);
+        let said = Preview::of(&record, &many).in_a_sentence();
+        assert!(said.contains(": the slowest play ") && said.contains("n = 19)"), "{said}");
         let over = Preview::of(&record, &known(1, 60));
         assert!(over.in_a_sentence().contains("OVER"), "{}", over.in_a_sentence());
     }

@@ -10,7 +10,7 @@ use runbooks::{
     library,
     print::Sheet,
     report::RunReport,
-    run::preview::{Known, Preview},
+    run::preview::{Known, Preview, STAND_IN},
     runbook::{ModeName, SCHEMA_JSON},
     target::{DRILL_SAFE, Drill, Real},
 };
@@ -274,12 +274,13 @@ fn plan(order: &Plan, json: bool) -> Result<(), Fault> {
         })?,
         None => stand_ins(&runbook, order.mode, order.count.unwrap_or_default()),
     };
-    let known = Known {
-        people: order.people,
-        over_link: order.over_link,
-        steps_ms: measured(&order.measured, &runbook, order.mode)?,
-    };
-    let preview = Preview::of(&record(runbook, facts, order.mode)?, &known);
+    let reports = reports(&order.measured, &runbook, order.mode)?;
+    let record = record(runbook, facts, order.mode)?;
+    let mut known = Known { people: order.people, over_link: order.over_link, ..Known::default() };
+    for report in &reports {
+        known.learn(report, &record);
+    }
+    let preview = Preview::of(&record, &known);
     print(json, &preview, shown)
 }
 
@@ -293,12 +294,12 @@ fn stand_ins(runbook: &Runbook, mode: As, count: usize) -> Vec<EndpointFacts> {
     let one = |n| EndpointFacts {
         target: TargetId::new(format!("endpoint-{n:04}")),
         kind: runbook.select.kind.clone().unwrap_or_else(|| "hmi".to_owned()),
-        class: "stand-in".to_owned(),
-        zone: runbook.select.zone.clone().unwrap_or_else(|| "stand-in".to_owned()),
+        class: STAND_IN.to_owned(),
+        zone: runbook.select.zone.clone().unwrap_or_else(|| STAND_IN.to_owned()),
         place,
         labels: [Some(DRILL_SAFE.to_owned()), runbook.select.label.clone()].into_iter().flatten().collect(),
         essential_function: false,
-        image: "stand-in".to_owned(),
+        image: STAND_IN.to_owned(),
     };
     (1..=count).map(one).collect()
 }
@@ -324,14 +325,10 @@ fn record(runbook: Runbook, facts: Vec<EndpointFacts>, mode: As) -> Result<RunRe
     Ok(run.record().clone())
 }
 
-/// Times of steps out of the reports of earlier runs. Virtual ones never stand with hardware.
-fn measured(
-    reports: &[PathBuf],
-    runbook: &Runbook,
-    mode: As,
-) -> Result<std::collections::BTreeMap<String, Vec<u64>>, Fault> {
-    let mut times: std::collections::BTreeMap<String, Vec<u64>> = std::collections::BTreeMap::new();
-    for path in reports {
+/// The reports of earlier runs of this runbook. Virtual ones never stand with hardware.
+fn reports(paths: &[PathBuf], runbook: &Runbook, mode: As) -> Result<Vec<RunReport>, Fault> {
+    let mut reports = Vec::new();
+    for path in paths {
         let no = |why: String| {
             let now = "give `report.json` out of the packs of runs of this runbook, of hardware for hardware and of virtual endpoints for virtual ones";
             Fault::new(Code::Usage, format!("{} cannot be measured by", path.display()), why, now)
@@ -347,13 +344,9 @@ fn measured(
                 report.mode.word()
             )));
         }
-        for step in report.steps.iter().filter(|step| step.state == "passed") {
-            if let Some(took_ms) = step.took_ms {
-                times.entry(step.step.to_string()).or_default().push(took_ms);
-            }
-        }
+        reports.push(report);
     }
-    Ok(times)
+    Ok(reports)
 }
 
 fn shown(preview: &Preview) -> String {
