@@ -1,7 +1,7 @@
 //! The TLS accept loop: one future that serves one listener with one axum router.
 //!
 //! ```text
-//! permit ─► accept ─► handshake (limit) ─► request head (limit) ─► router ─► … ─► close
+//! permit ─► accept ─► handshake (limit) ─► request head (limit) ─► router ─► … ─► close, and read what still comes (limit)
 //!    └──────────────── returned when the connection ends ◄───────────────────────┘
 //! stop ─► no new connections ─► running requests finish (limit) ─► the rest is cut ─► the future ends
 //! ```
@@ -12,7 +12,7 @@
 //!
 //! It must never: choose a crypto provider by default (ring is passed), accept without a permit, or wait without a limit.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -26,12 +26,13 @@ use rustls::{
     server::{VerifierBuilderError, WebPkiClientVerifier},
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -82,7 +83,12 @@ pub struct Limits {
     pub connections: usize,
     /// From stop to cutting what still runs.
     pub drain: Duration,
+    /// How long what a peer still sends is read after the last answer, before its connection is dropped.
+    pub linger: Duration,
 }
+
+/// So much of it is read at most.
+const LINGER_BYTES: usize = 256 << 10;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -91,6 +97,7 @@ impl Default for Limits {
             head: Duration::from_secs(20),
             connections: 512,
             drain: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
         }
     }
 }
@@ -267,25 +274,46 @@ async fn connection(
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        Box::pin(async move {
+            Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+        })
     });
     // One write for head and body: an EST client in the field reads `Content-Length` wrongly when its digits are split
     // across TLS records (strongSwan 5.9.8).
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .writev(false)
         .serve_connection(TokioIo::new(stream), service);
-    let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
-        ended = served.as_mut() => ended,
+        ended = poll_fn(|cx| served.poll_without_shutdown(cx)) => ended,
         () = stop.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+            std::pin::Pin::new(&mut served).graceful_shutdown();
+            poll_fn(|cx| served.poll_without_shutdown(cx)).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "connection ended early");
+    }
+    tokio::select! {
+        _ = timeout(limits.linger, close(served.into_parts().io.into_inner())) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Say that this was all, and read what still comes until the peer ends, too. A socket that is dropped with something unread resets the
+/// connection, and takes with it what of the answer is not there yet: a handler that needs no body may answer before the body came.
+async fn close(mut stream: TlsStream<TcpStream>) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let (tcp, _) = stream.get_mut();
+    let (mut unread, mut left) = ([0; 4096], LINGER_BYTES);
+    while let Ok(read @ 1..) = tcp.read(&mut unread).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            return;
+        }
     }
 }
 
@@ -449,6 +477,35 @@ pub mod tests {
         let _silent = StdStream::connect(listener.address).unwrap();
         let answer = listener.speak(rustls::ALL_VERSIONS, ASK).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_arrives_whole_though_the_body_came_after_it_and_nobody_reads_it() {
+        const LEN: usize = 512 << 10;
+        let pack = axum::routing::post(|| async { vec![7_u8; LEN] });
+        let router = hello().route("/pack", pack);
+        let limits = Limits { connections: 1, linger: Duration::from_millis(300), ..Limits::default() };
+        let listener = TestListener::start(router, limits, None).await;
+        let (mut tls, mut stream) = listener.connect(rustls::ALL_VERSIONS);
+        let (mut tls, mut stream) = tokio::task::spawn_blocking(move || {
+            let mut both = Stream::new(&mut tls, &mut stream);
+            both.write_all(b"POST /pack HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n").unwrap();
+            // Something of the answer is here: the handler has ended.
+            both.read_exact(&mut [0; 1]).unwrap();
+            both.write_all(b"{}").unwrap();
+            both.flush().unwrap();
+            (tls, stream)
+        })
+        .await
+        .unwrap();
+        // The one permit is free again: the first connection is over for the appliance, and most of its answer not yet read.
+        assert!(listener.speak(rustls::ALL_VERSIONS, ASK).await.starts_with("HTTP/1.1 200"));
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut answer = Vec::new();
+            let ended = Stream::new(&mut tls, &mut stream).read_to_end(&mut answer);
+            ended.map(|_| answer.iter().filter(|byte| **byte == 7).count())
+        });
+        assert_eq!(answer.await.unwrap().unwrap(), LEN);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -170,17 +170,10 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub fn post_for_bytes(&self, path: &str) -> Result<Vec<u8>, Fault> {
-        let once = || {
-            let kind = [("content-type", "application/json")];
-            let mut response = self.send(Method::POST, path, b"{}".to_vec(), &kind)?;
-            let body = response.body_mut().with_config().limit(1 << 30);
-            body.read_to_vec().map_err(|error| self.absent(&error))
-        };
-        // What is asked for so is made anew each time: a connection that breaks on its way costs a second try.
-        match once() {
-            Err(fault) if fault.code == Code::Unavailable => once(),
-            done => done,
-        }
+        let kind = [("content-type", "application/json")];
+        let mut response = self.send(Method::POST, path, b"{}".to_vec(), &kind)?;
+        let body = response.body_mut().with_config().limit(1 << 30);
+        body.read_to_vec().map_err(|error| self.absent(&error))
     }
 
     /// `POST` a JSON value and read the answer.
