@@ -111,19 +111,29 @@ pub async fn prune(conn: &mut Conn, endpoint: &EndpointId, keep: u32) -> Result<
     Ok(())
 }
 
-/// What the PCRs of the restored system held in its accepted quote in a job; empty: there is none.
-pub async fn last_pcrs(conn: &mut Conn, job: JobId) -> Result<BTreeMap<u8, String>, DbError> {
-    let rows = query("SELECT record FROM session WHERE job = $1 ORDER BY created DESC")
-        .bind(job.to_string())
-        .fetch_all(conn)
-        .await?;
-    for row in &rows {
-        let record: Record = json(row, "record")?;
-        if record.accepted && record.booted_as == BootedAs::GoldenSystem {
-            return Ok(record.values);
+const OF_JOB: &str = "SELECT record FROM session WHERE job = $1 ORDER BY created DESC";
+const OF_ENDPOINT: &str = "SELECT record FROM session WHERE endpoint = $1 ORDER BY created DESC";
+
+/// What `pick` finds in the newest session of these that has it.
+async fn newest<T>(
+    conn: &mut Conn,
+    sessions: &'static str,
+    of: &str,
+    pick: impl Fn(Record) -> Option<T>,
+) -> Result<Option<T>, DbError> {
+    for row in &query(sessions).bind(of).fetch_all(conn).await? {
+        if let Some(found) = pick(json(row, "record")?) {
+            return Ok(Some(found));
         }
     }
-    Ok(BTreeMap::new())
+    Ok(None)
+}
+
+/// What the PCRs of the restored system held in its accepted quote in a job; empty: there is none.
+pub async fn last_pcrs(conn: &mut Conn, job: JobId) -> Result<BTreeMap<u8, String>, DbError> {
+    let golden = |record: &Record| record.accepted && record.booted_as == BootedAs::GoldenSystem;
+    let values = |record| Some(record).filter(golden).map(|record| record.values);
+    Ok(newest(conn, OF_JOB, &job.to_string(), values).await?.unwrap_or_default())
 }
 
 /// The firmware of an endpoint's TPM, as its newest true quote by this key told it.
@@ -132,30 +142,13 @@ pub async fn tpm_firmware(
     endpoint: &EndpointId,
     ek_sha256: &str,
 ) -> Result<Option<u64>, DbError> {
-    let rows = query("SELECT record FROM session WHERE endpoint = $1 ORDER BY created DESC")
-        .bind(endpoint.as_str())
-        .fetch_all(conn)
-        .await?;
-    for row in &rows {
-        let record: Record = json(row, "record")?;
-        if record.ek_sha256 == ek_sha256 && record.tpm_firmware.is_some() {
-            return Ok(record.tpm_firmware);
-        }
-    }
-    Ok(None)
+    let told = |record: Record| record.tpm_firmware.filter(|_| record.ek_sha256 == ek_sha256);
+    newest(conn, OF_ENDPOINT, endpoint.as_str(), told).await
 }
 
 /// The TPM's reset counter in the newest accepted quote of the recovery system in a job.
 pub async fn last_reset(conn: &mut Conn, job: JobId) -> Result<Option<u32>, DbError> {
-    let rows = query("SELECT record FROM session WHERE job = $1 ORDER BY created DESC")
-        .bind(job.to_string())
-        .fetch_all(conn)
-        .await?;
-    for row in &rows {
-        let record: Record = json(row, "record")?;
-        if record.accepted && record.booted_as == BootedAs::RecoverySystem {
-            return Ok(record.reset_count);
-        }
-    }
-    Ok(None)
+    let recovery = |record: &Record| record.accepted && record.booted_as == BootedAs::RecoverySystem;
+    let count = |record| Some(record).filter(recovery).map(|record| record.reset_count);
+    Ok(newest(conn, OF_JOB, &job.to_string(), count).await?.flatten())
 }
