@@ -198,6 +198,7 @@ impl People {
         open.merge(closed)
             .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
             .layer(middleware::from_fn(deadline))
+            .layer(middleware::from_fn(console::speak))
             .layer(middleware::from_fn_with_state(Arc::clone(&self.metrics), crate::metrics::count))
             .with_state(self)
     }

@@ -17,6 +17,7 @@ mod endpoint;
 mod endpoints;
 mod job;
 mod kiosk;
+mod language;
 mod login;
 mod may;
 mod page;
@@ -25,6 +26,7 @@ mod policy;
 mod provider;
 mod review;
 mod stop;
+mod texts;
 mod words;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,6 +48,7 @@ use recovery_protocol::{
 };
 use serde::Deserialize;
 
+pub use self::texts::speak;
 use self::{
     may::Viewer,
     page::{Page, Tab, problem_card},
@@ -68,6 +71,7 @@ pub fn open_routes() -> Vec<Route> {
         ("/kiosk/pair", post(kiosk::pair)),
         ("/kiosk/sign-in", post(kiosk::sign_in)),
         ("/setup", get(login::setup).post(login::make_first_admin)),
+        ("/language", post(language::choose)),
         ("/assets/{file}", get(asset)),
     ]
 }

@@ -2,6 +2,8 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::texts::Texts;
+
 /// Where a page stands in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tab {
@@ -33,9 +35,10 @@ impl Page<'_> {
     /// The HTML.
     #[must_use]
     pub fn render(&self) -> Markup {
+        let t = Texts::here();
         html! {
             (DOCTYPE)
-            html lang="en" {
+            html lang=(t.name()) dir=(t.direction()) {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
@@ -47,28 +50,45 @@ impl Page<'_> {
                     script type="module" src="/assets/console.js" {}
                 }
                 body {
-                    a class="skip" href="#content" { "Skip to content" }
+                    a class="skip" href="#content" { (t.skip_to_content()) }
                     (self.top())
-                    p id="lost" class="lost" role="status" hidden { "Connection lost. What you see is from " span data-lost-at {} "." }
+                    p id="lost" class="lost" role="status" hidden { (t.lost_connection()) " " span data-lost-at {} }
                     main id="content" data-live=[self.live] { (self.content) }
                     p class="quiet-live" id="said" role="status" aria-live="polite" {}
+                    (languages(t))
                 }
             }
         }
     }
 
     fn top(&self) -> Markup {
-        let tab = |tab, path, name| {
+        let t = Texts::here();
+        let tab = |tab, path, name: String| {
             html! { a href=(path) aria-current=[(self.tab == tab).then_some("page")] { (name) } }
         };
         html! {
             header class="top" {
                 a class="site" href="/" { img src="/assets/mark.svg" alt="" width="28" height="28"; span { (self.site) } }
                 @if self.tab != Tab::None {
-                    nav aria-label="Main" { (tab(Tab::Endpoints, "/", "Endpoints")) (tab(Tab::Drills, "/drills", "Drills")) (tab(Tab::Plans, "/plans", "Plans")) }
-                    a class="button danger stop" href="/stop" { "STOP" }
-                    a class="account" href="/account" { "Account" }
-                    form class="out" method="post" action="/logout" { button class="link" { "Sign out" } }
+                    nav aria-label=(t.main_navigation()) {
+                        (tab(Tab::Endpoints, "/", t.tab_endpoints())) (tab(Tab::Drills, "/drills", t.tab_drills())) (tab(Tab::Plans, "/plans", t.tab_plans()))
+                    }
+                    a class="button danger stop" href="/stop" { (t.stop_word()) }
+                    a class="account" href="/account" { (t.account()) }
+                    form class="out" method="post" action="/logout" { button class="link" { (t.sign_out()) } }
+                }
+            }
+        }
+    }
+}
+
+/// The languages, each under its own name; choosing one changes nothing but the words.
+fn languages(t: Texts) -> Markup {
+    html! {
+        footer class="languages" {
+            form method="post" action="/language" aria-label=(t.language()) {
+                @for (name, own_name) in Texts::offered() {
+                    button class="link" name="language" value=(name) lang=(name) aria-current=[(name == t.name()).then_some("true")] { (own_name) }
                 }
             }
         }
@@ -78,13 +98,14 @@ impl Page<'_> {
 /// What happened and what now, as a card.
 #[must_use]
 pub fn problem_card(problem: &recovery_protocol::Problem) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card attention" {
             h1 { (problem.title) }
             p { (sentence(&problem.detail)) }
-            p class="now" { strong { "What now: " } (sentence(&problem.remedy)) }
-            p class="small" { "Code " code { (problem.code) } }
-            p { a class="button" href="/" { "Back to the endpoints" } }
+            p class="now" { strong { (t.what_now()) " " } (sentence(&problem.remedy)) }
+            p class="small" { (t.word_code()) " " code { (problem.code) } }
+            p { a class="button" href="/" { (t.back_to_endpoints()) } }
         }
     }
 }

@@ -1,0 +1,13 @@
+skip-to-content = Zum Inhalt springen
+lost-connection = Verbindung verloren. Angezeigt wird der Stand von
+main-navigation = Hauptmenü
+tab-endpoints = Endgeräte
+tab-drills = Übungen
+tab-plans = Pläne
+stop-word = STOPP
+account = Konto
+sign-out = Abmelden
+language = Sprache
+what-now = Was jetzt:
+word-code = Code
+back-to-endpoints = Zurück zu den Endgeräten

@@ -1,0 +1,13 @@
+skip-to-content = Ir al contenido
+lost-connection = Conexión perdida. Lo que se ve es de
+main-navigation = Menú principal
+tab-endpoints = Equipos
+tab-drills = Simulacros
+tab-plans = Planes
+stop-word = STOP
+account = Cuenta
+sign-out = Cerrar sesión
+language = Idioma
+what-now = Qué hacer ahora:
+word-code = Código
+back-to-endpoints = Volver a los equipos

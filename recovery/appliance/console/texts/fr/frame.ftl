@@ -1,0 +1,13 @@
+skip-to-content = Aller au contenu
+lost-connection = Connexion perdue. L’affichage date de
+main-navigation = Menu principal
+tab-endpoints = Postes
+tab-drills = Exercices
+tab-plans = Plans
+stop-word = STOP
+account = Compte
+sign-out = Se déconnecter
+language = Langue
+what-now = Que faire :
+word-code = Code
+back-to-endpoints = Retour aux postes

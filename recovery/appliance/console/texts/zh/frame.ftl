@@ -1,0 +1,13 @@
+skip-to-content = 跳到正文
+lost-connection = 连接已断开。当前显示的内容截至
+main-navigation = 主菜单
+tab-endpoints = 终端
+tab-drills = 演练
+tab-plans = 计划
+stop-word = 急停
+account = 账户
+sign-out = 退出登录
+language = 语言
+what-now = 现在该做什么：
+word-code = 代码
+back-to-endpoints = 返回终端列表
