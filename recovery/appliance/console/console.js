@@ -4,6 +4,8 @@
 //   form[data-hold]: the button must be held; letting go stops it
 //   [data-since], [data-moment]: clocks in the reader's own time
 //
+// Its words come with the page, in the page's language: data attributes of <main>, with U+E000 and U+E001 where numbers go.
+//
 // It never evaluates text, builds HTML from data, or speaks to another host.
 
 const main = document.querySelector("main");
@@ -15,18 +17,25 @@ let due = false;
 
 // ---- clocks ----
 
+const language = document.documentElement.lang;
+
+function filled(text, ...values) {
+  return values.reduce((said, value, at) => said.replace(String.fromCharCode(0xe000 + at), value), text ?? "");
+}
+
 function duration(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
-  return `${Math.floor(s / 3600)} h ${String(Math.floor(s / 60) % 60).padStart(2, "0")} min`;
+  const two = (n) => String(n).padStart(2, "0");
+  if (s < 60) return filled(main.dataset.seconds, s);
+  if (s < 3600) return filled(main.dataset.minutes, Math.floor(s / 60), two(s % 60));
+  return filled(main.dataset.hours, Math.floor(s / 3600), two(Math.floor(s / 60) % 60));
 }
 
 function moment(ms) {
   const at = new Date(ms);
   const today = at.toDateString() === new Date().toDateString();
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-  return today ? time : `${at.toLocaleDateString()} ${time}`;
+  const time = at.toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  return today ? time : `${at.toLocaleDateString(language)} ${time}`;
 }
 
 function readClock() {
@@ -115,12 +124,12 @@ function hold(form) {
     holding = true;
     const began = performance.now();
     button.classList.add("holding");
-    const left = () => { label.textContent = `Hold ${Math.ceil((limit - (performance.now() - began)) / 1000)} s`; };
+    const left = () => { label.textContent = filled(main.dataset.holdWord, Math.ceil((limit - (performance.now() - began)) / 1000)); };
     left();
     count = setInterval(left, 200);
     timer = setTimeout(() => {
       clearInterval(count);
-      label.textContent = "Started";
+      label.textContent = main.dataset.startedWord;
       button.classList.add("held");
       navigator.vibrate?.(120);
       form.elements.confirm.value = "yes";

@@ -74,6 +74,7 @@ pub use orders::WEBHOOK;
 pub use plans::mind_plans;
 pub use policy::forget_tried;
 pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
+pub use views::{NOT_TOUCHED, SWITCH_BY_HAND};
 
 /// The appliance's functions. Cheap to clone; all clones are one service.
 #[derive(Clone)]

@@ -10,7 +10,11 @@ use maud::{Markup, html};
 use recovery_protocol::people::{NewPassword, Permission, SessionView};
 use serde::Deserialize;
 
-use super::{Failed, login, question, words};
+use super::{
+    Failed, login, question,
+    texts::Texts,
+    words::{self, SLOTS, english, fill},
+};
 use crate::{
     api::{People, gate::Who},
     tls::Peer,
@@ -25,7 +29,11 @@ pub async fn page(
     let sessions = people.gate.sessions(&who, true, &headers);
     let row = people.service.people_rows().await?.into_iter().find(|person| person.name == who.name);
     let has_password = row.as_ref().map(|person| person.password.is_some());
-    Ok(question(&people, "Your account", content(&who, has_password, &sessions, super::now_ms())))
+    Ok(question(
+        &people,
+        &Texts::here().your_account(),
+        content(&who, has_password, &sessions, super::now_ms()),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -71,47 +79,59 @@ pub async fn end_session(
 
 /// `has_password`: `None` for the operator's token of the data directory, which is no person.
 fn content(who: &Who, has_password: Option<bool>, sessions: &[SessionView], now: u64) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card" {
             h1 { (who.name) }
-            p { "Your role here is " strong { (who.role) } "." }
+            p { (fill(&t.your_role(SLOTS[0]), [html! { strong { (words::role(who.role)) } }])) }
             @if let Some(has_password) = has_password {
                 @if who.at_kiosk() {
-                    p { "A password is set at your own computer, not at a kiosk." }
+                    p { (t.not_at_kiosk()) }
                 } @else {
-                h2 { @if has_password { "Change your password" } @else { "Set a password" } }
+                h2 { @if has_password { (t.change_password()) } @else { (t.set_password()) } }
                 form method="post" action="/account/password" {
                     @if has_password {
-                        label for="current" { "The password that you have" }
+                        label for="current" { (t.current_password()) }
                         input id="current" name="current" type="password" autocomplete="current-password" required;
                     }
                     (login::new_password())
-                    p class="small" { "Sessions that the old one opened end, this one too." }
-                    div class="actions" { button class="primary" { "Set it" } }
+                    p class="small" { (t.sessions_end()) }
+                    div class="actions" { button class="primary" { (t.set_it()) } }
                 }
                 }
             } @else {
-                p { "This is the token of the appliance's data directory. It is nobody's, so it has no password: " code { "groundstate person add" } " adds people." }
+                p { (fill(&t.nobodys_token(SLOTS[0]), [html! { code { "groundstate person add" } }])) }
             }
         }
         section class="card" {
-            h2 { @if who.may(Permission::People) { "Open sessions" } @else { "Your open sessions" } }
+            h2 { @if who.may(Permission::People) { (t.open_sessions()) } @else { (t.your_sessions()) } }
             ul class="plain" {
                 @for session in sessions {
                     li {
                         p {
-                            strong { (session.person) } ", by " (session.how) ", from " (session.from)
-                            ", since " (words::moment(session.opened_unix_ms))
-                            ", last used " (words::since(session.used_unix_ms, now)) " ago"
-                            @if session.this { " (this one)" }
+                            (session_line(session, now))
+                            @if session.this { " " (t.session_this()) }
                         }
                         form method="post" action="/account/sessions/end" {
                             input type="hidden" name="session" value=(session.session);
-                            button { "End it" }
+                            button { (t.session_end()) }
                         }
                     }
                 }
             }
         }
     }
+}
+
+fn session_line(session: &SessionView, now: u64) -> Markup {
+    let text = Texts::here().session_line(SLOTS[0], SLOTS[1], SLOTS[2], SLOTS[3], SLOTS[4]);
+    // Named in the order of their names: from, how, person, since, used.
+    let parts = [
+        html! { (session.from) },
+        english(&session.how),
+        html! { strong { (session.person) } },
+        words::moment(session.opened_unix_ms),
+        words::since(session.used_unix_ms, now),
+    ];
+    fill(&text, parts)
 }

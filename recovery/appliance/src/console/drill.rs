@@ -1,12 +1,93 @@
 //! Drills: the list, the form that starts one, one drill's steps and its report.
 
+use axum::{
+    Extension, Form,
+    extract::{Path, Query, State},
+    response::{Redirect, Response},
+};
 use maud::{Markup, html};
-use recovery_protocol::operator::{DrillStepView, DrillView, EndpointView};
+use recovery_protocol::operator::{DrillAnswer, DrillStepView, DrillView, EndpointView, NewDrill};
+use serde::Deserialize;
 
 use super::{
+    Failed, Part,
     may::{Button, Viewer},
-    words::{Tone, badge},
+    now_ms,
+    page::Tab,
+    texts::Texts,
+    words::{Tone, badge, english},
 };
+use crate::{
+    api::{People, endpoint_id, gate::Who},
+    service::Actor,
+};
+
+/// `GET /drills`.
+pub async fn all(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failed> {
+    let endpoints = people.service.endpoints(None).await?;
+    let mut viewer = Viewer::of(&who);
+    viewer.against(&["/drills"], people.service.may_begin().await);
+    let (drills, runbooks) = (people.drills.list(), people.drills.runbooks());
+    let content = list(&drills, &runbooks, &endpoints, &viewer, now_ms());
+    part.of(&people, Tab::Drills, &Texts::here().tab_drills(), "/drills", content).await
+}
+
+#[derive(Deserialize)]
+pub struct DrillForm {
+    runbook: String,
+    endpoint: String,
+}
+
+/// `POST /drills`.
+pub async fn start(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Form(form): Form<DrillForm>,
+) -> Result<Redirect, Failed> {
+    let new = NewDrill { runbook: form.runbook, endpoints: vec![endpoint_id(&form.endpoint)?] };
+    let drill = people.drills.start(&actor, new).await?;
+    Ok(Redirect::to(&format!("/drills/{}", drill.drill)))
+}
+
+#[derive(Deserialize)]
+pub struct AnswerForm {
+    step: String,
+    endpoint: String,
+    #[serde(default)]
+    person: String,
+    role: String,
+    note: String,
+    yes: bool,
+}
+
+/// `POST /drills/{drill}/answer`.
+pub async fn answer(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Form(form): Form<AnswerForm>,
+) -> Result<Redirect, Failed> {
+    let AnswerForm { step, endpoint, person, role, note, yes } = form;
+    let endpoint = if endpoint.is_empty() { None } else { Some(endpoint_id(&endpoint)?) };
+    people.drills.answer(&actor, &drill, DrillAnswer { step, endpoint, person, role, yes, note }).await?;
+    Ok(Redirect::to(&format!("/drills/{drill}")))
+}
+
+/// `GET /drills/{drill}`.
+pub async fn one(
+    State(people): State<People>,
+    Extension(who): Extension<Who>,
+    Path(id): Path<String>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failed> {
+    let view = people.drills.view(&id)?;
+    let content = content(&view, &Viewer::of(&who), now_ms());
+    part.of(&people, Tab::Drills, &view.runbook, &format!("/drills/{}", view.drill), content).await
+}
 
 /// The list and the form.
 #[must_use]
@@ -17,34 +98,35 @@ pub fn list(
     viewer: &Viewer,
     now_ms: u64,
 ) -> Markup {
+    let t = Texts::here();
     let safe: Vec<_> = endpoints.iter().filter(|view| view.drill_safe).collect();
     html! {
         div data-now=(now_ms) {
-            h1 { "Drills" }
-            @if drills.is_empty() { p class="summary" { "None since the appliance started." } }
+            h1 { (t.tab_drills()) }
+            @if drills.is_empty() { p class="summary" { (t.drills_none()) } }
             @else {
                 ul class="rows" { @for drill in drills { li {
                     @let (tone, word) = state(&drill.state);
                     a class={ "row " (tone.class()) } id={ "row-" (drill.drill) } href={ "/drills/" (drill.drill) } {
                         span class="row-name" { (drill.runbook) }
                         (badge(tone, word))
-                        span class="row-what" { (passed(drill)) " of " (drill.steps.len()) " steps passed" }
+                        span class="row-what" { (t.drill_passed(drill.steps.len(), passed(drill))) }
                     }
                 } } }
             }
             section class="card" {
-                h2 { "Start a drill" }
+                h2 { (t.drill_start_title()) }
                 @if safe.is_empty() {
-                    p { "No endpoint may be drilled. Put a bench, spare-disk or virtual endpoint on record as drill-safe:" }
+                    p { (t.drill_none_safe()) }
                     pre { code { "groundstate endpoint add bench-01 --mac 52:54:00:12:34:57 --blueprint hmi --drill-safe" } }
                 } @else {
                     form method="post" action="/drills" {
-                        label for="runbook" { "Runbook" }
+                        label for="runbook" { (t.drill_runbook()) }
                         select id="runbook" name="runbook" { @for name in runbooks { option { (name) } } }
-                        label for="endpoint" { "Endpoint" }
+                        label for="endpoint" { (t.col_endpoint()) }
                         select id="endpoint" name="endpoint" { @for view in safe { option { (view.endpoint) } } }
-                        p class="small" { "A drill writes only to endpoints that may be drilled. It really writes to them." }
-                        div class="actions" { (viewer.plain("/drills", "primary", "start", "Start the drill")) }
+                        p class="small" { (t.drill_really()) }
+                        div class="actions" { (viewer.plain("/drills", "primary", "start", t.drill_start())) }
                     }
                 }
             }
@@ -55,11 +137,12 @@ pub fn list(
 /// One drill.
 #[must_use]
 pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
+    let t = Texts::here();
     let (tone, word) = state(&drill.state);
     html! {
         div data-now=(now_ms) {
-            p class="crumb" { a href="/drills" { "Drills" } }
-            p class="drill-tape" { "DRILL" }
+            p class="crumb" { a href="/drills" { (t.tab_drills()) } }
+            (tape())
             div class="title" { h1 { (drill.runbook) } (badge(tone, word)) }
             section class={ "card story " (tone.class()) } {
                 ol class="stretches" {
@@ -75,9 +158,9 @@ pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
                             (tone.shape())
                             span class="stretch-name" {
                                 (step.step) @if let Some(endpoint) = &step.endpoint { " · " (endpoint) }
-                                @if !step.what.is_empty() { span class="small block" { (step.what) } }
+                                @if !step.what.is_empty() { span class="small block" { (english(&step.what)) } }
                             }
-                            span class="stretch-said" { (step.state.replace('_', " ")) }
+                            span class="stretch-said" { (said(&step.state)) }
                         }
                     }
                 }
@@ -85,18 +168,19 @@ pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
             @for step in drill.steps.iter().filter(|step| step.state == "waiting_person") { (question(drill, step, viewer)) }
             @if !drill.jobs.is_empty() {
                 section class="card" {
-                    h2 { "Recoveries of this drill" }
+                    h2 { (t.drill_recoveries()) }
                     ul { @for job in &drill.jobs { li { a href={ "/jobs/" (job) } { code class="long" { (job) } } } } }
                 }
             }
-            p { a class="button" href={ "/api/v1/drills/" (drill.drill) "/report" } { "Open the report" } }
+            p { a class="button" href={ "/api/v1/drills/" (drill.drill) "/report" } { (t.drill_report()) } }
         }
     }
 }
 
 /// What a person is asked, and the form for their answer.
 fn question(drill: &DrillView, step: &DrillStepView, viewer: &Viewer) -> Markup {
-    let answer = |class: &str, value: &str, word: &str| {
+    let t = Texts::here();
+    let answer = |class: &str, value: &str, word: String| {
         let id =
             format!("answer-{}-{}-{value}", step.step, step.endpoint.as_ref().map_or("", |id| id.as_str()));
         let sends = Some(("yes", value));
@@ -105,21 +189,21 @@ fn question(drill: &DrillView, step: &DrillStepView, viewer: &Viewer) -> Markup 
     html! {
         section class="card attention" {
             h2 { (step.step) @if let Some(endpoint) = &step.endpoint { " · " (endpoint) } }
-            p { (step.what) }
+            p { (english(&step.what)) }
             form method="post" action={ "/drills/" (drill.drill) "/answer" } {
                 input type="hidden" name="step" value=(step.step);
                 input type="hidden" name="endpoint" value=(step.endpoint.as_ref().map(ToString::to_string).unwrap_or_default());
                 @if !step.what.ends_with("must approve.") {
-                    label for="person" { "Who did it, if not you" }
+                    label for="person" { (t.drill_who()) }
                     input id="person" name="person" maxlength="80" autocomplete="off";
                 }
-                label for="role" { "Your role in this drill" }
+                label for="role" { (t.drill_role()) }
                 input id="role" name="role" maxlength="80" autocomplete="off";
-                label for="note" { "Note (goes into the report, may stay empty)" }
+                label for="note" { (t.drill_note()) }
                 input id="note" name="note" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    (answer("primary", "true", "Yes"))
-                    (answer("", "false", "No"))
+                    (answer("primary", "true", t.yes_word()))
+                    (answer("", "false", t.no_word()))
                 }
             }
         }
@@ -130,13 +214,36 @@ fn passed(drill: &DrillView) -> usize {
     drill.steps.iter().filter(|step| step.state == "passed").count()
 }
 
-fn state(state: &str) -> (Tone, &'static str) {
+fn state(state: &str) -> (Tone, String) {
+    let t = Texts::here();
     match state {
-        "running" => (Tone::Busy, "Running"),
-        "waiting_person" => (Tone::Attention, "Waits for a person"),
-        "succeeded" => (Tone::Good, "Succeeded"),
-        "partly" => (Tone::Attention, "Partly succeeded"),
-        "failed" => (Tone::Bad, "Failed"),
-        _ => (Tone::Quiet, "Stopped"),
+        "running" => (Tone::Busy, t.drill_running()),
+        "waiting_person" => (Tone::Attention, t.drill_waiting()),
+        "succeeded" => (Tone::Good, t.drill_succeeded()),
+        "partly" => (Tone::Attention, t.drill_partly()),
+        "failed" => (Tone::Bad, t.drill_failed()),
+        _ => (Tone::Quiet, t.drill_stopped()),
     }
+}
+
+/// How far a step is, in the reader's language.
+fn said(state: &str) -> Markup {
+    let t = Texts::here();
+    let ours = match state {
+        "passed" => t.step_passed(),
+        "failed" => t.step_failed(),
+        "running" => t.step_running(),
+        "waiting_person" => t.step_waiting(),
+        "skipped" => t.step_skipped(),
+        "pending" => t.step_ahead(),
+        other => return english(other.replace('_', " ")),
+    };
+    html! { (ours) }
+}
+
+/// What stands above everything of a rehearsal: the tape with its pattern, the word, and what it means.
+#[must_use]
+pub fn tape() -> Markup {
+    let t = Texts::here();
+    html! { p class="drill-tape" { span class="drill-word" { (t.drill_word()) } " " span class="drill-means" { (t.drill_not_real()) } } }
 }

@@ -3,17 +3,19 @@
 use maud::{Markup, html};
 use recovery_protocol::{
     MacAddr,
-    agent::Firmware,
+    agent::{Firmware, Inventory},
     job::{HoldReason, JobState},
-    operator::{ClaimView, EkCertificate, EndpointState, EndpointView, JobView, Mode},
+    operator::{ClaimView, EkCertificate, EndpointState, EndpointView, FactSource, JobView, Mode},
 };
 
 use super::{
-    job::{decisions, story},
+    drill::tape,
+    job::{decisions, said_of, story},
     may::{Button, Viewer},
     page::sentence,
     review,
-    words::{badge, bytes, duration, endpoint_state, job_state, moment},
+    texts::Texts,
+    words::{SLOTS, badge, bytes, duration, endpoint_state, english, fill, job_state, moment},
 };
 
 /// How long the button must be held, in milliseconds.
@@ -22,11 +24,12 @@ pub const HOLD_MS: u32 = 3000;
 /// The live part of an endpoint's page. `image` is what a recovery would write, `usual_ms` how long the last one took.
 #[must_use]
 pub fn content(view: &EndpointView, viewer: &Viewer, now_ms: u64) -> Markup {
+    let t = Texts::here();
     let (tone, word) = endpoint_state(view.state);
     let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
     html! {
         div class="endpoint" data-now=(now_ms) {
-            p class="crumb" { a href="/" { "Endpoints" } }
+            p class="crumb" { a href="/" { (t.tab_endpoints()) } }
             div class="title" { h1 { (view.endpoint) } (badge(tone, word)) }
             p class="subtitle" { (what_it_is(view)) }
             @if let Some(claim) = &view.conflict { (conflict(view, claim, viewer)) }
@@ -62,28 +65,30 @@ fn working(view: &EndpointView, job: &JobView, viewer: &Viewer, now_ms: u64) -> 
         )
     });
     html! {
-        @if job.mode == Mode::Drill { p class="drill-tape" { "DRILL" } }
+        @if job.mode == Mode::Drill { (tape()) }
         @if let Some(code) = pairing { (pairing_card(view, code, viewer)) }
         (story(job, now_ms))
         (decisions(job, viewer))
         (review::break_card(view, Some(job), viewer))
-        p { a class="quiet-link" href={ "/jobs/" (job.job) } { "All of this job, with its evidence" } }
+        p { a class="quiet-link" href={ "/jobs/" (job.job) } { (Texts::here().all_of_job()) } }
     }
 }
 
 /// What it, or whoever speaks in its name, was not given.
 fn refused(why: &str) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card attention" id="refused" {
-            h2 { "It was refused" }
-            p { (sentence(why)) }
-            p class="small" { "This stands here until it proves itself. The evidence log has each refusal with its time." }
+            h2 { (t.endpoint_refused()) }
+            p { (english(sentence(why))) }
+            p class="small" { (t.endpoint_refused_stands()) }
         }
     }
 }
 
 /// Another one came with its address: a person says which it is.
 fn conflict(view: &EndpointView, claim: &ClaimView, viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     let said = &claim.inventory;
     let choice = |replace: &str, class: &str, word: Markup| {
         let id = format!("resolve-{replace}");
@@ -97,48 +102,51 @@ fn conflict(view: &EndpointView, claim: &ClaimView, viewer: &Viewer) -> Markup {
     };
     html! {
         section class="card attention" id="conflict" {
-            h2 { "Who is this?" }
-            p { "Another one came with an address of " strong { (view.endpoint) } ": " (sentence(&claim.why)) }
+            h2 { (t.conflict_title()) }
+            p { (fill(&t.conflict_came(SLOTS[0]), [html! { strong { (view.endpoint) } }])) " " (english(sentence(&claim.why))) }
             p class="small" {
-                (said.vendor) " " (said.product) " " (said.serial) " · " (claim.count) " times since " (moment(claim.since_unix_ms))
+                (said.vendor) " " (said.product) " " (said.serial) " · " (fill(&t.conflict_times(SLOTS[0], claim.count), [moment(claim.since_unix_ms)]))
             }
-            p { "It is not recovered until you say which it is. If you did not move or replace anything, isolate the other one." }
+            p { (t.conflict_say()) }
             div class="actions" {
-                (choice("false", "primary", html! { "The one on record stays; refuse the other" }))
-                (choice("true", "danger", html! { "Its hardware was replaced by this" }))
+                (choice("false", "primary", html! { (t.conflict_keep()) }))
+                (choice("true", "danger", html! { (t.conflict_replace()) }))
             }
         }
     }
 }
 
 fn pairing_card(view: &EndpointView, code: &str, viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card attention" {
-            h2 { "Is this code on its screen?" }
+            h2 { (t.pair_title()) }
             p class="code" aria-label=(code.chars().map(|c| format!("{c} ")).collect::<String>()) { (code) }
-            p { "The endpoint has no TPM to prove itself with. Compare the code with the screen of " strong { (view.endpoint) } "." }
+            p { (fill(&t.pair_why(SLOTS[0]), [html! { strong { (view.endpoint) } }])) }
             form method="post" action={ "/endpoints/" (view.endpoint) "/pair" } {
                 input type="hidden" name="code" value=(code);
-                (viewer.plain("/endpoints/{endpoint}/pair", "primary", "pair", "Yes, the codes are the same"))
+                (viewer.plain("/endpoints/{endpoint}/pair", "primary", "pair", t.pair_yes()))
             }
-            p class="small" { "If they differ: isolate the endpoint. Another one may be answering in its name." }
+            p class="small" { (t.pair_differ()) }
         }
     }
 }
 
 fn last_job(job: &JobView) -> Markup {
+    let (t, said) = (Texts::here(), said_of(job));
     let (tone, word) = job_state(&job.state);
     let took = job.over_unix_ms.map(|over| over.saturating_sub(job.asked_unix_ms));
     html! {
         section class={ "card " (tone.class()) } {
-            div class="card-head" { h2 { "Last recovery" } (badge(tone, word)) }
-            p { (sentence(&job.what)) }
-            @if !job.what_now.is_empty() { p class="now" { strong { "What now: " } (sentence(&job.what_now)) } }
+            div class="card-head" { h2 { (t.last_recovery()) } (badge(tone, word)) }
+            p { (said.what) }
+            @if let Some(now) = &said.now { p class="now" { strong { (t.what_now()) " " } (now) } }
+            @if let Some(beside) = &said.beside { p class="small" { (beside) } }
             p class="small" {
                 (job.image_name)
-                @if let Some(took) = took { " · took " (duration(took)) }
+                @if let Some(took) = took { " · " (t.took(duration(took))) }
                 @if let Some(over) = job.over_unix_ms { " · " (moment(over)) }
-                " · " a href={ "/jobs/" (job.job) } { "Open the job" }
+                " · " a href={ "/jobs/" (job.job) } { (t.open_job()) }
             }
         }
     }
@@ -149,32 +157,34 @@ fn why_not(view: &EndpointView) -> Option<Markup> {
     if view.state != EndpointState::Discovered && !view.blueprint.is_empty() {
         return None;
     }
+    let t = Texts::here();
     let mac = view.macs.first().map(ToString::to_string).unwrap_or_default();
     Some(html! {
-        p { "It was seen and is not on record: it boots its own disk and gets nothing. Put it on record; then it can be recovered." }
+        p { (t.unknown_why()) }
         pre { code { "groundstate endpoint add NAME --mac " (mac) " --blueprint BLUEPRINT" } }
-        p class="small" { "Or forget it: " code { "groundstate endpoint remove " (view.endpoint) } }
+        p class="small" { (t.unknown_forget()) " " code { "groundstate endpoint remove " (view.endpoint) } }
     })
 }
 
 fn recover_card(view: &EndpointView, viewer: &Viewer) -> Markup {
+    let (t, endpoint) = (Texts::here(), view.endpoint.as_str());
     let refused = viewer.why_not("/endpoints/{endpoint}/recover");
     let action = format!("/endpoints/{}/recover", view.endpoint);
     html! {
         section class="card recover" {
-            h2 { "Recover " (view.endpoint) }
+            h2 { (t.recover_title(endpoint)) }
             @if let Some(why) = why_not(view) {
                 (why)
-                button class="hold" id="recover" disabled { span { "Hold to recover" } }
+                button class="hold" id="recover" disabled { span { (t.hold_to_recover()) } }
             } @else {
-                p { "Everything on its disk is replaced by the golden image of " strong { (view.blueprint) } ". Nothing on it is kept." }
+                p { (fill(&t.recover_lost(SLOTS[0]), [html! { strong { (view.blueprint) } }])) }
                 (usual_time(view))
                 @if let Some(rule) = &view.why_not {
-                    p class="now" { strong { "It would wait: " } (sentence(rule)) }
+                    p class="now" { strong { (t.recover_would_wait()) " " } (english(sentence(rule))) }
                 }
                 @if let Some(why) = refused {
-                    button class="hold" id="recover" disabled aria-describedby="recover-why" { span { "Hold to recover" } }
-                    p class="small why-not" id="recover-why" { (sentence(&why)) }
+                    button class="hold" id="recover" disabled aria-describedby="recover-why" { span { (t.hold_to_recover()) } }
+                    p class="small why-not" id="recover-why" { (why) }
                 } @else {
                 form method="post" action=(action) data-hold=(HOLD_MS) {
                     input type="hidden" name="confirm" value="";
@@ -183,9 +193,9 @@ fn recover_card(view: &EndpointView, viewer: &Viewer) -> Markup {
                             circle class="ring-track" cx="50" cy="50" r="46" {}
                             circle class="ring-fill" cx="50" cy="50" r="46" pathLength="100" {}
                         }
-                        span { "Hold to recover" }
+                        span { (t.hold_to_recover()) }
                     }
-                    p class="small" id="hold-help" { "Hold for 3 seconds. Letting go stops it." }
+                    p class="small" id="hold-help" { (t.hold_help()) }
                 }
                 }
             }
@@ -199,24 +209,25 @@ fn usual_time(view: &EndpointView) -> Markup {
         .as_ref()
         .filter(|job| job.state == JobState::Recovered)
         .and_then(|job| job.over_unix_ms.map(|over| over.saturating_sub(job.asked_unix_ms)));
-    html! { @if let Some(took) = took { p { "Last time it took " (duration(took)) "." } } }
+    html! { @if let Some(took) = took { p { (Texts::here().last_time(duration(took))) } } }
 }
 
 /// The page between the button and the job, for whoever has no script.
 #[must_use]
 pub fn confirm(view: &EndpointView, viewer: &Viewer) -> Markup {
+    let (t, endpoint) = (Texts::here(), view.endpoint.as_str());
     html! {
         p class="crumb" { a href={ "/endpoints/" (view.endpoint) } { (view.endpoint) } }
         section class="card attention" {
-            h1 { "Recover " (view.endpoint) "?" }
-            p { "Everything on its disk is replaced by the golden image of " strong { (view.blueprint) } ". Nothing on it is kept." }
+            h1 { (t.recover_sure(endpoint)) }
+            p { (fill(&t.recover_lost(SLOTS[0]), [html! { strong { (view.blueprint) } }])) }
             form method="post" action={ "/endpoints/" (view.endpoint) "/recover" } {
                 input type="hidden" name="confirm" value="yes";
-                label for="reason" { "Why? (goes into evidence, may stay empty)" }
+                label for="reason" { (t.why_field()) }
                 input id="reason" name="reason" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    (viewer.plain("/endpoints/{endpoint}/recover", "danger", "sure", &format!("Yes, recover {}", view.endpoint)))
-                    a class="button" href={ "/endpoints/" (view.endpoint) } { "No, go back" }
+                    (viewer.plain("/endpoints/{endpoint}/recover", "danger", "sure", t.yes_recover(endpoint)))
+                    a class="button" href={ "/endpoints/" (view.endpoint) } { (t.no_back()) }
                 }
             }
         }
@@ -224,60 +235,66 @@ pub fn confirm(view: &EndpointView, viewer: &Viewer) -> Markup {
 }
 
 /// Who vouches for the TPM, and what it means when nobody does.
-fn maker(certificate: Option<&EkCertificate>) -> String {
+fn maker(certificate: Option<&EkCertificate>) -> Markup {
     let said = certificate.unwrap_or(&EkCertificate::Absent);
-    match said.is_verified() {
-        true => said.to_string(),
-        false => format!(
-            "certificate {said}. The TPM is believed since its first approved recovery: a weaker proof than its maker's."
-        ),
-    }
+    html! { (english(said.to_string())) @if !said.is_verified() { ". " (Texts::here().tpm_weaker()) } }
 }
 
 fn facts(view: &EndpointView) -> Markup {
+    let t = Texts::here();
+    let at = |moment_ms: Option<u64>| match moment_ms {
+        Some(at) => moment(at),
+        None => html! { (t.never()) },
+    };
     html! {
         details class="card facts" id="facts" {
-            summary { "What it is" }
+            summary { (t.facts_title()) }
             dl {
-                @if let Some(kind) = view.kind { dt { "Kind" } dd { (kind.as_str()) } }
-                @for (key, value) in view.labels.iter() { dt { (key) } dd { (value) } }
-                @if view.safety_class > 0 { dt { "Safety class" } dd { (view.safety_class) } }
-                @if let Some(word) = &view.redundancy { dt { "Redundancy group" } dd { (word) } }
-                dt { "Ethernet" } dd { @for mac in &view.macs { code { (mac) } @if docked(view, mac) { " (dock or USB adapter: identifies nobody)" } " " } }
+                @if let Some(kind) = view.kind { dt { (t.fact_kind()) } dd { code { (kind.as_str()) } } }
+                @for (key, value) in view.labels.iter() { dt { code { (key) } } dd { (value) } }
+                @if view.safety_class > 0 { dt { (t.fact_safety()) } dd { (view.safety_class) } }
+                @if let Some(word) = &view.redundancy { dt { (t.fact_redundancy()) } dd { (word) } }
+                dt { (t.fact_ethernet()) } dd { @for mac in &view.macs { code { (mac) } @if docked(view, mac) { " " (t.fact_docked()) } " " } }
                 dt { "TPM" } dd {
-                    @match &view.ek_sha256 { Some(ek) => { code class="long" { (ek) } } None => { "none on record" } }
+                    @match &view.ek_sha256 { Some(ek) => { code class="long" { (ek) } } None => { (t.none_on_record()) } }
                 }
                 @if view.ek_sha256.is_some() {
-                    dt { "TPM's maker" } dd { (maker(view.ek_certificate.as_ref())) }
+                    dt { (t.fact_maker()) } dd { (maker(view.ek_certificate.as_ref())) }
                 }
                 @if let Some(age) = &view.boot_age {
-                    dt { "Boot chain" } dd { (age) }
+                    dt { (t.fact_chain()) } dd { (english(age)) }
                 }
-                dt { "Certificate" } dd {
-                    @match &view.certificate_serial { Some(serial) => { code class="long" { (serial) } } None => { "not enrolled" } }
+                dt { (t.fact_certificate()) } dd {
+                    @match &view.certificate_serial { Some(serial) => { code class="long" { (serial) } } None => { (t.not_enrolled()) } }
                 }
-                dt { "Last seen" } dd { @match view.seen_unix_ms { Some(at) => { (moment(at)) } None => { "never" } } }
-                dt { "Last proof" } dd { @match view.proven_unix_ms { Some(at) => { (moment(at)) } None => { "never" } } }
-                dt { "Drills" } dd { @if view.drill_safe { "may be drilled" } @else { "never drilled" } }
-                @if let Some(inventory) = &view.inventory {
-                    dt { "Serial number" } dd { (inventory.serial) }
-                    dt { "Firmware" } dd { (firmware(inventory.firmware)) }
-                    @if let Some(secure_boot) = &inventory.secure_boot {
-                        dt { "Secure Boot" } dd { (secure_boot) }
-                    }
-                    dt { "Memory" } dd { (bytes(inventory.memory_bytes)) }
-                    @for (at, disk) in inventory.disks.iter().enumerate() {
-                        dt { "Disk" }
-                        dd {
-                            (disk.model) " " (bytes(disk.size_bytes)) " " (disk.transport)
-                            @if let Some(serial) = &disk.serial { ", serial " code { (serial) } }
-                            @if let Some(path) = &disk.path { ", at " code { (path) } }
-                            @if disk.removable { " (removable: never written)" }
-                            @if let Some(health) = inventory.disk_health.get(at) { "; health: " (health) }
-                            @if let Some(offer) = inventory.disk_erase.get(at) { "; can erase itself by: " (offer) }
-                        }
-                    }
-                }
+                dt { (t.fact_seen()) } dd { (at(view.seen_unix_ms)) }
+                dt { (t.fact_proof()) } dd { (at(view.proven_unix_ms)) }
+                dt { (t.tab_drills()) } dd { @if view.drill_safe { (t.may_be_drilled()) } @else { (t.never_drilled()) } }
+                @if let Some(inventory) = &view.inventory { (told(inventory)) }
+            }
+        }
+    }
+}
+
+/// What it said of itself.
+fn told(inventory: &Inventory) -> Markup {
+    let t = Texts::here();
+    html! {
+        dt { (t.fact_serial()) } dd { (inventory.serial) }
+        dt { (t.fact_firmware()) } dd { (firmware(inventory.firmware)) }
+        @if let Some(secure_boot) = &inventory.secure_boot {
+            dt { "Secure Boot" } dd { (english(secure_boot)) }
+        }
+        dt { (t.fact_memory()) } dd { (bytes(inventory.memory_bytes)) }
+        @for (at, disk) in inventory.disks.iter().enumerate() {
+            dt { (t.fact_disk()) }
+            dd {
+                (disk.model) " " (bytes(disk.size_bytes)) " " code { (disk.transport) }
+                @if let Some(serial) = &disk.serial { ", " (fill(&t.disk_serial(SLOTS[0]), [html! { code { (serial) } }])) }
+                @if let Some(path) = &disk.path { ", " (fill(&t.disk_path(SLOTS[0]), [html! { code { (path) } }])) }
+                @if disk.removable { " " (t.disk_removable()) }
+                @if let Some(health) = inventory.disk_health.get(at) { "; " (fill(&t.disk_health(SLOTS[0]), [english(health)])) }
+                @if let Some(offer) = inventory.disk_erase.get(at) { "; " (fill(&t.disk_erase(SLOTS[0]), [english(offer)])) }
             }
         }
     }
@@ -285,37 +302,46 @@ fn facts(view: &EndpointView) -> Markup {
 
 /// What it is made of: who told it, since when, and when last.
 fn hardware(view: &EndpointView) -> Markup {
+    let t = Texts::here();
+    let told_by = |source| match source {
+        FactSource::RecoverySystem => t.told_recovery(),
+        FactSource::RestoredSystem => t.told_restored(),
+    };
     html! {
         @if !view.facts.is_empty() {
             details class="card facts" id="hardware" {
-                summary { "What it is made of, who told it and when" }
-                div class="scroll" tabindex="0" role="region" aria-label="Hardware facts" {
+                summary { (t.hardware_title()) }
+                div class="scroll" tabindex="0" role="region" aria-label=(t.hardware_region()) {
                     table {
-                        thead { tr { th scope="col" { "It has" } th scope="col" { "As" } th scope="col" { "Since" } th scope="col" { "Told by" } th scope="col" { "Last" } } }
+                        thead { tr {
+                            th scope="col" { (t.col_has()) } th scope="col" { (t.col_as()) } th scope="col" { (t.col_since()) }
+                            th scope="col" { (t.col_told()) } th scope="col" { (t.col_last()) }
+                        } }
                         tbody {
                             @for fact in &view.facts {
                                 tr {
-                                    th scope="row" { (fact.fact) }
-                                    td { (fact.value) }
+                                    th scope="row" { (english(&fact.fact)) }
+                                    td { (english(&fact.value)) }
                                     td { (moment(fact.since_unix_ms)) }
-                                    td { (fact.source.words()) }
+                                    td { (told_by(fact.source)) }
                                     td { (moment(fact.seen_unix_ms)) }
                                 }
                             }
                         }
                     }
                 }
-                p class="small" { "What nobody told is not shown: unknown is not zero." }
+                p class="small" { (t.hardware_unknown()) }
             }
         }
     }
 }
 
-fn firmware(firmware: Firmware) -> &'static str {
+fn firmware(firmware: Firmware) -> String {
+    let t = Texts::here();
     match firmware {
-        Firmware::Bios => "BIOS",
-        Firmware::Uefi => "UEFI, Secure Boot off",
-        Firmware::UefiSecureBoot => "UEFI, Secure Boot on",
+        Firmware::Bios => t.fw_bios(),
+        Firmware::Uefi => t.fw_uefi(),
+        Firmware::UefiSecureBoot => t.fw_uefi_secure(),
     }
 }
 

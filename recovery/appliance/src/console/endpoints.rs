@@ -9,8 +9,10 @@ use recovery_protocol::{
 };
 
 use super::{
+    job::said_of,
     page::sentence,
-    words::{Tone, badge, endpoint_state, moment, since},
+    texts::Texts,
+    words::{SLOTS, Tone, badge, endpoint_state, english, fill, moment, since},
 };
 
 /// The content of the list.
@@ -21,15 +23,16 @@ pub fn list(
     refusals: &[RefusalView],
     now_ms: u64,
 ) -> Markup {
+    let t = Texts::here();
     let mut sorted: Vec<_> = endpoints.iter().collect();
     sorted.sort_by_key(|view| {
         (view.conflict.is_none(), urgency(view.state), Reverse(view.seen_unix_ms), view.endpoint.clone())
     });
     html! {
         div class="list" data-now=(now_ms) {
-            h1 { "Endpoints" }
+            h1 { (t.tab_endpoints()) }
             (summary(endpoints))
-            @if endpoints.is_empty() && selector.is_some() { p { "None is meant by this. " a href="/" { "Show all" } } }
+            @if endpoints.is_empty() && selector.is_some() { p { (t.none_meant()) " " a href="/" { (t.show_all()) } } }
             @else if endpoints.is_empty() { (nothing_yet()) }
             @else { ul class="rows" { @for view in sorted { li { (row(view, now_ms)) } } } }
             @if !refusals.is_empty() { (refused(refusals)) }
@@ -40,13 +43,14 @@ pub fn list(
 /// Ask for some of them, by the grammar of the command line.
 #[must_use]
 pub fn find(selector: Option<&Selector>) -> Markup {
+    let t = Texts::here();
     html! {
         form class="find" method="get" action="/" {
-            label for="selector" { "Show those of which this is true" }
+            label for="selector" { (t.find_label()) }
             input id="selector" name="selector" maxlength="2000" autocomplete="off" spellcheck="false"
                 placeholder="line=3,kind!=historian" value=[selector.map(ToString::to_string)];
-            button { "Show" }
-            @if selector.is_some() { a class="quiet-link" href="/" { "all" } }
+            button { (t.find_show()) }
+            @if selector.is_some() { a class="quiet-link" href="/" { (t.find_all()) } }
         }
     }
 }
@@ -64,23 +68,24 @@ fn urgency(state: EndpointState) -> u8 {
 }
 
 fn summary(endpoints: &[EndpointView]) -> Markup {
+    let t = Texts::here();
     let count = |state| endpoints.iter().filter(|view| view.state == state).count();
-    let word = |count: usize, one: &'static str, many: &'static str| if count == 1 { one } else { many };
     let held = count(EndpointState::Held);
     let suspect = count(EndpointState::Suspect);
     let recovering = count(EndpointState::Recovering);
     let trusted = count(EndpointState::Trusted);
     html! {
         p class="summary" {
-            @if held > 0 { (badge(Tone::Attention, &format!("{held} {} you", word(held, "needs", "need")))) }
-            @if suspect > 0 { (badge(Tone::Bad, &format!("{suspect} suspect"))) }
-            @if recovering > 0 { (badge(Tone::Busy, &format!("{recovering} recovering"))) }
-            @if trusted > 0 { (badge(Tone::Good, &format!("{trusted} trusted"))) }
+            @if held > 0 { (badge(Tone::Attention, t.count_held(held))) }
+            @if suspect > 0 { (badge(Tone::Bad, t.count_suspect(suspect))) }
+            @if recovering > 0 { (badge(Tone::Busy, t.count_recovering(recovering))) }
+            @if trusted > 0 { (badge(Tone::Good, t.count_trusted(trusted))) }
         }
     }
 }
 
 fn row(view: &EndpointView, now_ms: u64) -> Markup {
+    let t = Texts::here();
     let (tone, word) = endpoint_state(view.state);
     let name = view.endpoint.as_str();
     html! {
@@ -90,8 +95,8 @@ fn row(view: &EndpointView, now_ms: u64) -> Markup {
                 span class="small" {
                     (view.blueprint)
                     @if !view.labels.is_empty() { " · " (view.labels) }
-                    @if view.drill_safe { " · may be drilled" }
-                    @if view.job.as_ref().is_some_and(|job| job.break_glass.is_some() && !job.state.is_over()) { " · GLASS BROKEN" }
+                    @if view.drill_safe { " · " (t.may_be_drilled()) }
+                    @if view.job.as_ref().is_some_and(|job| job.break_glass.is_some() && !job.state.is_over()) { " · " (t.glass_mark_short()) }
                 }
             }
             (badge(tone, word))
@@ -101,33 +106,35 @@ fn row(view: &EndpointView, now_ms: u64) -> Markup {
 }
 
 fn sentence_for(view: &EndpointView, now_ms: u64) -> Markup {
+    let t = Texts::here();
     let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
     html! {
-        @if view.conflict.is_some() { "Another one came with its address. Open it and say which it is. " }
+        @if view.conflict.is_some() { (t.row_conflict()) " " }
         @match (view.state, open_job) {
-            (EndpointState::Held, Some(job)) => { (sentence(&job.what)) " " (sentence(&job.what_now)) }
-            (EndpointState::Recovering, Some(job)) => { (sentence(&job.what)) " " (since(job.asked_unix_ms, now_ms)) " since it was asked for." }
-            (EndpointState::Suspect, _) => { "Its integrity is in doubt. Open it and decide." }
-            (EndpointState::Discovered, _) => { "Seen on the network, not on record. It gets nothing." }
+            (EndpointState::Held, Some(job)) => { (said_of(job).in_a_row()) }
+            (EndpointState::Recovering, Some(job)) => { (said_of(job).in_a_row()) " " (fill(&t.row_since(SLOTS[0]), [since(job.asked_unix_ms, now_ms)])) }
+            (EndpointState::Suspect, _) => { (t.row_suspect()) }
+            (EndpointState::Discovered, _) => { (t.row_discovered()) }
             (EndpointState::Trusted, _) => {
-                @if let Some(at) = view.proven_unix_ms { "Last proved itself at " (moment(at)) "." } @else { "Enrolled." }
+                @if let Some(at) = view.proven_unix_ms { (fill(&t.row_proved(SLOTS[0]), [moment(at)])) } @else { (t.row_enrolled()) }
             }
-            _ => { "On record, not enrolled." }
+            _ => { (t.row_known()) }
         }
     }
 }
 
 /// What was asked on the boot network and not given: a person may have a cable to pull.
 fn refused(refusals: &[RefusalView]) -> Markup {
+    let t = Texts::here();
     html! {
         details class="card facts" id="refusals" {
-            summary { "Refused on the boot network" }
+            summary { (t.net_refused()) }
             dl {
                 @for refusal in refusals {
                     dt { code { (refusal.code) } }
                     dd {
-                        (refusal.count) " times, last at " (moment(refusal.last_unix_ms)) " from " (refusal.from) ". "
-                        (sentence(&refusal.why))
+                        (fill(&t.net_refused_times(SLOTS[0], SLOTS[1], refusal.count), [html! { (refusal.from) }, moment(refusal.last_unix_ms)]))
+                        " " (english(sentence(&refusal.why)))
                     }
                 }
             }
@@ -136,12 +143,13 @@ fn refused(refusals: &[RefusalView]) -> Markup {
 }
 
 fn nothing_yet() -> Markup {
+    let t = Texts::here();
     html! {
         section class="card" {
-            h2 { "No endpoint yet" }
-            p { "Put one on record on the appliance:" }
+            h2 { (t.none_yet()) }
+            p { (t.none_yet_put()) }
             pre { code { "groundstate endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi" } }
-            p { "Or let one boot from the network: it appears here as discovered." }
+            p { (t.none_yet_boot()) }
         }
     }
 }

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use super::{
     login::{self, foreign, page, refusal},
     respond,
+    texts::Texts,
+    words::{SLOTS, fill},
 };
 use crate::{
     api::{
@@ -118,27 +120,28 @@ async fn signed_in(
 }
 
 fn form(kiosk: Option<&str>, refused: Option<&Problem>) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card door kiosk" {
             @if let Some(kiosk) = kiosk {
-                h1 { "Show your badge" }
+                h1 { (t.kiosk_badge_title()) }
                 (refusal(refused))
                 form method="post" action="/kiosk/sign-in" autocomplete="off" {
-                    label for="badge" { "Badge" }
+                    label for="badge" { (t.kiosk_badge()) }
                     input id="badge" name="badge" type="password" autocomplete="off" required autofocus;
                     label for="pin" { "PIN" }
                     input id="pin" name="pin" type="password" inputmode="numeric" pattern="[0-9]*" autocomplete="off" required;
-                    div class="actions" { button class="primary wide" { "Sign in" } }
+                    div class="actions" { button class="primary wide" { (t.sign_in()) } }
                 }
-                p class="small" { "Kiosk " (kiosk) " · " a href="/login" { "Sign in by name" } }
+                p class="small" { (t.kiosk_name(kiosk)) " · " a href="/login" { (t.kiosk_by_name()) } }
             } @else {
-                h1 { "Pair this tablet" }
+                h1 { (t.kiosk_pair_title()) }
                 (refusal(refused))
-                p { "Somebody who may runs " code { "groundstate kiosk pair NAME" } ". The code that it prints works once." }
+                p { (fill(&t.kiosk_pair_what(SLOTS[0]), [html! { code { "groundstate kiosk pair NAME" } }])) }
                 form method="post" action="/kiosk/pair" autocomplete="off" {
-                    label for="code" { "Pairing code" }
+                    label for="code" { (t.pairing_code()) }
                     input id="code" name="code" autocomplete="off" autocapitalize="characters" required autofocus;
-                    div class="actions" { button class="primary wide" { "Pair it" } }
+                    div class="actions" { button class="primary wide" { (t.pair_it()) } }
                 }
             }
         }

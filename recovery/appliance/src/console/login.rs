@@ -15,8 +15,10 @@ use serde::Deserialize;
 
 use super::{
     Failed,
-    page::{Page, Tab, sentence},
+    page::{Page, Tab, problem_title, what_now},
     respond,
+    texts::Texts,
+    words::{SLOTS, fill},
 };
 use crate::{
     api::{
@@ -195,58 +197,60 @@ pub fn local(next: &str) -> &str {
 }
 
 pub fn page(content: &Markup) -> Markup {
-    Page { site: "Groundstate", title: "Sign in", tab: Tab::None, live: None, content: content.clone() }
-        .render()
+    let title = Texts::here().sign_in();
+    Page { site: "Groundstate", title: &title, tab: Tab::None, live: None, content: content.clone() }.render()
 }
 
 pub fn refusal(refused: Option<&Problem>) -> Markup {
     html! {
         @if let Some(problem) = refused {
             div class="refused" role="alert" id="refused" {
-                p { strong { (problem.title) } } p { (sentence(&problem.detail)) } p { (sentence(&problem.remedy)) }
+                p { strong { (problem_title(problem)) } }
+                (what_now(problem))
             }
         }
     }
 }
 
 fn form(people: &People, (code, next): (&str, &str), refused: Option<&Problem>, first: bool) -> Markup {
+    let t = Texts::here();
     let next_of = format!("/login/provider?next={}", url(local(next)));
     html! {
         section class="card door" {
-            h1 { "Sign in" }
+            h1 { (t.sign_in()) }
             (refusal(refused))
             @if first {
-                p { "Nobody is admin of this appliance yet. " a href="/setup" { "Set it up" } "." }
+                p { (t.no_admin_yet()) " " a href="/setup" { (t.set_it_up()) } }
             }
             @if code.is_empty() {
                 form method="post" action="/login" {
                     input type="hidden" name="next" value=(next);
-                    label for="name" { "Your name" }
+                    label for="name" { (t.your_name()) }
                     input id="name" name="name" autocomplete="username" autocapitalize="none" required autofocus;
-                    label for="password" { "Your password" }
+                    label for="password" { (t.your_password()) }
                     input id="password" name="password" type="password" autocomplete="current-password" required;
-                    div class="actions" { button class="primary wide" { "Sign in" } }
+                    div class="actions" { button class="primary wide" { (t.sign_in()) } }
                 }
                 @if let Some(provider) = &people.provider {
                     // A link and not a form: a form may lead to no other site (form-action of the page's policy).
-                    p { a href=(next_of) { "Sign in with " (provider.label()) } }
+                    p { a href=(next_of) { (t.sign_in_with(provider.label())) } }
                 }
                 details {
-                    summary { "With a token" }
+                    summary { (t.with_token()) }
                     form method="post" action="/login" {
                         input type="hidden" name="next" value=(next);
-                        label for="secret" { "Your token" }
+                        label for="secret" { (t.your_token()) }
                         input id="secret" name="secret" type="password" autocomplete="off" required;
-                        div class="actions" { button class="wide" { "Open the console" } }
+                        div class="actions" { button class="wide" { (t.open_console()) } }
                     }
-                    p class="small" { "Or run " code { "groundstate console-link" } " on the appliance and open the link that it prints." }
+                    p class="small" { (fill(&t.or_run_link(SLOTS[0]), [html! { code { "groundstate console-link" } }])) }
                 }
             } @else {
                 form method="post" action="/login" {
                     input type="hidden" name="next" value=(next);
                     input type="hidden" name="secret" value=(code);
-                    p { "This link opens the console once." }
-                    div class="actions" { button class="primary wide" { "Open the console" } }
+                    p { (t.link_once()) }
+                    div class="actions" { button class="primary wide" { (t.open_console()) } }
                 }
             }
         }
@@ -254,18 +258,19 @@ fn form(people: &People, (code, next): (&str, &str), refused: Option<&Problem>, 
 }
 
 fn setup_form(name: &str, refused: Option<&Problem>) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card door" {
-            h1 { "The first admin" }
-            p { "Run " code { "groundstate setup-code" } " on the appliance: the code that it prints works once." }
+            h1 { (t.first_admin()) }
+            p { (fill(&t.run_setup_code(SLOTS[0]), [html! { code { "groundstate setup-code" } }])) }
             (refusal(refused))
             form method="post" action="/setup" {
-                label for="code" { "Set-up code" }
+                label for="code" { (t.setup_code()) }
                 input id="code" name="code" autocomplete="off" autocapitalize="characters" required autofocus;
-                label for="name" { "Your name, as it will stand in evidence (a-z, 0-9)" }
+                label for="name" { (t.name_in_evidence()) }
                 input id="name" name="name" value=(name) autocomplete="username" autocapitalize="none" maxlength="32" required;
                 (new_password())
-                div class="actions" { button class="primary wide" { "Make me admin" } }
+                div class="actions" { button class="primary wide" { (t.make_me_admin()) } }
             }
         }
     }
@@ -273,10 +278,11 @@ fn setup_form(name: &str, refused: Option<&Problem>) -> Markup {
 
 /// The two fields of a new password.
 pub fn new_password() -> Markup {
+    let t = Texts::here();
     html! {
-        label for="new" { "New password: " (passwords::LEAST) " characters or more" }
+        label for="new" { (t.new_password(passwords::LEAST)) }
         input id="new" name="password" type="password" autocomplete="new-password" minlength=(passwords::LEAST) required;
-        label for="again" { "The same again" }
+        label for="again" { (t.same_again()) }
         input id="again" name="again" type="password" autocomplete="new-password" required;
     }
 }

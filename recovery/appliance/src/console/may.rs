@@ -2,10 +2,17 @@
 //!
 //! The answer comes from the table of routes itself ([`crate::api::needs`]), so a page cannot promise what the gate refuses.
 
-use maud::{Markup, html};
-use recovery_protocol::{Problem, people::Role};
+use maud::{Markup, Render, html};
+use recovery_protocol::{
+    Problem,
+    people::{Permission, Role},
+};
 
-use super::page::sentence;
+use super::{
+    page::{code_text, sentence},
+    texts::Texts,
+    words::{self, english},
+};
 use crate::api::{gate::Who, needs};
 
 /// Who looks.
@@ -14,7 +21,32 @@ pub struct Viewer {
     /// Their name.
     pub name: String,
     role: Role,
-    against: Vec<(&'static str, String)>,
+    against: Vec<(&'static str, Against)>,
+}
+
+/// Why a button is dead: in the page's language, or as the record says it.
+#[derive(Debug, Clone)]
+enum Against {
+    Said(String),
+    Record(String),
+}
+
+impl Against {
+    fn of(problem: &Problem) -> Self {
+        match code_text(&problem.code, "what") {
+            Some(what) => Self::Said(what),
+            None => Self::Record(format!("{}: {}", problem.title, problem.detail)),
+        }
+    }
+}
+
+impl Render for Against {
+    fn render(&self) -> Markup {
+        match self {
+            Self::Said(why) => html! { (sentence(why)) },
+            Self::Record(why) => english(sentence(why)),
+        }
+    }
 }
 
 /// A button: its class, its id, its word.
@@ -45,25 +77,30 @@ impl Viewer {
     /// What stands against these routes for them, beside their role.
     pub fn against(&mut self, routes: &[&'static str], problem: Result<(), Problem>) {
         if let Err(problem) = problem {
-            let why = format!("{}: {}", problem.title, problem.detail);
+            let why = Against::of(&problem);
             self.against.extend(routes.iter().map(|route| (*route, why.clone())));
         }
     }
 
+    /// The same, said by the page itself.
+    pub fn against_because(&mut self, route: &'static str, why: String) {
+        self.against.push((route, Against::Said(why)));
+    }
+
     /// Why a form of this route would be refused; `None`: it would not, as far as can be said now.
     #[must_use]
-    pub fn why_not(&self, route: &str) -> Option<String> {
+    pub fn why_not(&self, route: &str) -> Option<Markup> {
+        let t = Texts::here();
         let Some(wanted) = needs(route).map(|needs| needs.write) else {
-            return Some("there is nothing behind this".to_owned());
+            return Some(html! { (t.why_not_nothing()) });
         };
         if !self.role.may(wanted) {
-            let (role, words, may) = (self.role, wanted.words(), Role::who_may(wanted));
-            return Some(format!(
-                "you are {role} here, and may not {words}: ask somebody who is {}",
-                may.replace(", ", " or ")
-            ));
+            let who: Vec<String> =
+                Role::ALL.into_iter().filter(|role| role.may(wanted)).map(words::role).collect();
+            let who = who.join(&format!(" {} ", t.or_word()));
+            return Some(html! { (t.why_not_role(words::role(self.role), permission(wanted), who)) });
         }
-        self.against.iter().find(|(against, _)| *against == route).map(|(_, why)| why.clone())
+        self.against.iter().find(|(against, _)| *against == route).map(|(_, why)| why.render())
     }
 
     /// The button of a form of this route, alive or dead.
@@ -75,21 +112,41 @@ impl Viewer {
             None => html! { button class=(class) id=(id) name=[name] value=[value] { (word) } },
             Some(why) => html! {
                 button class=(class) id=(id) disabled aria-describedby={ (id) "-why" } { (word) }
-                p class="small why-not" id={ (id) "-why" } { (sentence(&why)) }
+                p class="small why-not" id={ (id) "-why" } { (why) }
             },
         }
     }
 
     /// A plain button.
     #[must_use]
-    pub fn plain(&self, route: &str, class: &str, id: &str, word: &str) -> Markup {
+    pub fn plain(&self, route: &str, class: &str, id: &str, word: impl Render) -> Markup {
         self.button(route, Button { class, id, sends: None, word: html! { (word) } })
     }
+}
+
+/// What a permission lets somebody do.
+fn permission(wanted: Permission) -> String {
+    let name = serde_json::to_value(wanted)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    Texts::here()
+        .by_code(&format!("permission-{name}"), "words", [])
+        .unwrap_or_else(|| wanted.words().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_permission_has_words_in_the_texts() {
+        for needs in crate::api::closed_routes().into_iter().map(|(_, _, needs)| needs) {
+            for wanted in [needs.read, needs.write] {
+                assert_eq!(permission(wanted), wanted.words(), "code-permission-…-words");
+            }
+        }
+    }
 
     #[test]
     fn a_dead_button_says_why_and_who_may() {

@@ -42,7 +42,7 @@ use maud::{Markup, html};
 use recovery_protocol::{
     EndpointId, Problem,
     job::Stage,
-    operator::{Approval, Decision, DrillAnswer, JobView, NewDrill, PairRequest, RecoverRequest, Resolution},
+    operator::{Approval, Decision, JobView, PairRequest, RecoverRequest, Resolution},
     people::{NewReview, Permission},
     policy::PolicyTried,
 };
@@ -51,7 +51,8 @@ use serde::Deserialize;
 pub use self::texts::speak;
 use self::{
     may::Viewer,
-    page::{Page, Tab, problem_card},
+    page::{Page, Tab, code_text, problem_card},
+    texts::Texts,
 };
 use crate::{
     api::{Closed, Needs, People, Refusal, Route, endpoint_id, gate::Who, job_id, selector},
@@ -96,9 +97,9 @@ pub fn routes() -> Vec<Closed> {
         ("/jobs/{job}/approve", post(approve), Needs::all(P::Approve)),
         ("/jobs/{job}/resume", post(resume), Needs::all(P::Resume)),
         ("/jobs/{job}/cancel", post(cancel), Needs::all(P::Stop)),
-        ("/drills", get(drill_list).post(start_drill), Needs::to_write(P::Drill)),
-        ("/drills/{drill}", get(drill_page), Needs::LOOK),
-        ("/drills/{drill}/answer", post(answer_drill), Needs::all(P::Answer)),
+        ("/drills", get(drill::all).post(drill::start), Needs::to_write(P::Drill)),
+        ("/drills/{drill}", get(drill::one), Needs::LOOK),
+        ("/drills/{drill}/answer", post(drill::answer), Needs::all(P::Answer)),
         ("/stop", get(stop_page).post(press_stop), Needs::to_write(P::PressStop)),
         ("/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
         ("/account", get(account::page), Needs::all(P::Session)),
@@ -132,8 +133,8 @@ impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let content = problem_card(&self.0);
-        let page =
-            Page { site: "Groundstate", title: &self.0.title, tab: Tab::Endpoints, live: None, content };
+        let title = code_text(&self.0.code, "what").unwrap_or_else(|| self.0.title.clone());
+        let page = Page { site: "Groundstate", title: &title, tab: Tab::Endpoints, live: None, content };
         respond(status, page.render())
     }
 }
@@ -214,7 +215,9 @@ async fn endpoint_list(State(people): State<People>, Query(meant): Query<Meant>)
         (endpoints::list(&views, selector.as_ref(), &status.refusals, now_ms()))
     };
     let path = selector.as_ref().map_or("/".to_owned(), |selector| format!("/?{}", selector.in_query()));
-    Part { part: meant.part }.of(&people, Tab::Endpoints, "Endpoints", &path, content).await
+    Part { part: meant.part }
+        .of(&people, Tab::Endpoints, &Texts::here().tab_endpoints(), &path, content)
+        .await
 }
 
 async fn endpoint_page(
@@ -278,7 +281,11 @@ async fn recover(
     if !order.confirmed() {
         let view = people.service.endpoint(&endpoint).await?;
         let viewer = viewer(&people, &who, &endpoint, None).await?;
-        return Ok(question(&people, &format!("Recover {endpoint}?"), endpoint::confirm(&view, &viewer)));
+        return Ok(question(
+            &people,
+            &Texts::here().recover_sure(endpoint.as_str()),
+            endpoint::confirm(&view, &viewer),
+        ));
     }
     people
         .service
@@ -339,8 +346,13 @@ async fn break_glass(
 async fn plan_list(State(people): State<People>, Extension(who): Extension<Who>) -> Result<Response, Failed> {
     let plans = people.service.plans().await?;
     let content = plan::list(&plans, &Viewer::of(&who));
-    let page =
-        Page { site: people.service.site(), title: "Standing plans", tab: Tab::Plans, live: None, content };
+    let page = Page {
+        site: people.service.site(),
+        title: &Texts::here().plans_title(),
+        tab: Tab::Plans,
+        live: None,
+        content,
+    };
     Ok(respond(StatusCode::OK, page.render()))
 }
 
@@ -394,8 +406,13 @@ fn policy_answer(
         _ => StatusCode::OK,
     };
     let content = policy::content(form, came, &Viewer::of(who));
-    let page =
-        Page { site: people.service.site(), title: "Try a policy", tab: Tab::Plans, live: None, content };
+    let page = Page {
+        site: people.service.site(),
+        title: &Texts::here().policy_title(),
+        tab: Tab::Plans,
+        live: None,
+        content,
+    };
     respond(status, page.render())
 }
 
@@ -404,7 +421,7 @@ async fn review_list(
     Extension(who): Extension<Who>,
 ) -> Result<Response, Failed> {
     let reviews = people.service.reviews().await?;
-    Ok(question(&people, "Broken glass", review::list(&reviews, &Viewer::of(&who))))
+    Ok(question(&people, &Texts::here().glass_title(), review::list(&reviews, &Viewer::of(&who))))
 }
 
 async fn review_one(
@@ -432,7 +449,7 @@ async fn job_page(
         (job::content(&view, &evidence, &viewer, now_ms()))
         @if asks { (boot::card(&boot)) }
     };
-    let title = format!("Recovery of {}", view.endpoint);
+    let title = job::title(&view);
     part.of(&people, Tab::Endpoints, &title, &format!("/jobs/{}", view.job), content).await
 }
 
@@ -466,7 +483,11 @@ async fn cancel(
     if !order.confirmed() {
         let view = people.service.job(job).await?;
         let viewer = viewer(&people, &who, &view.endpoint, Some(&view)).await?;
-        return Ok(question(&people, "Stop?", job::confirm_cancel(&view, &viewer)));
+        return Ok(question(
+            &people,
+            &Texts::here().stop_sure(view.endpoint.as_str()),
+            job::confirm_cancel(&view, &viewer),
+        ));
     }
     let view = people.service.cancel(&who.actor(), job, Decision { reason: order.reason }).await?;
     Ok(Redirect::to(&format!("/endpoints/{}", view.endpoint)).into_response())
@@ -482,7 +503,7 @@ async fn stop_page(State(people): State<People>, Extension(who): Extension<Who>)
     let standing = people.service.stop().await?.stop;
     let mut viewer = Viewer::of(&who);
     viewer.against(&["/stop/release"], people.service.may_order_all(&who.actor()));
-    Ok(question(&people, "STOP", stop::content(standing.as_ref(), &viewer, now_ms())))
+    Ok(question(&people, &Texts::here().stop_word(), stop::content(standing.as_ref(), &viewer, now_ms())))
 }
 
 async fn press_stop(
@@ -501,69 +522,6 @@ async fn release_stop(
 ) -> Result<Redirect, Failed> {
     people.service.release_stop(&actor, Decision { reason: order.reason }).await?;
     Ok(Redirect::to("/stop"))
-}
-
-async fn drill_list(
-    State(people): State<People>,
-    Extension(who): Extension<Who>,
-    Query(part): Query<Part>,
-) -> Result<Response, Failed> {
-    let endpoints = people.service.endpoints(None).await?;
-    let mut viewer = Viewer::of(&who);
-    viewer.against(&["/drills"], people.service.may_begin().await);
-    let (drills, runbooks) = (people.drills.list(), people.drills.runbooks());
-    let content = drill::list(&drills, &runbooks, &endpoints, &viewer, now_ms());
-    part.of(&people, Tab::Drills, "Drills", "/drills", content).await
-}
-
-#[derive(Deserialize)]
-struct DrillForm {
-    runbook: String,
-    endpoint: String,
-}
-
-async fn start_drill(
-    State(people): State<People>,
-    Extension(actor): Extension<Actor>,
-    Form(form): Form<DrillForm>,
-) -> Result<Redirect, Failed> {
-    let new = NewDrill { runbook: form.runbook, endpoints: vec![endpoint_id(&form.endpoint)?] };
-    let drill = people.drills.start(&actor, new).await?;
-    Ok(Redirect::to(&format!("/drills/{}", drill.drill)))
-}
-
-#[derive(Deserialize)]
-struct AnswerForm {
-    step: String,
-    endpoint: String,
-    #[serde(default)]
-    person: String,
-    role: String,
-    note: String,
-    yes: bool,
-}
-
-async fn answer_drill(
-    State(people): State<People>,
-    Extension(actor): Extension<Actor>,
-    Path(drill): Path<String>,
-    Form(form): Form<AnswerForm>,
-) -> Result<Redirect, Failed> {
-    let AnswerForm { step, endpoint, person, role, note, yes } = form;
-    let endpoint = if endpoint.is_empty() { None } else { Some(endpoint_id(&endpoint)?) };
-    people.drills.answer(&actor, &drill, DrillAnswer { step, endpoint, person, role, yes, note }).await?;
-    Ok(Redirect::to(&format!("/drills/{drill}")))
-}
-
-async fn drill_page(
-    State(people): State<People>,
-    Extension(who): Extension<Who>,
-    Path(id): Path<String>,
-    Query(part): Query<Part>,
-) -> Result<Response, Failed> {
-    let view = people.drills.view(&id)?;
-    let content = drill::content(&view, &Viewer::of(&who), now_ms());
-    part.of(&people, Tab::Drills, &view.runbook, &format!("/drills/{}", view.drill), content).await
 }
 
 async fn asset(Path(file): Path<String>) -> Response {

@@ -2,7 +2,12 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::texts::Texts;
+use recovery_protocol::Problem;
+
+use super::{
+    texts::Texts,
+    words::{SLOTS, english},
+};
 
 /// Where a page stands in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,10 @@ impl Page<'_> {
                     a class="skip" href="#content" { (t.skip_to_content()) }
                     (self.top())
                     p id="lost" class="lost" role="status" hidden { (t.lost_connection()) " " span data-lost-at {} }
-                    main id="content" data-live=[self.live] { (self.content) }
+                    main id="content" data-live=[self.live]
+                        data-hold-word=(t.hold_seconds(SLOTS[0])) data-started-word=(t.hold_started())
+                        data-seconds=(t.duration_seconds(SLOTS[0])) data-minutes=(t.duration_minutes(SLOTS[0], SLOTS[1]))
+                        data-hours=(t.duration_hours(SLOTS[0], SLOTS[1])) { (self.content) }
                     p class="quiet-live" id="said" role="status" aria-live="polite" {}
                     (languages(t))
                 }
@@ -97,17 +105,46 @@ fn languages(t: Texts) -> Markup {
 
 /// What happened and what now, as a card.
 #[must_use]
-pub fn problem_card(problem: &recovery_protocol::Problem) -> Markup {
+pub fn problem_card(problem: &Problem) -> Markup {
     let t = Texts::here();
     html! {
         section class="card attention" {
-            h1 { (problem.title) }
-            p { (sentence(&problem.detail)) }
-            p class="now" { strong { (t.what_now()) " " } (sentence(&problem.remedy)) }
+            h1 { (problem_title(problem)) }
+            (what_now(problem))
             p class="small" { (t.word_code()) " " code { (problem.code) } }
             p { a class="button" href="/" { (t.back_to_endpoints()) } }
         }
     }
+}
+
+/// A problem's title in the reader's language; the record's where no text of ours is.
+#[must_use]
+pub fn problem_title(problem: &Problem) -> Markup {
+    match code_text(&problem.code, "what") {
+        Some(what) => html! { (what.trim_end_matches(['.', '。'])) },
+        None => english(&problem.title),
+    }
+}
+
+/// Its detail and what to do now.
+#[must_use]
+pub fn what_now(problem: &Problem) -> Markup {
+    let ours = code_text(&problem.code, "now");
+    html! {
+        @if ours.is_some() { p class="small" { (english(sentence(&problem.detail))) } }
+        @else { p { (english(sentence(&problem.detail))) } }
+        p class="now" {
+            strong { (Texts::here().what_now()) " " }
+            @match ours { Some(now) => { (now) } None => { (english(sentence(&problem.remedy))) } }
+        }
+    }
+}
+
+/// A text of ours for a code: `what` happened, what `now`. `None` where the record's own words serve: in its language, and where we have none.
+#[must_use]
+pub fn code_text(code: &str, what: &str) -> Option<String> {
+    let t = Texts::here();
+    if t.is_the_records() { None } else { t.by_code(code, what, []) }
 }
 
 /// First letter large, a full stop at the end.

@@ -9,7 +9,12 @@ use recovery_protocol::{
 };
 use serde::Deserialize;
 
-use super::{may::Viewer, page::sentence, words::moment};
+use super::{
+    may::Viewer,
+    page::{problem_title, sentence, what_now},
+    texts::Texts,
+    words::{english, moment},
+};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 /// The appliance looks at most so many days back.
@@ -59,74 +64,93 @@ impl Trying {
 /// The page: the form, and above it what came of the last one.
 #[must_use]
 pub fn content(form: &Trying, came: Option<&Result<PolicyTried, Problem>>, viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     let days = if form.days.is_empty() { "30" } else { &form.days };
     html! {
-        h1 { "Try a policy" }
-        p { "What would another configuration have made of what was reported to this appliance? The reports are told again to the guard rails, in their order and at their times. Nothing is put into effect." }
+        h1 { (t.policy_title()) }
+        p { (t.policy_what()) }
         @match came {
             None => {}
             Some(Err(problem)) => section class="card attention" id="problem" role="alert" tabindex="-1" {
-                h2 { (problem.title) }
-                p { (sentence(&problem.detail)) }
-                p class="now" { strong { "What now: " } (sentence(&problem.remedy)) }
+                h2 { (problem_title(problem)) }
+                (what_now(problem))
             },
-            Some(Ok(tried)) => (result(tried, days)),
+            Some(Ok(tried)) => (result(tried, form.days().unwrap_or_default())),
         }
         section class="card" {
             form method="post" action=(ROUTE) {
-                label for="config" { "Configuration, as in the appliance's file" }
+                label for="config" { (t.policy_config()) }
                 textarea id="config" name="config" rows="16" spellcheck="false" autocomplete="off" required { (form.config) }
-                label for="days" { "Days to look back" }
+                label for="days" { (t.policy_days()) }
                 input id="days" name="days" inputmode="numeric" pattern="[0-9]{1,4}" value=(days) required;
-                div class="actions" { (viewer.plain(ROUTE, "primary", "try", "Try it")) a class="button" href="/plans" { "Go back" } }
+                div class="actions" { (viewer.plain(ROUTE, "primary", "try", t.policy_try())) a class="button" href="/plans" { (t.go_back()) } }
             }
         }
     }
 }
 
-fn result(tried: &PolicyTried, days: &str) -> Markup {
+fn result(tried: &PolicyTried, days: u64) -> Markup {
+    let t = Texts::here();
     let count = |would: Would| tried.counts.get(&would).copied().unwrap_or_default();
     let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
     for one in tried.replayed.iter().filter(|one| one.would == Would::Observe) {
         *by_rule.entry(&one.rule).or_default() += 1;
     }
-    let acted: Vec<_> = tried.replayed.iter().filter(|one| one.would != Would::Observe).collect();
     html! {
         section class="card" id="result" role="status" {
-            h2 { (count(Would::Begin)) " would have begun by themselves" }
+            h2 { (t.policy_begun(count(Would::Begin))) }
             dl class="figures" {
-                dt { "Reports in " (days) " days" } dd { (tried.reports) }
-                dt { "Would have begun by themselves" } dd { (count(Would::Begin)) }
-                dt { "Would have asked a person" } dd { (count(Would::Ask)) }
-                dt { "Endpoints no longer trusted" } dd { (count(Would::Quarantine)) }
-                dt { "Joined an open recovery" } dd { (count(Would::Join)) }
-                dt { "Nothing" } dd { (count(Would::Observe)) }
+                dt { (t.policy_reports(days)) } dd { (tried.reports) }
+                dt { (t.policy_begin()) } dd { (count(Would::Begin)) }
+                dt { (t.policy_ask()) } dd { (count(Would::Ask)) }
+                dt { (t.policy_quarantine()) } dd { (count(Would::Quarantine)) }
+                dt { (t.policy_join()) } dd { (count(Would::Join)) }
+                dt { (t.policy_nothing()) } dd { (count(Would::Observe)) }
             }
-            @if !acted.is_empty() {
-                div class="scroll" tabindex="0" role="region" aria-label="What would have been done" {
-                    table {
-                        thead { tr { th scope="col" { "When" } th scope="col" { "Endpoint" } th scope="col" { "Source" } th scope="col" { "Would" } th scope="col" { "Because" } } }
-                        tbody {
-                            @for one in acted {
-                                tr {
-                                    td { (moment(one.at_unix_ms)) }
-                                    td { a href={ "/endpoints/" (one.endpoint) } { (one.endpoint) } }
-                                    td { (one.source) }
-                                    td { (one.would.words()) }
-                                    td { (one.rule) }
-                                }
+            (acted(tried))
+            @if !by_rule.is_empty() {
+                h3 { (t.policy_because()) }
+                ul { @for (rule, times) in by_rule { li { (times) " × " (english(rule)) } } }
+            }
+            @if tried.left_out > 0 { p { (t.policy_left_out(tried.left_out)) } }
+            h3 { (t.policy_not_replayed()) }
+            ul { @for what in &tried.not_replayed { li { (english(sentence(what))) } } }
+        }
+    }
+}
+
+/// What would have been done, one by one.
+fn acted(tried: &PolicyTried) -> Markup {
+    let t = Texts::here();
+    let acted: Vec<_> = tried.replayed.iter().filter(|one| one.would != Would::Observe).collect();
+    let would = |would| match would {
+        Would::Begin => t.policy_begin(),
+        Would::Ask => t.policy_ask(),
+        Would::Quarantine => t.policy_quarantine(),
+        Would::Join => t.policy_join(),
+        Would::Observe => t.policy_nothing(),
+    };
+    html! {
+        @if !acted.is_empty() {
+            div class="scroll" tabindex="0" role="region" aria-label=(t.policy_region()) {
+                table {
+                    thead { tr {
+                        th scope="col" { (t.col_when()) } th scope="col" { (t.col_endpoint()) } th scope="col" { (t.col_source()) }
+                        th scope="col" { (t.col_would()) } th scope="col" { (t.col_because()) }
+                    } }
+                    tbody {
+                        @for one in acted {
+                            tr {
+                                td { (moment(one.at_unix_ms)) }
+                                td { a href={ "/endpoints/" (one.endpoint) } { (one.endpoint) } }
+                                td { (one.source) }
+                                td { (would(one.would)) }
+                                td { (english(&one.rule)) }
                             }
                         }
                     }
                 }
             }
-            @if !by_rule.is_empty() {
-                h3 { "Nothing, because" }
-                ul { @for (rule, times) in by_rule { li { (times) " × " (rule) } } }
-            }
-            @if tried.left_out > 0 { p { (tried.left_out) " older reports were left out." } }
-            h3 { "Not replayed" }
-            ul { @for what in &tried.not_replayed { li { (sentence(what)) } } }
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::{
     login::{self, local, page},
     respond,
+    texts::Texts,
 };
 use crate::{
     api::{
@@ -71,10 +72,10 @@ pub async fn back(
     people.write_down().await;
     let (mut response, more) = match opened {
         Ok((session, next)) => {
-            let next = local(&next).to_owned();
+            let (next, t) = (local(&next).to_owned(), Texts::here());
             let content = html! {
                 meta http-equiv="refresh" content=(format!("0; url={next}"));
-                section class="card door" { h1 { "You are signed in" } p { a href=(next) { "Go on" } } }
+                section class="card door" { h1 { (t.signed_in()) } p { a href=(next) { (t.go_on()) } } }
             };
             (respond(StatusCode::OK, page(&content)), Some(login::session_cookie(&session)))
         }

@@ -9,20 +9,22 @@ use recovery_protocol::{
 use super::{
     may::{Button, Viewer},
     page::sentence,
-    words::moment,
+    texts::Texts,
+    words::{SLOTS, fill, moment},
 };
 
 /// On every page while one is open.
 #[must_use]
 pub fn banner(reviews: &[ReviewView]) -> Markup {
+    let t = Texts::here();
     let late = reviews.iter().any(|review| review.overdue);
     html! {
         @if !reviews.is_empty() {
             section class={ "card " @if late { "bad" } @else { "attention" } } id="glass" role="status" {
                 p {
-                    strong { "The glass was broken" @if late { ", and nobody looked at it in time" } ". " }
-                    (reviews.len()) @if reviews.len() == 1 { " recovery" } @else { " recoveries" } " went on without approval. "
-                    a href="/reviews" { "Who, why, and what another person says" }
+                    strong { @if late { (t.glass_banner_late()) } @else { (t.glass_banner()) } " " }
+                    (t.glass_count(reviews.len())) " "
+                    a href="/reviews" { (t.glass_link()) }
                 }
             }
         }
@@ -32,17 +34,18 @@ pub fn banner(reviews: &[ReviewView]) -> Markup {
 /// On the page of an endpoint whose recovery wants a second person.
 #[must_use]
 pub fn break_card(view: &EndpointView, job: Option<&JobView>, viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     let waits = job.is_some_and(|job| job.approves.is_some());
     let wants = waits || (job.is_none() && view.safety_class >= 2);
     html! {
         @if wants {
             details class="card" id="break-glass-card" {
-                summary { "Nobody is here to approve" }
-                p { "The recovery may begin without the second person. It is an alarm, it stands under your name, and another person reviews it within 24 hours. Guard rails, STOP and the machine's own permit still count." }
+                summary { (t.glass_nobody()) }
+                p { (t.glass_what()) }
                 form method="post" action={ "/endpoints/" (view.endpoint) "/break-glass" } {
-                    label for="glass-reason" { "What happened" }
+                    label for="glass-reason" { (t.glass_happened()) }
                     input id="glass-reason" name="reason" maxlength="200" minlength="8" autocomplete="off" required;
-                    (viewer.plain("/endpoints/{endpoint}/break-glass", "danger", "break-glass", "Break the glass"))
+                    (viewer.plain("/endpoints/{endpoint}/break-glass", "danger", "break-glass", t.glass_break()))
                 }
             }
         }
@@ -52,10 +55,11 @@ pub fn break_card(view: &EndpointView, job: Option<&JobView>, viewer: &Viewer) -
 /// On a job that went on so.
 #[must_use]
 pub fn mark(job: &JobView) -> Markup {
+    let t = Texts::here();
     html! {
         @if let Some(by) = &job.break_glass {
             p class="warning" role="note" {
-                strong { "The glass was broken." } " " (by) " let it go on without the approval that it wants. " a href="/reviews" { "Review" }
+                strong { (t.glass_banner()) } " " (t.glass_mark(by.as_str())) " " a href="/reviews" { (t.glass_review()) }
             }
         }
     }
@@ -64,16 +68,22 @@ pub fn mark(job: &JobView) -> Markup {
 /// The page.
 #[must_use]
 pub fn list(reviews: &[ReviewView], viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     html! {
-        h1 { "Broken glass" }
-        @if reviews.is_empty() { p class="summary" { "Nothing waits for a review." } }
+        h1 { (t.glass_title()) }
+        @if reviews.is_empty() { p class="summary" { (t.glass_none()) } }
         @for (at, review) in reviews.iter().enumerate() {
             section class={ "card " @if review.overdue { "bad" } @else { "attention" } } {
                 h2 { (review.endpoint) }
-                p { (review.broke) " began its recovery without approval at " (moment(review.at_unix_ms)) ": " (sentence(&review.reason)) }
                 p {
-                    @if review.overdue { strong { "Overdue since " } } @else { "To be reviewed until " }
-                    (moment(review.due_unix_ms)) ". " a href={ "/jobs/" (review.job) } { "The job and its evidence" }
+                    (fill(&t.glass_began(SLOTS[0], SLOTS[1]), [html! { (review.broke) }, moment(review.at_unix_ms)]))
+                    " " (sentence(&review.reason))
+                }
+                p {
+                    @let due = moment(review.due_unix_ms);
+                    @if review.overdue { strong { (fill(&t.glass_overdue(SLOTS[0]), [due])) } }
+                    @else { (fill(&t.glass_due(SLOTS[0]), [due])) }
+                    " " a href={ "/jobs/" (review.job) } { (t.glass_job()) }
                 }
                 (form(review, &format!("review-{at}"), viewer))
             }
@@ -82,26 +92,21 @@ pub fn list(reviews: &[ReviewView], viewer: &Viewer) -> Markup {
 }
 
 fn form(review: &ReviewView, id: &str, viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     let mut viewer = viewer.clone();
-    let own = review.broke == format!("operator:{}", viewer.name);
-    let why = recovery_protocol::Problem::new(
-        409,
-        "",
-        "Another person must review it",
-        "you broke this glass yourself",
-        "",
-    );
-    viewer.against(&["/reviews/{job}"], if own { Err(why) } else { Ok(()) });
-    let button = |word: &str, justified: &str| {
+    if review.broke == format!("operator:{}", viewer.name) {
+        viewer.against_because("/reviews/{job}", t.glass_own());
+    }
+    let button = |word: String, justified: &str| {
         let id = format!("{id}-{justified}");
         let sends = Some(("justified", justified));
         viewer.button("/reviews/{job}", Button { class: "", id: &id, sends, word: html! { (word) } })
     };
     html! {
         form method="post" action={ "/reviews/" (review.job) } {
-            label for=(id) { "What you found" }
+            label for=(id) { (t.glass_found()) }
             input id=(id) name="note" maxlength="200" minlength="8" autocomplete="off" required;
-            div class="actions" { (button("It was right", "true")) (button("It was not", "false")) }
+            div class="actions" { (button(t.glass_right(), "true")) (button(t.glass_wrong(), "false")) }
         }
     }
 }

@@ -1,22 +1,26 @@
 //! STOP for the whole site: a banner on every page while it stands, and the page on which it is pressed and released.
 
 use maud::{Markup, html};
-use recovery_protocol::{Problem, stop::StopView};
+use recovery_protocol::stop::StopView;
 
 use super::{
     may::Viewer,
     page::sentence,
-    words::{moment, since},
+    texts::Texts,
+    words::{SLOTS, english, fill, moment, since},
 };
 
 /// On every page while it stands.
 #[must_use]
 pub fn banner(standing: Option<&StopView>) -> Markup {
+    let t = Texts::here();
     html! {
         @if let Some(stop) = standing {
             section class="card bad stop-banner" id="stop" role="status" {
-                p { strong { "STOP stands. " } "No recovery begins, and what was writing stops with its next report. " a href="/stop" { "Who, why, and how to release it" } }
-                @if let Some(first) = &stop.release { p { (first.by) " released it. One more person must, until " (moment(first.ends_unix_ms)) "." } }
+                p { strong { (t.stop_banner()) " " } (t.stop_banner_more()) " " a href="/stop" { (t.stop_banner_link()) } }
+                @if let Some(first) = &stop.release {
+                    p { (fill(&t.stop_one_more(SLOTS[0], SLOTS[1]), [html! { (first.by) }, moment(first.ends_unix_ms)])) }
+                }
             }
         }
     }
@@ -32,17 +36,18 @@ pub fn content(standing: Option<&StopView>, viewer: &Viewer, now_ms: u64) -> Mar
 }
 
 fn press(viewer: &Viewer) -> Markup {
+    let t = Texts::here();
     html! {
         section class="card attention" {
-            h1 { "STOP for the whole site" }
-            p { "Every recovery that could still switch or write is held, and none begins, until two people have released it." }
-            p { "An endpoint whose disk is half written does not boot until its job is resumed. One whose disk is untouched boots it as before." }
+            h1 { (t.stop_title()) }
+            p { (t.stop_what()) }
+            p { (t.stop_disks()) }
             form method="post" action="/stop" {
-                label for="reason" { "Why? (goes into evidence, may stay empty)" }
+                label for="reason" { (t.why_field()) }
                 input id="reason" name="reason" maxlength="200" autocomplete="off";
                 div class="actions" {
-                    (viewer.plain("/stop", "danger wide", "press", "STOP"))
-                    a class="button" href="/" { "Go back" }
+                    (viewer.plain("/stop", "danger wide", "press", t.stop_word()))
+                    a class="button" href="/" { (t.go_back()) }
                 }
             }
         }
@@ -50,33 +55,42 @@ fn press(viewer: &Viewer) -> Markup {
 }
 
 fn release(stop: &StopView, viewer: &Viewer, now_ms: u64) -> Markup {
+    let t = Texts::here();
     let mut viewer = viewer.clone();
-    let first = stop.release.as_ref().is_some_and(|first| first.by == format!("operator:{}", viewer.name));
-    let own = Problem::new(409, "", "Another person must release it too", "you gave the first release", "");
-    viewer.against(&["/stop/release"], if first { Err(own) } else { Ok(()) });
+    if stop.release.as_ref().is_some_and(|first| first.by == format!("operator:{}", viewer.name)) {
+        viewer.against_because("/stop/release", t.stop_own_release());
+    }
+    let pressed =
+        [html! { (stop.pressed_by) }, moment(stop.pressed_unix_ms), since(stop.pressed_unix_ms, now_ms)];
     html! {
         section class="card bad" {
-            h1 { "STOP stands" }
-            p class="what" { (stop.pressed_by) " pressed it at " (moment(stop.pressed_unix_ms)) ", " (since(stop.pressed_unix_ms, now_ms)) " ago." }
-            p { @if stop.reason.is_empty() { "No reason was given." } @else { (sentence(&stop.reason)) } }
-            p { (stop.jobs_held) @if stop.jobs_held == 1 { " job was" } @else { " jobs were" } " held by it. After the release they are resumed one by one." }
+            h1 { (t.stop_stands()) }
+            p class="what" { (fill(&t.stop_pressed(SLOTS[0], SLOTS[1], SLOTS[2]), pressed)) }
+            p { @if stop.reason.is_empty() { (t.stop_no_reason()) } @else { (sentence(&stop.reason)) } }
+            p { (t.stop_held(stop.jobs_held)) }
             @if !stop.goes_on.is_empty() {
-                p { strong { "This goes on all the same:" } }
-                ul { @for what in &stop.goes_on { li { (sentence(what)) } } }
+                p { strong { (t.stop_goes_on()) } }
+                ul { @for what in &stop.goes_on { li { (english(sentence(what))) } } }
             }
-            @match &stop.release {
-                Some(first) => p class="now" { strong { "What now: " } (first.by) " released it: " (sentence(&first.reason)) " Another person must too, until " (moment(first.ends_unix_ms)) "." },
-                None => p class="now" { strong { "What now: " } "Find out why. Then two people release it, each by their own name." },
+            p class="now" {
+                strong { (t.what_now()) " " }
+                @match &stop.release {
+                    Some(first) => {
+                        (fill(&t.stop_now_second(SLOTS[0], SLOTS[2], SLOTS[1]),
+                            [html! { (first.by) }, html! { (sentence(&first.reason)) }, moment(first.ends_unix_ms)]))
+                    }
+                    None => { (t.stop_now_first()) }
+                }
             }
             form method="post" action="/stop/release" {
-                label for="reason" { "What was found, and why it may go on" }
+                label for="reason" { (t.stop_found()) }
                 input id="reason" name="reason" maxlength="200" autocomplete="off" required;
-                div class="actions" { (viewer.plain("/stop/release", "", "release", "Release STOP")) a class="button" href="/" { "Go back" } }
+                div class="actions" { (viewer.plain("/stop/release", "", "release", t.stop_release())) a class="button" href="/" { (t.go_back()) } }
             }
             form method="post" action="/stop" {
                 input type="hidden" name="reason" value="pressed again";
-                (viewer.plain("/stop", "danger", "again", "STOP again"))
-                p class="small" { "Pressed again, a release that was given is void." }
+                (viewer.plain("/stop", "danger", "again", t.stop_again()))
+                p class="small" { (t.stop_again_what()) }
             }
         }
     }

@@ -76,6 +76,18 @@ impl Texts {
         HERE.try_with(|texts| *texts).unwrap_or_else(|_| Self(&LANGUAGES[0]))
     }
 
+    /// Whether it is the language in which the record itself is written.
+    #[must_use]
+    pub fn is_the_records(self) -> bool {
+        self.0.name == SOURCES[0].0
+    }
+
+    /// What is made while `work` runs is in this language.
+    #[cfg(test)]
+    pub async fn while_here<T>(self, work: impl Future<Output = T>) -> T {
+        HERE.scope(self, work).await
+    }
+
     /// The language of this name, as BCP 47 writes it; a region is passed over (`de-AT` is `de`).
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {

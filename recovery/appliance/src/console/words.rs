@@ -1,11 +1,35 @@
-//! How the console says things: times, sizes, states. Each state has a word and a shape of its own; colour only repeats.
+//! How the console says things: times, sizes, states, in the reader's language. Each state has a word and a shape of its own; colour only repeats.
+//!
+//! What the record says in English and no text of ours says better is marked as English ([`english`]): a screen reader then reads it so.
 
 use jiff::Timestamp;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, Render, html};
 use recovery_protocol::{
     job::{JobState, Stage},
     operator::{EndpointState, JobKind, JobView, PhaseView},
+    people::Role,
 };
+
+use super::texts::Texts;
+
+/// Where markup goes in a text that is filled by [`fill`]: give these as the text's values, in the order of the parts.
+pub const SLOTS: [&str; 6] = ["\u{e000}", "\u{e001}", "\u{e002}", "\u{e003}", "\u{e004}", "\u{e005}"];
+
+/// A text with markup in its slots; the text itself is escaped.
+#[must_use]
+pub fn fill<const N: usize>(text: &str, parts: [Markup; N]) -> Markup {
+    let mut whole = html! { (text) }.into_string();
+    for (slot, part) in SLOTS.iter().zip(parts) {
+        whole = whole.replace(slot, &part.into_string());
+    }
+    PreEscaped(whole)
+}
+
+/// Words of the record, which are English whatever the page speaks.
+#[must_use]
+pub fn english(words: impl std::fmt::Display) -> Markup {
+    html! { span lang="en" dir="ltr" { (words.to_string()) } }
+}
 
 /// The tone of a badge or card: names a colour and, always with it, a shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,41 +80,82 @@ impl Tone {
 
 /// A word with its shape.
 #[must_use]
-pub fn badge(tone: Tone, word: &str) -> Markup {
+pub fn badge(tone: Tone, word: impl Render) -> Markup {
     html! { span class={ "badge " (tone.class()) } { (tone.shape()) (word) } }
 }
 
 /// An endpoint's state: tone and word.
 #[must_use]
-pub fn endpoint_state(state: EndpointState) -> (Tone, &'static str) {
+pub fn endpoint_state(state: EndpointState) -> (Tone, String) {
+    let t = Texts::here();
     match state {
-        EndpointState::Discovered => (Tone::Quiet, "Discovered"),
-        EndpointState::Known => (Tone::Quiet, "Known"),
-        EndpointState::Trusted => (Tone::Good, "Trusted"),
-        EndpointState::Suspect => (Tone::Bad, "Suspect"),
-        EndpointState::Recovering => (Tone::Busy, "Recovering"),
-        EndpointState::Held => (Tone::Attention, "Needs you"),
+        EndpointState::Discovered => (Tone::Quiet, t.state_discovered()),
+        EndpointState::Known => (Tone::Quiet, t.state_known()),
+        EndpointState::Trusted => (Tone::Good, t.state_trusted()),
+        EndpointState::Suspect => (Tone::Bad, t.state_suspect()),
+        EndpointState::Recovering => (Tone::Busy, t.state_recovering()),
+        EndpointState::Held => (Tone::Attention, t.state_held()),
     }
 }
 
 /// A job's state: tone and word.
 #[must_use]
-pub fn job_state(state: &JobState) -> (Tone, &'static str) {
+pub fn job_state(state: &JobState) -> (Tone, String) {
+    let t = Texts::here();
     match state {
-        JobState::Working { .. } => (Tone::Busy, "Working"),
-        JobState::Held { .. } => (Tone::Attention, "Held"),
-        JobState::Recovered => (Tone::Good, "Recovered"),
-        JobState::Captured => (Tone::Good, "Captured"),
-        JobState::Cancelled { .. } => (Tone::Quiet, "Cancelled"),
-        JobState::Failed { .. } => (Tone::Bad, "Failed"),
+        JobState::Working { .. } => (Tone::Busy, t.job_working()),
+        JobState::Held { .. } => (Tone::Attention, t.job_held()),
+        JobState::Recovered => (Tone::Good, t.job_recovered()),
+        JobState::Captured => (Tone::Good, t.job_captured()),
+        JobState::Cancelled { .. } => (Tone::Quiet, t.job_cancelled()),
+        JobState::Failed { .. } => (Tone::Bad, t.job_failed()),
+    }
+}
+
+/// A stage's name, with a small first letter where the language has one.
+#[must_use]
+pub fn stage_name(stage: Stage) -> String {
+    let t = Texts::here();
+    match stage {
+        Stage::Proposed => t.stage_proposed(),
+        Stage::Admitted => t.stage_admitted(),
+        Stage::Approved => t.stage_approved(),
+        Stage::Fenced => t.stage_fenced(),
+        Stage::Ticketed => t.stage_ticketed(),
+        Stage::Powering => t.stage_powering(),
+        Stage::AgentWait => t.stage_agent_wait(),
+        Stage::Proving => t.stage_proving(),
+        Stage::Capturing => t.stage_capturing(),
+        Stage::Imaging => t.stage_imaging(),
+        Stage::ReadBack => t.stage_read_back(),
+        Stage::Disarming => t.stage_disarming(),
+        Stage::OsWait => t.stage_os_wait(),
+        Stage::Verifying => t.stage_verifying(),
+        Stage::Enrolling => t.stage_enrolling(),
+        Stage::Registering => t.stage_registering(),
+        Stage::Releasing => t.stage_releasing(),
+    }
+}
+
+/// What somebody is here.
+#[must_use]
+pub fn role(role: Role) -> String {
+    let t = Texts::here();
+    match role {
+        Role::Technician => t.role_technician(),
+        Role::Engineer => t.role_engineer(),
+        Role::Approver => t.role_approver(),
+        Role::Auditor => t.role_auditor(),
+        Role::Admin => t.role_admin(),
+        Role::Automation => t.role_automation(),
     }
 }
 
 /// A stretch of a recovery as a person at the endpoint tells it; several stages of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Stretch {
     /// Its name, two or three words.
-    pub name: &'static str,
+    pub name: fn(Texts) -> String,
     /// Its first stage.
     pub first: Stage,
     /// Its last stage.
@@ -99,21 +164,21 @@ pub struct Stretch {
 
 /// Every stage belongs to exactly one stretch.
 pub const STRETCHES: [Stretch; 6] = [
-    Stretch { name: "Approve", first: Stage::Proposed, last: Stage::Approved },
-    Stretch { name: "Start from the network", first: Stage::Fenced, last: Stage::AgentWait },
-    Stretch { name: "Prove the hardware", first: Stage::Proving, last: Stage::Capturing },
-    Stretch { name: "Write the golden image", first: Stage::Imaging, last: Stage::Disarming },
-    Stretch { name: "Start the restored system", first: Stage::OsWait, last: Stage::Verifying },
-    Stretch { name: "Enrol", first: Stage::Enrolling, last: Stage::Releasing },
+    Stretch { name: Texts::stretch_approve, first: Stage::Proposed, last: Stage::Approved },
+    Stretch { name: Texts::stretch_network, first: Stage::Fenced, last: Stage::AgentWait },
+    Stretch { name: Texts::stretch_prove, first: Stage::Proving, last: Stage::Capturing },
+    Stretch { name: Texts::stretch_write, first: Stage::Imaging, last: Stage::Disarming },
+    Stretch { name: Texts::stretch_start, first: Stage::OsWait, last: Stage::Verifying },
+    Stretch { name: Texts::stretch_enrol, first: Stage::Enrolling, last: Stage::Releasing },
 ];
 
 /// The stretches of a capture.
 pub const CAPTURE_STRETCHES: [Stretch; 5] = [
-    Stretch { name: "Approve", first: Stage::Proposed, last: Stage::Fenced },
-    Stretch { name: "Start from the network", first: Stage::Ticketed, last: Stage::AgentWait },
-    Stretch { name: "Prove the hardware", first: Stage::Proving, last: Stage::Proving },
-    Stretch { name: "Read the disk into the store", first: Stage::Capturing, last: Stage::ReadBack },
-    Stretch { name: "Start its own system again", first: Stage::Disarming, last: Stage::Releasing },
+    Stretch { name: Texts::stretch_approve, first: Stage::Proposed, last: Stage::Fenced },
+    Stretch { name: Texts::stretch_network, first: Stage::Ticketed, last: Stage::AgentWait },
+    Stretch { name: Texts::stretch_prove, first: Stage::Proving, last: Stage::Proving },
+    Stretch { name: Texts::stretch_read, first: Stage::Capturing, last: Stage::ReadBack },
+    Stretch { name: Texts::stretch_own, first: Stage::Disarming, last: Stage::Releasing },
 ];
 
 /// The stretches of a job.
@@ -168,36 +233,42 @@ impl Stretch {
     }
 }
 
-/// `4.2 s`, `3 min 05 s`, `2 h 10 min`.
+/// `4.2 s`, `3 min 05 s`, `2 h 10 min`; the decimal sign and the units are the language's.
 #[must_use]
 pub fn duration(ms: u64) -> String {
+    let t = Texts::here();
     let seconds = ms / 1000;
     match seconds {
-        0..10 => format!("{}.{} s", seconds, ms % 1000 / 100),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+        0..10 => t.duration_seconds(tenths(ms / 100)),
+        10..60 => t.duration_seconds(seconds),
+        60..3600 => t.duration_minutes(seconds / 60, format!("{:02}", seconds % 60)),
+        _ => t.duration_hours(seconds / 3600, format!("{:02}", seconds / 60 % 60)),
     }
+}
+
+fn tenths(count: u64) -> String {
+    format!("{}{}{}", count / 10, Texts::here().decimal_sign(), count % 10)
 }
 
 /// `512 B`, `1.5 MiB`, `12 GiB`: powers of 1024, at most three digits.
 #[must_use]
 pub fn bytes(count: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let unit_of = Texts::here().byte_unit();
+    let units = ["Ki", "Mi", "Gi", "Ti", "Pi"];
     if count < 1024 {
-        return format!("{count} B");
+        return format!("{count} {unit_of}");
     }
-    let mut tenths = u128::from(count) * 10 / 1024;
+    let mut parts = u128::from(count) * 10 / 1024;
     let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1024;
+    while parts >= 10_240 && unit + 1 < units.len() {
+        parts /= 1024;
         unit += 1;
     }
-    if tenths < 100 {
-        format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
-    } else {
-        format!("{} {}", tenths / 10, units[unit])
-    }
+    let number = match u64::try_from(parts) {
+        Ok(parts) if parts < 100 => tenths(parts),
+        _ => (parts / 10).to_string(),
+    };
+    format!("{number} {}{unit_of}", units[unit])
 }
 
 /// A moment: UTC in the page, the reader's own clock once the script ran.
@@ -247,6 +318,23 @@ mod tests {
         ] {
             assert_eq!(duration(ms), text);
         }
+    }
+
+    #[test]
+    fn markup_goes_into_the_slots_of_a_text_and_the_text_stays_text() {
+        let text = format!("<i> {} & {}", SLOTS[1], SLOTS[0]);
+        let filled = fill(&text, [html! { b { "one" } }, html! { "two" }]).into_string();
+        assert_eq!(filled, "&lt;i&gt; two &amp; <b>one</b>");
+    }
+
+    #[tokio::test]
+    async fn numbers_have_the_decimal_sign_and_the_units_of_the_language() {
+        let of = async |name| {
+            Texts::of(name).unwrap().while_here(async { (bytes(1_572_864), duration(4_250)) }).await
+        };
+        assert_eq!(of("de").await, ("1,5 MiB".to_owned(), "4,2 s".to_owned()));
+        assert_eq!(of("fr").await, ("1,5 Mio".to_owned(), "4,2 s".to_owned()));
+        assert_eq!(of("zh").await, ("1.5 MiB".to_owned(), "4.2 秒".to_owned()));
     }
 
     #[test]

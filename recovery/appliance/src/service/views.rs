@@ -17,6 +17,11 @@ use crate::db::{self, Conn, endpoint::Endpoint, job::JobRow};
 const TURNED_AWAY: &str = "its firmware asked to boot from the network and was sent to its own disk: there is no live boot \
                            ticket for it (no-boot-ticket)";
 
+/// What a person is told to do where nothing else switches the endpoint.
+pub const SWITCH_BY_HAND: &str = "Switch the endpoint off and on and choose network boot in its firmware.";
+/// How the sentence of a job ends that was stopped in time.
+pub const NOT_TOUCHED: &str = "the disk was not touched.";
+
 /// An endpoint that shall boot, and of which nothing was seen for so long.
 const UNSEEN_MS: u64 = 180_000;
 
@@ -200,7 +205,7 @@ fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (Strin
             "The endpoint does not boot now; order a new recovery.".to_owned(),
         ),
         JobState::Cancelled { stage } => {
-            (format!("Stopped in the stage “{}”; the disk was not touched.", stage.label()), String::new())
+            (format!("Stopped in the stage “{}”; {NOT_TOUCHED}", stage.label()), String::new())
         }
         JobState::Failed { reason, detail, .. } => {
             let (what, _) = held(*reason, detail);
@@ -231,9 +236,7 @@ fn working(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>, stage: Stag
     let loads = inner.desk.seen(&row.job.endpoint).is_some_and(|seen| seen.at >= row.job.entered_unix_ms);
     let what_now = match trouble {
         Some(trouble) => capital(trouble.remedy) + ".",
-        None if stage == Stage::AgentWait && by_hand && !loads => {
-            "Switch the endpoint off and on and choose network boot in its firmware.".to_owned()
-        }
+        None if stage == Stage::AgentWait && by_hand && !loads => SWITCH_BY_HAND.to_owned(),
         None => String::new(),
     };
     (capital(what) + ".", what_now)

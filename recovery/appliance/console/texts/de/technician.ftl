@@ -1,0 +1,160 @@
+hold-seconds = { $s } s halten
+hold-started = Gestartet
+hold-to-recover = Halten zum Wiederherstellen
+hold-help = 3 Sekunden halten. Loslassen bricht ab.
+endpoint-refused = Es wurde abgewiesen
+endpoint-refused-stands = Das steht hier, bis es sich nachweist. Jede Abweisung steht mit Zeit im Nachweis.
+conflict-title = Wer ist das?
+conflict-came = Ein anderes kam mit einer Adresse von { $endpoint }:
+conflict-times =
+    { $n ->
+        [one] { $n }-mal
+       *[other] { $n }-mal
+    } seit { $moment }
+conflict-say = Es wird erst wiederhergestellt, wenn Sie sagen, welches es ist. Haben Sie nichts umgesteckt oder getauscht, trennen Sie das andere.
+conflict-keep = Das erfasste bleibt; das andere abweisen
+conflict-replace = Seine Hardware wurde durch diese ersetzt
+pair-title = Steht dieser Code auf seinem Bildschirm?
+pair-why = Das Endgerät hat kein TPM zum Nachweis. Vergleichen Sie den Code mit dem Bildschirm von { $endpoint }.
+pair-yes = Ja, die Codes sind gleich
+pair-differ = Falls nicht: Endgerät trennen. Ein anderes antwortet vielleicht in seinem Namen.
+last-recovery = Letzte Wiederherstellung
+took = dauerte { $time }
+open-job = Auftrag öffnen
+unknown-why = Es wurde gesehen und ist nicht erfasst: Es startet von seinem Datenträger und bekommt nichts. Erfassen Sie es; dann kann es wiederhergestellt werden.
+unknown-forget = Oder vergessen:
+recover-title = { $endpoint } wiederherstellen
+recover-lost = Alles auf dem Datenträger wird durch das Referenzabbild von { $blueprint } ersetzt. Nichts davon bleibt.
+recover-would-wait = Es würde warten:
+last-time = Letztes Mal dauerte es { $time }.
+recover-sure = { $endpoint } wiederherstellen?
+yes-recover = Ja, { $endpoint } wiederherstellen
+all-of-job = Der ganze Auftrag mit seinen Nachweisen
+tpm-weaker = Dem TPM wird seit der ersten freigegebenen Wiederherstellung geglaubt: ein schwächerer Beweis als der des Herstellers.
+facts-title = Was es ist
+fact-kind = Art
+fact-safety = Sicherheitsklasse
+fact-redundancy = Redundanzgruppe
+fact-ethernet = Ethernet
+fact-docked = (Dock oder USB-Adapter: weist niemanden aus)
+none-on-record = keins erfasst
+fact-maker = Hersteller des TPM
+fact-chain = Startkette
+fact-certificate = Zertifikat
+not-enrolled = nicht registriert
+fact-seen = Zuletzt gesehen
+fact-proof = Letzter Nachweis
+may-be-drilled = darf geübt werden
+never-drilled = wird nie geübt
+fact-serial = Seriennummer
+fact-firmware = Firmware
+fact-memory = Arbeitsspeicher
+fact-disk = Datenträger
+disk-serial = Seriennummer { $serial }
+disk-path = an { $path }
+disk-removable = (wechselbar: wird nie beschrieben)
+disk-health = Zustand: { $health }
+disk-erase = kann sich selbst löschen durch: { $by }
+hardware-title = Woraus es besteht, wer es meldete und wann
+hardware-region = Hardwareangaben
+col-has = Es hat
+col-as = Als
+col-since = Seit
+col-told = Gemeldet von
+col-last = Zuletzt
+hardware-unknown = Was niemand gemeldet hat, steht nicht hier: Unbekannt ist nicht null.
+told-recovery = das Wiederherstellungssystem
+told-restored = das System auf seinem Datenträger
+fw-bios = BIOS
+fw-uefi = UEFI, Secure Boot aus
+fw-uefi-secure = UEFI, Secure Boot ein
+none-meant = Darauf trifft keines zu.
+show-all = Alle zeigen
+find-label = Zeige die, auf die dies zutrifft
+find-show = Zeigen
+find-all = alle
+count-held =
+    { $n ->
+        [one] { $n } braucht Sie
+       *[other] { $n } brauchen Sie
+    }
+count-suspect = { $n } verdächtig
+count-recovering = { $n } in Wiederherstellung
+count-trusted = { $n } vertrauenswürdig
+glass-mark-short = GLAS EINGESCHLAGEN
+row-conflict = Ein anderes kam mit seiner Adresse. Öffnen und sagen, welches es ist.
+row-since = Angefordert vor { $time }.
+row-suspect = Seine Integrität ist zweifelhaft. Öffnen und entscheiden.
+row-discovered = Im Netz gesehen, nicht erfasst. Es bekommt nichts.
+row-proved = Zuletzt nachgewiesen um { $moment }.
+row-enrolled = Registriert.
+row-known = Erfasst, nicht registriert.
+net-refused = Im Startnetz abgewiesen
+net-refused-times =
+    { $n ->
+        [one] { $n }-mal
+       *[other] { $n }-mal
+    }, zuletzt um { $moment } von { $from }.
+none-yet = Noch kein Endgerät
+none-yet-put = Erfassen Sie eines auf der Appliance:
+none-yet-boot = Oder lassen Sie eines aus dem Netz starten: Es erscheint hier als entdeckt.
+capture-of = Einlesen von { $endpoint }
+recovery-of = Wiederherstellung von { $endpoint }
+asked-by = angefordert von { $trigger }
+job-id = Auftrag { $job }
+image-id = Abbild { $image }
+limit-says = Bewegt sich nichts, hält es um { $moment } an und sagt, warum.
+preserved-given-up = Geschützte Partitionen werden aufgegeben.
+preserved-given-up-more = Was das Endgerät darauf hat, wird mit dem Inhalt des Abbilds überschrieben.
+button-approve = Freigeben
+button-go-on = Fortsetzen
+button-give-up = Aufgeben
+button-stop = Anhalten
+button-cancel = Abbrechen
+stop-sure = Wiederherstellung von { $endpoint } anhalten?
+stop-late = Der Datenträger wird gerade geschrieben: { $endpoint } startet erst, wenn die Wiederherstellung fertig ist.
+stop-early = Der Datenträger ist bisher unberührt.
+yes-stop = Ja, anhalten
+plan-result = Plan und Ergebnis
+fig-keep = Schon richtig
+fig-preserved = Bewahrt, vorher und nachher geprüft
+fig-move = An anderer Stelle des Datenträgers
+fig-fetch = Zu holen
+in-chunks =
+    { $n ->
+        [one] { $bytes } in { $n } Block
+       *[other] { $bytes } in { $n } Blöcken
+    }
+fig-zero = Zu nullen
+fig-health = Zustand des Datenträgers
+fig-erased = Datenträger gelöscht
+fig-wire = Über das Netz
+fig-written = Geschrieben
+fig-read-back = Rückgelesen, gleich
+fig-boot-entry = Starteintrag der Firmware
+entry-kept = war richtig
+entry-set = gesetzt
+entry-refused = von der Firmware abgelehnt: prüfen, ob es von selbst von diesem Datenträger startet
+captured-title = Was eingelesen wurde
+fig-kept = Behalten
+fig-free = Frei, ausgelassen
+captured-look = Vor dem Signieren ansehen
+phases-title = Phasen
+col-phase = Phase
+col-time = Dauer
+in-all = Insgesamt
+evidence-title =
+    { $n ->
+        [one] Nachweise ({ $n } Eintrag)
+       *[other] Nachweise ({ $n } Einträge)
+    }
+evidence-check = Das ganze Protokoll prüfen mit { $command }.
+said-recovered = { $endpoint } läuft wieder mit { $image } und hat es nachgewiesen.
+said-captured = Der Datenträger von { $endpoint } liegt als { $image } im Speicher.
+now-sign = Lassen Sie es von den Signierenden signieren.
+said-given-up = Aufgegeben in der Phase „{ $stage }“.
+said-untouched = Angehalten in der Phase „{ $stage }“; der Datenträger wurde nicht berührt.
+now-order-new = Das Endgerät startet jetzt nicht; ordnen Sie eine neue Wiederherstellung an.
+now-failed = Der Auftrag wurde aufgegeben; ordnen Sie eine neue Wiederherstellung an, wenn die Ursache behoben ist.
+now-by-hand = Endgerät aus- und einschalten und in der Firmware den Netzstart wählen.
+record-says = Im Protokoll steht:

@@ -1,0 +1,161 @@
+# Endpoints and their recoveries, as a person at the machine reads them.
+hold-seconds = Hold { $s } s
+hold-started = Started
+hold-to-recover = Hold to recover
+hold-help = Hold for 3 seconds. Letting go stops it.
+endpoint-refused = It was refused
+endpoint-refused-stands = This stands here until it proves itself. The evidence log has each refusal with its time.
+conflict-title = Who is this?
+conflict-came = Another one came with an address of { $endpoint }:
+conflict-times =
+    { $n ->
+        [one] { $n } time
+       *[other] { $n } times
+    } since { $moment }
+conflict-say = It is not recovered until you say which it is. If you did not move or replace anything, isolate the other one.
+conflict-keep = The one on record stays; refuse the other
+conflict-replace = Its hardware was replaced by this
+pair-title = Is this code on its screen?
+pair-why = The endpoint has no TPM to prove itself with. Compare the code with the screen of { $endpoint }.
+pair-yes = Yes, the codes are the same
+pair-differ = If they differ: isolate the endpoint. Another one may be answering in its name.
+last-recovery = Last recovery
+took = took { $time }
+open-job = Open the job
+unknown-why = It was seen and is not on record: it boots its own disk and gets nothing. Put it on record; then it can be recovered.
+unknown-forget = Or forget it:
+recover-title = Recover { $endpoint }
+recover-lost = Everything on its disk is replaced by the golden image of { $blueprint }. Nothing on it is kept.
+recover-would-wait = It would wait:
+last-time = Last time it took { $time }.
+recover-sure = Recover { $endpoint }?
+yes-recover = Yes, recover { $endpoint }
+all-of-job = All of this job, with its evidence
+tpm-weaker = The TPM is believed since its first approved recovery: a weaker proof than its maker's.
+facts-title = What it is
+fact-kind = Kind
+fact-safety = Safety class
+fact-redundancy = Redundancy group
+fact-ethernet = Ethernet
+fact-docked = (dock or USB adapter: identifies nobody)
+none-on-record = none on record
+fact-maker = TPM's maker
+fact-chain = Boot chain
+fact-certificate = Certificate
+not-enrolled = not enrolled
+fact-seen = Last seen
+fact-proof = Last proof
+may-be-drilled = may be drilled
+never-drilled = never drilled
+fact-serial = Serial number
+fact-firmware = Firmware
+fact-memory = Memory
+fact-disk = Disk
+disk-serial = serial { $serial }
+disk-path = at { $path }
+disk-removable = (removable: never written)
+disk-health = health: { $health }
+disk-erase = can erase itself by: { $by }
+hardware-title = What it is made of, who told it and when
+hardware-region = Hardware facts
+col-has = It has
+col-as = As
+col-since = Since
+col-told = Told by
+col-last = Last
+hardware-unknown = What nobody told is not shown: unknown is not zero.
+told-recovery = the recovery system
+told-restored = the system on its disk
+fw-bios = BIOS
+fw-uefi = UEFI, Secure Boot off
+fw-uefi-secure = UEFI, Secure Boot on
+none-meant = None is meant by this.
+show-all = Show all
+find-label = Show those of which this is true
+find-show = Show
+find-all = all
+count-held =
+    { $n ->
+        [one] { $n } needs you
+       *[other] { $n } need you
+    }
+count-suspect = { $n } suspect
+count-recovering = { $n } recovering
+count-trusted = { $n } trusted
+glass-mark-short = GLASS BROKEN
+row-conflict = Another one came with its address. Open it and say which it is.
+row-since = { $time } since it was asked for.
+row-suspect = Its integrity is in doubt. Open it and decide.
+row-discovered = Seen on the network, not on record. It gets nothing.
+row-proved = Last proved itself at { $moment }.
+row-enrolled = Enrolled.
+row-known = On record, not enrolled.
+net-refused = Refused on the boot network
+net-refused-times =
+    { $n ->
+        [one] { $n } time
+       *[other] { $n } times
+    }, last at { $moment } from { $from }.
+none-yet = No endpoint yet
+none-yet-put = Put one on record on the appliance:
+none-yet-boot = Or let one boot from the network: it appears here as discovered.
+capture-of = Capture of { $endpoint }
+recovery-of = Recovery of { $endpoint }
+asked-by = asked for by { $trigger }
+job-id = Job { $job }
+image-id = image { $image }
+limit-says = If nothing moves, it stops and says why at { $moment }.
+preserved-given-up = Preserved partitions are given up.
+preserved-given-up-more = What the endpoint has on them is written over with what the image has there.
+button-approve = Approve
+button-go-on = Go on
+button-give-up = Give up
+button-stop = Stop
+button-cancel = Cancel
+stop-sure = Stop the recovery of { $endpoint }?
+stop-late = Its disk is being written: { $endpoint } does not boot until the recovery is finished.
+stop-early = Its disk is untouched so far.
+yes-stop = Yes, stop it
+plan-result = Plan and result
+fig-keep = Already right
+fig-preserved = Preserved, hashed before and after
+fig-move = Elsewhere on the disk
+fig-fetch = To fetch
+in-chunks =
+    { $n ->
+        [one] { $bytes } in { $n } chunk
+       *[other] { $bytes } in { $n } chunks
+    }
+fig-zero = To make zero
+fig-health = Disk health
+fig-erased = Disk erased
+fig-wire = Over the network
+fig-written = Written
+fig-read-back = Read back, equal
+fig-boot-entry = Firmware's boot entry
+entry-kept = was right
+entry-set = set
+entry-refused = the firmware refused it: see that it boots this disk by itself
+captured-title = What was captured
+fig-kept = Kept
+fig-free = Free, left out
+captured-look = Look at this before you sign it
+phases-title = Phases
+col-phase = Phase
+col-time = Time
+in-all = In all
+evidence-title =
+    { $n ->
+        [one] Evidence ({ $n } entry)
+       *[other] Evidence ({ $n } entries)
+    }
+evidence-check = Check the whole log with { $command }.
+said-recovered = { $endpoint } runs { $image } again and has proven it.
+said-captured = The disk of { $endpoint } is in the store as { $image }.
+now-sign = Have it signed by its signers.
+said-given-up = Given up in the stage “{ $stage }”.
+said-untouched = Stopped in the stage “{ $stage }”; the disk was not touched.
+now-order-new = The endpoint does not boot now; order a new recovery.
+now-failed = The job was given up; order a new recovery when the cause is mended.
+now-by-hand = Switch the endpoint off and on and choose network boot in its firmware.
+record-says = The record says:

@@ -1,0 +1,164 @@
+hold-seconds = Mantener { $s } s
+hold-started = Iniciado
+hold-to-recover = Mantener para recuperar
+hold-help = Mantenga 3 segundos. Al soltar se cancela.
+endpoint-refused = Fue rechazado
+endpoint-refused-stands = Esto queda aquí hasta que se pruebe. Cada rechazo consta con su hora en las evidencias.
+conflict-title = ¿Quién es este?
+conflict-came = Llegó otro con una dirección de { $endpoint }:
+conflict-times =
+    { $n ->
+        [one] { $n } vez
+       *[other] { $n } veces
+    } desde { $moment }
+conflict-say = No se recupera hasta que diga cuál es. Si no movió ni cambió nada, aísle el otro.
+conflict-keep = Se queda el registrado; rechazar el otro
+conflict-replace = Su hardware fue reemplazado por este
+pair-title = ¿Está este código en su pantalla?
+pair-why = El equipo no tiene TPM para probarse. Compare el código con la pantalla de { $endpoint }.
+pair-yes = Sí, los códigos son iguales
+pair-differ = Si difieren: aísle el equipo. Puede que otro responda en su nombre.
+last-recovery = Última recuperación
+took = tardó { $time }
+open-job = Abrir el trabajo
+unknown-why = Se ha visto y no está registrado: arranca de su disco y no recibe nada. Regístrelo; entonces podrá recuperarse.
+unknown-forget = U olvidarlo:
+recover-title = Recuperar { $endpoint }
+recover-lost = Todo lo que hay en su disco se reemplaza por la imagen de referencia de { $blueprint }. No se conserva nada.
+recover-would-wait = Esperaría:
+last-time = La última vez tardó { $time }.
+recover-sure = ¿Recuperar { $endpoint }?
+yes-recover = Sí, recuperar { $endpoint }
+all-of-job = Todo este trabajo, con sus evidencias
+tpm-weaker = El TPM se acepta desde su primera recuperación aprobada: una prueba más débil que la del fabricante.
+facts-title = Qué es
+fact-kind = Tipo
+fact-safety = Clase de seguridad
+fact-redundancy = Grupo de redundancia
+fact-ethernet = Ethernet
+fact-docked = (base o adaptador USB: no identifica a nadie)
+none-on-record = ninguno registrado
+fact-maker = Fabricante del TPM
+fact-chain = Cadena de arranque
+fact-certificate = Certificado
+not-enrolled = no registrado
+fact-seen = Visto por última vez
+fact-proof = Última prueba
+may-be-drilled = admite simulacros
+never-drilled = nunca en simulacros
+fact-serial = Número de serie
+fact-firmware = Firmware
+fact-memory = Memoria
+fact-disk = Disco
+disk-serial = serie { $serial }
+disk-path = en { $path }
+disk-removable = (extraíble: nunca se escribe)
+disk-health = estado: { $health }
+disk-erase = puede borrarse mediante: { $by }
+hardware-title = De qué está hecho, quién lo dijo y cuándo
+hardware-region = Datos de hardware
+col-has = Tiene
+col-as = Como
+col-since = Desde
+col-told = Dicho por
+col-last = Último
+hardware-unknown = Lo que nadie dijo no se muestra: desconocido no es cero.
+told-recovery = el sistema de recuperación
+told-restored = el sistema de su disco
+fw-bios = BIOS
+fw-uefi = UEFI, Secure Boot desactivado
+fw-uefi-secure = UEFI, Secure Boot activado
+none-meant = Ninguno coincide.
+show-all = Mostrar todos
+find-label = Mostrar los que cumplan esto
+find-show = Mostrar
+find-all = todos
+count-held =
+    { $n ->
+        [one] { $n } le necesita
+       *[other] { $n } le necesitan
+    }
+count-suspect =
+    { $n ->
+        [one] { $n } sospechoso
+       *[other] { $n } sospechosos
+    }
+count-recovering = { $n } en recuperación
+count-trusted = { $n } de confianza
+glass-mark-short = CRISTAL ROTO
+row-conflict = Llegó otro con su dirección. Ábralo y diga cuál es.
+row-since = Solicitada hace { $time }.
+row-suspect = Su integridad está en duda. Ábralo y decida.
+row-discovered = Visto en la red, sin registrar. No recibe nada.
+row-proved = Se probó por última vez a las { $moment }.
+row-enrolled = Registrado.
+row-known = Dado de alta, sin registrar.
+net-refused = Rechazado en la red de arranque
+net-refused-times =
+    { $n ->
+        [one] { $n } vez
+       *[other] { $n } veces
+    }, la última a las { $moment } desde { $from }.
+none-yet = Aún no hay equipos
+none-yet-put = Registre uno en el appliance:
+none-yet-boot = O haga arrancar uno desde la red: aparece aquí como detectado.
+capture-of = Captura de { $endpoint }
+recovery-of = Recuperación de { $endpoint }
+asked-by = solicitada por { $trigger }
+job-id = Trabajo { $job }
+image-id = imagen { $image }
+limit-says = Si nada avanza, se detiene a las { $moment } y dice por qué.
+preserved-given-up = Se renuncia a las particiones preservadas.
+preserved-given-up-more = Lo que el equipo tiene en ellas se sobrescribe con lo que tiene la imagen.
+button-approve = Aprobar
+button-go-on = Continuar
+button-give-up = Abandonar
+button-stop = Detener
+button-cancel = Cancelar
+stop-sure = ¿Detener la recuperación de { $endpoint }?
+stop-late = Se está escribiendo su disco: { $endpoint } no arranca hasta que termine la recuperación.
+stop-early = Su disco sigue intacto.
+yes-stop = Sí, detenerla
+plan-result = Plan y resultado
+fig-keep = Ya correcto
+fig-preserved = Preservado, con hash antes y después
+fig-move = En otra parte del disco
+fig-fetch = Por traer
+in-chunks =
+    { $n ->
+        [one] { $bytes } en { $n } bloque
+       *[other] { $bytes } en { $n } bloques
+    }
+fig-zero = Por poner a cero
+fig-health = Estado del disco
+fig-erased = Disco borrado
+fig-wire = Por la red
+fig-written = Escrito
+fig-read-back = Releído, igual
+fig-boot-entry = Entrada de arranque del firmware
+entry-kept = era correcta
+entry-set = definida
+entry-refused = el firmware la rechazó: compruebe que arranque solo de este disco
+captured-title = Qué se capturó
+fig-kept = Conservado
+fig-free = Libre, omitido
+captured-look = Mire esto antes de firmarla
+phases-title = Fases
+col-phase = Fase
+col-time = Tiempo
+in-all = En total
+evidence-title =
+    { $n ->
+        [one] Evidencias ({ $n } entrada)
+       *[other] Evidencias ({ $n } entradas)
+    }
+evidence-check = Compruebe todo el registro con { $command }.
+said-recovered = { $endpoint } vuelve a ejecutar { $image } y lo ha probado.
+said-captured = El disco de { $endpoint } está en el almacén como { $image }.
+now-sign = Haga que la firmen sus firmantes.
+said-given-up = Abandonada en la etapa «{ $stage }».
+said-untouched = Detenida en la etapa «{ $stage }»; el disco no se tocó.
+now-order-new = El equipo no arranca ahora; ordene una nueva recuperación.
+now-failed = El trabajo se abandonó; ordene una nueva recuperación cuando se corrija la causa.
+now-by-hand = Apague y encienda el equipo y elija el arranque desde la red en su firmware.
+record-says = El registro dice:

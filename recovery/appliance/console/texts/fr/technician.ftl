@@ -1,0 +1,164 @@
+hold-seconds = Maintenir { $s } s
+hold-started = Démarré
+hold-to-recover = Maintenir pour restaurer
+hold-help = Maintenez 3 secondes. Relâcher annule.
+endpoint-refused = Il a été refusé
+endpoint-refused-stands = Ceci reste affiché jusqu’à ce qu’il se prouve. Chaque refus est daté dans les preuves.
+conflict-title = Qui est-ce ?
+conflict-came = Un autre est arrivé avec une adresse de { $endpoint } :
+conflict-times =
+    { $n ->
+        [one] { $n } fois
+       *[other] { $n } fois
+    } depuis { $moment }
+conflict-say = Il n’est pas restauré tant que vous n’avez pas dit lequel c’est. Si vous n’avez rien déplacé ni remplacé, isolez l’autre.
+conflict-keep = Garder celui enregistré ; refuser l’autre
+conflict-replace = Son matériel a été remplacé par celui-ci
+pair-title = Ce code est-il sur son écran ?
+pair-why = Le poste n’a pas de TPM pour se prouver. Comparez le code avec l’écran de { $endpoint }.
+pair-yes = Oui, les codes sont identiques
+pair-differ = S’ils diffèrent : isolez le poste. Un autre répond peut-être à sa place.
+last-recovery = Dernière restauration
+took = a duré { $time }
+open-job = Ouvrir la tâche
+unknown-why = Il a été vu et n’est pas enregistré : il démarre sur son disque et n’obtient rien. Enregistrez-le ; il pourra alors être restauré.
+unknown-forget = Ou l’oublier :
+recover-title = Restaurer { $endpoint }
+recover-lost = Tout le contenu du disque est remplacé par l’image de référence de { $blueprint }. Rien n’est conservé.
+recover-would-wait = Elle attendrait :
+last-time = La dernière fois, cela a duré { $time }.
+recover-sure = Restaurer { $endpoint } ?
+yes-recover = Oui, restaurer { $endpoint }
+all-of-job = Toute la tâche, avec ses preuves
+tpm-weaker = Le TPM est admis depuis sa première restauration approuvée : une preuve plus faible que celle du fabricant.
+facts-title = Ce que c’est
+fact-kind = Type
+fact-safety = Classe de sécurité
+fact-redundancy = Groupe de redondance
+fact-ethernet = Ethernet
+fact-docked = (station ou adaptateur USB : n’identifie personne)
+none-on-record = aucun enregistré
+fact-maker = Fabricant du TPM
+fact-chain = Chaîne de démarrage
+fact-certificate = Certificat
+not-enrolled = non enrôlé
+fact-seen = Vu pour la dernière fois
+fact-proof = Dernière preuve
+may-be-drilled = exercice autorisé
+never-drilled = jamais d’exercice
+fact-serial = Numéro de série
+fact-firmware = Micrologiciel
+fact-memory = Mémoire
+fact-disk = Disque
+disk-serial = série { $serial }
+disk-path = à { $path }
+disk-removable = (amovible : jamais écrit)
+disk-health = état : { $health }
+disk-erase = peut s’effacer par : { $by }
+hardware-title = De quoi il est fait, qui l’a dit et quand
+hardware-region = Données matérielles
+col-has = Élément
+col-as = Valeur
+col-since = Depuis
+col-told = Source
+col-last = Dernier
+hardware-unknown = Ce que personne n’a dit n’est pas affiché : inconnu n’est pas zéro.
+told-recovery = le système de restauration
+told-restored = le système sur son disque
+fw-bios = BIOS
+fw-uefi = UEFI, Secure Boot désactivé
+fw-uefi-secure = UEFI, Secure Boot activé
+none-meant = Aucun ne correspond.
+show-all = Tout afficher
+find-label = Afficher ceux pour lesquels ceci est vrai
+find-show = Afficher
+find-all = tous
+count-held =
+    { $n ->
+        [one] { $n } a besoin de vous
+       *[other] { $n } ont besoin de vous
+    }
+count-suspect =
+    { $n ->
+        [one] { $n } suspect
+       *[other] { $n } suspects
+    }
+count-recovering = { $n } en restauration
+count-trusted = { $n } de confiance
+glass-mark-short = VITRE BRISÉE
+row-conflict = Un autre est arrivé avec son adresse. Ouvrez et dites lequel c’est.
+row-since = Demandée il y a { $time }.
+row-suspect = Son intégrité est en doute. Ouvrez et décidez.
+row-discovered = Vu sur le réseau, non enregistré. Il n’obtient rien.
+row-proved = Dernière preuve à { $moment }.
+row-enrolled = Enrôlé.
+row-known = Enregistré, non enrôlé.
+net-refused = Refusé sur le réseau de démarrage
+net-refused-times =
+    { $n ->
+        [one] { $n } fois
+       *[other] { $n } fois
+    }, la dernière à { $moment } depuis { $from }.
+none-yet = Aucun poste pour l’instant
+none-yet-put = Enregistrez-en un sur l’appliance :
+none-yet-boot = Ou faites-en démarrer un par le réseau : il apparaît ici comme détecté.
+capture-of = Capture de { $endpoint }
+recovery-of = Restauration de { $endpoint }
+asked-by = demandée par { $trigger }
+job-id = Tâche { $job }
+image-id = image { $image }
+limit-says = Si rien n’avance, elle s’arrête à { $moment } et dit pourquoi.
+preserved-given-up = Les partitions préservées sont abandonnées.
+preserved-given-up-more = Leur contenu sur le poste est remplacé par celui de l’image.
+button-approve = Approuver
+button-go-on = Reprendre
+button-give-up = Abandonner
+button-stop = Arrêter
+button-cancel = Annuler
+stop-sure = Arrêter la restauration de { $endpoint } ?
+stop-late = Son disque est en cours d’écriture : { $endpoint } ne démarre pas avant la fin de la restauration.
+stop-early = Son disque est encore intact.
+yes-stop = Oui, l’arrêter
+plan-result = Plan et résultat
+fig-keep = Déjà correct
+fig-preserved = Préservé, haché avant et après
+fig-move = Ailleurs sur le disque
+fig-fetch = À récupérer
+in-chunks =
+    { $n ->
+        [one] { $bytes } en { $n } bloc
+       *[other] { $bytes } en { $n } blocs
+    }
+fig-zero = À mettre à zéro
+fig-health = État du disque
+fig-erased = Disque effacé
+fig-wire = Par le réseau
+fig-written = Écrit
+fig-read-back = Relu, identique
+fig-boot-entry = Entrée de démarrage du micrologiciel
+entry-kept = était correcte
+entry-set = définie
+entry-refused = refusée par le micrologiciel : vérifiez qu’il démarre seul sur ce disque
+captured-title = Ce qui a été capturé
+fig-kept = Conservé
+fig-free = Libre, omis
+captured-look = À regarder avant de la signer
+phases-title = Phases
+col-phase = Phase
+col-time = Durée
+in-all = En tout
+evidence-title =
+    { $n ->
+        [one] Preuves ({ $n } entrée)
+       *[other] Preuves ({ $n } entrées)
+    }
+evidence-check = Vérifiez tout le journal avec { $command }.
+said-recovered = { $endpoint } exécute de nouveau { $image } et l’a prouvé.
+said-captured = Le disque de { $endpoint } est dans le stockage sous { $image }.
+now-sign = Faites-la signer par ses signataires.
+said-given-up = Abandonnée à l’étape « { $stage } ».
+said-untouched = Arrêtée à l’étape « { $stage } » ; le disque n’a pas été touché.
+now-order-new = Le poste ne démarre pas ; ordonnez une nouvelle restauration.
+now-failed = La tâche a été abandonnée ; ordonnez une nouvelle restauration une fois la cause corrigée.
+now-by-hand = Éteignez puis rallumez le poste et choisissez le démarrage réseau dans son micrologiciel.
+record-says = Le journal indique :
