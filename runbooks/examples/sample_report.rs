@@ -1,14 +1,14 @@
 //! Print the report of a made-up drill, to look at the page: `cargo run -p runbooks --example sample_report > drill.html`. With `--failed` the restored
-//! system does not prove itself.
+//! system does not prove itself; with `--pdf` it is a PDF.
 //!
 //! It is also the shortest way to see how a run is driven: plan, step, carry out, feed the outcome back.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, io::Write as _};
 
 use runbooks::{
     Actuator, Ask, CannotStart, CheckResult, Drill, DrillSafe, DrillScope, EndpointFacts, Failure, Happened,
     Order, OrderKey, Outcome, Place, RunEvent, RunId, TargetId, Work, library,
-    measure::{Actor, Phase, PhaseTiming},
+    measure::{self, Actor, Measured, Observed, Phase, PhaseTiming},
     parse, plan,
     report::{Circumstances, EvidenceRef, Observation, RunReport, Seal},
     step,
@@ -106,7 +106,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         events.extend(effects.into_iter().filter_map(|effect| effect.carry_out(&appliance)));
         for order in appliance.orders.take() {
             if matches!(order.work, Work::Report { .. }) {
-                println!("{}", RunReport::of(run.record(), circumstances(now_ms, fails)).html());
+                let report = RunReport::of(run.record(), circumstances(now_ms, fails));
+                if std::env::args().any(|argument| argument == "--pdf") {
+                    std::io::stdout().write_all(&report.pdf()?)?;
+                } else {
+                    println!("{}", report.html());
+                }
             }
             let (took_ms, outcome, checks) = appliance.outcome(&order.work);
             now_ms += took_ms;
@@ -170,6 +175,25 @@ fn circumstances(written_at_ms: u64, fails: bool) -> Circumstances {
             },
         ],
         seal: Seal { seq: 1249, hash: hash("77d0"), key_ed25519: hash("1c5e"), checkpoint: String::new() },
-        earlier: Vec::new(),
+        earlier: earlier(),
     }
+}
+
+/// Nine earlier drills; the fourth did not come back.
+fn earlier() -> Vec<Observed> {
+    let run = |at: u64| {
+        let phase = |phase, from_ms, to_ms| PhaseTiming {
+            phase,
+            label: String::new(),
+            from_ms,
+            to_ms,
+            actor: Actor::Machine,
+        };
+        let took_ms = 230_000 + at * at * 1_900;
+        let timings = [phase(Phase::Declare, 0, 0), phase(Phase::Release, 0, took_ms)];
+        let proven = at != 3;
+        let measured = if proven { measure::measure(&timings) } else { Measured::default() };
+        Observed { class: "ipc-477e".into(), place: Place::Virtual, proven, measured }
+    };
+    (0..9).map(run).collect()
 }

@@ -5,7 +5,7 @@
 //!                                                           ▲                            │ run::step(event) ─► effects
 //!   inventory facts ─► target::DrillSafe ─► Target<Drill> ──┘                            ▼
 //!                                                        run::Actuator (the appliance) ◄─┘ outcomes come back as events
-//!   PhaseTiming ─► measure ─► report::DrillReport ─► HTML, JSON
+//!   PhaseTiming ─► measure ─► report ─► paper ─► HTML, PDF
 //! ```
 //!
 //! The package does no I/O, reads no clock and imports no package of ours. Times are milliseconds since 1970, given by the caller.
@@ -18,6 +18,7 @@ pub mod blueprint;
 pub mod ids;
 pub mod library;
 pub mod measure;
+pub mod paper;
 pub mod print;
 pub mod report;
 pub mod run;

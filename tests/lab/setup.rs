@@ -84,6 +84,8 @@ pub const VERIFY: &[Package] = &[
     package("ntfs-3g", "a peer for what an NTFS leaves free"),
     package("dosfstools", "a peer for what a FAT leaves free"),
     package("systemd", "weighs the unit of the appliance (systemd-analyze)"),
+    package("poppler-utils", "reads the PDF of a report (pdftotext)"),
+    package("qpdf", "weighs it"),
     package("ifupdown", "takes an endpoint's own addresses in tests"),
 ];
 

@@ -1,16 +1,18 @@
 //! The page of a site's zones: vectors, verdicts, what blocks, and what nobody here can see. And the same as CSV.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-
 use super::{
     NOT_ASSESSABLE,
     catalogue::Catalogue,
     evidence::Mapping,
     zone::{Assessment, Interval, State, Verdict},
 };
-use crate::report::words;
-
-const STYLE: &str = include_str!("../report/style.css");
+use crate::{
+    paper::{
+        Block, Figure, Language, Paper, Style, Text, Tone, columns,
+        figure::{Fill, Hold, Pen, WIDTH},
+    },
+    report::words,
+};
 
 /// What a page says besides its zones.
 #[derive(Debug, Clone, Copy)]
@@ -27,117 +29,192 @@ pub struct About<'a> {
     pub evidence: &'a str,
 }
 
-/// All zones of a site on one page: self-contained, printable, without scripts.
+/// All zones of a site: [`Paper::html`] is a page, [`Paper::pdf`] is for paper.
 #[must_use]
-pub fn html(about: &About<'_>, zones: &[Assessment]) -> String {
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "Zones of " (about.site) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p.kind { "IEC 62443-3-3 · what evidence and declarations show" }
-                    h1 { "Zones of " (about.site) }
-                    p { "This page supports an assessment and is none. An achieved level is an interval: the first figure is what is shown, the second what might be. Nothing is averaged, and there is no figure for all." }
-                    dl {
-                        dt { "Made" } dd { (words::moment(about.at_ms)) }
-                        dt { "Evidence" } dd { (about.evidence) }
-                        dt { "Catalogue" } dd { (about.catalogue.name) ", " span.hash { (about.catalogue.digest) } br; "from secondary sources: check it against your licensed copy" }
-                        dt { "Mapping" } dd { "version " (about.mapping.version) ", " span.hash { (about.mapping.digest) } }
-                    }
-                }
-                @for zone in zones { (one(zone)) }
-                (not_assessable())
-                (crosswalk(about.mapping))
-                (auditor(about.mapping))
-            }
-        }
-    };
-    markup.into_string()
-}
-
-fn interval(interval: Interval) -> String {
-    format!("{} to {}", interval.low, interval.high)
-}
-
-fn class(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Met => "word good",
-        Verdict::Unproven => "word part",
-        Verdict::Gap => "word bad",
+pub fn paper(about: &About<'_>, zones: &[Assessment]) -> Paper {
+    let hash = |text: String, digest: &str| Text::from(text).then(Style::Code, digest);
+    let catalogue = hash(format!("{}, ", about.catalogue.name), &about.catalogue.digest)
+        .and("\nfrom secondary sources: check it against your licensed copy");
+    let mut blocks = vec![Block::Head {
+        kind: "IEC 62443-3-3 · what evidence and declarations show".into(),
+        title: format!("Zones of {}", about.site),
+        lead: "This page supports an assessment and is none. An achieved level is an interval: the first figure is what is shown, the second what might be. Nothing is averaged, and there is no figure for all.".into(),
+        facts: vec![
+            ("Made".into(), words::moment(about.at_ms).into()),
+            ("Evidence".into(), about.evidence.into()),
+            ("Catalogue".into(), catalogue),
+            ("Mapping".into(), hash(format!("version {}, ", about.mapping.version), &about.mapping.digest)),
+        ],
+    }];
+    blocks.extend(zones.iter().flat_map(one));
+    blocks.extend(not_assessable());
+    blocks.extend(crosswalk(about.mapping));
+    blocks.extend(auditor(about.mapping));
+    Paper {
+        language: Language::En,
+        title: format!("Zones of {}", about.site),
+        foot: format!(
+            "Zones of {}, {}. It supports an assessment and is none.",
+            about.site,
+            words::moment(about.at_ms)
+        ),
+        frame: None,
+        written_at_ms: about.at_ms,
+        blocks,
     }
 }
 
-fn one(zone: &Assessment) -> Markup {
+/// All zones of a site on one page: self-contained, printable, without scripts.
+#[must_use]
+pub fn html(about: &About<'_>, zones: &[Assessment]) -> String {
+    paper(about, zones).html()
+}
+
+fn interval(interval: Interval) -> Text {
+    format!("{} to {}", interval.low, interval.high).into()
+}
+
+fn verdict(verdict: Verdict) -> Text {
+    let tone = match verdict {
+        Verdict::Met => Tone::Good,
+        Verdict::Unproven => Tone::Partly,
+        Verdict::Gap => Tone::Bad,
+    };
+    Text::word(tone, verdict.word())
+}
+
+/// What is shown, what might be, and what is aimed at, for each of the seven.
+fn vectors(zone: &Assessment) -> Figure {
+    const LEFT: f64 = 60.0;
+    const ROW: f64 = 20.0;
+    const HEAD: f64 = 18.0;
+    let x = |level: u8| LEFT + (WIDTH - LEFT - 12.0) * f64::from(level) / 4.0;
+    let bottom = HEAD + ROW * zone.standings.len() as f64;
+    let mut figure = Figure {
+        title: format!("Levels of zone {}", zone.zone),
+        height: bottom + 4.0,
+        legend: vec![(Fill::Solid, "shown, with declarations".into()), (Fill::Hatched, "might be".into())],
+        caption: "The dashed line is what is aimed at.".into(),
+        ..Figure::default()
+    };
+    for level in 0..=4 {
+        figure.line(Pen::Grid, &[(x(level), HEAD - 4.0), (x(level), bottom)]);
+        figure.label(Pen::Quiet, Hold::Middle, (x(level), HEAD - 7.0), level.to_string());
+    }
+    for (at, one) in zone.standings.iter().enumerate() {
+        let top = HEAD + ROW * at as f64;
+        figure.label(Pen::Axis, Hold::End, (LEFT - 8.0, top + 14.0), one.fr.word());
+        let (low, high) = (one.declared.low, one.declared.high);
+        let hint = format!("{}: {low} to {high}, aimed at {}", one.fr.word(), one.target);
+        if high > low {
+            figure.bar(Fill::Hatched, (x(low), top + 4.0, x(high) - x(low), ROW - 8.0), hint.as_str());
+        }
+        if low > 0 {
+            figure.bar(Fill::Solid, (x(0), top + 4.0, x(low) - x(0), ROW - 8.0), hint);
+        }
+        figure.line(Pen::Aim, &[(x(one.target), top + 1.0), (x(one.target), top + ROW - 1.0)]);
+    }
+    figure.line(Pen::Axis, &[(LEFT, HEAD - 4.0), (LEFT, bottom)]);
+    figure
+}
+
+fn one(zone: &Assessment) -> Vec<Block> {
     let open = |row: &&super::zone::Row| {
         matches!(row.state, State::Unmet | State::Unknown)
             && zone.standings[row.req.fr() as usize].blocking.contains(&row.req)
     };
-    html! {
-        h2 { "Zone " (zone.zone) }
-        p.note {
-            (words::count(zone.endpoints, "endpoint"))
-            @if let Some(ms) = zone.next_fall_ms { ". The next of what holds now falls to unknown at " (words::moment(ms)) " if nothing new comes." }
-        }
-        table.data {
-            thead { tr { th { "" } th.num { "aimed at" } th.num { "evidence alone" } th.num { "with declarations" } th { "" } th { "stands in the way" } } }
-            tbody { @for one in &zone.standings { tr {
-                td { (one.fr.word()) }
-                td.num { (one.target) }
-                td.num { (interval(one.evidence)) }
-                td.num { (interval(one.declared)) }
-                td { span class=(class(one.verdict)) { (one.verdict.word()) } }
-                td { @if one.blocking.is_empty() { "nothing" } @for (at, id) in one.blocking.iter().enumerate() { @if at > 0 { ", " } (id) } }
-            } } }
-        }
-        @if zone.rows.iter().any(|row| open(&row)) {
-            h3 { "To do, and whose it is" }
-            table.data {
-                thead { tr { th { "requirement" } th { "what it is about" } th { "state" } th { "why" } th { "whose" } } }
-                tbody { @for row in zone.rows.iter().filter(open) { tr {
-                    td.word { (row.req) } td { (row.in_short) } td { (row.state.word()) } td { (row.why) } td { (row.duty.word()) }
-                } } }
-            }
-        }
+    let fall = zone.next_fall_ms.filter(|ms| *ms < u64::MAX / 2).map_or_else(String::new, |ms| {
+        format!(
+            ". The next of what holds now falls to unknown at {} if nothing new comes.",
+            words::moment(ms)
+        )
+    });
+    let row = |one: &super::zone::Standing| {
+        let way: Vec<String> = one.blocking.iter().map(ToString::to_string).collect();
+        vec![
+            one.fr.word().into(),
+            one.target.to_string().into(),
+            interval(one.evidence),
+            interval(one.declared),
+            verdict(one.verdict),
+            if way.is_empty() { "nothing".into() } else { way.join(", ").into() },
+        ]
+    };
+    let mut blocks = vec![
+        Block::Chapter(format!("Zone {}", zone.zone)),
+        Block::Note(format!("{}{fall}", words::count(zone.endpoints, "endpoint")).into()),
+        Block::Figure(vectors(zone)),
+        Block::Table {
+            columns: columns([
+                "",
+                "#aimed at",
+                "#evidence alone",
+                "#with declarations",
+                "",
+                "stands in the way",
+            ]),
+            rows: zone.standings.iter().map(row).collect(),
+        },
+    ];
+    let row = |row: &super::zone::Row| {
+        vec![
+            Text::of(Style::Bold, row.req.to_string()),
+            (&row.in_short).into(),
+            row.state.word().into(),
+            (&row.why).into(),
+            row.duty.word().into(),
+        ]
+    };
+    let rows: Vec<Vec<Text>> = zone.rows.iter().filter(open).map(row).collect();
+    if !rows.is_empty() {
+        blocks.push(Block::Part("To do, and whose it is".into()));
+        let columns = columns(["requirement", "what it is about", "state", "why", "whose"]);
+        blocks.push(Block::Table { columns, rows });
     }
+    blocks
 }
 
-fn not_assessable() -> Markup {
-    html! {
-        h2 { "Not assessable by this tool" }
-        p { "Of these nothing here knows anything. Who is named can say, and what they say stands apart from evidence." }
-        table.data {
-            thead { tr { th { "what" } th { "why" } th { "who can say" } } }
-            tbody { @for (what, why, who) in NOT_ASSESSABLE { tr { td { (what) } td { (why) } td { (who) } } } }
-        }
-    }
+/// What no tool here can see, as a chapter. It stands on every report.
+#[must_use]
+pub fn not_assessable() -> Vec<Block> {
+    let row = |(what, why, who): &(&str, &str, &str)| vec![(*what).into(), (*why).into(), (*who).into()];
+    vec![
+        Block::Chapter("Not assessable by this tool".into()),
+        Block::Said("Of these nothing here knows anything. Who is named can say, and what they say stands apart from evidence.".into()),
+        Block::Table { columns: columns(["what", "why", "who can say"]), rows: NOT_ASSESSABLE.iter().map(row).collect() },
+    ]
 }
 
-fn crosswalk(mapping: &Mapping) -> Markup {
-    html! {
-        h2 { "The same elsewhere" }
-        table.data {
-            thead { tr { th { "62443-3-3" } th { "CSF 2.0" } th { "CIP-009-6" } th { "NIS2, (EU) 2024/2690" } th { "SP 800-53" } } }
-            tbody { @for row in &mapping.crosswalk { tr {
-                td.word { (row.req) } td { (row.csf_2_0.join(", ")) } td { (row.cip_009_6.join(", ")) } td { (row.nis2_cir.join(", ")) } td { (row.sp_800_53.join(", ")) }
-            } } }
-        }
-    }
+fn crosswalk(mapping: &Mapping) -> Vec<Block> {
+    let row = |row: &super::evidence::Crosswalk| {
+        let lists = [&row.csf_2_0, &row.cip_009_6, &row.nis2_cir, &row.sp_800_53];
+        let cells = lists.into_iter().map(|list| list.join(", ").into());
+        std::iter::once(Text::of(Style::Bold, row.req.to_string())).chain(cells).collect()
+    };
+    vec![
+        Block::Chapter("The same elsewhere".into()),
+        Block::Table {
+            columns: columns(["62443-3-3", "CSF 2.0", "CIP-009-6", "NIS2, (EU) 2024/2690", "SP 800-53"]),
+            rows: mapping.crosswalk.iter().map(row).collect(),
+        },
+    ]
 }
 
-fn auditor(mapping: &Mapping) -> Markup {
-    html! {
-        h2 { "How to look whether it is true" }
-        table.data {
-            thead { tr { th { "requirement" } th.num { "evidence speaks for" } th { "what an auditor does" } } }
-            tbody { @for rule in &mapping.rules { tr { td.word { (rule.req) } td.num { (words::length(rule.ttl.0)) } td { (rule.auditor) } } } }
-        }
-    }
+fn auditor(mapping: &Mapping) -> Vec<Block> {
+    let row = |rule: &super::evidence::MappingRule| {
+        vec![
+            Text::of(Style::Bold, rule.req.to_string()),
+            words::length(rule.ttl.0).into(),
+            (&rule.auditor).into(),
+        ]
+    };
+    vec![
+        Block::Chapter("How to look whether it is true".into()),
+        Block::Table {
+            columns: columns(["requirement", "#evidence speaks for", "what an auditor does"]),
+            rows: mapping.rules.iter().map(row).collect(),
+        },
+    ]
 }
 
 /// Every requirement of every zone as lines of CSV, and last what no tool can see.
@@ -193,6 +270,15 @@ mod tests {
             evidence: "none",
         };
         let page = html(&about, &assessed);
+        let text = crate::paper::tests::text_of(&paper(&about, &assessed).pdf().unwrap());
+        for wanted in [
+            "Not assessable by this tool",
+            "Zones of <Plant>",
+            "supports an assessment and is none",
+            "The same elsewhere",
+        ] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
         assert!(page.contains("Not assessable by this tool") && page.contains("Zones of &lt;Plant&gt;"));
         for word in ["compliant", "certified", "score", "<script"] {
             assert!(!page.to_lowercase().contains(word), "{word}");

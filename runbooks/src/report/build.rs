@@ -2,7 +2,7 @@
 
 use super::{
     Action, Circumstances, Claim, Cleanup, EndpointResult, FailedCheck, NotAssessed, Objective, Observation,
-    Person, Plan, RunReport, SCHEMA, Standing, StepResult, words,
+    Person, Plan, RunReport, SCHEMA, Standing, StepResult, Trend, TrendRun, words,
 };
 use crate::{
     measure::{self, Clock},
@@ -42,6 +42,7 @@ pub(super) fn build(record: &RunRecord, circumstances: Circumstances) -> RunRepo
         people: people(record),
         scope: record.targets.clone(),
         claims: claims(record, &endpoints, &circumstances),
+        trends: trends(record, &endpoints, &circumstances),
         failed_checks: failed_checks(record),
         deviations: deviations(record, &steps, &endpoints, &circumstances),
         actions: actions(record, &objectives, &steps, &cleanup),
@@ -256,12 +257,43 @@ fn run_took_ms(record: &RunRecord) -> Option<u64> {
     Some(end_ms.saturating_sub(record.begun_at_ms?))
 }
 
-/// What the runs of each class and place show together: those before, and this one.
-fn claims(record: &RunRecord, endpoints: &[EndpointResult], circumstances: &Circumstances) -> Vec<Claim> {
+/// The classes and places of a run.
+fn kinds(record: &RunRecord) -> Vec<(&str, Place)> {
     let mut kinds: Vec<(&str, Place)> = record.targets.iter().map(|t| (t.class.as_str(), t.place)).collect();
     kinds.sort_unstable();
     kinds.dedup();
     kinds
+}
+
+/// Earlier recoveries that are drawn beside those of a run.
+const TREND_MAX: usize = 40;
+
+/// The service times of each class and place: those before, and this one. Nothing where nothing came before.
+fn trends(record: &RunRecord, endpoints: &[EndpointResult], circumstances: &Circumstances) -> Vec<Trend> {
+    let of = |(class, place): (&str, Place)| {
+        let alike = |run: &&measure::Observed| {
+            run.class == class && measure::comparable(place, run.place, Clock::Service)
+        };
+        let before: Vec<TrendRun> = circumstances
+            .earlier
+            .iter()
+            .filter(alike)
+            .map(|run| TrendRun { took_ms: run.measured.service_rto_ms.filter(|_| run.proven), now: false })
+            .collect();
+        let mine = endpoints.iter().filter(|e| e.planned.class == class && e.planned.place == place);
+        let mine = mine.map(|e| TrendRun { took_ms: e.measured.service_rto_ms, now: true });
+        (!before.is_empty()).then(|| Trend {
+            of: format!("{class}, {}", place.label()),
+            objective_ms: record.runbook.objectives.per_target_rto_ms,
+            runs: before.iter().skip(before.len().saturating_sub(TREND_MAX)).copied().chain(mine).collect(),
+        })
+    };
+    kinds(record).into_iter().filter_map(of).collect()
+}
+
+/// What the runs of each class and place show together: those before, and this one.
+fn claims(record: &RunRecord, endpoints: &[EndpointResult], circumstances: &Circumstances) -> Vec<Claim> {
+    kinds(record)
         .into_iter()
         .filter_map(|(class, place)| {
             let mine = endpoints.iter().filter(|e| e.planned.class == class && e.planned.place == place);

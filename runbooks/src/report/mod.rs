@@ -1,15 +1,16 @@
-//! The report of a run: what an auditor reads. A pure function of data: `RunRecord` + [`Circumstances`] ─► [`RunReport`] ─► HTML, JSON.
+//! The report of a run: what an auditor reads. A pure function of data: `RunRecord` + [`Circumstances`] ─► [`RunReport`] ─► HTML, PDF, JSON, CSV.
 //!
-//! The model holds every figure and sentence; [`html`](RunReport::html) only lays it out, and [`json`](RunReport::json) is the same model for
+//! The model holds every figure and sentence; [`paper`](RunReport::paper) only lays it out, and [`json`](RunReport::json) is the same model for
 //! machines. A drill carries a striped frame and the word DRILL on every page; a real run does not. The page loads nothing from
 //! anywhere and runs no script.
 //!
 //! What it must never say: that anything complies or is certified. It says what was seen, how often, and what was not looked at.
 
 mod build;
-mod html;
+mod paper;
 #[cfg(test)]
 mod tests;
+mod trend;
 mod waterfall;
 pub(crate) mod words;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{RunId, StepId, TargetId},
     measure::{Measured, Observed, PhaseTiming, Summary},
+    paper::{Paper, PdfError},
     run::{CheckResult, Failure, FrozenTarget, Moment, RunRecord, Verdict},
     runbook::ModeName,
 };
@@ -121,6 +123,9 @@ pub struct RunReport {
     pub objectives: Vec<Objective>,
     /// What more runs like these would let one claim.
     pub claims: Vec<Claim>,
+    /// The service times behind them, in order.
+    #[serde(default)]
+    pub trends: Vec<Trend>,
     /// Endpoint by endpoint.
     pub endpoints: Vec<EndpointResult>,
     /// Step by step.
@@ -217,6 +222,26 @@ pub struct Claim {
     pub missing_for_90: u32,
 }
 
+/// The service times of one class at one kind of place, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trend {
+    /// Hardware class and place.
+    pub of: String,
+    /// What was aimed at.
+    pub objective_ms: Option<u64>,
+    /// The recoveries.
+    pub runs: Vec<TrendRun>,
+}
+
+/// One recovery in a trend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrendRun {
+    /// How long it took; `None`: it did not come back.
+    pub took_ms: Option<u64>,
+    /// It is of this run.
+    pub now: bool,
+}
+
 /// How one endpoint fared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointResult {
@@ -308,10 +333,24 @@ impl RunReport {
         build::build(record, circumstances)
     }
 
+    /// The report, ready to be laid out.
+    #[must_use]
+    pub fn paper(&self) -> Paper {
+        paper::paper(self)
+    }
+
     /// The report as one page of HTML: self-contained, printable, without scripts.
     #[must_use]
     pub fn html(&self) -> String {
-        html::page(self)
+        self.paper().html()
+    }
+
+    /// The same as a PDF/A-3b.
+    ///
+    /// # Errors
+    /// A fault of this program.
+    pub fn pdf(&self) -> Result<Vec<u8>, PdfError> {
+        self.paper().pdf()
     }
 
     /// Its steps as lines of CSV, for a spreadsheet.

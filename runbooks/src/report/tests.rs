@@ -334,3 +334,41 @@ fn a_run_that_never_began_has_a_report_too() {
     .html();
     assert!(html.contains("never") && html.contains("pending"));
 }
+
+#[test]
+fn the_pdf_says_what_the_page_says() {
+    let mut circumstances = about(&[("a", 100_000, true), ("b", 100_000, false)]);
+    let run = |proven| Observed {
+        class: "ipc".into(),
+        place: Place::Bench,
+        proven,
+        measured: crate::measure::measure(&timings(20_000, true)),
+    };
+    circumstances.earlier = vec![run(true), run(false), run(true)];
+    let report =
+        report("quarterly-hmi-drill", drill_targets(&["a", "b"], Place::Bench), &["prove b"], circumstances);
+    let took: Vec<(Option<u64>, bool)> =
+        report.trends[0].runs.iter().map(|run| (run.took_ms, run.now)).collect();
+    assert_eq!(
+        took,
+        [(Some(44_000), false), (None, false), (Some(44_000), false), (Some(124_000), true), (None, true)]
+    );
+    let pdf = report.pdf().unwrap();
+    assert_eq!(pdf, report.pdf().unwrap());
+    let text = crate::paper::tests::text_of(&pdf);
+    for wanted in [
+        "DRILL",
+        "Werk <2>",
+        "nothing may be claimed",
+        "The objective of 15 min 00 s lies far above this picture.",
+        "Not assessed here",
+        "Mend it.",
+        "It is not a certificate.",
+        "Signature",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    for row in &report.not_assessed {
+        assert!(text.contains(row.what.split(' ').next().unwrap()), "{}", row.what);
+    }
+}
