@@ -33,6 +33,7 @@ mod directory;
 mod evidence;
 mod group;
 mod hook;
+mod notify;
 mod plane;
 mod provider;
 mod site_est;
@@ -52,6 +53,7 @@ pub use directory::{BELIEVED_H, Directory, DirectoryAt};
 pub use evidence::Evidence;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, KeylimeVerifier};
+pub use notify::{Channel, Notify, Rule};
 pub use plane::{KeylimePlane, Plane};
 pub use provider::Provider;
 pub use site_est::SiteEst;
@@ -138,6 +140,8 @@ pub struct Config {
     pub control_planes: BTreeMap<String, Plane>,
     /// Where evidence goes besides the database.
     pub evidence: Evidence,
+    /// Who is told what happens.
+    pub notify: Notify,
     /// Limits of stages in seconds, where the defaults do not fit.
     pub stage_limits_s: BTreeMap<Stage, u32>,
     /// Where people may come from beside those on record.
@@ -176,6 +180,7 @@ impl Default for Config {
             est: None,
             control_planes: BTreeMap::new(),
             evidence: Evidence::default(),
+            notify: Notify::default(),
             directory: None,
             provider: None,
             stage_limits_s: BTreeMap::new(),
@@ -393,6 +398,7 @@ impl Config {
             *path = base.join(&*path);
         }
         self.evidence.resolve(base);
+        self.notify.resolve(base);
         if let Some(directory) = &mut self.directory {
             directory.ca_file = base.join(&directory.ca_file);
         }
@@ -407,6 +413,7 @@ impl Config {
     fn check(&self, files: Files) -> Result<(), Wrong> {
         self.check_interfaces()?;
         self.check_ports()?;
+        self.notify.check(self.time_zone.as_deref())?;
         if let Some(Err(why)) = self.database.as_ref().map(Database::check) {
             let now =
                 "write postgres://user@host/name, and the password into the file that `password_file` names";

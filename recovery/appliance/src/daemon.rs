@@ -52,7 +52,6 @@ use crate::{
         anchor::{self, AnchorError, AnchorWriter, Anchors},
         inventory,
     },
-    forward::{self, Sink},
     golden::{Golden, GoldenError},
     hooks::{Confirmations, Hooks},
     interfaces::{self, InterfaceError},
@@ -61,6 +60,7 @@ use crate::{
     listening::Listening,
     live::Live,
     maker_roots::{self, MakerRootsError},
+    notify::{self, Followers},
     power::Drivers,
     refused_start,
     seal::{self, Seal},
@@ -182,7 +182,7 @@ struct Appliance {
     frame_bytes: Arc<AtomicU64>,
     keeper: Keeper,
     anchors: Anchors,
-    sinks: Vec<Sink>,
+    followers: Followers,
 }
 
 impl Appliance {
@@ -204,8 +204,8 @@ impl Appliance {
         let journal =
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
         let anchors = evidence_so_far(&config, &journal).await?;
-        let (sinks, forward) = forward::open(&config.evidence, config.site.as_str(), &journal)
-            .map_err(part("who follows the evidence log"))?;
+        let (followers, channels) =
+            notify::open(&config, &journal).map_err(part("who is told what happens"))?;
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
         let desk = BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone());
@@ -226,7 +226,7 @@ impl Appliance {
             desk: Arc::clone(&desk),
             frame_bytes: Arc::clone(&frame_bytes),
             depot: depot.clone(),
-            forward,
+            channels,
             started_unix_ms,
         });
         let identity = enrol::open(&config, started_unix_ms, seal.as_ref())?;
@@ -251,7 +251,7 @@ impl Appliance {
             frame_bytes,
             keeper,
             anchors,
-            sinks,
+            followers,
         })
     }
 
@@ -317,7 +317,7 @@ impl Appliance {
             refusal_writer: refused::Writer::new(self.desk, Arc::clone(&self.journal)),
             service: self.service,
             issuing,
-            sinks: self.sinks,
+            followers: self.followers,
             anchor_writer: AnchorWriter::new(self.anchors, Arc::clone(&self.journal)),
             journal: self.journal,
             listening,
@@ -436,7 +436,7 @@ struct Bound {
     lease_writer: LeaseWriter,
     refusal_writer: refused::Writer,
     anchor_writer: AnchorWriter,
-    sinks: Vec<Sink>,
+    followers: Followers,
     service: Service,
     issuing: enrol::asking::Issuing,
     journal: Arc<Journal>,
@@ -464,13 +464,11 @@ impl Bound {
         let (runner, rehearser, confirmations) = (self.runner, self.rehearser, self.confirmations);
         let (a, b, c, d) = (stop.clone(), stop.clone(), stop.clone(), stop.clone());
         let (e, f) = (stop.clone(), stop.clone());
-        for sink in self.sinks {
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                sink.run(stop).await;
-                "forwarding evidence"
-            });
-        }
+        let (followers, told) = (self.followers, stop.clone());
+        tasks.spawn(async move {
+            followers.run(told).await;
+            "telling others"
+        });
         let anchor_writer = self.anchor_writer;
         tasks.spawn(async move {
             anchor_writer.run(f).await;

@@ -33,6 +33,7 @@ mod listening;
 mod live;
 mod maker_roots;
 mod metrics;
+mod notify;
 mod passwords;
 mod permit;
 mod power;

@@ -35,11 +35,11 @@ use crate::{
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
-    forward::Standing,
     golden::Golden,
     jobs::journal::Journal,
     keys::Keys,
     live::Live,
+    notify::Channels,
     refusals::unknown_endpoint,
 };
 
@@ -55,6 +55,7 @@ mod figures;
 mod import;
 pub mod kiosks;
 mod net;
+mod notices;
 mod orders;
 mod people;
 mod plans;
@@ -96,8 +97,8 @@ pub struct Inner {
     pub frame_bytes: Arc<AtomicU64>,
     /// How it stands with the depot.
     pub depot: DepotState,
-    /// How it stands with who follows the evidence log.
-    pub forward: Standing,
+    /// Who is told what happens.
+    pub channels: Channels,
     /// When the appliance started, milliseconds since 1970.
     pub started_unix_ms: u64,
 }
@@ -182,7 +183,8 @@ impl Service {
         let jobs = db::job::count_by_state(&mut conn).await?;
         let jobs_in = |state: &str| jobs.iter().filter(|(name, _)| name == state).map(|(_, n)| n).sum();
         // Before the literal: a lock in it lives to its end, and is not held across an await.
-        let sinks = self.0.forward.view(&mut conn).await?;
+        let sinks = self.0.channels.sinks.view(&mut conn).await?;
+        let channels = self.0.channels.of_rules(&mut conn).await?;
         let conflicts = db::endpoint::in_conflict(&mut conn).await?;
         let reviews = break_glass::open(&mut conn, self.0.journal.now()).await?;
         Ok(StatusView {
@@ -199,6 +201,7 @@ impl Service {
             addresses_in_use: self.0.desk.addresses_in_use(),
             depot: self.0.depot.view(),
             reviews,
+            channels,
             sinks,
         })
     }

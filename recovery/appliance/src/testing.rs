@@ -20,14 +20,17 @@ use crate::{
     boot::BootDesk,
     clock::SystemClock,
     config::Config,
+    control_plane::Embedded,
     db::conformance::database,
     drills::{Drills, Rehearser},
     evidence::EvidenceLog,
     golden::Golden,
     hooks::{Confirmations, Hooks},
-    jobs::journal::Journal,
+    jobs::{journal::Journal, run::Runner},
     keys::Keys,
     live::Live,
+    notify::{self, Followers},
+    power::Drivers,
     service::{Actor, Inner, Service},
 };
 
@@ -45,6 +48,7 @@ pub struct Bench {
     pub drills: Drills,
     pub rehearser: Option<Rehearser>,
     pub confirmations: Option<Confirmations>,
+    pub followers: Option<Followers>,
 }
 
 /// Blueprint `hmi` restores the image `hmi-panel`, which is in the store and signed.
@@ -69,6 +73,7 @@ impl Bench {
         let dhcp = pxe::DhcpMode::Full(pool);
         let vlan = pxe::Interface { name: "boot0".into(), addr: [10, 77, 0, 1].into(), prefix: 24, dhcp };
         let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock).on(vec![vlan]));
+        let (followers, channels) = notify::open(&config, &journal).unwrap();
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
             golden: Golden::open(&config.image_store(), &config.trust_root()).unwrap(),
@@ -77,7 +82,7 @@ impl Bench {
             desk: Arc::clone(&desk),
             frame_bytes: Arc::default(),
             depot: Default::default(),
-            forward: Default::default(),
+            channels,
             started_unix_ms: journal.now(),
         });
         let gate = Arc::new(Gate::new(&keys.operator_token));
@@ -98,7 +103,17 @@ impl Bench {
             drills,
             rehearser: Some(rehearser),
             confirmations: Some(confirmations),
+            followers: Some(followers),
         }
+    }
+
+    /// Carries out what the journal intends; power is switched by a person.
+    pub fn runner(&self) -> Runner {
+        let config = &self.journal.config;
+        let golden = Golden::open(&config.image_store(), &config.trust_root()).unwrap();
+        let plane = Arc::new(Embedded::new(self.journal.db.clone()));
+        let (drivers, live) = (Arc::new(Drivers::default()), Arc::new(Live::default()));
+        Runner::new(self.journal.clone(), golden, drivers, plane, live)
     }
 
     /// Put an endpoint on record.

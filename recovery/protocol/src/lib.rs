@@ -18,6 +18,7 @@
 //! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
 //! | [`drill`] | rehearsals: a person ⇄ the appliance |
+//! | [`notify`] | who is told what happens, and how it stands with each |
 //! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
 //! | [`policy`] | a configuration tried against what was reported before |
 //! | [`kit`] | what a boot kit holds and measures: its builder ⇄ the appliance |
@@ -36,6 +37,7 @@ pub mod ids;
 pub mod job;
 pub mod kit;
 pub mod net;
+pub mod notify;
 pub mod operator;
 pub mod outlet;
 pub mod people;

@@ -92,6 +92,9 @@ pub struct StatusView {
     /// Who else gets the evidence.
     #[serde(default)]
     pub sinks: Vec<SinkView>,
+    /// Who is told what the rules say.
+    #[serde(default)]
+    pub channels: Vec<crate::notify::ChannelView>,
     /// Recoveries that somebody began without their approval, and nobody has looked at.
     #[serde(default)]
     pub reviews: Vec<crate::people::ReviewView>,
@@ -107,6 +110,9 @@ pub struct SinkView {
     pub behind: u64,
     /// When it got the last one, milliseconds since 1970.
     pub moved_unix_ms: Option<u64>,
+    /// When the first of them was written, milliseconds since 1970.
+    #[serde(default)]
+    pub oldest_unix_ms: Option<u64>,
     /// Entries that it refused for good.
     pub dead: u64,
     /// The last of them, in a sentence; empty: none.

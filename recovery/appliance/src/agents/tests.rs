@@ -117,7 +117,7 @@ impl Site {
             desk: desk.clone(),
             frame_bytes: Arc::default(),
             depot: Default::default(),
-            forward: Default::default(),
+            channels: Default::default(),
             started_unix_ms: journal.now(),
         });
         let router = Agents::new(Parts {

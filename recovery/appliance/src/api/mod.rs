@@ -14,6 +14,7 @@ mod events;
 pub mod gate;
 mod health;
 mod idempotency;
+mod notify;
 mod operator;
 mod people;
 mod refusal;
@@ -211,7 +212,8 @@ fn open_routes() -> Vec<Route> {
 
 /// REST: every one of it stands in the description.
 fn calls() -> Vec<Call> {
-    [operator::calls(), second::calls(), people::calls(), events::calls(), describe::calls()].concat()
+    [operator::calls(), second::calls(), notify::calls(), people::calls(), events::calls(), describe::calls()]
+        .concat()
 }
 
 /// Routes behind the gate.

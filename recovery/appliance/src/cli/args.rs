@@ -7,7 +7,8 @@ use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
     client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
-    person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore, runbook::RunbookVerb, zone::ZoneVerb,
+    notify::NotifyVerb, person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore,
+    runbook::RunbookVerb, zone::ZoneVerb,
 };
 
 /// Recover endpoints to a known-good state, and prove it
@@ -144,6 +145,9 @@ pub enum Command {
     /// Tablets at which technicians show a badge
     #[command(subcommand)]
     Kiosk(KioskVerb),
+    /// Who is told what happens
+    #[command(subcommand)]
+    Notify(NotifyVerb),
     /// Standing plans: an approval that two people give beforehand
     #[command(subcommand)]
     Plan(PlanVerb),

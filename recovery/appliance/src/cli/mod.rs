@@ -18,6 +18,7 @@ mod image;
 mod kiosk;
 mod manual;
 mod net;
+mod notify;
 mod pack;
 mod person;
 mod pinned;
@@ -98,6 +99,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, json),
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
+        Command::Notify(verb) => notify::act(&reach.client()?, verb, json),
         Command::Zone(verb) => zone::act(verb, json),
         Command::Runbook(verb) => runbook::act(verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
@@ -281,6 +283,8 @@ mod tests {
     fn the_commands_about_endpoints_and_the_boot_network_parse() {
         for line in [
             "net doctor",
+            "notify list --json",
+            "notify test webhook:fleet",
             "net doctor press-01 --json",
             "net doctor --probe",
             "endpoint add press-01 --mac 52:54:00:12:34:56 --blueprint hmi --drill-safe",

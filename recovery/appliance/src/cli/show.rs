@@ -56,7 +56,11 @@ pub fn status(view: &StatusView, pin: &str) -> String {
     };
     let refused = view.conflicts.iter().map(conflict).chain(refused).chain(foreign).chain(used);
     let stop = view.stop.as_ref().map(|stop| self::stop(Some(stop)) + "\n").unwrap_or_default();
-    let sinks: String = view.sinks.iter().map(sink).collect();
+    let silent = |channel: &recovery_protocol::notify::ChannelView| {
+        format!("\nnot told    {}: {}; {} messages wait", channel.name, channel.failure, channel.waiting)
+    };
+    let failing = view.channels.iter().filter(|channel| !channel.failure.is_empty());
+    let sinks: String = view.sinks.iter().map(sink).chain(failing.map(silent)).collect();
     let glass = |review: &ReviewView| {
         let late = if review.overdue { "OVERDUE since" } else { "until" };
         let (endpoint, broke) = (&review.endpoint, &review.broke);

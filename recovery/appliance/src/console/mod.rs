@@ -20,6 +20,7 @@ mod kiosk;
 mod language;
 mod login;
 mod may;
+mod notify;
 mod page;
 mod plan;
 mod policy;
@@ -48,7 +49,7 @@ use recovery_protocol::{
 };
 use serde::Deserialize;
 
-pub use self::texts::speak;
+pub use self::texts::{Texts, speak};
 use self::{
     may::Viewer,
     page::{Page, Tab, code_text, problem_card},
@@ -102,6 +103,8 @@ pub fn routes() -> Vec<Closed> {
         ("/drills/{drill}/answer", post(drill::answer), Needs::all(P::Answer)),
         ("/stop", get(stop_page).post(press_stop), Needs::to_write(P::PressStop)),
         ("/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
+        ("/notifications", get(notify::page), Needs::LOOK),
+        ("/notifications/{channel}/test", post(notify::test), Needs::all(P::Endpoints)),
         ("/account", get(account::page), Needs::all(P::Session)),
         ("/account/password", post(account::set_password), Needs::all(P::Session)),
         ("/account/sessions/end", post(account::end_session), Needs::all(P::Session)),
@@ -172,7 +175,9 @@ impl Part {
     ) -> Result<Response, Failed> {
         let standing = people.service.stop().await?.stop;
         let reviews = people.service.reviews().await?;
-        let content = html! { (stop::banner(standing.as_ref())) (review::banner(&reviews)) (content) };
+        let silent = notify::banner(&people.service.channels().await?);
+        let content =
+            html! { (stop::banner(standing.as_ref())) (review::banner(&reviews)) (silent) (content) };
         if self.part.as_deref() == Some("live") {
             return Ok(respond(StatusCode::OK, content));
         }

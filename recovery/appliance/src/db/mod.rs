@@ -16,6 +16,7 @@
 //! | [`history`] | job and trigger_seen, told again elsewhere |
 //! | [`plane`] | plane (the embedded control plane), plane_queue (what others were not told yet) |
 //! | [`log`] | evidence, evidence_checkpoint, tree_checkpoint |
+//! | [`notice`] | notice, notice_channel, mark |
 //! | [`forward`] | forward_cursor, dead_letter |
 //! | [`kiosk`] | kiosk |
 //! | [`lease`] | lease |
@@ -51,6 +52,7 @@ pub mod lease;
 pub mod log;
 mod migrate;
 mod moved;
+pub mod notice;
 pub mod person;
 pub mod plan;
 pub mod plane;
@@ -99,6 +101,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (32, include_str!("../../migrations/0032_person_believed.sql")),
     (33, include_str!("../../migrations/0033_certificate_sha256.sql")),
     (34, include_str!("../../migrations/0034_plane_sequence.sql")),
+    (38, include_str!("../../migrations/0038_notice.sql")),
 ];
 
 /// Why the database did not do what it should.

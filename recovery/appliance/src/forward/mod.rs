@@ -10,6 +10,7 @@
 //! nobody else. It must never: write into the log for each entry that it sent, which would have no end.
 
 pub mod syslog;
+pub mod trust;
 pub mod webhook;
 
 use std::{
@@ -49,6 +50,9 @@ pub enum Sent {
     Refused(u64, String),
 }
 
+/// An entry of this kind shows that a way works: everybody gets it.
+pub const TEST: &str = "order.notify-test";
+
 /// A way out.
 enum Way {
     Syslog(syslog::Syslog),
@@ -68,6 +72,12 @@ pub struct Sink {
 pub struct Standing(Vec<(String, Arc<Mutex<String>>)>);
 
 impl Standing {
+    /// Whether one of them has this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// For `status`.
     ///
     /// # Errors
@@ -78,9 +88,11 @@ impl Standing {
         for (name, trouble) in &self.0 {
             let (seq, moved) = db::forward::cursor(conn, name).await?.unwrap_or_default();
             let (dead, last_dead) = db::forward::dead(conn, name).await?;
+            let oldest = db::log::page(conn, seq, u64::MAX, 1).await?.pop();
             views.push(SinkView {
                 name: name.clone(),
                 behind: last.saturating_sub(seq),
+                oldest_unix_ms: oldest.as_ref().and_then(entry).map(|entry| entry.at_unix_ms),
                 moved_unix_ms: (moved > 0).then_some(moved),
                 dead,
                 last_dead: last_dead.map(|(seq, why)| format!("entry {seq}: {why}")).unwrap_or_default(),
@@ -212,14 +224,14 @@ impl Sink {
 
 /// What tells an entry from one of the same number that a restore from a backup took away: its number, and the
 /// beginning of its leaf's hash.
-fn id(row: &EntryRow) -> String {
+pub fn id(row: &EntryRow) -> String {
     format!("{}-{}", row.seq, hex::encode(&tree::leaf(row.text.as_bytes())[..8]))
 }
 
 /// The entry of a row; a row that cannot be read is told by the log's verification, and goes out as what it is.
-fn entry(row: &EntryRow) -> Option<recovery_protocol::evidence::Entry> {
+pub fn entry(row: &EntryRow) -> Option<recovery_protocol::evidence::Entry> {
     serde_json::from_str(&row.text).ok()
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -10,10 +10,7 @@
 use std::{fmt::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use recovery_protocol::evidence::Entry;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,8 +18,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Sent, entry, id};
-use crate::{db::log::EntryRow, seal};
+use super::{Sent, entry, id, trust};
+use crate::{
+    db::log::EntryRow,
+    notify::{Event, Message},
+};
 
 /// What every receiver should take (RFC 5424 section 6.1, RFC 5425 section 4.3.1: 2048 must, 8192 should).
 const MESSAGE_MAX: usize = 8192;
@@ -75,67 +75,53 @@ impl Syslog {
     /// # Errors
     /// In a sentence.
     pub fn open(siem: &Siem, site: &str) -> Result<Self, String> {
-        let (name, _) = siem.at.rsplit_once(':').ok_or_else(|| {
-            format!("evidence.siem.at is `{}`; write host and port, as in siem.plant:6514", siem.at)
-        })?;
+        let (name, _) = siem
+            .at
+            .rsplit_once(':')
+            .ok_or_else(|| format!("`at` is `{}`; write host and port, as in siem.plant:6514", siem.at))?;
         let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-            .map_err(|error| format!("evidence.siem.at names no host: {error}"))?;
-        let pem = |file: &PathBuf, what: String| format!("{} {what}; write a PEM file there", file.display());
-        let mut roots = RootCertStore::empty();
-        let read = CertificateDer::pem_file_iter(&siem.ca_file)
-            .map_err(|error| pem(&siem.ca_file, format!("cannot be read: {error}")))?;
-        for one in read {
-            let one = one.map_err(|error| pem(&siem.ca_file, format!("is no PEM: {error}")))?;
-            roots.add(one).map_err(|error| pem(&siem.ca_file, format!("holds no authority: {error}")))?;
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
-        let tls = match (&siem.certificate_file, &siem.key_file) {
-            (Some(certificate), Some(key)) => {
-                let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-                    .map_err(|error| pem(certificate, format!("cannot be read: {error}")))?
-                    .collect();
-                let chain = chain.map_err(|error| pem(certificate, format!("is no PEM: {error}")))?;
-                let own = seal::secret(key).map_err(|error| pem(key, format!("cannot be read: {error}")))?;
-                let key_der = PrivateKeyDer::from_pem_slice(own.as_bytes())
-                    .map_err(|error| pem(key, format!("holds no key: {error}")))?;
-                builder.with_client_auth_cert(chain, key_der).map_err(|error| pem(key, error.to_string()))?
-            }
-            (None, None) => builder.with_no_client_auth(),
-            _ => {
-                return Err(
-                    "evidence.siem has only one of certificate_file and key_file; name both".to_owned()
-                );
-            }
+            .map_err(|error| format!("`at` names no host: {error}"))?;
+        let own = match (&siem.certificate_file, &siem.key_file) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(format!("{} has only one of certificate_file and key_file; name both", siem.at)),
         };
+        let tls = trust::client(&siem.ca_file, own)?;
         let (at, site) = (siem.at.clone(), site.to_owned());
-        Ok(Self { at, name, tls: Arc::new(tls), site, format: siem.format })
+        Ok(Self { at, name, tls, site, format: siem.format })
     }
 
     /// Send a batch.
     pub async fn send(&mut self, rows: &[EntryRow]) -> Sent {
         let before = rows.first().map_or(0, |row| row.seq.saturating_sub(1));
-        match tokio::time::timeout(PATIENCE, self.deliver(rows)).await {
-            Ok(Ok(())) => Sent::All { taken: true },
-            Ok(Err(why)) => Sent::UpTo(before, format!("{}: {why}", self.at)),
-            Err(_) => {
-                Sent::UpTo(before, format!("{} did not take it within {} s", self.at, PATIENCE.as_secs()))
-            }
+        let messages = rows.iter().map(|row| message(row, &self.site, self.format));
+        match self.hand_over(messages).await {
+            Ok(()) => Sent::All { taken: true },
+            Err(why) => Sent::UpTo(before, why),
         }
     }
 
-    async fn deliver(&self, rows: &[EntryRow]) -> std::io::Result<()> {
+    /// Send messages of the rules.
+    ///
+    /// # Errors
+    /// In a sentence.
+    pub async fn tell(&self, messages: &[Message]) -> Result<(), String> {
+        self.hand_over(messages.iter().map(|message| notice(message, &self.site, self.format))).await
+    }
+
+    async fn hand_over(&self, messages: impl Iterator<Item = String>) -> Result<(), String> {
+        let frames: String = messages.map(|message| format!("{} {message}", message.len())).collect();
+        match tokio::time::timeout(PATIENCE, self.deliver(frames.as_bytes())).await {
+            Ok(done) => done.map_err(|why| format!("{}: {why}", self.at)),
+            Err(_) => Err(format!("{} did not take it within {} s", self.at, PATIENCE.as_secs())),
+        }
+    }
+
+    async fn deliver(&self, frames: &[u8]) -> std::io::Result<()> {
         let tcp = TcpStream::connect(&self.at).await?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
         let mut peer = connector.connect(self.name.clone(), tcp).await?;
-        let mut frames = Vec::new();
-        for row in rows {
-            let message = message(row, &self.site, self.format);
-            frames.extend_from_slice(format!("{} {message}", message.len()).as_bytes());
-        }
-        peer.write_all(&frames).await?;
+        peer.write_all(frames).await?;
         peer.shutdown().await?;
         // It says nothing; that it ends, too, says that it has read to our end. A reset is no such word, and neither is an end
         // without `close_notify`: anybody between could make that one.
@@ -161,15 +147,7 @@ fn message(row: &EntryRow, site: &str, format: Format) -> String {
     };
     let kind = known.as_ref().map_or("unreadable", |entry| entry.kind.as_str());
     let at_ms = known.as_ref().map_or(0, |entry| entry.at_unix_ms);
-    let at = jiff::Timestamp::from_millisecond(i64::try_from(at_ms).unwrap_or_default()).unwrap_or_default();
-    // sequenceId is a number of 31 bits (RFC 5424 section 7.3.1); a log that is longer begins again.
-    let sequence = (row.seq - 1) % 0x7fff_ffff + 1;
-    let priority = FACILITY * 8 + severity;
-    let head = format!(
-        "<{priority}>1 {at:.3} {} groundstate - {} [meta sequenceId=\"{sequence}\"] ",
-        name(site, 255),
-        name(kind, 32)
-    );
+    let head = head(severity, at_ms, site, kind, row.seq);
     let body = match (format, &known) {
         (Format::Cef, Some(entry)) => cef(entry, &id(row), severity),
         _ => ascii(&row.text),
@@ -188,6 +166,45 @@ fn message(row: &EntryRow, site: &str, format: Format) -> String {
         (_, None) => format!("{{\"seq\":{},\"too_long\":{}}}", row.seq, row.text.len()),
     };
     let mut whole = head + &short;
+    whole.truncate(MESSAGE_MAX);
+    whole
+}
+
+/// The header, and the entry's number.
+fn head(severity: u8, at_ms: u64, site: &str, kind: &str, seq: u64) -> String {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(at_ms).unwrap_or_default()).unwrap_or_default();
+    // sequenceId is a number of 31 bits from 1 (RFC 5424 section 7.3.1); a log that is longer begins again.
+    let sequence = seq.saturating_sub(1) % 0x7fff_ffff + 1;
+    let priority = FACILITY * 8 + severity;
+    format!(
+        "<{priority}>1 {at:.3} {} groundstate - {} [meta sequenceId=\"{sequence}\"] ",
+        name(site, 255),
+        name(kind, 32)
+    )
+}
+
+/// A message of the rules as one of syslog's: what is good news or a test is informational, all else a warning.
+fn notice(message: &Message, site: &str, format: Format) -> String {
+    let severity = if matches!(message.event, None | Some(Event::Recovered)) { 6 } else { 4 };
+    let kind = format!("notice.{}", message.word());
+    let mut whole = head(severity, message.at_unix_ms, site, &kind, message.seq);
+    let data = message.data(site);
+    whole += &match format {
+        Format::Json => ascii(&data.to_string()),
+        Format::Cef => {
+            let entry = Entry {
+                seq: message.seq,
+                at_unix_ms: message.at_unix_ms,
+                kind,
+                actor: "appliance".to_owned(),
+                endpoint: message.endpoint.clone(),
+                job: message.job,
+                mode: "real".to_owned(),
+                facts: data.as_object().cloned().unwrap_or_default(),
+            };
+            cef(&entry, &message.id, severity)
+        }
+    };
     whole.truncate(MESSAGE_MAX);
     whole
 }

@@ -25,7 +25,7 @@ async fn view(bench: &Bench, standing: &Standing) -> SinkView {
     standing.view(&mut bench.journal.db.read().await.unwrap()).await.unwrap().pop().unwrap()
 }
 
-fn openssl(dir: &Path, line: &str) {
+pub fn openssl(dir: &Path, line: &str) {
     let run = std::process::Command::new("openssl").current_dir(dir).args(line.split(' ')).output().unwrap();
     assert!(run.status.success(), "{line}\n{}", String::from_utf8_lossy(&run.stderr));
 }
@@ -172,11 +172,11 @@ async fn another_ones_certificate_gets_nothing() {
     assert!(open(&Evidence { siem: Some(half), ..Evidence::default() }, "p", &bench.journal).is_err());
 }
 
-type Got = (HeaderMap, Bytes);
+pub type Got = (HeaderMap, Bytes);
 type Taker = (Arc<Mutex<Vec<u16>>>, mpsc::Sender<Got>);
 
 /// A listener that answers as it is told, then 204, and hands on what it got.
-async fn listener(answers: Vec<u16>) -> (TestListener, mpsc::Receiver<Got>) {
+pub async fn listener(answers: Vec<u16>) -> (TestListener, mpsc::Receiver<Got>) {
     async fn take(
         State((answers, got)): State<Taker>,
         headers: HeaderMap,

@@ -20,10 +20,11 @@ use ureq::{
     tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::{Sent, entry, id};
+use super::{Sent, TEST, entry, id, trust::SYSTEM_ROOTS};
 use crate::{
     clock::{Clock as _, SystemClock},
     db::log::EntryRow,
+    notify::Message,
     seal,
 };
 
@@ -31,8 +32,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const TRIES: u32 = 5;
 /// Answers about the message itself (RFC 9110 section 15.5). All others are about the sender, the way or the receiver.
 const REFUSALS: [u16; 6] = [400, 406, 409, 413, 415, 422];
-/// Where the system keeps the authorities that it trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// One who is told.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -129,23 +128,45 @@ impl Webhook {
     /// The entry as an event; None where it is of a kind that is not told.
     fn event(&self, row: &EntryRow) -> Option<String> {
         let entry = entry(row)?;
-        if !self.kinds.is_empty() && !self.kinds.iter().any(|kind| entry.kind.starts_with(kind.as_str())) {
+        let told = self.kinds.is_empty() || entry.kind == TEST;
+        if !told && !self.kinds.iter().any(|kind| entry.kind.starts_with(kind.as_str())) {
             return None;
         }
-        let at = jiff::Timestamp::from_millisecond(i64::try_from(entry.at_unix_ms).ok()?).ok()?;
-        let mut event = json!({
-            "specversion": "1.0",
-            "id": id(row),
-            "source": format!("/groundstate/{}", self.site),
-            "type": format!("groundstate.{}", entry.kind),
-            "time": format!("{at:.3}"),
-            "datacontenttype": "application/json",
-            "data": entry,
-        });
+        let mut event = self.envelope(&id(row), &entry.kind, entry.at_unix_ms);
+        event["data"] = json!(entry);
         if let Some(endpoint) = &entry.endpoint {
             event["subject"] = endpoint.as_str().into();
         }
         Some(event.to_string())
+    }
+
+    /// Send a message of the rules.
+    ///
+    /// # Errors
+    /// In a sentence.
+    pub async fn tell(&self, message: &Message) -> Result<(), String> {
+        let mut event = self.envelope(&message.id, &format!("notice.{}", message.word()), message.at_unix_ms);
+        event["data"] = message.data(&self.site);
+        if let Some(endpoint) = &message.endpoint {
+            event["subject"] = endpoint.as_str().into();
+        }
+        match self.post(&message.id, event.to_string()).await? {
+            status if (200..300).contains(&status) => Ok(()),
+            status => Err(format!("{} answered {status}", self.url)),
+        }
+    }
+
+    /// What every event has.
+    fn envelope(&self, id: &str, kind: &str, at_unix_ms: u64) -> serde_json::Value {
+        let at = i64::try_from(at_unix_ms).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+        json!({
+            "specversion": "1.0",
+            "id": id,
+            "source": format!("/groundstate/{}", self.site),
+            "type": format!("groundstate.{kind}"),
+            "time": format!("{:.3}", at.unwrap_or_default()),
+            "datacontenttype": "application/json",
+        })
     }
 
     async fn post(&self, id: &str, body: String) -> Result<u16, String> {

@@ -20,10 +20,7 @@ use recovery_protocol::{
 use serde_json::json;
 
 use super::{Actor, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
-use crate::{
-    control_plane::Embedded, db, golden::Golden, jobs::run::Runner, live::Live, power::Drivers,
-    testing::Bench,
-};
+use crate::{db, jobs::run::Runner, testing::Bench};
 
 /// One bench with endpoints `press-01` … `press-04` in one group.
 async fn bench(group: &str) -> (Bench, Runner) {
@@ -32,11 +29,7 @@ async fn bench(group: &str) -> (Bench, Runner) {
         let mac = format!("52:54:00:00:00:{n:02x}");
         bench.add(&format!("press-{n:02}"), &mac, json!({ "group": "line", "drill_safe": n == 4 })).await;
     }
-    let config = &bench.journal.config;
-    let golden = Golden::open(&config.image_store(), &config.trust_root()).unwrap();
-    let plane = Arc::new(Embedded::new(bench.journal.db.clone()));
-    let live = Arc::new(Live::default());
-    let runner = Runner::new(bench.journal.clone(), golden, Arc::new(Drivers::default()), plane, live);
+    let runner = bench.runner();
     (bench, runner)
 }
 

@@ -1,0 +1,269 @@
+//! Who is told what happens: people by e-mail, systems by webhook, syslog and MQTT.
+//!
+//! ```text
+//! evidence log ─► Mind: which event, which rule ─► table `notice` (with the cursor, in one transaction) ─► Courier of a channel ─► taken
+//!       ▲                     └─ quiet hours: not before their end                        └─ not taken: later, for three days
+//!       └─ Due: no drill, no backup, no anchor for too long
+//! ```
+//!
+//! What happened is in the log in the transaction of the fact, so a message is owed from then on; it is sent at least once, with the same id
+//! each time. It must never: take an order from a channel, or write an entry for each message.
+
+mod courier;
+pub mod due;
+pub mod email;
+mod event;
+mod message;
+mod mind;
+pub mod mqtt;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt as _, join_all};
+use recovery_protocol::{Problem, notify::ChannelView};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    courier::{Courier, Way},
+    message::Letterhead,
+    mind::Mind,
+    mqtt::states::States,
+};
+pub use self::{due::Ages, event::Event, message::Message};
+use crate::{
+    config::{Channel, Config},
+    console::Texts,
+    db::{self, Conn, DbError},
+    evidence::Fact,
+    forward,
+    jobs::journal::Journal,
+};
+
+/// A test message is waited for so long.
+const TEST_PATIENCE: Duration = Duration::from_secs(20);
+/// And looked for so often, where another task sends it.
+const TEST_LOOK: Duration = Duration::from_millis(100);
+
+/// All that tells others what happens here. One task runs it.
+pub struct Followers {
+    sinks: Vec<forward::Sink>,
+    mind: Mind,
+    couriers: Vec<Courier>,
+    states: Vec<States>,
+}
+
+/// How it stands with all channels, and their tests. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Channels {
+    head: Option<Arc<Letterhead>>,
+    known: Arc<BTreeMap<String, Channel>>,
+    troubles: Arc<BTreeMap<String, Arc<Mutex<String>>>>,
+    /// Who follows the evidence log.
+    pub sinks: forward::Standing,
+}
+
+/// All that the configuration names.
+///
+/// # Errors
+/// What a file of theirs is not, in a sentence.
+pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<(Followers, Channels), String> {
+    let (sinks, standing) = forward::open(&config.evidence, config.site.as_str(), journal)?;
+    let head = Arc::new(letterhead(config));
+    let (mut couriers, mut states, mut troubles) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (name, channel) in &config.notify.channels {
+        let way = Way::open(channel, &head.site)?;
+        couriers.push(Courier::new(name.clone(), way, Arc::clone(&head), Arc::clone(journal)));
+        if let Channel::Mqtt(mqtt) = channel {
+            let trouble = Arc::new(Mutex::new(String::new()));
+            troubles.insert(name.clone(), Arc::clone(&trouble));
+            states.push(States::new(mqtt.clone(), head.site.clone(), Arc::clone(journal), trouble));
+        }
+    }
+    let mind = Mind::new(config, Arc::clone(journal));
+    let known = Arc::new(config.notify.channels.clone());
+    let channels = Channels { head: Some(head), known, troubles: Arc::new(troubles), sinks: standing };
+    Ok((Followers { sinks, mind, couriers, states }, channels))
+}
+
+fn letterhead(config: &Config) -> Letterhead {
+    let address =
+        config.notify.address.as_ref().or(config.provider.as_ref().map(|provider| &provider.address));
+    Letterhead {
+        site: config.site.to_string(),
+        address: address.map(|address| address.trim_end_matches('/').to_owned()),
+        texts: Texts::of(&config.notify.language).unwrap_or_else(Texts::here),
+    }
+}
+
+impl Followers {
+    /// Until told to stop. Cancel-safe: what was sent and not noted is sent again.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { sinks, mind, couriers, states } = self;
+        let mut all: Vec<BoxFuture<'static, ()>> = vec![mind.run(stop.clone()).boxed()];
+        all.extend(sinks.into_iter().map(|sink| sink.run(stop.clone()).boxed()));
+        all.extend(couriers.into_iter().map(|courier| courier.run(stop.clone()).boxed()));
+        all.extend(states.into_iter().map(|states| states.run(stop.clone()).boxed()));
+        join_all(all).await;
+    }
+}
+
+impl Channels {
+    /// Every channel by name.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn of_rules(&self, conn: &mut Conn) -> Result<Vec<ChannelView>, DbError> {
+        let mut views = Vec::new();
+        for (name, channel) in self.known.iter() {
+            views.push(self.one(conn, name, channel).await?);
+        }
+        Ok(views)
+    }
+
+    /// Every channel by name, and who follows the evidence log after them.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn view(&self, conn: &mut Conn) -> Result<Vec<ChannelView>, DbError> {
+        let mut views = self.of_rules(conn).await?;
+        for sink in self.sinks.view(conn).await? {
+            let kind = if sink.name == "siem" { "syslog" } else { "webhook" };
+            views.push(ChannelView {
+                kind: kind.to_owned(),
+                evidence: true,
+                to: "the evidence log".to_owned(),
+                delivered_unix_ms: sink.moved_unix_ms,
+                failed_unix_ms: None,
+                failure: sink.trouble,
+                waiting: sink.behind,
+                oldest_unix_ms: sink.oldest_unix_ms,
+                dead: sink.dead,
+                last_dead: sink.last_dead,
+                name: sink.name,
+            });
+        }
+        Ok(views)
+    }
+
+    async fn one(&self, conn: &mut Conn, name: &str, channel: &Channel) -> Result<ChannelView, DbError> {
+        let standing = db::notice::standing(conn, name).await?;
+        let (waiting, oldest_unix_ms) = db::notice::waiting(conn, name).await?;
+        let (dead, last_dead) = db::forward::dead(conn, &courier::grave(name)).await?;
+        let trouble = self
+            .troubles
+            .get(name)
+            .map(|trouble| trouble.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let failure =
+            if standing.failure.is_empty() { trouble.unwrap_or_default() } else { standing.failure };
+        let site = self.head.as_ref().map_or("", |head| &head.site);
+        Ok(ChannelView {
+            name: name.to_owned(),
+            kind: channel.kind().to_owned(),
+            evidence: false,
+            to: match channel {
+                Channel::Email(email) => email.place(),
+                Channel::Webhook(hook) => hook.url.clone(),
+                Channel::Syslog(siem) => siem.at.clone(),
+                Channel::Mqtt(mqtt) => mqtt.place(site),
+            },
+            delivered_unix_ms: standing.delivered,
+            failed_unix_ms: standing.failed,
+            failure,
+            waiting,
+            oldest_unix_ms,
+            dead,
+            last_dead: last_dead.map(|(seq, why)| format!("entry {seq}: {why}")).unwrap_or_default(),
+        })
+    }
+
+    /// Send a test message, and wait until the channel took it. 404 `unknown-channel`, 502 `channel-failed`.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub async fn test(&self, name: &str, by: &str, journal: &Journal) -> Result<(), Problem> {
+        let sent = match (self.known.get(name), &self.head) {
+            (Some(channel), Some(head)) => self.test_channel(name, channel, head, by, journal).await?,
+            _ if self.sinks.knows(name) => self.test_sink(name, by, journal).await?,
+            _ => {
+                let remedy = "list them with `groundstate notify list`; they stand in the configuration under [notify.channels]";
+                return Err(Problem::new(
+                    404,
+                    "unknown-channel",
+                    "No such channel",
+                    format!("`{name}`"),
+                    remedy,
+                ));
+            }
+        };
+        sent.map_err(|why| {
+            let remedy =
+                "mend what it names: address, port, certificate, user or password; then test it again";
+            Problem::new(502, "channel-failed", "The channel did not take the test message", why, remedy)
+        })
+    }
+
+    async fn test_channel(
+        &self,
+        name: &str,
+        channel: &Channel,
+        head: &Letterhead,
+        by: &str,
+        journal: &Journal,
+    ) -> Result<Result<(), String>, DbError> {
+        let message = head.test(by, journal.now());
+        let send = async { Way::open(channel, &head.site)?.send(&[message], head).await };
+        let sent = tokio::time::timeout(TEST_PATIENCE, send).await;
+        let sent = sent.unwrap_or_else(|_| Err(too_long()));
+        let mut tx = journal.begin().await?;
+        let at = tx.at;
+        db::notice::know(tx.conn(), name, at).await?;
+        match &sent {
+            Ok(()) => db::notice::took(tx.conn(), name, 1, at).await?,
+            Err(why) => db::notice::failed(tx.conn(), name, why, at).await?,
+        }
+        let facts = json!({ "channel": name, "failure": sent.as_ref().err() });
+        tx.note(Fact::new(forward::TEST, by, facts)).await?;
+        tx.commit().await?;
+        Ok(sent)
+    }
+
+    /// Who follows the evidence log gets an entry that says so, the way that every other one goes.
+    async fn test_sink(
+        &self,
+        name: &str,
+        by: &str,
+        journal: &Journal,
+    ) -> Result<Result<(), String>, DbError> {
+        journal.note(Fact::new(forward::TEST, by, json!({ "channel": name }))).await?;
+        let wanted = db::log::last(&mut *journal.db.read().await?).await?.map_or(0, |(seq, _)| seq);
+        let mut look = tokio::time::interval(TEST_LOOK);
+        let taken = async {
+            loop {
+                look.tick().await;
+                let mut conn = journal.db.read().await?;
+                if db::forward::cursor(&mut conn, name).await?.is_some_and(|(seq, _)| seq >= wanted) {
+                    return Ok::<_, DbError>(());
+                }
+            }
+        };
+        match tokio::time::timeout(TEST_PATIENCE, taken).await {
+            Ok(taken) => taken.map(Ok),
+            Err(_) => {
+                let views = self.sinks.view(&mut *journal.db.read().await?).await?;
+                let trouble = views.into_iter().find(|view| view.name == name).map(|view| view.trouble);
+                Ok(Err(trouble.filter(|why| !why.is_empty()).unwrap_or_else(too_long)))
+            }
+        }
+    }
+}
+
+fn too_long() -> String {
+    format!("it did not take it within {} s", TEST_PATIENCE.as_secs())
+}
