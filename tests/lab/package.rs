@@ -37,6 +37,8 @@ pub fn build(programs: &Programs, dir: &Path) -> Result<PathBuf> {
         (&parts.join("sysusers.conf"), "usr/lib/sysusers.d/groundstate.conf", 0o644),
         (&root().join("README.md"), "usr/share/doc/groundstate/README.md", 0o644),
         (&root().join("recovery/appliance/DESIGN.md"), "usr/share/doc/groundstate/DESIGN.md", 0o644),
+        (&parts.join("groundstate.rules.yml"), "usr/share/groundstate/groundstate.rules.yml", 0o644),
+        (&parts.join("groundstate.dashboard.json"), "usr/share/groundstate/groundstate.dashboard.json", 0o644),
         (&root().join("LICENSE"), "usr/share/doc/groundstate/copyright", 0o644),
         (&parts.join("postinst"), "DEBIAN/postinst", 0o755),
         (&parts.join("prerm"), "DEBIAN/prerm", 0o755),

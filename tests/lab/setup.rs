@@ -77,6 +77,7 @@ pub const VERIFY: &[Package] = &[
     package("python3-aiosmtpd", "a peer for notifications by mail"),
     package("mosquitto", "a peer for notifications by MQTT"),
     package("mosquitto-clients", "its subscriber"),
+    package("prometheus", "reads what is measured (promtool)"),
     package("slapd", "a peer for people from a directory"),
     package("python3-authlib", "an OpenID provider"),
     package("python3-flask", "its HTTP"),

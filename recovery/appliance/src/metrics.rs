@@ -3,11 +3,16 @@
 //! Names begin with `groundstate_`, units are base units. No label names an endpoint: a site has too many, and the
 //! evidence log knows them anyway. Counters of requests live here; all others are read from the service at each scrape.
 
+mod counted;
+mod plain;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, fs, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::header,
+    http::{HeaderMap, header},
     middleware::Next,
     response::{IntoResponse, Response},
     routing::get,
@@ -27,8 +32,11 @@ use recovery_protocol::Problem;
 
 use crate::{
     api::{Closed, Needs, People, Refusal},
+    notify::Told,
     service::Figures,
 };
+
+pub use counted::Counted;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -78,7 +86,7 @@ pub async fn count(State(metrics): State<std::sync::Arc<Metrics>>, request: Requ
     response
 }
 
-async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
+async fn scrape(State(people): State<People>, headers: HeaderMap) -> Result<Response, Refusal> {
     let status = people.service.status().await?;
     let figures = people.service.figures().await?;
     let mut registry = Registry::with_prefix("groundstate");
@@ -105,7 +113,9 @@ async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
     if let Some(bytes) = resident_bytes() {
         gauge(&mut registry, "resident_bytes", "Memory of the appliance's process", bytes);
     }
+    register_operations(&mut registry, &figures);
     register_figures(&mut registry, figures);
+    people.service.counted().register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| {
         Refusal(Problem::new(
@@ -116,13 +126,66 @@ async fn scrape(State(people): State<People>) -> Result<Response, Refusal> {
             "look at the log",
         ))
     })?;
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if plain::is_asked_for(accept) {
+        let media_type = "text/plain; version=0.0.4; charset=utf-8";
+        return Ok(([(header::CONTENT_TYPE, media_type)], plain::text(&text)).into_response());
+    }
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }
 
+/// What whoever keeps the appliance wants to know.
+fn register_operations(registry: &mut Registry, figures: &Figures) {
+    let s = |ms: u64| ms / 1000;
+    gauge(registry, "approvals_pending", "Jobs that wait for an approval", figures.approvals_pending);
+    let help = "Age of the oldest job that has not come to its endpoint";
+    gauge(registry, "queue_oldest_seconds", help, s(figures.queue_oldest_ms));
+    let help = "Longest silence of a recovery system at work";
+    gauge(registry, "agent_heartbeat_age_seconds", help, s(figures.silence_ms));
+    let told = &figures.told;
+    let results = told.iter().flat_map(|told| {
+        [("taken", told.sent), ("failed", told.failures)]
+            .map(|(result, n)| ((told.channel.as_str(), result), n))
+    });
+    let help = "Messages that a channel took, and tries that failed";
+    pairs(registry, "notifications", help, ["channel", "result"], results);
+    let oldest = |told: &Told| {
+        let age = told.oldest_unix_ms.map_or(0, |at| figures.now_unix_ms.saturating_sub(at));
+        (told.channel.clone(), s(age))
+    };
+    let help = "Age of the oldest message that a channel has not taken";
+    gauges(
+        registry,
+        "notification_oldest_undelivered_seconds",
+        help,
+        "channel",
+        told.iter().map(oldest).collect(),
+    );
+    let help = "Entries of the evidence log that who follows it has not got";
+    gauges(registry, "evidence_behind_entries", help, "sink", figures.behind.clone());
+    let ages = &figures.ages;
+    let help = "When a drill recovered an endpoint last; 0: never";
+    gauge(registry, "drill_last_success_timestamp_seconds", help, s(ages.drill.unwrap_or_default()));
+    let help = "When a backup was made last; 0: never";
+    gauge(registry, "backup_last_success_timestamp_seconds", help, s(ages.backup.unwrap_or_default()));
+    let unanchored = ages.unanchored.map_or(0, |at| figures.now_unix_ms.saturating_sub(at));
+    gauge(
+        registry,
+        "evidence_anchor_age_seconds",
+        "Age of the oldest evidence that is not anchored",
+        s(unanchored),
+    );
+    let disks = |of: fn(&(&'static str, u64, u64)) -> u64| {
+        figures.disks.iter().map(|disk| (disk.0.to_owned(), of(disk))).collect::<Vec<_>>()
+    };
+    gauges(registry, "disk_size_bytes", "Size of the disk that it lies on", "of", disks(|disk| disk.1));
+    gauges(registry, "disk_free_bytes", "Free on the disk that it lies on", "of", disks(|disk| disk.2));
+}
+
 fn register_figures(registry: &mut Registry, figures: Figures) {
     gauges(registry, "endpoints", "Endpoints on record", "state", figures.endpoints);
-    gauges(registry, "jobs_open", "Recovery jobs that are not over", "stage", figures.jobs_open);
+    gauges(registry, "jobs_running", "Jobs at work", "phase", figures.jobs_running);
     counters(registry, "jobs", "Recovery jobs that are over", "result", figures.jobs_over);
     counters(registry, "boot_requests", "Boot requests answered", "answer", figures.boot_requests);
     counters(
@@ -134,17 +197,17 @@ fn register_figures(registry: &mut Registry, figures: Figures) {
     );
     let outcomes = &figures.boot_outcomes;
     let help = "Packets and transfers of the boot layer";
-    pairs(registry, "boot_events", help, ["protocol", "outcome"], &outcomes.outcomes);
+    pairs(registry, "boot_events", help, ["protocol", "outcome"], owned(&outcomes.outcomes));
     let help = "Boots that came to the agent, and that stopped behind their loader";
-    pairs(registry, "boots", help, ["chain", "outcome"], &outcomes.boots);
+    pairs(registry, "boots", help, ["chain", "outcome"], owned(&outcomes.boots));
     let bytes = outcomes.bytes.iter().map(|(protocol, bytes)| ((*protocol).to_owned(), *bytes)).collect();
     counters(registry, "boot_sent_bytes", "Bytes of boot files sent", "protocol", bytes);
-    counters(registry, "attestations", "Quotes judged", "verdict", figures.attestations);
+    counters(registry, "attestation", "Quotes judged", "verdict", figures.attestations);
     counters(registry, "refusals", "Refusals", "code", figures.refusals);
     counters(registry, "triggers", "Triggers decided", "decision", figures.triggers);
     counter(registry, "image_bytes_sent", "Bytes of chunk frames sent", figures.frame_bytes);
     gauge(registry, "stop", "STOP stands for the whole site", u64::from(figures.stopped));
-    gauge(registry, "evidence_entries", "Entries of the evidence log", figures.evidence_entries);
+    counter(registry, "evidence_entries", "Entries of the evidence log", figures.evidence_entries);
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
@@ -157,6 +220,12 @@ fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let counter = Counter::<u64>::default();
     counter.inc_by(value);
     registry.register(name, help, counter);
+}
+
+fn owned<'a>(
+    values: &'a BTreeMap<(&'static str, &'static str), u64>,
+) -> impl Iterator<Item = ((&'a str, &'a str), u64)> {
+    values.iter().map(|(both, count)| (*both, *count))
 }
 
 type Labels = Vec<(String, String)>;
@@ -177,18 +246,18 @@ fn counters(registry: &mut Registry, name: &str, help: &str, label: &str, values
     registry.register(name, help, family);
 }
 
-fn pairs(
+fn pairs<'a>(
     registry: &mut Registry,
     name: &str,
     help: &str,
     labels: [&str; 2],
-    values: &BTreeMap<(&'static str, &'static str), u64>,
+    values: impl IntoIterator<Item = ((&'a str, &'a str), u64)>,
 ) {
     let family = Family::<Labels, Counter>::default();
     for ((first, second), count) in values {
         let [a, b] = labels;
-        let both = vec![(a.to_owned(), (*first).to_owned()), (b.to_owned(), (*second).to_owned())];
-        family.get_or_create(&both).inc_by(*count);
+        let both = vec![(a.to_owned(), first.to_owned()), (b.to_owned(), second.to_owned())];
+        family.get_or_create(&both).inc_by(count);
     }
     registry.register(name, help, family);
 }

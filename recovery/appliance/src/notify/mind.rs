@@ -11,6 +11,7 @@ use crate::{
     db::{self, Conn, DbError, notice::Notice},
     forward,
     jobs::journal::Journal,
+    metrics::Counted,
 };
 
 /// How far it has the log.
@@ -27,14 +28,15 @@ pub struct Mind {
     config: Config,
     journal: Arc<Journal>,
     due: Due,
+    counted: Arc<Counted>,
     begun: bool,
 }
 
 impl Mind {
     /// By this configuration.
-    pub fn new(config: &Config, journal: Arc<Journal>) -> Self {
+    pub fn new(config: &Config, journal: Arc<Journal>, counted: Arc<Counted>) -> Self {
         let due = Due::new(config, Arc::clone(&journal));
-        Self { config: config.clone(), journal, due, begun: false }
+        Self { config: config.clone(), journal, due, counted, begun: false }
     }
 
     /// Until told to stop.
@@ -82,7 +84,7 @@ impl Mind {
     }
 
     /// What is next in the log; false where there is nothing.
-    pub(super) async fn step(&mut self) -> Result<bool, DbError> {
+    pub async fn step(&mut self) -> Result<bool, DbError> {
         if !self.begun {
             self.begin().await?;
         }
@@ -99,6 +101,7 @@ impl Mind {
         for row in &rows {
             let Some(entry) = forward::entry(row) else { continue };
             remember(&mut tx, &entry).await?;
+            self.counted.see(&mut tx, &entry).await?;
             if let Some(event) = Event::of(&entry) {
                 told |= self.queue(&mut tx, &entry, event, at).await?;
             }

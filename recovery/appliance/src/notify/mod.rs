@@ -14,7 +14,7 @@ pub mod due;
 pub mod email;
 mod event;
 mod message;
-mod mind;
+pub mod mind;
 pub mod mqtt;
 #[cfg(test)]
 mod tests;
@@ -44,12 +44,26 @@ use crate::{
     evidence::Fact,
     forward,
     jobs::journal::Journal,
+    metrics::Counted,
 };
 
 /// A test message is waited for so long.
 const TEST_PATIENCE: Duration = Duration::from_secs(20);
 /// And looked for so often, where another task sends it.
 const TEST_LOOK: Duration = Duration::from_millis(100);
+
+/// Messages of one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The channel.
+    pub channel: String,
+    /// Messages that it took.
+    pub sent: u64,
+    /// Tries that failed.
+    pub failures: u64,
+    /// When what the oldest message that waits tells of happened, milliseconds since 1970.
+    pub oldest_unix_ms: Option<u64>,
+}
 
 /// All that tells others what happens here. One task runs it.
 pub struct Followers {
@@ -65,6 +79,8 @@ pub struct Channels {
     head: Option<Arc<Letterhead>>,
     known: Arc<BTreeMap<String, Channel>>,
     troubles: Arc<BTreeMap<String, Arc<Mutex<String>>>>,
+    /// What the log tells, counted.
+    pub counted: Arc<Counted>,
     /// Who follows the evidence log.
     pub sinks: forward::Standing,
 }
@@ -86,9 +102,11 @@ pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<(Followers, Chann
             states.push(States::new(mqtt.clone(), head.site.clone(), Arc::clone(journal), trouble));
         }
     }
-    let mind = Mind::new(config, Arc::clone(journal));
+    let counted = Arc::new(Counted::default());
+    let mind = Mind::new(config, Arc::clone(journal), Arc::clone(&counted));
     let known = Arc::new(config.notify.channels.clone());
-    let channels = Channels { head: Some(head), known, troubles: Arc::new(troubles), sinks: standing };
+    let channels =
+        Channels { head: Some(head), known, troubles: Arc::new(troubles), counted, sinks: standing };
     Ok((Followers { sinks, mind, couriers, states }, channels))
 }
 
@@ -103,6 +121,12 @@ fn letterhead(config: &Config) -> Letterhead {
 }
 
 impl Followers {
+    /// The part that reads the log.
+    #[cfg(test)]
+    pub fn mind(self) -> Mind {
+        self.mind
+    }
+
     /// Until told to stop. Cancel-safe: what was sent and not noted is sent again.
     pub async fn run(self, stop: CancellationToken) {
         let Self { sinks, mind, couriers, states } = self;
@@ -150,6 +174,21 @@ impl Channels {
             });
         }
         Ok(views)
+    }
+
+    /// Messages of each channel.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn told(&self, conn: &mut Conn) -> Result<Vec<Told>, DbError> {
+        let mut all = Vec::new();
+        for name in self.known.keys() {
+            let standing = db::notice::standing(conn, name).await?;
+            let (_, oldest_unix_ms) = db::notice::waiting(conn, name).await?;
+            let (sent, failures) = (standing.sent, standing.failures);
+            all.push(Told { channel: name.clone(), sent, failures, oldest_unix_ms });
+        }
+        Ok(all)
     }
 
     async fn one(&self, conn: &mut Conn, name: &str, channel: &Channel) -> Result<ChannelView, DbError> {

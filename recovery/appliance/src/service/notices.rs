@@ -8,11 +8,18 @@ use recovery_protocol::{
 };
 
 use super::{Actor, Inner, Service, scope};
+use crate::metrics::Counted;
 
 impl Service {
     /// `GET /api/v1/notifications`: every channel, and who follows the evidence log.
     pub async fn channels(&self) -> Result<Vec<ChannelView>, Problem> {
         Ok(self.0.channels.view(&mut *self.0.journal.db.read().await?).await?)
+    }
+
+    /// What the evidence log tells, counted since the start.
+    #[must_use]
+    pub fn counted(&self) -> &Counted {
+        &self.0.channels.counted
     }
 
     /// Send a test message and wait until the channel took it. 404 `unknown-channel`, 502 `channel-failed`.
