@@ -19,6 +19,7 @@ struct Message {
 }
 
 fn main() {
+    docs();
     println!("cargo::rerun-if-changed=console/texts");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo says where")).join("console/texts");
     let mut wrong = Vec::new();
@@ -47,6 +48,63 @@ fn main() {
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo says where")).join("texts.rs");
     fs::write(out, code).expect("the build's own directory can be written");
 }
+
+/// What the docstrings of the configuration's types say, as `DOCS: (type, field, text)` in `docs.rs`.
+fn docs() {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo says where")).join("src");
+    let mut files: Vec<PathBuf> = fs::read_dir(root.join("config"))
+        .expect("the configuration's types")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .collect();
+    files.sort();
+    for elsewhere in DOCUMENTED {
+        files.push(root.join(elsewhere));
+    }
+    let mut table = String::from(
+        "/// What each key means, by its type and name.\nconst DOCS: &[(&str, &str, &str)] = &[\n",
+    );
+    for file in &files {
+        println!("cargo::rerun-if-changed={}", file.display());
+        let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let (mut of, mut doc) = (String::new(), Vec::new());
+        for line in text.lines() {
+            let line = line.trim();
+            if let Some(said) = line.strip_prefix("///") {
+                doc.push(said.trim());
+            } else if let Some(rest) = line.strip_prefix("pub struct ").filter(|rest| rest.ends_with('{')) {
+                of = rest.trim_end_matches('{').trim().to_owned();
+                doc.clear();
+            } else if line == "}" {
+                of.clear();
+            } else if let Some((field, _)) =
+                line.split_once(':').filter(|_| !of.is_empty() && !line.starts_with('#'))
+            {
+                let field = field.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+                table += &format!("    ({of:?}, {field:?}, {:?}),\n", doc.join(" "));
+                doc.clear();
+            } else if !line.starts_with('#') {
+                doc.clear();
+            }
+        }
+    }
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo says where")).join("docs.rs");
+    fs::write(out, table + "];\n").expect("the build's own directory can be written");
+}
+
+/// Where else types of the configuration stand.
+const DOCUMENTED: [&str; 10] = [
+    "config.rs",
+    "agents/files.rs",
+    "db/server.rs",
+    "depot/setting.rs",
+    "depot/mod.rs",
+    "forward/syslog.rs",
+    "forward/webhook.rs",
+    "notify/email.rs",
+    "notify/mqtt.rs",
+    "seal.rs",
+];
 
 /// Messages that are looked up by a code (`code-…`) have no function.
 fn is_looked_up(id: &str) -> bool {

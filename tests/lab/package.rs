@@ -47,6 +47,8 @@ pub fn build(programs: &Programs, dir: &Path) -> Result<PathBuf> {
         put(&fs::read(from).with_context(|| format!("no {}", from.display()))?, &tree.join(to), mode)?;
     }
     what_it_says_of_itself(programs, &tree)?;
+    let keys = tool::run(Command::new(&programs.appliance).args(["config", "reference"]))?;
+    put(keys.as_bytes(), &tree.join("usr/share/doc/groundstate/groundstate.toml.reference"), 0o644)?;
     let kib = tool::run(Command::new("du").args(["-sk", "--apparent-size"]).arg(&tree))?;
     let kib = kib.split_whitespace().next().context("du says how much it is")?;
     let control = format!(

@@ -33,6 +33,7 @@ mod directory;
 mod evidence;
 mod group;
 mod hook;
+pub mod keys;
 mod notify;
 mod plane;
 mod provider;
@@ -74,7 +75,7 @@ pub enum ConfigError {
     },
     /// Not TOML, an unknown key, or a value of the wrong kind. The parser's message has line, column and key.
     #[error(
-        "{path}: {why}\ncorrect the line; README.md shows the configuration, and recovery/appliance/DESIGN.md each key"
+        "{path}: {why}\ncorrect the line; `groundstate config reference` prints every key with what it means"
     )]
     Syntax {
         /// The file.

@@ -60,7 +60,7 @@ use std::{
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Code, Command, Fault},
+    cli::{Cli, Code, Command, ConfigVerb, Fault},
     config::Config,
     keys::Keys,
 };
@@ -77,6 +77,7 @@ fn main() -> ExitCode {
             restore_state(file, *keep_database, state, cli.data_dir())
         }
         Command::Takeover { reason, config } => take_over(reason, config.as_deref(), cli.data_dir()),
+        Command::Config(verb) => about_config(verb),
         Command::Migrate { to, config } => migrate(*to, config.as_deref(), cli.data_dir()),
         _ => cli::run(cli),
     };
@@ -214,6 +215,25 @@ fn migrate(to: Option<i64>, config: Option<&Path>, data_dir: &Path) -> Result<()
         .block_on(takeover::back_to(&config, to))
         .map_err(|error| Fault::of("the schema is as it was", &error, ""))?;
     println!("the database is at schema {to}: start the program that knows it, and not this one");
+    Ok(())
+}
+
+/// Check a configuration, or say what may stand in one. Nothing is started, and no port is bound.
+fn about_config(verb: &ConfigVerb) -> Result<(), Fault> {
+    let refused =
+        |why: String| Fault::new(Code::Usage, "the configuration cannot be used", why, "mend what it names");
+    match verb {
+        ConfigVerb::Reference => {
+            print!("{}", config::keys::reference().map_err(refused)?);
+        }
+        ConfigVerb::Check { file } => {
+            let config = Config::load(file)
+                .map_err(|error| Fault::usage("the configuration cannot be used", &error))?;
+            hooks::Hooks::open(&config.hooks).map_err(|error| refused(error.to_string()))?;
+            notify::readable(&config).map_err(refused)?;
+            println!("{} is sound", file.display());
+        }
+    }
     Ok(())
 }
 

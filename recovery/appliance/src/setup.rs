@@ -140,7 +140,7 @@ impl Answers {
     pub fn configuration(&self, local: &[Local]) -> Result<String, SetupError> {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let mut text = format!(
-            "# Written by `groundstate setup`. Every key: README.md and DESIGN.md in /usr/share/doc/groundstate.\n\
+            "# Written by `groundstate setup`. Every key: `groundstate config reference`.\n\
              site = {}\n",
             quoted(&self.site.to_string())
         );

@@ -54,6 +54,9 @@ pub enum Command {
         #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// The configuration as a file; no appliance is asked
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Save the appliance's state into one encrypted file; it may run
     Backup {
         /// File to write
@@ -157,6 +160,19 @@ pub enum Command {
     /// STOP for the whole site: anyone presses it, two people release it
     #[command(subcommand)]
     Stop(StopVerb),
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Check a file and the files that it names, before anything is started
+    Check {
+        /// The file
+        #[arg(env = "GROUNDSTATE_CONFIG", default_value = "/etc/groundstate/groundstate.toml")]
+        file: PathBuf,
+    },
+    /// Print every key with what it means, as a commented file
+    Reference,
 }
 
 /// Whose state, and what locks it.

@@ -47,7 +47,7 @@ use self::{
     follow::Look,
 };
 pub use self::{
-    args::{Cli, Command, State},
+    args::{Cli, Command, ConfigVerb, State},
     fault::{Code, Fault},
     image::{new_secret, secret},
 };
@@ -65,6 +65,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         | Command::Backup { .. }
         | Command::RestoreState { .. }
         | Command::Takeover { .. }
+        | Command::Config(_)
         | Command::Migrate { .. } => Ok(()),
         Command::Completions { shell } => {
             manual::completions(shell);
@@ -389,6 +390,8 @@ mod tests {
     fn the_commands_of_the_manual_parse() {
         for line in [
             "serve --config /etc/groundstate/groundstate.toml",
+            "config check /etc/groundstate/groundstate.toml",
+            "config reference",
             "recover press-01 --timeout 600",
             "recover press-01 --reason broken --no-wait --json",
             "image import disk.raw --name hmi-panel --version 1",

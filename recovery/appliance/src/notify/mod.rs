@@ -110,6 +110,24 @@ pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<(Followers, Chann
     Ok((Followers { sinks, mind, couriers, states }, channels))
 }
 
+/// Whether every file that a channel, the SIEM or a webhook names can be read.
+///
+/// # Errors
+/// What one is not, in a sentence.
+pub fn readable(config: &Config) -> Result<(), String> {
+    let site = config.site.as_str();
+    for channel in config.notify.channels.values() {
+        Way::open(channel, site)?;
+    }
+    for siem in &config.evidence.siem {
+        forward::syslog::Syslog::open(siem, site)?;
+    }
+    for hook in config.evidence.webhooks.values() {
+        forward::webhook::Webhook::open(hook, site)?;
+    }
+    Ok(())
+}
+
 fn letterhead(config: &Config) -> Letterhead {
     let address =
         config.notify.address.as_ref().or(config.provider.as_ref().map(|provider| &provider.address));
