@@ -33,6 +33,7 @@ pub mod plant;
 pub mod programs;
 pub mod qemu;
 pub mod redfish;
+pub mod sbom;
 pub mod screen;
 pub mod setup;
 pub mod show;

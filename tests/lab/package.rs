@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::programs::{Programs, root};
-use crate::tool;
+use crate::programs::{Programs, cargo, root};
+use crate::{sbom, tool};
 
 /// What the programs link: Debian 12's.
 const DEPENDS: &str = "libc6 (>= 2.36), libgcc-s1, systemd";
@@ -38,7 +38,11 @@ pub fn build(programs: &Programs, dir: &Path) -> Result<PathBuf> {
         (&root().join("README.md"), "usr/share/doc/groundstate/README.md", 0o644),
         (&root().join("recovery/appliance/DESIGN.md"), "usr/share/doc/groundstate/DESIGN.md", 0o644),
         (&parts.join("groundstate.rules.yml"), "usr/share/groundstate/groundstate.rules.yml", 0o644),
-        (&parts.join("groundstate.dashboard.json"), "usr/share/groundstate/groundstate.dashboard.json", 0o644),
+        (
+            &parts.join("groundstate.dashboard.json"),
+            "usr/share/groundstate/groundstate.dashboard.json",
+            0o644,
+        ),
         (&root().join("LICENSE"), "usr/share/doc/groundstate/copyright", 0o644),
         (&parts.join("postinst"), "DEBIAN/postinst", 0o755),
         (&parts.join("prerm"), "DEBIAN/prerm", 0o755),
@@ -49,6 +53,8 @@ pub fn build(programs: &Programs, dir: &Path) -> Result<PathBuf> {
     what_it_says_of_itself(programs, &tree)?;
     let keys = tool::run(Command::new(&programs.appliance).args(["config", "reference"]))?;
     put(keys.as_bytes(), &tree.join("usr/share/doc/groundstate/groundstate.toml.reference"), 0o644)?;
+    let bill = sbom::bill(&cargo(), &root())?;
+    put(bill.as_bytes(), &tree.join("usr/share/groundstate/groundstate.cdx.json"), 0o644)?;
     let kib = tool::run(Command::new("du").args(["-sk", "--apparent-size"]).arg(&tree))?;
     let kib = kib.split_whitespace().next().context("du says how much it is")?;
     let control = format!(

@@ -92,6 +92,12 @@ pub enum Command {
         #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Print the version
+    Version {
+        /// Print what the programs are made of, as CycloneDX: the bill of materials that the package brings
+        #[arg(long)]
+        sbom: bool,
+    },
     /// Print what a shell needs to complete what is typed
     Completions {
         /// The shell

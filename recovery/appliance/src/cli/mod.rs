@@ -67,6 +67,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         | Command::Takeover { .. }
         | Command::Config(_)
         | Command::Migrate { .. } => Ok(()),
+        Command::Version { sbom } => version(sbom),
         Command::Completions { shell } => {
             manual::completions(shell);
             Ok(())
@@ -110,6 +111,22 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Policy(verb) => policy::act(&reach.client()?, verb, json),
         Command::Stop(verb) => stop_verb(&reach.client()?, verb, json),
     }
+}
+
+/// Where the package puts the bill of materials.
+const BILL: &str = "/usr/share/groundstate/groundstate.cdx.json";
+
+fn version(sbom: bool) -> Result<(), Fault> {
+    if !sbom {
+        println!("{}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    let bill = std::fs::read_to_string(BILL).map_err(|error| {
+        let now = "install the package, or make it with `cargo programs --deb DIR`";
+        Fault::new(Code::NotFound, format!("{BILL} cannot be read"), error.to_string(), now)
+    })?;
+    print!("{bill}");
+    Ok(())
 }
 
 fn print<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String) -> Result<(), Fault> {
@@ -392,6 +409,7 @@ mod tests {
             "serve --config /etc/groundstate/groundstate.toml",
             "config check /etc/groundstate/groundstate.toml",
             "config reference",
+            "version --sbom",
             "recover press-01 --timeout 600",
             "recover press-01 --reason broken --no-wait --json",
             "image import disk.raw --name hmi-panel --version 1",

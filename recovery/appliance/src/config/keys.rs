@@ -98,9 +98,8 @@ pub fn reference() -> Result<String, String> {
     for key in &keys {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", &key.path));
         // A table is shown by its own keys, and said what it is at its head.
-        let inside = |other: &Key| {
-            other.path.strip_prefix(&key.path).is_some_and(|rest| rest.starts_with(['.', '[']))
-        };
+        let inside =
+            |other: &Key| other.path.strip_prefix(&key.path).is_some_and(|rest| rest.starts_with(['.', '[']));
         let text = tables.entry(table.to_owned()).or_default();
         if keys.iter().any(inside) {
             let _ = write!(text, "\n# {name}: {}\n", key.doc());
