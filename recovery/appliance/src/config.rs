@@ -16,7 +16,7 @@
 //! image = "hmi-panel"
 //! ```
 //!
-//! It must never: read the environment, open a port, or change after the start.
+//! It must never: read the environment, or open a port. What is in force is replaced as a whole (`reload.rs`), or not at all.
 
 use std::{
     collections::BTreeMap,
@@ -37,6 +37,7 @@ pub mod keys;
 mod notify;
 mod plane;
 mod provider;
+mod shared;
 mod site_est;
 mod window;
 
@@ -57,6 +58,7 @@ pub use hook::{EndpointBy, Hook, KeylimeVerifier};
 pub use notify::{Channel, Notify, Rule};
 pub use plane::{KeylimePlane, Plane};
 pub use provider::Provider;
+pub use shared::Shared;
 pub use site_est::SiteEst;
 pub use window::Window;
 
@@ -103,6 +105,9 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// The site's name, for screens, certificates and evidence: a DNS label.
     pub site: EndpointId,
     /// State of the appliance: database, keys, token.
@@ -162,6 +167,7 @@ impl Default for Config {
     fn default() -> Self {
         let site = "groundstate".parse().unwrap_or_else(|_| unreachable!("a constant label"));
         Self {
+            file: None,
             site,
             data_dir: PathBuf::from("/var/lib/groundstate"),
             database: None,
@@ -307,7 +313,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| ConfigError::Unreadable { path: path.to_owned(), why: e.to_string() })?;
-        Self::parse(&text, path)
+        Ok(Self { file: Some(path.to_owned()), ..Self::parse(&text, path)? })
     }
 
     /// Check a text; relative paths are taken from the directory of `path`.

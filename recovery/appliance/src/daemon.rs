@@ -62,7 +62,7 @@ use crate::{
     maker_roots::{self, MakerRootsError},
     notify::{self, Followers},
     power::Drivers,
-    refused_start,
+    refused_start, reload,
     seal::{self, Seal},
     service::{self, Inner, Service},
     supervisor::{self, Watchdog},
@@ -205,7 +205,7 @@ impl Appliance {
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
         let anchors = evidence_so_far(&config, &journal).await?;
         let (followers, channels) =
-            notify::open(&config, &journal).map_err(part("who is told what happens"))?;
+            notify::start(&config, &journal).map_err(part("who is told what happens"))?;
         let golden = Golden::open(&config.image_store(), &config.trust_root())?;
         let live = Arc::new(Live::default());
         let desk = BootDesk::new(Arc::clone(&journal.tickets), clock).on(interfaces.clone());
@@ -231,7 +231,7 @@ impl Appliance {
         });
         let identity = enrol::open(&config, started_unix_ms, seal.as_ref())?;
         let drills =
-            Drills::open(service.clone(), Arc::clone(&config)).map_err(part("the record of drills"))?;
+            Drills::open(service.clone(), journal.config.clone()).map_err(part("the record of drills"))?;
         Ok(Self {
             config,
             keys,
@@ -476,6 +476,12 @@ impl Bound {
         });
         let (lease_writer, refusal_writer) = (self.lease_writer, self.refusal_writer);
         let (service, issuing) = (self.service, self.issuing);
+        let reloads = service.clone();
+        let told_again = stop.clone();
+        tasks.spawn(async move {
+            reload::on_hangup(&reloads, told_again).await;
+            "reloading the configuration"
+        });
         let (watchdog, told, stopping) = (Watchdog::new(runner.turns()), stop.clone(), stop.clone());
         tasks.spawn(async move {
             watchdog.run(told).await;

@@ -40,6 +40,7 @@ mod power;
 mod provider;
 mod refusals;
 mod refused_start;
+mod reload;
 mod seal;
 mod service;
 mod setup;
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
             restore_state(file, *keep_database, state, cli.data_dir())
         }
         Command::Takeover { reason, config } => take_over(reason, config.as_deref(), cli.data_dir()),
-        Command::Config(verb) => about_config(verb),
+        Command::Config(verb @ (ConfigVerb::Check { .. } | ConfigVerb::Reference)) => about_config(verb),
         Command::Migrate { to, config } => migrate(*to, config.as_deref(), cli.data_dir()),
         _ => cli::run(cli),
     };
@@ -223,6 +224,8 @@ fn about_config(verb: &ConfigVerb) -> Result<(), Fault> {
     let refused =
         |why: String| Fault::new(Code::Usage, "the configuration cannot be used", why, "mend what it names");
     match verb {
+        // The appliance's own: it is asked by REST.
+        ConfigVerb::Reload => {}
         ConfigVerb::Reference => {
             print!("{}", config::keys::reference().map_err(refused)?);
         }

@@ -183,7 +183,7 @@ impl Service {
         let jobs = db::job::count_by_state(&mut conn).await?;
         let jobs_in = |state: &str| jobs.iter().filter(|(name, _)| name == state).map(|(_, n)| n).sum();
         // Before the literal: a lock in it lives to its end, and is not held across an await.
-        let sinks = self.0.channels.sinks.view(&mut conn).await?;
+        let sinks = self.0.channels.sinks(&mut conn).await?;
         let channels = self.0.channels.of_rules(&mut conn).await?;
         let conflicts = db::endpoint::in_conflict(&mut conn).await?;
         let reviews = break_glass::open(&mut conn, self.0.journal.now()).await?;

@@ -73,7 +73,7 @@ impl Bench {
         let dhcp = pxe::DhcpMode::Full(pool);
         let vlan = pxe::Interface { name: "boot0".into(), addr: [10, 77, 0, 1].into(), prefix: 24, dhcp };
         let desk = Arc::new(BootDesk::new(Arc::clone(&journal.tickets), clock).on(vec![vlan]));
-        let (followers, channels) = notify::open(&config, &journal).unwrap();
+        let (followers, channels) = notify::start(&config, &journal).unwrap();
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
             golden: Golden::open(&config.image_store(), &config.trust_root()).unwrap(),
@@ -86,7 +86,7 @@ impl Bench {
             started_unix_ms: journal.now(),
         });
         let gate = Arc::new(Gate::new(&keys.operator_token));
-        let (drills, rehearser) = Drills::open(service.clone(), Arc::clone(&config)).unwrap();
+        let (drills, rehearser) = Drills::open(service.clone(), journal.config.clone()).unwrap();
         let (hooks, confirmations) = Hooks::open(&config.hooks).unwrap();
         let people = People::new(service.clone(), Arc::clone(&gate), drills.clone(), Arc::new(hooks));
         let router = people.clone().router();

@@ -39,3 +39,13 @@ pub struct ChannelTested {
     /// Milliseconds that it took.
     pub took_ms: u64,
 }
+
+/// Another configuration that was put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Reloaded {
+    /// Tables and keys at the top of the file that changed; empty: it is the one that was in force.
+    pub changed: Vec<String>,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+}

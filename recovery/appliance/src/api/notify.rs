@@ -1,4 +1,4 @@
-//! The calls about who is told what happens.
+//! The calls about who is told what happens, and about the configuration that says so.
 
 use aide::axum::routing::{get_with, post_with};
 use axum::{
@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
 };
 use recovery_protocol::{
-    notify::{ChannelTested, ChannelView},
+    notify::{ChannelTested, ChannelView, Reloaded},
     people::Permission,
 };
 
@@ -28,11 +28,23 @@ pub fn calls() -> Vec<Call> {
             post_with(test, says("Send a test message, and wait until the channel took it")),
             Needs::all(Permission::Endpoints),
         ),
+        (
+            "/api/v1/config/reload",
+            post_with(
+                reload,
+                says("Put the configuration file in force as it is now: all of it, or nothing"),
+            ),
+            Needs::all(Permission::People),
+        ),
     ]
 }
 
 async fn channels(State(people): State<People>) -> Answer<Vec<ChannelView>> {
     Ok(Json(people.service.channels().await?))
+}
+
+async fn reload(State(people): State<People>, Extension(actor): Extension<Actor>) -> Answer<Reloaded> {
+    Ok(Json(people.service.reload(&actor).await?))
 }
 
 async fn test(

@@ -54,7 +54,7 @@ pub enum Command {
         #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// The configuration as a file; no appliance is asked
+    /// The configuration: check it, put it in force
     #[command(subcommand)]
     Config(ConfigVerb),
     /// Save the appliance's state into one encrypted file; it may run
@@ -179,6 +179,8 @@ pub enum ConfigVerb {
     },
     /// Print every key with what it means, as a commented file
     Reference,
+    /// Have the appliance put its file in force as it is now, without a restart
+    Reload,
 }
 
 /// Whose state, and what locks it.

@@ -65,8 +65,9 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         | Command::Backup { .. }
         | Command::RestoreState { .. }
         | Command::Takeover { .. }
-        | Command::Config(_)
+        | Command::Config(ConfigVerb::Check { .. } | ConfigVerb::Reference)
         | Command::Migrate { .. } => Ok(()),
+        Command::Config(ConfigVerb::Reload) => notify::reload(&reach.client()?, json),
         Command::Version { sbom } => version(sbom),
         Command::Completions { shell } => {
             manual::completions(shell);
@@ -409,6 +410,7 @@ mod tests {
             "serve --config /etc/groundstate/groundstate.toml",
             "config check /etc/groundstate/groundstate.toml",
             "config reference",
+            "config reload",
             "version --sbom",
             "recover press-01 --timeout 600",
             "recover press-01 --reason broken --no-wait --json",

@@ -1,7 +1,7 @@
 //! `groundstate notify`: who is told what happens.
 
 use clap::Subcommand;
-use recovery_protocol::notify::{ChannelTested, ChannelView};
+use recovery_protocol::notify::{ChannelTested, ChannelView, Reloaded};
 
 use super::{Code, client::Client, fault::Fault, print, show};
 
@@ -40,6 +40,18 @@ pub fn act(client: &Client, verb: NotifyVerb, json: bool) -> Result<(), Fault> {
             })
         }
     }
+}
+
+/// Have the appliance put its configuration file in force.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn reload(client: &Client, json: bool) -> Result<(), Fault> {
+    let done: Reloaded = client.post("/api/v1/config/reload", &serde_json::json!({}))?;
+    print(json, &done, |done| match done.changed.as_slice() {
+        [] => "nothing differs from what is in force".to_owned(),
+        changed => format!("in force: {}", changed.join(", ")),
+    })
 }
 
 fn table(channels: &[ChannelView]) -> String {

@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::rehearser::Rehearser;
 use self::rehearser::Said;
 use crate::{
-    config::Config,
+    config::Shared,
     keys,
     service::{Actor, Service},
 };
@@ -54,7 +54,7 @@ pub struct Drills(Arc<Inner>);
 
 struct Inner {
     service: Service,
-    config: Arc<Config>,
+    config: Shared,
     directory: PathBuf,
     kept: Mutex<BTreeMap<RunId, Kept>>,
     queue: mpsc::Sender<Said>,
@@ -73,7 +73,8 @@ impl Drills {
     ///
     /// # Errors
     /// [`keep::KeepError`] when the directory cannot be used; a damaged record is logged and left aside.
-    pub fn open(service: Service, config: Arc<Config>) -> Result<(Self, Rehearser), keep::KeepError> {
+    pub fn open(service: Service, config: impl Into<Shared>) -> Result<(Self, Rehearser), keep::KeepError> {
+        let config = config.into();
         let directory = config.data_dir.join("drills");
         let kept = keep::read_all(&directory)?;
         let (queue, said) = mpsc::channel(QUEUE_LEN);

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     boot::Tickets,
     clock::Clock,
-    config::Config,
+    config::{Config, Shared},
     db::{self, Conn, Db, DbError, Tx, endpoint::Endpoint, job::JobRow, ticket::BootTicket},
     evidence::{EvidenceLog, Fact},
     guard,
@@ -57,7 +57,7 @@ pub struct Journal {
     /// The database; read it, but write through [`Journal::begin`].
     pub db: Db,
     /// The configuration.
-    pub config: Arc<Config>,
+    pub config: Shared,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The boot tickets that the network boot sees.
@@ -96,10 +96,11 @@ impl Journal {
     /// [`DbError`].
     pub async fn open(
         db: Db,
-        config: Arc<Config>,
+        config: impl Into<Shared>,
         evidence: EvidenceLog,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DbError> {
+        let config = config.into();
         let journal = Self {
             limits: Limits::new(config.stage_limits_s.clone()),
             db,

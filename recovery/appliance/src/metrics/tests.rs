@@ -65,7 +65,7 @@ async fn lived() -> (Bench, tempfile::TempDir) {
         secret.display()
     );
     let mut bench = Bench::new(&config).await;
-    let mut mind = bench.followers.take().unwrap().mind();
+    let mut mind = bench.followers.take().unwrap().parts().mind();
     for (n, more) in [(1, json!({})), (2, json!({ "group": "line" })), (3, json!({}))] {
         bench.add(&format!("press-0{n}"), &format!("52:54:00:00:00:0{n}"), more).await;
     }

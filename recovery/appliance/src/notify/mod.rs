@@ -21,13 +21,14 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
-use recovery_protocol::{Problem, notify::ChannelView};
+use recovery_protocol::{Problem, notify::ChannelView, operator::SinkView};
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -49,6 +50,8 @@ use crate::{
 
 /// A test message is waited for so long.
 const TEST_PATIENCE: Duration = Duration::from_secs(20);
+/// Parts that another configuration takes the place of may say good-bye for so long.
+const LEAVE: Duration = Duration::from_secs(5);
 /// And looked for so often, where another task sends it.
 const TEST_LOOK: Duration = Duration::from_millis(100);
 
@@ -67,29 +70,52 @@ pub struct Told {
 
 /// All that tells others what happens here. One task runs it.
 pub struct Followers {
+    parts: Parts,
+    next: Arc<Next>,
+}
+
+/// What one configuration names.
+pub struct Parts {
     sinks: Vec<forward::Sink>,
     mind: Mind,
     couriers: Vec<Courier>,
     states: Vec<States>,
 }
 
-/// How it stands with all channels, and their tests. Cheap to clone.
+/// What takes the place of the parts that run.
+#[derive(Default)]
+struct Next {
+    parts: Mutex<Option<Parts>>,
+    told: Notify,
+}
+
+/// How it stands with all channels, and their tests. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
 pub struct Channels {
+    named: Arc<RwLock<Named>>,
+    counted: Arc<Counted>,
+    next: Arc<Next>,
+}
+
+/// Parts that do not run yet, and what is to be known of them.
+pub struct Opened {
+    parts: Parts,
+    named: Named,
+}
+
+#[derive(Clone, Default)]
+struct Named {
     head: Option<Arc<Letterhead>>,
     known: Arc<BTreeMap<String, Channel>>,
     troubles: Arc<BTreeMap<String, Arc<Mutex<String>>>>,
-    /// What the log tells, counted.
-    pub counted: Arc<Counted>,
-    /// Who follows the evidence log.
-    pub sinks: forward::Standing,
+    sinks: forward::Standing,
 }
 
 /// All that the configuration names.
 ///
 /// # Errors
 /// What a file of theirs is not, in a sentence.
-pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<(Followers, Channels), String> {
+pub fn open(config: &Config, journal: &Arc<Journal>, channels: &Channels) -> Result<Opened, String> {
     let (sinks, standing) = forward::open(&config.evidence, config.site.as_str(), journal)?;
     let head = Arc::new(letterhead(config));
     let (mut couriers, mut states, mut troubles) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -102,12 +128,21 @@ pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<(Followers, Chann
             states.push(States::new(mqtt.clone(), head.site.clone(), Arc::clone(journal), trouble));
         }
     }
-    let counted = Arc::new(Counted::default());
-    let mind = Mind::new(config, Arc::clone(journal), Arc::clone(&counted));
+    let mind = Mind::new(config, Arc::clone(journal), Arc::clone(&channels.counted));
     let known = Arc::new(config.notify.channels.clone());
-    let channels =
-        Channels { head: Some(head), known, troubles: Arc::new(troubles), counted, sinks: standing };
-    Ok((Followers { sinks, mind, couriers, states }, channels))
+    let named = Named { head: Some(head), known, troubles: Arc::new(troubles), sinks: standing };
+    Ok(Opened { parts: Parts { sinks, mind, couriers, states }, named })
+}
+
+/// All that the configuration names at a start.
+///
+/// # Errors
+/// As [`open`].
+pub fn start(config: &Config, journal: &Arc<Journal>) -> Result<(Followers, Channels), String> {
+    let channels = Channels::default();
+    let Opened { parts, named } = open(config, journal, &channels)?;
+    *channels.named.write().unwrap_or_else(PoisonError::into_inner) = named;
+    Ok((Followers { parts, next: Arc::clone(&channels.next) }, channels))
 }
 
 /// Whether every file that a channel, the SIEM or a webhook names can be read.
@@ -139,14 +174,40 @@ fn letterhead(config: &Config) -> Letterhead {
 }
 
 impl Followers {
+    /// The parts, for tests that take their steps.
+    #[cfg(test)]
+    pub fn parts(self) -> Parts {
+        self.parts
+    }
+
+    /// Until told to stop. Cancel-safe: what was sent and not noted is sent again.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { mut parts, next } = self;
+        loop {
+            let now = stop.child_token();
+            let run = parts.run(now.clone());
+            tokio::pin!(run);
+            tokio::select! {
+                () = &mut run => return,
+                () = next.told.notified() => {}
+            }
+            now.cancel();
+            // A broker is told that we leave; nobody else is waited for.
+            let _ = tokio::time::timeout(LEAVE, run).await;
+            let Some(new) = next.parts.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+            parts = new;
+        }
+    }
+}
+
+impl Parts {
     /// The part that reads the log.
     #[cfg(test)]
     pub fn mind(self) -> Mind {
         self.mind
     }
 
-    /// Until told to stop. Cancel-safe: what was sent and not noted is sent again.
-    pub async fn run(self, stop: CancellationToken) {
+    async fn run(self, stop: CancellationToken) {
         let Self { sinks, mind, couriers, states } = self;
         let mut all: Vec<BoxFuture<'static, ()>> = vec![mind.run(stop.clone()).boxed()];
         all.extend(sinks.into_iter().map(|sink| sink.run(stop.clone()).boxed()));
@@ -157,14 +218,40 @@ impl Followers {
 }
 
 impl Channels {
+    fn named(&self) -> Named {
+        self.named.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These take the place of those that run.
+    pub fn replace(&self, opened: Opened) {
+        *self.named.write().unwrap_or_else(PoisonError::into_inner) = opened.named;
+        *self.next.parts.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.parts);
+        self.next.told.notify_one();
+    }
+
+    /// What the log tells, counted since the start.
+    #[must_use]
+    pub fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    /// How it stands with who follows the evidence log.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn sinks(&self, conn: &mut Conn) -> Result<Vec<SinkView>, DbError> {
+        self.named().sinks.view(conn).await
+    }
+
     /// Every channel by name.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn of_rules(&self, conn: &mut Conn) -> Result<Vec<ChannelView>, DbError> {
         let mut views = Vec::new();
-        for (name, channel) in self.known.iter() {
-            views.push(self.one(conn, name, channel).await?);
+        let named = self.named();
+        for (name, channel) in named.known.iter() {
+            views.push(named.one(conn, name, channel).await?);
         }
         Ok(views)
     }
@@ -175,7 +262,7 @@ impl Channels {
     /// [`DbError`].
     pub async fn view(&self, conn: &mut Conn) -> Result<Vec<ChannelView>, DbError> {
         let mut views = self.of_rules(conn).await?;
-        for sink in self.sinks.view(conn).await? {
+        for sink in self.sinks(conn).await? {
             let kind = if sink.name == "siem" { "syslog" } else { "webhook" };
             views.push(ChannelView {
                 kind: kind.to_owned(),
@@ -200,7 +287,7 @@ impl Channels {
     /// [`DbError`].
     pub async fn told(&self, conn: &mut Conn) -> Result<Vec<Told>, DbError> {
         let mut all = Vec::new();
-        for name in self.known.keys() {
+        for name in self.named().known.keys() {
             let standing = db::notice::standing(conn, name).await?;
             let (_, oldest_unix_ms) = db::notice::waiting(conn, name).await?;
             let (sent, failures) = (standing.sent, standing.failures);
@@ -209,45 +296,15 @@ impl Channels {
         Ok(all)
     }
 
-    async fn one(&self, conn: &mut Conn, name: &str, channel: &Channel) -> Result<ChannelView, DbError> {
-        let standing = db::notice::standing(conn, name).await?;
-        let (waiting, oldest_unix_ms) = db::notice::waiting(conn, name).await?;
-        let (dead, last_dead) = db::forward::dead(conn, &courier::grave(name)).await?;
-        let trouble = self
-            .troubles
-            .get(name)
-            .map(|trouble| trouble.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        let failure =
-            if standing.failure.is_empty() { trouble.unwrap_or_default() } else { standing.failure };
-        let site = self.head.as_ref().map_or("", |head| &head.site);
-        Ok(ChannelView {
-            name: name.to_owned(),
-            kind: channel.kind().to_owned(),
-            evidence: false,
-            to: match channel {
-                Channel::Email(email) => email.place(),
-                Channel::Webhook(hook) => hook.url.clone(),
-                Channel::Syslog(siem) => siem.at.clone(),
-                Channel::Mqtt(mqtt) => mqtt.place(site),
-            },
-            delivered_unix_ms: standing.delivered,
-            failed_unix_ms: standing.failed,
-            failure,
-            waiting,
-            oldest_unix_ms,
-            dead,
-            last_dead: last_dead.map(|(seq, why)| format!("entry {seq}: {why}")).unwrap_or_default(),
-        })
-    }
-
     /// Send a test message, and wait until the channel took it. 404 `unknown-channel`, 502 `channel-failed`.
     ///
     /// # Errors
     /// [`Problem`].
     pub async fn test(&self, name: &str, by: &str, journal: &Journal) -> Result<(), Problem> {
-        let sent = match (self.known.get(name), &self.head) {
+        let named = self.named();
+        let sent = match (named.known.get(name), &named.head) {
             (Some(channel), Some(head)) => self.test_channel(name, channel, head, by, journal).await?,
-            _ if self.sinks.knows(name) => self.test_sink(name, by, journal).await?,
+            _ if named.sinks.knows(name) => self.test_sink(name, by, journal).await?,
             _ => {
                 let remedy = "list them with `groundstate notify list`; they stand in the configuration under [notify.channels]";
                 return Err(Problem::new(
@@ -313,11 +370,44 @@ impl Channels {
         match tokio::time::timeout(TEST_PATIENCE, taken).await {
             Ok(taken) => taken.map(Ok),
             Err(_) => {
-                let views = self.sinks.view(&mut *journal.db.read().await?).await?;
+                let views = self.sinks(&mut *journal.db.read().await?).await?;
                 let trouble = views.into_iter().find(|view| view.name == name).map(|view| view.trouble);
                 Ok(Err(trouble.filter(|why| !why.is_empty()).unwrap_or_else(too_long)))
             }
         }
+    }
+}
+
+impl Named {
+    async fn one(&self, conn: &mut Conn, name: &str, channel: &Channel) -> Result<ChannelView, DbError> {
+        let standing = db::notice::standing(conn, name).await?;
+        let (waiting, oldest_unix_ms) = db::notice::waiting(conn, name).await?;
+        let (dead, last_dead) = db::forward::dead(conn, &courier::grave(name)).await?;
+        let trouble = self
+            .troubles
+            .get(name)
+            .map(|trouble| trouble.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let failure =
+            if standing.failure.is_empty() { trouble.unwrap_or_default() } else { standing.failure };
+        let site = self.head.as_ref().map_or("", |head| &head.site);
+        Ok(ChannelView {
+            name: name.to_owned(),
+            kind: channel.kind().to_owned(),
+            evidence: false,
+            to: match channel {
+                Channel::Email(email) => email.place(),
+                Channel::Webhook(hook) => hook.url.clone(),
+                Channel::Syslog(siem) => siem.at.clone(),
+                Channel::Mqtt(mqtt) => mqtt.place(site),
+            },
+            delivered_unix_ms: standing.delivered,
+            failed_unix_ms: standing.failed,
+            failure,
+            waiting,
+            oldest_unix_ms,
+            dead,
+            last_dead: last_dead.map(|(seq, why)| format!("entry {seq}: {why}")).unwrap_or_default(),
+        })
     }
 }
 

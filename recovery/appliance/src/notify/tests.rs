@@ -160,7 +160,7 @@ async fn what_waited_goes_out_when_the_server_is_back_and_once() {
     let Some((peer, port)) = mail_server(dir.path(), "tls") else { return };
     let config = mail_channel(dir.path(), port, &format!("security = \"tls\"\n{RULE}"));
     let mut bench = Bench::new(&config).await;
-    let Followers { mut mind, mut couriers, .. } = bench.followers.take().unwrap();
+    let Parts { mut mind, mut couriers, .. } = bench.followers.take().unwrap().parts();
     let courier = &mut couriers[0];
     assert!(!mind.step().await.unwrap(), "the log is empty");
     for kind in ["alarm.foreign-server", "log.read", "alarm.left-off"] {
@@ -238,7 +238,7 @@ async fn quiet_hours_keep_what_can_wait_and_let_through_what_cannot() {
     };
     let dir = TempDir::new().unwrap();
     let mut bench = Bench::new(&webhook(dir.path())).await;
-    let mut mind = bench.followers.take().unwrap().mind;
+    let mut mind = bench.followers.take().unwrap().parts().mind;
     assert!(!mind.step().await.unwrap());
     bench.add("press-03", "52:54:00:00:00:03", json!({ "labels": { "line": "3" } })).await;
     bench.add("press-04", "52:54:00:00:00:04", json!({ "labels": { "line": "4" } })).await;
@@ -261,7 +261,7 @@ async fn quiet_hours_keep_what_can_wait_and_let_through_what_cannot() {
 #[tokio::test]
 async fn a_neglected_backup_is_said_once_a_day_until_it_is_made() {
     let mut bench = Bench::new("[notify]\nbackup_every_days = 1\ndrill_every_days = 400\n").await;
-    let mind = &mut bench.followers.take().unwrap().mind;
+    let mind = &mut bench.followers.take().unwrap().parts().mind;
     let at = |days: u64| bench.journal.now() - days * 24 * 3_600_000;
     let mut tx = bench.journal.db.begin().await.unwrap();
     db::notice::mark(&mut tx, "begun", at(3)).await.unwrap();
@@ -435,7 +435,7 @@ async fn a_webhook_is_told_an_event_in_words_that_its_receiver_can_check() {
         listener.address
     );
     let mut bench = Bench::new(&config).await;
-    let Followers { mut mind, mut couriers, .. } = bench.followers.take().unwrap();
+    let Parts { mut mind, mut couriers, .. } = bench.followers.take().unwrap().parts();
     assert!(!mind.step().await.unwrap());
     bench
         .journal

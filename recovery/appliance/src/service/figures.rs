@@ -104,7 +104,7 @@ pub async fn now(inner: &Inner) -> Result<Figures, Problem> {
     let (config, now) = (&inner.journal.config, inner.journal.now());
     let open = look(inner, db::job::open(&mut conn).await?, now);
     let anchors = Anchors::new(config.evidence.anchors(&config.data_dir), inner.journal.origin());
-    let behind = inner.channels.sinks.view(&mut conn).await?;
+    let behind = inner.channels.sinks(&mut conn).await?;
     let store = config.image_store();
     // A lock is not held across an await.
     let boot_refusals = inner.desk.refused().counts();

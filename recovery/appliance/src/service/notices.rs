@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use recovery_protocol::{
     Problem,
-    notify::{ChannelTested, ChannelView},
+    notify::{ChannelTested, ChannelView, Reloaded},
 };
 
 use super::{Actor, Inner, Service, scope};
-use crate::metrics::Counted;
+use crate::{metrics::Counted, reload};
 
 impl Service {
     /// `GET /api/v1/notifications`: every channel, and who follows the evidence log.
@@ -19,7 +19,12 @@ impl Service {
     /// What the evidence log tells, counted since the start.
     #[must_use]
     pub fn counted(&self) -> &Counted {
-        &self.0.channels.counted
+        self.0.channels.counted()
+    }
+
+    /// Put the configuration file in force as it is now. 409 `no-file`, `needs-restart`, 422 `config-refused`.
+    pub async fn reload(&self, actor: &Actor) -> Result<Reloaded, Problem> {
+        reload::reload(&self.0, actor).await
     }
 
     /// Send a test message and wait until the channel took it. 404 `unknown-channel`, 502 `channel-failed`.
