@@ -136,7 +136,11 @@ impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let content = problem_card(&self.0);
-        let title = code_text(&self.0.code, "what").unwrap_or_else(|| self.0.title.clone());
+        let ours = code_text(&self.0.code, "what");
+        // A title cannot be marked as English beside others.
+        let record =
+            || if Texts::here().is_the_records() { self.0.title.clone() } else { "Groundstate".to_owned() };
+        let title = ours.unwrap_or_else(record);
         let page = Page { site: "Groundstate", title: &title, tab: Tab::Endpoints, live: None, content };
         respond(status, page.render())
     }

@@ -73,7 +73,10 @@ async fn no_role_sees_a_button_that_only_leads_to_a_refusal() {
         let token = added["token"].as_str().unwrap().to_owned();
         for path in pages {
             let page = get(&bench, &token, path).await;
-            for form in forms(&page).iter().filter(|form| form.text.contains("method=\"post\"")) {
+            for form in forms(&page)
+                .iter()
+                .filter(|form| form.text.contains("method=\"post\"") && form.action != "/language")
+            {
                 let wanted = needs(pattern(&form.action)).unwrap().write;
                 let name = format!("{role} {path} {}", form.action);
                 if !role.may(wanted) {
