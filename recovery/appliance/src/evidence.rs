@@ -33,6 +33,8 @@ pub mod anchor;
 pub mod inventory;
 mod room;
 
+pub use room::{is_little, of as room_of};
+
 /// Entries between two checkpoints, at most.
 const CHECKPOINT_EVERY: u64 = 64;
 

@@ -290,6 +290,14 @@ fn in_time(pem: &str, now_unix_s: u64) -> bool {
     validity.not_before.timestamp() <= now && now + left < validity.not_after.timestamp()
 }
 
+/// When a certificate (PEM) ends, milliseconds since 1970; none: it cannot be read.
+#[must_use]
+pub fn ends_at(pem: &str) -> Option<u64> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    let end = pem.parse_x509().ok()?.validity().not_after.timestamp();
+    u64::try_from(end).ok()?.checked_mul(1000)
+}
+
 /// The certificate on disk if it fits key, names and time, else a new one.
 fn certificate(
     path: &Path,

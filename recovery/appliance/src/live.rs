@@ -36,6 +36,8 @@ struct Inner {
     /// What was said, and when it may be said again.
     said: HashMap<String, u64>,
     failures: HashMap<EndpointId, u32>,
+    /// Up to which entry of the evidence log a backup was looked for, and when the last was made.
+    saved: (u64, Option<u64>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +97,16 @@ impl Live {
     /// The activity of a job ended.
     pub fn forget_progress(&self, job: JobId) {
         self.inner().progress.remove(&job);
+    }
+
+    /// Up to which entry a backup was looked for, and when the last one was made.
+    pub fn saved(&self) -> (u64, Option<u64>) {
+        self.inner().saved
+    }
+
+    /// It was looked for up to this entry.
+    pub fn note_saved(&self, upto: u64, at: Option<u64>) {
+        self.inner().saved = (upto, at);
     }
 
     /// Whether this is the first time within `every` milliseconds that something is said.

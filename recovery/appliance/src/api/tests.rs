@@ -131,10 +131,10 @@ async fn endpoints_are_listed_by_selector_and_a_wrong_one_says_where() {
         assert_eq!((status.as_u16(), problem["code"].as_str()), (400, Some("bad-selector")), "{query}");
         assert!(problem["detail"].as_str().unwrap().contains("column"), "{problem}");
     }
-    let (status, page) = list("/?selector=kind%3Dserver").await;
+    let (status, page) = list("/endpoints?selector=kind%3Dserver").await;
     let page = page.as_str().unwrap();
     assert!(status == StatusCode::OK && page.contains("press-02") && !page.contains("press-01"), "{page}");
-    assert_eq!(list("/?selector=kind%3D").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(list("/endpoints?selector=kind%3D").await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub fn content(view: &EndpointView, viewer: &Viewer, now_ms: u64) -> Markup {
     let open_job = view.job.as_ref().filter(|job| !job.state.is_over());
     html! {
         div class="endpoint" data-now=(now_ms) {
-            p class="crumb" { a href="/" { (t.tab_endpoints()) } }
+            p class="crumb" { a href="/endpoints" { (t.tab_endpoints()) } }
             div class="title" { h1 { (view.endpoint) } (badge(tone, word)) }
             p class="subtitle" { (what_it_is(view)) }
             @if let Some(claim) = &view.conflict { (conflict(view, claim, viewer)) }

@@ -28,7 +28,7 @@ pub fn content(job: &JobView, evidence: &[String], viewer: &Viewer, now_ms: u64)
     let (endpoint, id) = (job.endpoint.as_str(), html! { code class="long" { (job.job) } });
     html! {
         div class="job" data-now=(now_ms) {
-            p class="crumb" { a href="/" { (t.tab_endpoints()) } " › " a href={ "/endpoints/" (endpoint) } { (endpoint) } }
+            p class="crumb" { a href="/endpoints" { (t.tab_endpoints()) } " › " a href={ "/endpoints/" (endpoint) } { (endpoint) } }
             @if job.mode == Mode::Drill { (tape()) }
             h1 { (title(job)) }
             p class="subtitle" {

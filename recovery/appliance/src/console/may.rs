@@ -87,6 +87,12 @@ impl Viewer {
         self.against.push((route, Against::Said(why)));
     }
 
+    /// Whether their role lets them do this.
+    #[must_use]
+    pub fn may(&self, wanted: Permission) -> bool {
+        self.role.may(wanted)
+    }
+
     /// Why a form of this route would be refused; `None`: it would not, as far as can be said now.
     #[must_use]
     pub fn why_not(&self, route: &str) -> Option<Markup> {

@@ -15,6 +15,7 @@ mod boot;
 mod drill;
 mod endpoint;
 mod endpoints;
+mod engineer;
 mod job;
 mod kiosk;
 mod language;
@@ -56,7 +57,7 @@ use self::{
     texts::Texts,
 };
 use crate::{
-    api::{Closed, Needs, People, Refusal, Route, endpoint_id, gate::Who, job_id, selector},
+    api::{Closed, Needs, People, Refusal, Route, endpoint_id, gate::Who, job_id},
     service::Actor,
 };
 
@@ -80,9 +81,12 @@ pub fn open_routes() -> Vec<Route> {
 
 /// Routes behind the gate.
 pub fn routes() -> Vec<Closed> {
+    [engineer::routes(), actions()].concat()
+}
+
+fn actions() -> Vec<Closed> {
     use Permission as P;
     vec![
-        ("/", get(endpoint_list), Needs::LOOK),
         ("/endpoints/{endpoint}", get(endpoint_page), Needs::LOOK),
         ("/endpoints/{endpoint}/recover", post(recover), Needs::all(P::Recover)),
         ("/endpoints/{endpoint}/break-glass", post(break_glass), Needs::all(P::BreakGlass)),
@@ -204,29 +208,6 @@ impl Order {
     fn confirmed(&self) -> bool {
         self.confirm == "yes"
     }
-}
-
-#[derive(Deserialize)]
-struct Meant {
-    part: Option<String>,
-    #[serde(default)]
-    selector: String,
-}
-
-async fn endpoint_list(State(people): State<People>, Query(meant): Query<Meant>) -> Result<Response, Failed> {
-    let status = people.service.status().await?;
-    let text = meant.selector.trim();
-    let selector = if text.is_empty() { None } else { Some(selector(text)?) };
-    let views = people.service.endpoints(selector.as_ref()).await?;
-    let content = html! {
-        (boot::alarms(&status.foreign, &status.addresses_in_use))
-        (endpoints::find(selector.as_ref()))
-        (endpoints::list(&views, selector.as_ref(), &status.refusals, now_ms()))
-    };
-    let path = selector.as_ref().map_or("/".to_owned(), |selector| format!("/?{}", selector.in_query()));
-    Part { part: meant.part }
-        .of(&people, Tab::Endpoints, &Texts::here().tab_endpoints(), &path, content)
-        .await
 }
 
 async fn endpoint_page(
@@ -533,9 +514,13 @@ async fn release_stop(
     Ok(Redirect::to("/stop"))
 }
 
+/// One file for the browser, so that the first page asks for few.
+const STYLES: &str =
+    concat!(include_str!("../../console/console.css"), include_str!("../../console/engineer.css"));
+
 async fn asset(Path(file): Path<String>) -> Response {
     let (media_type, bytes): (_, &'static [u8]) = match file.as_str() {
-        "console.css" => ("text/css; charset=utf-8", include_bytes!("../../console/console.css")),
+        "console.css" => ("text/css; charset=utf-8", STYLES.as_bytes()),
         "console.js" => ("text/javascript; charset=utf-8", include_bytes!("../../console/console.js")),
         "mark.svg" => ("image/svg+xml", include_bytes!("../../console/mark.svg")),
         _ => return StatusCode::NOT_FOUND.into_response(),

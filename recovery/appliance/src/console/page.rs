@@ -12,14 +12,29 @@ use super::{
 /// Where a page stands in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tab {
+    /// What waits for somebody.
+    Home,
     /// Endpoints.
     Endpoints,
+    /// What waits for a yes.
+    Approvals,
+    /// The boot network.
+    Network,
+    /// The appliance itself.
+    Site,
     /// Drills.
     Drills,
     /// Standing plans.
     Plans,
     /// None: login and errors.
     None,
+}
+
+impl Tab {
+    /// What is looked at less often stands behind one more touch.
+    fn is_in_the_drawer(self) -> bool {
+        matches!(self, Self::Network | Self::Plans | Self::Site)
+    }
 }
 
 /// A whole page.
@@ -79,7 +94,15 @@ impl Page<'_> {
                 a class="site" href="/" { img src="/assets/mark.svg" alt="" width="28" height="28"; span { (self.site) } }
                 @if self.tab != Tab::None {
                     nav aria-label=(t.main_navigation()) {
-                        (tab(Tab::Endpoints, "/", t.tab_endpoints())) (tab(Tab::Drills, "/drills", t.tab_drills())) (tab(Tab::Plans, "/plans", t.tab_plans()))
+                        (tab(Tab::Home, "/", t.tab_home())) (tab(Tab::Endpoints, "/endpoints", t.tab_endpoints()))
+                        (tab(Tab::Approvals, "/approvals", t.tab_approvals())) (tab(Tab::Drills, "/drills", t.tab_drills()))
+                        details class="more" {
+                            summary class=[self.tab.is_in_the_drawer().then_some("on")] { (t.tab_more()) }
+                            div {
+                                (tab(Tab::Network, "/network", t.tab_network())) (tab(Tab::Plans, "/plans", t.tab_plans()))
+                                (tab(Tab::Site, "/site", t.tab_site()))
+                            }
+                        }
                     }
                     a class="button danger stop" href="/stop" { (t.stop_word()) }
                     a class="account" href="/account" { (t.account()) }
@@ -112,7 +135,7 @@ pub fn problem_card(problem: &Problem) -> Markup {
             h1 { (problem_title(problem)) }
             (what_now(problem))
             p class="small" { (t.word_code()) " " code { (problem.code) } }
-            p { a class="button" href="/" { (t.back_to_endpoints()) } }
+            p { a class="button" href="/endpoints" { (t.back_to_endpoints()) } }
         }
     }
 }

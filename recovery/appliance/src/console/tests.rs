@@ -15,6 +15,7 @@ use recovery_protocol::{
 use serde_json::json;
 
 use super::{endpoint, endpoints, job, may::Viewer};
+mod engineer;
 mod policy;
 mod roles;
 mod texts;
@@ -133,6 +134,11 @@ async fn every_page_is_whole_uncached_and_needs_no_exception() {
     let job = reader.bench.recover("press-01").await.job;
     for path in [
         "/",
+        "/endpoints",
+        "/approvals",
+        "/network",
+        "/network/press-01",
+        "/site",
         "/endpoints/press-01",
         &format!("/jobs/{job}"),
         "/drills",
@@ -183,7 +189,7 @@ async fn whatever_holds_a_job_the_page_says_what_now() {
             assert!(page.contains(wanted), "{}: {wanted}\n{page}", reason.code());
         }
         assert_eq!(page.contains("123456"), *reason == HoldReason::PairingNeeded);
-        let list = endpoints::list(std::slice::from_ref(&view), None, &[], held.asked_unix_ms).into_string();
+        let list = endpoints::row(&view, held.asked_unix_ms).into_string();
         assert!(!list.contains("<form"), "no order can be given from a list");
     }
 }

@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::attest::Counted;
 
-use super::{Conn, DbError, Row, id, json, json_opt, name, num, num_opt, query, sql, text};
+use super::{
+    Conn, DbError, Row, id, json, json_opt, name, num, num_opt, query, sql,
+    sql::{places, query_of},
+    text,
+};
 
 /// What a person put on record of an endpoint. Empty but for the addresses while it is only discovered.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -185,6 +189,28 @@ fn of(row: &Row) -> Result<Endpoint, DbError> {
 pub async fn all(conn: &mut Conn) -> Result<Vec<Endpoint>, DbError> {
     let rows = query("SELECT * FROM endpoint ORDER BY id").fetch_all(conn).await?;
     rows.iter().map(of).collect()
+}
+
+/// All endpoints by name, without what they are made of and what proves it: what a list is filtered and ordered by.
+pub async fn light(conn: &mut Conn) -> Result<Vec<Endpoint>, DbError> {
+    let rows = query(
+        "SELECT id, state, record, seen, proven, generation, revision, added, conflict, refusal, ek_sha256, NULL AS inventory, \
+         NULL AS facts, NULL AS ek_certificate, NULL AS baseline, NULL AS pairing, NULL AS boot_age, NULL AS tpm_counted \
+         FROM endpoint ORDER BY id",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(of).collect()
+}
+
+/// Those of these names that are on the list, in no order.
+pub async fn named(conn: &mut Conn, names: &[EndpointId]) -> Result<Vec<Endpoint>, DbError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = format!("SELECT * FROM endpoint WHERE id IN ({})", places(names.len()));
+    let query = names.iter().fold(query_of(text), |query, name| query.bind(name.as_str()));
+    query.fetch_all(conn).await?.iter().map(of).collect()
 }
 
 /// One endpoint by name.

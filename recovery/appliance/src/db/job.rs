@@ -1,5 +1,7 @@
 //! Tables `job`, `phase` and `journal`.
 
+mod lists;
+
 use std::collections::HashMap;
 
 use recovery_protocol::{
@@ -9,6 +11,8 @@ use recovery_protocol::{
 };
 
 use super::{Conn, DbError, Row, id, json, name, num, num_opt, query, sql, text};
+pub use lists::*;
+
 use crate::jobs::job::{Duty, Job};
 
 /// A job as it lies in the database: the machine's part and what people want to read beside it.

@@ -5,7 +5,10 @@ use recovery_protocol::{
     evidence::tree::{Hash, Perfect},
 };
 
-use super::{Conn, DbError, Row, num, query, sql, sql::query_of};
+use super::{
+    Conn, DbError, Row, num, query, sql,
+    sql::{places, query_of},
+};
 
 /// An entry as it lies in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,16 @@ pub async fn of_job(conn: &mut Conn, job: JobId) -> Result<Vec<EntryRow>, DbErro
     rows.iter().map(entry).collect()
 }
 
+/// The text of the newest entry of a kind after entry `after`; the caller looks whether it is of that kind.
+pub async fn newest_of_kind(conn: &mut Conn, kind: &str, after: u64) -> Result<Option<String>, DbError> {
+    let row = query("SELECT text FROM evidence WHERE seq > $1 AND text LIKE $2 ORDER BY seq DESC LIMIT 1")
+        .bind(sql(after))
+        .bind(format!("%\"kind\":\"{kind}\"%"))
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| row.try_get("text")).transpose()
+}
+
 /// One entry.
 pub async fn get(conn: &mut Conn, seq: u64) -> Result<Option<EntryRow>, DbError> {
     Ok(page(conn, seq.saturating_sub(1), seq, 1).await?.pop())
@@ -101,8 +114,7 @@ pub async fn nodes(conn: &mut Conn, wanted: &[Perfect]) -> Result<Vec<Option<Has
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let places: Vec<String> = (1..=wanted.len()).map(|n| format!("${n}")).collect();
-    let text = format!("SELECT seq, nodes FROM evidence WHERE seq IN ({})", places.join(", "));
+    let text = format!("SELECT seq, nodes FROM evidence WHERE seq IN ({})", places(wanted.len()));
     let query = wanted.iter().fold(query_of(text), |query, node| query.bind(sql(node.seq)));
     let mut found = std::collections::BTreeMap::new();
     for row in query.fetch_all(conn).await? {

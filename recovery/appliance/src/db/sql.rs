@@ -131,6 +131,11 @@ pub(super) fn query_of<'q>(text: String) -> Query<'q> {
     Query { text: AssertSqlSafe(text).into_sql_str(), values: Vec::new() }
 }
 
+/// `$1, $2, …`: so many placeholders.
+pub(super) fn places(count: usize) -> String {
+    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
 /// Statements without values, `;` between them.
 pub async fn raw(text: impl SqlSafeStr, conn: &mut Conn) -> Result<(), DbError> {
     match conn.native() {

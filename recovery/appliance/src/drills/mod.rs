@@ -97,6 +97,12 @@ impl Drills {
         all.iter().map(view).collect()
     }
 
+    /// When the newest drill was planned, milliseconds since 1970; none: there was none.
+    #[must_use]
+    pub fn newest_unix_ms(&self) -> Option<u64> {
+        self.kept().values().map(|kept| kept.record.planned_at_ms).max()
+    }
+
     /// One drill.
     ///
     /// # Errors

@@ -20,16 +20,12 @@ pub struct Room {
 impl Room {
     /// The facts of an entry, where one is due. A disk that cannot be asked is another part's alarm.
     pub fn look(&mut self, dir: &Path, at_unix_ms: u64) -> Option<Value> {
-        let disk = nix::sys::statvfs::statvfs(dir).ok()?;
-        self.due(
-            at_unix_ms,
-            disk.blocks_available() * disk.fragment_size(),
-            disk.blocks() * disk.fragment_size(),
-        )
+        let (free, total) = of(dir)?;
+        self.due(at_unix_ms, free, total)
     }
 
     fn due(&mut self, at_unix_ms: u64, free: u64, total: u64) -> Option<Value> {
-        if free >= LITTLE && free >= total / 20 {
+        if !is_little(free, total) {
             self.said = None;
             return None;
         }
@@ -39,6 +35,20 @@ impl Room {
         self.said = Some(at_unix_ms);
         Some(json!({ "free_bytes": free, "total_bytes": total }))
     }
+}
+
+/// Bytes that are free on the disk of this directory, and all there are.
+#[must_use]
+pub fn of(dir: &Path) -> Option<(u64, u64)> {
+    let disk = nix::sys::statvfs::statvfs(dir).ok()?;
+    let unit = disk.fragment_size();
+    Some((disk.blocks_available() * unit, disk.blocks() * unit))
+}
+
+/// Whether so much that is free is little.
+#[must_use]
+pub fn is_little(free: u64, total: u64) -> bool {
+    free < LITTLE || free < total / 20
 }
 
 #[cfg(test)]

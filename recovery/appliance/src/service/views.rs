@@ -81,6 +81,31 @@ pub async fn endpoints(
     Ok(all.into_iter().map(view).collect())
 }
 
+/// The same of a few of them: nothing is read of the others.
+pub async fn some_endpoints(
+    inner: &Inner,
+    conn: &mut Conn,
+    some: Vec<Endpoint>,
+) -> Result<Vec<EndpointView>, Problem> {
+    let names: Vec<EndpointId> = some.iter().map(|endpoint| endpoint.id.clone()).collect();
+    let rows = db::job::newest_of(conn, &names).await?;
+    let jobs: Vec<_> = rows.iter().map(|row| row.job.id).collect();
+    let mut phases = db::job::phases_of(conn, &jobs).await?;
+    let mut newest: HashMap<EndpointId, JobRow> =
+        rows.into_iter().map(|row| (row.job.endpoint.clone(), row)).collect();
+    let mut views = Vec::with_capacity(some.len());
+    for endpoint in some {
+        let serial = db::ticket::serial_of(conn, &endpoint.id).await?;
+        let row = newest.remove(&endpoint.id).filter(|row| row.asked >= endpoint.added);
+        let job = row.map(|row| {
+            let phases = phases.remove(&row.job.id).unwrap_or_default();
+            of_job(inner, row, phases, Some(&endpoint))
+        });
+        views.push(EndpointView { facts: Vec::new(), ..of_endpoint(inner, endpoint, job, serial) });
+    }
+    Ok(views)
+}
+
 fn of_endpoint(
     inner: &Inner,
     endpoint: Endpoint,

@@ -70,17 +70,6 @@ fw-uefi = UEFI, Secure Boot aus
 fw-uefi-secure = UEFI, Secure Boot ein
 none-meant = Darauf trifft keines zu.
 show-all = Alle zeigen
-find-label = Zeige die, auf die dies zutrifft
-find-show = Zeigen
-find-all = alle
-count-held =
-    { $n ->
-        [one] { $n } braucht Sie
-       *[other] { $n } brauchen Sie
-    }
-count-suspect = { $n } verdächtig
-count-recovering = { $n } in Wiederherstellung
-count-trusted = { $n } vertrauenswürdig
 glass-mark-short = GLAS EINGESCHLAGEN
 row-conflict = Ein anderes kam mit seiner Adresse. Öffnen und sagen, welches es ist.
 row-since = Angefordert vor { $time }.

@@ -71,17 +71,6 @@ fw-uefi = UEFI, Secure Boot off
 fw-uefi-secure = UEFI, Secure Boot on
 none-meant = None is meant by this.
 show-all = Show all
-find-label = Show those of which this is true
-find-show = Show
-find-all = all
-count-held =
-    { $n ->
-        [one] { $n } needs you
-       *[other] { $n } need you
-    }
-count-suspect = { $n } suspect
-count-recovering = { $n } recovering
-count-trusted = { $n } trusted
 glass-mark-short = GLASS BROKEN
 row-conflict = Another one came with its address. Open it and say which it is.
 row-since = { $time } since it was asked for.

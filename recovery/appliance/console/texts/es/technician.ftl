@@ -70,21 +70,6 @@ fw-uefi = UEFI, Secure Boot desactivado
 fw-uefi-secure = UEFI, Secure Boot activado
 none-meant = Ninguno coincide.
 show-all = Mostrar todos
-find-label = Mostrar los que cumplan esto
-find-show = Mostrar
-find-all = todos
-count-held =
-    { $n ->
-        [one] { $n } le necesita
-       *[other] { $n } le necesitan
-    }
-count-suspect =
-    { $n ->
-        [one] { $n } sospechoso
-       *[other] { $n } sospechosos
-    }
-count-recovering = { $n } en recuperación
-count-trusted = { $n } de confianza
 glass-mark-short = CRISTAL ROTO
 row-conflict = Llegó otro con su dirección. Ábralo y diga cuál es.
 row-since = Solicitada hace { $time }.

@@ -70,21 +70,6 @@ fw-uefi = UEFI, Secure Boot désactivé
 fw-uefi-secure = UEFI, Secure Boot activé
 none-meant = Aucun ne correspond.
 show-all = Tout afficher
-find-label = Afficher ceux pour lesquels ceci est vrai
-find-show = Afficher
-find-all = tous
-count-held =
-    { $n ->
-        [one] { $n } a besoin de vous
-       *[other] { $n } ont besoin de vous
-    }
-count-suspect =
-    { $n ->
-        [one] { $n } suspect
-       *[other] { $n } suspects
-    }
-count-recovering = { $n } en restauration
-count-trusted = { $n } de confiance
 glass-mark-short = VITRE BRISÉE
 row-conflict = Un autre est arrivé avec son adresse. Ouvrez et dites lequel c’est.
 row-since = Demandée il y a { $time }.

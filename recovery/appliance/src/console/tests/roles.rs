@@ -57,6 +57,10 @@ async fn no_role_sees_a_button_that_only_leads_to_a_refusal() {
     let job = format!("/jobs/{job}");
     let pages = [
         "/",
+        "/endpoints",
+        "/approvals",
+        "/network",
+        "/site",
         "/endpoints/press-01",
         "/endpoints/press-02",
         &job,
