@@ -154,7 +154,7 @@ pub fn readable(config: &Config) -> Result<(), String> {
     for channel in config.notify.channels.values() {
         Way::open(channel, site)?;
     }
-    for siem in &config.evidence.siem {
+    if let Some(siem) = &config.evidence.siem {
         forward::syslog::Syslog::open(siem, site)?;
     }
     for hook in config.evidence.webhooks.values() {

@@ -309,7 +309,7 @@ async fn decide(
                 Ok(choice) => choice,
                 Err(problem) => return observed(format!("no recovery is possible: {}", problem.detail)),
             };
-            propose(tx, (config.as_ref(), &endpoint), arrived, &choice, automatic, waits).await
+            propose(tx, (&*config, &endpoint), arrived, &choice, automatic, waits).await
         }
     }
 }
