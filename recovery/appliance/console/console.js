@@ -2,7 +2,8 @@
 //
 //   /changes (server-sent events) ─► fetch <main data-live> again ─► replace its content, keep focus and open details
 //   form[data-hold]: the button must be held; letting go stops it
-//   [data-since], [data-moment]: clocks in the reader's own time
+//   [data-since], [data-moment], [data-time]: clocks in the reader's own time
+//   #camera: reads a machine's code where the browser can; whoever types instead types into #code
 //
 // Its words come with the page, in the page's language: data attributes of <main>, with U+E000 and U+E001 where numbers go.
 //
@@ -42,6 +43,8 @@ function readClock() {
   const now = main.querySelector("[data-now]");
   if (now) skew = Number(now.dataset.now) - Date.now();
   for (const time of main.querySelectorAll("[data-moment]")) time.textContent = moment(Number(time.dataset.moment));
+  const short = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  for (const time of main.querySelectorAll("[data-time]")) time.textContent = new Date(Number(time.dataset.time)).toLocaleTimeString(language, short);
 }
 
 function tick() {
@@ -53,7 +56,9 @@ function tick() {
 
 // What somebody is writing is never swept away.
 function busy() {
-  const touched = (field) => field === document.activeElement || (field.type !== "hidden" && field.value !== field.defaultValue);
+  // The empty field of /scan has the focus all the time; it gets it back.
+  const waits = (field) => field.id === "code" && field.value === "";
+  const touched = (field) => (field === document.activeElement && !waits(field)) || (field.type !== "hidden" && field.value !== field.defaultValue);
   return holding || [...main.querySelectorAll("input, textarea")].some(touched) || document.activeElement?.tagName === "SELECT";
 }
 
@@ -120,7 +125,7 @@ function hold(form) {
     if (due) refresh().catch(() => connected(false));
   };
   const start = () => {
-    if (timer || button.disabled) return;
+    if (timer || button.disabled || !form.reportValidity()) return;
     holding = true;
     const began = performance.now();
     button.classList.add("holding");
@@ -149,10 +154,50 @@ function hold(form) {
   form.addEventListener("submit", (event) => { if (form.elements.confirm.value !== "yes") event.preventDefault(); });
 }
 
+// ---- which machine? ----
+
+function scan() {
+  const button = document.getElementById("camera");
+  if (!button || !("BarcodeDetector" in window) || !navigator.mediaDevices?.getUserMedia) return;
+  const [said, view, field, word] = [document.getElementById("camera-said"), document.getElementById("viewfinder"), document.getElementById("code"), button.textContent];
+  let stream;
+  said.textContent = "";
+  button.hidden = false;
+  const stop = () => {
+    stream?.getTracks().forEach((track) => track.stop());
+    stream = undefined; holding = false;
+    view.hidden = true; button.textContent = word;
+  };
+  const look = async (detector) => {
+    while (stream) {
+      const [code] = await detector.detect(view).catch(() => []);
+      if (code && stream) { stop(); field.value = code.rawValue; navigator.vibrate?.(120); field.form.submit(); return; }
+      await new Promise((next) => setTimeout(next, 150));
+    }
+  };
+  button.addEventListener("click", async () => {
+    if (stream) { stop(); return; }
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      holding = true;
+      view.srcObject = stream; view.hidden = false; button.textContent = button.dataset.stopWord;
+      await view.play();
+      look(new BarcodeDetector({ formats: ["qr_code"] }));
+    } catch { stop(); said.textContent = button.dataset.refusedWord; }
+  });
+}
+
+// A scanner types wherever the focus is.
+document.addEventListener("keydown", (event) => {
+  const plain = event.key.length === 1 && !event.ctrlKey && !event.altKey && !event.metaKey;
+  if (plain && !document.activeElement?.matches("input, textarea, select, button, a, summary")) document.getElementById("code")?.focus();
+});
+
 function prepare() {
   readClock();
   tick();
   for (const form of main.querySelectorAll("form[data-hold]")) hold(form);
+  scan();
 }
 
 prepare();

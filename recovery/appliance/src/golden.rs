@@ -14,6 +14,7 @@ use images::{
     ImageId, KeyRing, Manifest, Role, SignedTrustRoot, Store, StoreError, Verified, VerifyError,
     disk::ESP_TYPE,
     keys::{ChannelStatement, Stage},
+    manifest::Header,
 };
 use recovery_protocol::{job::HoldReason, operator::ImageView};
 
@@ -210,9 +211,17 @@ impl Golden {
     }
 
     async fn has_esp(&self, image: ImageId) -> Result<bool, GoldenError> {
+        let header = self.header(image).await?;
+        Ok(header.table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE))
+    }
+
+    /// What an image says of itself.
+    ///
+    /// # Errors
+    /// [`GoldenError::Store`].
+    pub async fn header(&self, image: ImageId) -> Result<Header, GoldenError> {
         self.blocking(move |golden| {
-            let header = golden.store.get_manifest(&image)?.parse_header().map_err(StoreError::from)?;
-            Ok(header.table.partitions.iter().any(|partition| partition.type_guid == ESP_TYPE))
+            Ok(golden.store.get_manifest(&image)?.parse_header().map_err(StoreError::from)?)
         })
         .await
     }

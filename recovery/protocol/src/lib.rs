@@ -17,6 +17,7 @@
 //! | [`selector`] | labels, and the one grammar that says which endpoints are meant |
 //! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
+//! | [`machine`] | an endpoint as whoever stands before it needs it |
 //! | [`drill`] | rehearsals: a person ⇄ the appliance |
 //! | [`notify`] | who is told what happens, and how it stands with each |
 //! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
@@ -36,6 +37,7 @@ pub mod health;
 pub mod ids;
 pub mod job;
 pub mod kit;
+pub mod machine;
 pub mod net;
 pub mod notify;
 pub mod operator;

@@ -13,6 +13,8 @@
 //! | `POST /api/v1/endpoints/{endpoint}/recover` | [`RecoverRequest`] → 202 [`JobView`]; an open job is returned, not doubled |
 //! | `POST /api/v1/endpoints/{endpoint}/resolve` | [`Resolution`] → [`EndpointView`] |
 //! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
+//! | `GET …/{endpoint}/outlook`, `GET`, `PUT`, `DELETE …/{endpoint}/photo` | → [`crate::machine::OutlookView`]; a picture ⇄ [`crate::machine::PhotoView`] |
+//! | `POST /api/v1/jobs/{job}/accept` | [`crate::machine::Acceptance`] → [`JobView`] |
 //! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
 //! | `POST /api/v1/jobs/{job}/approve` | [`Approval`] → [`JobView`]; of something else than what is asked for now: 409 `approval-stale` |
 //! | `POST /api/v1/jobs/{job}/{resume,cancel}` | [`Decision`] → [`JobView`] |
@@ -274,6 +276,9 @@ pub struct EndpointView {
     /// Why an order of its recovery would wait, by the guard rail's words; only where one endpoint is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why_not: Option<String>,
+    /// SHA-256 of its picture, lower-case hex; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photo: Option<String>,
     /// The newest job, if any.
     pub job: Option<JobView>,
 }
@@ -491,6 +496,9 @@ pub struct JobView {
     /// Who let it go on without the approval that it wanted, as in evidence.
     #[serde(default)]
     pub break_glass: Option<String>,
+    /// Whether a person saw live values on the screen of the recovered endpoint; absent: nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<bool>,
 }
 
 /// One passage through one stage.

@@ -14,6 +14,7 @@ mod events;
 pub mod gate;
 mod health;
 mod idempotency;
+pub mod machine;
 mod notify;
 mod operator;
 mod people;
@@ -212,8 +213,16 @@ fn open_routes() -> Vec<Route> {
 
 /// REST: every one of it stands in the description.
 fn calls() -> Vec<Call> {
-    [operator::calls(), second::calls(), notify::calls(), people::calls(), events::calls(), describe::calls()]
-        .concat()
+    [
+        operator::calls(),
+        machine::calls(),
+        second::calls(),
+        notify::calls(),
+        people::calls(),
+        events::calls(),
+        describe::calls(),
+    ]
+    .concat()
 }
 
 /// Routes behind the gate.

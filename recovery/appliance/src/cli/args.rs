@@ -272,6 +272,8 @@ pub enum JobVerb {
     Resume(Decide),
     /// Stop a job
     Cancel(Decide),
+    /// Say whether the recovered endpoint's screen shows live values
+    Accept(super::machine::Accept),
     /// Recoveries that somebody began without their approval; say what you think of one
     Review(ReviewOrder),
 }

@@ -214,6 +214,16 @@ impl Client {
         self.json(&mut response)
     }
 
+    /// `PUT` bytes, as they are.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn put_bytes<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> Result<T, Fault> {
+        let mut response =
+            self.send(Method::PUT, path, bytes, &[("content-type", "application/octet-stream")])?;
+        self.json(&mut response)
+    }
+
     /// `PATCH` a thing, which must be at this revision where one is given.
     ///
     /// # Errors

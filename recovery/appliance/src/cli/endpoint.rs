@@ -16,6 +16,7 @@ use recovery_protocol::{
 use super::{
     client::Client,
     fault::{Code, Fault},
+    machine,
     power::PowerArgs,
     print, show,
 };
@@ -64,6 +65,22 @@ pub enum EndpointVerb {
         /// Why; goes into evidence
         #[arg(long, default_value = "")]
         reason: String,
+    },
+    /// Set the picture by which a technician knows it: JPEG, PNG or WebP, at most 512 KiB
+    Photo {
+        /// The endpoint
+        endpoint: EndpointId,
+        /// The picture
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        file: Option<PathBuf>,
+        /// Forget the picture on record
+        #[arg(long)]
+        remove: bool,
+    },
+    /// What a recovery would bring an endpoint, and how long that takes
+    Outlook {
+        /// The endpoint
+        endpoint: EndpointId,
     },
     /// Confirm the code on an endpoint's screen
     Pair {
@@ -334,6 +351,10 @@ pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault>
                 client.post(&format!("{}/pair", at(&endpoint)), &PairRequest { code })?;
             print(json, &view, show::endpoint)
         }
+        EndpointVerb::Photo { endpoint, file, .. } => {
+            machine::photo(client, &endpoint, file.as_deref(), json)
+        }
+        EndpointVerb::Outlook { endpoint } => machine::outlook(client, &endpoint, json),
         EndpointVerb::Add(add) => {
             let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;
             print(json, &view, show::endpoint)

@@ -16,6 +16,7 @@ mod fault;
 mod follow;
 mod image;
 mod kiosk;
+mod machine;
 mod manual;
 mod net;
 mod notify;
@@ -42,7 +43,10 @@ use recovery_protocol::{
 };
 
 use self::{
-    args::{Approve, Decide, ImageVerb, JobVerb, KeyVerb, ReviewOrder, RootVerb, StopVerb, TrustVerb, Wait},
+    args::{
+        Accept, Approve, Decide, ImageVerb, JobVerb, KeyVerb, ReviewOrder, RootVerb, StopVerb, TrustVerb,
+        Wait,
+    },
     client::{Client, Reach},
     follow::Look,
 };
@@ -204,6 +208,7 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
         }
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
+        JobVerb::Accept(said) => machine::accept(client, said, json),
     }
 }
 

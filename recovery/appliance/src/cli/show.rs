@@ -435,6 +435,13 @@ pub fn job(view: &JobView) -> String {
             "\nGLASS     broken by {by}: it went on without its approval; another person reviews it"
         ));
     }
+    if let Some(live) = view.accepted {
+        text.push_str(if live {
+            "\nscreen    shows live values"
+        } else {
+            "\nscreen    shows NO live values, a person said"
+        });
+    }
     if view.give_up_preserved {
         text.push_str("\npreserved GIVEN UP: what the image preserves is written as the image has it");
     }

@@ -116,7 +116,9 @@ fn conflict(view: &EndpointView, claim: &ClaimView, viewer: &Viewer) -> Markup {
     }
 }
 
-fn pairing_card(view: &EndpointView, code: &str, viewer: &Viewer) -> Markup {
+/// The code on its screen, and the button that says it is the same.
+#[must_use]
+pub fn pairing_card(view: &EndpointView, code: &str, viewer: &Viewer) -> Markup {
     let t = Texts::here();
     html! {
         section class="card attention" {
@@ -168,7 +170,6 @@ fn why_not(view: &EndpointView) -> Option<Markup> {
 
 fn recover_card(view: &EndpointView, viewer: &Viewer) -> Markup {
     let (t, endpoint) = (Texts::here(), view.endpoint.as_str());
-    let refused = viewer.why_not("/endpoints/{endpoint}/recover");
     let action = format!("/endpoints/{}/recover", view.endpoint);
     html! {
         section class="card recover" {
@@ -182,23 +183,32 @@ fn recover_card(view: &EndpointView, viewer: &Viewer) -> Markup {
                 @if let Some(rule) = &view.why_not {
                     p class="now" { strong { (t.recover_would_wait()) " " } (english(sentence(rule))) }
                 }
-                @if let Some(why) = refused {
-                    button class="hold" id="recover" disabled aria-describedby="recover-why" { span { (t.hold_to_recover()) } }
-                    p class="small why-not" id="recover-why" { (why) }
-                } @else {
                 form method="post" action=(action) data-hold=(HOLD_MS) {
                     input type="hidden" name="confirm" value="";
-                    button class="hold" id="recover" aria-describedby="hold-help" {
-                        svg class="ring" viewBox="0 0 100 100" aria-hidden="true" {
-                            circle class="ring-track" cx="50" cy="50" r="46" {}
-                            circle class="ring-fill" cx="50" cy="50" r="46" pathLength="100" {}
-                        }
-                        span { (t.hold_to_recover()) }
-                    }
-                    p class="small" id="hold-help" { (t.hold_help()) }
-                }
+                    (hold_button(viewer, "/endpoints/{endpoint}/recover"))
                 }
             }
+        }
+    }
+}
+
+/// The button that is held, alive or dead, of a form of this route.
+#[must_use]
+pub fn hold_button(viewer: &Viewer, route: &str) -> Markup {
+    let t = Texts::here();
+    html! {
+        @if let Some(why) = viewer.why_not(route) {
+            button class="hold" id="recover" disabled aria-describedby="recover-why" { span { (t.hold_to_recover()) } }
+            p class="small why-not" id="recover-why" { (why) }
+        } @else {
+            button class="hold" id="recover" aria-describedby="hold-help" {
+                svg class="ring" viewBox="0 0 100 100" aria-hidden="true" {
+                    circle class="ring-track" cx="50" cy="50" r="46" {}
+                    circle class="ring-fill" cx="50" cy="50" r="46" pathLength="100" {}
+                }
+                span { (t.hold_to_recover()) }
+            }
+            p class="small" id="hold-help" { (t.hold_help()) }
         }
     }
 }
@@ -215,19 +225,28 @@ fn usual_time(view: &EndpointView) -> Markup {
 /// The page between the button and the job, for whoever has no script.
 #[must_use]
 pub fn confirm(view: &EndpointView, viewer: &Viewer) -> Markup {
+    confirm_at(view, viewer, &format!("/endpoints/{}", view.endpoint), "/endpoints/{endpoint}/recover")
+}
+
+/// The same, for a form of another route under another path.
+#[must_use]
+pub fn confirm_at(view: &EndpointView, viewer: &Viewer, back: &str, route: &str) -> Markup {
     let (t, endpoint) = (Texts::here(), view.endpoint.as_str());
     html! {
-        p class="crumb" { a href={ "/endpoints/" (view.endpoint) } { (view.endpoint) } }
+        p class="crumb" { a href=(back) { (endpoint) } }
         section class="card attention" {
             h1 { (t.recover_sure(endpoint)) }
             p { (fill(&t.recover_lost(SLOTS[0]), [html! { strong { (view.blueprint) } }])) }
-            form method="post" action={ "/endpoints/" (view.endpoint) "/recover" } {
+            form method="post" action={ (back) "/recover" } {
                 input type="hidden" name="confirm" value="yes";
-                label for="reason" { (t.why_field()) }
-                input id="reason" name="reason" maxlength="200" autocomplete="off";
+                @if route.starts_with("/m/") { input type="hidden" name="safe" value="yes"; }
+                @else {
+                    label for="reason" { (t.why_field()) }
+                    input id="reason" name="reason" maxlength="200" autocomplete="off";
+                }
                 div class="actions" {
-                    (viewer.plain("/endpoints/{endpoint}/recover", "danger", "sure", t.yes_recover(endpoint)))
-                    a class="button" href={ "/endpoints/" (view.endpoint) } { (t.no_back()) }
+                    (viewer.plain(route, "danger", "sure", t.yes_recover(endpoint)))
+                    a class="button" href=(back) { (t.no_back()) }
                 }
             }
         }

@@ -10,6 +10,19 @@ use super::{
     words::{SLOTS, badge, endpoint_state, english, fill, moment, since},
 };
 
+/// Lower is sooner.
+#[must_use]
+pub fn urgency(state: EndpointState) -> u8 {
+    match state {
+        EndpointState::Held => 0,
+        EndpointState::Suspect => 1,
+        EndpointState::Recovering => 2,
+        EndpointState::Discovered => 3,
+        EndpointState::Known => 4,
+        EndpointState::Trusted => 5,
+    }
+}
+
 /// One of them in a list.
 #[must_use]
 pub fn row(view: &EndpointView, now_ms: u64) -> Markup {

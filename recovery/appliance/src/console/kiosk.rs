@@ -90,7 +90,7 @@ pub async fn sign_in(
     let opened = signed_in(&people, gate::address(peer.as_deref()), &headers, given).await;
     people.write_down().await;
     match opened {
-        Ok(cookie) => login::with_session(&cookie, "/"),
+        Ok(cookie) => login::with_session(&cookie, "/scan"),
         Err(problem) => respond(login::status(&problem), page(&form(kiosk.as_deref(), Some(&problem)))),
     }
 }

@@ -20,13 +20,17 @@ mod job;
 mod kiosk;
 mod language;
 mod login;
+mod machine;
 mod may;
 mod notify;
 mod page;
+mod photo;
 mod plan;
 mod policy;
 mod provider;
+mod qr;
 mod review;
+mod scan;
 mod stop;
 mod texts;
 mod words;
@@ -36,7 +40,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::{
     Extension, Form,
     extract::{Path, Query, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -45,7 +49,7 @@ use recovery_protocol::{
     EndpointId, Problem,
     job::Stage,
     operator::{Approval, Decision, JobView, PairRequest, RecoverRequest, Resolution},
-    people::{NewReview, Permission},
+    people::{NewReview, Permission, Role},
     policy::PolicyTried,
 };
 use serde::Deserialize;
@@ -87,6 +91,14 @@ pub fn routes() -> Vec<Closed> {
 fn actions() -> Vec<Closed> {
     use Permission as P;
     vec![
+        ("/scan", get(scan::page), Needs::LOOK),
+        ("/m/{endpoint}", get(machine::page), Needs::LOOK),
+        ("/m/{endpoint}/{job}", get(machine::page_of_job), Needs::LOOK),
+        ("/m/{endpoint}/safety", get(machine::safety), Needs::LOOK),
+        ("/m/{endpoint}/recover", post(machine::recover), Needs::all(P::Recover)),
+        ("/jobs/{job}/accept", post(machine::accept), Needs::all(P::Recover)),
+        ("/endpoints/{endpoint}/photo", photo::route(), Needs::to_write(P::Endpoints)),
+        ("/endpoints/{endpoint}/photo/remove", post(photo::remove), Needs::all(P::Endpoints)),
         ("/endpoints/{endpoint}", get(endpoint_page), Needs::LOOK),
         ("/endpoints/{endpoint}/recover", post(recover), Needs::all(P::Recover)),
         ("/endpoints/{endpoint}/break-glass", post(break_glass), Needs::all(P::BreakGlass)),
@@ -210,17 +222,31 @@ impl Order {
     }
 }
 
+/// How an endpoint's page is asked for: whoever stands before it sees its machine page, unless they want all.
+#[derive(Deserialize)]
+struct Shown {
+    part: Option<String>,
+    all: Option<String>,
+}
+
 async fn endpoint_page(
     State(people): State<People>,
     Extension(who): Extension<Who>,
     Path(name): Path<String>,
-    Query(part): Query<Part>,
+    Query(Shown { part, all }): Query<Shown>,
+    headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let view = people.service.endpoint(&endpoint_id(&name)?).await?;
+    if all.is_none() && (who.role == Role::Technician || who.at_kiosk()) {
+        return machine::shown(&people, &who, view, machine::Asked::part(part), &headers).await;
+    }
     let boot = people.service.boot(&view.endpoint).await?;
     let viewer = viewer(&people, &who, &view.endpoint, view.job.as_ref()).await?;
-    let content = html! { (endpoint::content(&view, &viewer, now_ms())) (boot::card(&boot)) };
-    part.of(&people, Tab::Endpoints, &name, &format!("/endpoints/{}", view.endpoint), content).await
+    let content = html! {
+        (endpoint::content(&view, &viewer, now_ms())) (boot::card(&boot)) (photo::card(&view, &viewer))
+    };
+    let path = format!("/endpoints/{}{}", view.endpoint, if all.is_some() { "?all=1" } else { "" });
+    Part { part }.of(&people, Tab::Endpoints, &name, &path, content).await
 }
 
 /// Routes that order something about one endpoint.
@@ -232,10 +258,15 @@ const ABOUT_ONE: &[&str] = &[
     "/jobs/{job}/approve",
     "/jobs/{job}/resume",
     "/jobs/{job}/cancel",
+    "/jobs/{job}/accept",
+    "/m/{endpoint}/recover",
+    "/endpoints/{endpoint}/photo",
+    "/endpoints/{endpoint}/photo/remove",
 ];
 /// Of these, the ones that STOP keeps from beginning anything.
 const BEGINS: &[&str] = &[
     "/endpoints/{endpoint}/recover",
+    "/m/{endpoint}/recover",
     "/endpoints/{endpoint}/break-glass",
     "/jobs/{job}/approve",
     "/jobs/{job}/resume",

@@ -14,6 +14,8 @@ use super::{
 pub enum Tab {
     /// What waits for somebody.
     Home,
+    /// Which machine? The start of whoever stands before one.
+    Scan,
     /// Endpoints.
     Endpoints,
     /// What waits for a yes.
@@ -94,7 +96,7 @@ impl Page<'_> {
                 a class="site" href="/" { img src="/assets/mark.svg" alt="" width="28" height="28"; span { (self.site) } }
                 @if self.tab != Tab::None {
                     nav aria-label=(t.main_navigation()) {
-                        (tab(Tab::Home, "/", t.tab_home())) (tab(Tab::Endpoints, "/endpoints", t.tab_endpoints()))
+                        (tab(Tab::Home, "/", t.tab_home())) (tab(Tab::Scan, "/scan", t.scan_tab())) (tab(Tab::Endpoints, "/endpoints", t.tab_endpoints()))
                         (tab(Tab::Approvals, "/approvals", t.tab_approvals())) (tab(Tab::Drills, "/drills", t.tab_drills()))
                         details class="more" {
                             summary class=[self.tab.is_in_the_drawer().then_some("on")] { (t.tab_more()) }

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::{endpoint, endpoints, job, may::Viewer};
 mod engineer;
+mod machine;
 mod policy;
 mod roles;
 mod texts;

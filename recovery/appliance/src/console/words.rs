@@ -280,6 +280,15 @@ pub fn moment(unix_ms: u64) -> Markup {
     html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) data-moment=(unix_ms) { (text) } }
 }
 
+/// The time of day of a moment: UTC in the page, the reader's own clock once the script ran.
+#[must_use]
+pub fn time_of_day(unix_ms: u64) -> Markup {
+    let at =
+        i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    let text = at.strftime("%H:%M UTC").to_string();
+    html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) data-time=(unix_ms) { (text) } }
+}
+
 /// Time since a moment; the script keeps it running.
 #[must_use]
 pub fn since(unix_ms: u64, now_ms: u64) -> Markup {

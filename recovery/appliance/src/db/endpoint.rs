@@ -304,6 +304,7 @@ pub async fn forget(conn: &mut Conn, endpoint: &EndpointId) -> Result<(), DbErro
     for statement in [
         "DELETE FROM endpoint_mac WHERE endpoint = $1",
         "DELETE FROM session WHERE endpoint = $1",
+        "DELETE FROM endpoint_photo WHERE endpoint = $1",
         "DELETE FROM endpoint WHERE id = $1",
     ] {
         query(statement).bind(endpoint.as_str()).execute(&mut *conn).await?;

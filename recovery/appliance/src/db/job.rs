@@ -34,6 +34,8 @@ pub struct JobRow {
     pub asked: u64,
     /// When it was over.
     pub ended: Option<u64>,
+    /// Whether a person saw live values on its endpoint's screen, once they said. Written by [`accepted`] alone.
+    pub accepted: Option<bool>,
 }
 
 /// One intent of the journal that has no outcome yet.
@@ -59,6 +61,7 @@ fn of(row: &Row) -> Result<JobRow, DbError> {
         image_name: row.try_get("image_name")?,
         asked: num(row, "asked")?,
         ended: num_opt(row, "ended")?,
+        accepted: num_opt(row, "accepted")?.map(|said| said != 0),
     })
 }
 
@@ -337,6 +340,41 @@ pub async fn durations(conn: &mut Conn, group: &str) -> Result<Vec<u64>, DbError
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| num(row, "took")).collect()
+}
+
+/// How long the last hundred recoveries of a group to an image of this name took, from the boot ticket to the end, in milliseconds. Rehearsals are
+/// not counted: what people do at a spare disk says little of the plant.
+pub async fn took(conn: &mut Conn, group: &str, image: &str) -> Result<Vec<u64>, DbError> {
+    let rows = query(
+        "SELECT j.ended - p.entered AS took FROM job j JOIN phase p ON p.job = j.id AND p.n = \
+         (SELECT MIN(n) FROM phase WHERE job = j.id AND stage = 'ticketed') \
+         WHERE j.group_name = $1 AND j.state = 'recovered' AND j.trigger <> 'drill' AND j.image_name LIKE $2 \
+         ORDER BY j.ended DESC LIMIT 100",
+    )
+    .bind(group)
+    .bind(format!("{image} %"))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| num(row, "took")).collect()
+}
+
+/// When a job got its boot ticket first, milliseconds since 1970.
+pub async fn ticketed(conn: &mut Conn, job: JobId) -> Result<Option<u64>, DbError> {
+    let row = query("SELECT MIN(entered) AS entered FROM phase WHERE job = $1 AND stage = 'ticketed'")
+        .bind(job.to_string())
+        .fetch_one(conn)
+        .await?;
+    num_opt(&row, "entered")
+}
+
+/// What a person said of the recovered endpoint.
+pub async fn accepted(conn: &mut Conn, job: JobId, live_values: bool) -> Result<(), DbError> {
+    query("UPDATE job SET accepted = $2 WHERE id = $1")
+        .bind(job.to_string())
+        .bind(i64::from(live_values))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// How many jobs are in each state.

@@ -21,6 +21,7 @@
 //! | [`kiosk`] | kiosk |
 //! | [`lease`] | lease |
 //! | [`person`] | person |
+//! | [`photo`] | endpoint_photo |
 //! | [`review`] | review |
 //! | [`stop`] | stop |
 //! | [`reign`] | reign: which appliance writes |
@@ -54,6 +55,7 @@ mod migrate;
 mod moved;
 pub mod notice;
 pub mod person;
+pub mod photo;
 pub mod plan;
 pub mod plane;
 pub mod reign;
@@ -101,6 +103,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (32, include_str!("../../migrations/0032_person_believed.sql")),
     (33, include_str!("../../migrations/0033_certificate_sha256.sql")),
     (34, include_str!("../../migrations/0034_plane_sequence.sql")),
+    (35, include_str!("../../migrations/0035_machine.sql")),
     (38, include_str!("../../migrations/0038_notice.sql")),
 ];
 

@@ -241,6 +241,7 @@ impl JournalTx<'_> {
             image_name: new.image_name,
             asked: self.at,
             ended: None,
+            accepted: None,
         };
         db::job::put(&mut self.tx, &row).await?;
         db::job::turn_phase(&mut self.tx, row.job.id, row.job.state.stage(), self.at).await?;

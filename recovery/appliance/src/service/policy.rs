@@ -226,6 +226,7 @@ impl Telling<'_> {
             image_name: String::new(),
             asked,
             ended: None,
+            accepted: None,
         };
         Ok(db::job::put(conn, &row).await?)
     }

@@ -50,11 +50,12 @@ pub async fn endpoint(inner: &Inner, conn: &mut Conn, endpoint: Endpoint) -> Res
     let newest =
         db::job::list(conn, Some(&endpoint.id), 1).await?.pop().filter(|row| row.asked >= endpoint.added);
     let certificate_serial = db::ticket::serial_of(conn, &endpoint.id).await?;
+    let photo = db::photo::sha256_of(conn, &endpoint.id).await?;
     let newest = match newest {
         Some(row) => Some(job(inner, conn, row).await?),
         None => None,
     };
-    Ok(of_endpoint(inner, endpoint, newest, certificate_serial))
+    Ok(EndpointView { photo, ..of_endpoint(inner, endpoint, newest, certificate_serial) })
 }
 
 /// Every one of these with its newest job, in a handful of questions to the database.
@@ -67,6 +68,7 @@ pub async fn endpoints(
         db::job::newest(conn).await?.into_iter().map(|row| (row.job.endpoint.clone(), row)).collect();
     let mut phases = db::job::newest_phases(conn).await?;
     let mut serials = db::ticket::serials(conn).await?;
+    let mut photos = db::photo::all(conn).await?;
     let view = |endpoint: Endpoint| {
         // Another endpoint may have had this name before.
         let row = newest.remove(&endpoint.id).filter(|row| row.asked >= endpoint.added);
@@ -76,7 +78,8 @@ pub async fn endpoints(
         });
         let serial = serials.remove(endpoint.id.as_str());
         // Fact by fact only where one is shown: a list of thousands would be mostly that.
-        EndpointView { facts: Vec::new(), ..of_endpoint(inner, endpoint, job, serial) }
+        let photo = photos.remove(endpoint.id.as_str());
+        EndpointView { facts: Vec::new(), photo, ..of_endpoint(inner, endpoint, job, serial) }
     };
     Ok(all.into_iter().map(view).collect())
 }
@@ -146,6 +149,7 @@ fn of_endpoint(
         refusal,
         conflict: endpoint.conflict.and_then(|conflict| conflict.open),
         why_not: None,
+        photo: None,
         job: newest,
     }
 }
@@ -193,6 +197,7 @@ fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&
         break_glass: row.job.break_glass,
         restore: row.job.restore,
         captured: row.job.captured,
+        accepted: row.accepted,
         what,
         what_now,
         approves,

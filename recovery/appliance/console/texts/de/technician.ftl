@@ -147,3 +147,74 @@ now-order-new = Das Endgerät startet jetzt nicht; ordnen Sie eine neue Wiederhe
 now-failed = Der Auftrag wurde aufgegeben; ordnen Sie eine neue Wiederherstellung an, wenn die Ursache behoben ist.
 now-by-hand = Endgerät aus- und einschalten und in der Firmware den Netzstart wählen.
 record-says = Im Protokoll steht:
+scan-title = Welche Maschine?
+scan-how = Code an der Maschine scannen oder in der Liste antippen.
+scan-field = Code an der Maschine
+scan-open = Öffnen
+scan-camera = Mit der Kamera scannen
+scan-camera-stop = Kamera stoppen
+scan-no-camera = Dieser Browser liest keine Codes. Scanner und Liste funktionieren.
+scan-camera-refused = Die Kamera ist nicht verfügbar. Scanner und Liste funktionieren.
+scan-unreadable = Das ist kein Maschinencode. Noch einmal scannen oder in der Liste antippen.
+scan-tab = Scannen
+scan-list = Maschinen
+line-named = Linie { $line }
+photo-of = Bild von { $endpoint }
+photo-none = Noch kein Bild
+photo-title = Bild der Maschine
+photo-what = Ein Techniker vergleicht es mit dem, was vor ihm steht. JPEG, PNG oder WebP, höchstens 512 KiB.
+photo-file = Bilddatei
+photo-send = Dieses Bild verwenden
+photo-remove = Bild entfernen
+machine-this = Ist es diese Maschine?
+machine-compare = Bild und Name mit der Maschine vor Ihnen vergleichen.
+machine-yes = Ja, diese Maschine
+machine-no = Nein, eine andere
+saved-state = Gespeicherter Stand: { $image }
+saved-age =
+    { $n ->
+        [one] vor { $n } Tag gespeichert
+       *[other] vor { $n } Tagen gespeichert
+    }
+saved-today = heute gespeichert
+saved-none = Es gibt keinen gespeicherten Stand, zu dem sie zurückkehren könnte.
+usual-time = Meist { $from }, neun von zehn innerhalb von { $to } ({ $n } Wiederherstellungen)
+usual-unknown =
+    { $n ->
+        [one] Die Dauer ist noch nicht bekannt: bisher { $n } Wiederherstellung
+       *[other] Die Dauer ist noch nicht bekannt: bisher { $n } Wiederherstellungen
+    }
+safety-title = Bevor Sie beginnen
+safety-0 = Von dieser Maschine hängt keine Produktion ab.
+safety-1 = Die Linie merkt, wenn sie fehlt. Zuerst der Schicht Bescheid geben.
+safety-2 = Andere sind darauf angewiesen. Eine zweite Person muss freigeben, bevor etwas geschrieben wird.
+safety-3 = Sie ist sicherheitsrelevant. Es braucht eine zweite Person; kein Notfall hebt das auf.
+safety-kind-panel = Der Bildschirm bleibt solange dunkel. Den Prozess an einem anderen Panel beobachten.
+safety-kind-server = Was sie anderen liefert, fehlt solange.
+safety-kind-computer = Wer daran arbeitet, muss jetzt speichern und sie verlassen.
+safety-lost = Verloren: alles auf dem Datenträger seit dem gespeicherten Stand.
+safety-kept = Bleibt: { $parts }
+safety-nothing-kept = Bleibt: nichts darauf.
+safety-tick = Die Maschine steht oder ist ohne sie sicher
+safety-missing = Zuerst das Kästchen ankreuzen: Die Maschine muss stehen oder sicher sein.
+walk-away = Sie können bis { $moment } weggehen
+walk-late = Es dauert länger als üblich. Bildschirm ansehen.
+walk-unknown = In der Nähe bleiben: Die Dauer ist noch nicht bekannt
+walk-stay = Hierbleiben: Sie werden gebraucht
+heard-ago = Zuletzt gehört vor { $time }
+heard-never = Noch nichts gehört
+live-title = Zeigt der Bildschirm aktuelle Werte?
+live-what = Maschine ansehen. Ihre Antwort kommt in den Nachweis.
+live-yes = Ja, aktuelle Werte
+live-no = Nein
+done-title = Fertig
+done-what = { $endpoint } arbeitet wieder. Sie können gehen.
+next-machine = Nächste Maschine
+recover-again = Noch einmal wiederherstellen
+not-live-title = Sie läuft mit dem gespeicherten Stand und zeigt keine aktuellen Werte
+not-live-dark = Bildschirm dunkel: Strom und Bildschirmkabel prüfen.
+not-live-stale = Bild ohne Werte: Netzkabel prüfen und ob die Steuerung läuft. Zwei Minuten warten.
+not-live-call = Immer noch keine: Ingenieur rufen und den Code nennen.
+not-live-now = Sie zeigt jetzt aktuelle Werte
+code-on-phone = Mit dem Telefon scannen: öffnet dieselbe Seite.
+engineers-page = Alles zu dieser Maschine

@@ -148,3 +148,74 @@ now-order-new = The endpoint does not boot now; order a new recovery.
 now-failed = The job was given up; order a new recovery when the cause is mended.
 now-by-hand = Switch the endpoint off and on and choose network boot in its firmware.
 record-says = The record says:
+scan-title = Which machine?
+scan-how = Scan the code on the machine, or touch it in the list.
+scan-field = Code on the machine
+scan-open = Open
+scan-camera = Scan with the camera
+scan-camera-stop = Stop the camera
+scan-no-camera = This browser does not read codes. The scanner and the list work.
+scan-camera-refused = The camera cannot be used. The scanner and the list work.
+scan-unreadable = This is no code of a machine. Scan again, or touch the machine in the list.
+scan-tab = Scan
+scan-list = Machines
+line-named = Line { $line }
+photo-of = Picture of { $endpoint }
+photo-none = No picture yet
+photo-title = Picture of the machine
+photo-what = A technician compares it with what stands before them. JPEG, PNG or WebP, at most 512 KiB.
+photo-file = Picture file
+photo-send = Use this picture
+photo-remove = Remove the picture
+machine-this = Is it this machine?
+machine-compare = Compare picture and name with the machine before you.
+machine-yes = Yes, this machine
+machine-no = No, another one
+saved-state = Saved state: { $image }
+saved-age =
+    { $n ->
+        [one] saved { $n } day ago
+       *[other] saved { $n } days ago
+    }
+saved-today = saved today
+saved-none = There is no saved state that it could return to.
+usual-time = Usually { $from }, nine of ten within { $to } ({ $n } recoveries)
+usual-unknown =
+    { $n ->
+        [one] How long it takes is not known yet: { $n } recovery so far
+       *[other] How long it takes is not known yet: { $n } recoveries so far
+    }
+safety-title = Before you begin
+safety-0 = No production depends on this machine.
+safety-1 = The line notices when it is missing. Tell the shift first.
+safety-2 = Others rely on it. Another person must approve before anything is written.
+safety-3 = It is safety-related. It needs a second person, and no emergency skips that.
+safety-kind-panel = Its screen goes dark meanwhile. Watch the process at another panel.
+safety-kind-server = What it serves to others is missing meanwhile.
+safety-kind-computer = Whoever works at it must save and leave it now.
+safety-lost = Lost: everything on its disk since the saved state.
+safety-kept = Kept: { $parts }
+safety-nothing-kept = Kept: nothing on it.
+safety-tick = The machine is stopped or safe without it
+safety-missing = Tick the box first: the machine must be stopped or safe.
+walk-away = You may walk away until { $moment }
+walk-late = It takes longer than usual. Look at its screen.
+walk-unknown = Stay near: how long it takes is not known yet
+walk-stay = Stay here: it needs you
+heard-ago = Last heard { $time } ago
+heard-never = Not heard yet
+live-title = Does the screen show live values?
+live-what = Look at the machine. Your answer goes into evidence.
+live-yes = Yes, live values
+live-no = No
+done-title = Done
+done-what = { $endpoint } works again. You may go.
+next-machine = Next machine
+recover-again = Recover it again
+not-live-title = It runs its saved state, and shows no live values
+not-live-dark = Screen dark: check power and the cable to the screen.
+not-live-stale = Picture without values: check the network cable, and whether the controller runs. Wait two minutes.
+not-live-call = Still none: call an engineer and name the code.
+not-live-now = It shows live values now
+code-on-phone = Scan this with a phone: it opens the same page.
+engineers-page = All about this machine

@@ -147,3 +147,74 @@ now-order-new = El equipo no arranca ahora; ordene una nueva recuperación.
 now-failed = El trabajo se abandonó; ordene una nueva recuperación cuando se corrija la causa.
 now-by-hand = Apague y encienda el equipo y elija el arranque desde la red en su firmware.
 record-says = El registro dice:
+scan-title = ¿Qué máquina?
+scan-how = Escanee el código de la máquina o tóquela en la lista.
+scan-field = Código de la máquina
+scan-open = Abrir
+scan-camera = Escanear con la cámara
+scan-camera-stop = Detener la cámara
+scan-no-camera = Este navegador no lee códigos. El lector y la lista funcionan.
+scan-camera-refused = La cámara no se puede usar. El lector y la lista funcionan.
+scan-unreadable = No es un código de máquina. Escanee otra vez o tóquela en la lista.
+scan-tab = Escanear
+scan-list = Máquinas
+line-named = Línea { $line }
+photo-of = Foto de { $endpoint }
+photo-none = Aún sin foto
+photo-title = Foto de la máquina
+photo-what = Un técnico la compara con lo que tiene delante. JPEG, PNG o WebP, 512 KiB como máximo.
+photo-file = Archivo de foto
+photo-send = Usar esta foto
+photo-remove = Quitar la foto
+machine-this = ¿Es esta máquina?
+machine-compare = Compare la foto y el nombre con la máquina que tiene delante.
+machine-yes = Sí, esta máquina
+machine-no = No, es otra
+saved-state = Estado guardado: { $image }
+saved-age =
+    { $n ->
+        [one] guardado hace { $n } día
+       *[other] guardado hace { $n } días
+    }
+saved-today = guardado hoy
+saved-none = No hay ningún estado guardado al que volver.
+usual-time = Normalmente { $from }, nueve de cada diez en { $to } ({ $n } recuperaciones)
+usual-unknown =
+    { $n ->
+        [one] Aún no se sabe cuánto tarda: { $n } recuperación hasta ahora
+       *[other] Aún no se sabe cuánto tarda: { $n } recuperaciones hasta ahora
+    }
+safety-title = Antes de empezar
+safety-0 = Ninguna producción depende de esta máquina.
+safety-1 = La línea nota su ausencia. Avise primero al turno.
+safety-2 = Otros dependen de ella. Otra persona debe aprobar antes de escribir nada.
+safety-3 = Es relevante para la seguridad. Hace falta una segunda persona; ninguna urgencia lo evita.
+safety-kind-panel = Su pantalla se apaga mientras tanto. Vigile el proceso en otro panel.
+safety-kind-server = Lo que presta a otros falta mientras tanto.
+safety-kind-computer = Quien trabaje en ella debe guardar y dejarla ahora.
+safety-lost = Se pierde: todo lo que hay en su disco desde el estado guardado.
+safety-kept = Se conserva: { $parts }
+safety-nothing-kept = Se conserva: nada.
+safety-tick = La máquina está parada o segura sin ella
+safety-missing = Marque primero la casilla: la máquina debe estar parada o segura.
+walk-away = Puede alejarse hasta las { $moment }
+walk-late = Tarda más de lo normal. Mire su pantalla.
+walk-unknown = Quédese cerca: aún no se sabe cuánto tarda
+walk-stay = Quédese aquí: le necesita
+heard-ago = Última señal hace { $time }
+heard-never = Sin señal todavía
+live-title = ¿Muestra la pantalla valores en vivo?
+live-what = Mire la máquina. Su respuesta queda en las evidencias.
+live-yes = Sí, valores en vivo
+live-no = No
+done-title = Hecho
+done-what = { $endpoint } vuelve a funcionar. Puede irse.
+next-machine = Siguiente máquina
+recover-again = Recuperarla otra vez
+not-live-title = Ejecuta el estado guardado y no muestra valores en vivo
+not-live-dark = Pantalla apagada: compruebe la alimentación y el cable de la pantalla.
+not-live-stale = Imagen sin valores: compruebe el cable de red y si el controlador funciona. Espere dos minutos.
+not-live-call = Sigue sin valores: llame a un ingeniero y dígale el código.
+not-live-now = Ahora muestra valores en vivo
+code-on-phone = Escanéelo con un teléfono: abre la misma página.
+engineers-page = Todo sobre esta máquina

@@ -147,3 +147,74 @@ now-order-new = Le poste ne démarre pas ; ordonnez une nouvelle restauration.
 now-failed = La tâche a été abandonnée ; ordonnez une nouvelle restauration une fois la cause corrigée.
 now-by-hand = Éteignez puis rallumez le poste et choisissez le démarrage réseau dans son micrologiciel.
 record-says = Le journal indique :
+scan-title = Quelle machine ?
+scan-how = Scannez le code sur la machine, ou touchez-la dans la liste.
+scan-field = Code de la machine
+scan-open = Ouvrir
+scan-camera = Scanner avec la caméra
+scan-camera-stop = Arrêter la caméra
+scan-no-camera = Ce navigateur ne lit pas les codes. Le lecteur et la liste fonctionnent.
+scan-camera-refused = La caméra est inutilisable. Le lecteur et la liste fonctionnent.
+scan-unreadable = Ce n’est pas un code de machine. Scannez à nouveau, ou touchez-la dans la liste.
+scan-tab = Scanner
+scan-list = Machines
+line-named = Ligne { $line }
+photo-of = Photo de { $endpoint }
+photo-none = Pas encore de photo
+photo-title = Photo de la machine
+photo-what = Un technicien la compare avec ce qu’il a devant lui. JPEG, PNG ou WebP, 512 Kio au plus.
+photo-file = Fichier photo
+photo-send = Utiliser cette photo
+photo-remove = Retirer la photo
+machine-this = Est-ce cette machine ?
+machine-compare = Comparez la photo et le nom avec la machine devant vous.
+machine-yes = Oui, cette machine
+machine-no = Non, une autre
+saved-state = État enregistré : { $image }
+saved-age =
+    { $n ->
+        [one] enregistré il y a { $n } jour
+       *[other] enregistré il y a { $n } jours
+    }
+saved-today = enregistré aujourd’hui
+saved-none = Il n’y a pas d’état enregistré auquel revenir.
+usual-time = D’habitude { $from }, neuf sur dix en { $to } ({ $n } restaurations)
+usual-unknown =
+    { $n ->
+        [one] La durée n’est pas encore connue : { $n } restauration jusqu’ici
+       *[other] La durée n’est pas encore connue : { $n } restaurations jusqu’ici
+    }
+safety-title = Avant de commencer
+safety-0 = Aucune production ne dépend de cette machine.
+safety-1 = La ligne remarque son absence. Prévenez d’abord l’équipe.
+safety-2 = D’autres en dépendent. Une autre personne doit approuver avant toute écriture.
+safety-3 = Elle est liée à la sécurité. Il faut une seconde personne ; aucune urgence n’en dispense.
+safety-kind-panel = Son écran s’éteint pendant ce temps. Surveillez le procédé sur un autre pupitre.
+safety-kind-server = Ce qu’elle fournit aux autres manque pendant ce temps.
+safety-kind-computer = Qui y travaille doit enregistrer et la quitter maintenant.
+safety-lost = Perdu : tout ce qui est sur son disque depuis l’état enregistré.
+safety-kept = Conservé : { $parts }
+safety-nothing-kept = Conservé : rien.
+safety-tick = La machine est arrêtée ou sûre sans elle
+safety-missing = Cochez d’abord la case : la machine doit être arrêtée ou sûre.
+walk-away = Vous pouvez vous éloigner jusqu’à { $moment }
+walk-late = C’est plus long que d’habitude. Regardez son écran.
+walk-unknown = Restez à proximité : la durée n’est pas encore connue
+walk-stay = Restez ici : on a besoin de vous
+heard-ago = Dernier signe il y a { $time }
+heard-never = Aucun signe encore
+live-title = L’écran affiche-t-il des valeurs en direct ?
+live-what = Regardez la machine. Votre réponse est inscrite dans les preuves.
+live-yes = Oui, valeurs en direct
+live-no = Non
+done-title = Terminé
+done-what = { $endpoint } fonctionne à nouveau. Vous pouvez partir.
+next-machine = Machine suivante
+recover-again = La restaurer à nouveau
+not-live-title = Elle exécute l’état enregistré et n’affiche pas de valeurs en direct
+not-live-dark = Écran noir : vérifiez l’alimentation et le câble de l’écran.
+not-live-stale = Image sans valeurs : vérifiez le câble réseau et que l’automate tourne. Attendez deux minutes.
+not-live-call = Toujours rien : appelez un ingénieur et donnez le code.
+not-live-now = Elle affiche maintenant des valeurs
+code-on-phone = Scannez avec un téléphone : la même page s’ouvre.
+engineers-page = Tout sur cette machine

@@ -76,6 +76,9 @@ fn what_changes_something_needs_more_than_looking() {
             "/api/v1/reviews",
             "/reviews",
             "/plans",
+            "/scan",
+            "/m/{endpoint}/safety",
+            "/api/v1/endpoints/{endpoint}/outlook",
             "/api/v1/openapi.json",
         ];
         let one = path.ends_with('}') || path.ends_with("/events") || path.ends_with("/report");

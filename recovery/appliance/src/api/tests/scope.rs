@@ -36,6 +36,7 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
         let path = path.replace("{endpoint}", "press-01").replace("{job}", &job);
         let form = match path.as_str() {
             path if path.ends_with("/approve") => "seen=x",
+            path if path.ends_with("/accept") => "live_values=true",
             path if path.starts_with("/reviews/") => "justified=true&note=nobody+is+here",
             _ => "confirm=yes&code=1&replace=false&reason=nobody+is+here",
         };
@@ -43,6 +44,7 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
             let body = match path.rsplit('/').next().unwrap() {
                 "pair" => json!({ "code": "123456" }),
                 "approve" => json!({ "seen": "x" }),
+                "accept" => json!({ "live_values": true }),
                 "resolve" => json!({ "replace": false }),
                 "break-glass" => json!({ "reason": "nobody is here" }),
                 _ if path.starts_with("/api/v1/reviews/") => {

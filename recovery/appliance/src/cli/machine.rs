@@ -1,0 +1,94 @@
+//! `groundstate endpoint photo`, `endpoint outlook`, `job accept`: a machine as whoever stands before it needs it.
+
+use std::path::Path;
+
+use clap::Args;
+use recovery_protocol::{
+    EndpointId, JobId,
+    machine::{Acceptance, OutlookView, PHOTO_LEN_MAX, PhotoView},
+    operator::JobView,
+};
+
+use super::{client::Client, fault::Fault, print, show};
+
+/// What somebody sees on a recovered endpoint.
+#[derive(Debug, Args)]
+pub struct Accept {
+    /// The job that recovered it
+    job: JobId,
+    /// Its screen shows live values
+    #[arg(long, group = "seen_live", required_unless_present = "not_live")]
+    live: bool,
+    /// It does not
+    #[arg(long, group = "seen_live")]
+    not_live: bool,
+    /// What else there is to say; goes into evidence
+    #[arg(long, default_value = "")]
+    note: String,
+}
+
+/// Set or forget a picture.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn photo(client: &Client, endpoint: &EndpointId, file: Option<&Path>, json: bool) -> Result<(), Fault> {
+    let path = format!("/api/v1/endpoints/{endpoint}/photo");
+    let view: PhotoView = match file {
+        None => client.delete(&path, &serde_json::json!({}), None)?,
+        Some(file) => {
+            let bytes = std::fs::read(file).map_err(|error| {
+                Fault::of(&format!("{} cannot be read", file.display()), &error, "name the picture")
+            })?;
+            client.put_bytes(&path, bytes)?
+        }
+    };
+    print(json, &view, |view| {
+        let done = if file.is_some() { "has its picture" } else { "has no picture any more" };
+        format!(
+            "{} {done}: {}, {} of at most {} KiB",
+            view.endpoint,
+            view.media_type,
+            view.bytes >> 10,
+            PHOTO_LEN_MAX >> 10
+        )
+    })
+}
+
+/// Show what a recovery would bring.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn outlook(client: &Client, endpoint: &EndpointId, json: bool) -> Result<(), Fault> {
+    let view: OutlookView = client.get(&format!("/api/v1/endpoints/{endpoint}/outlook"))?;
+    print(json, &view, |view| {
+        let image = if view.image_name.is_empty() {
+            format!("none: {}", view.why_none)
+        } else {
+            view.image_name.clone()
+        };
+        let saved = view.saved_unix_ms.map(show::moment).unwrap_or_default();
+        let kept = if view.kept.is_empty() { "nothing".to_owned() } else { view.kept.join(", ") };
+        let usual = match view.usual {
+            Some(usual) => format!("{} s; nine of ten within {} s", usual.p50_ms / 1000, usual.p90_ms / 1000),
+            None => "not known yet".to_owned(),
+        };
+        let until = view
+            .until_unix_ms
+            .map(|until| format!("\nuntil     {}", show::moment(until)))
+            .unwrap_or_default();
+        format!(
+            "endpoint  {}\nimage     {image}\nsaved     {saved}\nkept      {kept}\nusually   {usual} ({} recoveries){until}",
+            view.endpoint, view.recoveries
+        )
+    })
+}
+
+/// Say whether a recovered endpoint shows live values.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn accept(client: &Client, said: Accept, json: bool) -> Result<(), Fault> {
+    let order = Acceptance { live_values: said.live, note: said.note };
+    let view: JobView = client.post(&format!("/api/v1/jobs/{}/accept", said.job), &order)?;
+    print(json, &view, show::job)
+}
