@@ -14,6 +14,7 @@
 //! | `POST /api/v1/endpoints/{endpoint}/resolve` | [`Resolution`] → [`EndpointView`] |
 //! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
 //! | `GET …/{endpoint}/outlook`, `GET`, `PUT`, `DELETE …/{endpoint}/photo` | → [`crate::machine::OutlookView`]; a picture ⇄ [`crate::machine::PhotoView`] |
+//! | `GET …/{endpoint}/card[?language=][&address=]` | → HTML, to be printed |
 //! | `POST /api/v1/jobs/{job}/accept` | [`crate::machine::Acceptance`] → [`JobView`] |
 //! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
 //! | `POST /api/v1/jobs/{job}/approve` | [`Approval`] → [`JobView`]; of something else than what is asked for now: 409 `approval-stale` |

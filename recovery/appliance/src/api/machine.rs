@@ -4,8 +4,8 @@ use aide::axum::routing::{get_with, post_with};
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State, rejection::BytesRejection},
-    http::{HeaderName, StatusCode, header},
+    extract::{DefaultBodyLimit, Path, Query, State, rejection::BytesRejection},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use recovery_protocol::{
@@ -13,6 +13,8 @@ use recovery_protocol::{
     operator::JobView,
     people::Permission,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::{
     Body, Call, Needs, People, Refusal,
@@ -20,6 +22,7 @@ use super::{
     endpoint_id, job_id,
 };
 use crate::{
+    console::card::{self, address_of},
     db::photo::Photo,
     service::{Actor, photo_too_large},
 };
@@ -34,6 +37,11 @@ pub fn calls() -> Vec<Call> {
         (
             "/api/v1/endpoints/{endpoint}/outlook",
             get_with(outlook, says("What its recovery would bring, and how long that takes")),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/endpoints/{endpoint}/card",
+            get_with(card, gives("text/html", "A card for it to print, with its code: a page of its own")),
             Needs::LOOK,
         ),
         (
@@ -57,6 +65,24 @@ async fn outlook(
     Path(name): Path<String>,
 ) -> Result<Json<OutlookView>, Refusal> {
     Ok(Json(people.service.outlook(&endpoint_id(&name)?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Wanted {
+    /// As BCP 47 writes it; absent: that of the request.
+    language: Option<String>,
+    /// Where its code leads, `https://NAME[:PORT]`; absent: to the host that was asked.
+    address: Option<String>,
+}
+
+async fn card(
+    State(people): State<People>,
+    Path(name): Path<String>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let address = wanted.address.unwrap_or_else(|| address_of(&headers));
+    Ok(card::of(&people, &name, address, wanted.language.as_deref()).await?.into_response())
 }
 
 async fn photo(State(people): State<People>, Path(name): Path<String>) -> Result<Response, Refusal> {

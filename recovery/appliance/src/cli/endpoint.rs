@@ -77,6 +77,20 @@ pub enum EndpointVerb {
         #[arg(long)]
         remove: bool,
     },
+    /// Write a card to print, A6: its code, its picture, six steps, what to do when the page does not open
+    Card {
+        /// The endpoint
+        endpoint: EndpointId,
+        /// en, de, fr, es or zh
+        #[arg(long, default_value = "en")]
+        language: String,
+        /// How a tablet at the line reaches the appliance; default: --url
+        #[arg(long, value_name = "URL")]
+        address: Option<String>,
+        /// File to write (HTML)
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// What a recovery would bring an endpoint, and how long that takes
     Outlook {
         /// The endpoint
@@ -353,6 +367,10 @@ pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault>
         }
         EndpointVerb::Photo { endpoint, file, .. } => {
             machine::photo(client, &endpoint, file.as_deref(), json)
+        }
+        EndpointVerb::Card { endpoint, language, address, out } => {
+            let address = address.unwrap_or_else(|| client.url().to_owned());
+            machine::card(client, &endpoint, (&language, &address), &out)
         }
         EndpointVerb::Outlook { endpoint } => machine::outlook(client, &endpoint, json),
         EndpointVerb::Add(add) => {

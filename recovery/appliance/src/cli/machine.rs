@@ -1,4 +1,4 @@
-//! `groundstate endpoint photo`, `endpoint outlook`, `job accept`: a machine as whoever stands before it needs it.
+//! `groundstate endpoint photo`, `endpoint card`, `endpoint outlook`, `job accept`: a machine as whoever stands before it needs it.
 
 use std::path::Path;
 
@@ -81,6 +81,26 @@ pub fn outlook(client: &Client, endpoint: &EndpointId, json: bool) -> Result<(),
             view.endpoint, view.recoveries
         )
     })
+}
+
+/// Write a card to print.
+///
+/// # Errors
+/// [`Fault`] with the exit code.
+pub fn card(
+    client: &Client,
+    endpoint: &EndpointId,
+    (language, address): (&str, &str),
+    out: &Path,
+) -> Result<(), Fault> {
+    let coded: String = address.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let language: String = language.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let page =
+        client.get_text(&format!("/api/v1/endpoints/{endpoint}/card?language={language}&address={coded}"))?;
+    std::fs::write(out, page)
+        .map_err(|error| Fault::of(&format!("{} cannot be written", out.display()), &error, ""))?;
+    eprintln!("print {} on A6, both sides; its code leads to {address}/m/{endpoint}", out.display());
+    Ok(())
 }
 
 /// Say whether a recovered endpoint shows live values.

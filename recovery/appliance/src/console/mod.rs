@@ -12,6 +12,7 @@
 
 mod account;
 mod boot;
+pub mod card;
 mod drill;
 mod endpoint;
 mod endpoints;
@@ -97,6 +98,7 @@ fn actions() -> Vec<Closed> {
         ("/m/{endpoint}/safety", get(machine::safety), Needs::LOOK),
         ("/m/{endpoint}/recover", post(machine::recover), Needs::all(P::Recover)),
         ("/jobs/{job}/accept", post(machine::accept), Needs::all(P::Recover)),
+        ("/endpoints/{endpoint}/card", get(card::page), Needs::LOOK),
         ("/endpoints/{endpoint}/photo", photo::route(), Needs::to_write(P::Endpoints)),
         ("/endpoints/{endpoint}/photo/remove", post(photo::remove), Needs::all(P::Endpoints)),
         ("/endpoints/{endpoint}", get(endpoint_page), Needs::LOOK),

@@ -97,6 +97,7 @@ pub fn card(view: &EndpointView, viewer: &Viewer) -> Markup {
                     input id="photo" type="file" name="photo" accept="image/jpeg,image/png,image/webp" required;
                     (viewer.plain(ROUTE, "", "photo-send", t.photo_send()))
                 }
+                p { a class="button" href={ "/endpoints/" (endpoint) "/card" } { (t.card_print()) } }
                 @if view.photo.is_some() {
                     form method="post" action={ "/endpoints/" (endpoint) "/photo/remove" } {
                         (viewer.plain(REMOVE, "link", "photo-remove", t.photo_remove()))

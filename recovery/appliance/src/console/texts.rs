@@ -83,7 +83,6 @@ impl Texts {
     }
 
     /// What is made while `work` runs is in this language.
-    #[cfg(test)]
     pub async fn while_here<T>(self, work: impl Future<Output = T>) -> T {
         HERE.scope(self, work).await
     }

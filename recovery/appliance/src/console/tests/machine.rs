@@ -78,14 +78,9 @@ async fn four_touches_and_no_typing_lead_from_the_scan_to_a_running_job() {
     let (_, list) = tom.get("/scan").await;
     assert!(list.contains("autofocus") && list.contains("id=\"camera\" hidden"), "{list}");
     let page = tom.follow(&list, "/m/press-01").await;
-    for wanted in [
-        "Is it this machine?",
-        "press-01",
-        "Line 3",
-        "Saved state: hmi-panel",
-        "saved today",
-        "not known yet: 0 recoveries",
-    ] {
+    for wanted in
+        ["Is it this machine?", "press-01", "Line 3", "Saved state: hmi-panel", "not known yet: 0 recoveries"]
+    {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
     let page = tom.follow(&page, "/m/press-01/safety").await;
@@ -263,5 +258,49 @@ fn every_text_stands_out_seven_to_one() {
             let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
             assert!(contrast >= 7.0, "{text} on {ground}: {contrast:.2}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_card_needs_nothing_else_and_leads_to_its_machine_in_every_language() {
+    let tom = Technician::before(&["press-01"], json!({ "labels": { "line": "3" } })).await;
+    let request = Request::put("/api/v1/endpoints/press-01/photo")
+        .header(header::AUTHORIZATION, format!("Bearer {}", tom.bench.token));
+    tom.bench.send(request.body(Body::from(PNG.to_vec())).unwrap()).await;
+    let response = tom.send(Request::get("/endpoints/press-01/card"), String::new()).await;
+    let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.contains("style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    let (_, page) = read(response).await;
+    for wanted in [
+        "https://appliance:8444/m/press-01",
+        "data:image/png;base64,",
+        "class=\"qr\"",
+        "105mm 148mm",
+        "Line 3",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    assert!(!page.contains("<script") && !page.contains("<link") && !page.contains("src=\"/"), "{page}");
+    for (language, word) in [("de", "Scannen"), ("fr", "Scanner"), ("es", "Escanear"), ("zh", "扫码恢复")]
+    {
+        let path = format!(
+            "/api/v1/endpoints/press-01/card?language={language}&address=https%3A%2F%2Fgs.plant.example"
+        );
+        let (status, page) = tom.get(&path).await;
+        assert!(
+            status == StatusCode::OK
+                && page.contains(word)
+                && page.contains("https://gs.plant.example/m/press-01"),
+            "{page}"
+        );
+        assert!(page.contains(&format!("<html lang=\"{language}\"")), "{page}");
+    }
+    for (query, code) in [
+        ("address=http%3A%2F%2Fx", "bad-address"),
+        ("address=https%3A%2F%2Fa%2Fb%22%3E", "bad-address"),
+        ("language=tlh", "unknown-language"),
+    ] {
+        let (status, page) = tom.get(&format!("/api/v1/endpoints/press-01/card?{query}")).await;
+        assert!(status == StatusCode::UNPROCESSABLE_ENTITY && page.contains(code), "{page}");
     }
 }
