@@ -15,11 +15,12 @@
 //! It must never: say that anything complies, make one number of seven, let the appliance's own virtue speak for a zone, or write its opinion back into the log.
 
 pub mod catalogue;
+pub mod components;
 pub mod evidence;
 pub mod page;
 pub mod readiness;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod zone;
 
 /// What this tool cannot see, and who can say. It stands on every report.
