@@ -8,6 +8,7 @@
 
 mod build;
 mod paper;
+pub mod recovery;
 #[cfg(test)]
 mod tests;
 mod trend;
