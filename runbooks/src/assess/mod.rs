@@ -7,7 +7,7 @@
 //! catalogue ── declarations, compensations (dated) ───────────────────────┘
 //! ```
 //!
-//! [`readiness`] reads the same log and says who came back lately.
+//! [`readiness`] reads the same log and says who came back lately; [`month`] puts both together for the security programme; [`components`] is about the appliance itself.
 //!
 //! What nothing fresh speaks of is unknown: neither met nor unmet. So an achieved level is an interval. `low` counts what is shown, `high` also what
 //! might be. Evidence stands apart from what people declared, and what no tool can see is named on every page.
@@ -17,6 +17,8 @@
 pub mod catalogue;
 pub mod components;
 pub mod evidence;
+pub mod month;
+mod month_paper;
 pub mod page;
 pub mod readiness;
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn verdict(verdict: Verdict) -> Text {
 }
 
 /// What is shown, what might be, and what is aimed at, for each of the seven.
-fn vectors(zone: &Assessment) -> Figure {
+pub(super) fn vectors(zone: &Assessment, language: Language) -> Figure {
     const LEFT: f64 = 60.0;
     const ROW: f64 = 20.0;
     const HEAD: f64 = 18.0;
@@ -93,8 +93,13 @@ fn vectors(zone: &Assessment) -> Figure {
     let mut figure = Figure {
         title: format!("Levels of zone {}", zone.zone),
         height: bottom + 4.0,
-        legend: vec![(Fill::Solid, "shown, with declarations".into()), (Fill::Hatched, "might be".into())],
-        caption: "The dashed line is what is aimed at.".into(),
+        legend: vec![
+            (Fill::Solid, language.pick("shown, with declarations", "gezeigt, mit Erklärungen").into()),
+            (Fill::Hatched, language.pick("might be", "möglich").into()),
+        ],
+        caption: language
+            .pick("The dashed line is what is aimed at.", "Die gestrichelte Linie ist das Ziel.")
+            .into(),
         ..Figure::default()
     };
     for level in 0..=4 {
@@ -143,7 +148,7 @@ fn one(zone: &Assessment) -> Vec<Block> {
     let mut blocks = vec![
         Block::Chapter(format!("Zone {}", zone.zone)),
         Block::Note(format!("{}{fall}", words::count(zone.endpoints, "endpoint")).into()),
-        Block::Figure(vectors(zone)),
+        Block::Figure(vectors(zone, Language::En)),
         Block::Table {
             columns: columns([
                 "",

@@ -19,6 +19,11 @@ pub(crate) fn moment(ms: u64) -> String {
     format(ms, "%Y-%m-%d %H:%M:%S UTC")
 }
 
+/// Its day: `2026-11-22`.
+pub(crate) fn day(ms: u64) -> String {
+    format(ms, "%Y-%m-%d")
+}
+
 /// Its time of day: `13:02:11`.
 pub(crate) fn clock(ms: u64) -> String {
     format(ms, "%H:%M:%S")
