@@ -64,6 +64,7 @@ mod orders;
 mod people;
 mod plans;
 mod policy;
+mod rehearsal;
 mod scope;
 pub mod site;
 mod sources;
@@ -80,6 +81,7 @@ pub use machine::{asks_for_live_values, photo_too_large};
 pub use orders::WEBHOOK;
 pub use plans::mind_plans;
 pub use policy::forget_tried;
+pub use rehearsal::DrillPermit;
 pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
 pub use views::{NOT_TOUCHED, SWITCH_BY_HAND};
 
@@ -130,13 +132,6 @@ impl Actor {
     pub fn trigger(source: &str) -> Self {
         Self { name: format!("trigger:{source}"), scope: None }
     }
-}
-
-/// Permission to recover one endpoint as a rehearsal. It exists only for endpoints whose record says drill-safe:
-/// a drill cannot name another.
-#[derive(Debug, PartialEq, Eq)]
-pub struct DrillPermit {
-    endpoint: EndpointId,
 }
 
 /// What a one-time EST secret entitles to.
@@ -506,21 +501,6 @@ impl Service {
     pub async fn may_order(&self, actor: &Actor, endpoint: &EndpointId) -> Result<(), Problem> {
         let found = db::endpoint::get(&mut *self.0.journal.db.read().await?, endpoint).await?;
         scope::covers(&self.0, actor, &found.ok_or_else(|| unknown_endpoint(endpoint))?)
-    }
-
-    /// A permit to rehearse on this endpoint; not drill-safe: 409 `not-drill-safe`.
-    pub async fn drill_permit(&self, endpoint: &EndpointId) -> Result<DrillPermit, Problem> {
-        orders::drill_permit(&self.0, endpoint).await
-    }
-
-    /// Start a rehearsal recovery; `drill` is the drill's id.
-    pub async fn propose_drill(
-        &self,
-        actor: &Actor,
-        permit: DrillPermit,
-        drill: &str,
-    ) -> Result<JobView, Problem> {
-        orders::rehearse(&self.0, actor, permit, drill).await
     }
 
     /// Redeem a one-time EST secret for a CSR's public key (SPKI, DER). The same key again is granted again; another

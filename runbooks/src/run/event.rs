@@ -95,6 +95,13 @@ pub enum Happened {
         /// One of the step's options.
         option: String,
     },
+    /// What became of an order that the run waits for no more ([`RunEffect::Stop`]). Taken also when the run is over.
+    Left {
+        /// Which.
+        key: OrderKey,
+        /// What, one sentence.
+        what: String,
+    },
     /// A person stops the run. `finally` still runs. Never needs an approval.
     Abort {
         /// Who.
@@ -304,6 +311,9 @@ pub enum Refusal {
     /// Another run's key, an attempt of the past, or a step that is not working.
     #[error("nothing waits for {0}: it is done, timed out or was never ordered; read the run's state")]
     NotWaiting(OrderKey),
+    /// It is not left: the run waits for it.
+    #[error("the run still waits for {0}: tell how it ended, or stop the run first")]
+    StillAwaited(OrderKey),
     /// A machine's answer to a question for people.
     #[error("{0} waits for a person: answer it in the console or on the command line")]
     WaitsForPerson(OrderKey),

@@ -6,6 +6,8 @@
 //! What it must never do: order the same (step, target, attempt) twice, order anything of the main part once the run stops, end
 //! before each `finally` step had its turn, or order a `reimage` without a permit.
 
+mod people;
+
 use std::collections::BTreeSet;
 
 use super::{
@@ -47,6 +49,8 @@ impl<M: Mode> Machine<M> {
     fn take(&mut self, what: Happened) -> Result<(), Refusal> {
         match (self.run.record.stage, &what) {
             (_, Happened::Tick) => return Ok(()),
+            // It may be known only when the run is over.
+            (_, Happened::Left { key, what }) => return self.left(key, what),
             (Stage::Over { .. }, _) => return Err(Refusal::Over),
             (Stage::Planned, Happened::Begin | Happened::Abort { .. }) => {}
             (Stage::Planned, _) => return Err(Refusal::NotBegun),
@@ -55,7 +59,7 @@ impl<M: Mode> Machine<M> {
             (Stage::Running | Stage::Finally, _) => {}
         }
         match what {
-            Happened::Tick => {}
+            Happened::Tick | Happened::Left { .. } => {}
             Happened::Begin => self.begin(),
             Happened::Done { key, outcome, checks } => self.done(&key, outcome, checks)?,
             Happened::Held { key, why } => {
@@ -96,89 +100,17 @@ impl<M: Mode> Machine<M> {
         Ok(())
     }
 
-    fn decided(
-        &mut self,
-        key: &OrderKey,
-        given: ApprovalGiven,
-        yes: bool,
-        binding: &str,
-    ) -> Result<(), Refusal> {
-        let at = self.working(key, Waiting::Approval)?;
-        let record = &mut self.run.record;
-        let Some(approval) = approval_of(record, at) else { return Err(Refusal::NotAsked(key.clone())) };
-        if binding != record.binding {
-            return Err(Refusal::WrongBinding);
-        }
-        if !approval.roles.is_empty() && !approval.roles.contains(&given.role) {
-            return Err(Refusal::WrongRole { role: given.role, allowed: approval.roles });
-        }
-        if approval.not_requester && yes && given.person == record.requester {
-            return Err(Refusal::OwnRequest { person: given.person });
-        }
-        let TaskState::Working { approvals, .. } = &mut record.tasks[at].state else {
-            return Err(Refusal::NotWaiting(key.clone()));
-        };
-        if approvals.iter().any(|earlier| earlier.person == given.person) && yes {
-            return Err(Refusal::AlreadyDecided { person: given.person });
-        }
-        let who = format!("{} ({})", given.person, given.role);
-        if !yes {
-            let what = format!("{who} denied it: {}", given.reason);
-            let why = Failure::new("denied", what, "Settle the reason with them, then plan a new run.");
-            self.fail(at, why, Vec::new(), Fate::Final);
-            return Ok(());
-        }
-        approvals.push(given);
-        let count = approvals.len();
-        self.note(at, format!("{who} approved ({count} of {})", approval.min));
-        if count >= usize::from(approval.min) {
-            self.pass(at, format!("approved by {count}"), Vec::new());
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, key: &OrderKey, person: &str, done: bool, note: &str) -> Result<(), Refusal> {
-        let at = self.working(key, Waiting::Answer)?;
-        if done {
-            self.pass(at, format!("{person}: done. {note}").trim_end().to_owned(), Vec::new());
-        } else {
-            let what = format!("{person} could not do it: {note}");
-            self.fail(
-                at,
-                Failure::new("not-done", what, "Mend what stood in the way, then run it again."),
-                Vec::new(),
-                Fate::OnFailure,
-            );
-        }
-        Ok(())
-    }
-
-    fn chose(&mut self, key: &OrderKey, person: &str, option: String) -> Result<(), Refusal> {
-        let at = self.working(key, Waiting::Choice)?;
+    /// What became of work that the run had given up.
+    fn left(&mut self, key: &OrderKey, what: &str) -> Result<(), Refusal> {
         let record = &self.run.record;
-        let options = match record.step_of(&record.tasks[at]).map(|step| step.uses_in(record.mode)) {
-            Some(Uses::Decide { options, .. }) => options.clone(),
-            _ => Vec::new(),
-        };
-        if !options.contains(&option) {
-            return Err(Refusal::NoOption { option, options });
+        if record.awaits(key) {
+            return Err(Refusal::StillAwaited(key.clone()));
         }
-        self.pass(at, format!("{person} chose `{option}`"), Vec::new());
-        if let TaskState::Passed { chose, .. } = &mut self.run.record.tasks[at].state {
-            *chose = Some(option);
-        }
+        let of = |task: &Task| task.step == key.step && task.target == key.target;
+        let given = |at: &usize| (1..=record.tasks[*at].attempts).contains(&key.attempt);
+        let at = record.tasks.iter().position(of).filter(given).filter(|_| key.run == record.run);
+        self.note(at.ok_or_else(|| Refusal::NotWaiting(key.clone()))?, format!("left: {what}"));
         Ok(())
-    }
-
-    fn abort(&mut self, person: String, reason: &str) {
-        self.stop(Some(person.clone()), format!("{person} stopped the run: {reason}"));
-        for at in 0..self.run.record.tasks.len() {
-            let task = &self.run.record.tasks[at];
-            let for_machine = matches!(task.state, TaskState::Working { waiting: Waiting::Machine, .. });
-            if for_machine {
-                self.effects.push(RunEffect::Stop(self.run.record.key_of(task)));
-            }
-        }
     }
 
     // ---- whose time is up ----
@@ -573,11 +505,4 @@ enum Fate {
     OnTimeout,
     /// Trying again would change nothing.
     Final,
-}
-
-fn approval_of(record: &super::RunRecord, at: usize) -> Option<Approval> {
-    match record.step_of(&record.tasks[at]).map(|step: &Step| step.uses_in(record.mode)) {
-        Some(Uses::Approve(approval)) => Some(approval.clone()),
-        _ => None,
-    }
 }

@@ -336,6 +336,13 @@ impl RunRecord {
         }
     }
 
+    /// Whether the outcome of this very attempt is still waited for.
+    #[must_use]
+    pub fn awaits(&self, key: &OrderKey) -> bool {
+        let working = |task: &&Task| matches!(task.state, TaskState::Working { .. });
+        self.tasks.iter().filter(working).any(|task| self.key_of(task) == *key)
+    }
+
     fn must_be_good(&self, task: &Task) -> bool {
         self.step_of(task).is_some_and(|step| step.uses.verb().must_be_good())
     }

@@ -475,3 +475,27 @@ fn a_run_of_a_thousand_endpoints_is_planned_and_stepped_quickly() {
     driver.done("ready", None, true);
     assert_eq!(driver.open.len(), 1_000);
 }
+
+#[test]
+fn what_became_of_dropped_work_is_written_down_even_when_the_run_is_over() {
+    let mut driver = Driver::approved(&["a"]);
+    let key = driver.key("image", Some("a"));
+    let left = |key: &OrderKey| Happened::Left { key: key.clone(), what: "job 7 was cancelled".into() };
+    assert_eq!(driver.event(left(&key)), Err(Refusal::StillAwaited(key.clone())));
+    driver.event(Happened::Abort { person: "ada".into(), reason: "shift ends".into() }).unwrap();
+    assert_eq!(driver.stopped, [key.clone()], "the actuator is told");
+    driver.event(done(key.clone(), false)).unwrap();
+    driver.done("tidy", None, true);
+    driver.done("paper", None, true);
+    assert!(driver.run.is_over());
+    driver.event(left(&key)).unwrap();
+    let last = driver.run.record().history.last().unwrap();
+    assert_eq!(
+        (last.what.as_str(), last.target.as_ref()),
+        ("left: job 7 was cancelled", key.target.as_ref())
+    );
+    let verdict = driver.run.record().verdict();
+    assert_eq!(driver.run.record().stage, Stage::Over { verdict }, "and nothing else changes");
+    let never = OrderKey { attempt: 2, ..key.clone() };
+    assert_eq!(driver.event(left(&never)), Err(Refusal::NotWaiting(never)));
+}

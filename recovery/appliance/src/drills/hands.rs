@@ -182,7 +182,17 @@ async fn propose(drills: &Drills, permit: &WritePermit<Drill>) -> Result<JobView
     }
     let leave = drills.0.service.drill_permit(&endpoint).await?;
     let actor = Actor::trigger(&format!("drill:{}", permit.key().run));
-    drills.0.service.propose_drill(&actor, leave, permit.key().run.as_str()).await
+    drills.0.service.propose_drill(&actor, leave, &permit.key().to_string()).await
+}
+
+/// Nobody waits for this job any more: cancel it while nothing is written, else put on record what goes on. Cancel-safe.
+pub async fn let_go(drills: Drills, key: OrderKey, job: JobId, say: mpsc::Sender<Said>) {
+    let actor = Actor::trigger(&format!("drill:{}", key.run));
+    let what = match drills.0.service.let_go(&actor, job, &key.to_string()).await {
+        Ok(what) => what,
+        Err(problem) => format!("job {job} could not be looked at: {}. {}", problem.detail, problem.remedy),
+    };
+    let _ = say.send(Said::Happened(key.run.clone(), Happened::Left { key, what })).await;
 }
 
 /// Wait until the job is over, passing on when it is held and when it moves again.

@@ -32,7 +32,7 @@ use recovery_protocol::{
 };
 use runbooks::{
     Ask, DrillSafe, Happened, OrderKey, Run, RunId, RunRecord, Target,
-    run::{Task, TaskState, Waiting},
+    run::{Moment, Task, TaskState, Waiting},
     target::Drill,
 };
 use serde::{Deserialize, Serialize};
@@ -297,7 +297,10 @@ impl Drills {
 fn view(kept: &Kept) -> DrillView {
     let record = &kept.record;
     let steps = record.tasks.iter().map(|task| {
-        let (state, what) = step_words(record, task);
+        let (state, mut what) = step_words(record, task);
+        if let Some(left) = left_behind(record, task) {
+            what = format!("{what} {left}").trim_start().to_owned();
+        }
         let endpoint = task.target.as_ref().and_then(|target| target.as_str().parse().ok());
         DrillStepView { step: task.step.to_string(), endpoint, state: state.to_owned(), what }
     });
@@ -311,6 +314,12 @@ fn view(kept: &Kept) -> DrillView {
         steps: steps.collect(),
         jobs: kept.jobs.iter().map(|(_, job)| *job).collect(),
     }
+}
+
+/// What became of work that the run gave up.
+fn left_behind<'a>(record: &'a RunRecord, task: &Task) -> Option<&'a str> {
+    let of = |moment: &&Moment| moment.step.as_ref() == Some(&task.step) && moment.target == task.target;
+    record.history.iter().rev().filter(of).find_map(|moment| moment.what.strip_prefix("left: "))
 }
 
 fn answer_refused(why: &str) -> Problem {

@@ -1,6 +1,9 @@
 //! The one task that steps every run: events in, records stored, orders handed out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use recovery_protocol::JobId;
@@ -34,13 +37,15 @@ pub struct Rehearser {
     said: mpsc::Receiver<Said>,
     runs: BTreeMap<RunId, Run<Drill>>,
     hands: Hands,
+    /// Orders that were given up and whose jobs are being looked at. A run that is over stays until they are told of.
+    letting_go: BTreeSet<OrderKey>,
 }
 
 type Works = FuturesUnordered<BoxFuture<'static, ()>>;
 
 impl Rehearser {
     pub(super) fn new(drills: Drills, said: mpsc::Receiver<Said>) -> Self {
-        Self { drills, said, runs: BTreeMap::new(), hands: Hands::default() }
+        Self { drills, said, runs: BTreeMap::new(), hands: Hands::default(), letting_go: BTreeSet::new() }
     }
 
     /// Carry runs out until `stop`. What is open then is taken up again at the next start.
@@ -64,8 +69,12 @@ impl Rehearser {
     }
 
     async fn take_up(&mut self, works: &mut Works) {
-        let open: Vec<Kept> = self.drills.kept().values().filter(|kept| !is_over(kept)).cloned().collect();
-        for kept in open {
+        let all: Vec<Kept> = self.drills.kept().values().cloned().collect();
+        for kept in all {
+            let left = left_by(&self.drills, &kept).await;
+            if is_over(&kept) && left.is_empty() {
+                continue;
+            }
             let named: Vec<_> =
                 kept.record.targets.iter().filter_map(|frozen| frozen.target.as_str().parse().ok()).collect();
             let (facts, scope) =
@@ -76,9 +85,20 @@ impl Rehearser {
             }
             let id = kept.record.run.clone();
             self.runs.insert(id.clone(), run);
+            for (key, job) in left {
+                self.let_go(key, job, works);
+            }
             if kept.record.stage == Stage::Planned {
                 drop(self.take(&id, Happened::Begin, works));
             }
+        }
+    }
+
+    fn let_go(&mut self, key: OrderKey, job: JobId, works: &mut Works) {
+        if self.letting_go.insert(key.clone()) {
+            tracing::info!(order = %key, %job, "nobody waits for this order any more");
+            let say = self.drills.0.queue.clone();
+            works.push(Box::pin(hands::let_go(self.drills.clone(), key, job, say)));
         }
     }
 
@@ -98,9 +118,13 @@ impl Rehearser {
                         (Some(key.step.clone()), key.target.clone(), format!("job {job}"));
                     let moment = Moment { at_ms: now_ms(), step, target, what };
                     let id = key.run.clone();
-                    kept.jobs.push((key, job));
+                    kept.jobs.push((key.clone(), job));
                     let _ = self.drills.store(&kept);
                     works.push(Box::pin(write_down(self.drills.clone(), id, vec![moment])));
+                    if !kept.record.awaits(&key) {
+                        // It was given up while the job was being made.
+                        self.let_go(key, job, works);
+                    }
                 }
             }
         }
@@ -120,6 +144,9 @@ impl Rehearser {
     fn take(&mut self, id: &RunId, what: Happened, works: &mut Works) -> Result<(), String> {
         let mut pending = vec![what];
         while let Some(what) = pending.pop() {
+            if let Happened::Left { key, .. } = &what {
+                self.letting_go.remove(key);
+            }
             let Some(run) = self.runs.get(id) else { return Err("the drill is over".to_owned()) };
             let (next, effects) = match step(run, RunEvent::new(now_ms(), what)) {
                 Ok(stepped) => stepped,
@@ -140,9 +167,12 @@ impl Rehearser {
                 works.push(self.work(order));
             }
             while let Some(key) = self.hands.next_dropped() {
-                tracing::info!(run = %id, order = %key, "nobody waits for this order any more");
+                // What made no job has nothing to take back; a job that is being made says so when it is there.
+                if let Some(job) = self.drills.job_of(&key) {
+                    self.let_go(key, job, works);
+                }
             }
-            if over {
+            if over && !self.letting_go.iter().any(|key| key.run == *id) {
                 tracing::info!(run = %id, state = kept.record.state_word(), "drill over");
                 self.runs.remove(id);
             }
@@ -153,6 +183,23 @@ impl Rehearser {
     fn work(&self, order: runbooks::Order<Drill>) -> BoxFuture<'static, ()> {
         Box::pin(hands::work(self.drills.clone(), order, self.drills.0.queue.clone()))
     }
+}
+
+/// Jobs that are open and whose orders nobody waits for: the power was cut before they were let go.
+async fn left_by(drills: &Drills, kept: &Kept) -> Vec<(OrderKey, JobId)> {
+    let mut left = Vec::new();
+    for (key, job) in kept.jobs.iter().filter(|(key, _)| !kept.record.awaits(key)) {
+        let told = |moment: &Moment| {
+            moment.what.starts_with("left: ")
+                && moment.step.as_ref() == Some(&key.step)
+                && moment.target == key.target
+        };
+        let open = drills.0.service.job(*job).await.is_ok_and(|view| !view.state.is_over());
+        if open && !kept.record.history.iter().any(told) {
+            left.push((key.clone(), *job));
+        }
+    }
+    left
 }
 
 fn is_over(kept: &Kept) -> bool {

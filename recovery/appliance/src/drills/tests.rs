@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Drills, Rehearser};
-use crate::{service::Actor, testing::Bench};
+use crate::{db, service::Actor, testing::Bench};
 
 const PATH: &str = "/api/v1/drills";
 
@@ -164,6 +164,81 @@ async fn a_person_stops_a_drill() {
     assert_eq!(bench.ask("POST", &abort, json!({ "reason": "shift ends" })).await.0, StatusCode::OK);
     until(&bench, &drill, |view| view.state == "aborted").await;
     assert_eq!(bench.ask("POST", &abort, Value::Null).await.0, StatusCode::CONFLICT);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// A drill whose job is there, and the job.
+async fn with_job(bench: &Bench) -> (String, recovery_protocol::JobId) {
+    let drill = start(bench).await.drill;
+    until(bench, &drill, |view| step(view, "go") == "waiting_person").await;
+    let lead = serde_json::from_value(yes("", "drill-lead")).unwrap();
+    bench.drills.answer(&Actor::operator("ada"), &drill, lead).await.unwrap();
+    let view = until(bench, &drill, |view| !view.jobs.is_empty()).await;
+    (drill, view.jobs[0])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_waits_for_is_cancelled_or_on_record_as_left() {
+    for (touched, said, kind) in
+        [(false, "cancelled before anything", "order.cancel"), (true, "past the point", "drill.left")]
+    {
+        let mut bench = bench().await;
+        let (stop, running) = run(bench.rehearser.take().unwrap());
+        let (drill, job) = with_job(&bench).await;
+        let mut tx = bench.journal.begin().await.unwrap();
+        let mut row = db::job::get(tx.conn(), job).await.unwrap().unwrap();
+        row.job.touched = touched;
+        db::job::put(tx.conn(), &row).await.unwrap();
+        tx.commit().await.unwrap();
+        let abort = json!({ "reason": "shift ends" });
+        assert_eq!(bench.ask("POST", &format!("{PATH}/{drill}/abort"), abort).await.0, StatusCode::OK);
+        // The run says so, whether it is over before or after.
+        until(&bench, &drill, |view| view.steps.iter().any(|step| step.what.contains(said))).await;
+        assert!(bench.evidence(Some(job)).await.iter().any(|seen| seen == kind), "no {kind}");
+        assert_eq!(bench.service.job(job).await.unwrap().state.is_over(), !touched);
+        stop.cancel();
+        running.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn power_lost_between_a_job_and_its_record_makes_no_second_job() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    let (drill, job) = with_job(&bench).await;
+    stop.cancel();
+    running.await.unwrap();
+    // The job was made and over; that it belongs to the order was never stored.
+    let mut kept = bench.drills.kept().values().next().unwrap().clone();
+    kept.jobs.clear();
+    bench.drills.store(&kept).unwrap();
+    bench.service.cancel(&Actor::operator("ada"), job, Default::default()).await.unwrap();
+    let (again, rehearser) = Drills::open(bench.service.clone(), bench.journal.config.clone()).unwrap();
+    let (stop, running) = run(rehearser);
+    let mut changes = bench.service.changes();
+    while again.view(&drill).unwrap().state != "failed" {
+        changes.changed().await.unwrap();
+    }
+    assert_eq!(again.view(&drill).unwrap().jobs, [job]);
+    assert_eq!(bench.service.jobs(None).await.unwrap().len(), 1);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_takes_no_job_that_somebody_else_ordered() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    let drill = start(&bench).await.drill;
+    until(&bench, &drill, |view| step(view, "go") == "waiting_person").await;
+    let real = bench.recover("bench-01").await;
+    let lead = serde_json::from_value(yes("", "drill-lead")).unwrap();
+    bench.drills.answer(&Actor::operator("ada"), &drill, lead).await.unwrap();
+    let view = until(&bench, &drill, |view| view.state == "failed").await;
+    assert!(view.jobs.is_empty());
+    assert!(view.steps.iter().any(|step| step.what.contains("ordered by somebody else")), "{view:?}");
+    assert!(!bench.service.job(real.job).await.unwrap().state.is_over(), "and leaves it alone");
     stop.cancel();
     running.await.unwrap();
 }

@@ -8,7 +8,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, DrillPermit, Inner, scope, stop, views};
+use super::{Actor, Inner, scope, stop, views};
 use crate::{
     db::{self, endpoint::Endpoint, job::JobRow},
     evidence::Fact,
@@ -144,35 +144,6 @@ pub async fn recover(
     ordered
 }
 
-pub async fn drill_permit(inner: &Inner, endpoint: &EndpointId) -> Result<DrillPermit, Problem> {
-    let mut conn = inner.journal.db.read().await?;
-    let found = db::endpoint::get(&mut conn, endpoint).await?.ok_or_else(|| unknown_endpoint(endpoint))?;
-    if !found.record.drill_safe {
-        let remedy = "drill on an endpoint that was added with drill_safe = true";
-        let detail = format!("the record of {endpoint} does not say that it may be the target of a drill");
-        return Err(Problem::new(409, "not-drill-safe", "This endpoint is not drill-safe", detail, remedy));
-    }
-    Ok(DrillPermit { endpoint: found.id })
-}
-
-pub async fn rehearse(
-    inner: &Inner,
-    actor: &Actor,
-    permit: DrillPermit,
-    drill: &str,
-) -> Result<JobView, Problem> {
-    let reason = format!("drill {drill}");
-    let asked = Asked {
-        actor,
-        trigger: "drill".to_owned(),
-        reason: &reason,
-        mode: Mode::Drill,
-        automatic: false,
-        give_up_preserved: false,
-    };
-    order(inner, &permit.endpoint, asked).await
-}
-
 /// Order a capture. Nothing is written to the endpoint's disk, and nobody but a person orders one.
 pub async fn capture(
     inner: &Inner,
@@ -264,7 +235,7 @@ pub fn on_record(endpoint: &Endpoint) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
+pub async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
     let endpoint = known(inner, asked.actor, id).await?;
     // Bound first: a connection held while another is awaited could starve everybody.
     let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
