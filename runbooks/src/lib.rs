@@ -32,4 +32,6 @@ pub use run::{
     RunEvent, RunRecord, Work, plan, step,
 };
 pub use runbook::{Runbook, lint::lint, parse::parse};
-pub use target::{Drill, DrillSafe, DrillScope, EndpointFacts, Mode, Place, Real, Target, WritePermit};
+pub use target::{
+    Drill, DrillSafe, DrillScope, EndpointFacts, Mode, Paper, Place, Real, Target, WritePermit,
+};

@@ -112,7 +112,7 @@ impl Paper<'_> {
     }
 
     fn step_on_card(&self, step: &Step) -> Markup {
-        let (text, ticks) = self.said(step);
+        let (text, ticks) = step.uses.told(self.language);
         html! {
             li {
                 span.who { (who(step)) @if let Some(ms) = step.target_ms { " · " (words::length(ms)) } }
@@ -121,33 +121,6 @@ impl Paper<'_> {
                 @if !ticks.is_empty() { ul { @for tick in ticks { li { span.box {} (tick) } } } }
             }
         }
-    }
-
-    /// What happens in a step: what a person reads, or what the appliance does.
-    fn said(&self, step: &Step) -> (String, Vec<String>) {
-        let (text, ticks) = step.uses.asked(self.language);
-        if !text.is_empty() {
-            return (text, ticks);
-        }
-        let text = match &step.uses {
-            Uses::Check { set } => {
-                let set: Vec<&str> = set.iter().map(|item| item.word()).collect();
-                format!("The appliance looks: {}.", set.join(", "))
-            }
-            Uses::Reimage => {
-                "The appliance returns it to its golden image. Switch it off and on when the appliance asks."
-                    .into()
-            }
-            Uses::Verify { .. } => {
-                "The appliance looks that it is the image, byte for byte, and that it proved itself.".into()
-            }
-            Uses::Enrol { .. } => "It gets its identity back; the old one is refused.".into(),
-            Uses::Release { to } => format!("It goes back to `{to}`."),
-            Uses::Wait { for_ms } => format!("{} pass.", words::length(*for_ms)),
-            Uses::Report { .. } => "The appliance writes the report.".into(),
-            other => format!("{}.", other.verb()),
-        };
-        (text, ticks)
     }
 
     fn binder(&self) -> Markup {
@@ -209,7 +182,7 @@ impl Paper<'_> {
             table.data {
                 thead { tr { th { "step" } th { "what" } th { "who" } th { "after" } th.num { "target" } th.num { "limit" } th { "if it fails" } } }
                 tbody { @for step in steps { tr {
-                    @let (text, ticks) = self.said(step);
+                    @let (text, ticks) = step.uses.told(self.language);
                     td { (step.id) br; span.note { (step.uses.verb()) @if step.per == Per::Target { ", each" } } }
                     td {
                         (text)
@@ -239,7 +212,7 @@ impl Paper<'_> {
                 (self.foot())
             }
             @for (at, step) in steps.iter().enumerate() {
-                @let (text, ticks) = self.said(step);
+                @let (text, ticks) = step.uses.told(self.language);
                 section.turn {
                     p.kind { "Card " (at + 1) " of " (n) " · " (self.title) }
                     h1 { (step.id) }

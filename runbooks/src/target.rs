@@ -6,6 +6,8 @@
 //!       └─────────► Target::<Real>::real ──────────────► Target<Real>  ──► WritePermit<Real>
 //! ```
 //!
+//! A third kind, `Target<Paper>`, is talked about in a tabletop: any endpoint may be, and no permit of it is ever made.
+//!
 //! There is no way across: no cast, no serde, no constructor. A `Target<Real>` cannot be handed to a drill:
 //!
 //! ```compile_fail
@@ -36,24 +38,38 @@ pub enum Drill {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Real {}
 
-/// [`Drill`] or [`Real`], and nothing else ever.
+/// Talked through: nothing is ever written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paper {}
+
+/// [`Drill`], [`Real`] or [`Paper`], and nothing else ever.
 pub trait Mode: sealed::Sealed + fmt::Debug + Clone + PartialEq + Eq + 'static {
     /// True for [`Drill`].
     const DRILL: bool;
+    /// False for [`Paper`]: no permit of it is ever made.
+    const WRITES: bool;
 }
 
 impl Mode for Drill {
     const DRILL: bool = true;
+    const WRITES: bool = true;
 }
 
 impl Mode for Real {
     const DRILL: bool = false;
+    const WRITES: bool = true;
+}
+
+impl Mode for Paper {
+    const DRILL: bool = false;
+    const WRITES: bool = false;
 }
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Drill {}
     impl Sealed for super::Real {}
+    impl Sealed for super::Paper {}
 }
 
 /// What kind of place an endpoint stands in.
@@ -216,6 +232,14 @@ impl Target<Real> {
     }
 }
 
+impl Target<Paper> {
+    /// Any endpoint can be talked about.
+    #[must_use]
+    pub fn on_paper(facts: EndpointFacts) -> Self {
+        Self { facts, mode: PhantomData }
+    }
+}
+
 impl<M: Mode> Target<M> {
     /// What the inventory said when the target was resolved.
     #[must_use]
@@ -223,9 +247,10 @@ impl<M: Mode> Target<M> {
         &self.facts
     }
 
-    /// Permission for one attempt. Only the run machine asks for it. `image` is the one that the plan froze.
-    pub(crate) fn permit(&self, key: OrderKey, image: String, until_ms: u64) -> WritePermit<M> {
-        WritePermit { target: self.facts.target.clone(), image, key, until_ms, mode: PhantomData }
+    /// Permission for one attempt; `None` where nothing is ever written. Only the run machine asks for it. `image` is the one that the plan froze.
+    pub(crate) fn permit(&self, key: OrderKey, image: String, until_ms: u64) -> Option<WritePermit<M>> {
+        let target = self.facts.target.clone();
+        M::WRITES.then_some(WritePermit { target, image, key, until_ms, mode: PhantomData })
     }
 }
 

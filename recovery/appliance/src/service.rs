@@ -47,6 +47,7 @@ mod approval;
 mod break_glass;
 pub mod certificate;
 pub mod change;
+mod duties;
 mod elsewhere;
 mod endpoints;
 mod enrolment;

@@ -28,6 +28,8 @@
 //! | `GET /api/v1/net`, `POST …/probe`, `GET …/{endpoint}` | → [`crate::net::NetView`] twice, [`crate::net::BootView`] |
 //! | `GET /api/v1/drills` | → [`DrillView`] list, newest first |
 //! | `POST /api/v1/drills` | [`NewDrill`] → 202 [`DrillView`] |
+//! | `POST /api/v1/drills/plan` | [`NewDrill`] → [`crate::drill::DrillPlan`] |
+//! | `PUT /api/v1/people/{person}/duties` | [`crate::drill::Duties`] → the same |
 //! | `GET /api/v1/drills/{drill}`, `…/report` | → [`DrillView`], HTML |
 //! | `POST /api/v1/policy/try` | [`crate::policy::PolicyTry`] → [`crate::policy::PolicyTried`] |
 //! | `POST /api/v1/drills/{drill}/answer` | [`DrillAnswer`] → [`DrillView`] |

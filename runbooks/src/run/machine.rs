@@ -304,6 +304,7 @@ impl<M: Mode> Machine<M> {
         };
         let (uses, timeout_ms) = (step.uses_in(record.mode).clone(), step.timeout_ms);
         let waiting = match &uses {
+            uses if record.mode.is_paper() && !uses.is_by_hand() => Waiting::Answer,
             Uses::Approve(_) => Waiting::Approval,
             Uses::Decide { .. } => Waiting::Choice,
             Uses::Wait { .. } => Waiting::Time,
@@ -321,7 +322,7 @@ impl<M: Mode> Machine<M> {
             | Uses::Later { .. } => Waiting::Machine,
         };
         let until_ms = now_ms.saturating_add(match &uses {
-            Uses::Wait { for_ms } => *for_ms,
+            Uses::Wait { for_ms } if waiting == Waiting::Time => *for_ms,
             // Never past its budget: data about the cause keeps no line waiting.
             Uses::Capture { budget_ms, .. } => timeout_ms.min(*budget_ms),
             _ => timeout_ms,

@@ -36,7 +36,13 @@ pub(super) fn work<M: Mode>(run: &Run<M>, task: &Task, until_ms: u64) -> Result<
     let step = record.step_of(task).ok_or_else(gone)?;
     let frozen =
         || record.targets.iter().find(|frozen| Some(&frozen.target) == task.target.as_ref()).ok_or_else(gone);
-    Ok(match step.uses_in(record.mode) {
+    let uses = step.uses_in(record.mode);
+    if record.mode.is_paper() && !uses.is_by_hand() {
+        // A card: people say what would be done, and nothing is.
+        let (text, checklist) = uses.told("en");
+        return Ok(Work::Manual { text, checklist });
+    }
+    Ok(match uses {
         Uses::Check { set } => Work::Check {
             set: set.clone(),
             targets: match step.per {
@@ -66,9 +72,10 @@ pub(super) fn work<M: Mode>(run: &Run<M>, task: &Task, until_ms: u64) -> Result<
         Uses::Reimage => {
             let frozen = frozen()?;
             match run.permission(&frozen.target) {
-                Some(Ok(target)) => Work::Reimage {
-                    permit: target.permit(record.key_of(task), frozen.image.clone(), until_ms),
-                },
+                Some(Ok(target)) => {
+                    let permit = target.permit(record.key_of(task), frozen.image.clone(), until_ms);
+                    Work::Reimage { permit: permit.ok_or_else(gone)? }
+                }
                 Some(Err(why)) => {
                     return Err(Failure::new(
                         "not-permitted",

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     ids::{RunId, TargetId},
     runbook::{ModeName, Per, Runbook, Selector, Step, Uses, lint},
-    target::{Drill, DrillSafe, DrillScope, EndpointFacts, Mode, Place, Real, Target},
+    target::{Drill, DrillSafe, DrillScope, EndpointFacts, Mode, Paper, Place, Real, Target},
 };
 
 /// Who asks for a run, and when.
@@ -81,7 +81,7 @@ pub enum PlanError {
     },
 }
 
-/// Freeze a run. In a drill whose targets are all virtual the mode is `virtual` where the runbook allows it; else `drill`.
+/// Freeze a run. Without endpoints only where none is written and no step is about one (a tabletop of the whole site). In a drill whose targets are all virtual the mode is `virtual` where the runbook allows it; else `drill`.
 ///
 /// # Errors
 /// When the runbook does not pass lint, or the targets are not for it.
@@ -94,7 +94,8 @@ pub fn plan<M: Mode>(runbook: Runbook, targets: Vec<Target<M>>, ask: Ask) -> Res
             count: findings.len(),
         });
     }
-    if targets.is_empty() {
+    let about_endpoints = runbook.steps.iter().any(|step| step.per == Per::Target);
+    if targets.is_empty() && (M::WRITES || about_endpoints) {
         return Err(PlanError::NoTarget);
     }
     let mode = mode_of::<M>(&runbook, &targets);
@@ -113,7 +114,7 @@ pub fn plan<M: Mode>(runbook: Runbook, targets: Vec<Target<M>>, ask: Ask) -> Res
                 return Err(PlanError::NotSelected { target, runbook: runbook.name.clone(), wants });
             }
         }
-        if facts.image.is_empty() {
+        if facts.image.is_empty() && M::WRITES {
             return Err(PlanError::NoImage { target });
         }
         frozen.push(freeze(facts));
@@ -159,6 +160,7 @@ pub fn permits_at_most(runbook: &Runbook, targets: usize) -> usize {
 fn mode_of<M: Mode>(runbook: &Runbook, targets: &[Target<M>]) -> ModeName {
     let all_virtual = targets.iter().all(|target| target.facts().place == Place::Virtual);
     match (M::DRILL, all_virtual && runbook.modes.contains_key(&ModeName::Virtual)) {
+        (false, _) if !M::WRITES => ModeName::Tabletop,
         (false, _) => ModeName::Real,
         (true, true) => ModeName::Virtual,
         (true, false) => ModeName::Drill,
@@ -292,6 +294,19 @@ impl Run<Real> {
             return Err(ResumeError::OtherMode { run: record.run, mode: record.mode, wanted: "a real run" });
         }
         resume(record, facts, |facts| Ok(Target::real(facts)))
+    }
+}
+
+impl Run<Paper> {
+    /// Take a stored tabletop up again.
+    ///
+    /// # Errors
+    /// When the record is that of another run, or was altered.
+    pub fn resume(record: RunRecord, facts: Vec<EndpointFacts>) -> Result<Self, ResumeError> {
+        if record.mode != ModeName::Tabletop {
+            return Err(ResumeError::OtherMode { run: record.run, mode: record.mode, wanted: "a tabletop" });
+        }
+        resume(record, facts, |facts| Ok(Target::on_paper(facts)))
     }
 }
 

@@ -315,7 +315,8 @@ impl RunRecord {
     #[must_use]
     pub fn question(&self, task: &Task) -> String {
         let Some(step) = self.step_of(task) else { return String::new() };
-        let (text, ticks) = step.uses_in(self.mode).asked("en");
+        let uses = step.uses_in(self.mode);
+        let (text, ticks) = if self.mode.is_paper() { uses.told("en") } else { uses.asked("en") };
         if ticks.is_empty() { text } else { format!("{text} {}.", ticks.join("; ")) }
     }
 

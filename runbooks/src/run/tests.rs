@@ -7,7 +7,7 @@ use crate::{
     ids::{OrderKey, RunId, TargetId},
     library::library,
     runbook::{ModeName, Runbook, parse::parse},
-    target::{Drill, DrillSafe, DrillScope, EndpointFacts, Place, Real},
+    target::{Drill, DrillSafe, DrillScope, EndpointFacts, Paper, Place, Real},
 };
 
 /// A drill with one approval, two retries on the image, and `finally`.
@@ -498,4 +498,45 @@ fn what_became_of_dropped_work_is_written_down_even_when_the_run_is_over() {
     assert_eq!(driver.run.record().stage, Stage::Over { verdict }, "and nothing else changes");
     let never = OrderKey { attempt: 2, ..key.clone() };
     assert_eq!(driver.event(left(&never)), Err(Refusal::NotWaiting(never)));
+}
+
+#[test]
+fn a_tabletop_asks_people_everything_and_permits_nothing() {
+    let text = DRILL.replacen("modes: {", "modes: {tabletop: {}, ", 1);
+    // An endpoint of the plant, essential and without an image: it is only talked about.
+    let real = EndpointFacts {
+        labels: BTreeSet::new(),
+        essential_function: true,
+        image: String::new(),
+        ..facts("press", Place::Production)
+    };
+    let targets = vec![Target::<Paper>::on_paper(real.clone())];
+    let mut run = plan(parse(&text).unwrap(), targets, ask()).unwrap();
+    assert_eq!(run.record().mode, ModeName::Tabletop);
+    (run, _) = step(&run, RunEvent::new(1_000, Happened::Begin)).unwrap();
+    let mut cards = Vec::new();
+    while !run.is_over() {
+        let json = serde_json::to_string(run.record()).unwrap();
+        let again = Run::<Paper>::resume(serde_json::from_str(&json).unwrap(), vec![real.clone()]).unwrap();
+        assert_eq!(again, run);
+        let order = run.outstanding().into_iter().next().unwrap();
+        let task = run.record().tasks.iter().find(|task| run.record().key_of(task) == order.key).unwrap();
+        let question = run.record().question(task);
+        let (key, person) = (order.key, format!("person-{}", cards.len()));
+        let what = match order.work {
+            Work::Manual { .. } | Work::Notify { .. } => {
+                Happened::Answered { key, person, done: true, note: String::new() }
+            }
+            Work::Approve { binding, .. } => {
+                let (role, reason) = ("lead".into(), String::new());
+                Happened::Decided { key, person, role, approves: true, binding, reason }
+            }
+            other => panic!("a tabletop ordered {other:?}"),
+        };
+        cards.push(question);
+        (run, _) = step(&run, RunEvent::new(2_000, what)).unwrap();
+    }
+    assert_eq!(cards[0], "The appliance looks: store-free.");
+    assert!(cards.iter().any(|card| card.contains("golden image")), "{cards:?}");
+    assert_eq!(run.record().verdict(), Verdict::Succeeded);
 }

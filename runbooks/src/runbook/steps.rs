@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Text;
+use crate::report::words;
 
 /// The closed set of verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -293,6 +294,34 @@ impl Uses {
             | Self::Report { .. }
             | Self::Later { .. } => (String::new(), Vec::new()),
         }
+    }
+
+    /// What happens in it: what a person reads, or what the appliance does; and what they tick.
+    #[must_use]
+    pub fn told(&self, language: &str) -> (String, Vec<String>) {
+        let (text, ticks) = self.asked(language);
+        if !text.is_empty() {
+            return (text, ticks);
+        }
+        let text = match self {
+            Self::Check { set } => {
+                let set: Vec<&str> = set.iter().map(|item| item.word()).collect();
+                format!("The appliance looks: {}.", set.join(", "))
+            }
+            Self::Reimage => {
+                "The appliance returns it to its golden image. Switch it off and on when the appliance asks."
+                    .into()
+            }
+            Self::Verify { .. } => {
+                "The appliance looks that it is the image, byte for byte, and that it proved itself.".into()
+            }
+            Self::Enrol { .. } => "It gets its identity back; the old one is refused.".into(),
+            Self::Release { to } => format!("It goes back to `{to}`."),
+            Self::Wait { for_ms } => format!("{} pass.", words::length(*for_ms)),
+            Self::Report { .. } => "The appliance writes the report.".into(),
+            other => format!("{}.", other.verb()),
+        };
+        (text, ticks)
     }
 
     /// What people read in it.

@@ -10,6 +10,7 @@
 
 mod body;
 mod describe;
+mod drills;
 mod events;
 pub mod gate;
 mod health;
@@ -215,6 +216,7 @@ fn open_routes() -> Vec<Route> {
 fn calls() -> Vec<Call> {
     [
         operator::calls(),
+        drills::calls(),
         machine::calls(),
         second::calls(),
         notify::calls(),

@@ -9,9 +9,9 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use recovery_protocol::operator::{
-    Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, DrillAnswer, DrillView, EndpointView,
-    EvidenceKey, ImageView, ImportPlan, JobView, NewDrill, NewEndpoint, PairRequest, PlaneView,
-    RecoverRequest, RemovedEndpoint, Resolution, StatusView,
+    Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, EndpointView, EvidenceKey, ImageView,
+    ImportPlan, JobView, NewEndpoint, PairRequest, PlaneView, RecoverRequest, RemovedEndpoint, Resolution,
+    StatusView,
 };
 use recovery_protocol::{
     Problem,
@@ -40,7 +40,7 @@ type Answer<T> = Result<Json<T>, Refusal>;
 
 /// REST under `/api/v1`.
 pub fn calls() -> Vec<Call> {
-    [site(), endpoints_and_jobs(), log(), boots_and_drills()].concat()
+    [site(), endpoints_and_jobs(), log(), boots()].concat()
 }
 
 fn site() -> Vec<Call> {
@@ -165,7 +165,7 @@ fn log() -> Vec<Call> {
     ]
 }
 
-fn boots_and_drills() -> Vec<Call> {
+fn boots() -> Vec<Call> {
     use Permission as P;
     vec![
         ("/api/v1/net", get_with(net, says("The boot network, trouble first")), Needs::LOOK),
@@ -175,31 +175,6 @@ fn boots_and_drills() -> Vec<Call> {
             Needs::all(P::Network),
         ),
         ("/api/v1/net/{endpoint}", get_with(boot, says("An endpoint's boot, hop by hop")), Needs::LOOK),
-        (
-            "/api/v1/drills",
-            get_with(drills, says("Drills, newest first")).post_with(start_drill, says("Begin a drill")),
-            Needs::to_write(P::Drill),
-        ),
-        ("/api/v1/drills/{drill}", get_with(drill, says("One drill")), Needs::LOOK),
-        (
-            "/api/v1/drills/{drill}/report",
-            get_with(drill_report, gives("text/html", "Its report, a page of its own")),
-            Needs::LOOK,
-        ),
-        (
-            "/api/v1/drills/{drill}/pack",
-            post_with(
-                drill_pack,
-                gives("application/x-tar", "Make its evidence pack: a tar that proves itself"),
-            ),
-            Needs::all(P::Evidence),
-        ),
-        (
-            "/api/v1/drills/{drill}/answer",
-            post_with(drill_answer, says("Answer a step that waits for a person")),
-            Needs::all(P::Answer),
-        ),
-        ("/api/v1/drills/{drill}/abort", post_with(drill_abort, says("End a drill")), Needs::all(P::Stop)),
     ]
 }
 
@@ -485,57 +460,6 @@ async fn probe(State(people): State<People>) -> Answer<NetView> {
 
 async fn boot(State(people): State<People>, Path(name): Path<String>) -> Answer<BootView> {
     Ok(Json(people.service.boot(&endpoint_id(&name)?).await?))
-}
-
-async fn drills(State(people): State<People>) -> Json<Vec<DrillView>> {
-    Json(people.drills.list())
-}
-
-async fn start_drill(
-    State(people): State<People>,
-    Extension(actor): Extension<Actor>,
-    Body(new): Body<NewDrill>,
-) -> Result<Accepted<DrillView>, Refusal> {
-    Ok(Accepted(people.drills.start(&actor, new).await?))
-}
-
-async fn drill(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {
-    Ok(Json(people.drills.view(&drill)?))
-}
-
-async fn drill_answer(
-    State(people): State<People>,
-    Extension(actor): Extension<Actor>,
-    Path(drill): Path<String>,
-    Body(answer): Body<DrillAnswer>,
-) -> Answer<DrillView> {
-    Ok(Json(people.drills.answer(&actor, &drill, answer).await?))
-}
-
-async fn drill_abort(
-    State(people): State<People>,
-    Extension(actor): Extension<Actor>,
-    Path(drill): Path<String>,
-    Body(decision): Body<Decision>,
-) -> Answer<DrillView> {
-    Ok(Json(people.drills.abort(&actor, &drill, decision).await?))
-}
-
-/// The report is a page of its own with its styles inside and no script: it must look the same when saved to a file.
-async fn drill_report(State(people): State<People>, Path(drill): Path<String>) -> Result<Response, Refusal> {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
-    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, Html(people.drills.report(&drill).await?)).into_response())
-}
-
-/// That it was made is written into the log, so it is an order and no look.
-async fn drill_pack(
-    State(people): State<People>,
-    Extension(actor): Extension<Actor>,
-    Path(drill): Path<String>,
-) -> Result<Response, Refusal> {
-    let headers = [(header::CONTENT_TYPE, "application/x-tar"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, people.drills.pack(&actor, &drill).await?).into_response())
 }
 
 async fn console_link(

@@ -142,7 +142,7 @@ pub enum Command {
     /// Security zones: what evidence and declarations show of each (IEC 62443); no appliance is asked
     #[command(subcommand)]
     Zone(ZoneVerb),
-    /// Runbooks as files: lint, print, complete; no appliance is asked
+    /// Runbooks: as files, without an appliance; and run by one
     #[command(subcommand)]
     Runbook(RunbookVerb),
     /// The evidence log
@@ -551,7 +551,7 @@ pub enum DrillVerb {
         /// Who did it, where that is not you; goes into the report. An approval is always yours
         #[arg(long, default_value = "")]
         person: String,
-        /// Your role in this drill
+        /// In which of your duties; without: in the first that the step asks for
         #[arg(long, default_value = "")]
         role: String,
         /// Deny, or say that it cannot be done

@@ -56,20 +56,26 @@ pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
             Ok(())
         }
         DrillVerb::Run { runbook, endpoints, wait } => {
-            let view: DrillView = client.post("/api/v1/drills", &NewDrill { runbook, endpoints })?;
-            let view = if wait.wait { to_the_end(client, view, &wait, json)? } else { view };
-            print(json, &view, show::drill)?;
-            match view.state.as_str() {
-                "failed" | "partly" | "aborted" => {
-                    let now = format!(
-                        "read its report: `groundstate drill report {} --out report.html`",
-                        view.drill
-                    );
-                    Err(Fault::new(Code::Failed, format!("the drill ended {}", view.state), "", now))
-                }
-                _ => Ok(()),
-            }
+            let new = NewDrill { runbook, endpoints, ..NewDrill::default() };
+            let view: DrillView = client.post("/api/v1/drills", &new)?;
+            ended(client, view, &wait, json)
         }
+    }
+}
+
+/// Show a run that was begun, at its end where that is waited for.
+///
+/// # Errors
+/// Failed when it did not succeed.
+pub fn ended(client: &Client, view: DrillView, wait: &Wait, json: bool) -> Result<(), Fault> {
+    let view = if wait.wait { to_the_end(client, view, wait, json)? } else { view };
+    print(json, &view, show::drill)?;
+    match view.state.as_str() {
+        "failed" | "partly" | "aborted" => {
+            let now = format!("read its report: `groundstate drill report {} --out report.html`", view.drill);
+            Err(Fault::new(Code::Failed, format!("the drill ended {}", view.state), "", now))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -28,6 +28,7 @@ mod policy;
 mod power;
 mod recover;
 mod restore;
+mod run;
 mod runbook;
 mod show;
 mod zone;
@@ -108,6 +109,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Notify(verb) => notify::act(&reach.client()?, verb, json),
         Command::Zone(verb) => zone::act(verb, json),
+        Command::Runbook(runbook::RunbookVerb::Run(order)) => run::act(&reach.client()?, *order, json),
         Command::Runbook(verb) => runbook::act(verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
         Command::Person(verb) => person::act(&reach.client()?, verb, json),

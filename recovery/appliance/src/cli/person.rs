@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use recovery_protocol::{
+    drill::Duties,
     people::{ChangePerson, NewBadge, NewPassword, NewPerson, PersonView, Role, SessionView},
     selector::Selector,
 };
@@ -36,6 +37,17 @@ pub enum PersonVerb {
     Unlock {
         /// The person
         person: String,
+    },
+    /// What a person is in the words of runbooks, as in drill-lead; shown, or changed
+    Duty {
+        /// The person
+        person: String,
+        /// They are this from now on; give it several times
+        #[arg(long, value_name = "DUTY")]
+        add: Vec<String>,
+        /// They are this no more; give it several times
+        #[arg(long, value_name = "DUTY")]
+        remove: Vec<String>,
     },
     /// Sessions of the console that are open: one's own, for an admin all; end one
     Sessions {
@@ -213,6 +225,16 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
             let view: PersonView =
                 client.post(&format!("{}/unlock", path(&person)?), &serde_json::json!({}))?;
             print(json, &view, |view| show::people(std::slice::from_ref(view)))
+        }
+        PersonVerb::Duty { person, add, remove } => {
+            let at = format!("{}/duties", path(&person)?);
+            let mut has: Duties = client.get(&at)?;
+            if !add.is_empty() || !remove.is_empty() {
+                has.duties.retain(|duty| !remove.contains(duty));
+                has.duties.extend(add);
+                has = client.put(&at, &has)?;
+            }
+            print(json, &has, |has| has.duties.join("\n"))
         }
         PersonVerb::Sessions { end } => {
             let sessions: Vec<SessionView> = match end {

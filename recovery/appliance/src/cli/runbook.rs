@@ -1,4 +1,4 @@
-//! `groundstate runbook …`: runbooks as files. No appliance is asked: who writes one needs none.
+//! `groundstate runbook …`: runbooks as files. No appliance is asked: who writes one needs none. Who runs one does ([`super::run`]).
 
 use std::path::PathBuf;
 
@@ -38,6 +38,8 @@ pub enum RunbookVerb {
     },
     /// Say what a run would do, in which order, by whom and how long it would take; nothing begins
     Plan(Plan),
+    /// Run it on the appliance: on one endpoint or many, as a rehearsal, the real thing or on paper
+    Run(Box<super::run::Run>),
     /// Print a runbook for the wall, the shelf or the table, as one page of HTML
     Print(Print),
     /// Print the JSON Schema by which an editor completes a runbook
@@ -179,6 +181,9 @@ pub fn act(verb: RunbookVerb, json: bool) -> Result<(), Fault> {
             hand_over(order.out, &runbooks::print::print(&runbook, sheet, &order.language))
         }
         RunbookVerb::Plan(order) => plan(&order, json),
+        RunbookVerb::Run(_) => {
+            Err(Fault::new(Code::Usage, "a run asks an appliance", "", "name one with --url"))
+        }
         RunbookVerb::Schema => hand_over(None, SCHEMA_JSON),
         RunbookVerb::Show { name } => hand_over(None, &text_of(&name)?),
     }
@@ -225,7 +230,10 @@ fn list(json: bool) -> Result<(), Fault> {
 }
 
 /// The text of a file, or of a runbook that ships.
-fn text_of(file_or_name: &str) -> Result<String, Fault> {
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn text_of(file_or_name: &str) -> Result<String, Fault> {
     let blueprint = || library::blueprints().iter().find(|shipped| shipped.name == file_or_name);
     if let Some(shipped) = library::shipped(file_or_name).or_else(blueprint) {
         return Ok(shipped.text.to_owned());

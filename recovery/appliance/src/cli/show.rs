@@ -502,8 +502,10 @@ pub fn images(views: &[(&ImageView, bool)]) -> String {
 /// `groundstate drill list`.
 #[must_use]
 pub fn drills(views: &[DrillView]) -> String {
-    let row = |view: &DrillView| vec![view.drill.clone(), view.runbook.clone(), view.state.clone()];
-    table(&["DRILL", "RUNBOOK", "STATE"], &views.iter().map(row).collect::<Vec<_>>())
+    let row = |view: &DrillView| {
+        vec![view.drill.clone(), view.runbook.clone(), view.mode.clone(), view.state.clone()]
+    };
+    table(&["DRILL", "RUNBOOK", "MODE", "STATE"], &views.iter().map(row).collect::<Vec<_>>())
 }
 
 /// `groundstate drill run`, when it is over.
@@ -515,7 +517,10 @@ pub fn drill(view: &DrillView) -> String {
     };
     let steps =
         table(&["STEP", "ENDPOINT", "STATE", "WHAT"], &view.steps.iter().map(row).collect::<Vec<_>>());
-    format!("drill     {}\nrunbook   {}\nstate     {}\n\n{steps}", view.drill, view.runbook, view.state)
+    format!(
+        "drill     {}\nrunbook   {}\nmode      {}\nstate     {}\nplan      {}\n\n{steps}",
+        view.drill, view.runbook, view.mode, view.state, view.binding
+    )
 }
 
 /// A job's state in a word or two.

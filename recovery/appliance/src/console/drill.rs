@@ -48,7 +48,8 @@ pub async fn start(
     Extension(actor): Extension<Actor>,
     Form(form): Form<DrillForm>,
 ) -> Result<Redirect, Failed> {
-    let new = NewDrill { runbook: form.runbook, endpoints: vec![endpoint_id(&form.endpoint)?] };
+    let endpoints = vec![endpoint_id(&form.endpoint)?];
+    let new = NewDrill { runbook: form.runbook, endpoints, ..NewDrill::default() };
     let drill = people.drills.start(&actor, new).await?;
     Ok(Redirect::to(&format!("/drills/{}", drill.drill)))
 }
@@ -59,7 +60,6 @@ pub struct AnswerForm {
     endpoint: String,
     #[serde(default)]
     person: String,
-    role: String,
     note: String,
     yes: bool,
 }
@@ -71,7 +71,9 @@ pub async fn answer(
     Path(drill): Path<String>,
     Form(form): Form<AnswerForm>,
 ) -> Result<Redirect, Failed> {
-    let AnswerForm { step, endpoint, person, role, note, yes } = form;
+    let AnswerForm { step, endpoint, person, note, yes } = form;
+    // Their duty on record speaks for them.
+    let role = String::new();
     let endpoint = if endpoint.is_empty() { None } else { Some(endpoint_id(&endpoint)?) };
     people.drills.answer(&actor, &drill, DrillAnswer { step, endpoint, person, role, yes, note }).await?;
     Ok(Redirect::to(&format!("/drills/{drill}")))
@@ -197,8 +199,6 @@ fn question(drill: &DrillView, step: &DrillStepView, viewer: &Viewer) -> Markup 
                     label for="person" { (t.drill_who()) }
                     input id="person" name="person" maxlength="80" autocomplete="off";
                 }
-                label for="role" { (t.drill_role()) }
-                input id="role" name="role" maxlength="80" autocomplete="off";
                 label for="note" { (t.drill_note()) }
                 input id="note" name="note" maxlength="200" autocomplete="off";
                 div class="actions" {

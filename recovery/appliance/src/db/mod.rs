@@ -21,6 +21,7 @@
 //! | [`kiosk`] | kiosk |
 //! | [`lease`] | lease |
 //! | [`person`] | person |
+//! | [`duty`] | person_duty |
 //! | [`photo`] | endpoint_photo |
 //! | [`review`] | review |
 //! | [`stop`] | stop |
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 pub mod chain;
 #[cfg(test)]
 pub mod conformance;
+pub mod duty;
 pub mod endpoint;
 pub mod forward;
 pub mod history;
@@ -105,6 +107,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (34, include_str!("../../migrations/0034_plane_sequence.sql")),
     (35, include_str!("../../migrations/0035_machine.sql")),
     (38, include_str!("../../migrations/0038_notice.sql")),
+    (40, include_str!("../../migrations/0040_person_duty.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -10,36 +10,39 @@ use recovery_protocol::{
     operator::{EndpointState, EndpointView, JobView},
 };
 use runbooks::{
-    Actuator, CannotStart, CheckResult, Failure, Happened, Order, OrderKey, Outcome, Work, WritePermit,
+    CheckResult, Failure, Happened, OrderKey, Outcome,
     runbook::{Attest, CheckItem},
-    target::Drill,
 };
 use tokio::sync::mpsc;
 
-use super::{Drills, facts::golden_image, rehearser::Said};
+use super::{
+    Drills,
+    facts::golden_image,
+    going::{Doing, Permit, Todo},
+    rehearser::Said,
+};
 use crate::service::Actor;
 
 /// Orders taken and not yet begun. The rehearser empties it after each step.
 #[derive(Default)]
 pub struct Hands {
-    taken: std::cell::RefCell<VecDeque<Order<Drill>>>,
+    taken: std::cell::RefCell<VecDeque<Todo>>,
     dropped: std::cell::RefCell<Vec<OrderKey>>,
 }
 
-impl Actuator<Drill> for Hands {
-    fn start(&self, order: Order<Drill>) -> Result<(), CannotStart> {
-        self.taken.borrow_mut().push_back(order);
-        Ok(())
+impl Hands {
+    /// Take an order.
+    pub(super) fn take(&self, todo: Todo) {
+        self.taken.borrow_mut().push_back(todo);
     }
 
-    fn stop(&self, key: &OrderKey) {
+    /// Nobody waits for this one any more.
+    pub(super) fn drop_order(&self, key: &OrderKey) {
         self.dropped.borrow_mut().push(key.clone());
     }
-}
 
-impl Hands {
     /// The next order to work on.
-    pub fn next(&self) -> Option<Order<Drill>> {
+    pub fn next(&self) -> Option<Todo> {
         self.taken.borrow_mut().pop_front()
     }
 
@@ -50,20 +53,18 @@ impl Hands {
 }
 
 /// Do the work of one order. Cancel-safe: the same order can be given again.
-pub async fn work(drills: Drills, order: Order<Drill>, say: mpsc::Sender<Said>) {
-    let key = order.key.clone();
-    let what = match order.work {
-        Work::Check { set, targets } => check(&drills, &key, &set, &targets).await,
-        Work::Reimage { permit } => reimage(&drills, permit, &say).await,
-        Work::Verify { target, image, attest } => {
-            verify(&drills, &key, target.as_str(), &image, attest).await
-        }
-        Work::Enrol { target, .. } => by_its_job(&drills, &key, target.as_str(), "enrolled").await,
-        Work::Release { target, .. } => by_its_job(&drills, &key, target.as_str(), "released").await,
+pub async fn work(drills: Drills, todo: Todo, say: mpsc::Sender<Said>) {
+    let key = todo.key;
+    let what = match todo.work {
+        Doing::Check(set, targets) => check(&drills, &key, &set, &targets).await,
+        Doing::Reimage(permit) => reimage(&drills, permit, &say).await,
+        Doing::Verify(target, image, attest) => verify(&drills, &key, target.as_str(), &image, attest).await,
+        Doing::Enrol(target) => by_its_job(&drills, &key, target.as_str(), "enrolled").await,
+        Doing::Release(target) => by_its_job(&drills, &key, target.as_str(), "released").await,
         // Nothing is printed ahead: the report is made whenever it is asked for, from the record and the evidence.
-        Work::Report { .. } => passed(&key, "the report can be read from now on", Vec::new()),
-        // People answer in their own time; the run waits for them and not for us.
-        Work::Approve { .. } | Work::Notify { .. } | Work::Manual { .. } | Work::Decide { .. } => return,
+        Doing::Report => passed(&key, "the report can be read from now on", Vec::new()),
+        // The run waits for them and not for us.
+        Doing::People => return,
     };
     let _ = say.send(Said::Happened(key.run.clone(), what)).await;
 }
@@ -152,7 +153,7 @@ async fn check_one(
     Ok(found)
 }
 
-async fn reimage(drills: &Drills, permit: WritePermit<Drill>, say: &mpsc::Sender<Said>) -> Happened {
+async fn reimage(drills: &Drills, permit: Permit, say: &mpsc::Sender<Said>) -> Happened {
     let key = permit.key().clone();
     let job = match drills.job_of(&key) {
         Some(job) => job,
@@ -167,22 +168,49 @@ async fn reimage(drills: &Drills, permit: WritePermit<Drill>, say: &mpsc::Sender
     follow(drills, &key, job, say).await
 }
 
-async fn propose(drills: &Drills, permit: &WritePermit<Drill>) -> Result<JobView, Problem> {
+impl Permit {
+    fn key(&self) -> &OrderKey {
+        match self {
+            Self::Drill(permit) => permit.key(),
+            Self::Real(permit) => permit.key(),
+        }
+    }
+
+    fn endpoint_and_image(&self) -> (&str, &str) {
+        match self {
+            Self::Drill(permit) => (permit.target().as_str(), permit.image()),
+            Self::Real(permit) => (permit.target().as_str(), permit.image()),
+        }
+    }
+}
+
+async fn propose(drills: &Drills, permit: &Permit) -> Result<JobView, Problem> {
     let wrong = |why: String| {
-        let remedy = "plan a new drill";
-        Problem::new(409, "drill-refused", "This drill cannot go on", why, remedy)
+        let remedy = "plan a new run";
+        Problem::new(409, "drill-refused", "This run cannot go on", why, remedy)
     };
-    let endpoint: EndpointId =
-        permit.target().as_str().parse().map_err(|_| wrong("no such endpoint".to_owned()))?;
-    let view = drills.0.service.endpoint(&endpoint).await?;
-    let images = drills.0.service.images().await?;
+    let (named, planned) = permit.endpoint_and_image();
+    let endpoint: EndpointId = named.parse().map_err(|_| wrong("no such endpoint".to_owned()))?;
+    let service = &drills.0.service;
+    let view = service.endpoint(&endpoint).await?;
+    let images = service.images().await?;
     let image = golden_image(&view, &drills.0.config, &images).map(|image| image.image.to_string());
-    if image.as_deref() != Some(permit.image()) {
+    if image.as_deref() != Some(planned) {
         return Err(wrong(format!("the golden image of {endpoint} is no longer the one that was planned")));
     }
-    let leave = drills.0.service.drill_permit(&endpoint).await?;
-    let actor = Actor::trigger(&format!("drill:{}", permit.key().run));
-    drills.0.service.propose_drill(&actor, leave, &permit.key().to_string()).await
+    let key = permit.key();
+    match permit {
+        Permit::Drill(_) => {
+            let leave = service.drill_permit(&endpoint).await?;
+            let actor = Actor::trigger(&format!("drill:{}", key.run));
+            service.propose_drill(&actor, leave, &key.to_string()).await
+        }
+        Permit::Real(_) => {
+            let asked_by = drills.find(key.run.as_str())?.record.requester;
+            let actor = Actor { name: asked_by, scope: None };
+            service.propose_real(&actor, &endpoint, &key.to_string()).await
+        }
+    }
 }
 
 /// Nobody waits for this job any more: cancel it while nothing is written, else put on record what goes on. Cancel-safe.
@@ -262,7 +290,7 @@ async fn verify(drills: &Drills, key: &OrderKey, target: &str, image: &str, atte
 /// A recovery enrols and releases by itself before it is over: whether this drill's did, says its job.
 async fn by_its_job(drills: &Drills, key: &OrderKey, target: &str, what: &str) -> Happened {
     let Some(job) = drills.job_in(&key.run, target) else {
-        let why = format!("Nothing was recovered on {target} in this drill, so nothing was {what}.");
+        let why = format!("Nothing was recovered on {target} in this run, so nothing was {what}.");
         return ended(key, "not-recovered", &why, "Let the step need one that restores the endpoint.");
     };
     match drills.0.service.job(job).await {

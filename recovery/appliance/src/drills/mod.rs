@@ -10,10 +10,14 @@
 //! open run is taken up from there and its outstanding orders are given again. A recovery belongs to one order: the job
 //! that an order made is stored with the record, so that the same order never starts a second.
 //!
-//! It must never: obtain a permit for an endpoint whose record does not say drill-safe (the service checks it again), or
-//! carry out an order of a real run: only `Run<Drill>` exists here.
+//! A run is a rehearsal, the real thing or talked through ([`going`]); the three differ where something is written and nowhere else.
+//!
+//! It must never: obtain a rehearsal's permit for an endpoint whose record does not say drill-safe (the service checks it again).
 
+mod answer;
+mod begin;
 mod facts;
+mod going;
 mod hands;
 mod keep;
 mod pack;
@@ -21,28 +25,26 @@ mod paper;
 mod rehearser;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use recovery_protocol::{
     JobId, Problem,
-    operator::{Decision, DrillAnswer, DrillStepView, DrillView, NewDrill},
+    operator::{Decision, DrillStepView, DrillView},
 };
 use runbooks::{
-    Ask, DrillSafe, Happened, OrderKey, Run, RunId, RunRecord, Target,
+    Happened, OrderKey, RunId, RunRecord,
     run::{Moment, Task, TaskState, Waiting},
-    target::Drill,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::rehearser::Rehearser;
-use self::rehearser::Said;
+use self::{going::Going, rehearser::Said};
 use crate::{
     config::Shared,
-    keys,
     service::{Actor, Service},
 };
 
@@ -130,123 +132,6 @@ impl Drills {
         paper::report(&self.0.service, &self.0.config, kept, earlier).await
     }
 
-    /// Plan a drill and let it begin.
-    ///
-    /// # Errors
-    /// 404 `unknown-runbook` or `unknown-endpoint`; 409 `not-drill-safe` or `drill-refused` with the planner's reason.
-    pub async fn start(&self, actor: &Actor, new: NewDrill) -> Result<DrillView, Problem> {
-        let shipped =
-            runbooks::library().iter().find(|shipped| shipped.name == new.runbook).ok_or_else(|| {
-                let remedy = format!("choose one of: {}", self.runbooks().join(", "));
-                Problem::new(404, "unknown-runbook", "No such runbook", format!("`{}`", new.runbook), remedy)
-            })?;
-        let refused = |why: String| {
-            let remedy = "choose another runbook or endpoint; a drill needs endpoints that may be drilled";
-            Problem::new(409, "drill-refused", "This drill cannot be planned", why, remedy)
-        };
-        // A drill acts in its own name: whose drill it is, is asked here.
-        for endpoint in &new.endpoints {
-            self.0.service.may_order(actor, endpoint).await?;
-        }
-        let runbook = runbooks::parse(shipped.text).map_err(|error| refused(error.to_string()))?;
-        let (facts, scope) = facts::of(&self.0.service, &self.0.config, &new.endpoints).await?;
-        let mut targets: Vec<Target<Drill>> = Vec::with_capacity(facts.len());
-        for fact in facts {
-            let safe = DrillSafe::resolve(fact, &scope).map_err(|error| {
-                let remedy = "three words must agree: the endpoint on record with `--drill-safe`, its blueprint with `place = \"bench\"` or \
-                              `\"virtual\"`, its group with `drill_zone = true`";
-                Problem::new(
-                    409,
-                    "not-drill-safe",
-                    "This endpoint may not be drilled",
-                    error.to_string(),
-                    remedy,
-                )
-            })?;
-            targets.push(safe.into());
-        }
-        let id = keys::random::<8>().map_err(|error| crate::api::gate::random_failed(&error))?;
-        let ask = Ask { run: RunId::new(hex::encode(id)), requester: actor.name.clone(), now_ms: now_ms() };
-        let run = runbooks::plan(runbook, targets, ask).map_err(|error| refused(error.to_string()))?;
-        let kept = Kept { record: run.record().clone(), jobs: Vec::new() };
-        let answer = view(&kept);
-        let place = self.0.queue.reserve().await.map_err(|_| refused("the appliance stops".to_owned()))?;
-        self.store(&kept)?;
-        place.send(Said::Begin(Box::new(run)));
-        let facts = serde_json::json!({ "drill": answer.drill, "runbook": answer.runbook, "binding": kept.record.binding });
-        self.0.service.note("order.drill", actor, None, None, facts).await?;
-        Ok(answer)
-    }
-
-    /// A person's answer to a step that waits for one.
-    ///
-    /// # Errors
-    /// 404 `unknown-drill`; 409 `drill-answer-refused` with the run's reason (wrong role, own request, nothing waits), or an approval in
-    /// another's name.
-    pub async fn answer(
-        &self,
-        actor: &Actor,
-        drill: &str,
-        answer: DrillAnswer,
-    ) -> Result<DrillView, Problem> {
-        let DrillAnswer { step, endpoint, mut person, role, yes, note } = answer;
-        let record = self.find(drill)?.record;
-        // An answer lets every endpoint of the drill go on.
-        let targets: BTreeSet<&str> =
-            record.tasks.iter().filter_map(|t| Some(t.target.as_ref()?.as_str())).collect();
-        for target in targets {
-            if let Ok(endpoint) = target.parse() {
-                self.0.service.may_order(actor, &endpoint).await?;
-            }
-        }
-        let asked = |task: &&Task| {
-            task.step.as_str() == step
-                && task.target.as_ref().map(runbooks::TargetId::as_str)
-                    == endpoint.as_ref().map(|e| e.as_str())
-        };
-        let task = record.tasks.iter().find(asked).ok_or_else(|| {
-            let of: Vec<&str> = record
-                .tasks
-                .iter()
-                .filter(|task| task.step.as_str() == step)
-                .filter_map(|task| Some(task.target.as_ref()?.as_str()))
-                .collect();
-            answer_refused(&match of.is_empty() {
-                true => format!("there is no step `{step}`"),
-                false => format!("step `{step}` is asked of {}: name it with --endpoint", of.join(", ")),
-            })
-        })?;
-        let key = record.key_of(task);
-        let waits =
-            |for_what| matches!(&task.state, TaskState::Working { waiting, .. } if *waiting == for_what);
-        let approves = waits(Waiting::Approval);
-        let named = person.strip_prefix("operator:").unwrap_or(&person);
-        if approves && !person.is_empty() && Some(named) != actor.name.strip_prefix("operator:") {
-            let why = format!(
-                "an approval is given by who is signed in, {}, and by nobody in another's name",
-                actor.name
-            );
-            return Err(answer_refused(&why));
-        }
-        if approves || person.is_empty() {
-            person.clone_from(&actor.name);
-        }
-        let facts = serde_json::json!({
-            "drill": drill, "step": step, "endpoint": endpoint, "person": person, "role": role, "yes": yes, "note": note,
-        });
-        let binding = record.binding.clone();
-        let what = if approves {
-            Happened::Decided { key, person, role, approves: yes, binding, reason: note }
-        } else if waits(Waiting::Choice) {
-            Happened::Chose { key, person, option: note }
-        } else {
-            Happened::Answered { key, person, done: yes, note }
-        };
-        self.tell(&record.run, what).await?;
-        self.0.service.note("decision.drill", actor, endpoint.as_ref(), None, facts).await?;
-        self.view(drill)
-    }
-
     /// Stop a drill. Its last steps still run.
     ///
     /// # Errors
@@ -255,7 +140,7 @@ impl Drills {
         let run = self.find(drill)?.record.run;
         let facts = serde_json::json!({ "drill": drill, "reason": decision.reason });
         self.tell(&run, Happened::Abort { person: actor.name.clone(), reason: decision.reason }).await?;
-        self.0.service.note("order.drill-abort", actor, None, None, facts).await?;
+        self.note(&run, "order.drill-abort", actor, None, facts).await?;
         self.view(drill)
     }
 
@@ -307,6 +192,9 @@ fn view(kept: &Kept) -> DrillView {
     DrillView {
         drill: record.run.to_string(),
         runbook: format!("{} v{}", record.runbook.name, record.runbook.version),
+        mode: record.mode.word().to_owned(),
+        asked_by: record.requester.clone(),
+        binding: record.binding.clone(),
         state: match record.state_word() {
             "planned" => "running".to_owned(),
             word => word.to_owned(),
@@ -343,15 +231,11 @@ fn step_words(record: &RunRecord, task: &Task) -> (&'static str, String) {
     }
 }
 
-fn resume(
-    kept: &Kept,
-    facts: Vec<runbooks::EndpointFacts>,
-    scope: &runbooks::DrillScope,
-) -> Option<Run<Drill>> {
-    match Run::<Drill>::resume(kept.record.clone(), facts, scope) {
+fn resume(kept: &Kept, facts: Vec<runbooks::EndpointFacts>, scope: &runbooks::DrillScope) -> Option<Going> {
+    match Going::resume(kept.record.clone(), facts, scope) {
         Ok(run) => Some(run),
         Err(error) => {
-            tracing::error!(run = %kept.record.run, %error, "a drill could not be taken up again");
+            tracing::error!(run = %kept.record.run, %error, "a run could not be taken up again");
             None
         }
     }

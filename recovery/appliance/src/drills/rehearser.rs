@@ -6,23 +6,28 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use recovery_protocol::JobId;
+use recovery_protocol::{EndpointId, JobId, Problem};
 use runbooks::{
-    Happened, OrderKey, Run, RunEvent, RunId,
+    Happened, OrderKey, RunEvent, RunId,
     run::{Moment, Stage},
-    step,
-    target::Drill,
+    runbook::ModeName,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Drills, Kept, facts, hands, hands::Hands, now_ms, resume};
+use super::{
+    Drills, Kept, facts,
+    going::{Going, Todo},
+    hands,
+    hands::Hands,
+    now_ms, resume,
+};
 use crate::service::Actor;
 
 /// What reaches the rehearser.
 pub enum Said {
     /// A planned run begins.
-    Begin(Box<Run<Drill>>),
+    Begin(Box<Going>),
     /// Something happened in a run.
     Happened(RunId, Happened),
     /// A person said something to a run, and waits for what it makes of it.
@@ -35,7 +40,7 @@ pub enum Said {
 pub struct Rehearser {
     drills: Drills,
     said: mpsc::Receiver<Said>,
-    runs: BTreeMap<RunId, Run<Drill>>,
+    runs: BTreeMap<RunId, Going>,
     hands: Hands,
     /// Orders that were given up and whose jobs are being looked at. A run that is over stays until they are told of.
     letting_go: BTreeSet<OrderKey>,
@@ -53,7 +58,7 @@ impl Rehearser {
         let mut works: Works = FuturesUnordered::new();
         self.take_up(&mut works).await;
         loop {
-            let wake = self.runs.values().filter_map(Run::next_wake_ms).min();
+            let wake = self.runs.values().filter_map(Going::next_wake_ms).min();
             let until_wake =
                 Duration::from_millis(wake.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms())));
             tokio::select! {
@@ -148,7 +153,7 @@ impl Rehearser {
                 self.letting_go.remove(key);
             }
             let Some(run) = self.runs.get(id) else { return Err("the drill is over".to_owned()) };
-            let (next, effects) = match step(run, RunEvent::new(now_ms(), what)) {
+            let (next, effects) = match run.step(RunEvent::new(now_ms(), what)) {
                 Ok(stepped) => stepped,
                 Err(refusal) => {
                     tracing::debug!(run = %id, %refusal, "an event did not fit its run");
@@ -162,7 +167,7 @@ impl Rehearser {
             works.push(Box::pin(write_down(self.drills.clone(), id.clone(), new)));
             let over = next.is_over();
             self.runs.insert(id.clone(), next);
-            pending.extend(effects.into_iter().filter_map(|effect| effect.carry_out(&self.hands)));
+            pending.extend(effects.into_iter().filter_map(|act| act(&self.hands)));
             while let Some(order) = self.hands.next() {
                 works.push(self.work(order));
             }
@@ -180,7 +185,7 @@ impl Rehearser {
         Ok(())
     }
 
-    fn work(&self, order: runbooks::Order<Drill>) -> BoxFuture<'static, ()> {
+    fn work(&self, order: Todo) -> BoxFuture<'static, ()> {
         Box::pin(hands::work(self.drills.clone(), order, self.drills.0.queue.clone()))
     }
 }
@@ -212,7 +217,7 @@ async fn write_down(drills: Drills, id: RunId, moments: Vec<Moment>) {
         let endpoint = target.and_then(|target| target.as_str().parse().ok());
         let facts = serde_json::json!({ "drill": id, "step": step, "what": what });
         let actor = Actor::trigger(&format!("drill:{id}"));
-        let noted = drills.0.service.note("drill.step", &actor, endpoint.as_ref(), None, facts).await;
+        let noted = drills.note(&id, "drill.step", &actor, endpoint.as_ref(), facts).await;
         if let Err(error) = noted {
             tracing::error!(run = %id, %error, "a step of a drill could not be put into evidence");
         }
@@ -220,6 +225,22 @@ async fn write_down(drills: Drills, id: RunId, moments: Vec<Moment>) {
 }
 
 impl Drills {
+    /// Write a fact about a run into evidence, as a rehearsal's unless the run is real.
+    pub(super) async fn note(
+        &self,
+        run: &RunId,
+        kind: &str,
+        actor: &Actor,
+        endpoint: Option<&EndpointId>,
+        facts: serde_json::Value,
+    ) -> Result<(), Problem> {
+        let real = self.kept().get(run).is_some_and(|kept| kept.record.mode == ModeName::Real);
+        match real {
+            true => self.0.service.note(kind, actor, endpoint, None, facts).await,
+            false => self.0.service.note_drill(kind, actor, endpoint, facts).await,
+        }
+    }
+
     /// The job that an order made before.
     pub(super) fn job_of(&self, key: &OrderKey) -> Option<JobId> {
         let kept = self.kept();

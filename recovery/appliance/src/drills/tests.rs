@@ -1,5 +1,7 @@
 //! Drills against a real service: who must answer, one job per order, also across a restart, and the report.
 
+mod cuts;
+
 use axum::http::StatusCode;
 use recovery_protocol::{
     drill::{DrillAnswer, DrillView},
@@ -20,6 +22,13 @@ async fn bench() -> Bench {
     .await;
     let words = json!({ "drill_safe": true, "blueprint": "hmi-bench", "group": "bench" });
     bench.add("bench-01", "52:54:00:12:34:56", words).await;
+    for (person, duty) in [("ada", "drill-lead"), ("eve", "line-technician")] {
+        let new = json!({ "person": person, "role": "engineer" });
+        assert_eq!(bench.ask("POST", "/api/v1/people", new).await.0, StatusCode::OK);
+        let duties = json!({ "duties": [duty] });
+        let path = format!("/api/v1/people/{person}/duties");
+        assert_eq!(bench.ask("PUT", &path, duties.clone()).await, (StatusCode::OK, duties));
+    }
     bench
 }
 
@@ -65,8 +74,9 @@ async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
     let answer = format!("{PATH}/{drill}/answer");
     // Whoever asked for it is signed in here, whatever name they type.
     for (wrong, why) in [
-        (yes("", "drill-lead"), "cannot approve"),
-        (yes("operator:token", "drill-lead"), "cannot approve"),
+        (yes("", ""), "cannot approve"),
+        (yes("operator:token", ""), "cannot approve"),
+        (yes("", "drill-lead"), "nobody becomes one by saying so"),
         (yes("ada", "drill-lead"), "by who is signed in, operator:token"),
         (json!({ "step": "none", "person": "ada", "yes": true }), "no step"),
     ] {
@@ -76,11 +86,16 @@ async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
     }
     let ada = Actor::operator("ada");
     let says = |answer: Value| serde_json::from_value::<DrillAnswer>(answer).unwrap();
-    let refused = bench.drills.answer(&ada, &drill, says(yes("ada", "visitor"))).await.unwrap_err();
-    assert!(refused.detail.contains("role"), "{refused}");
-    bench.drills.answer(&ada, &drill, says(yes("ada", "drill-lead"))).await.unwrap();
+    // A duty is on record, or it is none: eve is not the lead, and ada is nothing else.
+    for (who, role) in [("eve", ""), ("eve", "drill-lead"), ("ada", "visitor")] {
+        let answer = says(yes(who, role));
+        let refused = bench.drills.answer(&Actor::operator(who), &drill, answer).await.unwrap_err();
+        assert!(refused.detail.contains("on record") && refused.remedy.contains("person duty"), "{refused}");
+    }
+    bench.drills.answer(&ada, &drill, says(yes("ada", ""))).await.unwrap();
     let record = &bench.drills.kept().values().next().unwrap().record.clone();
-    assert!(format!("{record:?}").contains("operator:ada"), "the report names who was signed in");
+    let said = format!("{record:?}");
+    assert!(said.contains("operator:ada") && said.contains("drill-lead"), "who was signed in, in their duty");
     until(&bench, &drill, |view| !view.jobs.is_empty()).await;
 
     stop.cancel();
@@ -239,6 +254,91 @@ async fn a_drill_takes_no_job_that_somebody_else_ordered() {
     assert!(view.jobs.is_empty());
     assert!(view.steps.iter().any(|step| step.what.contains("ordered by somebody else")), "{view:?}");
     assert!(!bench.service.job(real.job).await.unwrap().state.is_over(), "and leaves it alone");
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_begins_is_the_plan_that_was_looked_at() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    let new = |more: Value| {
+        let mut new = json!({ "runbook": "quarterly-hmi-drill", "selector": "group=bench" });
+        new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        new
+    };
+    let plan_path = &format!("{PATH}/plan");
+    let (status, plan) = bench.ask("POST", plan_path, new(json!({}))).await;
+    assert_eq!(status, StatusCode::OK, "{plan}");
+    assert_eq!((&plan["mode"], &plan["by_hand"]), (&json!("drill"), &json!(["go"])));
+    assert_eq!(plan["waves"][0]["endpoints"], json!(["bench-01"]));
+    // Another endpoint of the selector makes it another plan.
+    let words = json!({ "drill_safe": true, "blueprint": "hmi-bench", "group": "bench" });
+    bench.add("bench-02", "52:54:00:12:34:57", words).await;
+    let bound = new(json!({ "binding": plan["binding"] }));
+    let (status, refused) = bench.ask("POST", PATH, bound).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("plan-changed")), "{refused}");
+    let (_, plan) = bench.ask("POST", plan_path, new(json!({}))).await;
+    let (status, begun) = bench.ask("POST", PATH, new(json!({ "binding": plan["binding"] }))).await;
+    assert_eq!((status, &begun["binding"]), (StatusCode::ACCEPTED, &plan["binding"]), "{begun}");
+    for (more, code) in [
+        (json!({ "selector": "group=" }), "bad-selector"),
+        (json!({ "text": "steps: nonsense" }), "not-a-runbook"),
+        (json!({ "mode": "virtual" }), "drill-refused"),
+        (json!({ "mode": "dry_run" }), "drill-refused"),
+    ] {
+        assert_eq!(bench.ask("POST", PATH, new(more.clone())).await.1["code"], code, "{more}");
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tabletop_and_a_dry_run_are_on_record_and_touch_nothing() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    bench.add("press-01", "52:54:00:12:34:99", json!({})).await;
+    let real = json!({ "runbook": "line-hmi-mass-recovery", "endpoints": ["press-01"], "mode": "dry_run" });
+    let (status, plan) = bench.ask("POST", &format!("{PATH}/plan"), real).await;
+    assert_eq!((status, &plan["mode"]), (StatusCode::OK, &json!("real")), "{plan}");
+    assert!(bench.evidence(None).await.iter().any(|kind| kind == "drill.dry-run"));
+    let (status, view) =
+        bench.ask("POST", PATH, json!({ "runbook": "annual-tabletop", "mode": "tabletop" })).await;
+    assert_eq!((status, &view["mode"]), (StatusCode::ACCEPTED, &json!("tabletop")), "{view}");
+    let drill = view["drill"].as_str().unwrap().to_owned();
+    let view = until(&bench, &drill, |view| view.state == "waiting_person").await;
+    let asked = view.steps.iter().find(|step| step.state == "waiting_person").unwrap();
+    let done = json!({ "step": asked.step, "yes": true });
+    let (status, problem) = bench.ask("POST", &format!("{PATH}/{drill}/answer"), done).await;
+    assert_eq!(status, StatusCode::OK, "{problem}");
+    assert!(bench.service.jobs(None).await.unwrap().is_empty());
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_run_recovers_in_the_name_of_who_asked_behind_the_guard_rails() {
+    let mut bench = bench().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    bench.add("press-01", "52:54:00:12:34:99", json!({})).await;
+    let text = "schema: runbook/v1\nmetadata: {name: one, version: 1, title: {en: One}, owner: ot}\nmodes: {real: {}}\nsteps:\n  \
+        - {id: go, uses: approve, with: {min: 1, roles: [drill-lead]}}\n  - {id: image, uses: reimage, needs: [go], per: target}\n  \
+        - {id: prove, uses: verify, needs: [image], per: target}\nfinally:\n  \
+        - {id: tidy, uses: check, with: {set: [no-open-tickets]}}\n";
+    let mut new = json!({ "runbook": "one.yaml", "text": text, "endpoints": ["press-01"], "mode": "real" });
+    assert_eq!(bench.ask("POST", PATH, new.clone()).await.1["code"], "plan-first");
+    let (_, plan) = bench.ask("POST", &format!("{PATH}/plan"), new.clone()).await;
+    new["binding"] = plan["binding"].clone();
+    let (status, view) = bench.ask("POST", PATH, new).await;
+    assert_eq!((status, &view["mode"]), (StatusCode::ACCEPTED, &json!("real")), "{view}");
+    let drill = view["drill"].as_str().unwrap().to_owned();
+    until(&bench, &drill, |view| step(view, "go") == "waiting_person").await;
+    let lead = serde_json::from_value(yes("", "")).unwrap();
+    bench.drills.answer(&Actor::operator("ada"), &drill, lead).await.unwrap();
+    let view = until(&bench, &drill, |view| !view.jobs.is_empty()).await;
+    let job = bench.service.job(view.jobs[0]).await.unwrap();
+    assert_eq!((job.trigger.as_str(), job.mode), ("operator", recovery_protocol::operator::Mode::Real));
+    assert!(job.reason.starts_with(&format!("run {drill}/image/press-01#1")), "{}", job.reason);
     stop.cancel();
     running.await.unwrap();
 }

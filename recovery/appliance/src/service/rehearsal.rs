@@ -59,20 +59,52 @@ impl Service {
         permit: DrillPermit,
         order: &str,
     ) -> Result<JobView, Problem> {
-        let reason = format!("drill {order}");
-        if let Some(made) = made_before(&self.0, &permit.endpoint, &reason).await? {
+        self.of_order(actor, &permit.endpoint, Mode::Drill, order).await
+    }
+
+    /// Start a real recovery for an order of a run, in the name of who asked for the run: the guard rails judge it as theirs. Else as
+    /// [`Service::propose_drill`].
+    pub async fn propose_real(
+        &self,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        order: &str,
+    ) -> Result<JobView, Problem> {
+        self.of_order(actor, endpoint, Mode::Real, order).await
+    }
+
+    async fn of_order(
+        &self,
+        actor: &Actor,
+        endpoint: &EndpointId,
+        mode: Mode,
+        order: &str,
+    ) -> Result<JobView, Problem> {
+        let (trigger, word) = match mode {
+            Mode::Drill => ("drill", "drill"),
+            Mode::Real => ("operator", "run"),
+        };
+        let reason = format!("{word} {order}");
+        if let Some(made) = made_before(&self.0, endpoint, &reason).await? {
             return orders::one(&self.0, made).await;
         }
-        let asked = Asked {
-            actor,
-            trigger: "drill".to_owned(),
-            reason: &reason,
-            mode: Mode::Drill,
-            automatic: false,
-            give_up_preserved: false,
-        };
-        let view = orders::order(&self.0, &permit.endpoint, asked).await?;
-        if view.reason == reason { Ok(view) } else { Err(not_ours(&permit.endpoint, view.job)) }
+        let (trigger, automatic, give_up_preserved) = (trigger.to_owned(), false, false);
+        let asked = Asked { actor, trigger, reason: &reason, mode, automatic, give_up_preserved };
+        let view = orders::order(&self.0, endpoint, asked).await?;
+        if view.reason == reason { Ok(view) } else { Err(not_ours(endpoint, view.job)) }
+    }
+
+    /// Append a fact about a rehearsal; what is no rehearsal is noted by [`Service::note`].
+    pub async fn note_drill(
+        &self,
+        kind: &str,
+        actor: &Actor,
+        endpoint: Option<&EndpointId>,
+        facts: serde_json::Value,
+    ) -> Result<(), Problem> {
+        let mut fact = Fact::new(kind, &actor.name, facts);
+        (fact.endpoint, fact.mode) = (endpoint.cloned(), Mode::Drill);
+        Ok(self.0.journal.note(fact).await?)
     }
 
     /// Nobody waits for this job of a run any more. Cancelled where its order to write has not gone out; else it stays with people, and that it goes on is on record.
@@ -117,6 +149,6 @@ async fn made_before(inner: &Inner, endpoint: &EndpointId, reason: &str) -> Resu
 
 fn not_ours(endpoint: &EndpointId, job: JobId) -> Problem {
     let detail = format!("job {job} of {endpoint} is open and was ordered by somebody else");
-    let remedy = "wait until it is over, or cancel it; then run the drill again";
+    let remedy = "wait until it is over, or cancel it; then run it again";
     Problem::new(409, "job-open", "The endpoint has a job already", detail, remedy)
 }

@@ -177,7 +177,6 @@ drill-start = Übung starten
 drill-recoveries = Wiederherstellungen dieser Übung
 drill-report = Bericht öffnen
 drill-who = Wer es getan hat, falls nicht Sie
-drill-role = Ihre Rolle in dieser Übung
 drill-note = Notiz (kommt in den Bericht, darf leer bleiben)
 yes-word = Ja
 no-word = Nein

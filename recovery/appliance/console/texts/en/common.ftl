@@ -178,7 +178,6 @@ drill-start = Start the drill
 drill-recoveries = Recoveries of this drill
 drill-report = Open the report
 drill-who = Who did it, if not you
-drill-role = Your role in this drill
 drill-note = Note (goes into the report, may stay empty)
 yes-word = Yes
 no-word = No

@@ -177,7 +177,6 @@ drill-start = Iniciar el simulacro
 drill-recoveries = Recuperaciones de este simulacro
 drill-report = Abrir el informe
 drill-who = Quién lo hizo, si no fue usted
-drill-role = Su función en este simulacro
 drill-note = Nota (va al informe, puede quedar vacía)
 yes-word = Sí
 no-word = No

@@ -177,7 +177,6 @@ drill-start = Lancer l’exercice
 drill-recoveries = Restaurations de cet exercice
 drill-report = Ouvrir le rapport
 drill-who = Qui l’a fait, si ce n’est pas vous
-drill-role = Votre rôle dans cet exercice
 drill-note = Note (inscrite au rapport, peut rester vide)
 yes-word = Oui
 no-word = Non

@@ -157,7 +157,6 @@ drill-start = 开始演练
 drill-recoveries = 本次演练的恢复
 drill-report = 打开报告
 drill-who = 如非本人，由谁完成
-drill-role = 您在演练中的角色
 drill-note = 备注（写入报告，可留空）
 yes-word = 是
 no-word = 否

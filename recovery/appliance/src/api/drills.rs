@@ -1,0 +1,135 @@
+//! The calls of [`recovery_protocol::drill`]: runs of runbooks, and what people are in their words.
+
+use aide::axum::routing::{get_with, post_with};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::header,
+    response::{Html, IntoResponse, Response},
+};
+use recovery_protocol::{
+    drill::{DrillAnswer, DrillPlan, DrillView, Duties, NewDrill},
+    operator::Decision,
+    people::Permission,
+};
+
+use super::{
+    Body, Call, Needs, People, Refusal,
+    describe::{gives, says},
+    wrapped::Accepted,
+};
+use crate::service::Actor;
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// REST under `/api/v1/drills`, and duties.
+pub fn calls() -> Vec<Call> {
+    use Permission as P;
+    vec![
+        (
+            "/api/v1/drills",
+            get_with(list, says("Runs of runbooks, newest first")).post_with(start, says("Begin a run")),
+            Needs::to_write(P::Drill),
+        ),
+        (
+            "/api/v1/drills/plan",
+            post_with(plan, says("What a run would do; a dry run is put on record")),
+            Needs::all(P::Drill),
+        ),
+        ("/api/v1/drills/{drill}", get_with(one, says("One run")), Needs::LOOK),
+        (
+            "/api/v1/drills/{drill}/report",
+            get_with(report, gives("text/html", "Its report, a page of its own")),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/drills/{drill}/pack",
+            post_with(pack, gives("application/x-tar", "Make its evidence pack: a tar that proves itself")),
+            Needs::all(P::Evidence),
+        ),
+        (
+            "/api/v1/drills/{drill}/answer",
+            post_with(answer, says("Answer a step that waits for a person")),
+            Needs::all(P::Answer),
+        ),
+        ("/api/v1/drills/{drill}/abort", post_with(abort, says("End a run")), Needs::all(P::Stop)),
+        (
+            "/api/v1/people/{person}/duties",
+            get_with(duties, says("What a person is in the words of runbooks"))
+                .put_with(set_duties, says("Say what a person is in the words of runbooks")),
+            Needs::to_write(P::People),
+        ),
+    ]
+}
+
+async fn list(State(people): State<People>) -> Json<Vec<DrillView>> {
+    Json(people.drills.list())
+}
+
+async fn start(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewDrill>,
+) -> Result<Accepted<DrillView>, Refusal> {
+    Ok(Accepted(people.drills.start(&actor, new).await?))
+}
+
+async fn plan(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(new): Body<NewDrill>,
+) -> Answer<DrillPlan> {
+    Ok(Json(people.drills.plan(&actor, new).await?))
+}
+
+async fn one(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {
+    Ok(Json(people.drills.view(&drill)?))
+}
+
+async fn answer(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Body(answer): Body<DrillAnswer>,
+) -> Answer<DrillView> {
+    Ok(Json(people.drills.answer(&actor, &drill, answer).await?))
+}
+
+async fn abort(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Body(decision): Body<Decision>,
+) -> Answer<DrillView> {
+    Ok(Json(people.drills.abort(&actor, &drill, decision).await?))
+}
+
+/// The report is a page of its own with its styles inside and no script: it must look the same when saved to a file.
+async fn report(State(people): State<People>, Path(drill): Path<String>) -> Result<Response, Refusal> {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, Html(people.drills.report(&drill).await?)).into_response())
+}
+
+/// That it was made is written into the log, so it is an order and no look.
+async fn pack(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+) -> Result<Response, Refusal> {
+    let headers = [(header::CONTENT_TYPE, "application/x-tar"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, people.drills.pack(&actor, &drill).await?).into_response())
+}
+
+async fn duties(State(people): State<People>, Path(person): Path<String>) -> Answer<Duties> {
+    Ok(Json(people.service.duties(&person).await?))
+}
+
+async fn set_duties(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(person): Path<String>,
+    Body(order): Body<Duties>,
+) -> Answer<Duties> {
+    Ok(Json(people.service.set_duties(&actor, &person, order).await?))
+}
