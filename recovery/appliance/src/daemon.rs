@@ -368,7 +368,7 @@ impl Appliance {
         let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone())
             .with_medium(self.kit.as_ref().and_then(|kit| Medium::of(kit, &self.journal)));
         let server = pxe::Server::bind(config, table, desk.clone(), desk.clone())?
-            .with_handler(files.handler())
+            .with_handler(files.without(crate::injects::cut_off(&self.live, &self.journal)).handler())
             .with_leases(leases);
         desk.set_prober(server.prober());
         let http =

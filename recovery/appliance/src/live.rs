@@ -14,7 +14,7 @@ use recovery_protocol::{
     operator::ProgressView,
 };
 
-use crate::power::in_band;
+use crate::{injects::Injects, power::in_band};
 
 /// Weight of the newest sample in the shown rate.
 const NEW_SAMPLE: f64 = 0.3;
@@ -23,6 +23,8 @@ const NEW_SAMPLE: f64 = 0.3;
 #[derive(Debug, Default)]
 pub struct Live {
     inner: Mutex<Inner>,
+    /// What goes wrong on purpose in drills.
+    pub injects: Injects,
     /// Endpoints that are to reboot by themselves.
     pub in_band: Arc<in_band::Desk>,
 }

@@ -26,6 +26,7 @@ mod forward;
 mod golden;
 mod guard;
 mod hooks;
+mod injects;
 mod interfaces;
 mod jobs;
 mod keys;

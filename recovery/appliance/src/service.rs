@@ -82,7 +82,7 @@ pub use machine::{asks_for_live_values, photo_too_large};
 pub use orders::WEBHOOK;
 pub use plans::mind_plans;
 pub use policy::forget_tried;
-pub use rehearsal::DrillPermit;
+pub use rehearsal::{DrillPermit, Leftovers};
 pub use triggers::{Report, Trigger, TriggerClass, TriggerDecision, TriggerOutcome};
 pub use views::{NOT_TOUCHED, SWITCH_BY_HAND};
 

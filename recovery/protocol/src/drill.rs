@@ -113,6 +113,54 @@ pub struct DrillView {
     pub steps: Vec<DrillStepView>,
     /// The jobs it started.
     pub jobs: Vec<JobId>,
+    /// What went wrong on purpose.
+    #[serde(default)]
+    pub injects: Vec<InjectView>,
+}
+
+/// Let something go wrong on purpose in a drill that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewInject {
+    /// `image-server-unreachable`, `wrong-disk-fitted`, `technician-absent`, `pcr-mismatch`, `control-plane-down`.
+    pub inject: String,
+    /// One of the drill's endpoints; none: each of them.
+    #[serde(default)]
+    pub endpoint: Option<EndpointId>,
+    /// It ends by itself after so many seconds, at most 1800.
+    pub seconds: u32,
+}
+
+/// The code that an endpoint shows before it is written in a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DrillCode {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Four digits, off its screen.
+    pub code: String,
+}
+
+/// What went, or goes, wrong on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InjectView {
+    /// What.
+    pub inject: String,
+    /// On which endpoint.
+    pub endpoint: EndpointId,
+    /// By whom it was ordered: the runbook, or a person as in evidence.
+    pub by: String,
+    /// Since when, milliseconds since 1970.
+    pub from_unix_ms: u64,
+    /// It ends by itself then.
+    pub until_unix_ms: u64,
+    /// How often it was met; 0: it changed nothing.
+    pub met: u32,
+    /// When it ended.
+    pub ended_unix_ms: Option<u64>,
 }
 
 /// One step of a drill.

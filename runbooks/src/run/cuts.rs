@@ -30,7 +30,7 @@ steps:
   - {id: rest, uses: wait, needs: [image], per: target, with: {for: 3s}}
   - {id: prove, uses: verify, needs: [rest], per: target, timeout: 9000s}
 finally:
-  - {id: tidy, uses: check, with: {set: [no-open-tickets]}, timeout: 9000s, on_failure: continue}
+  - {id: tidy, uses: check, with: {set: [clean]}, timeout: 9000s, on_failure: continue}
   - {id: paper, uses: report, timeout: 9000s}
 "#;
 

@@ -23,7 +23,7 @@ steps:
   - {id: prove, uses: verify, needs: [image], per: target, timeout: 50s}
   - {id: all, uses: notify, needs: [prove], with: {to: lead, text: done}, timeout: 20s, on_failure: continue}
 finally:
-  - {id: tidy, uses: check, with: {set: [no-open-tickets]}, timeout: 10s, on_failure: continue}
+  - {id: tidy, uses: check, with: {set: [clean]}, timeout: 10s, on_failure: continue}
   - {id: paper, uses: report, timeout: 10s}
 "#;
 

@@ -18,7 +18,7 @@ fn runbook(waves: &str, rest: &str) -> String {
          \x20 - {{id: go, uses: approve, with: {{min: 1}}}}\n{rest}\
          \x20 - {{id: image, uses: reimage, needs: [go], per: target, timeout: 100s, on_failure: quarantine}}\n\
          \x20 - {{id: prove, uses: verify, needs: [image], per: target, timeout: 50s}}\n\
-         finally:\n  - {{id: tidy, uses: check, with: {{set: [endpoint-idle]}}}}\n  - {{id: paper, uses: report}}\n"
+         finally:\n  - {{id: tidy, uses: check, with: {{set: [clean]}}}}\n  - {{id: paper, uses: report}}\n"
     )
 }
 

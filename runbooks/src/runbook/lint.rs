@@ -7,7 +7,7 @@ use std::{
     fmt,
 };
 
-use super::{ModeName, OnFailure, Pass, Per, Position, Runbook, Step, Uses, Verb};
+use super::{CheckItem, INJECT_MS_MAX, ModeName, OnFailure, Pass, Per, Position, Runbook, Step, Uses, Verb};
 use crate::ids::StepId;
 
 /// Longest timeout of a step: a day. A step that may take longer is two steps.
@@ -67,6 +67,8 @@ pub enum Rule {
     TargetsExceedRto,
     /// Retrying without end.
     Retries,
+    /// An inject that cannot be.
+    Injects,
     /// Limits that let nothing happen.
     Limits,
     /// No English title.
@@ -102,6 +104,7 @@ impl Rule {
             Self::Timeout => "timeout",
             Self::TargetsExceedRto => "targets-exceed-rto",
             Self::Retries => "retries",
+            Self::Injects => "injects",
             Self::Limits => "limits",
             Self::Title => "title",
         }
@@ -139,8 +142,15 @@ pub fn lint(runbook: &Runbook) -> Vec<Finding> {
     }
     lint.writing_is_approved_and_proven();
     lint.waves();
+    lint.injects();
     lint.findings.sort_by_key(|finding| finding.at);
     lint.findings
+}
+
+/// It is meant in each mode, and looks for all that a run could leave behind.
+fn proves_clean(step: &Step) -> bool {
+    step.condition.modes.is_empty()
+        && matches!(&step.uses, Uses::Check { set } if set.contains(&CheckItem::Clean))
 }
 
 struct Lint<'a> {
@@ -188,10 +198,39 @@ impl<'a> Lint<'a> {
         if writes && !self.runbook.finally.iter().any(|step| step.uses.verb() == Verb::Check) {
             let what = "nothing looks afterwards whether tickets or jobs are left: add a step `uses: check` under `finally`";
             self.found(Position::default(), Rule::NoCleanUp, what);
+        } else if writes && rehearses && !self.runbook.finally.iter().any(|step| proves_clean(step)) {
+            let what = "a drill ends only when it is proven that it left nothing behind: add `clean` to the `set` of a check under `finally`, without an `if`";
+            self.found(Position::default(), Rule::NoCleanUp, what);
         }
         if rehearses && !self.runbook.finally.iter().any(|step| step.uses.verb() == Verb::Report) {
             let what = "a drill without a report proves nothing: add a step `uses: report` under `finally`";
             self.found(Position::default(), Rule::NoReport, what);
+        }
+    }
+
+    fn injects(&mut self) {
+        let rehearses = self.runbook.modes.keys().any(|mode| *mode != ModeName::Real && !mode.is_paper());
+        for inject in &self.runbook.injects {
+            let (kind, at) = (inject.kind.word(), &inject.at);
+            let step = self.runbook.steps.iter().find(|step| step.id == *at);
+            let what = match step {
+                _ if !rehearses => {
+                    format!(
+                        "`{kind}` happens in rehearsals alone: add a mode `drill` or `virtual`, or remove it"
+                    )
+                }
+                None => format!("`{kind}` begins with `{at}`, which is no step: name one of `steps`"),
+                Some(_) if inject.for_ms == 0 || inject.for_ms > INJECT_MS_MAX => format!(
+                    "`{kind}` lasts {} s: give it a `for` of up to {} s",
+                    inject.for_ms / 1000,
+                    INJECT_MS_MAX / 1000
+                ),
+                Some(step) if inject.for_ms >= step.timeout_ms => format!(
+                    "`{kind}` lasts as long as `{at}` may take, so nobody could react to it: shorten it, or raise the step's timeout"
+                ),
+                Some(_) => continue,
+            };
+            self.findings.push(Finding { at: Position::default(), rule: Rule::Injects, what });
         }
     }
 

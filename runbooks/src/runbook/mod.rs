@@ -6,6 +6,7 @@
 //!
 //! Times are `u64` milliseconds with `_ms` in their name. A file writes them as `90s`, `12m`, `2h`, `7d`.
 
+mod inject;
 pub mod lint;
 pub mod parse;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod text;
 mod wave;
 mod with;
 
+pub use inject::{INJECT_MS_MAX, Inject, InjectKind};
 pub use steps::{Approval, Attest, CheckItem, OnUnreachable, Profile, ReportKind, Uses, Verb};
 pub use text::Text;
 pub use wave::{Pass, Wave};
@@ -73,6 +75,8 @@ pub struct Runbook {
     pub steps: Vec<Step>,
     /// Steps that run at the end whatever happened, one after the other.
     pub finally: Vec<Step>,
+    /// What goes wrong on purpose, in rehearsals alone.
+    pub injects: Vec<Inject>,
     /// Keys that a later version understands and this one does not.
     pub later: Vec<LaterKey>,
 }

@@ -13,8 +13,8 @@ use serde::{
 use serde_saphyr::{Error as YamlError, Location, Spanned};
 
 use super::{
-    Condition, LaterKey, Limits, MaxFailures, ModeName, Objectives, OnFailure, Pass, Per, Position, Runbook,
-    Selector, Step, Verb, Wave, span, with,
+    Condition, Inject, InjectKind, LaterKey, Limits, MaxFailures, ModeName, Objectives, OnFailure, Pass, Per,
+    Position, Runbook, Selector, Step, Verb, Wave, span, with,
 };
 use crate::ids::StepId;
 
@@ -253,6 +253,8 @@ pub(super) struct RawRunbook {
     finally: Vec<Spanned<RawStep>>,
     #[serde(default)]
     waves: Vec<RawWave>,
+    #[serde(default)]
+    injects: Vec<RawInject>,
     #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
     params: Option<Spanned<IgnoredAny>>,
 }
@@ -384,6 +386,24 @@ struct RawRetry {
     max: u32,
 }
 
+/// What goes wrong on purpose in a rehearsal; it ends by itself.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct RawInject {
+    inject: InjectKind,
+    /// The step with which it begins.
+    at: String,
+    /// How long.
+    r#for: Length,
+}
+
+impl From<RawInject> for Inject {
+    fn from(raw: RawInject) -> Self {
+        Self { kind: raw.inject, at: StepId::new(raw.at), for_ms: raw.r#for.0 }
+    }
+}
+
 impl RawRunbook {
     fn into_runbook(self, text: &str) -> Result<Runbook, ParseError> {
         if self.schema.value != SCHEMA {
@@ -425,6 +445,7 @@ impl RawRunbook {
             waves: self.waves.into_iter().map(Wave::from).collect(),
             steps: steps(self.steps)?,
             finally: steps(self.finally)?,
+            injects: self.injects.into_iter().map(Inject::from).collect(),
             later: later([("params", self.params)]),
         })
     }

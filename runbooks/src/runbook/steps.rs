@@ -351,12 +351,21 @@ pub enum CheckItem {
     NoOpenTickets,
     /// The control plane answers.
     ControlPlane,
+    /// The run left nothing behind: no ticket, no lease of an endpoint that did not come back, no identity that nobody has, no boot override that is
+    /// still armed, no inject. What can be taken back is taken back first.
+    Clean,
 }
 
 impl CheckItem {
     /// Every item.
-    pub const ALL: [Self; 5] =
-        [Self::ImageVerified, Self::StoreFree, Self::EndpointIdle, Self::NoOpenTickets, Self::ControlPlane];
+    pub const ALL: [Self; 6] = [
+        Self::ImageVerified,
+        Self::StoreFree,
+        Self::EndpointIdle,
+        Self::NoOpenTickets,
+        Self::ControlPlane,
+        Self::Clean,
+    ];
 
     /// The word in a file.
     #[must_use]
@@ -367,6 +376,7 @@ impl CheckItem {
             Self::EndpointIdle => "endpoint-idle",
             Self::NoOpenTickets => "no-open-tickets",
             Self::ControlPlane => "control-plane",
+            Self::Clean => "clean",
         }
     }
 }

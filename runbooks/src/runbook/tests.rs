@@ -36,7 +36,7 @@ steps:
 finally:
   - id: tidy
     uses: check
-    with: {set: [endpoint-idle]}
+    with: {set: [endpoint-idle, clean]}
   - id: paper
     uses: report
 ";
@@ -178,7 +178,7 @@ fn rules(text: &str) -> Vec<Rule> {
 }
 
 /// What is changed in the good one, into what, and the one rule that finds it.
-const FAULTS: [(&str, &str, Rule); 46] = [
+const FAULTS: [(&str, &str, Rule); 51] = [
     ("id: prove", "id: image", Rule::DuplicateId),
     ("needs: [image]", "needs: [image, moon]", Rule::UnreachableNeed),
     ("needs: [image]", "needs: [image, paper]", Rule::UnreachableNeed),
@@ -206,7 +206,16 @@ const FAULTS: [(&str, &str, Rule); 46] = [
     ("{en: Rehearse}", "{de: Probe}", Rule::Title),
     ("modes:", "params: {line: {}}\nmodes:", Rule::NotSupported),
     ("finally:\n", "finally:\n  - {id: more, uses: call}\n", Rule::NotSupported),
-    ("  - id: tidy\n    uses: check\n    with: {set: [endpoint-idle]}\n", "", Rule::NoCleanUp),
+    ("  - id: tidy\n    uses: check\n    with: {set: [endpoint-idle, clean]}\n", "", Rule::NoCleanUp),
+    ("[endpoint-idle, clean]", "[endpoint-idle]", Rule::NoCleanUp),
+    ("finally:", "injects: [{inject: pcr-mismatch, at: none, for: 1m}]\nfinally:", Rule::Injects),
+    ("finally:", "injects: [{inject: pcr-mismatch, at: image, for: 31m}]\nfinally:", Rule::Injects),
+    ("finally:", "injects: [{inject: pcr-mismatch, at: image, for: 12m}]\nfinally:", Rule::Injects),
+    (
+        "modes:\n  drill: {}",
+        "injects: [{inject: pcr-mismatch, at: image, for: 1m}]\nmodes:\n  real: {}",
+        Rule::Injects,
+    ),
     ("max_parallel: 3", "max_parallel: 3, max_permits: 0", Rule::Limits),
     // Approved or proven in some modes, or after some answers, is not approved and proven.
     ("timeout: 12m", "timeout: 12m\n    if: {chose: {go: approved}}", Rule::Condition),

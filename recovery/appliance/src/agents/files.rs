@@ -43,7 +43,7 @@ use tokio::{
 };
 
 use super::shape::{Governor, Serving};
-use crate::{boot::Kit, golden::Golden, jobs::journal::Journal, power::media};
+use crate::{boot::Kit, golden::Golden, injects::CutOff, jobs::journal::Journal, power::media};
 
 /// Pieces that are read from the store at once.
 const READERS: usize = 16;
@@ -59,6 +59,7 @@ pub struct Files {
     sent_bytes: Arc<AtomicU64>,
     events: Arc<dyn BootEvents>,
     medium: Option<Medium>,
+    cut_off: Option<CutOff>,
 }
 
 /// The recovery system as a CD.
@@ -93,13 +94,19 @@ impl Files {
         events: Arc<dyn BootEvents>,
     ) -> Self {
         let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
-        Self { golden, governor, readers, sent_bytes, events, medium: None }
+        Self { golden, governor, readers, sent_bytes, events, medium: None, cut_off: None }
     }
 
     /// With a CD for BMCs.
     #[must_use]
     pub fn with_medium(self, medium: Option<Medium>) -> Self {
         Self { medium, ..self }
+    }
+
+    /// With peers that get nothing while a drill wants it so.
+    #[must_use]
+    pub fn without(self, cut_off: CutOff) -> Self {
+        Self { cut_off: Some(cut_off), ..self }
     }
 
     /// As the boot layer mounts it.
@@ -131,6 +138,10 @@ impl Files {
 
     async fn answer(&self, request: Request<Bytes>, from: SocketAddr) -> Response<Body> {
         let path = request.uri().path();
+        let image = path.starts_with("/v1/");
+        if image && self.cut_off.as_ref().is_some_and(|cut_off| cut_off(from.ip())) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "a drill has it that no image can be fetched now");
+        }
         if [Method::GET, Method::HEAD].contains(request.method())
             && let Some(name) = path.strip_prefix("/v1/manifests/")
         {

@@ -12,6 +12,7 @@ use recovery_protocol::{
     job::{HoldReason, JobState, Stage},
     operator::EndpointState,
 };
+use runbooks::runbook::InjectKind;
 use serde_json::json;
 
 use super::{
@@ -275,6 +276,10 @@ async fn first(
     let resets = reset_since.map(|before| quote.clock().reset_count.saturating_sub(before));
     if !verdict.passed() {
         return Err(proof::hold_verdict(agents, tx, &session, &verdict, not_proven).await);
+    }
+    if let Some(why) = agents.0.live.injects.hits(&row.job, InjectKind::PcrMismatch, tx.at) {
+        let detail = format!("the quote is taken for one that differs: {why}");
+        return Err(proof::hold(agents, tx, &session, not_proven, detail).await);
     }
     if let Some(detail) = proof::not_vouched_for(agents, &endpoint, &session) {
         return Err(proof::hold(agents, tx, &session, HoldReason::EkNotCertified, detail).await);

@@ -23,6 +23,7 @@ pub mod identity;
 mod next;
 mod proof;
 mod questions;
+mod rehearsed;
 mod report;
 mod shape;
 #[cfg(test)]
@@ -45,7 +46,7 @@ use serde_json::json;
 
 pub use expect::Expectations;
 pub use files::{Files, Medium};
-pub use shape::Serving;
+pub use shape::{Serving, Subnet};
 
 use crate::{
     api::{Refusal, gate},

@@ -14,9 +14,10 @@ use recovery_protocol::{
     operator::Mode,
     trust::EnrolmentTicket,
 };
+use runbooks::runbook::InjectKind;
 use serde_json::json;
 
-use super::{Agents, capture, session_unknown};
+use super::{Agents, capture, rehearsed, session_unknown};
 use crate::{
     config::Blueprint,
     db::{self, DbError, endpoint::Endpoint, job::JobRow, session::Session},
@@ -109,6 +110,9 @@ async fn order(
     endpoint: Endpoint,
 ) -> Result<Assignment, Problem> {
     let job = row.job.id;
+    if let Some(instead) = rehearsed::not_yet(agents, reached, &row, &endpoint).await? {
+        return Ok(instead);
+    }
     let manifest = match agents.0.golden.check(row.job.image).await {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -139,8 +143,10 @@ async fn order(
         Err(error) => return Err(error.into()),
     };
     let endpoint = pin_disk(&mut tx, endpoint, job, serial).await?;
-    let order = make(agents, &mut tx, reached, &row, &endpoint, &manifest).await?;
+    let mut order = make(agents, &mut tx, reached, &row, &endpoint, &manifest).await?;
+    let injected = inject(agents, reached, &row, &mut order, tx.at);
     let facts = json!({
+        "inject": injected,
         "step_seq": order.step_seq,
         "image": order.image,
         "disk": order.disk,
@@ -153,6 +159,24 @@ async fn order(
     tx.note(fact).await?;
     tx.commit().await?;
     Ok(Assignment::Restore(Box::new(order)))
+}
+
+/// What goes wrong on purpose with this order.
+fn inject(
+    agents: &Agents,
+    reached: Reached,
+    row: &JobRow,
+    order: &mut RestoreOrder,
+    now_ms: u64,
+) -> Option<String> {
+    let injects = &agents.0.live.injects;
+    injects.fetches(&row.job, reached.peer);
+    let other = injects.hits(&row.job, InjectKind::WrongDiskFitted, now_ms);
+    if other.is_some() {
+        // No disk has it: whatever is in the endpoint, it is the wrong one. The one on record stays.
+        order.disk.serial = Some("INJECTED-NO-SUCH-DISK".to_owned());
+    }
+    other
 }
 
 /// The serial number of the endpoint's disk: as on record, else that of the only fixed disk that the proven session named.

@@ -10,6 +10,7 @@ mod health;
 mod in_band;
 mod own;
 mod posture;
+mod rehearsed;
 mod versions;
 mod with_tpm;
 

@@ -8,7 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use recovery_protocol::{
-    drill::{DrillAnswer, DrillPlan, DrillView, Duties, NewDrill},
+    drill::{DrillAnswer, DrillCode, DrillPlan, DrillView, Duties, NewDrill, NewInject},
     operator::Decision,
     people::Permission,
 };
@@ -52,6 +52,16 @@ pub fn calls() -> Vec<Call> {
             post_with(answer, says("Answer a step that waits for a person")),
             Needs::all(P::Answer),
         ),
+        (
+            "/api/v1/drills/{drill}/injects",
+            post_with(inject, says("Let something go wrong on purpose in a drill that runs")),
+            Needs::all(P::Drill),
+        ),
+        (
+            "/api/v1/drills/{drill}/code",
+            post_with(match_code, says("Match the code on the screen of hardware that a drill is to write")),
+            Needs::all(P::Pair),
+        ),
         ("/api/v1/drills/{drill}/abort", post_with(abort, says("End a run")), Needs::all(P::Stop)),
         (
             "/api/v1/people/{person}/duties",
@@ -93,6 +103,24 @@ async fn answer(
     Body(answer): Body<DrillAnswer>,
 ) -> Answer<DrillView> {
     Ok(Json(people.drills.answer(&actor, &drill, answer).await?))
+}
+
+async fn inject(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Body(new): Body<NewInject>,
+) -> Answer<DrillView> {
+    Ok(Json(people.drills.inject(&actor, &drill, new).await?))
+}
+
+async fn match_code(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Body(order): Body<DrillCode>,
+) -> Answer<DrillView> {
+    Ok(Json(people.drills.match_code(&actor, &drill, order).await?))
 }
 
 async fn abort(

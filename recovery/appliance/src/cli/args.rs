@@ -561,6 +561,29 @@ pub enum DrillVerb {
         #[arg(long, default_value = "")]
         note: String,
     },
+    /// Let something go wrong on purpose in a drill that runs; it ends by itself
+    Inject {
+        /// The drill
+        drill: String,
+        /// image-server-unreachable, wrong-disk-fitted, technician-absent, pcr-mismatch or control-plane-down
+        inject: String,
+        /// One of the drill's endpoints; without: each of them
+        #[arg(long)]
+        endpoint: Option<EndpointId>,
+        /// It ends after so many seconds, at most 1800
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Match the code on the screen of hardware that a drill is to write
+    Code {
+        /// The drill
+        drill: String,
+        /// Which endpoint
+        #[arg(long)]
+        endpoint: EndpointId,
+        /// Four digits, off its screen
+        code: String,
+    },
     /// Stop a drill; its last steps still run
     Abort {
         /// The drill

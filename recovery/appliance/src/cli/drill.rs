@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use recovery_protocol::{
+    drill::{DrillCode, NewInject},
     job::JobState,
     operator::{Decision, DrillAnswer, DrillView, JobView, NewDrill},
 };
@@ -32,6 +33,16 @@ pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
         DrillVerb::Answer { drill, step, endpoint, person, role, no, note } => {
             let answer = DrillAnswer { step, endpoint, person, role, yes: !no, note };
             let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/answer"), &answer)?;
+            print(json, &view, show::drill)
+        }
+        DrillVerb::Inject { drill, inject, endpoint, seconds } => {
+            let new = NewInject { inject, endpoint, seconds };
+            let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/injects"), &new)?;
+            print(json, &view, show::drill)
+        }
+        DrillVerb::Code { drill, endpoint, code } => {
+            let order = DrillCode { endpoint, code };
+            let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/code"), &order)?;
             print(json, &view, show::drill)
         }
         DrillVerb::Abort { drill, reason } => {

@@ -6,6 +6,7 @@ use recovery_protocol::selector::{self, Selector};
 use serde::Deserialize;
 
 use super::{Wrong, window::Window};
+use crate::agents::Subnet;
 
 /// How far a trigger may go in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
@@ -66,6 +67,8 @@ pub struct Group {
     pub permit: Option<Permit>,
     /// Its endpoints may be drilled, if their records and their blueprint say so too.
     pub drill_zone: bool,
+    /// Networks in which its drills are served, as `["10.78.0.0/24"]`: an order of a drill goes to no address outside. Empty: wherever the group is.
+    pub drill_networks: Vec<Subnet>,
 }
 
 impl Default for Group {
@@ -84,6 +87,7 @@ impl Default for Group {
             max_auto_per_day: 2,
             permit: None,
             drill_zone: false,
+            drill_networks: Vec::new(),
         }
     }
 }

@@ -23,6 +23,7 @@
 //! | [`person`] | person |
 //! | [`duty`] | person_duty |
 //! | [`photo`] | endpoint_photo |
+//! | [`drill_code`] | drill_code |
 //! | [`review`] | review |
 //! | [`stop`] | stop |
 //! | [`reign`] | reign: which appliance writes |
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 pub mod chain;
 #[cfg(test)]
 pub mod conformance;
+pub mod drill_code;
 pub mod duty;
 pub mod endpoint;
 pub mod forward;
@@ -108,6 +110,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (35, include_str!("../../migrations/0035_machine.sql")),
     (38, include_str!("../../migrations/0038_notice.sql")),
     (40, include_str!("../../migrations/0040_person_duty.sql")),
+    (41, include_str!("../../migrations/0041_drill_code.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -253,6 +253,15 @@ fn certificate_of(row: &Row) -> Result<Certificate, DbError> {
     })
 }
 
+/// Serial numbers and jobs of an endpoint's valid certificates, the newest first.
+pub async fn valid_of(conn: &mut Conn, endpoint: &EndpointId) -> Result<Vec<(String, JobId)>, DbError> {
+    let asked = query(
+        "SELECT serial, job FROM certificate WHERE endpoint = $1 AND revoked IS NULL ORDER BY issued DESC",
+    );
+    let rows = asked.bind(endpoint.as_str()).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((number(row.try_get("serial")?), id(row, "job")?))).collect()
+}
+
 /// The serial number in a row's key.
 fn number(key: String) -> String {
     key.split_once('.').map_or_else(|| key.clone(), |(number, _)| number.to_owned())

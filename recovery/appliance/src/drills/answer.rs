@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use recovery_protocol::{
     Problem,
+    drill::DrillCode,
     operator::{DrillAnswer, DrillView},
 };
 use runbooks::{
@@ -29,6 +30,11 @@ impl Drills {
     ) -> Result<DrillView, Problem> {
         let DrillAnswer { step, endpoint, mut person, role, yes, note } = answer;
         let record = self.find(drill)?.record;
+        if self.0.service.injects().nobody_answers(drill, super::now_ms()) {
+            return Err(answer_refused(
+                "inject `technician-absent`: nobody is there to answer until it ends",
+            ));
+        }
         // An answer lets every endpoint of the drill go on.
         let targets: BTreeSet<&str> =
             record.tasks.iter().filter_map(|t| Some(t.target.as_ref()?.as_str())).collect();
@@ -83,6 +89,27 @@ impl Drills {
         };
         self.tell(&record.run, what).await?;
         self.note(&record.run, "decision.drill", actor, endpoint.as_ref(), facts).await?;
+        self.view(drill)
+    }
+
+    /// Match the code on the screen of an endpoint that this drill is to write.
+    ///
+    /// # Errors
+    /// 404 `unknown-drill`; 409 `no-drill-code`, `drill-code-wrong`.
+    pub async fn match_code(
+        &self,
+        actor: &Actor,
+        drill: &str,
+        order: DrillCode,
+    ) -> Result<DrillView, Problem> {
+        let run = self.find(drill)?.record.run;
+        self.0.service.may_order(actor, &order.endpoint).await?;
+        let job = self.job_in(&run, order.endpoint.as_str()).ok_or_else(|| {
+            let detail = format!("this drill has no recovery on {}", order.endpoint);
+            let remedy = "look at the drill's steps: it shows a code while it is being recovered";
+            Problem::new(409, "no-drill-code", "This endpoint shows no drill code", detail, remedy)
+        })?;
+        self.0.service.match_drill_code(actor, job, &order.code).await?;
         self.view(drill)
     }
 

@@ -52,7 +52,7 @@ impl Drills {
             let remedy = "look at the plan again, and begin that one";
             return Err(Problem::new(409, "plan-changed", "This is another plan now", detail, remedy));
         }
-        let kept = Kept { record: run.record().clone(), jobs: Vec::new() };
+        let kept = Kept::new(run.record().clone());
         let answer = view(&kept);
         let stops = |_| refused("the appliance stops".to_owned());
         let place = self.0.queue.reserve().await.map_err(stops)?;

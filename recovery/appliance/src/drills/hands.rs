@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     job::JobState,
-    operator::{EndpointState, EndpointView, JobView},
+    operator::{Decision, EndpointState, EndpointView, JobView},
 };
 use runbooks::{
     CheckResult, Failure, Happened, OrderKey, Outcome,
@@ -16,7 +16,7 @@ use runbooks::{
 use tokio::sync::mpsc;
 
 use super::{
-    Drills,
+    Drills, clean,
     facts::golden_image,
     going::{Doing, Permit, Todo},
     rehearser::Said,
@@ -56,7 +56,7 @@ impl Hands {
 pub async fn work(drills: Drills, todo: Todo, say: mpsc::Sender<Said>) {
     let key = todo.key;
     let what = match todo.work {
-        Doing::Check(set, targets) => check(&drills, &key, &set, &targets).await,
+        Doing::Check(set, targets) => check(&drills, &key, &set, &targets, todo.until_ms, &say).await,
         Doing::Reimage(permit) => reimage(&drills, permit, &say).await,
         Doing::Verify(target, image, attest) => verify(&drills, &key, target.as_str(), &image, attest).await,
         Doing::Enrol(target) => by_its_job(&drills, &key, target.as_str(), "enrolled").await,
@@ -74,10 +74,16 @@ async fn check(
     key: &OrderKey,
     set: &[CheckItem],
     targets: &[runbooks::TargetId],
+    until_ms: u64,
+    say: &mpsc::Sender<Said>,
 ) -> Happened {
     let mut checks = Vec::new();
     for item in set {
-        match check_one(drills, *item, targets).await {
+        let found = match item {
+            CheckItem::Clean => clean::prove(drills, key, targets, until_ms, say).await,
+            item => check_one(drills, *item, targets).await,
+        };
+        match found {
             Ok(found) => checks.extend(found),
             Err(problem) => return failed(key, &problem),
         }
@@ -143,7 +149,7 @@ async fn check_one(
                 let seen = open.map_or_else(|| "none".to_owned(), |job| format!("held by job {}", job.job));
                 result(at, "no live boot ticket", seen, open.is_none())
             }
-            CheckItem::EndpointIdle | CheckItem::StoreFree | CheckItem::ControlPlane => {
+            CheckItem::EndpointIdle | CheckItem::StoreFree | CheckItem::ControlPlane | CheckItem::Clean => {
                 let seen =
                     open.map_or_else(|| "no open job".to_owned(), |job| format!("job {} is open", job.job));
                 result(at, "no open job", seen, open.is_none())
@@ -227,6 +233,7 @@ pub async fn let_go(drills: Drills, key: OrderKey, job: JobId, say: mpsc::Sender
 async fn follow(drills: &Drills, key: &OrderKey, job: JobId, say: &mpsc::Sender<Said>) -> Happened {
     let mut changes = drills.0.service.changes();
     let mut held = false;
+    let mut resumed_for = None;
     loop {
         changes.borrow_and_update();
         let view = match drills.0.service.job(job).await {
@@ -266,7 +273,12 @@ async fn follow(drills: &Drills, key: &OrderKey, job: JobId, say: &mpsc::Sender<
             }
             JobState::Working { .. } | JobState::Held { .. } => {}
         }
-        if changes.changed().await.is_err() {
+        let injected = injected(drills, key, &view, &mut resumed_for).await;
+        let changed = tokio::select! {
+            changed = changes.changed() => changed,
+            () = tokio::time::sleep(injected.unwrap_or_default()), if injected.is_some() => Ok(()),
+        };
+        if changed.is_err() {
             return ended(
                 key,
                 "appliance-stops",
@@ -275,6 +287,33 @@ async fn follow(drills: &Drills, key: &OrderKey, job: JobId, say: &mpsc::Sender<
             );
         }
     }
+}
+
+/// A job that an inject holds goes on by itself when that has ended, once for each end. How long to wait for it.
+async fn injected(
+    drills: &Drills,
+    key: &OrderKey,
+    view: &JobView,
+    resumed_for: &mut Option<u64>,
+) -> Option<std::time::Duration> {
+    if !matches!(view.state, JobState::Held { .. }) {
+        return None;
+    }
+    let ends_ms = drills.held_by_inject(&key.run, &view.endpoint)?;
+    if *resumed_for == Some(ends_ms) {
+        return None;
+    }
+    let now = super::now_ms();
+    if now < ends_ms {
+        return Some(std::time::Duration::from_millis(ends_ms - now));
+    }
+    *resumed_for = Some(ends_ms);
+    let actor = Actor::trigger(&format!("drill:{}", key.run));
+    let reason = Decision { reason: "the inject that held it has ended".to_owned() };
+    if let Err(error) = drills.0.service.resume(&actor, view.job, reason).await {
+        tracing::warn!(job = %view.job, %error, "a job that an inject held does not go on");
+    }
+    None
 }
 
 async fn verify(drills: &Drills, key: &OrderKey, target: &str, image: &str, attest: Attest) -> Happened {

@@ -16,9 +16,11 @@
 
 mod answer;
 mod begin;
+mod clean;
 mod facts;
 mod going;
 mod hands;
+mod injects;
 mod keep;
 mod pack;
 mod paper;
@@ -68,6 +70,15 @@ struct Kept {
     record: RunRecord,
     /// Which job each order made.
     jobs: Vec<(OrderKey, JobId)>,
+    /// What went wrong on purpose.
+    #[serde(default)]
+    injects: Vec<injects::Injected>,
+}
+
+impl Kept {
+    fn new(record: RunRecord) -> Self {
+        Self { record, jobs: Vec::new(), injects: Vec::new() }
+    }
 }
 
 impl Drills {
@@ -174,6 +185,13 @@ impl Drills {
         Ok(())
     }
 
+    /// Change what is kept of a run, durably. Only the rehearser's task does, so nothing is lost between reading and writing.
+    fn change(&self, run: &RunId, what: impl FnOnce(&mut Kept)) -> Result<(), Problem> {
+        let mut kept = self.find(run.as_str())?;
+        what(&mut kept);
+        self.store(&kept)
+    }
+
     fn kept(&self) -> MutexGuard<'_, BTreeMap<RunId, Kept>> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,6 +219,7 @@ fn view(kept: &Kept) -> DrillView {
         },
         steps: steps.collect(),
         jobs: kept.jobs.iter().map(|(_, job)| *job).collect(),
+        injects: kept.injects.iter().map(injects::view).collect(),
     }
 }
 

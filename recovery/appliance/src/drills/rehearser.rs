@@ -20,6 +20,8 @@ use super::{
     going::{Going, Todo},
     hands,
     hands::Hands,
+    injects,
+    injects::Wanted,
     now_ms, resume,
 };
 use crate::service::Actor;
@@ -34,6 +36,10 @@ pub enum Said {
     Person(RunId, Happened, oneshot::Sender<Result<(), String>>),
     /// An order made a job.
     Ordered(OrderKey, JobId),
+    /// Something is to go wrong on purpose; whoever ordered it waits.
+    Inject(Wanted, oneshot::Sender<Result<(), Problem>>),
+    /// A run ends: so does what goes wrong in it.
+    EndInjects(RunId),
 }
 
 /// Carries drills out.
@@ -58,7 +64,9 @@ impl Rehearser {
         let mut works: Works = FuturesUnordered::new();
         self.take_up(&mut works).await;
         loop {
-            let wake = self.runs.values().filter_map(Going::next_wake_ms).min();
+            // One whose end could not be put on record is tried again, but not at once.
+            let ends = self.drills.next_inject_end_ms().map(|at| at.max(now_ms().saturating_add(200)));
+            let wake = self.runs.values().filter_map(Going::next_wake_ms).chain(ends).min();
             let until_wake =
                 Duration::from_millis(wake.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms())));
             tokio::select! {
@@ -85,6 +93,7 @@ impl Rehearser {
             let (facts, scope) =
                 facts::of(&self.drills.0.service, &self.drills.0.config, &named).await.unwrap_or_default();
             let Some(run) = resume(&kept, facts, &scope) else { continue };
+            self.drills.arm_again(&kept).await;
             for order in run.outstanding() {
                 works.push(self.work(order));
             }
@@ -97,6 +106,11 @@ impl Rehearser {
                 drop(self.take(&id, Happened::Begin, works));
             }
         }
+    }
+
+    fn end_injects(&mut self, run: RunId, all: bool, works: &mut Works) {
+        let drills = self.drills.clone();
+        works.push(Box::pin(async move { drills.end_injects(&run, all).await }));
     }
 
     fn let_go(&mut self, key: OrderKey, job: JobId, works: &mut Works) {
@@ -116,6 +130,13 @@ impl Rehearser {
             }
             Said::Happened(id, what) => drop(self.take(&id, what, works)),
             Said::Person(id, what, reply) => drop(reply.send(self.take(&id, what, works))),
+            Said::Inject(wanted, reply) => {
+                let drills = self.drills.clone();
+                works.push(Box::pin(async move {
+                    drop(reply.send(drills.begin_inject(wanted).await));
+                }));
+            }
+            Said::EndInjects(run) => self.end_injects(run, true, works),
             Said::Ordered(key, job) => {
                 let kept = self.drills.kept().get(&key.run).cloned();
                 if let Some(mut kept) = kept {
@@ -136,6 +157,9 @@ impl Rehearser {
     }
 
     fn tick(&mut self, works: &mut Works) {
+        for run in self.drills.runs_with_ended_injects() {
+            self.end_injects(run, false, works);
+        }
         let ids: Vec<_> = self.runs.keys().cloned().collect();
         for id in ids {
             drop(self.take(&id, Happened::Tick, works));
@@ -160,8 +184,11 @@ impl Rehearser {
                     return Err(refusal.to_string());
                 }
             };
-            let jobs = self.drills.kept().get(id).map(|kept| kept.jobs.clone()).unwrap_or_default();
-            let kept = Kept { record: next.record().clone(), jobs };
+            let kept = self.drills.kept().get(id).cloned();
+            let kept = match kept {
+                Some(kept) => Kept { record: next.record().clone(), ..kept },
+                None => Kept::new(next.record().clone()),
+            };
             self.drills.store(&kept).map_err(|problem| problem.detail)?;
             let new = next.record().history.get(run.record().history.len()..).unwrap_or_default().to_vec();
             works.push(Box::pin(write_down(self.drills.clone(), id.clone(), new)));
@@ -169,7 +196,7 @@ impl Rehearser {
             self.runs.insert(id.clone(), next);
             pending.extend(effects.into_iter().filter_map(|act| act(&self.hands)));
             while let Some(order) = self.hands.next() {
-                works.push(self.work(order));
+                works.push(self.first_work(order));
             }
             while let Some(key) = self.hands.next_dropped() {
                 // What made no job has nothing to take back; a job that is being made says so when it is there.
@@ -187,6 +214,21 @@ impl Rehearser {
 
     fn work(&self, order: Todo) -> BoxFuture<'static, ()> {
         Box::pin(hands::work(self.drills.clone(), order, self.drills.0.queue.clone()))
+    }
+
+    /// What the runbook wants to go wrong with this order does so before its work begins.
+    fn first_work(&self, order: Todo) -> BoxFuture<'static, ()> {
+        let (drills, say) = (self.drills.clone(), self.drills.0.queue.clone());
+        let record = self.runs.get(&order.key.run).map(Going::record);
+        let wanted = record.map(|record| injects::declared(record, &order.key)).unwrap_or_default();
+        Box::pin(async move {
+            for inject in wanted {
+                if let Err(error) = drills.begin_inject(inject).await {
+                    tracing::error!(%error, "an inject of a runbook could not begin");
+                }
+            }
+            hands::work(drills, order, say).await;
+        })
     }
 }
 

@@ -342,3 +342,118 @@ async fn a_real_run_recovers_in_the_name_of_who_asked_behind_the_guard_rails() {
     stop.cancel();
     running.await.unwrap();
 }
+
+/// Runs on a virtual endpoint until its job is there; nobody is asked.
+async fn virtual_drill(bench: &Bench, injects: &str) -> (String, recovery_protocol::JobId) {
+    let text = format!(
+        "schema: runbook/v1\nmetadata: {{name: one, version: 1, title: {{en: One}}, owner: ot}}\nmodes: {{drill: {{}}, virtual: {{}}}}\n{injects}steps:\n  \
+         - {{id: go, uses: approve, with: {{min: 1}}, in: {{virtual: {{min: 0}}}}}}\n  - {{id: image, uses: reimage, needs: [go], per: target, timeout: 30m}}\n  \
+         - {{id: prove, uses: verify, needs: [image], per: target}}\nfinally:\n  - {{id: tidy, uses: check, with: {{set: [clean]}}, timeout: 5s, on_failure: continue}}\n  \
+         - {{id: paper, uses: report}}\n"
+    );
+    let new = json!({ "runbook": "one.yaml", "text": text, "endpoints": ["vm-01"], "mode": "virtual" });
+    let (status, view) = bench.ask("POST", PATH, new).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{view}");
+    let drill = view["drill"].as_str().unwrap().to_owned();
+    let job = until(bench, &drill, |view| !view.jobs.is_empty()).await.jobs[0];
+    (drill, job)
+}
+
+async fn with_vm() -> Bench {
+    let bench = Bench::new(
+        "[blueprints.hmi-vm]\nimage = \"hmi-panel\"\nplace = \"virtual\"\n[groups.bench]\ndrill_zone = true\n",
+    )
+    .await;
+    bench
+        .add(
+            "vm-01",
+            "52:54:00:12:34:56",
+            json!({ "drill_safe": true, "blueprint": "hmi-vm", "group": "bench" }),
+        )
+        .await;
+    bench
+}
+
+/// The endpoint came back, as the journal would write it; `armed`: what was set at its BMC stands.
+async fn came_back(bench: &Bench, job: recovery_protocol::JobId, armed: bool) {
+    use recovery_protocol::{job::JobState, operator::EndpointState};
+    let mut tx = bench.journal.begin().await.unwrap();
+    let at = tx.at;
+    let mut row = db::job::get(tx.conn(), job).await.unwrap().unwrap();
+    (row.job.state, row.job.boot_set, row.ended) = (JobState::Recovered, armed, Some(at));
+    let mut endpoint = db::endpoint::get(tx.conn(), &row.job.endpoint).await.unwrap().unwrap();
+    (endpoint.state, endpoint.proven) = (EndpointState::Trusted, Some(at));
+    db::job::put(tx.conn(), &row).await.unwrap();
+    db::endpoint::put(tx.conn(), &endpoint).await.unwrap();
+    tx.commit().await.unwrap();
+    bench.journal.touch();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_leaves_something_behind_is_not_passed() {
+    for (armed, state) in [(false, "succeeded"), (true, "partly")] {
+        let mut bench = with_vm().await;
+        let (stop, running) = run(bench.rehearser.take().unwrap());
+        let (drill, job) = virtual_drill(&bench, "").await;
+        came_back(&bench, job, armed).await;
+        let over = |view: &DrillView| !matches!(view.state.as_str(), "running" | "waiting_person");
+        let view = until(&bench, &drill, over).await;
+        assert_eq!((view.state.as_str(), step(&view, "prove")), (state, "passed"), "{view:?}");
+        let report = bench.drills.report(&drill).await.unwrap();
+        for kind in
+            ["no-open-tickets", "no-leases", "no-orphan-identities", "no-boot-overrides", "no-injects"]
+        {
+            assert!(report.contains(&format!("{kind} vm-01")), "the report has no line for {kind}");
+        }
+        if armed {
+            let tidy = view.steps.iter().find(|step| step.step == "tidy").unwrap();
+            assert!(tidy.what.contains("no-boot-overrides vm-01"), "{}", tidy.what);
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn injects_of_a_runbook_and_of_a_person_are_on_record_from_begin_to_end() {
+    let mut bench = with_vm().await;
+    let (stop, running) = run(bench.rehearser.take().unwrap());
+    let (drill, job) =
+        virtual_drill(&bench, "injects: [{inject: control-plane-down, at: image, for: 10m}]\n").await;
+    let path = format!("{PATH}/{drill}/injects");
+    for (new, code) in [
+        (json!({ "inject": "flood", "seconds": 10 }), "bad-inject"),
+        (json!({ "inject": "pcr-mismatch", "seconds": 0 }), "bad-inject"),
+        (json!({ "inject": "pcr-mismatch", "seconds": 1801 }), "bad-inject"),
+        (json!({ "inject": "pcr-mismatch", "seconds": 9, "endpoint": "press-01" }), "inject-refused"),
+    ] {
+        assert_eq!(bench.ask("POST", &path, new.clone()).await.1["code"], code, "{new}");
+    }
+    let (status, view) =
+        bench.ask("POST", &path, json!({ "inject": "technician-absent", "seconds": 600 })).await;
+    assert_eq!(status, StatusCode::OK, "{view}");
+    let begun: Vec<(&Value, &Value)> =
+        view["injects"].as_array().unwrap().iter().map(|one| (&one["inject"], &one["by"])).collect();
+    assert_eq!(
+        begun,
+        [
+            (&json!("control-plane-down"), &json!("runbook")),
+            (&json!("technician-absent"), &json!("operator:token"))
+        ]
+    );
+    let answer = json!({ "step": "go", "yes": true });
+    let (_, refused) = bench.ask("POST", &format!("{PATH}/{drill}/answer"), answer).await;
+    assert!(refused["detail"].as_str().unwrap().contains("technician-absent"), "{refused}");
+    // The end of the drill ends them, each on record with how often it was met.
+    came_back(&bench, job, false).await;
+    let view = until(&bench, &drill, |view| view.state == "succeeded").await;
+    let met: Vec<(u32, bool)> =
+        view.injects.iter().map(|one| (one.met, one.ended_unix_ms.is_some())).collect();
+    assert_eq!(met, [(0, true), (1, true)]);
+    let noted = bench.evidence(None).await.into_iter().filter(|kind| kind == "drill.inject").count();
+    assert_eq!(noted, 4, "two begun, two ended");
+    let late = json!({ "inject": "technician-absent", "seconds": 5 });
+    assert_eq!(bench.ask("POST", &path, late).await.1["code"], "inject-refused");
+    stop.cancel();
+    running.await.unwrap();
+}

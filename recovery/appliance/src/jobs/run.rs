@@ -20,6 +20,7 @@ use std::{
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use images::{Manifest, manifest::header::Policy};
 use recovery_protocol::{JobId, erase::ErasePolicy, job::HoldReason};
+use runbooks::runbook::InjectKind;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -337,6 +338,11 @@ impl Runner {
     }
 
     async fn perform(&self, intent: &Intent, row: &JobRow, endpoint: &Endpoint) -> Result<Outcome, DbError> {
+        let asks_plane = matches!(intent.duty, Duty::Fence | Duty::Register | Duty::Release);
+        let down = || self.live.injects.hits(&row.job, InjectKind::ControlPlaneDown, self.journal.now());
+        if let Some(why) = asks_plane.then(down).flatten() {
+            return Ok(failed(HoldReason::ControlPlaneFailed, why));
+        }
         Ok(match intent.duty {
             Duty::Admit => Outcome::Done,
             // Before a ticket lives.

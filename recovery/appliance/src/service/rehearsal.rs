@@ -8,6 +8,7 @@ use recovery_protocol::{
     operator::{JobView, Mode},
 };
 use serde_json::json;
+use subtle::ConstantTimeEq as _;
 
 use super::{
     Actor, Inner, Service,
@@ -16,10 +17,13 @@ use super::{
 use crate::{
     db,
     evidence::Fact,
+    injects::Injects,
     jobs::job::What,
     refusals::{unknown_endpoint, unknown_job},
 };
 
+/// Wrong drill codes until the job is given up.
+const CODE_TRIES: u64 = 3;
 /// Jobs of an endpoint among which an order's own is looked for.
 const RECENT: u32 = 50;
 
@@ -30,7 +34,83 @@ pub struct DrillPermit {
     endpoint: EndpointId,
 }
 
+impl DrillPermit {
+    /// Whose.
+    #[must_use]
+    pub fn endpoint(&self) -> &EndpointId {
+        &self.endpoint
+    }
+}
+
+/// What jobs of a run left behind, one sentence each; empty: nothing of that kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leftovers {
+    /// Boot tickets, enrolment tickets and EST secrets that still open something.
+    pub tickets: Vec<String>,
+    /// Addresses lent to an endpoint that did not come back.
+    pub leases: Vec<String>,
+    /// Certificates that nobody has.
+    pub identities: Vec<String>,
+    /// Boot overrides and media that are still set.
+    pub overrides: Vec<String>,
+}
+
 impl Service {
+    /// What goes wrong on purpose now.
+    #[must_use]
+    pub fn injects(&self) -> &Injects {
+        &self.0.live.injects
+    }
+
+    /// What these jobs of one endpoint left behind. 404 `unknown-endpoint`.
+    pub async fn leftovers(&self, endpoint: &EndpointId, jobs: &[JobId]) -> Result<Leftovers, Problem> {
+        let mut conn = self.0.journal.db.read().await?;
+        let now = self.0.journal.now();
+        let found =
+            db::endpoint::get(&mut conn, endpoint).await?.ok_or_else(|| unknown_endpoint(endpoint))?;
+        let mut left = Leftovers::default();
+        let mut came_back = false;
+        for job in jobs {
+            let Some(row) = db::job::get(&mut conn, *job).await? else { continue };
+            let recovered = row.job.state == JobState::Recovered;
+            came_back |= recovered;
+            if !row.job.state.is_over() {
+                left.tickets.push(format!("job {job} is open"));
+            }
+            if db::ticket::live_boot_of(&mut conn, *job).await?.is_some() {
+                left.tickets.push(format!("the boot ticket of job {job} lives"));
+            }
+            let enrolment = db::ticket::enrolment_of(&mut conn, *job).await?;
+            if !recovered && enrolment.is_some_and(|ticket| ticket.voided.is_none()) {
+                left.tickets.push(format!("the enrolment ticket of job {job} lives"));
+            }
+            let est = db::ticket::est(&mut conn, *job).await?;
+            if est.is_some_and(|est| est.voided.is_none() && est.spent.is_none() && now < est.expires) {
+                left.tickets.push(format!("the EST secret of job {job} is unspent"));
+            }
+            if row.job.boot_set {
+                let why = row.job.boot_left.as_deref().unwrap_or("it is being taken back");
+                left.overrides.push(format!("what job {job} set for the boot stands: {why}"));
+            }
+        }
+        let valid = db::ticket::valid_of(&mut conn, endpoint).await?;
+        for (at, (serial, job)) in valid.iter().enumerate().filter(|(_, (_, job))| jobs.contains(job)) {
+            // The newest is what the endpoint shows, if it came back.
+            if at > 0 || !came_back {
+                left.identities
+                    .push(format!("certificate {serial} of job {job} is valid, and nobody has it"));
+            }
+        }
+        if !came_back && !jobs.is_empty() {
+            for lease in db::lease::running(&mut conn, now).await? {
+                if found.record.macs.iter().any(|mac| mac.to_string() == lease.mac) {
+                    left.leases.push(format!("{} is lent to {}", lease.address, lease.mac));
+                }
+            }
+        }
+        Ok(left)
+    }
+
     /// A permit to rehearse on this endpoint; not drill-safe: 409 `not-drill-safe`.
     pub async fn drill_permit(&self, endpoint: &EndpointId) -> Result<DrillPermit, Problem> {
         let mut conn = self.0.journal.db.read().await?;
@@ -92,6 +172,49 @@ impl Service {
         let asked = Asked { actor, trigger, reason: &reason, mode, automatic, give_up_preserved };
         let view = orders::order(&self.0, endpoint, asked).await?;
         if view.reason == reason { Ok(view) } else { Err(not_ours(endpoint, view.job)) }
+    }
+
+    /// Match the code on the screen of hardware that a drill is to write. 409 `no-drill-code`, `drill-code-wrong`; after the third wrong one the job is cancelled.
+    pub async fn match_drill_code(&self, actor: &Actor, job: JobId, code: &str) -> Result<(), Problem> {
+        let mut tx = self.0.journal.begin().await?;
+        let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
+        let shown = db::drill_code::of(tx.conn(), job).await?.filter(|_| !row.job.state.is_over());
+        let Some(shown) = shown.filter(|shown| shown.matched.is_none()) else {
+            let remedy = "look at its screen: it shows a code when it needs one";
+            let detail = format!("{} waits for none", row.job.endpoint);
+            return Err(Problem::new(
+                409,
+                "no-drill-code",
+                "This endpoint shows no drill code",
+                detail,
+                remedy,
+            ));
+        };
+        let right = bool::from(code.trim().as_bytes().ct_eq(shown.code.as_bytes()));
+        let left = CODE_TRIES.saturating_sub(shown.wrong + 1);
+        let (kind, facts) = match right {
+            true => ("proof.drill-code", json!({})),
+            false => ("refusal.drill-code", json!({ "tries_left": left })),
+        };
+        let mut fact = Fact::new(kind, &actor.name, facts).about(&row.job.endpoint).of(Some(job));
+        fact.mode = Mode::Drill;
+        tx.note(fact).await?;
+        let at = tx.at;
+        match right {
+            true => db::drill_code::matched(tx.conn(), job, &actor.name, at).await?,
+            false => db::drill_code::wrong(tx.conn(), job).await?,
+        }
+        if !right && left == 0 {
+            tx.event(job, "appliance", What::Cancel { by: "appliance: three wrong drill codes".to_owned() })
+                .await?;
+        }
+        tx.commit().await?;
+        if right {
+            return Ok(());
+        }
+        let detail = format!("the screen shows another code; {left} tries are left");
+        let remedy = "stand before the endpoint that is meant, and read its code; after the third wrong one the drill goes on without it";
+        Err(Problem::new(409, "drill-code-wrong", "This is not the code on its screen", detail, remedy))
     }
 
     /// Append a fact about a rehearsal; what is no rehearsal is noted by [`Service::note`].

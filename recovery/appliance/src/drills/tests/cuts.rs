@@ -34,7 +34,7 @@ steps:
   - {id: prove, uses: verify, needs: [image], per: target, timeout: 9000s}
   - {id: join, uses: enrol, needs: [prove], per: target, timeout: 9000s}
 finally:
-  - {id: tidy, uses: check, with: {set: [no-open-tickets]}, timeout: 9000s, on_failure: continue}
+  - {id: tidy, uses: check, with: {set: [clean]}, timeout: 9000s, on_failure: continue}
   - {id: paper, uses: report, timeout: 9000s}
 "#;
 
