@@ -66,6 +66,7 @@ mod people;
 mod plans;
 mod policy;
 mod rehearsal;
+mod schedules;
 mod scope;
 pub mod site;
 mod sources;

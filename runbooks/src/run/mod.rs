@@ -21,6 +21,7 @@
 //!
 //! This module does no I/O, reads no clock and spawns nothing.
 
+pub mod ahead;
 #[cfg(test)]
 mod cuts;
 mod event;

@@ -125,6 +125,11 @@ impl Driver {
         driver
     }
 
+    /// Give the run another objective, as if its file said so.
+    pub(super) fn run_objective(&mut self, rto_ms: Option<u64>) {
+        self.run.record.runbook.objectives.rto_ms = rto_ms;
+    }
+
     pub(super) fn is_open(&self, step: &str) -> bool {
         self.open.keys().any(|key| key.step.as_str() == step)
     }

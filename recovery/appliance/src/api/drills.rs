@@ -1,6 +1,6 @@
 //! The calls of [`recovery_protocol::drill`]: runs of runbooks, and what people are in their words.
 
-use aide::axum::routing::{get_with, post_with};
+use aide::axum::routing::{delete_with, get_with, post_with};
 use axum::{
     Extension, Json,
     extract::{Path, State},
@@ -8,7 +8,10 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use recovery_protocol::{
-    drill::{DrillAnswer, DrillCode, DrillPlan, DrillView, Duties, NewDrill, NewInject},
+    drill::{
+        ActionView, DrillAnswer, DrillCode, DrillComparison, DrillPlan, DrillView, Duties, NewDrill,
+        NewInject, ReadinessView, Schedule, ScheduleView, TrendPoint,
+    },
     operator::Decision,
     people::Permission,
 };
@@ -24,6 +27,11 @@ type Answer<T> = Result<Json<T>, Refusal>;
 
 /// REST under `/api/v1/drills`, and duties.
 pub fn calls() -> Vec<Call> {
+    [runs(), around()].concat()
+}
+
+/// One run, from its plan to its pack.
+fn runs() -> Vec<Call> {
     use Permission as P;
     vec![
         (
@@ -63,6 +71,47 @@ pub fn calls() -> Vec<Call> {
             Needs::all(P::Pair),
         ),
         ("/api/v1/drills/{drill}/abort", post_with(abort, says("End a run")), Needs::all(P::Stop)),
+    ]
+}
+
+/// What is due, who is ready, what is to be mended, how runs compare; and duties.
+fn around() -> Vec<Call> {
+    use Permission as P;
+    vec![
+        (
+            "/api/v1/drills/schedules",
+            get_with(schedules, says("When runbooks are rehearsed, what is due first"))
+                .post_with(add_schedule, says("Add a schedule")),
+            Needs::to_write(P::Drill),
+        ),
+        (
+            "/api/v1/drills/schedules/{schedule}",
+            delete_with(remove_schedule, says("Take a schedule away")),
+            Needs::all(P::Drill),
+        ),
+        (
+            "/api/v1/drills/readiness",
+            get_with(
+                readiness,
+                says("Which endpoints came back lately, out of how many, and which never did"),
+            ),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/drills/actions",
+            get_with(actions, says("What is to be mended after drills, the open ones first")),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/drills/trend/{runbook}",
+            get_with(trend, says("The runs of a runbook on a line, the oldest first")),
+            Needs::LOOK,
+        ),
+        (
+            "/api/v1/drills/{drill}/compare/{other}",
+            get_with(compare, says("A run beside an earlier one, step by step")),
+            Needs::LOOK,
+        ),
         (
             "/api/v1/people/{person}/duties",
             get_with(duties, says("What a person is in the words of runbooks"))
@@ -90,6 +139,45 @@ async fn plan(
     Body(new): Body<NewDrill>,
 ) -> Answer<DrillPlan> {
     Ok(Json(people.drills.plan(&actor, new).await?))
+}
+
+async fn schedules(State(people): State<People>) -> Answer<Vec<ScheduleView>> {
+    Ok(Json(people.drills.schedules().await?))
+}
+
+async fn add_schedule(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Body(schedule): Body<Schedule>,
+) -> Answer<ScheduleView> {
+    Ok(Json(people.drills.add_schedule(&actor, schedule).await?))
+}
+
+async fn remove_schedule(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(schedule): Path<String>,
+) -> Answer<Vec<ScheduleView>> {
+    Ok(Json(people.drills.remove_schedule(&actor, &schedule).await?))
+}
+
+async fn readiness(State(people): State<People>) -> Answer<ReadinessView> {
+    Ok(Json(people.drills.readiness().await?))
+}
+
+async fn actions(State(people): State<People>) -> Answer<Vec<ActionView>> {
+    Ok(Json(people.drills.actions().await?))
+}
+
+async fn trend(State(people): State<People>, Path(runbook): Path<String>) -> Json<Vec<TrendPoint>> {
+    Json(people.drills.trend(&runbook))
+}
+
+async fn compare(
+    State(people): State<People>,
+    Path((drill, other)): Path<(String, String)>,
+) -> Answer<DrillComparison> {
+    Ok(Json(people.drills.compare(&other, &drill)?))
 }
 
 async fn one(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {

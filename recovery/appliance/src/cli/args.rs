@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
-    client::Reach, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
+    client::Reach, drill::DrillVerb, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
     notify::NotifyVerb, person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore,
     runbook::RunbookVerb, zone::ZoneVerb,
 };
@@ -515,98 +515,6 @@ pub enum TrustVerb {
         /// Lowest image epoch that the recovery system accepts
         #[arg(long, default_value_t = 0)]
         min_image_epoch: u64,
-    },
-}
-
-/// What to do with drills.
-#[derive(Debug, Subcommand)]
-pub enum DrillVerb {
-    /// Run a runbook on drill-safe endpoints
-    Run {
-        /// Name of the runbook
-        runbook: String,
-        /// Target; give it several times
-        #[arg(long = "endpoint", required = true)]
-        endpoints: Vec<EndpointId>,
-        #[command(flatten)]
-        wait: Wait,
-    },
-    /// List drills
-    List,
-    /// Show one drill
-    Show {
-        /// The drill
-        drill: String,
-    },
-    /// Answer a step that waits for a person
-    Answer {
-        /// The drill
-        drill: String,
-        /// The step, as `drill show` names it
-        #[arg(long)]
-        step: String,
-        /// The endpoint, for steps per target
-        #[arg(long)]
-        endpoint: Option<EndpointId>,
-        /// Who did it, where that is not you; goes into the report. An approval is always yours
-        #[arg(long, default_value = "")]
-        person: String,
-        /// In which of your duties; without: in the first that the step asks for
-        #[arg(long, default_value = "")]
-        role: String,
-        /// Deny, or say that it cannot be done
-        #[arg(long)]
-        no: bool,
-        /// In your words
-        #[arg(long, default_value = "")]
-        note: String,
-    },
-    /// Let something go wrong on purpose in a drill that runs; it ends by itself
-    Inject {
-        /// The drill
-        drill: String,
-        /// image-server-unreachable, wrong-disk-fitted, technician-absent, pcr-mismatch or control-plane-down
-        inject: String,
-        /// One of the drill's endpoints; without: each of them
-        #[arg(long)]
-        endpoint: Option<EndpointId>,
-        /// It ends after so many seconds, at most 1800
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
-    },
-    /// Match the code on the screen of hardware that a drill is to write
-    Code {
-        /// The drill
-        drill: String,
-        /// Which endpoint
-        #[arg(long)]
-        endpoint: EndpointId,
-        /// Four digits, off its screen
-        code: String,
-    },
-    /// Stop a drill; its last steps still run
-    Abort {
-        /// The drill
-        drill: String,
-        /// Why; goes into evidence
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
-    /// Make a drill's evidence pack: report, runbook, evidence and proofs in one file that stands alone
-    Pack {
-        /// The drill
-        drill: String,
-        /// File to write
-        #[arg(long)]
-        out: PathBuf,
-    },
-    /// Write a drill's report
-    Report {
-        /// The drill
-        drill: String,
-        /// HTML file to write
-        #[arg(long)]
-        out: PathBuf,
     },
 }
 

@@ -1,20 +1,134 @@
 //! `groundstate drill …`: start a rehearsal, follow it, answer what it asks, fetch its report.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+use clap::Subcommand;
 use recovery_protocol::{
+    EndpointId,
     drill::{DrillCode, NewInject},
     job::JobState,
     operator::{Decision, DrillAnswer, DrillView, JobView, NewDrill},
 };
 
 use super::{
-    args::{DrillVerb, Wait},
+    args::Wait,
+    calendar,
     client::Client,
     fault::{Code, Fault},
     follow::{self, Look},
     image, print, show,
 };
+
+/// What to do with drills.
+#[derive(Debug, Subcommand)]
+pub enum DrillVerb {
+    /// Run a runbook on drill-safe endpoints
+    Run {
+        /// Name of the runbook
+        runbook: String,
+        /// Target; give it several times
+        #[arg(long = "endpoint", required = true)]
+        endpoints: Vec<EndpointId>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// When runbooks are rehearsed
+    #[command(subcommand)]
+    Schedule(calendar::ScheduleVerb),
+    /// Which endpoints came back lately, out of how many, and which never did
+    Readiness,
+    /// What is to be mended after drills; a passing drill of the same runbook and class closes it
+    Actions,
+    /// Put a drill beside an earlier one, step by step
+    Compare {
+        /// The drill
+        drill: String,
+        /// The earlier one
+        with: String,
+    },
+    /// The drills of a runbook on a line, the oldest first
+    Trend {
+        /// Name of the runbook
+        runbook: String,
+    },
+    /// List drills
+    List,
+    /// Show one drill
+    Show {
+        /// The drill
+        drill: String,
+    },
+    /// Answer a step that waits for a person
+    Answer {
+        /// The drill
+        drill: String,
+        /// The step, as `drill show` names it
+        #[arg(long)]
+        step: String,
+        /// The endpoint, for steps per target
+        #[arg(long)]
+        endpoint: Option<EndpointId>,
+        /// Who did it, where that is not you; goes into the report. An approval is always yours
+        #[arg(long, default_value = "")]
+        person: String,
+        /// In which of your duties; without: in the first that the step asks for
+        #[arg(long, default_value = "")]
+        role: String,
+        /// Deny, or say that it cannot be done
+        #[arg(long)]
+        no: bool,
+        /// In your words
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Let something go wrong on purpose in a drill that runs; it ends by itself
+    Inject {
+        /// The drill
+        drill: String,
+        /// image-server-unreachable, wrong-disk-fitted, technician-absent, pcr-mismatch or control-plane-down
+        inject: String,
+        /// One of the drill's endpoints; without: each of them
+        #[arg(long)]
+        endpoint: Option<EndpointId>,
+        /// It ends after so many seconds, at most 1800
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Match the code on the screen of hardware that a drill is to write
+    Code {
+        /// The drill
+        drill: String,
+        /// Which endpoint
+        #[arg(long)]
+        endpoint: EndpointId,
+        /// Four digits, off its screen
+        code: String,
+    },
+    /// Stop a drill; its last steps still run
+    Abort {
+        /// The drill
+        drill: String,
+        /// Why; goes into evidence
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Make a drill's evidence pack: report, runbook, evidence and proofs in one file that stands alone
+    Pack {
+        /// The drill
+        drill: String,
+        /// File to write
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Write a drill's report
+    Report {
+        /// The drill
+        drill: String,
+        /// HTML file to write
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
 
 /// Carry out a verb.
 ///
@@ -22,6 +136,11 @@ use super::{
 /// What the appliance refuses; failed when a drill that was waited for did not succeed.
 pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
     match verb {
+        DrillVerb::Schedule(verb) => calendar::schedule(client, verb, json),
+        DrillVerb::Readiness => calendar::readiness(client, json),
+        DrillVerb::Actions => calendar::actions(client, json),
+        DrillVerb::Compare { drill, with } => calendar::compare(client, &drill, &with, json),
+        DrillVerb::Trend { runbook } => calendar::trend(client, &runbook, json),
         DrillVerb::List => {
             let views: Vec<DrillView> = client.get("/api/v1/drills")?;
             print(json, &views, |views| show::drills(views))

@@ -8,6 +8,7 @@
 mod args;
 #[cfg(test)]
 mod by_hand;
+mod calendar;
 mod client;
 mod drill;
 mod endpoint;

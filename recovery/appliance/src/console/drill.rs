@@ -10,7 +10,7 @@ use recovery_protocol::operator::{DrillAnswer, DrillStepView, DrillView, Endpoin
 use serde::Deserialize;
 
 use super::{
-    Failed, Part,
+    Failed, Part, calendar,
     may::{Button, Viewer},
     now_ms,
     page::Tab,
@@ -32,7 +32,8 @@ pub async fn all(
     let mut viewer = Viewer::of(&who);
     viewer.against(&["/drills"], people.service.may_begin().await);
     let (drills, runbooks) = (people.drills.list(), people.drills.runbooks());
-    let content = list(&drills, &runbooks, &endpoints, &viewer, now_ms());
+    let beside = calendar::beside(&people.drills).await?;
+    let content = list(&drills, &runbooks, &endpoints, &viewer, &beside, now_ms());
     part.of(&people, Tab::Drills, &Texts::here().tab_drills(), "/drills", content).await
 }
 
@@ -98,6 +99,7 @@ pub fn list(
     runbooks: &[String],
     endpoints: &[EndpointView],
     viewer: &Viewer,
+    beside: &Markup,
     now_ms: u64,
 ) -> Markup {
     let t = Texts::here();
@@ -116,6 +118,7 @@ pub fn list(
                     }
                 } } }
             }
+            (beside)
             section class="card" {
                 h2 { (t.drill_start_title()) }
                 @if safe.is_empty() {

@@ -13,6 +13,7 @@
 mod account;
 mod boot;
 pub mod card;
+mod calendar;
 mod drill;
 mod endpoint;
 mod endpoints;

@@ -318,6 +318,15 @@ pub async fn last_recovered(conn: &mut Conn, endpoint: &EndpointId) -> Result<Op
     num_opt(&row, "ended")
 }
 
+/// When each endpoint was last recovered, and whether that was a rehearsal.
+pub async fn recovered(conn: &mut Conn) -> Result<Vec<(EndpointId, u64, bool)>, DbError> {
+    let statement = "SELECT endpoint, CASE WHEN trigger = 'drill' THEN 1 ELSE 0 END AS drill, MAX(ended) AS ended FROM job \
+                     WHERE state = 'recovered' GROUP BY endpoint, CASE WHEN trigger = 'drill' THEN 1 ELSE 0 END";
+    let rows = query(statement).fetch_all(conn).await?;
+    let of = |row: &Row| Ok((name(row, "endpoint")?, num(row, "ended")?, num(row, "drill")? != 0));
+    rows.iter().map(of).collect()
+}
+
 /// Recoveries of an endpoint that began by themselves since then, milliseconds since 1970.
 pub async fn begun_alone(conn: &mut Conn, endpoint: &EndpointId, since: u64) -> Result<u64, DbError> {
     let row = query(

@@ -23,6 +23,7 @@
 //! | [`person`] | person |
 //! | [`duty`] | person_duty |
 //! | [`photo`] | endpoint_photo |
+//! | [`drill`] | drill_schedule, drill_action |
 //! | [`drill_code`] | drill_code |
 //! | [`review`] | review |
 //! | [`stop`] | stop |
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 pub mod chain;
 #[cfg(test)]
 pub mod conformance;
+pub mod drill;
 pub mod drill_code;
 pub mod duty;
 pub mod endpoint;
@@ -111,6 +113,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (38, include_str!("../../migrations/0038_notice.sql")),
     (40, include_str!("../../migrations/0040_person_duty.sql")),
     (41, include_str!("../../migrations/0041_drill_code.sql")),
+    (42, include_str!("../../migrations/0042_drill_schedule.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -14,6 +14,7 @@
 //!
 //! It must never: obtain a rehearsal's permit for an endpoint whose record does not say drill-safe (the service checks it again).
 
+mod actions;
 mod answer;
 mod begin;
 mod clean;
@@ -25,6 +26,8 @@ mod keep;
 mod pack;
 mod paper;
 mod rehearser;
+mod schedule;
+mod trend;
 
 use std::{
     collections::BTreeMap,
@@ -73,11 +76,14 @@ struct Kept {
     /// What went wrong on purpose.
     #[serde(default)]
     injects: Vec<injects::Injected>,
+    /// It was said that it will miss its objective.
+    #[serde(default)]
+    breach_told: bool,
 }
 
 impl Kept {
     fn new(record: RunRecord) -> Self {
-        Self { record, jobs: Vec::new(), injects: Vec::new() }
+        Self { record, jobs: Vec::new(), injects: Vec::new(), breach_told: false }
     }
 }
 
@@ -107,7 +113,7 @@ impl Drills {
     pub fn list(&self) -> Vec<DrillView> {
         let mut all: Vec<_> = self.kept().values().cloned().collect();
         all.sort_by_key(|kept| std::cmp::Reverse(kept.record.planned_at_ms));
-        all.iter().map(view).collect()
+        all.iter().map(|kept| self.seen(kept)).collect()
     }
 
     /// When the newest drill was planned, milliseconds since 1970; none: there was none.
@@ -121,7 +127,7 @@ impl Drills {
     /// # Errors
     /// 404 `unknown-drill`.
     pub fn view(&self, drill: &str) -> Result<DrillView, Problem> {
-        self.find(drill).map(|kept| view(&kept))
+        self.find(drill).map(|kept| self.seen(&kept))
     }
 
     /// The report of a drill, as one page of HTML; of a running one as it stands.
@@ -135,12 +141,17 @@ impl Drills {
 
     /// The report of a drill, with what the drills before it measured.
     async fn report_of(&self, kept: &Kept) -> Result<runbooks::report::RunReport, Problem> {
+        let earlier = self.measured_before(kept).await?;
+        paper::report(&self.0.service, &self.0.config, kept, earlier).await
+    }
+
+    /// What the drills before this one measured, the oldest first.
+    async fn measured_before(&self, kept: &Kept) -> Result<Vec<runbooks::measure::Observed>, Problem> {
         let begun = |kept: &Kept| (kept.record.planned_at_ms, kept.record.run.clone());
         let mut before: Vec<Kept> =
             self.kept().values().filter(|other| begun(other) < begun(kept)).cloned().collect();
         before.sort_by_key(begun);
-        let earlier = paper::earlier(&self.0.service, &before).await?;
-        paper::report(&self.0.service, &self.0.config, kept, earlier).await
+        paper::earlier(&self.0.service, &before).await
     }
 
     /// Stop a drill. Its last steps still run.
@@ -220,6 +231,8 @@ fn view(kept: &Kept) -> DrillView {
         steps: steps.collect(),
         jobs: kept.jobs.iter().map(|(_, job)| *job).collect(),
         injects: kept.injects.iter().map(injects::view).collect(),
+        predicted_end_unix_ms: None,
+        breach_predicted: false,
     }
 }
 

@@ -52,6 +52,9 @@ pub struct Rehearser {
     letting_go: BTreeSet<OrderKey>,
 }
 
+/// Schedules are minded this often.
+const MINUTE: Duration = Duration::from_secs(60);
+
 type Works = FuturesUnordered<BoxFuture<'static, ()>>;
 
 impl Rehearser {
@@ -63,6 +66,8 @@ impl Rehearser {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut works: Works = FuturesUnordered::new();
         self.take_up(&mut works).await;
+        let mut minute = tokio::time::interval(MINUTE);
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // One whose end could not be put on record is tried again, but not at once.
             let ends = self.drills.next_inject_end_ms().map(|at| at.max(now_ms().saturating_add(200)));
@@ -73,6 +78,8 @@ impl Rehearser {
                 () = stop.cancelled() => return,
                 Some(()) = works.next(), if !works.is_empty() => {}
                 () = tokio::time::sleep(until_wake) => self.tick(&mut works),
+                // It looks at what is there; two that overlap begin nothing twice: what runs is not begun.
+                _ = minute.tick() => works.push(Box::pin(mind(self.drills.clone()))),
                 said = self.said.recv() => match said {
                     Some(said) => self.hear(said, &mut works),
                     None => return,
@@ -207,6 +214,7 @@ impl Rehearser {
             if over && !self.letting_go.iter().any(|key| key.run == *id) {
                 tracing::info!(run = %id, state = kept.record.state_word(), "drill over");
                 self.runs.remove(id);
+                works.push(Box::pin(follow_up(self.drills.clone(), id.clone())));
             }
         }
         Ok(())
@@ -251,6 +259,21 @@ async fn left_by(drills: &Drills, kept: &Kept) -> Vec<(OrderKey, JobId)> {
 
 fn is_over(kept: &Kept) -> bool {
     matches!(kept.record.stage, Stage::Over { .. })
+}
+
+/// What follows from a run that is over.
+async fn follow_up(drills: Drills, id: RunId) {
+    if let Err(error) = drills.after(&id).await {
+        tracing::error!(run = %id, %error, "what is to be mended after a drill could not be put on record");
+    }
+}
+
+/// What is due by its schedule, and what will be late.
+async fn mind(drills: Drills) {
+    drills.tell_breaches().await;
+    if let Err(error) = drills.mind_schedules().await {
+        tracing::error!(%error, "the schedules of drills could not be minded");
+    }
 }
 
 /// What happened in a run, into evidence; open pages are woken by it.

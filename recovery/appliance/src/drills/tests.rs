@@ -1,6 +1,7 @@
 //! Drills against a real service: who must answer, one job per order, also across a restart, and the report.
 
 mod cuts;
+mod due;
 
 use axum::http::StatusCode;
 use recovery_protocol::{
@@ -343,6 +344,10 @@ async fn a_real_run_recovers_in_the_name_of_who_asked_behind_the_guard_rails() {
     running.await.unwrap();
 }
 
+fn over(view: &DrillView) -> bool {
+    !matches!(view.state.as_str(), "running" | "waiting_person")
+}
+
 /// Runs on a virtual endpoint until its job is there; nobody is asked.
 async fn virtual_drill(bench: &Bench, injects: &str) -> (String, recovery_protocol::JobId) {
     let text = format!(
@@ -396,7 +401,6 @@ async fn a_drill_that_leaves_something_behind_is_not_passed() {
         let (stop, running) = run(bench.rehearser.take().unwrap());
         let (drill, job) = virtual_drill(&bench, "").await;
         came_back(&bench, job, armed).await;
-        let over = |view: &DrillView| !matches!(view.state.as_str(), "running" | "waiting_person");
         let view = until(&bench, &drill, over).await;
         assert_eq!((view.state.as_str(), step(&view, "prove")), (state, "passed"), "{view:?}");
         let report = bench.drills.report(&drill).await.unwrap();

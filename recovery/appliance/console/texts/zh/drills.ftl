@@ -1,0 +1,17 @@
+drills-calendar = 演练日历
+drills-calendar-empty = 没有任何计划，因此不会有到期的演练。请添加一个：
+drills-due-on = { $day } 到期
+drills-last-by = 上次：{ $by }，{ $day }
+drills-no-window = 仅在有人启动时开始
+drills-windows = 可自动开始：{ $windows }
+drills-readiness = 就绪状况
+drills-proven-of = { $all } 台实体终端中，有 { $proven } 台在半年内经证实恢复。
+drills-never = 从未证实：{ $count } 台终端
+drills-overdue = 证明已过期
+drills-virtual-proves-nothing = 虚拟终端只能证明流程，不能证明硬件，因此不计入。
+drills-actions = 待整改：{ $count } 项
+drills-actions-close = 只有同一运行手册在同一类别上演练通过，该项才会关闭。
+drills-stands-never = 从未证实
+drills-stands-overdue = 已逾期
+drills-stands-soon = 即将到期
+drills-stands-fine = 已证实
