@@ -368,7 +368,7 @@ fn trouble(machine: &Machine<'_>, job: &JobView) -> Markup {
             p class="what" { (said.what) }
             @if let Some(now) = &said.now { p class="now" { strong { (t.what_now()) " " } (now) } }
             p class="trouble-code" { (t.word_code()) " " code { (code) } }
-            div class="phone" { (qr(&at, &t.code_on_phone())) p class="small" { (t.code_on_phone()) } }
+            div class="phone" { (qr(&at, &t.phone_opens_it())) p class="small" { (t.phone_opens_it()) } }
             @if !detail.is_empty() { p class="small" { (english(detail)) } }
             @if let Some(beside) = &said.beside { p class="small" { (beside) } }
         }
@@ -425,7 +425,7 @@ fn not_live(machine: &Machine<'_>, job: &JobView) -> Markup {
                 (answer(machine.viewer, "primary large", "true", t.not_live_now()))
             }
             p class="trouble-code" { (t.word_code()) " " code { "not-accepted" } }
-            div class="phone" { (qr(&at, &t.code_on_phone())) p class="small" { (t.code_on_phone()) } }
+            div class="phone" { (qr(&at, &t.phone_opens_it())) p class="small" { (t.phone_opens_it()) } }
             (onward(machine))
         }
     }
