@@ -3,7 +3,7 @@
 use aide::axum::routing::{delete_with, get_with, post_with};
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::header,
     response::{Html, IntoResponse, Response},
 };
@@ -15,6 +15,8 @@ use recovery_protocol::{
     operator::Decision,
     people::Permission,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::{
     Body, Call, Needs, People, Refusal,
@@ -108,7 +110,7 @@ fn around() -> Vec<Call> {
             Needs::LOOK,
         ),
         (
-            "/api/v1/drills/{drill}/compare/{other}",
+            "/api/v1/drills/{drill}/compare",
             get_with(compare, says("A run beside an earlier one, step by step")),
             Needs::LOOK,
         ),
@@ -173,11 +175,18 @@ async fn trend(State(people): State<People>, Path(runbook): Path<String>) -> Jso
     Json(people.drills.trend(&runbook))
 }
 
+/// With which earlier run.
+#[derive(Deserialize, JsonSchema)]
+struct With {
+    with: String,
+}
+
 async fn compare(
     State(people): State<People>,
-    Path((drill, other)): Path<(String, String)>,
+    Path(drill): Path<String>,
+    Query(With { with }): Query<With>,
 ) -> Answer<DrillComparison> {
-    Ok(Json(people.drills.compare(&other, &drill)?))
+    Ok(Json(people.drills.compare(&with, &drill)?))
 }
 
 async fn one(State(people): State<People>, Path(drill): Path<String>) -> Answer<DrillView> {

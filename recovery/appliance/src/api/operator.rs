@@ -6,7 +6,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Query, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use recovery_protocol::operator::{
     Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, EndpointView, EvidenceKey, ImageView,

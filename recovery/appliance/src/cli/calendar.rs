@@ -211,7 +211,7 @@ pub fn actions(client: &Client, json: bool) -> Result<(), Fault> {
 /// # Errors
 /// What the appliance refuses.
 pub fn compare(client: &Client, drill: &str, with: &str, json: bool) -> Result<(), Fault> {
-    let compared: DrillComparison = client.get(&format!("/api/v1/drills/{drill}/compare/{with}"))?;
+    let compared: DrillComparison = client.get(&format!("/api/v1/drills/{drill}/compare?with={with}"))?;
     print(json, &compared, |compared| {
         let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), duration);
         let row = |step: &ComparedStep| {

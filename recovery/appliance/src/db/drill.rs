@@ -40,7 +40,7 @@ pub async fn add(conn: &mut Conn, one: &Scheduled) -> Result<bool, DbError> {
                      ON CONFLICT (name) DO NOTHING";
     let done = query(statement)
         .bind(&one.schedule.name)
-        .bind(text(&one.schedule)?)
+        .bind(text("schedule", &one.schedule)?)
         .bind(sql(one.added))
         .bind(&one.added_by)
         .execute(conn)

@@ -318,12 +318,14 @@ pub async fn last_recovered(conn: &mut Conn, endpoint: &EndpointId) -> Result<Op
     num_opt(&row, "ended")
 }
 
-/// When each endpoint was last recovered, and whether that was a rehearsal.
+/// When each endpoint was last recovered by each trigger, and whether that was a rehearsal.
 pub async fn recovered(conn: &mut Conn) -> Result<Vec<(EndpointId, u64, bool)>, DbError> {
-    let statement = "SELECT endpoint, CASE WHEN trigger = 'drill' THEN 1 ELSE 0 END AS drill, MAX(ended) AS ended FROM job \
-                     WHERE state = 'recovered' GROUP BY endpoint, CASE WHEN trigger = 'drill' THEN 1 ELSE 0 END";
+    let statement = "SELECT endpoint, trigger, MAX(ended) AS ended FROM job WHERE state = 'recovered' GROUP BY endpoint, trigger";
     let rows = query(statement).fetch_all(conn).await?;
-    let of = |row: &Row| Ok((name(row, "endpoint")?, num(row, "ended")?, num(row, "drill")? != 0));
+    let of = |row: &Row| {
+        let trigger: String = row.try_get("trigger")?;
+        Ok((id(row, "endpoint")?, num(row, "ended")?, trigger == "drill"))
+    };
     rows.iter().map(of).collect()
 }
 

@@ -9,9 +9,9 @@ use recovery_protocol::{
     selector::Selector,
 };
 use runbooks::{
-    Ask, Drill, DrillSafe, EndpointFacts, Paper, PlanError, Real, Run, RunId, Runbook, Target,
+    Ask, Drill, DrillSafe, EndpointFacts, Paper, Real, Run, RunId, Runbook, Target,
     run::{
-        Stage,
+        PlanError, Stage,
         preview::{Known, Preview},
     },
     runbook::{ModeName, Uses},

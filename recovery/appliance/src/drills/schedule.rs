@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::{Drills, Kept, now_ms};
 use crate::{
-    config::{Place, window::Window},
+    config::{Place, Window},
     db::drill::Scheduled,
     service::Actor,
 };

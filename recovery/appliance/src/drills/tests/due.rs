@@ -168,13 +168,13 @@ async fn what_a_drill_found_is_closed_by_a_passing_one_of_its_kind_alone() {
     let count = |kind: &str| kinds.iter().filter(|seen| *seen == kind).count();
     assert_eq!((count("drill.action-opened"), count("drill.action-closed")), (opened.len(), opened.len()));
 
-    let (_, compared) = bench.ask("GET", &format!("{PATH}/{second}/compare/{first}"), Value::Null).await;
+    let (_, compared) = bench.ask("GET", &format!("{PATH}/{second}/compare?with={first}"), Value::Null).await;
     assert_eq!((&compared["before"], &compared["same_runbook"]), (&json!(first), &json!(true)), "{compared}");
     assert_eq!(compared["before_ms"], Value::Null, "it was not gone through");
     let (_, trend) = bench.ask("GET", &format!("{PATH}/trend/one"), Value::Null).await;
     let states: Vec<_> = trend.as_array().unwrap().iter().map(|point| &point["state"]).collect();
     assert_eq!(states, [&json!("failed"), &json!("succeeded")]);
-    let alone = bench.ask("GET", &format!("{PATH}/{second}/compare/{second}"), Value::Null).await;
+    let alone = bench.ask("GET", &format!("{PATH}/{second}/compare?with={second}"), Value::Null).await;
     assert_eq!(alone.1["code"], "not-comparable");
     stop.cancel();
     running.await.unwrap();
