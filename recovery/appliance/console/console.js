@@ -136,7 +136,8 @@ function hold(form) {
       clearInterval(count);
       label.textContent = main.dataset.startedWord;
       button.classList.add("held");
-      navigator.vibrate?.(120);
+      // Before the first tap a browser refuses, and says so on its console.
+      if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.(120);
       form.elements.confirm.value = "yes";
       form.submit();
     }, limit);
