@@ -59,6 +59,18 @@ impl Programs {
         Self::built()
     }
 
+    /// Builds the appliance alone, for what needs no endpoint.
+    ///
+    /// # Errors
+    /// When cargo fails; what it said stands above.
+    pub fn build_appliance() -> Result<Self> {
+        let mut cargo = fresh_cargo();
+        cargo.current_dir(root()).args(["build", "--quiet", "--release", "-p", "recovery-appliance"]);
+        tool::show(cargo.arg("--target-dir").arg(target_dir()?))
+            .context("the build failed; what cargo said stands above")?;
+        Self::built()
+    }
+
     /// Where [`Programs::build`] put them, without building.
     ///
     /// # Errors
@@ -113,7 +125,10 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// The target directory this program was built into, so that nothing is built twice.
-pub(crate) fn target_dir() -> Result<PathBuf> {
+///
+/// # Errors
+/// When cargo did not build this program.
+pub fn target_dir() -> Result<PathBuf> {
     let program = env::current_exe()?;
     let profile = program
         .ancestors()

@@ -93,6 +93,14 @@ pub const VERIFY: &[Package] = &[
     package("ifupdown", "takes an endpoint's own addresses in tests"),
 ];
 
+/// What the console is looked at with.
+pub const BROWSER: &[Package] = &[
+    package("chromium", "the browser"),
+    package("python3-venv", "fetches axe-core, which judges pages (from PyPI)"),
+    package("fonts-liberation", "letters for its pictures"),
+    package("fonts-wqy-microhei", "Chinese ones"),
+];
+
 /// What the boards of other processors need.
 pub const BOARDS: &[Package] = &[
     package("qemu-system-arm", "runs a board of 64-bit Arm"),

@@ -128,6 +128,14 @@ impl Site {
         // The maker of the endpoints' TPMs belongs to the run, like the endpoints; the site only trusts it.
         Maker::of_run(self.dir.parent().context("a site lies in the directory of a run")?)?;
         self.write_config("")?;
+        self.make_keys()
+    }
+
+    /// Makes keys and a trust root of a site whose configuration is written.
+    ///
+    /// # Errors
+    /// When one of the commands fails.
+    pub fn make_keys(&self) -> Result<()> {
         self.say(&["init"])?;
         for (key, role) in [("root-1", "root"), ("root-2", "root"), ("release", "image")] {
             let file = self.key(key);
