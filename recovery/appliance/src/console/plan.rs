@@ -24,7 +24,7 @@ pub fn list(plans: &[PlanView], viewer: &Viewer) -> Markup {
         @for (at, plan) in plans.iter().enumerate() { (card(plan, at, viewer)) }
         p { a href="/notifications" { (super::Texts::here().notifications()) } }
         @if viewer.why_not("/policy").is_none() {
-            p { a href="/policy" { (t.plans_try()) } }
+            p { a class="quiet-link" href="/policy" { (t.plans_try()) } }
         }
     }
 }
