@@ -16,6 +16,7 @@
 
 pub mod catalogue;
 pub mod components;
+pub mod elsewhere;
 pub mod evidence;
 pub mod month;
 mod month_paper;

@@ -1,6 +1,7 @@
 //! A month on paper, in English or German. What people and the log wrote stays as it was written, and so do the words of the catalogue.
 
 use super::{
+    elsewhere,
     month::{Ended, MonthReport, Stands, Waiver},
     page::vectors,
     readiness::{By, Due},
@@ -82,8 +83,9 @@ impl MonthReport {
             ),
             rows: rows.collect(),
         });
-        blocks.push(Block::Chapter(say("The same elsewhere", "Dasselbe anderswo")));
-        blocks.push(self.elsewhere());
+        blocks.extend(elsewhere::blocks(language));
+        blocks.push(Block::Part(say("By requirement", "Nach Anforderung").into()));
+        blocks.push(self.crosswalk());
         blocks.push(self.signing(language));
         Paper {
             language,
@@ -340,7 +342,7 @@ impl MonthReport {
         blocks
     }
 
-    fn elsewhere(&self) -> Block {
+    fn crosswalk(&self) -> Block {
         let row = |row: &super::evidence::Crosswalk| {
             let lists = [&row.csf_2_0, &row.cip_009_6, &row.nis2_cir, &row.sp_800_53];
             let cells = lists.into_iter().map(|list| list.join(", ").into());

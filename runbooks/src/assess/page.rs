@@ -3,6 +3,7 @@
 use super::{
     NOT_ASSESSABLE,
     catalogue::Catalogue,
+    elsewhere,
     evidence::Mapping,
     zone::{Assessment, Interval, State, Verdict},
 };
@@ -48,6 +49,7 @@ pub fn paper(about: &About<'_>, zones: &[Assessment]) -> Paper {
     }];
     blocks.extend(zones.iter().flat_map(one));
     blocks.extend(not_assessable());
+    blocks.extend(elsewhere::blocks(Language::En));
     blocks.extend(crosswalk(about.mapping));
     blocks.extend(auditor(about.mapping));
     Paper {
@@ -197,7 +199,7 @@ fn crosswalk(mapping: &Mapping) -> Vec<Block> {
         std::iter::once(Text::of(Style::Bold, row.req.to_string())).chain(cells).collect()
     };
     vec![
-        Block::Chapter("The same elsewhere".into()),
+        Block::Part("By requirement".into()),
         Block::Table {
             columns: columns(["62443-3-3", "CSF 2.0", "CIP-009-6", "NIS2, (EU) 2024/2690", "SP 800-53"]),
             rows: mapping.crosswalk.iter().map(row).collect(),
