@@ -45,10 +45,7 @@ use recovery_protocol::{
 };
 
 use self::{
-    args::{
-        Accept, Approve, Decide, ImageVerb, JobVerb, KeyVerb, ReviewOrder, RootVerb, StopVerb, TrustVerb,
-        Wait,
-    },
+    args::{Approve, Decide, ImageVerb, JobVerb, KeyVerb, ReviewOrder, RootVerb, StopVerb, TrustVerb, Wait},
     client::{Client, Reach},
     follow::Look,
 };

@@ -12,8 +12,8 @@
 
 mod account;
 mod boot;
-pub mod card;
 mod calendar;
+pub mod card;
 mod drill;
 mod endpoint;
 mod endpoints;
@@ -60,7 +60,6 @@ pub use self::texts::{Texts, speak};
 use self::{
     may::Viewer,
     page::{Page, Tab, code_text, problem_card},
-    texts::Texts,
 };
 use crate::{
     api::{Closed, Needs, People, Refusal, Route, endpoint_id, gate::Who, job_id},
