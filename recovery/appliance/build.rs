@@ -93,9 +93,11 @@ fn docs() {
 }
 
 /// Where else types of the configuration stand.
-const DOCUMENTED: [&str; 10] = [
+const DOCUMENTED: [&str; 12] = [
     "config.rs",
     "agents/files.rs",
+    "agents/shape.rs",
+    "../../protocol/src/agent/disk.rs",
     "db/server.rs",
     "depot/setting.rs",
     "depot/mod.rs",

@@ -198,7 +198,7 @@ impl<'a> Lint<'a> {
         if writes && !self.runbook.finally.iter().any(|step| step.uses.verb() == Verb::Check) {
             let what = "nothing looks afterwards whether tickets or jobs are left: add a step `uses: check` under `finally`";
             self.found(Position::default(), Rule::NoCleanUp, what);
-        } else if writes && rehearses && !self.runbook.finally.iter().any(|step| proves_clean(step)) {
+        } else if writes && rehearses && !self.runbook.finally.iter().any(proves_clean) {
             let what = "a drill ends only when it is proven that it left nothing behind: add `clean` to the `set` of a check under `finally`, without an `if`";
             self.found(Position::default(), Rule::NoCleanUp, what);
         }

@@ -52,7 +52,7 @@ use tokio::sync::watch;
 pub use self::{
     elsewhere::Elsewhere,
     kiosk::{KIOSK_COOKIE, PAIRING_AGE, PIN_WRONG_MOST, badge_sha256},
-    layer::{address, layer, same_origin},
+    layer::{address, layer, same_origin, wants_page},
     open::Open,
     setup::CODE_AGE,
     tries::source,

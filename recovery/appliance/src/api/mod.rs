@@ -247,15 +247,16 @@ async fn deadline(request: Request, next: Next) -> Response {
     }
 }
 
-async fn unknown_route(request: Request) -> Refusal {
+async fn unknown_route(request: Request) -> Response {
     let detail = format!("there is nothing at {}", request.uri().path());
-    Refusal(Problem::new(
+    let problem = Problem::new(
         404,
         "unknown-route",
         "No such page or call",
         detail,
         "start at `/` or read the manual's list of calls",
-    ))
+    );
+    if gate::wants_page(&request) { console::refused(problem) } else { Refusal(problem).into_response() }
 }
 
 async fn unknown_method(State(_): State<People>, request: Request) -> Refusal {

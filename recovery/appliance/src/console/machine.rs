@@ -54,7 +54,7 @@ pub struct Asked {
 }
 
 /// A machine as its page shows it.
-struct Machine<'a> {
+struct Before<'a> {
     view: &'a EndpointView,
     outlook: &'a OutlookView,
     viewer: &'a Viewer,
@@ -102,7 +102,7 @@ pub(super) async fn shown(
     let outlook = people.service.outlook(&view.endpoint).await?;
     let viewer = viewer(people, who, &view.endpoint, view.job.as_ref()).await?;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let machine = Machine { view: &view, outlook: &outlook, viewer: &viewer, host, now_ms: now_ms() };
+    let machine = Before { view: &view, outlook: &outlook, viewer: &viewer, host, now_ms: now_ms() };
     let (again, path) = match asked.again {
         Some(_) => (true, format!("/m/{}?again=1", view.endpoint)),
         None => (false, format!("/m/{}", view.endpoint)),
@@ -120,7 +120,7 @@ impl Asked {
 }
 
 /// What its page says now. `again`: whoever has read what became of the last recovery wants another.
-fn content(machine: &Machine<'_>, again: bool) -> Markup {
+fn content(machine: &Before<'_>, again: bool) -> Markup {
     let job = machine.view.job.as_ref();
     let fresh =
         job.filter(|job| job.over_unix_ms.is_some_and(|over| over + FRESH_MS > machine.now_ms) && !again);
@@ -156,7 +156,7 @@ fn head(view: &EndpointView) -> Markup {
 }
 
 /// Is it this machine? What it would return to, and how long that takes.
-fn identity(machine: &Machine<'_>) -> Markup {
+fn identity(machine: &Before<'_>) -> Markup {
     let t = Texts::here();
     let (view, outlook) = (machine.view, machine.outlook);
     let unknown = view.state == EndpointState::Discovered || view.blueprint.is_empty();
@@ -296,7 +296,7 @@ pub async fn recover(
 }
 
 /// An open job: few words, whether one may walk away, when it was last heard, and STOP.
-fn running(machine: &Machine<'_>, job: &JobView) -> Markup {
+fn running(machine: &Before<'_>, job: &JobView) -> Markup {
     let view = machine.view;
     let pairing = view.pairing_code.as_deref().filter(|_| {
         matches!(
@@ -315,7 +315,7 @@ fn running(machine: &Machine<'_>, job: &JobView) -> Markup {
     }
 }
 
-fn moving(machine: &Machine<'_>, job: &JobView) -> Markup {
+fn moving(machine: &Before<'_>, job: &JobView) -> Markup {
     let t = Texts::here();
     let (tone, word) = job_state(&job.state);
     let said = said_of(job);
@@ -350,7 +350,7 @@ fn moving(machine: &Machine<'_>, job: &JobView) -> Markup {
 }
 
 /// One sentence what, one what to do, one code, and the same for a phone.
-fn trouble(machine: &Machine<'_>, job: &JobView) -> Markup {
+fn trouble(machine: &Before<'_>, job: &JobView) -> Markup {
     let t = Texts::here();
     let (tone, word) = job_state(&job.state);
     let said = said_of(job);
@@ -375,7 +375,7 @@ fn trouble(machine: &Machine<'_>, job: &JobView) -> Markup {
     }
 }
 
-fn live_values(machine: &Machine<'_>, job: &JobView) -> Markup {
+fn live_values(machine: &Before<'_>, job: &JobView) -> Markup {
     let t = Texts::here();
     html! {
         section class="card good" {
@@ -401,7 +401,7 @@ fn answer(viewer: &Viewer, class: &str, value: &str, word: String) -> Markup {
     )
 }
 
-fn done(machine: &Machine<'_>) -> Markup {
+fn done(machine: &Before<'_>) -> Markup {
     let t = Texts::here();
     html! {
         section class="card good" id="done" {
@@ -413,7 +413,7 @@ fn done(machine: &Machine<'_>) -> Markup {
     }
 }
 
-fn not_live(machine: &Machine<'_>, job: &JobView) -> Markup {
+fn not_live(machine: &Before<'_>, job: &JobView) -> Markup {
     let t = Texts::here();
     let at = format!("https://{}/m/{}/{}?code=not-accepted", machine.host, job.endpoint, job.job);
     html! {
@@ -431,7 +431,7 @@ fn not_live(machine: &Machine<'_>, job: &JobView) -> Markup {
     }
 }
 
-fn onward(machine: &Machine<'_>) -> Markup {
+fn onward(machine: &Before<'_>) -> Markup {
     let t = Texts::here();
     html! {
         div class="actions" {

@@ -172,13 +172,14 @@ pub fn code_text(code: &str, what: &str) -> Option<String> {
     if t.is_the_records() { None } else { t.by_code(code, what, []) }
 }
 
-/// First letter large, a full stop at the end.
+/// First letter large, a full stop at the end. Who is named first (`operator:anna`) keeps their name.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let Some(first) = letters.next() else { return String::new() };
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    first.to_uppercase().chain(letters).collect::<String>() + end
+    let named = text.split(' ').next().is_some_and(|word| word.trim_end_matches(':').contains(':'));
+    if named { text.to_owned() + end } else { first.to_uppercase().chain(letters).collect::<String>() + end }
 }
 
 #[cfg(test)]
@@ -200,6 +201,7 @@ mod tests {
     fn sentences_begin_and_end() {
         assert_eq!(sentence("wait a minute"), "Wait a minute.");
         assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence("operator:anna began it"), "operator:anna began it.");
         assert_eq!(sentence(""), "");
     }
 }

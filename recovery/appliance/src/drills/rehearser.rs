@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use recovery_protocol::{EndpointId, JobId, Problem};
 use runbooks::{
-    Happened, OrderKey, RunEvent, RunId,
+    Happened, OrderKey, RunEvent, RunId, RunRecord,
     run::{Moment, Stage},
     runbook::ModeName,
 };
@@ -50,6 +50,8 @@ pub struct Rehearser {
     hands: Hands,
     /// Orders that were given up and whose jobs are being looked at. A run that is over stays until they are told of.
     letting_go: BTreeSet<OrderKey>,
+    /// What was left of an order whose own end is not heard yet.
+    early: Vec<(RunId, Happened)>,
 }
 
 /// Schedules are minded this often.
@@ -59,7 +61,8 @@ type Works = FuturesUnordered<BoxFuture<'static, ()>>;
 
 impl Rehearser {
     pub(super) fn new(drills: Drills, said: mpsc::Receiver<Said>) -> Self {
-        Self { drills, said, runs: BTreeMap::new(), hands: Hands::default(), letting_go: BTreeSet::new() }
+        let hands = Hands::default();
+        Self { drills, said, runs: BTreeMap::new(), hands, letting_go: BTreeSet::new(), early: Vec::new() }
     }
 
     /// Carry runs out until `stop`. What is open then is taken up again at the next start.
@@ -180,10 +183,15 @@ impl Rehearser {
     fn take(&mut self, id: &RunId, what: Happened, works: &mut Works) -> Result<(), String> {
         let mut pending = vec![what];
         while let Some(what) = pending.pop() {
+            let Some(run) = self.runs.get(id) else { return Err("the drill is over".to_owned()) };
             if let Happened::Left { key, .. } = &what {
+                if run.record().awaits(key) {
+                    // The order's own end is on its way; what was left is said after it.
+                    self.early.push((id.clone(), what));
+                    continue;
+                }
                 self.letting_go.remove(key);
             }
-            let Some(run) = self.runs.get(id) else { return Err("the drill is over".to_owned()) };
             let (next, effects) = match run.step(RunEvent::new(now_ms(), what)) {
                 Ok(stepped) => stepped,
                 Err(refusal) => {
@@ -200,6 +208,7 @@ impl Rehearser {
             let new = next.record().history.get(run.record().history.len()..).unwrap_or_default().to_vec();
             works.push(Box::pin(write_down(self.drills.clone(), id.clone(), new)));
             let over = next.is_over();
+            pending.extend(self.no_longer_early(id, next.record()));
             self.runs.insert(id.clone(), next);
             pending.extend(effects.into_iter().filter_map(|act| act(&self.hands)));
             while let Some(order) = self.hands.next() {
@@ -218,6 +227,15 @@ impl Rehearser {
             }
         }
         Ok(())
+    }
+
+    /// What was left of orders that this run no longer waits for.
+    fn no_longer_early(&mut self, id: &RunId, record: &RunRecord) -> Vec<Happened> {
+        let due = |what: &Happened| matches!(what, Happened::Left { key, .. } if !record.awaits(key));
+        let (now, later): (Vec<_>, _) =
+            std::mem::take(&mut self.early).into_iter().partition(|(of, what)| of == id && due(what));
+        self.early = later;
+        now.into_iter().map(|(_, what)| what).collect()
     }
 
     fn work(&self, order: Todo) -> BoxFuture<'static, ()> {

@@ -179,7 +179,7 @@ impl Service {
         let mut tx = self.0.journal.begin().await?;
         let row = db::job::get(tx.conn(), job).await?.ok_or_else(|| unknown_job(job))?;
         let shown = db::drill_code::of(tx.conn(), job).await?.filter(|_| !row.job.state.is_over());
-        let Some(shown) = shown.filter(|shown| shown.matched.is_none()) else {
+        let Some(shown) = shown.filter(|shown| shown.matched.is_none() && shown.wrong < CODE_TRIES) else {
             let remedy = "look at its screen: it shows a code when it needs one";
             let detail = format!("{} waits for none", row.job.endpoint);
             return Err(Problem::new(
@@ -205,8 +205,12 @@ impl Service {
             false => db::drill_code::wrong(tx.conn(), job).await?,
         }
         if !right && left == 0 {
-            tx.event(job, "appliance", What::Cancel { by: "appliance: three wrong drill codes".to_owned() })
-                .await?;
+            let cancel = || What::Cancel { by: "appliance: three wrong drill codes".to_owned() };
+            let row = tx.event(job, "appliance", cancel()).await?;
+            // Where an order to write could have gone out, the first only stops it. None did: this code stands before it.
+            if matches!(row.job.state, JobState::Held { .. }) {
+                tx.event(job, "appliance", cancel()).await?;
+            }
         }
         tx.commit().await?;
         if right {

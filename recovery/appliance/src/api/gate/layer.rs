@@ -103,7 +103,9 @@ pub fn address(peer: Option<&Peer>) -> IpAddr {
     peer.map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip())
 }
 
-fn wants_page(request: &Request) -> bool {
+/// Whether a browser looks.
+#[must_use]
+pub fn wants_page(request: &Request) -> bool {
     let accept =
         request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     request.method() == Method::GET && accept.contains("text/html")

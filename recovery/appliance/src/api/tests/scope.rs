@@ -37,6 +37,7 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
         let form = match path.as_str() {
             path if path.ends_with("/approve") => "seen=x",
             path if path.ends_with("/accept") => "live_values=true",
+            path if path.starts_with("/approvals/") => "decision=approve&seen=x",
             path if path.starts_with("/reviews/") => "justified=true&note=nobody+is+here",
             _ => "confirm=yes&code=1&replace=false&reason=nobody+is+here",
         };

@@ -302,7 +302,7 @@ fn picture(view: &BootView, lanes: &[Lane<'_>], begun: u64) -> Markup {
                 text class={ "lane" @if lane.missing { " missing" } } x="0" y=(top + 21) { (hop_name(lane.name)) }
                 line class="axis" x1=(LEFT) x2=(WIDTH - 10) y1=(top + 16) y2=(top + 16) {}
                 @for hop in &lane.hops { (bar(hop, place(hop.at_unix_ms), place(hop.until_unix_ms), top)) }
-                @if lane.missing && !lane.hops.iter().any(|hop| hop.outcome == "done") {
+                @if lane.missing {
                     rect class="gap" x=(place(end).saturating_sub(60).max(LEFT)) y=(top + 5) width="60" height="22" rx="4" {}
                     text class="gap-word" x=(place(end).saturating_sub(30).max(LEFT + 30)) y=(top + 21) text-anchor="middle" { "✕" }
                 }

@@ -82,7 +82,7 @@ async fn no_page_keeps_english_words_of_its_own() {
     let pages = async |more: &[String]| {
         let fixed = [
             "/",
-            "/?selector=line%3D9",
+            "/endpoints?selector=line%3D9",
             "/endpoints/press-01",
             "/scan",
             "/scan?code=x",
