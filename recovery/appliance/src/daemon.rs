@@ -469,15 +469,13 @@ impl Bound {
             followers.run(told).await;
             "telling others"
         });
-        let anchor_writer = self.anchor_writer;
+        let (anchor_writer, lease_writer) = (self.anchor_writer, self.lease_writer);
         tasks.spawn(async move {
             anchor_writer.run(f).await;
             "the writer of anchors"
         });
-        let (lease_writer, refusal_writer) = (self.lease_writer, self.refusal_writer);
-        let (service, issuing) = (self.service, self.issuing);
-        let reloads = service.clone();
-        let told_again = stop.clone();
+        let (refusal_writer, service, issuing) = (self.refusal_writer, self.service, self.issuing);
+        let (reloads, told_again) = (service.clone(), stop.clone());
         tasks.spawn(async move {
             reload::on_hangup(&reloads, told_again).await;
             "reloading the configuration"

@@ -288,7 +288,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
         self.found.what(&self.at, "{ NAME = … }");
-        visitor.visit_map(Entries { reader: self, fields: vec!["NAME"].into_iter(), now: "" })
+        visitor.visit_map(Entries { reader: self, fields: ["NAME"].iter(), now: "" })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -302,7 +302,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             let path = if self.at.is_empty() { (*field).to_owned() } else { format!("{}.{field}", self.at) };
             self.found.keys.push(Key { path, of: (name, field), what: String::new() });
         }
-        visitor.visit_map(Entries { reader: self, fields: fields.to_vec().into_iter(), now: "" })
+        visitor.visit_map(Entries { reader: self, fields: fields.iter(), now: "" })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -333,7 +333,7 @@ impl<'de> SeqAccess<'de> for Once<'_> {
 
 struct Entries<'a> {
     reader: Reader<'a>,
-    fields: std::vec::IntoIter<&'static str>,
+    fields: std::slice::Iter<'static, &'static str>,
     now: &'static str,
 }
 
@@ -341,7 +341,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Unfit;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {
-        let Some(field) = self.fields.next() else { return Ok(None) };
+        let Some(field) = self.fields.next().copied() else { return Ok(None) };
         self.now = field;
         if field == "NAME" {
             // What a name must be like, its type says.

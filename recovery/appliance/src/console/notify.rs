@@ -94,7 +94,7 @@ fn card(view: &ChannelView, at: usize, viewer: &Viewer, t: Texts) -> Markup {
             }
             div class="actions" {
                 form method="post" action={ "/notifications/" (view.name) "/test" } {
-                    (viewer.plain(TEST, "", &format!("test-{at}"), &t.notifications_test()))
+                    (viewer.plain(TEST, "", &format!("test-{at}"), t.notifications_test()))
                 }
             }
         }

@@ -34,6 +34,7 @@ pub enum Event {
 
 impl Event {
     /// Every one.
+    #[cfg(test)]
     pub const ALL: [Self; 10] = [
         Self::Held,
         Self::ApprovalNeeded,

@@ -119,10 +119,10 @@ async fn an_inject_meets_the_drill_and_no_real_job_and_ends_by_the_clock() {
     let session = site.paired().await;
     let order = site.ordered(&session).await;
     assert_eq!(order.disk.serial.as_deref(), Some("INJECTED-NO-SUCH-DISK"));
-    let endpoint = db::endpoint::get(&mut *site.journal.db.read().await.unwrap(), permit.endpoint()).await;
+    let endpoint = db::endpoint::get(&mut site.journal.db.read().await.unwrap(), permit.endpoint()).await;
     assert_eq!(endpoint.unwrap().unwrap().record.disk_serial, on_record, "what is on record stays");
     assert_eq!(injects.met("x", InjectKind::WrongDiskFitted, permit.endpoint()), 1);
-    let row = db::job::open_of(&mut *site.journal.db.read().await.unwrap(), permit.endpoint()).await;
+    let row = db::job::open_of(&mut site.journal.db.read().await.unwrap(), permit.endpoint()).await;
     let (job, now) = (row.unwrap().unwrap().job, site.journal.now());
     let (mine, others) = ([10, 0, 0, 9].into(), [10, 0, 0, 8].into());
     injects.fetches(&job, mine);

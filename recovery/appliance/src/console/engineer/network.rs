@@ -145,7 +145,7 @@ fn foreign(servers: &[ForeignView], viewer: &Viewer) -> Markup {
                 }
             }
             form method="post" action="/network" {
-                div class="actions" { (viewer.plain("/network", "", "probe", &t.network_probe())) }
+                div class="actions" { (viewer.plain("/network", "", "probe", t.network_probe())) }
                 p class="small" { (t.network_probe_help()) }
             }
         }
