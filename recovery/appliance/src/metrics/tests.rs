@@ -66,6 +66,8 @@ async fn lived() -> (Bench, tempfile::TempDir) {
     );
     let mut bench = Bench::new(&config).await;
     let mut mind = bench.followers.take().unwrap().parts().mind();
+    // A channel that is new is not told the past.
+    mind.step().await.unwrap();
     for (n, more) in [(1, json!({})), (2, json!({ "group": "line" })), (3, json!({}))] {
         bench.add(&format!("press-0{n}"), &format!("52:54:00:00:00:0{n}"), more).await;
     }

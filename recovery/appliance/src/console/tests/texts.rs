@@ -56,7 +56,10 @@ fn outside(text: &str) -> Vec<String> {
     let kept = kept.replace("&amp;", " ").replace("&quot;", " ").replace("&lt;", " ").replace("&gt;", " ");
     let words = kept.split(|letter: char| !letter.is_alphanumeric()).map(str::to_owned);
     words
-        .filter(|word| word.chars().any(char::is_alphabetic) && !NAMES.split(' ').any(|name| name == word))
+        .filter(|word| {
+            word.chars().any(char::is_alphabetic)
+                && !NAMES.split(' ').any(|name| name.eq_ignore_ascii_case(word))
+        })
         .collect()
 }
 
