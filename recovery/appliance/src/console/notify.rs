@@ -119,7 +119,7 @@ mod tests {
         };
         let page = list(std::slice::from_ref(&failing), &Viewer::role(Role::Engineer)).into_string();
         assert!(
-            page.contains("Mail.plant:587: connection refused.")
+            page.contains("mail.plant:587: connection refused.")
                 && page.contains("action=\"/notifications/duty/test\""),
             "{page}"
         );
