@@ -27,6 +27,23 @@ fn engineer() -> Viewer {
     Viewer::role(recovery_protocol::people::Role::Engineer)
 }
 
+/// A line of three: one at rest, one whose recovery waits for an approval (its job is the answer), one begun by breaking glass; and a standing plan.
+async fn a_line_at_work(bench: &Bench) -> recovery_protocol::JobId {
+    for n in 1..=3 {
+        let more = json!({ "group": "line", "drill_safe": true, "labels": { "line": "3" } });
+        bench.add(&format!("press-0{n}"), &format!("52:54:00:12:34:0{n}"), more).await;
+    }
+    let job = bench.recover("press-02").await.job;
+    let broke = crate::service::Actor::operator("ines");
+    let reason = recovery_protocol::operator::Decision { reason: "nobody answers".to_owned() };
+    bench.service.break_glass(&broke, &"press-03".parse().unwrap(), reason).await.unwrap();
+    let plan = json!({
+        "plan": "night", "selector": "group=line", "image": "hmi-panel:1", "triggers": ["attestation"], "most_per_day": 1, "valid_days": 1,
+    });
+    assert_eq!(bench.ask("POST", "/api/v1/plans", plan).await.0, StatusCode::OK);
+    job
+}
+
 const HOST: &str = "appliance:8444";
 
 struct Reader {

@@ -169,8 +169,8 @@ async fn a_recovery_that_stops_is_a_mail_in_plain_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_goes_out_when_the_server_is_back_and_once() {
     let dir = TempDir::new().unwrap();
-    let Some((peer, port)) = mail_server(dir.path(), "starttls") else { return };
-    let config = mail_channel(dir.path(), port, RULE);
+    let Some((peer, port)) = mail_server(dir.path(), "tls") else { return };
+    let config = mail_channel(dir.path(), port, &format!("security = \"tls\"\n{RULE}"));
     let mut bench = Bench::new(&config).await;
     let Parts { mut mind, mut couriers, .. } = bench.followers.take().unwrap().parts();
     let courier = &mut couriers[0];

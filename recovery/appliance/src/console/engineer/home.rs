@@ -22,7 +22,7 @@ use super::{
         now_ms,
         page::{Tab, sentence},
         texts::Texts,
-        words::{Tone, badge, bytes, duration, endpoint_state, english, moment, since},
+        words::{Tone, badge, bytes, duration, endpoint_state, english, job_state, moment, since},
     },
     list::Ask,
     query::link,
@@ -183,17 +183,18 @@ fn stop(facts: &Facts<'_>, rows: &mut Vec<Row>) {
 fn jobs(facts: &Facts<'_>, rows: &mut Vec<Row>) {
     let t = Texts::here();
     for job in facts.open {
-        let JobState::Held { reason, .. } = &job.state else { continue };
+        let JobState::Held { .. } = &job.state else { continue };
         let since = job.phases.iter().filter_map(|phase| phase.to_unix_ms).max().unwrap_or(job.asked_unix_ms);
+        let (tone, held) = job_state(&job.state);
         let asks = job.approves.is_some();
         rows.push(Row {
             soon: Soon::Now,
             at: since,
             until: false,
-            tone: Tone::Attention,
+            tone,
             id: format!("todo-{}", job.job),
             title: job.endpoint.to_string(),
-            word: if asks { t.home_asks() } else { reason.code().to_owned() },
+            word: if asks { t.home_asks() } else { held },
             what: said_of(job).in_a_row(),
             next: String::new(),
             to: if asks { format!("/approvals#{}", job.job) } else { format!("/jobs/{}", job.job) },

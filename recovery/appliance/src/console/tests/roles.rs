@@ -42,18 +42,7 @@ async fn get(bench: &Bench, token: &str, path: &str) -> String {
 #[tokio::test]
 async fn no_role_sees_a_button_that_only_leads_to_a_refusal() {
     let bench = Bench::new("[groups.line]\nsafety_class = 2\n").await;
-    for n in 1..=3 {
-        let more = json!({ "group": "line", "drill_safe": true });
-        bench.add(&format!("press-0{n}"), &format!("52:54:00:12:34:0{n}"), more).await;
-    }
-    let job = bench.recover("press-02").await.job;
-    let broke = crate::service::Actor::operator("ines");
-    let reason = recovery_protocol::operator::Decision { reason: "nobody answers".to_owned() };
-    bench.service.break_glass(&broke, &"press-03".parse().unwrap(), reason).await.unwrap();
-    let plan = json!({
-        "plan": "night", "selector": "group=line", "image": "hmi-panel:1", "triggers": ["attestation"], "most_per_day": 1, "valid_days": 1,
-    });
-    assert_eq!(bench.ask("POST", "/api/v1/plans", plan).await.0, StatusCode::OK);
+    let job = a_line_at_work(&bench).await;
     let job = format!("/jobs/{job}");
     let pages = [
         "/",
