@@ -213,7 +213,7 @@ mod tests {
         let (bench, file) = started("").await;
         let reload = || bench.ask("POST", "/api/v1/config/reload", json!({}));
         assert_eq!(reload().await.1["changed"], json!([]));
-        write(&file, "[groups.line]\nmode = \"approve\"\n[notify]\nbackup_every_days = 3\n");
+        write(&file, "[groups.line]\nsafety_class = 2\n[notify]\nbackup_every_days = 3\n");
         let (status, answer) = reload().await;
         assert_eq!((status, &answer["changed"]), (StatusCode::OK, &json!(["groups", "notify"])), "{answer}");
         let digest = hex::encode(digest::digest(&digest::SHA256, &std::fs::read(&file).unwrap()));
