@@ -33,39 +33,24 @@ impl Programs {
     /// # Errors
     /// When cargo fails; what it said stands above.
     pub fn build() -> Result<Self> {
-        let target = target_dir()?;
-        let build = |words: &[&str]| -> Command {
-            let mut cargo = fresh_cargo();
-            cargo.current_dir(root()).arg("build").args(words).arg("--target-dir").arg(&target);
-            cargo
-        };
-        let hint = "the build failed; what cargo said stands above";
-        tool::show(&mut build(&["--quiet", "--release", "-p", "recovery-appliance"])).context(hint)?;
-        tool::show(&mut build(&[
-            "--quiet",
-            "--release",
-            "-p",
-            "recovery-agent",
-            "--bin",
-            "groundstate-bootkit",
-        ]))
-        .context(hint)?;
-        tool::show(
-            build(&["--quiet", "--profile", "agent", "-p", "recovery-agent", "--bin", "groundstate-agent"])
-                .args(["--target", TARGET])
-                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
-        )
-        .context(hint)?;
+        Self::build_appliance()?;
+        let mut cargo = fresh_cargo();
+        cargo.current_dir(root()).args(["build", "--quiet", "--profile", "agent", "-p", "recovery-agent"]);
+        cargo.args(["--bin", "groundstate-agent", "--target", TARGET, "--target-dir"]).arg(target_dir()?);
+        tool::show(cargo.env("RUSTFLAGS", "-C target-feature=+crt-static"))
+            .context("the build failed; what cargo said stands above")?;
         Self::built()
     }
 
-    /// Builds the appliance alone, for what needs no endpoint.
+    /// Builds what needs no endpoint: the appliance, and the boot kit beside it. In one go, because each alone would have other features
+    /// of the crates that both use, and build those again.
     ///
     /// # Errors
     /// When cargo fails; what it said stands above.
     pub fn build_appliance() -> Result<Self> {
         let mut cargo = fresh_cargo();
         cargo.current_dir(root()).args(["build", "--quiet", "--release", "-p", "recovery-appliance"]);
+        cargo.args(["-p", "recovery-agent", "--bin", "groundstate", "--bin", "groundstate-bootkit"]);
         tool::show(cargo.arg("--target-dir").arg(target_dir()?))
             .context("the build failed; what cargo said stands above")?;
         Self::built()

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A step that fails does not stop the others: one run tells everything. The steps share cargo's target directory, so that nothing is
-//! built twice. What it must never do: pass because something was left out; whatever is skipped is in the summary.
+//! built twice; for the same reason each names the whole workspace, since a package alone has other features of the crates they share. What it must never do: pass because something was left out; whatever is skipped is in the summary.
 
 use std::ffi::OsString;
 use std::fs;
@@ -142,13 +142,13 @@ fn format(bench: &Bench) -> Result<String> {
 
 fn lints(bench: &Bench) -> Result<String> {
     let denied = ["--locked", "--quiet", "--", "-D", "warnings"];
-    // The stories are no part of "all targets": those are the ones that `cargo test` runs.
-    bench.show(&[&["clippy", "--package", "tests", "--test", "e2e"], &denied[..]].concat())?;
-    bench.show(&[&["clippy", "--workspace", "--all-targets"], &denied[..]].concat())
+    bench.show(&[&["clippy", "--workspace", "--all-targets"], &denied[..]].concat())?;
+    // Stories and tales are no part of "all targets": those are the ones that `cargo test` runs.
+    bench.show(&[&["clippy", "--workspace", "--test", "e2e", "--test", "browser"], &denied[..]].concat())
 }
 
 fn house_rules(bench: &Bench) -> Result<String> {
-    bench.show(&["test", "--package", "tests", "--test", "tidy", "--locked", "--quiet"])
+    bench.show(&["test", "--workspace", "--test", "tidy", "--locked", "--quiet"])
 }
 
 fn licences(bench: &Bench) -> Result<String> {
@@ -284,7 +284,7 @@ fn fuzz_targets(dir: &Path) -> Result<Vec<String>> {
 }
 
 fn stories(bench: &Bench) -> Result<String> {
-    let mut words = vec!["test", "--package", "tests", "--test", "e2e", "--locked", "--quiet"];
+    let mut words = vec!["test", "--workspace", "--test", "e2e", "--locked", "--quiet"];
     if bench.all {
         words.extend(["--", "--all"]);
     }
