@@ -1,8 +1,9 @@
 //! The end-to-end stories: virtual endpoints, real firmware, real binaries.
 //!
 //! `cargo test -p tests --test e2e [-- [--all] [--no-build] [WORD…]]` runs the stories whose name contains one of the words; without a word, all but
-//! those that are [`Length::Long`], which `--all` adds. `--no-build` runs the programs as they were built last. A story takes tens of seconds to minutes, so they run one after another, and only
-//! when asked for: `cargo test --workspace` leaves them out (`test = false`).
+//! those that are [`Length::Long`], which `--all` adds. `--no-build` runs the programs as they were built last. A story takes tens of seconds to minutes, so they are told
+//! only when asked for: `cargo test --workspace` leaves them out (`test = false`). Without a word as many run at once as there are processors (at most four);
+//! named ones run one after another, so that their lines can be read.
 //!
 //! ```text
 //!   outside   for each story: a run directory, what it needs (golden image, site) ─► enter a plant ─► verdict
@@ -30,6 +31,8 @@ mod stop;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -74,6 +77,9 @@ enum Length {
     /// With `--all`, or by name.
     Long,
 }
+
+/// More at once would need more memory than a small computer has: each endpoint takes up to two gibibytes.
+const STORIES_AT_ONCE_MAX: usize = 4;
 
 /// Where the site of a run is.
 const SITE: &str = "site";
@@ -131,25 +137,44 @@ fn outside(words: &[String]) -> Result<bool> {
         chosen.iter().any(|story| matches!(story.needs, Needs::Site | Needs::Keylime | Needs::Package));
     let make = if no_build { Programs::built } else { Programs::build };
     let programs = needs_site.then(make).transpose()?;
-    let mut good = true;
-    for story in chosen {
-        let begin = Instant::now();
-        let outcome = run(story, programs.as_ref());
-        let took = begin.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => println!("story {} ... ok ({took:.0} s)", story.name),
-            Err(error) => {
-                println!("story {} ... FAILED ({took:.0} s)\n  {error:#}", story.name);
-                good = false;
-            }
+    let jobs = if words.is_empty() { workers() } else { 1 };
+    let next = Mutex::new(chosen.into_iter());
+    let preparing = Mutex::new(());
+    let tell_on = || {
+        let mut good = true;
+        while let Some(story) = next.lock().unwrap_or_else(PoisonError::into_inner).next() {
+            good &= tell(story, programs.as_ref(), &preparing);
         }
-    }
-    Ok(good)
+        good
+    };
+    Ok(thread::scope(|scope| {
+        let others: Vec<_> = (1..jobs).map(|_| scope.spawn(tell_on)).collect();
+        // Every story is told, also after one that failed.
+        let mine = tell_on();
+        others.into_iter().fold(mine, |good, other| good & other.join().unwrap_or(false))
+    }))
 }
 
-fn run(story: &Story, programs: Option<&Programs>) -> Result<()> {
+/// How many stories at once: an emulated processor keeps one of ours busy, and most stories have one endpoint switched on at a time.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(STORIES_AT_ONCE_MAX)
+}
+
+/// Tells one and says how it went.
+fn tell(story: &Story, programs: Option<&Programs>, preparing: &Mutex<()>) -> bool {
+    let begin = Instant::now();
+    let outcome = run(story, programs, preparing);
+    let took = begin.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(()) => println!("story {} ... ok ({took:.0} s)", story.name),
+        Err(error) => println!("story {} ... FAILED ({took:.0} s)\n  {error:#}", story.name),
+    }
+    outcome.is_ok()
+}
+
+fn run(story: &Story, programs: Option<&Programs>, preparing: &Mutex<()>) -> Result<()> {
     let run = tempfile::Builder::new().prefix("groundstate-story-").tempdir()?;
-    if let Err(error) = told(story, programs, run.path()) {
+    if let Err(error) = told(story, programs, preparing, run.path()) {
         // What the run wrote (serial lines, logs, disks) stays for whoever looks into the failure.
         return Err(
             error.context(format!("serial lines and logs of the story are in {}", run.keep().display()))
@@ -158,7 +183,18 @@ fn run(story: &Story, programs: Option<&Programs>) -> Result<()> {
     Ok(())
 }
 
-fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
+fn told(story: &Story, programs: Option<&Programs>, preparing: &Mutex<()>, dir: &Path) -> Result<()> {
+    {
+        // One at a time: the first makes what the others find in the cache.
+        let _turn = preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        prepare(story, programs, dir)?;
+    }
+    let status = plant::enter(&[OsString::from(story.name)], dir)?;
+    if status.success() { Ok(()) } else { bail!("it did not end well ({status}); why stands above") }
+}
+
+/// What a story needs from outside of its plant.
+fn prepare(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
     let cache = Cache::open()?;
     match (story.needs, programs) {
         (Needs::Site | Needs::Keylime, Some(programs)) => {
@@ -178,8 +214,7 @@ fn told(story: &Story, programs: Option<&Programs>, dir: &Path) -> Result<()> {
         }
         _ => drop(golden::image(&cache, 1, &CheckIn::Marker)?),
     }
-    let status = plant::enter(&[OsString::from(story.name)], dir)?;
-    if status.success() { Ok(()) } else { bail!("it did not end well ({status}); why stands above") }
+    Ok(())
 }
 
 fn inside(words: &[String]) -> Result<()> {

@@ -12,6 +12,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -246,31 +248,51 @@ fn fuzz(bench: &Bench) -> Result<String> {
             .env("RUSTFLAGS", COVERAGE),
     )?;
     let found = Cache::open()?.dir().join("fuzz");
+    let programs = output.join(FUZZ_TARGET).join("release");
     let targets = fuzz_targets(&dir)?;
-    for target in &targets {
-        let corpus = found.join(target);
-        fs::create_dir_all(&corpus)?;
-        let mut program = Command::new(output.join(FUZZ_TARGET).join("release").join(target));
-        program.current_dir(&found).arg(&corpus);
-        let seeds = dir.join("seeds").join(target);
-        if seeds.is_dir() {
-            program.arg(seeds);
+    let next = Mutex::new(targets.iter());
+    let fuzz_on = || -> Result<()> {
+        loop {
+            let Some(target) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else {
+                return Ok(());
+            };
+            fuzz_one(&programs.join(target), &dir.join("seeds").join(target), &found, seconds)?;
         }
-        program.args([
-            "-max_len=4096",
-            "-timeout=5",
-            "-rss_limit_mb=1024",
-            "-verbosity=0",
-            "-print_final_stats=0",
-        ]);
-        program
-            .arg(format!("-max_total_time={seconds}"))
-            .arg(format!("-artifact_prefix={}/{target}-", found.display()));
-        tool::run(&mut program).with_context(|| {
-            format!("{target} broke; the input is {}/{target}-*; make it a test", found.display())
-        })?;
-    }
+    };
+    let jobs = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let jobs: Vec<_> = (0..jobs).map(|_| scope.spawn(fuzz_on)).collect();
+        // All have ended before the first error is told.
+        let ended: Vec<_> = jobs.into_iter().map(ScopedJoinHandle::join).collect();
+        ended.into_iter().try_for_each(|job| job.unwrap_or_else(|_| bail!("a job of the fuzzer panicked")))
+    })?;
     Ok(format!("{} decoders, {seconds} s each", targets.len()))
+}
+
+/// One target for so many seconds; what it finds and what it breaks on stays in `found`, beside its inputs.
+fn fuzz_one(program: &Path, seeds: &Path, found: &Path, seconds: u32) -> Result<()> {
+    let target = program.file_name().unwrap_or_default().to_string_lossy();
+    let corpus = found.join(&*target);
+    fs::create_dir_all(&corpus)?;
+    let mut command = Command::new(program);
+    command.current_dir(found).arg(&corpus);
+    if seeds.is_dir() {
+        command.arg(seeds);
+    }
+    command.args([
+        "-max_len=4096",
+        "-timeout=5",
+        "-rss_limit_mb=1024",
+        "-verbosity=0",
+        "-print_final_stats=0",
+    ]);
+    command
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-artifact_prefix={}/{target}-", found.display()));
+    tool::run(&mut command).with_context(|| {
+        format!("{target} broke; the input is {}/{target}-*; make it a test", found.display())
+    })?;
+    Ok(())
 }
 
 fn fuzz_targets(dir: &Path) -> Result<Vec<String>> {
