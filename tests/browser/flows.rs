@@ -21,9 +21,25 @@ pub const LAST: &[Tale] = &[Tale { name: "stop_holds_the_site_until_two_people_r
 
 /// The button.
 const HOLD: &str = "Hold to recover";
+/// What leads to it, for a technician: yes to the machine, then the tick of the safety card.
+const THIS: &str = "Yes, this machine";
+const SAFE: &str = "The machine is stopped or safe without it";
 
+/// An endpoint's own page, for engineers.
 fn page(name: &str) -> String {
     format!("/endpoints/{name}")
+}
+
+/// The page of the machine before which a technician stands, where the code on it leads.
+fn machine(name: &str) -> String {
+    format!("/m/{name}")
+}
+
+/// From that page to the button: two touches.
+fn to_button(tab: &Tab, name: &str) -> Result<()> {
+    tab.go(&machine(name))?;
+    tab.leads(|| tab.click("link", THIS))?;
+    tab.click("checkbox", SAFE)
 }
 
 fn view(floor: &Floor, name: &str) -> Result<EndpointView> {
@@ -38,9 +54,9 @@ fn until(floor: &Floor, name: &str, what: &str, is: impl Fn(&EndpointView) -> bo
 /// Opens the page, holds the button until it leads on; a job is there.
 fn begins(floor: &Floor, look: Look, press: Press, name: &str) -> Result<()> {
     let tab = floor.tab(look, "tom")?;
-    tab.go(&page(name))?;
+    to_button(&tab, name)?;
     held(&tab, press)?;
-    ensure!(tab.path()? == page(name), "the order led to {}", tab.path()?);
+    ensure!(tab.path()? == machine(name), "the order led to {}", tab.path()?);
     ensure!(view(floor, name)?.job.is_some(), "nothing was ordered");
     quiet(&tab)
 }
@@ -63,8 +79,10 @@ fn quiet(tab: &Tab) -> Result<()> {
 fn by_mouse(floor: &Floor) -> Result<()> {
     let name = press(3);
     let tab = floor.tab(DESKTOP, "tom")?;
-    tab.go("/")?;
+    tab.go("/scan")?;
     tab.leads(|| tab.click("link", &format!("{name}*")))?;
+    tab.leads(|| tab.click("link", THIS))?;
+    tab.click("checkbox", SAFE)?;
     held(&tab, Press::Mouse)?;
 
     floor.until_ticket(&name)?;
@@ -80,7 +98,10 @@ fn by_mouse(floor: &Floor) -> Result<()> {
     until(floor, &name, "the endpoint to be recovered", |view| {
         view.job.as_ref().is_some_and(|job| job.over_unix_ms.is_some())
     })?;
-    tab.until("the page to say so", |tab| Ok(text(tab)?.contains("Recovered") && tab.has("button", HOLD)))?;
+    tab.find("heading", "Does its screen show live values?")?;
+    tab.leads(|| tab.click("button", "Yes*"))?;
+    tab.until("the page to say that all is done", |tab| Ok(text(tab)?.contains("works again")))?;
+    ensure!(view(floor, &name)?.job.is_some_and(|job| job.accepted == Some(true)), "the answer went nowhere");
     quiet(&tab)
 }
 
@@ -89,28 +110,38 @@ pub fn text(tab: &Tab) -> Result<String> {
     Ok(tab.js("document.body.innerText")?.as_str().unwrap_or_default().to_owned())
 }
 
-/// No pointer at all: the Tab key finds the button, the space bar holds it.
+/// No pointer at all: the Tab key finds each thing on the way, Enter follows the link, the space bar ticks and holds.
 fn by_keyboard(floor: &Floor) -> Result<()> {
     let name = press(5);
     let tab = floor.tab(DESKTOP, "tom")?;
-    tab.go(&page(&name))?;
-    let mut stops = Vec::new();
-    while stops.last().is_none_or(|last: &String| last != HOLD) {
-        ensure!(stops.len() < 40, "the Tab key does not come to the button; it came by {stops:?}");
-        tab.type_key("Tab")?;
-        stops.push(tab.focused()?.name);
-    }
-    println!("  {} stops of the Tab key to the button", stops.len());
+    tab.go(&machine(&name))?;
+    let mut stops = tab_to(&tab, THIS)?;
+    tab.leads(|| tab.type_key("Enter"))?;
+    stops += tab_to(&tab, SAFE)?;
+    tab.type_key("Space")?;
+    stops += tab_to(&tab, HOLD)?;
+    println!("  {stops} stops of the Tab key to the button");
     held(&tab, Press::Key)?;
     ensure!(view(floor, &name)?.job.is_some(), "nothing was ordered");
     quiet(&tab)
+}
+
+/// Presses Tab until the focus is there. How often.
+fn tab_to(tab: &Tab, name: &str) -> Result<usize> {
+    let mut stops = Vec::new();
+    while stops.last().is_none_or(|last: &String| last != name) {
+        ensure!(stops.len() < 40, "the Tab key does not come to {name:?}; it came by {stops:?}");
+        tab.type_key("Tab")?;
+        stops.push(tab.focused()?.name);
+    }
+    Ok(stops.len())
 }
 
 /// Half a second is no three.
 fn let_go(floor: &Floor) -> Result<()> {
     let name = press(6);
     let tab = floor.tab(PHONE, "tom")?;
-    tab.go(&page(&name))?;
+    to_button(&tab, &name)?;
     for press in [Press::Finger, Press::Key] {
         tab.begin(HOLD, press)?;
         tab.find("button", "Hold *")?;
@@ -125,13 +156,13 @@ fn let_go(floor: &Floor) -> Result<()> {
 fn without_script(floor: &Floor) -> Result<()> {
     let name = press(7);
     let tab = floor.tab(Look { name: "no script", script: false, ..PHONE }, "tom")?;
-    tab.go(&page(&name))?;
+    to_button(&tab, &name)?;
     tab.leads(|| tab.click("button", HOLD))?;
     tab.find("heading", &format!("Recover {name}?"))?;
     ensure!(view(floor, &name)?.job.is_none(), "the question was taken for an answer");
     tab.leads(|| tab.click("link", "No, go back"))?;
+    to_button(&tab, &name)?;
     tab.leads(|| tab.click("button", HOLD))?;
-    tab.fill("textbox", "Why?*", "the screen stays black")?;
     tab.leads(|| tab.click("button", &format!("Yes, recover {name}")))?;
     ensure!(view(floor, &name)?.job.is_some(), "nothing was ordered");
     quiet(&tab)
@@ -168,7 +199,7 @@ fn stop(floor: &Floor) -> Result<()> {
     tom.fill("textbox", "Why?*", "smoke at the palletiser")?;
     tom.leads(|| tom.click("button", "STOP"))?;
     tom.find("heading", "STOP stands")?;
-    tom.go(&page(&press(8)))?;
+    tom.go(&format!("{}/safety", machine(&press(8))))?;
     ensure!(text(&tom)?.contains("STOP stands"), "a page does not say that STOP stands");
     let dead = tom.find("button", HOLD)?;
     ensure!(dead.disabled, "a recovery could begin while STOP stands");

@@ -80,7 +80,7 @@ impl Shared {
 fn lost(floor: &Floor) -> Result<()> {
     let name = press(9);
     let way = Way::open()?;
-    let tab = floor.tab_at(&format!("https://127.0.0.1:{}", way.port), DESKTOP, "tom")?;
+    let tab = floor.tab_at(&format!("https://127.0.0.1:{}", way.port), DESKTOP, "eva")?;
     tab.go(&format!("/endpoints/{name}"))?;
     let alive = tab.find("button", "Hold to recover")?;
     ensure!(!alive.disabled, "the button is dead before anything happened");

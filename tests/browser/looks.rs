@@ -53,9 +53,9 @@ pub fn pages(tab: &Tab) -> Result<Vec<String>> {
         ensure!(status == 200, "a link leads to {path}, which answers {status}");
         let links: Vec<String> = serde_json::from_value(tab.js(LINKS)?)?;
         // Documents are for other programs: reports, exports, metrics.
-        to_see.extend(
-            links.into_iter().filter(|path| !path.starts_with("/api/") && !path.starts_with("/assets/")),
-        );
+        let is_page =
+            |path: &String| !["/api/", "/assets/", "/metrics"].iter().any(|begin| path.starts_with(begin));
+        to_see.extend(links.into_iter().filter(is_page));
         found.push(path);
     }
     ensure!(found.len() > 5, "the first page leads nowhere: {found:?}");

@@ -1,7 +1,7 @@
 //! `cargo verify`: every test there is, in the order in which a failure is cheapest to learn of, and a summary.
 //!
 //! ```text
-//!   format ─► lints ─► house rules ─► licences ─► tests of all packages, peers among them ─► programs ─► fuzz ─► stories end to end
+//!   format ─► lints ─► house rules ─► licences ─► tests of all packages, peers among them ─► programs ─► console in a browser ─► fuzz ─► stories end to end
 //! ```
 //!
 //! A step that fails does not stop the others: one run tells everything. The steps share cargo's target directory, so that nothing is
@@ -63,6 +63,7 @@ const STEPS: &[Step] = &[
     ("licences", licences),
     ("tests", package_tests),
     ("programs", programs),
+    ("console", console),
     ("fuzz", fuzz),
     ("stories", stories),
     ("documentation", documentation),
@@ -73,7 +74,7 @@ const STEPS: &[Step] = &[
 /// # Errors
 /// When the packages cannot be installed, or no step has one of the words.
 pub fn run(options: &Verify) -> Result<ExitCode> {
-    setup::ensure(&[setup::PLANT, setup::VERIFY], options.yes)?;
+    setup::ensure(&[setup::PLANT, setup::VERIFY, setup::BROWSER], options.yes)?;
     let bench = Bench {
         root: programs::root(),
         target: programs::target_dir()?,
@@ -303,6 +304,11 @@ fn fuzz_targets(dir: &Path) -> Result<Vec<String>> {
     }
     targets.sort();
     Ok(targets)
+}
+
+/// The console in Chromium, by role and name.
+fn console(bench: &Bench) -> Result<String> {
+    bench.show(&["test", "--workspace", "--test", "browser", "--locked", "--quiet"])
 }
 
 fn stories(bench: &Bench) -> Result<String> {

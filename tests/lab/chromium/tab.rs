@@ -367,13 +367,14 @@ impl Tab {
     /// # Errors
     /// When the browser does not answer.
     pub fn type_key(&self, name: &str) -> Result<()> {
-        let (code, text) = match name {
-            "Tab" => (9, None),
-            "Enter" => (13, Some("\r")),
+        let (key, code, text) = match name {
+            "Tab" => ("Tab", 9, None),
+            "Enter" => ("Enter", 13, Some("\r")),
+            "Space" => (" ", 32, Some(" ")),
             other => bail!("the test knows no key {other:?}"),
         };
-        self.key(if text.is_some() { "keyDown" } else { "rawKeyDown" }, name, name, code, text)?;
-        self.key("keyUp", name, name, code, None)
+        self.key(if text.is_some() { "keyDown" } else { "rawKeyDown" }, key, name, code, text)?;
+        self.key("keyUp", key, name, code, None)
     }
 
     fn key(&self, kind: &str, key: &str, code: &str, number: u32, text: Option<&str>) -> Result<()> {
