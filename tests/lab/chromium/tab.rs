@@ -271,7 +271,7 @@ impl Tab {
             bail!("{role} {name:?} is disabled");
         }
         let press = if self.look.touch { Press::Finger } else { Press::Mouse };
-        self.down(&node, press)?;
+        self.down(role, name, press)?;
         self.up(press)
     }
 
@@ -302,7 +302,7 @@ impl Tab {
         if node.disabled {
             bail!("the button {name:?} is disabled");
         }
-        self.down(&node, press)
+        self.down("button", name, press)
     }
 
     /// Lets go.
@@ -313,21 +313,16 @@ impl Tab {
         self.up(press)
     }
 
-    fn down(&self, node: &Node, press: Press) -> Result<()> {
-        let this = json!({ "backendNodeId": node.backend });
+    fn down(&self, role: &str, name: &str, press: Press) -> Result<()> {
         if press == Press::Key {
-            self.call("DOM.focus", this)?;
+            let node = self.find(role, name)?;
+            self.call("DOM.focus", json!({ "backendNodeId": node.backend }))?;
             return self.space("keyDown");
         }
-        self.call("DOM.scrollIntoViewIfNeeded", this.clone())?;
-        let quads = self.call("DOM.getContentQuads", this)?;
-        let quad = quads["quads"][0]
-            .as_array()
-            .with_context(|| format!("{} {:?} has no place on the page", node.role, node.name))?;
-        let mean = |from: usize| {
-            (0..4).filter_map(|corner| quad.get(from + corner * 2)?.as_f64()).sum::<f64>() / 4.0
-        };
-        let (x, y) = (mean(0), mean(1));
+        // A page that follows its appliance may put another in the place of the one just found.
+        let what = format!("a place for {role} {name:?} on the page");
+        let (x, y) =
+            self.wire.until(&what, LIMIT, || Ok(self.now(role, name).and_then(|node| self.place(&node))))?;
         if press == Press::Finger {
             return self
                 .call(
@@ -340,6 +335,18 @@ impl Tab {
         self.call("Input.dispatchMouseEvent", json!({ "type": "mouseMoved", "x": x, "y": y }))?;
         let pressed = json!({ "type": "mousePressed", "x": x, "y": y, "button": "left", "clickCount": 1 });
         self.call("Input.dispatchMouseEvent", pressed).map(drop)
+    }
+
+    /// The middle of it, in the window's pixels; none: it is not, or no longer, shown.
+    fn place(&self, node: &Node) -> Option<(f64, f64)> {
+        let this = json!({ "backendNodeId": node.backend });
+        self.call("DOM.scrollIntoViewIfNeeded", this.clone()).ok()?;
+        let quads = self.call("DOM.getContentQuads", this).ok()?;
+        let quad = quads["quads"][0].as_array()?;
+        let mean = |from: usize| {
+            (0..4).filter_map(|corner| quad.get(from + corner * 2)?.as_f64()).sum::<f64>() / 4.0
+        };
+        Some((mean(0), mean(1)))
     }
 
     fn up(&self, press: Press) -> Result<()> {

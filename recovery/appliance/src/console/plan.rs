@@ -22,7 +22,7 @@ pub fn list(plans: &[PlanView], viewer: &Viewer) -> Markup {
             pre { code { "groundstate plan make night --selector line=3 --image hmi-panel:7 --trigger attestation --window 'daily 22:00-05:00' --most-per-day 4 --valid-days 30" } }
         }
         @for (at, plan) in plans.iter().enumerate() { (card(plan, at, viewer)) }
-        p { a href="/notifications" { (super::Texts::here().notifications()) } }
+        p { a class="quiet-link" href="/notifications" { (super::Texts::here().notifications()) } }
         @if viewer.why_not("/policy").is_none() {
             p { a class="quiet-link" href="/policy" { (t.plans_try()) } }
         }

@@ -106,8 +106,8 @@ pub fn content(
             h1 { (t.tab_approvals()) }
             @if waiting.is_empty() { p class="summary" { (t.approvals_none()) } }
             @for (at, one) in waiting.iter().enumerate() { (card(one, at, viewer, now)) }
-            @if plans > 0 { p { a href="/plans" { (t.approvals_plans(plans)) } } }
-            @if !reviews.is_empty() { p { a href="/reviews" { (t.approvals_reviews(reviews.len())) } } }
+            @if plans > 0 { p { a class="quiet-link" href="/plans" { (t.approvals_plans(plans)) } } }
+            @if !reviews.is_empty() { p { a class="quiet-link" href="/reviews" { (t.approvals_reviews(reviews.len())) } } }
         }
     }
 }
@@ -129,7 +129,7 @@ fn card(one: &Waiting, at: usize, viewer: &Viewer, now: u64) -> Markup {
                 @if !job.reason.is_empty() { (sentence(&job.reason)) " " }
                 @if let Some(limit) = job.limit_unix_ms { (t.approvals_until()) " " (moment(limit)) ". " }
                 @if one.second_person { (t.approvals_second()) " " }
-                a href={ "/jobs/" (job.job) } { (t.approvals_job()) }
+                a class="quiet-link" href={ "/jobs/" (job.job) } { (t.approvals_job()) }
             }
             (form(one, at, viewer))
         }

@@ -178,7 +178,7 @@ fn boots(net: &NetView, all: bool, now: u64) -> Markup {
                 } }
                 @if shown.len() > ROWS_MOST { p class="small" { (t.network_more(shown.len() - ROWS_MOST)) } }
             }
-            @if silent > 0 { p class="small" { a href="/network?all=true" { (t.network_silent(silent)) } } }
+            @if silent > 0 { p class="small" { a class="quiet-link" href="/network?all=true" { (t.network_silent(silent)) } } }
         }
     }
 }
