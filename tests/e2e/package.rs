@@ -23,7 +23,7 @@ use tests::tool;
 use crate::{Length, Needs, Story};
 
 pub const STORIES: &[Story] = &[Story {
-    name: "package_is_installed_set_up_and_watched_by_systemd",
+    name: "package_is_installed_set_up_watched_and_upgraded_under_systemd",
     needs: Needs::Package,
     length: Length::Short,
     tell: installed,
@@ -34,6 +34,9 @@ const ADDRESS: &str = "10.77.0.60";
 const SERVES: Duration = Duration::from_secs(420);
 /// The watchdog's limit below, the stop that nobody obeys, and the next start.
 const WATCHED: Duration = Duration::from_secs(300);
+
+/// Two installations, and each time a start that is watched for a while.
+const UPGRADED: Duration = Duration::from_secs(600);
 
 const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nAddress=10.77.0.60/24\nLinkLocalAddressing=no\n";
 const UNIT: &str = "[Unit]
@@ -76,8 +79,25 @@ systemctl enable --now groundstate
 systemctl kill --signal=STOP groundstate
 until [ "$(systemctl show groundstate -p NRestarts --value)" = 1 ] && systemctl is-active --quiet groundstate; do :; done
 groundstate status
-trap - EXIT
 echo PACKAGE-WATCHED
+echo 'a word for what is saved' >/run/word
+groundstate upgrade /better.deb --passphrase-file /run/word
+[ "$(dpkg-query -W -f '${Version}' groundstate)" = 0.1.1 ]
+if groundstate upgrade /broken.deb --passphrase-file /run/word --limit 30; then exit 1; fi
+[ "$(dpkg-query -W -f '${Version}' groundstate)" = 0.1.1 ]
+groundstate status
+groundstate evidence export --out /run/log.jsonl
+grep -q upgrade.begun /run/log.jsonl
+grep -q upgrade.rolled-back /run/log.jsonl
+ls /var/backups/groundstate/0.1.1-*/state.age /var/backups/groundstate/0.1.1-*/groundstate_0.1.1.deb
+trap - EXIT
+echo PACKAGE-UPGRADED
+"#;
+
+/// A program that says its schema and takes the configuration, as one does that was tested elsewhere, and does not serve here.
+const BROKEN: &str = r#"#!/bin/sh
+if [ "$1" = serve ]; then echo "it does not serve here" >&2; exit 1; fi
+exec "$(dirname "$0")/../lib/groundstate/as-it-was" "$@"
 "#;
 
 /// Outside of the plant: the package, and a disk that has it but has not installed it.
@@ -85,6 +105,14 @@ pub fn prepare(programs: &Programs, dir: &Path) -> Result<()> {
     let deb = package::build(programs, dir)?;
     golden::changed(&Cache::open()?, &CheckIn::Marker, &disk(dir), |root| {
         fs::copy(&deb, root.join("groundstate.deb"))?;
+        again(&deb, "0.1.1", &root.join("better.deb"), |_| Ok(()))?;
+        again(&deb, "0.1.2", &root.join("broken.deb"), |tree| {
+            let (program, was) =
+                (tree.join("usr/bin/groundstate"), tree.join("usr/lib/groundstate/as-it-was"));
+            fs::rename(&program, was)?;
+            fs::write(&program, BROKEN)?;
+            Ok(fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?)
+        })?;
         fs::write(root.join("usr/lib/install-it"), INSTALL)?;
         fs::set_permissions(root.join("usr/lib/install-it"), fs::Permissions::from_mode(0o755))?;
         fs::write(root.join("usr/lib/limits.conf"), LIMITS)?;
@@ -96,6 +124,29 @@ pub fn prepare(programs: &Programs, dir: &Path) -> Result<()> {
         fs::create_dir_all(&wants)?;
         Ok(symlink("/etc/systemd/system/install-it.service", wants.join("install-it.service"))?)
     })
+}
+
+/// The package as another version of it, changed somehow.
+fn again(deb: &Path, version: &str, to: &Path, change: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let tree = work.path().join("tree");
+    tool::run(Command::new("dpkg-deb").arg("--raw-extract").arg(deb).arg(&tree))?;
+    let control = tree.join("DEBIAN/control");
+    let fields: Vec<String> = fs::read_to_string(&control)?
+        .lines()
+        .map(
+            |line| {
+                if line.starts_with("Version: ") { format!("Version: {version}") } else { line.to_owned() }
+            },
+        )
+        .collect();
+    fs::write(control, fields.join("\n") + "\n")?;
+    change(&tree)?;
+    // Squeezed least: it is unpacked by an emulated processor.
+    tool::run(
+        Command::new("dpkg-deb").args(["--build", "--root-owner-group", "-Zgzip", "-z1"]).arg(&tree).arg(to),
+    )?;
+    Ok(())
 }
 
 fn disk(dir: &Path) -> PathBuf {
@@ -115,7 +166,10 @@ fn installed(plant: &Plant) -> Result<()> {
         ensure!(said.contains(word), "{word} is missing in:\n{said}");
     }
     serial.wait_for(0, "PACKAGE-WATCHED", WATCHED)?;
-    answers()
+    answers()?;
+    // A version that serves, and one that does not and is taken back.
+    serial.wait_for(0, "PACKAGE-UPGRADED", UPGRADED)?;
+    Ok(())
 }
 
 /// The listeners of people, of HTTP boot and of TFTP, asked from another computer.

@@ -66,7 +66,7 @@ use crate::{
     seal::{self, Seal},
     service::{self, Inner, Service},
     supervisor::{self, Watchdog},
-    takeover, tls,
+    takeover, tls, upgrade,
 };
 
 /// Why the appliance does not start, or stopped by itself.
@@ -401,6 +401,7 @@ async fn evidence_so_far(config: &Config, journal: &Journal) -> Result<Anchors, 
     anchors.check(&mut *journal.db.read().await?, &config.data_dir).await?;
     anchor::write_down(&config.data_dir, journal).await?;
     refused_start::write_down(&config.data_dir, journal).await?;
+    upgrade::write_down(&config.data_dir, journal).await?;
     service::forget_tried(&config.data_dir);
     Ok(anchors)
 }

@@ -52,11 +52,13 @@ mod takeover;
 mod testing;
 mod tickets;
 mod tls;
+mod upgrade;
 
 use std::{
     panic,
     path::Path,
     process::{self, ExitCode},
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -66,6 +68,9 @@ use crate::{
     config::Config,
     keys::Keys,
 };
+
+/// Where the package's unit has the configuration.
+const USUAL_CONFIG: &str = "/etc/groundstate/groundstate.toml";
 
 fn main() -> ExitCode {
     end_with_the_reader();
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
         Command::Takeover { reason, config } => take_over(reason, config.as_deref(), cli.data_dir()),
         Command::Config(verb @ (ConfigVerb::Check { .. } | ConfigVerb::Reference)) => about_config(verb),
         Command::Migrate { to, config } => migrate(*to, config.as_deref(), cli.data_dir()),
+        Command::Upgrade { package, limit, state } => upgraded(package, *limit, state, cli.data_dir()),
         _ => cli::run(cli),
     };
     match done {
@@ -203,6 +209,32 @@ fn take_over(reason: &str, config: Option<&Path>, data_dir: &Path) -> Result<(),
     eprintln!(
         "the other one refuses its next write and stops; switch it off all the same, then `groundstate serve`"
     );
+    Ok(())
+}
+
+/// Install another version, and stay with it until it serves.
+fn upgraded(package: &Path, limit_s: u64, state: &cli::State, data_dir: &Path) -> Result<(), Fault> {
+    let file = state.config.as_deref().unwrap_or(Path::new(USUAL_CONFIG));
+    let config = configuration(Some(file), data_dir)?;
+    let word = cli::new_secret("Passphrase for the backup: ", state.passphrase_file.as_deref())?;
+    let limit = Duration::from_secs(limit_s);
+    let order = upgrade::Order { package, config_file: file, config: &config, passphrase: &word, limit };
+    let done = upgrade::run(&order, &mut |step| eprintln!("{step}")).map_err(|error| {
+        let (what, code) = match &error {
+            upgrade::UpgradeError::Refused(_) => ("there is no new version", Code::Conflict),
+            upgrade::UpgradeError::RolledBack { .. } => ("the new version was taken back", Code::Failed),
+            upgrade::UpgradeError::Down { .. } => ("the appliance does not serve", Code::Unavailable),
+        };
+        Fault::of(what, &error, &error.remedy()).with(code)
+    })?;
+    let kept = done.kept.display();
+    println!(
+        "{} took the place of {}; the old package and the saved state are in {kept}",
+        done.to, done.from
+    );
+    if !done.serves {
+        eprintln!("the appliance was off and is: whether it serves shows when it is started");
+    }
     Ok(())
 }
 

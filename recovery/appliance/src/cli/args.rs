@@ -92,6 +92,16 @@ pub enum Command {
         #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Install another version of the package; when it does not serve, the one before is brought back
+    Upgrade {
+        /// The package file (.deb)
+        package: PathBuf,
+        /// Give it up after so many seconds without an answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+        limit: u64,
+        #[command(flatten)]
+        state: State,
+    },
     /// Print the version
     Version {
         /// Print what the programs are made of, as CycloneDX: the bill of materials that the package brings

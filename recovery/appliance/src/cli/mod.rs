@@ -55,7 +55,7 @@ pub use self::{
     image::{new_secret, secret},
 };
 
-/// Act. `init`, `setup`, `serve`, `backup`, `restore-state`, `takeover` and `migrate` are the binary's, not the command line's.
+/// Act. `init`, `setup`, `serve`, `backup`, `restore-state`, `takeover`, `upgrade` and `migrate` are the binary's, not the command line's.
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
@@ -68,6 +68,7 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         | Command::Backup { .. }
         | Command::RestoreState { .. }
         | Command::Takeover { .. }
+        | Command::Upgrade { .. }
         | Command::Config(ConfigVerb::Check { .. } | ConfigVerb::Reference)
         | Command::Migrate { .. } => Ok(()),
         Command::Config(ConfigVerb::Reload) => notify::reload(&reach.client()?, json),
@@ -417,6 +418,7 @@ mod tests {
             "config reference",
             "config reload",
             "version --sbom",
+            "upgrade groundstate_0.2.0_amd64.deb --passphrase-file word --limit 60",
             "recover press-01 --timeout 600",
             "recover press-01 --reason broken --no-wait --json",
             "image import disk.raw --name hmi-panel --version 1",
