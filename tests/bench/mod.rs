@@ -20,7 +20,9 @@ use crate::setup::{self, Package};
 use crate::story::Log;
 use crate::tool;
 
+pub mod api;
 pub mod demo;
+pub mod door;
 pub mod evidence;
 pub mod images_depot;
 pub mod images_growth;
@@ -173,6 +175,7 @@ pub const BENCHES: &[Bench] = &[
     bench("images-upkeep", &[], Runs::Outside(images_upkeep::upkeep)),
     bench("recovery.people-evidence", &[setup::SQLITE], Runs::Outside(evidence::evidence)),
     bench("recovery.people-login", &[setup::ARGON2], Runs::Outside(people::people)),
+    bench("recovery.api", &[], Runs::Outside(api::api)),
     bench("recovery.jobs", &[], Runs::Inside(recovery_jobs::jobs)),
     bench("runbooks", &[], Runs::Outside(runbooks::runbooks)),
     bench("demo", &[], Runs::Outside(demo::demo)),

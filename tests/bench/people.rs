@@ -3,17 +3,14 @@
 //! CPU seconds of the appliance's process, as the kernel counts them. A request with a name is compared with one that needs none; a sign-in with Debian's
 //! `argon2`, which computes the same hash.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
-use ureq::Agent;
-use ureq::tls::TlsConfig;
+use serde_json::json;
 
-use super::{Figure, Programs, Server, cpu_time};
+use super::door::{self, Door};
+use super::{Figure, Programs, cpu_time};
 use crate::tool;
 
 const REQUESTS: u32 = 5000;
@@ -24,55 +21,6 @@ const PASSWORD: &str = "four words that fit";
 const PERMISSION_US_MAX: f64 = 50.0;
 /// Wrong ones of one name and address that are looked at before it is told to wait.
 const LOOKED_AT: f64 = 3.0;
-
-struct Door {
-    agent: Agent,
-    base: String,
-    token: String,
-}
-
-impl Door {
-    fn new(data: &Path) -> Result<Self> {
-        let listening: Value = serde_json::from_str(&fs::read_to_string(data.join("listening.json"))?)?;
-        let people = listening["people"].as_str().context("it says where it listens")?.to_owned();
-        let tls = TlsConfig::builder()
-            // Its certificate is its own, and this is the same computer.
-            .disable_verification(true)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder().tls_config(tls).http_status_as_error(false).max_redirects(0);
-        let token = fs::read_to_string(data.join("operator.token"))?.trim().to_owned();
-        Ok(Self { agent: config.build().new_agent(), base: format!("https://{people}"), token })
-    }
-
-    fn order(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let url = format!("{}{path}", self.base);
-        let order = if method == "PUT" { self.agent.put(url) } else { self.agent.post(url) };
-        let mut answer =
-            order.header("authorization", format!("Bearer {}", self.token)).send(body.to_string())?;
-        let text = answer.body_mut().read_to_string()?;
-        ensure!(answer.status().is_success(), "{path}: {} {text}", answer.status());
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    fn get(&self, path: &str, token: &str) -> Result<u16> {
-        let mut answer = self
-            .agent
-            .get(format!("{}{path}", self.base))
-            .header("authorization", format!("Bearer {token}"))
-            .call()?;
-        answer.body_mut().read_to_vec()?;
-        Ok(answer.status().as_u16())
-    }
-
-    fn sign_in(&self, name: &str, password: &str) -> Result<u16> {
-        let form = [("name", name), ("password", password)];
-        let order = self.agent.post(format!("{}/login", self.base)).header("origin", &self.base);
-        let mut answer = order.send_form(form)?;
-        answer.body_mut().read_to_vec()?;
-        Ok(answer.status().as_u16())
-    }
-}
 
 /// As many people as a large site has, so that the search for one of them counts; the token of the last.
 fn fill(door: &Door) -> Result<String> {
@@ -94,13 +42,7 @@ fn fill(door: &Door) -> Result<String> {
 /// # Errors
 /// When a program cannot be run.
 pub fn people(programs: &Programs, dir: &Path) -> Result<Vec<Figure>> {
-    let (data, config) = (dir.join("state"), dir.join("bench.toml"));
-    let listen = "[listen]\npeople_address = \"127.0.0.1\"\npeople_port = 0\nendpoints_address = \"127.0.0.1\"\nendpoints_port = 0\nhttp_port = 0\n";
-    fs::write(&config, format!("site = \"bench\"\ndata_dir = \"{}\"\n{listen}", data.display()))?;
-    let mut serve = Command::new(&programs.programs.appliance);
-    serve.args(["serve", "--config"]).arg(&config).env("RUST_LOG", "error,groundstate::daemon=info");
-    let server = Server::start(&mut serve, "\"ready\"", dir.join("serve.log"))?;
-    let door = Door::new(&data)?;
+    let (server, door) = door::open(&programs.programs, dir, "")?;
     let token = fill(&door)?;
     let cpu = |work: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
         let before = cpu_time(server.pid())?;
