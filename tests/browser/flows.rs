@@ -98,7 +98,7 @@ fn by_mouse(floor: &Floor) -> Result<()> {
     until(floor, &name, "the endpoint to be recovered", |view| {
         view.job.as_ref().is_some_and(|job| job.over_unix_ms.is_some())
     })?;
-    tab.find("heading", "Does its screen show live values?")?;
+    tab.find("heading", "Does the screen show live values?")?;
     tab.leads(|| tab.click("button", "Yes*"))?;
     tab.until("the page to say that all is done", |tab| Ok(text(tab)?.contains("works again")))?;
     ensure!(view(floor, &name)?.job.is_some_and(|job| job.accepted == Some(true)), "the answer went nowhere");

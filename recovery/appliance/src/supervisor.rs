@@ -46,7 +46,9 @@ impl Watchdog {
     pub async fn run(mut self, stop: CancellationToken) {
         let Some(limit) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
         // Three times within the limit, so that one turn that takes long is no death.
-        let mut look = tokio::time::interval((limit / 3).max(Duration::from_millis(1)));
+        // The first look comes after the first stretch: at once, nothing could have counted yet.
+        let stretch = (limit / 3).max(Duration::from_millis(1));
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + stretch, stretch);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -124,10 +124,12 @@ fn control(status: &str) -> String {
     kept
 }
 
+/// A file of the system into the tree of a package, with its mode.
 fn copy(file: &Path, root: &Path) -> std::io::Result<()> {
     let to = root.join(file.strip_prefix("/").unwrap_or(file));
     let meta = fs::symlink_metadata(file)?;
-    if meta.is_dir() {
+    // Where the system has a link in the place of a directory (/lib since Debian 12), the package had the directory.
+    if fs::metadata(file).is_ok_and(|meta| meta.is_dir()) {
         fs::create_dir_all(&to)
     } else if meta.is_symlink() {
         symlink(fs::read_link(file)?, to)
@@ -161,6 +163,23 @@ mod tests {
             said,
             "Package: groundstate\nVersion: 0.1.0\nDescription: site-local\n Boots endpoints\n signed\n"
         );
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_is_packed_as_the_directory() {
+        let (system, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |path: &str| system.path().join(path);
+        fs::create_dir_all(at("usr/lib/unit")).unwrap();
+        fs::write(at("usr/lib/unit/x.service"), "[Unit]").unwrap();
+        symlink("usr/lib", at("lib")).unwrap();
+        symlink("x.service", at("usr/lib/unit/y.service")).unwrap();
+        for file in ["lib", "lib/unit", "lib/unit/x.service", "lib/unit/y.service"] {
+            fs::create_dir_all(tree.path().join(system.path().strip_prefix("/").unwrap())).unwrap();
+            copy(&at(file), tree.path()).unwrap();
+        }
+        let packed = tree.path().join(system.path().strip_prefix("/").unwrap()).join("lib/unit");
+        assert_eq!(fs::read_to_string(packed.join("x.service")).unwrap(), "[Unit]");
+        assert_eq!(fs::read_link(packed.join("y.service")).unwrap(), Path::new("x.service"));
     }
 
     /// Debian's own tool makes the packages and takes them apart.
