@@ -25,6 +25,8 @@ pub mod ahead;
 #[cfg(test)]
 mod cuts;
 mod event;
+#[cfg(test)]
+mod failing;
 mod machine;
 mod needs;
 mod orders;
