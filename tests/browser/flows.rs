@@ -14,6 +14,8 @@ pub const TALES: &[Tale] = &[
     Tale { name: "a_button_that_is_let_go_recovers_nothing", tell: let_go },
     Tale { name: "a_recovery_begins_without_a_script", tell: without_script },
     Tale { name: "a_second_person_approves_what_another_asked_for", tell: approve },
+    Tale { name: "an_auditor_has_the_log_checked_and_reads_it_to_its_beginning", tell: evidence },
+    Tale { name: "an_engineer_finds_a_job_by_its_state_and_sees_each_step", tell: jobs },
 ];
 
 /// What the other tales would be stopped by.
@@ -67,6 +69,41 @@ fn held(tab: &Tab, press: Press) -> Result<()> {
     tab.end(press)?;
     ensure!(status == 200, "the order was answered {status}");
     Ok(())
+}
+
+/// The whole log by one button; then page after page, with a script and without.
+fn evidence(floor: &Floor) -> Result<()> {
+    let scriptless = Look { name: "no script", script: false, ..DESKTOP };
+    for look in [DESKTOP, scriptless] {
+        let tab = floor.tab(look, "otto")?;
+        tab.go("/evidence")?;
+        let status = tab.leads(|| tab.click("button", "Verify"))?;
+        ensure!(status == 200, "Verify was answered {status}");
+        tab.go("/evidence?limit=25")?;
+        tab.find("heading", "Evidence")?;
+        let mut pages = 1;
+        while tab.has("link", "Next page") {
+            tab.leads(|| tab.click("link", "Next page"))?;
+            tab.find("link", "First page")?;
+            pages += 1;
+            ensure!(pages < 200, "the log has no beginning");
+        }
+        ensure!(pages >= 3, "a site in use has more than {pages} pages of 25 entries");
+        quiet(&tab)?;
+    }
+    Ok(())
+}
+
+/// By state in the address, from there to the job, and what happened in it.
+fn jobs(floor: &Floor) -> Result<()> {
+    let tab = floor.tab(PHONE, "eva")?;
+    tab.go("/jobs?state=held")?;
+    tab.find("button", "Show")?;
+    let job = floor.appliance.newest_job(crate::floor::LONG_NAME)?;
+    let job = job.ok_or_else(|| anyhow::anyhow!("the held endpoint has no job"))?;
+    tab.go(&format!("/jobs/{}#steps", job.job))?;
+    tab.find("columnheader", "After")?;
+    quiet(&tab)
 }
 
 fn quiet(tab: &Tab) -> Result<()> {

@@ -71,6 +71,9 @@ pub enum GoldenError {
         /// Name, and version where one is asked for.
         wanted: String,
     },
+    /// The key ring does not believe a promotion.
+    #[error(transparent)]
+    Statement(#[from] images::keys::StatementError),
     /// The reading task died.
     #[error("reading the image store was interrupted; try again")]
     Interrupted,
@@ -97,6 +100,7 @@ impl GoldenError {
             | Self::Missing { .. }
             | Self::NoWayHome { .. }
             | Self::NotApproved { .. }
+            | Self::Statement(_)
             | Self::Interrupted => HoldReason::ImageNotTrusted,
         }
     }
@@ -156,6 +160,18 @@ impl Golden {
     /// [`GoldenError::Missing`] where nothing has the name, [`GoldenError::NotApproved`] where no channel means it; [`GoldenError::Damaged`] where what had it may be unreadable;
     /// [`GoldenError::NoWayHome`] before anything is begun that could not end.
     pub async fn choose(&self, blueprint: &Blueprint) -> Result<Choice, GoldenError> {
+        self.choose_among(self.list().await?, blueprint).await
+    }
+
+    /// The same, of what a list held.
+    ///
+    /// # Errors
+    /// As [`Golden::choose`].
+    pub async fn choose_among(
+        &self,
+        all: Vec<ImageView>,
+        blueprint: &Blueprint,
+    ) -> Result<Choice, GoldenError> {
         let fits = |view: &ImageView| {
             view.name == blueprint.image
                 && blueprint.version.as_ref().is_none_or(|version| *version == view.version)
@@ -164,7 +180,6 @@ impl Golden {
             Some(version) => format!("{} {version}", blueprint.image),
             None => blueprint.image.clone(),
         };
-        let all = self.list().await?;
         let damaged = all.iter().find(|view| view.name.is_empty()).map(|view| view.why_not.clone());
         let mut fitting: Vec<ImageView> = all.into_iter().filter(fits).collect();
         if fitting.is_empty() {
@@ -288,6 +303,8 @@ impl Golden {
         tokio::task::spawn_blocking(move || work(&golden)).await.map_err(|_| GoldenError::Interrupted)?
     }
 }
+
+mod channel;
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,11 @@ impl From<GoldenError> for Problem {
             GoldenError::TrustRoot { .. } => {
                 (409, "trust-root-missing", "The image trust root cannot be used")
             }
+            GoldenError::Statement(_) => {
+                let remedy = "have it signed by a key that the trust root lists for channels";
+                let title = "The promotion does not count";
+                return Self::new(403, "statement-refused", title, error.to_string(), remedy);
+            }
             GoldenError::Refused(_) | GoldenError::Damaged { .. } => {
                 let reason = error.reason();
                 let now = reason.what_now();

@@ -52,10 +52,12 @@ mod elsewhere;
 mod endpoints;
 mod enrolment;
 mod evidence_log;
+pub mod evidence_look;
 mod figures;
 pub mod home;
 mod import;
 pub mod inbox;
+pub mod jobs;
 pub mod kiosks;
 pub mod list;
 mod machine;
@@ -64,7 +66,9 @@ mod notices;
 mod orders;
 mod people;
 mod plans;
+pub mod plant;
 mod policy;
+mod promotion;
 mod rehearsal;
 mod schedules;
 mod scope;
@@ -393,8 +397,11 @@ impl Service {
     }
 
     /// Jobs, newest first, of one endpoint or of all.
+    #[cfg(test)]
     pub async fn jobs(&self, endpoint: Option<&EndpointId>) -> Result<Vec<JobView>, Problem> {
-        orders::list(&self.0, endpoint).await
+        let limit = list::PAGE_MOST;
+        let ask = jobs::JobsAsk { endpoint: endpoint.cloned(), limit, ..Default::default() };
+        Ok(self.jobs_page(&ask).await?.jobs)
     }
 
     /// One job; unknown: 404 `unknown-job`.

@@ -42,6 +42,7 @@ const LEAF_MIDDLE: &str = "\",\"entry\":";
 
 /// What an entry's text holds, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// Position in the log, from 1, without gaps.
     pub seq: u64,

@@ -7,7 +7,9 @@
 //! |---|---|
 //! | [`ids`] | everyone: names that must not be mixed up |
 //! | [`agent`] | agent ⇄ appliance, over TLS pinned to the appliance's key |
+//! | [`channel`] | golden images: who signed one, where it is used, what its channels mean |
 //! | [`health`] | what a disk says of itself, as the agent read it |
+//! | [`history`] | what happened in a job and in the evidence log, as people look it up |
 //! | [`job`] | the states of a recovery job, its phases, why it is held |
 //! | [`operator`] | people and scripts ⇄ appliance (REST, console, command line) |
 //! | [`endpoint`] | what a person puts on record of an endpoint, and how it is changed |
@@ -29,11 +31,13 @@
 
 pub mod agent;
 pub mod approval;
+pub mod channel;
 pub mod drill;
 pub mod endpoint;
 pub mod erase;
 pub mod evidence;
 pub mod health;
+pub mod history;
 pub mod ids;
 pub mod job;
 pub mod kit;

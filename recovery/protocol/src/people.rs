@@ -71,6 +71,8 @@ pub enum Permission {
     Resume,
     /// Read an endpoint's disk into the store.
     Capture,
+    /// Hand in what somebody signed about golden images: promotions.
+    Images,
     /// Put endpoints on record, change and remove them.
     Endpoints,
     /// Ask the boot network who else serves on it.
@@ -89,7 +91,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Look,
         Self::Recover,
         Self::Stop,
@@ -102,6 +104,7 @@ impl Permission {
         Self::Plan,
         Self::Resume,
         Self::Capture,
+        Self::Images,
         Self::Endpoints,
         Self::Network,
         Self::Drill,
@@ -127,6 +130,7 @@ impl Permission {
             Self::Plan => "make a standing plan",
             Self::Resume => "let a held job go on",
             Self::Capture => "capture an endpoint's disk",
+            Self::Images => "promote an image",
             Self::Endpoints => "change what is on record of endpoints",
             Self::Network => "ask the boot network",
             Self::Drill => "start a drill",

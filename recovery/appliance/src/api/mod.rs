@@ -9,15 +9,18 @@
 //! 401 to a stranger. A closed route names the permissions that it needs, or it does not compile. Handlers translate, [`Service`] decides; each refusal is a `Problem`.
 
 mod body;
-mod describe;
+pub mod describe;
 mod drills;
 mod events;
 pub mod gate;
 mod health;
+mod history;
 mod idempotency;
+mod images;
 pub mod machine;
 mod notify;
 mod operator;
+mod paged;
 mod people;
 mod refusal;
 mod second;
@@ -41,6 +44,7 @@ use recovery_protocol::{Problem, people::Permission};
 
 pub use self::{
     body::{Body, endpoint_id, job_id, selector},
+    images::image_id,
     refusal::Refusal,
 };
 use self::{gate::Gate, idempotency::Answered};
@@ -216,6 +220,8 @@ fn open_routes() -> Vec<Route> {
 fn calls() -> Vec<Call> {
     [
         operator::calls(),
+        history::calls(),
+        images::calls(),
         drills::calls(),
         machine::calls(),
         second::calls(),

@@ -9,9 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use recovery_protocol::operator::{
-    Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, EndpointView, EvidenceKey, ImageView,
-    ImportPlan, JobView, NewEndpoint, PairRequest, PlaneView, RecoverRequest, RemovedEndpoint, Resolution,
-    StatusView,
+    Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, EndpointView, EvidenceKey, ImportPlan,
+    JobView, NewEndpoint, PairRequest, PlaneView, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
 };
 use recovery_protocol::{
     Problem,
@@ -70,7 +69,6 @@ fn site() -> Vec<Call> {
             get_with(plane, says("What the embedded control plane holds of endpoints, since a change")),
             Needs::LOOK,
         ),
-        ("/api/v1/images", get_with(images, says("The golden images in the store")), Needs::LOOK),
         (
             "/api/v1/sheet",
             get_with(export, gives("text/csv", "All endpoints as a sheet"))
@@ -122,7 +120,6 @@ fn endpoints_and_jobs() -> Vec<Call> {
             post_with(resolve, says("Decide which of two computers it is")),
             Needs::all(P::Endpoints),
         ),
-        ("/api/v1/jobs", get_with(jobs, says("Jobs, newest first")), Needs::LOOK),
         ("/api/v1/jobs/{job}", get_with(job, says("One job")), Needs::LOOK),
         (
             "/api/v1/jobs/{job}/approve",
@@ -199,7 +196,7 @@ async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Rev
 type Revised = Result<Tagged, Refusal>;
 
 /// The revision in `If-Match` (RFC 9110 §13.1.1); without the header, or with `*`, any.
-fn revision(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+pub(super) fn revision(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let revision = text.trim_matches('"').parse().ok();
@@ -207,7 +204,7 @@ fn revision(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
         return Ok(revision);
     }
     let detail = format!("If-Match is `{text}`, which is no revision");
-    Err(Refusal::bad_request("bad-revision", detail, "send the `ETag` of the endpoint as you read it"))
+    Err(Refusal::bad_request("bad-revision", detail, "send the `ETag` as you read it"))
 }
 
 async fn change_endpoint(
@@ -322,16 +319,6 @@ async fn resolve(
     Ok(Tagged(people.service.resolve_conflict(&actor, &endpoint_id(&name)?, order).await?))
 }
 
-#[derive(Deserialize, JsonSchema)]
-struct OfEndpoint {
-    endpoint: Option<String>,
-}
-
-async fn jobs(State(people): State<People>, Query(of): Query<OfEndpoint>) -> Answer<Vec<JobView>> {
-    let endpoint = of.endpoint.as_deref().map(endpoint_id).transpose()?;
-    Ok(Json(people.service.jobs(endpoint.as_ref()).await?))
-}
-
 async fn job(State(people): State<People>, Path(job): Path<String>) -> Answer<JobView> {
     Ok(Json(people.service.job(job_id(&job)?).await?))
 }
@@ -396,10 +383,6 @@ struct Since {
 
 async fn plane(State(people): State<People>, Query(of): Query<Since>) -> Answer<Vec<PlaneView>> {
     Ok(Json(people.service.plane(of.since).await?))
-}
-
-async fn images(State(people): State<People>) -> Answer<Vec<ImageView>> {
-    Ok(Json(people.service.images().await?))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -189,6 +189,50 @@ impl People {
         Ok((opened, person.next))
     }
 
+    /// Add a person or a program.
+    pub async fn add_person(&self, actor: &Actor, new: NewPerson) -> Result<PersonView, Problem> {
+        let added = self.service.add_person(actor, new).await?;
+        self.tell_gate().await?;
+        Ok(added)
+    }
+
+    /// Change what a person may.
+    pub async fn change_person(
+        &self,
+        actor: &Actor,
+        name: &str,
+        order: ChangePerson,
+    ) -> Result<PersonView, Problem> {
+        let changed = self.service.change_person(actor, name, order).await?;
+        self.tell_gate().await?;
+        Ok(changed)
+    }
+
+    /// Open a badge again that wrong PINs have closed. A person is of the whole site: their badge opens at every kiosk.
+    pub async fn unlock(&self, actor: &Actor, name: &str) -> Result<PersonView, Problem> {
+        self.service.may_order_all(actor)?;
+        self.service.unlock(actor, name).await
+    }
+
+    /// A code that pairs a tablet once.
+    pub async fn kiosk_code(&self, actor: &Actor, kiosk: &str) -> Result<SetupCode, Problem> {
+        self.service.may_order_all(actor)?;
+        self.service.kiosk_name(kiosk).await?;
+        let code = self.gate.kiosk_code(kiosk, &actor.name).map_err(|error| gate::random_failed(&error))?;
+        let facts = serde_json::json!({ "kiosk": kiosk });
+        self.service.note("order.kiosk-code", actor, None, None, facts).await?;
+        Ok(SetupCode { code, path: "/kiosk".to_owned(), valid_s: gate::PAIRING_AGE.as_secs() })
+    }
+
+    /// Take a kiosk away; sessions at it end at once.
+    pub async fn end_kiosk(&self, actor: &Actor, kiosk: &str) -> Result<Vec<KioskView>, Problem> {
+        self.service.may_order_all(actor)?;
+        let left = self.service.end_kiosk(actor, kiosk).await?;
+        self.gate.learn_kiosks(&self.service.kiosk_rows().await?);
+        self.write_down().await;
+        Ok(left)
+    }
+
     /// Set a person's password: checked, sealed, kept, told to the gate. Empty: none any more.
     pub async fn set_password(
         &self,
@@ -227,9 +271,7 @@ async fn add(
     Extension(actor): Extension<Actor>,
     Body(new): Body<NewPerson>,
 ) -> Result<Json<PersonView>, Refusal> {
-    let added = people.service.add_person(&actor, new).await?;
-    people.tell_gate().await?;
-    Ok(Json(added))
+    Ok(Json(people.add_person(&actor, new).await?))
 }
 
 async fn change(
@@ -238,9 +280,7 @@ async fn change(
     Path(name): Path<String>,
     Body(order): Body<ChangePerson>,
 ) -> Result<Json<PersonView>, Refusal> {
-    let changed = people.service.change_person(&actor, &name, order).await?;
-    people.tell_gate().await?;
-    Ok(Json(changed))
+    Ok(Json(people.change_person(&actor, &name, order).await?))
 }
 
 async fn give_password(
@@ -289,9 +329,7 @@ async fn unlock(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> Result<Json<PersonView>, Refusal> {
-    // A person is of the whole site: their badge opens at every kiosk.
-    people.service.may_order_all(&actor)?;
-    Ok(Json(people.service.unlock(&actor, &name).await?))
+    Ok(Json(people.unlock(&actor, &name).await?))
 }
 
 async fn kiosks(State(people): State<People>) -> Result<Json<Vec<KioskView>>, Refusal> {
@@ -303,15 +341,7 @@ async fn kiosk_code(
     Extension(actor): Extension<Actor>,
     Body(new): Body<NewKiosk>,
 ) -> Result<Json<SetupCode>, Refusal> {
-    people.service.may_order_all(&actor)?;
-    people.service.kiosk_name(&new.kiosk).await?;
-    let code =
-        people.gate.kiosk_code(&new.kiosk, &actor.name).map_err(|error| gate::random_failed(&error))?;
-    people
-        .service
-        .note("order.kiosk-code", &actor, None, None, serde_json::json!({ "kiosk": new.kiosk }))
-        .await?;
-    Ok(Json(SetupCode { code, path: "/kiosk".to_owned(), valid_s: gate::PAIRING_AGE.as_secs() }))
+    Ok(Json(people.kiosk_code(&actor, &new.kiosk).await?))
 }
 
 async fn end_kiosk(
@@ -319,11 +349,7 @@ async fn end_kiosk(
     Extension(actor): Extension<Actor>,
     Path(kiosk): Path<String>,
 ) -> Result<Json<Vec<KioskView>>, Refusal> {
-    people.service.may_order_all(&actor)?;
-    let left = people.service.end_kiosk(&actor, &kiosk).await?;
-    people.gate.learn_kiosks(&people.service.kiosk_rows().await?);
-    people.write_down().await;
-    Ok(Json(left))
+    Ok(Json(people.end_kiosk(&actor, &kiosk).await?))
 }
 
 async fn sessions(

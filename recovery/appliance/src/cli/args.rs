@@ -264,11 +264,14 @@ pub enum NetVerb {
 #[derive(Debug, Subcommand)]
 pub enum JobVerb {
     /// List jobs, newest first
-    List {
-        /// Of this endpoint only
-        #[arg(long)]
-        endpoint: Option<EndpointId>,
+    List(super::job::List),
+    /// What happened in a job, step by step
+    Log {
+        /// The job
+        job: JobId,
     },
+    /// Order once more what a job was ordered for that was given up or failed
+    Retry(Decide),
     /// Show one job
     Show {
         /// The job
@@ -384,6 +387,13 @@ pub enum ImageVerb {
     Capture(image::capture::Capture),
     /// Say which image a channel means
     Promote(image::channel::Promote),
+    /// Hand the appliance a promotion that somebody signed elsewhere
+    HandIn(image::channel::HandIn),
+    /// What the appliance knows of channels: of a name, or of all
+    Channels {
+        /// Name of the images
+        name: Option<String>,
+    },
     /// What was said about the images of a name
     History {
         /// Name of the images

@@ -138,3 +138,25 @@ async fn a_sheet_goes_out_and_comes_in_again() {
     assert_eq!(desk.says(&import("")).await, Code::Usage as u8);
     assert_eq!(desk.says("endpoint import /no/such/file --plan").await, Code::Failed as u8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_looked_up_checked_and_ordered_once_more() {
+    let desk = Desk::new("").await;
+    desk.bench.add("press-01", "52:54:00:12:34:56", serde_json::json!({})).await;
+    let job = desk.bench.recover("press-01").await.job;
+    assert_eq!(desk.says("job list --state open --words press --sort oldest --limit 5").await, 0);
+    assert_eq!(desk.says("job list --state done").await, Code::Failed as u8);
+    assert_eq!(desk.says(&format!("job log {job}")).await, 0);
+    assert_eq!(desk.says(&format!("job retry {job}")).await, Code::Conflict as u8);
+    assert_eq!(desk.says(&format!("job cancel {job}")).await, 0);
+    assert_eq!(desk.says(&format!("job retry {job} --reason mended")).await, 0);
+    assert_eq!(desk.says("evidence list --kind order --by test --endpoint press-01").await, 0);
+    assert_eq!(desk.says("evidence verify --by-appliance").await, 0);
+    assert_eq!(desk.says("image channels").await, 0);
+    assert_eq!(desk.says("image channels nothing").await, Code::NotFound as u8);
+    let mut tx = desk.bench.journal.db.begin().await.unwrap();
+    let change = "UPDATE evidence SET text = replace(text, 'press', 'pross') WHERE seq = 2";
+    crate::db::query(change).execute(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(desk.says("evidence verify --by-appliance").await, Code::Integrity as u8);
+}

@@ -23,6 +23,8 @@ use super::{
 pub enum EvidenceVerb {
     /// Check the log: the appliance's, or an export
     Verify(Verify),
+    /// Entries, the newest first
+    List(super::entries::List),
     /// Export the whole log
     Export {
         /// File to write; default: stdout
@@ -63,6 +65,9 @@ pub struct Verify {
     /// An evidence pack (`drill pack`), instead of a log
     #[arg(requires = "key", conflicts_with_all = ["file", "since", "anchor"])]
     pack: Option<PathBuf>,
+    /// Have the appliance check its log itself: soon told, and worth less, for who changed the log may have changed the appliance
+    #[arg(long, conflicts_with_all = ["pack", "file", "key", "since", "anchor"])]
+    by_appliance: bool,
     /// An export
     #[arg(long, requires = "key")]
     file: Option<PathBuf>,
@@ -81,6 +86,7 @@ pub struct Verify {
 pub fn run(verb: EvidenceVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
     match verb {
         EvidenceVerb::Verify(verify) => verify.run(reach, json),
+        EvidenceVerb::List(list) => super::entries::list(&reach.client()?, &list, json),
         EvidenceVerb::Export { out } => export(&reach.client()?, out.as_deref()),
         EvidenceVerb::Checkpoint { out } => {
             hand_over(out.as_deref(), &reach.client()?.get_text("/api/v1/evidence/checkpoint")?)
@@ -166,6 +172,9 @@ pub(super) fn key_of(key: &str) -> Result<[u8; 32], Fault> {
 
 impl Verify {
     fn run(self, reach: &Reach, json: bool) -> Result<(), Fault> {
+        if self.by_appliance {
+            return super::entries::verify(&reach.client()?, json);
+        }
         if let Some(pack) = &self.pack {
             return super::pack::verify(pack, key_of(&self.key.unwrap_or_default())?, json);
         }

@@ -12,10 +12,12 @@ mod calendar;
 mod client;
 mod drill;
 mod endpoint;
+mod entries;
 mod evidence;
 mod fault;
 mod follow;
 mod image;
+mod job;
 mod kiosk;
 mod machine;
 mod manual;
@@ -171,11 +173,8 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
         follow_or_print(client, job, &decide.wait, json)
     };
     match verb {
-        JobVerb::List { endpoint } => {
-            let filter = endpoint.map(|endpoint| format!("?endpoint={endpoint}")).unwrap_or_default();
-            let views: Vec<JobView> = client.get(&format!("/api/v1/jobs{filter}"))?;
-            print(json, &views, |views| show::jobs(views))
-        }
+        JobVerb::List(list) => job::list(client, &list, json),
+        JobVerb::Log { job } => job::log(client, job, json),
         JobVerb::Show { job, wait } => {
             let view: JobView = client.get(&format!("/api/v1/jobs/{job}"))?;
             if wait.wait.wait {
@@ -209,6 +208,7 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
         }
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
+        JobVerb::Retry(given) => decide("retry", given),
         JobVerb::Accept(said) => machine::accept(client, said, json),
     }
 }
@@ -234,6 +234,8 @@ fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) 
         ImageVerb::Verify { image, .. } => image::look::verify(place, data_dir, image.as_deref(), json),
         ImageVerb::Capture(order) => image::capture::capture(&reach.client()?, order, json),
         ImageVerb::Promote(order) => image::channel::promote(place, data_dir, &order, json),
+        ImageVerb::HandIn(order) => image::channel::hand_in(&reach.client()?, &order, json),
+        ImageVerb::Channels { name } => image::channel::channels(&reach.client()?, name.as_deref(), json),
         ImageVerb::History { name } => image::channel::history(place, data_dir, &name, json),
         ImageVerb::Export(order) => image::travel::export(place, data_dir, &order, json),
         ImageVerb::ImportBundle(order) => image::travel::import_bundle(place, data_dir, &order, json),
@@ -360,6 +362,14 @@ mod tests {
             "person badge tom --pin-file tom.pin",
             "person badge tom --none",
             "person unlock tom",
+            "job list --state held --trigger webhook --words press --sort oldest --limit 20",
+            "job log 0193a3c8-0000-7000-8000-000000000000 --json",
+            "job retry 0193a3c8-0000-7000-8000-000000000000 --reason mended",
+            "evidence list --kind order --by anna --endpoint press-01 --limit 20",
+            "evidence verify --by-appliance",
+            "image promote hmi:2 --key c.key --out promotion.json",
+            "image hand-in promotion.json --revision 3",
+            "image channels hmi",
             "kiosk list",
             "kiosk pair panel-3",
             "kiosk end panel-3",

@@ -123,7 +123,9 @@ fn content(who: &Who, has_password: Option<bool>, sessions: &[SessionView], now:
     }
 }
 
-fn session_line(session: &SessionView, now: u64) -> Markup {
+/// A session in a line.
+#[must_use]
+pub fn session_line(session: &SessionView, now: u64) -> Markup {
     let text = Texts::here().session_line(SLOTS[0], SLOTS[1], SLOTS[2], SLOTS[3], SLOTS[4]);
     // Named in the order of their names: from, how, person, since, used.
     let parts = [

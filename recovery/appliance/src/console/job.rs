@@ -15,8 +15,8 @@ use super::{
     review,
     texts::Texts,
     words::{
-        Progress, SLOTS, Tone, badge, bytes, duration, english, fill, job_state, moment, since, stage_name,
-        stretches_of,
+        Progress, SLOTS, Tone, actor, badge, bytes, duration, english, fill, job_state, moment, since,
+        stage_name, stretches_of, trigger,
     },
 };
 use crate::service::{NOT_TOUCHED, SWITCH_BY_HAND};
@@ -28,11 +28,11 @@ pub fn content(job: &JobView, evidence: &[String], viewer: &Viewer, now_ms: u64)
     let (endpoint, id) = (job.endpoint.as_str(), html! { code class="long" { (job.job) } });
     html! {
         div class="job" data-now=(now_ms) {
-            p class="crumb" { a href="/endpoints" { (t.tab_endpoints()) } " › " a href={ "/endpoints/" (endpoint) } { (endpoint) } }
+            p class="crumb" { a href="/jobs" { (t.tab_jobs()) } " › " a href={ "/endpoints/" (endpoint) } { (endpoint) } }
             @if job.mode == Mode::Drill { (tape()) }
             h1 { (title(job)) }
             p class="subtitle" {
-                (job.image_name) " · " (fill(&t.asked_by(SLOTS[0]), [html! { code { (job.trigger) } }])) " · " (moment(job.asked_unix_ms))
+                (job.image_name) " · " (asked_by(job)) " · " (moment(job.asked_unix_ms))
                 @if !job.reason.is_empty() { " · “" (job.reason) "”" }
             }
             (story(job, now_ms))
@@ -48,6 +48,12 @@ pub fn content(job: &JobView, evidence: &[String], viewer: &Viewer, now_ms: u64)
             }
         }
     }
+}
+
+/// What asked for it, in a few words.
+#[must_use]
+pub fn asked_by(job: &JobView) -> String {
+    Texts::here().asked_by(trigger(&job.trigger))
 }
 
 /// What the job is, as the title of its page.
@@ -164,7 +170,7 @@ fn why(reason: HoldReason, detail: &str) -> Markup {
     html! {
         p class="small" {
             (Texts::here().word_code()) " " code { (reason.code()) }
-            @if !detail.is_empty() { " · " (english(detail)) }
+            @if !detail.is_empty() { " · " (english(sentence(detail))) }
         }
     }
 }
@@ -249,6 +255,10 @@ pub fn decisions(job: &JobView, viewer: &Viewer) -> Markup {
             JobState::Working { stage } => div class="actions" {
                 (button("cancel", cancel, "", if stage.past_point_of_no_return() { t.button_stop() } else { t.button_cancel() }))
             },
+            // Orders of other pages begin captures and rehearsals anew.
+            JobState::Cancelled { .. } | JobState::Failed { .. } if job.kind == JobKind::Recovery && job.mode == Mode::Real => {
+                div class="actions" { (button("retry", "/jobs/{job}/retry", "primary", t.button_retry())) }
+            }
             JobState::Recovered | JobState::Captured | JobState::Cancelled { .. } | JobState::Failed { .. } => {}
         }
     }
@@ -381,7 +391,7 @@ fn evidence_list(lines: &[String]) -> Markup {
             ol class="evidence" lang="en" dir="ltr" {
                 @for entry in &entries {
                     li value=(entry.seq) {
-                        span class="small" { (moment(entry.at_unix_ms)) " · " (entry.actor) }
+                        span class="small" { (moment(entry.at_unix_ms)) " · " (actor(&entry.actor)) }
                         strong { (entry.kind) }
                         @for (name, value) in facts(entry) { span class="small long" { (name) " " code { (value) } } }
                     }
@@ -393,7 +403,8 @@ fn evidence_list(lines: &[String]) -> Markup {
 }
 
 /// The facts of an entry as names and short values; a transition as the two stages.
-fn facts(entry: &Entry) -> Vec<(String, String)> {
+#[must_use]
+pub fn facts(entry: &Entry) -> Vec<(String, String)> {
     let stage = |name: &str| {
         let state = entry.facts.get(name)?;
         let word = state.get("stage").or_else(|| state.get("is"))?.as_str()?;

@@ -15,6 +15,21 @@ use super::{
 };
 use crate::api::{gate::Who, needs};
 
+tokio::task_local! {
+    static LOOKS: Role;
+}
+
+/// What is made while `work` runs is seen by somebody of this role.
+pub async fn seen_by<T>(role: Role, work: impl Future<Output = T>) -> T {
+    LOOKS.scope(role, work).await
+}
+
+/// Whether a link to what needs this leads whoever looks anywhere; yes where nobody in particular does.
+#[must_use]
+pub fn leads_on(wanted: Permission) -> bool {
+    LOOKS.try_with(|role| role.may(wanted)).unwrap_or(true)
+}
+
 /// Who looks.
 #[derive(Debug, Clone)]
 pub struct Viewer {

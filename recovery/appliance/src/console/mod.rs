@@ -56,10 +56,13 @@ use recovery_protocol::{
 };
 use serde::Deserialize;
 
-pub use self::texts::{Texts, speak};
 use self::{
     may::Viewer,
     page::{Page, Tab, code_text, problem_card},
+};
+pub use self::{
+    may::seen_by,
+    texts::{Texts, speak},
 };
 use crate::{
     api::{Closed, Needs, People, Refusal, Route, endpoint_id, gate::Who, job_id},
@@ -195,11 +198,7 @@ impl Part {
         path: &str,
         content: Markup,
     ) -> Result<Response, Failed> {
-        let standing = people.service.stop().await?.stop;
-        let reviews = people.service.reviews().await?;
-        let silent = notify::banner(&people.service.channels().await?);
-        let content =
-            html! { (stop::banner(standing.as_ref())) (review::banner(&reviews)) (silent) (content) };
+        let content = bannered(people, content).await?;
         if self.part.as_deref() == Some("live") {
             return Ok(respond(StatusCode::OK, content));
         }
@@ -207,6 +206,21 @@ impl Part {
         let live = format!("{path}{}part=live", if path.contains('?') { '&' } else { '?' });
         Ok(respond(StatusCode::OK, Page { site, title, tab, live: Some(&live), content }.render()))
     }
+
+    /// A whole page that does not change by itself.
+    async fn still(people: &People, tab: Tab, title: &str, content: Markup) -> Result<Response, Failed> {
+        let content = bannered(people, content).await?;
+        let page = Page { site: people.service.site(), title, tab, live: None, content };
+        Ok(respond(StatusCode::OK, page.render()))
+    }
+}
+
+/// What every page says above its content: that STOP stands, that a review is due, that a channel is silent.
+async fn bannered(people: &People, content: Markup) -> Result<Markup, Failed> {
+    let standing = people.service.stop().await?.stop;
+    let reviews = people.service.reviews().await?;
+    let silent = notify::banner(&people.service.channels().await?);
+    Ok(html! { (stop::banner(standing.as_ref())) (review::banner(&reviews)) (silent) (content) })
 }
 
 /// Fields of the forms that decide something.
@@ -260,6 +274,7 @@ const ABOUT_ONE: &[&str] = &[
     "/jobs/{job}/approve",
     "/jobs/{job}/resume",
     "/jobs/{job}/cancel",
+    "/jobs/{job}/retry",
     "/jobs/{job}/accept",
     "/m/{endpoint}/recover",
     "/endpoints/{endpoint}/photo",
@@ -272,6 +287,7 @@ const BEGINS: &[&str] = &[
     "/endpoints/{endpoint}/break-glass",
     "/jobs/{job}/approve",
     "/jobs/{job}/resume",
+    "/jobs/{job}/retry",
 ];
 
 /// Who looks at an endpoint or its job, with what stands against what they could order there.
@@ -465,15 +481,17 @@ async fn job_page(
 ) -> Result<Response, Failed> {
     let view = people.service.job(job_id(&job)?).await?;
     let evidence = people.service.job_evidence(view.job).await?;
+    let steps = people.service.job_steps(view.job).await?;
     let boot = people.service.boot(&view.endpoint).await?;
     let viewer = viewer(&people, &who, &view.endpoint, Some(&view)).await?;
     let asks = view.state.stage().is_some_and(|stage| stage <= Stage::AgentWait);
     let content = html! {
         (job::content(&view, &evidence, &viewer, now_ms()))
+        (engineer::steps::log(&steps))
         @if asks { (boot::card(&boot)) }
     };
     let title = job::title(&view);
-    part.of(&people, Tab::Endpoints, &title, &format!("/jobs/{}", view.job), content).await
+    part.of(&people, Tab::Jobs, &title, &format!("/jobs/{}", view.job), content).await
 }
 
 async fn approve(

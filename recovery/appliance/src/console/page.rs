@@ -2,9 +2,10 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use recovery_protocol::Problem;
+use recovery_protocol::{Problem, people::Permission};
 
 use super::{
+    may::leads_on,
     texts::Texts,
     words::{SLOTS, english},
 };
@@ -26,6 +27,16 @@ pub enum Tab {
     Site,
     /// Drills.
     Drills,
+    /// Jobs.
+    Jobs,
+    /// The evidence log.
+    Evidence,
+    /// Golden images.
+    Images,
+    /// People, their sessions, and kiosks.
+    People,
+    /// The plant as a picture.
+    Map,
     /// Standing plans.
     Plans,
     /// None: login and errors.
@@ -35,7 +46,17 @@ pub enum Tab {
 impl Tab {
     /// What is looked at less often stands behind one more touch.
     fn is_in_the_drawer(self) -> bool {
-        matches!(self, Self::Network | Self::Plans | Self::Site)
+        matches!(
+            self,
+            Self::Jobs
+                | Self::Map
+                | Self::Images
+                | Self::Evidence
+                | Self::People
+                | Self::Network
+                | Self::Plans
+                | Self::Site
+        )
     }
 }
 
@@ -101,6 +122,10 @@ impl Page<'_> {
                         details class="more" {
                             summary class=[self.tab.is_in_the_drawer().then_some("on")] { (t.tab_more()) }
                             div {
+                                (tab(Tab::Jobs, "/jobs", t.tab_jobs())) (tab(Tab::Map, "/map", t.tab_map())) (tab(Tab::Images, "/images", t.tab_images()))
+                                @if leads_on(Permission::Evidence) { (tab(Tab::Evidence, "/evidence", t.tab_evidence())) }
+                                @if leads_on(Permission::People) { (tab(Tab::People, "/people", t.tab_people())) }
+                                @else if leads_on(Permission::Kiosk) { (tab(Tab::People, "/kiosks", t.kiosks_title())) }
                                 (tab(Tab::Network, "/network", t.tab_network())) (tab(Tab::Plans, "/plans", t.tab_plans()))
                                 (tab(Tab::Site, "/site", t.tab_site()))
                             }
@@ -172,13 +197,17 @@ pub fn code_text(code: &str, what: &str) -> Option<String> {
     if t.is_the_records() { None } else { t.by_code(code, what, []) }
 }
 
-/// First letter large, a full stop at the end. Who is named first (`operator:anna`) keeps their name.
+/// First letter large, a full stop at the end. A name or a command that stands first (`operator:anna`, `press-01`) stays as it is.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let Some(first) = letters.next() else { return String::new() };
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    let named = text.split(' ').next().is_some_and(|word| word.trim_end_matches(':').contains(':'));
+    let is_name = |word: &str| {
+        let word = word.trim_end_matches([':', ',', ';']);
+        word.starts_with('`') || word.contains([':', '_']) || word.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    let named = text.split(' ').next().is_some_and(is_name);
     if named { text.to_owned() + end } else { first.to_uppercase().chain(letters).collect::<String>() + end }
 }
 
@@ -202,6 +231,9 @@ mod tests {
         assert_eq!(sentence("wait a minute"), "Wait a minute.");
         assert_eq!(sentence("Done."), "Done.");
         assert_eq!(sentence("operator:anna began it"), "operator:anna began it.");
+        assert_eq!(sentence("press-01 is not on record"), "press-01 is not on record.");
+        assert_eq!(sentence("`x` is no state"), "`x` is no state.");
+        assert_eq!(sentence("too-slow, it says"), "Too-slow, it says.");
         assert_eq!(sentence(""), "");
     }
 }

@@ -7,7 +7,7 @@ use super::{
     may::Viewer,
     page::sentence,
     texts::Texts,
-    words::{SLOTS, Tone, badge, english, fill, moment},
+    words::{SLOTS, Tone, actor, badge, english, fill, moment},
 };
 
 /// The page. `against`: what stands against this person's approval of each, by its hash.
@@ -82,5 +82,5 @@ fn buttons(plan: &PlanView, at: usize, viewer: &Viewer) -> Markup {
 }
 
 fn by_at(by: &str, at_unix_ms: u64) -> Markup {
-    fill(&Texts::here().by_at(SLOTS[0], SLOTS[1]), [html! { (by) }, moment(at_unix_ms)])
+    fill(&Texts::here().by_at(SLOTS[0], SLOTS[1]), [html! { (actor(by)) }, moment(at_unix_ms)])
 }

@@ -10,7 +10,7 @@ use super::{
     may::{Button, Viewer},
     page::sentence,
     texts::Texts,
-    words::{SLOTS, fill, moment},
+    words::{SLOTS, actor, fill, moment},
 };
 
 /// On every page while one is open.
@@ -36,9 +36,11 @@ pub fn banner(reviews: &[ReviewView]) -> Markup {
 pub fn break_card(view: &EndpointView, job: Option<&JobView>, viewer: &Viewer) -> Markup {
     let t = Texts::here();
     let waits = job.is_some_and(|job| job.approves.is_some());
+    // Who may say yes needs no glass to break.
+    let alone = !waits || viewer.why_not("/jobs/{job}/approve").is_some();
     let wants = waits || (job.is_none() && view.safety_class >= 2);
     html! {
-        @if wants {
+        @if wants && alone {
             details class="card" id="break-glass-card" {
                 summary { (t.glass_nobody()) }
                 p { (t.glass_what()) }
@@ -59,7 +61,7 @@ pub fn mark(job: &JobView) -> Markup {
     html! {
         @if let Some(by) = &job.break_glass {
             p class="warning" role="note" {
-                strong { (t.glass_banner()) } " " (t.glass_mark(by.as_str())) " " a href="/reviews" { (t.glass_review()) }
+                strong { (t.glass_banner()) } " " (t.glass_mark(actor(by))) " " a href="/reviews" { (t.glass_review()) }
             }
         }
     }
@@ -76,7 +78,7 @@ pub fn list(reviews: &[ReviewView], viewer: &Viewer) -> Markup {
             section class={ "card " @if review.overdue { "bad" } @else { "attention" } } {
                 h2 { (review.endpoint) }
                 p {
-                    (fill(&t.glass_began(SLOTS[0], SLOTS[1]), [html! { (review.broke) }, moment(review.at_unix_ms)]))
+                    (fill(&t.glass_began(SLOTS[0], SLOTS[1]), [html! { (actor(&review.broke)) }, moment(review.at_unix_ms)]))
                     " " (sentence(&review.reason))
                 }
                 p {

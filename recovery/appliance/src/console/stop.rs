@@ -7,7 +7,7 @@ use super::{
     may::Viewer,
     page::sentence,
     texts::Texts,
-    words::{SLOTS, english, fill, moment, since},
+    words::{SLOTS, actor, english, fill, moment, since},
 };
 
 /// On every page while it stands.
@@ -60,8 +60,11 @@ fn release(stop: &StopView, viewer: &Viewer, now_ms: u64) -> Markup {
     if stop.release.as_ref().is_some_and(|first| first.by == format!("operator:{}", viewer.name)) {
         viewer.against_because("/stop/release", t.stop_own_release());
     }
-    let pressed =
-        [html! { (stop.pressed_by) }, moment(stop.pressed_unix_ms), since(stop.pressed_unix_ms, now_ms)];
+    let pressed = [
+        html! { (actor(&stop.pressed_by)) },
+        moment(stop.pressed_unix_ms),
+        since(stop.pressed_unix_ms, now_ms),
+    ];
     html! {
         section class="card bad" {
             h1 { (t.stop_stands()) }

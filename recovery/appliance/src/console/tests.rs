@@ -16,7 +16,10 @@ use serde_json::json;
 
 use super::{endpoint, endpoints, job, may::Viewer};
 mod engineer;
+mod history;
+mod keep;
 mod machine;
+mod parity;
 mod policy;
 mod roles;
 mod texts;
@@ -42,6 +45,12 @@ async fn a_line_at_work(bench: &Bench) -> recovery_protocol::JobId {
     });
     assert_eq!(bench.ask("POST", "/api/v1/plans", plan).await.0, StatusCode::OK);
     job
+}
+
+/// The page of the one golden image.
+async fn image(bench: &Bench) -> String {
+    let (_, images) = bench.ask("GET", "/api/v1/images", json!(null)).await;
+    format!("/images/{}", images[0]["image"].as_str().unwrap())
 }
 
 const HOST: &str = "appliance:8444";

@@ -28,7 +28,20 @@ pub fn fill<const N: usize>(text: &str, parts: [Markup; N]) -> Markup {
 /// Words of the record, which are English whatever the page speaks.
 #[must_use]
 pub fn english(words: impl std::fmt::Display) -> Markup {
-    html! { span lang="en" dir="ltr" { (words.to_string()) } }
+    let words = named(&words.to_string());
+    html! {
+        span lang="en" dir="ltr" {
+            // What stands between backticks is typed as it is.
+            @for (at, part) in words.split('`').enumerate() {
+                @if at % 2 == 0 || part.is_empty() { (part) } @else { code { (part) } }
+            }
+        }
+    }
+}
+
+/// People in the record's words (`operator:anna`) by their names.
+fn named(words: &str) -> String {
+    words.replace("operator:token", "the site's own key").replace("operator:", "")
 }
 
 /// The tone of a badge or card: names a colour and, always with it, a shape.
@@ -148,6 +161,33 @@ pub fn role(role: Role) -> String {
         Role::Auditor => t.role_auditor(),
         Role::Admin => t.role_admin(),
         Role::Automation => t.role_automation(),
+    }
+}
+
+/// Who did something, as evidence has it (`operator:anna`, `trigger:fleet`, `appliance`), for people: a name, or what it is.
+#[must_use]
+pub fn actor(recorded: &str) -> String {
+    let t = Texts::here();
+    match recorded.split_once(':').unwrap_or((recorded, "")) {
+        ("operator", "token") => t.actor_token(),
+        ("operator", name) => name.to_owned(),
+        ("trigger", source) if !source.is_empty() => t.actor_source(source.to_owned()),
+        ("agent", _) => t.actor_agent(),
+        ("appliance", _) => t.actor_appliance(),
+        _ => recorded.to_owned(),
+    }
+}
+
+/// What asked for a job (`operator`, `attestation`, `webhook:fleet`, `drill`), for people.
+#[must_use]
+pub fn trigger(recorded: &str) -> String {
+    let t = Texts::here();
+    match recorded.split_once(':').unwrap_or((recorded, "")) {
+        ("operator", _) => t.trigger_person(),
+        ("attestation", _) => t.trigger_attestation(),
+        ("drill", _) => t.trigger_drill(),
+        ("webhook", source) if !source.is_empty() => t.trigger_source(source.to_owned()),
+        _ => recorded.to_owned(),
     }
 }
 
@@ -327,6 +367,19 @@ mod tests {
         ] {
             assert_eq!(duration(ms), text);
         }
+    }
+
+    #[test]
+    fn the_records_words_show_commands_as_such_and_people_by_name() {
+        let said = |words: &str| english(words).into_string();
+        let span = |inside: &str| format!("<span lang=\"en\" dir=\"ltr\">{inside}</span>");
+        assert_eq!(said("run `a <b>`, then go on"), span("run <code>a &lt;b&gt;</code>, then go on"));
+        assert_eq!(said("asked by operator:anna."), span("asked by anna."));
+        assert_eq!(said("Asked by operator:token."), span("Asked by the site's own key."));
+        assert_eq!(actor("operator:anna"), "anna");
+        assert_eq!(actor("operator:token"), "the site's own key");
+        assert_eq!(actor("trigger:fleet"), "the source fleet");
+        assert_eq!(actor("appliance"), "the appliance");
     }
 
     #[test]

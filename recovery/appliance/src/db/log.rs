@@ -85,6 +85,40 @@ pub async fn page(conn: &mut Conn, after: u64, to: u64, most: u64) -> Result<Vec
     rows.iter().map(entry).collect()
 }
 
+/// What is looked for in texts.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// Pieces that each stand in the text, as it is written.
+    pub holds: Vec<String>,
+    /// The job to which it belongs.
+    pub job: Option<JobId>,
+}
+
+/// The newest so many entries after `after` and up to `to` whose text may be what is looked for, newest first. What is found holds each
+/// piece somewhere; the caller looks where.
+pub async fn backwards(
+    conn: &mut Conn,
+    looked: &Looked,
+    after: u64,
+    to: u64,
+    most: u64,
+) -> Result<Vec<EntryRow>, DbError> {
+    let mut text = "SELECT seq, text, hash, nodes FROM evidence WHERE seq > $1 AND seq <= $2".to_owned();
+    let mut values = Vec::new();
+    for piece in &looked.holds {
+        values.push(format!("%{}%", super::job::escaped(piece)));
+        text += &format!(" AND text LIKE ${} ESCAPE '!'", values.len() + 2);
+    }
+    if let Some(job) = looked.job {
+        values.push(job.to_string());
+        text += &format!(" AND job = ${}", values.len() + 2);
+    }
+    text += &format!(" ORDER BY seq DESC LIMIT ${}", values.len() + 3);
+    let query = query_of(text).bind(sql(after)).bind(sql(to));
+    let query = values.into_iter().fold(query, |query, value| query.bind(value)).bind(sql(most));
+    query.fetch_all(conn).await?.iter().map(entry).collect()
+}
+
 /// Entries of one job, oldest first.
 pub async fn of_job(conn: &mut Conn, job: JobId) -> Result<Vec<EntryRow>, DbError> {
     let rows = query("SELECT seq, text, hash, nodes FROM evidence WHERE job = $1 ORDER BY seq")

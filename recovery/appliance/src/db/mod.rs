@@ -110,6 +110,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (33, include_str!("../../migrations/0033_certificate_sha256.sql")),
     (34, include_str!("../../migrations/0034_plane_sequence.sql")),
     (35, include_str!("../../migrations/0035_machine.sql")),
+    (36, include_str!("../../migrations/0036_job_by_asked.sql")),
     (38, include_str!("../../migrations/0038_notice.sql")),
     (40, include_str!("../../migrations/0040_person_duty.sql")),
     (41, include_str!("../../migrations/0041_drill_code.sql")),

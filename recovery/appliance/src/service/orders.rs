@@ -21,8 +21,6 @@ use crate::{
     refusals::{unknown_endpoint, unknown_job},
 };
 
-/// Jobs in a list, at most.
-const LIST_MOST: u32 = 500;
 /// Longest text in a manifest, in bytes (`images/DESIGN.md`, section 1).
 const TEXT_MOST: usize = 1024;
 /// Longest reason, in characters.
@@ -31,15 +29,6 @@ const REASON_MOST: usize = 500;
 /// A reason as it is kept.
 pub fn within(reason: &str) -> String {
     reason.chars().take(REASON_MOST).collect()
-}
-
-pub async fn list(inner: &Inner, endpoint: Option<&EndpointId>) -> Result<Vec<JobView>, Problem> {
-    let mut conn = inner.journal.db.read().await?;
-    let mut found = Vec::new();
-    for row in db::job::list(&mut conn, endpoint, LIST_MOST).await? {
-        found.push(views::job(inner, &mut conn, row).await?);
-    }
-    Ok(found)
 }
 
 pub async fn one(inner: &Inner, job: JobId) -> Result<JobView, Problem> {

@@ -57,8 +57,9 @@ pub async fn layer(State(people): State<People>, mut request: Request, next: Nex
         tracing::warn!(who = who.name, why = problem.detail, "it cannot be noted that they are here");
     }
     request.extensions_mut().insert(who.actor());
+    let role = who.role;
     request.extensions_mut().insert(who);
-    next.run(request).await
+    console::seen_by(role, next.run(request)).await
 }
 
 impl Gate {

@@ -8,8 +8,15 @@ use images::{
     store::History,
 };
 
-use super::{Place, find, key_file, now_unix_ms, open, ring, say_json, store_fault, unlock};
-use crate::cli::fault::{Code, Fault};
+use recovery_protocol::channel::{ChannelView, Promotion, StatementView};
+
+use super::{Place, find, key_file, now_unix_ms, open, ring, say_json, store_fault, unlock, write_new};
+use crate::cli::{
+    client::Client,
+    fault::{Code, Fault},
+    person::under,
+    show,
+};
 
 /// A stage on the command line.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -52,6 +59,9 @@ pub struct Promote {
     /// Say what would be signed, and sign nothing
     #[arg(long)]
     pub plan: bool,
+    /// Write the signed promotion into this file, and nothing into the store: `image hand-in` gives it to the appliance
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub out: Option<PathBuf>,
     /// File with the key's passphrase; default: asked for
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
@@ -99,7 +109,10 @@ pub fn promote(place: &Place, data_dir: &Path, order: &Promote, json: bool) -> R
         let key = unlock(&file, &order.key, order.passphrase_file.as_deref())?;
         let statement = Signed::new(body.clone(), &key)
             .map_err(|error| Fault::of("nothing was promoted", &error, "try again"))?;
-        store.put_statement(&statement).map_err(|error| store_fault(&error))?;
+        match &order.out {
+            Some(out) => write_out(out, &statement)?,
+            None => store.put_statement(&statement).map_err(|error| store_fault(&error))?,
+        }
         if let Err(error) = ring.verify_statement(&statement, 0) {
             eprintln!("not valid yet: {error}");
         }
@@ -110,6 +123,87 @@ pub fn promote(place: &Place, data_dir: &Path, order: &Promote, json: bool) -> R
     let would = if order.plan { "would say: " } else { "" };
     println!("{would}{} means {id} from epoch {} on, by order of {}", body.channel, body.epoch, body.author);
     Ok(())
+}
+
+fn write_out(out: &Path, statement: &Signed<ChannelStatement>) -> Result<(), Fault> {
+    let text = serde_json::to_vec_pretty(statement)
+        .map_err(|error| Fault::of("the promotion cannot be written", &error, "try again"))?;
+    write_new(out, 0o644, &text)
+}
+
+/// A promotion that somebody signed, for the appliance.
+#[derive(Debug, clap::Args)]
+pub struct HandIn {
+    /// What `image promote --out` wrote
+    pub file: PathBuf,
+    /// The epoch at which its channel stood when it was looked at; where it stands elsewhere by then, nothing is done
+    #[arg(long, value_name = "EPOCH")]
+    pub revision: Option<u64>,
+}
+
+/// Hand a promotion in.
+pub fn hand_in(client: &Client, order: &HandIn, json: bool) -> Result<(), Fault> {
+    let now = "give the file that `groundstate image promote --out` wrote";
+    let text = std::fs::read(&order.file).map_err(|error| {
+        let what = format!("{} cannot be read", order.file.display());
+        Fault::new(Code::NotFound, what, error.to_string(), "check the path")
+    })?;
+    let wrong = |why: String| Fault::new(Code::Usage, "this is no signed promotion", why, now);
+    let statement: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    let signed: Signed<ChannelStatement> =
+        serde_json::from_value(statement.clone()).map_err(|error| wrong(error.to_string()))?;
+    let name = signed.body.about().map(|(name, _)| name.to_owned());
+    let name = name.ok_or_else(|| wrong(format!("`{}` is no channel", signed.body.channel)))?;
+    let path = under("/api/v1/channels", &name, "groundstate image list")?;
+    let revision = order.revision.map(|epoch| format!("\"{epoch}\""));
+    let headers: Vec<(&str, &str)> =
+        revision.iter().map(|revision| ("if-match", revision.as_str())).collect();
+    let channel: ChannelView = client.post_with(&path, &Promotion { statement }, &headers)?;
+    if json {
+        return say_json(&channel);
+    }
+    println!("{}", channel_page(&channel));
+    Ok(())
+}
+
+/// What the appliance knows of the channels of a name, or of all.
+pub fn channels(client: &Client, name: Option<&str>, json: bool) -> Result<(), Fault> {
+    let found: Vec<ChannelView> = match name {
+        Some(name) => vec![client.get(&under("/api/v1/channels", name, "groundstate image list")?)?],
+        None => client.get("/api/v1/channels")?,
+    };
+    if json {
+        return say_json(&found);
+    }
+    let pages: Vec<String> = found.iter().map(channel_page).collect();
+    println!("{}", pages.join("\n\n"));
+    Ok(())
+}
+
+fn channel_page(channel: &ChannelView) -> String {
+    let row = |said: &StatementView| {
+        let counts =
+            if said.why_not.is_empty() { String::new() } else { format!("does not count: {}", said.why_not) };
+        let at = show::moment(said.at_unix_ms);
+        vec![
+            said.epoch.to_string(),
+            said.stage.clone(),
+            said.image.clone(),
+            said.author.clone(),
+            at,
+            said.reason.clone(),
+            counts,
+        ]
+    };
+    let rows: Vec<Vec<String>> = channel.statements.iter().map(row).collect();
+    let head = format!(
+        "{} at epoch {}{}",
+        channel.name,
+        channel.epoch,
+        if channel.in_use { "" } else { " (no key promotes images here)" }
+    );
+    format!("{head}\n{}", show::table(&["EPOCH", "STAGE", "IMAGE", "BY", "AT", "WHY", ""], &rows))
 }
 
 /// What was said about the images of a name.

@@ -21,7 +21,7 @@ use super::super::{
     now_ms,
     page::{Tab, sentence},
     texts::Texts,
-    words::{Tone, badge, moment, since},
+    words::{Tone, actor, badge, moment, since, trigger},
 };
 use crate::{
     api::{People, gate::Who, job_id},
@@ -125,7 +125,7 @@ fn card(one: &Waiting, at: usize, viewer: &Viewer, now: u64) -> Markup {
             p { (said_of(job).in_a_row()) }
             (plan(one))
             p class="small" {
-                (t.approvals_asked_by(one.asked_by.clone())) " " (moment(job.asked_unix_ms)) ", " (since(job.asked_unix_ms, now)) ". "
+                (t.approvals_asked_by(actor(&one.asked_by))) " " (moment(job.asked_unix_ms)) ", " (since(job.asked_unix_ms, now)) ". "
                 @if !job.reason.is_empty() { (sentence(&job.reason)) " " }
                 @if let Some(limit) = job.limit_unix_ms { (t.approvals_until()) " " (moment(limit)) ". " }
                 @if one.second_person { (t.approvals_second()) " " }
@@ -163,7 +163,7 @@ fn plan(one: &Waiting) -> Markup {
                 tr {
                     th scope="row" { (t.approvals_mode()) }
                     td { @if let Some(endpoint) = &one.endpoint { (endpoint.blueprint) " · " (endpoint.group) } }
-                    td { @if job.mode == Mode::Drill { (t.approvals_drill()) } @else { (t.approvals_real()) } " · " (job.trigger) }
+                    td { @if job.mode == Mode::Drill { (t.approvals_drill()) } @else { (t.approvals_real()) } " · " (trigger(&job.trigger)) }
                 }
             }
         }

@@ -7,6 +7,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use recovery_protocol::{
+    drill::{ScheduleView, Stands},
     job::JobState,
     operator::{DrillView, JobView, StatusView},
     people::Permission,
@@ -22,7 +23,7 @@ use super::{
         now_ms,
         page::{Tab, sentence},
         texts::Texts,
-        words::{Tone, badge, bytes, duration, endpoint_state, english, job_state, moment, since},
+        words::{Tone, actor, badge, bytes, duration, endpoint_state, english, job_state, moment, since},
     },
     list::Ask,
     query::link,
@@ -50,6 +51,8 @@ pub struct Facts<'a> {
     pub plans: &'a [PlanView],
     /// Drills on record.
     pub drills: &'a [DrillView],
+    /// When drills are due by their schedules.
+    pub schedules: &'a [ScheduleView],
     /// When the newest drill was planned; none: never.
     pub drilled: Option<u64>,
     /// Endpoints that may be drilled.
@@ -114,6 +117,7 @@ pub async fn page(
         states: &service.endpoint_states().await?,
         plans: &service.plans().await?,
         drills: &drills,
+        schedules: &people.drills.schedules().await?,
         drilled: people.drills.newest_unix_ms(),
         drillable: service.drillable().await?,
         saved: service.saved().await?,
@@ -146,9 +150,9 @@ pub fn content(facts: &Facts<'_>, viewer: &Viewer) -> Markup {
     }
 }
 
-/// A text of ours as a sentence.
+/// A text of ours as a sentence. A name that it begins with stays as it is.
 fn plain(text: &str) -> Markup {
-    html! { (sentence(text)) }
+    html! { (text) @if !text.ends_with(['.', '!', '?', '。']) { "." } }
 }
 
 fn rows(facts: &Facts<'_>) -> Vec<Row> {
@@ -173,7 +177,7 @@ fn stop(facts: &Facts<'_>, rows: &mut Vec<Row>) {
         id: "todo-stop".into(),
         title: t.stop_word(),
         word: t.home_stands(),
-        what: plain(&t.home_stop(stop.jobs_held, stop.pressed_by.clone())),
+        what: plain(&t.home_stop(stop.jobs_held, actor(&stop.pressed_by))),
         next: t.home_stop_next(),
         to: "/stop".into(),
         who: Permission::ReleaseStop,
@@ -298,7 +302,7 @@ fn decisions(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             id: format!("todo-review-{}", review.job),
             title: review.endpoint.to_string(),
             word: if review.overdue { t.home_overdue() } else { t.home_review_word() },
-            what: plain(&t.home_review(review.broke.clone(), review.reason.clone())),
+            what: plain(&t.home_review(actor(&review.broke), review.reason.clone())),
             next: t.home_review_next(),
             to: "/reviews".into(),
             who: Permission::Approve,
@@ -313,7 +317,7 @@ fn decisions(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             id: format!("todo-plan-{}", plan.plan),
             title: plan.plan.clone(),
             word: t.home_asks(),
-            what: plain(&t.home_plan(plan.made_by.clone(), plan.endpoints.len())),
+            what: plain(&t.home_plan(actor(&plan.made_by), plan.endpoints.len())),
             next: t.home_plan_next(),
             to: "/plans".into(),
             who: Permission::Approve,
@@ -370,22 +374,7 @@ fn upkeep(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             who: Permission::Endpoints,
         });
     }
-    let long_ago = facts.drilled.is_none_or(|at| facts.now.saturating_sub(at) > DRILLED_MS);
-    if long_ago && facts.drillable > 0 {
-        rows.push(Row {
-            soon: Soon::Later,
-            at: facts.drilled.unwrap_or_default(),
-            until: false,
-            tone: Tone::Attention,
-            id: "todo-drill-due".into(),
-            title: t.home_drill_due_title(),
-            word: t.home_due_word(),
-            what: plain(&if facts.drilled.is_some() { t.home_drill_old() } else { t.home_drill_none() }),
-            next: t.home_drill_due_next(facts.drillable),
-            to: "/drills".into(),
-            who: Permission::Drill,
-        });
-    }
+    drills_due(facts, rows);
     let seen = count(facts.states, "discovered");
     if seen > 0 {
         rows.push(Row {
@@ -400,6 +389,46 @@ fn upkeep(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             next: t.home_seen_next(),
             to: link("/endpoints", &[("selector", "state=discovered")]),
             who: Permission::Endpoints,
+        });
+    }
+}
+
+/// Rehearsals that are due: by their schedules; where none was made, once a quarter.
+fn drills_due(facts: &Facts<'_>, rows: &mut Vec<Row>) {
+    let t = Texts::here();
+    for view in facts.schedules.iter().filter(|view| view.stands != Stands::Fine) {
+        let overdue = view.due_unix_ms <= facts.now;
+        rows.push(Row {
+            soon: if overdue { Soon::Due } else { Soon::Later },
+            at: view.due_unix_ms,
+            until: true,
+            tone: if overdue { Tone::Attention } else { Tone::Quiet },
+            id: format!("todo-drill-{}", view.schedule.name),
+            title: view.schedule.name.clone(),
+            word: if overdue { t.home_overdue() } else { t.home_due_word() },
+            what: plain(&t.home_drill_schedule(view.schedule.runbook.clone())),
+            next: t.home_drill_schedule_next(),
+            to: format!("/drills#schedule-{}", view.schedule.name),
+            who: Permission::Drill,
+        });
+    }
+    if !facts.schedules.is_empty() {
+        return;
+    }
+    let long_ago = facts.drilled.is_none_or(|at| facts.now.saturating_sub(at) > DRILLED_MS);
+    if long_ago && facts.drillable > 0 {
+        rows.push(Row {
+            soon: Soon::Later,
+            at: facts.drilled.unwrap_or_default(),
+            until: false,
+            tone: Tone::Attention,
+            id: "todo-drill-due".into(),
+            title: t.home_drill_due_title(),
+            word: t.home_due_word(),
+            what: plain(&if facts.drilled.is_some() { t.home_drill_old() } else { t.home_drill_none() }),
+            next: t.home_drill_due_next(facts.drillable),
+            to: "/drills".into(),
+            who: Permission::Drill,
         });
     }
 }

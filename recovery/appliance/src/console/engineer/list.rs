@@ -15,7 +15,7 @@ use super::{
         texts::Texts,
         words::{badge, endpoint_state},
     },
-    query::link,
+    query::{Pages, link},
 };
 use crate::{
     api::{People, selector},
@@ -94,14 +94,10 @@ pub fn content(ask: &Ask, sort: Sort, found: &EndpointsPage, now: u64) -> Markup
             @if found.endpoints.is_empty() {
                 p { (t.none_meant()) " " a href="/endpoints" { (t.show_all()) } }
             } @else { ul class="rows" { @for view in &found.endpoints { li { (endpoints::row(view, now)) } } } }
-            @if ask.cursor.is_empty() && found.next.is_none() {} @else {
-                nav class="pages" aria-label=(t.list_pages()) {
-                    @if !ask.cursor.is_empty() { a class="button" href=(ask.anew().path()) { (t.list_first()) } }
-                    @if let Some(next) = &found.next {
-                        a class="button" rel="next" href=(Ask { cursor: next.clone(), ..ask.clone() }.path()) { (t.list_next()) }
-                    }
-                }
-            }
+            (Pages {
+                first: (!ask.cursor.is_empty()).then(|| ask.anew().path()),
+                next: found.next.as_ref().map(|next| Ask { cursor: next.clone(), ..ask.clone() }.path()),
+            })
         }
     }
 }

@@ -1,5 +1,31 @@
 //! Addresses of pages with what was asked for in them, so that a view can be sent to a colleague.
 
+use maud::{Markup, Render, html};
+
+use super::super::texts::Texts;
+
+/// The links below a list: back to its first page, on to its next one; none where it is all on this page.
+pub struct Pages {
+    /// The first page's address, where this is another one.
+    pub first: Option<String>,
+    /// The next page's, where there is one.
+    pub next: Option<String>,
+}
+
+impl Render for Pages {
+    fn render(&self) -> Markup {
+        let t = Texts::here();
+        html! {
+            @if self.first.is_some() || self.next.is_some() {
+                nav class="pages" aria-label=(t.list_pages()) {
+                    @if let Some(first) = &self.first { a class="button" href=(first) { (t.list_first()) } }
+                    @if let Some(next) = &self.next { a class="button" rel="next" href=(next) { (t.list_next()) } }
+                }
+            }
+        }
+    }
+}
+
 /// `path?name=value&…`; what is empty is left out.
 #[must_use]
 pub fn link(path: &str, asked: &[(&str, &str)]) -> String {

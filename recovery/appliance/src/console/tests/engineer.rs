@@ -168,7 +168,7 @@ async fn a_yes_is_given_to_what_was_seen_and_a_no_wants_a_reason() {
         "never recovered here",
         "hmi-panel 1",
         "S&lt;1&gt;",
-        "operator:test asked for it",
+        "test asked for it",
         "Given up at",
         "Everything on it is replaced",
     ] {
@@ -275,4 +275,29 @@ async fn the_site_tells_its_certificate_its_backup_its_room_and_its_ports() {
     bench.service.note("state.saved", &Actor::operator("shell"), None, None, fact).await.unwrap();
     let (_, page) = ada.get("/site").await;
     assert!(page.contains("Last saved at") && !page.contains("No backup"), "{page}");
+}
+
+#[tokio::test]
+async fn what_is_to_be_rehearsed_follows_the_schedules() {
+    let bench = Bench::new(
+        "[blueprints.hmi-bench]\nimage = \"hmi-panel\"\nplace = \"bench\"\n[groups.bench]\ndrill_zone = true\n",
+    )
+    .await;
+    let more = json!({ "blueprint": "hmi-bench", "group": "bench", "drill_safe": true });
+    bench.add("press-01", "52:54:00:12:34:01", more).await;
+    let ines = Somebody::new(&bench, "ines", Role::Engineer).await;
+    assert!(ines.get("/").await.1.contains("id=\"todo-drill-due\""), "none was made: once a quarter");
+    let schedule = json!({ "name": "quarterly", "runbook": "quarterly-hmi-drill", "endpoints": ["press-01"], "months": 3 });
+    let (status, answer) = bench.ask("POST", "/api/v1/drills/schedules", schedule).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (_, page) = ines.get("/").await;
+    for wanted in [
+        "id=\"todo-drill-quarterly\"",
+        "overdue",
+        "quarterly-hmi-drill is to be rehearsed",
+        "/drills#schedule-quarterly",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    assert!(!page.contains("id=\"todo-drill-due\""), "{page}");
 }

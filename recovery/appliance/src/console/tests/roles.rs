@@ -43,7 +43,7 @@ async fn get(bench: &Bench, token: &str, path: &str) -> String {
 async fn no_role_sees_a_button_that_only_leads_to_a_refusal() {
     let bench = Bench::new("[groups.line]\nsafety_class = 2\n").await;
     let job = a_line_at_work(&bench).await;
-    let job = format!("/jobs/{job}");
+    let (job, image) = (format!("/jobs/{job}"), image(&bench).await);
     let pages = [
         "/",
         "/endpoints",
@@ -53,6 +53,14 @@ async fn no_role_sees_a_button_that_only_leads_to_a_refusal() {
         "/endpoints/press-01",
         "/endpoints/press-02",
         &job,
+        "/jobs",
+        "/evidence",
+        "/evidence/3",
+        "/images",
+        &image,
+        "/people",
+        "/kiosks",
+        "/map",
         "/drills",
         "/stop",
         "/account",
@@ -126,6 +134,11 @@ async fn a_button_is_dead_for_whom_a_state_or_a_scope_stands_against() {
     let own = page(&anna).await;
     assert!(own.contains("id=\"approve\" disabled") && own.contains("anna asked for it"), "{own}");
     assert!(page(&bert).await.contains("id=\"approve\">"), "another one may");
+    assert!(
+        own.contains("Nobody is here to approve"),
+        "whoever may not approve may have to go on without: {own}"
+    );
+    assert!(!page(&bert).await.contains("Nobody is here to approve"), "one who may approve is here");
     bench.ask("POST", "/api/v1/stop", json!({ "reason": "smoke" })).await;
     let stopped = page(&bert).await;
     assert!(stopped.contains("disabled") && stopped.contains("STOP"), "{stopped}");

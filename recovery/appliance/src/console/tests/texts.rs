@@ -79,6 +79,7 @@ async fn page(bench: &Bench, token: &str, language: &str, path: &str) -> String 
 #[tokio::test]
 async fn no_page_keeps_english_words_of_its_own() {
     let bench = Bench::new("[groups.line]\nsafety_class = 2\n").await;
+    let image = super::image(&bench).await;
     let pages = async |more: &[String]| {
         let fixed = [
             "/",
@@ -97,6 +98,16 @@ async fn no_page_keeps_english_words_of_its_own() {
             "/account",
             "/reviews",
             "/plans",
+            "/jobs",
+            "/jobs?state=failed&q=x",
+            "/evidence",
+            "/evidence?kind=none",
+            "/evidence/2",
+            "/images",
+            &image,
+            "/people",
+            "/kiosks",
+            "/map",
             "/policy",
             "/login",
             "/login?code=x",
