@@ -1,5 +1,5 @@
 //! Print the report of a made-up drill, to look at the page: `cargo run -p runbooks --example sample_report > drill.html`. With `--failed` the restored
-//! system does not prove itself; with `--pdf` it is a PDF.
+//! system does not prove itself; with `--pdf` it is a PDF; with `--de` it is in German.
 //!
 //! It is also the shortest way to see how a run is driven: plan, step, carry out, feed the outcome back.
 
@@ -9,8 +9,12 @@ use runbooks::{
     Actuator, Ask, CannotStart, CheckResult, Drill, DrillSafe, DrillScope, EndpointFacts, Failure, Happened,
     Order, OrderKey, Outcome, Place, RunEvent, RunId, TargetId, Work, library,
     measure::{self, Actor, Measured, Observed, Phase, PhaseTiming},
+    paper::Language,
     parse, plan,
-    report::{Circumstances, EvidenceRef, Observation, RunReport, Seal},
+    report::{
+        Circumstances, EvidenceRef, Observation, RunReport, Seal,
+        around::{Around, Before, Inject, Item, RunPoint},
+    },
     step,
 };
 
@@ -176,6 +180,73 @@ fn circumstances(written_at_ms: u64, fails: bool) -> Circumstances {
         ],
         seal: Seal { seq: 1249, hash: hash("77d0"), key_ed25519: hash("1c5e"), checkpoint: String::new() },
         earlier: earlier(),
+        language: if std::env::args().any(|argument| argument == "--de") {
+            Language::De
+        } else {
+            Language::En
+        },
+        around: around(written_at_ms),
+    }
+}
+
+/// What other runs say.
+fn around(now_ms: u64) -> Around {
+    let day_ms = 86_400_000;
+    let item = |id: &str, subject: &str, what: &str, closed| Item {
+        id: id.into(),
+        class: "ipc-477e (virtual)".into(),
+        subject: subject.into(),
+        what: what.into(),
+        opened_by: "drl-2026-0004".into(),
+        opened_ms: now_ms - 60 * day_ms,
+        due_ms: now_ms + 30 * day_ms,
+        closed,
+    };
+    let point = |n: u64, took_ms| RunPoint {
+        run: format!("drl-2026-{n:04}"),
+        ended_ms: now_ms - (7 - n) * 30 * day_ms,
+        took_ms,
+        images_changed: n == 3,
+    };
+    Around {
+        injects: vec![Inject {
+            kind: "pcr-mismatch".into(),
+            endpoint: "press-01".into(),
+            by: "the runbook".into(),
+            from_ms: now_ms - 300_000,
+            ended_ms: Some(now_ms - 180_000),
+            met: 2,
+        }],
+        items: vec![
+            item("7d1e9b44c0aa", "step prove", "The restored system did not prove itself in time.", None),
+            item(
+                "0193a5c27d1e",
+                "RTO of the run",
+                "It took 1320 s and should take 900 s.",
+                Some((now_ms, "drl-2026-0007".into())),
+            ),
+        ],
+        before: Some(Before {
+            run: "drl-2026-0006".into(),
+            ended_ms: now_ms - 30 * day_ms,
+            same_runbook: true,
+            same_images: false,
+            run_ms: (Some(238_000), Some(261_000)),
+            steps: vec![
+                ("ready".into(), Some(1_190), Some(1_240)),
+                ("image".into(), Some(201_000), Some(254_000)),
+                ("prove".into(), Some(2_350), Some(2_100)),
+            ],
+        }),
+        line: vec![
+            point(1, Some(298_000)),
+            point(2, Some(281_000)),
+            point(3, Some(262_000)),
+            point(4, None),
+            point(5, Some(240_000)),
+            point(6, Some(238_000)),
+            point(7, Some(261_000)),
+        ],
     }
 }
 

@@ -42,6 +42,7 @@ mod provider;
 mod refusals;
 mod refused_start;
 mod reload;
+mod reports;
 mod seal;
 mod service;
 mod setup;

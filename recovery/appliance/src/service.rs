@@ -32,6 +32,7 @@ use tokio::sync::watch;
 
 use crate::{
     boot::BootDesk,
+    config::Config,
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
@@ -211,6 +212,12 @@ impl Service {
             channels,
             sinks,
         })
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.journal.config
     }
 
     /// Milliseconds since 1970.

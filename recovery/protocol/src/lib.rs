@@ -21,6 +21,7 @@
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
 //! | [`machine`] | an endpoint as whoever stands before it needs it |
 //! | [`drill`] | rehearsals: a person ⇄ the appliance |
+//! | [`report`] | in which form and language a report is wanted |
 //! | [`notify`] | who is told what happens, and how it stands with each |
 //! | [`net`] | the boot network: each endpoint's boot and what is the matter with it |
 //! | [`policy`] | a configuration tried against what was reported before |
@@ -50,6 +51,7 @@ pub mod people;
 pub mod plan;
 pub mod policy;
 pub mod problem;
+pub mod report;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod secure_boot;

@@ -115,6 +115,12 @@ impl Duty {
     pub fn word(self) -> &'static str {
         ["owner", "integrator", "supplier", "appliance"][self as usize]
     }
+
+    /// The word in a language.
+    #[must_use]
+    pub fn said(self, language: crate::paper::Language) -> &'static str {
+        language.pick(self.word(), ["Betreiber", "Integrator", "Hersteller", "Appliance"][self as usize])
+    }
 }
 
 /// One requirement.

@@ -133,11 +133,11 @@ fn meant(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("id"))
 }
 
-/// All of it for a reader. `seen`: how many entries of each kind a log held, where one was looked at.
+/// All of it for a reader. `seen`: how many entries of each kind a log held, where one was looked at. What its makers say stays English.
 #[must_use]
 pub fn paper(
-    site: &str,
-    at_ms: u64,
+    language: Language,
+    (site, at_ms): (&str, u64),
     components: &[Component],
     seen: Option<&dyn Fn(&str) -> usize>,
 ) -> Paper {
@@ -148,45 +148,80 @@ pub fn paper(
             Offers::No => Tone::Bad,
             Offers::Na => Tone::Plain,
         };
+        let de = ["geboten", "zum Teil", "nicht geboten", "nicht anwendbar"][one.offers as usize];
         let kind = |kind: &String| match seen {
             Some(seen) => format!("{kind} ({})", seen(kind)),
             None => kind.clone(),
         };
+        let level = format!("{} {}, {}", language.pick("level", "Level"), one.level, one.applies_to);
         vec![
-            Text::of(Style::Bold, format!("{}\n", one.id))
-                .then(Style::Note, format!("level {}, {}", one.level, one.applies_to)),
+            Text::of(Style::Bold, format!("{}\n", one.id)).then(Style::Note, level),
             (&one.in_short).into(),
-            Text::word(tone, one.offers.word()),
+            Text::word(tone, language.pick(one.offers.word(), de)),
             (&one.how).into(),
             Text::code(one.evidence.iter().map(kind).collect::<Vec<_>>().join(", ")),
             (&one.owner).into(),
         ]
     };
+    let (entries_en, entries_de) = match seen {
+        Some(_) => ("seen in entries (how many)", "zu sehen in Einträgen (wie vielen)"),
+        None => ("seen in entries", "zu sehen in Einträgen"),
+    };
     let mut blocks = vec![
-        Block::Head {
-            kind: "IEC 62443-4-2 · what the appliance offers as a component".into(),
-            title: format!("The appliance of {site}"),
-            lead: "This is what its makers say of it, with the kinds of entries in which it can be seen. It supports an assessment and is none; it speaks for no endpoint and no zone. The appliance is a host device and a software application; it separates no networks.".into(),
-            facts: vec![("Made".into(), words::moment(at_ms).into()), ("Catalogue".into(), "62443-4-2:2019, identifiers and levels from secondary sources: check it against your licensed copy".into())],
-        },
-        Block::Chapter("Requirement by requirement".into()),
+        head(language, site, at_ms),
+        Block::Chapter(language.pick("Requirement by requirement", "Anforderung für Anforderung").into()),
         Block::Table {
-            columns: columns(["requirement", "what it is about", "", "how", if seen.is_some() { "seen in entries (how many)" } else { "seen in entries" }, "what stays the owner's"]),
+            columns: columns(language.pick(
+                ["requirement", "what it is about", "", "how", entries_en, "what stays the owner's"],
+                ["Anforderung", "worum es geht", "", "wie", entries_de, "was dem Betreiber bleibt"],
+            )),
             rows: components.iter().map(row).collect(),
         },
     ];
-    blocks.extend(not_assessable());
+    blocks.extend(not_assessable(language));
+    let title = language.pick(
+        format!("The appliance of {site} as a component"),
+        format!("Die Appliance von {site} als Komponente"),
+    );
     Paper {
-        language: Language::En,
-        title: format!("The appliance of {site} as a component"),
+        language,
         foot: format!(
-            "The appliance of {site} as a component, {}. It supports an assessment and is none.",
-            words::moment(at_ms)
+            "{title}, {}. {}",
+            words::moment(at_ms),
+            language
+                .pick("It supports an assessment and is none.", "Es stützt eine Beurteilung und ist keine.")
         ),
+        title,
         frame: None,
         written_at_ms: at_ms,
         blocks,
     }
+}
+
+fn head(language: Language, site: &str, at_ms: u64) -> Block {
+    Block::Head {
+            kind: language
+                .pick(
+                    "IEC 62443-4-2 · what the appliance offers as a component",
+                    "IEC 62443-4-2 · was die Appliance als Komponente bietet",
+                )
+                .into(),
+            title: language.pick(format!("The appliance of {site}"), format!("Die Appliance von {site}")),
+            lead: language.pick(
+                "This is what its makers say of it, with the kinds of entries in which it can be seen. It supports an assessment and is none; it speaks for no endpoint and no zone. The appliance is a host device and a software application; it separates no networks.",
+                "Dies sagen ihre Hersteller von ihr, mit den Arten von Einträgen, in denen es zu sehen ist. Es stützt eine Beurteilung und ist keine; es spricht für kein Endgerät und keine Zone. Die Appliance ist ein Host-Gerät und eine Software-Anwendung; sie trennt keine Netze.",
+            ).into(),
+            facts: vec![
+                (language.pick("Made", "Erstellt").into(), words::moment(at_ms).into()),
+                (
+                    language.pick("Catalogue", "Katalog").into(),
+                    language.pick(
+                        "62443-4-2:2019, identifiers and levels from secondary sources: check it against your licensed copy",
+                        "62443-4-2:2019, Kennungen und Level aus Sekundärquellen: mit der eigenen lizenzierten Ausgabe vergleichen",
+                    ).into(),
+                ),
+            ],
+        }
 }
 
 /// The same as lines of CSV.
@@ -261,7 +296,7 @@ mod tests {
     #[test]
     fn the_page_sums_nothing_up_and_says_what_it_is_not() {
         let components = shipped().unwrap();
-        let page = paper("<Plant>", 1_000, &components, Some(&|kind| kind.len()));
+        let page = paper(Language::En, ("<Plant>", 1_000), &components, Some(&|kind| kind.len()));
         let html = page.html();
         assert!(
             html.contains("supports an assessment and is none")

@@ -1,6 +1,6 @@
 //! From facts to the state of a requirement, by a mapping that is data. Facts know nothing of requirements; a mapping that changes changes no fact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,48 @@ pub struct Fact {
     pub values: BTreeMap<String, String>,
     /// It is of a rehearsal.
     pub drill: bool,
+}
+
+/// A text that a mapping may compare: longer ones are sentences and keys.
+const SHORT: usize = 40;
+
+/// As much of an entry's text as a fact needs.
+#[derive(Deserialize)]
+struct RawEntry {
+    seq: u64,
+    at_unix_ms: u64,
+    kind: String,
+    endpoint: Option<String>,
+    mode: String,
+    facts: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Fact {
+    /// The fact that an entry of the log states, from its text (a JSON object with `seq`, `at_unix_ms`, `kind`, `mode`, `facts` and, where it is about one,
+    /// `endpoint`). `None`: it is no entry.
+    #[must_use]
+    pub fn of_entry(text: &str) -> Option<Self> {
+        let entry: RawEntry = serde_json::from_str(text).ok()?;
+        let to = entry.facts.get("to").and_then(|to| to.as_str().or_else(|| to.get("is")?.as_str()));
+        let to = to.map(str::to_lowercase);
+        let filled = |value: &serde_json::Value| !value.is_null() && value.as_str() != Some("");
+        let has =
+            entry.facts.iter().filter(|(_, value)| filled(value)).map(|(name, _)| name.clone()).collect();
+        let short = |(name, value): (&String, &serde_json::Value)| {
+            let value = value.as_str().filter(|value| value.len() <= SHORT)?;
+            Some((name.clone(), value.to_owned()))
+        };
+        Some(Self {
+            values: entry.facts.iter().filter_map(short).collect(),
+            seq: entry.seq,
+            at_ms: entry.at_unix_ms,
+            endpoint: entry.endpoint.map(TargetId::new),
+            kind: entry.kind,
+            to,
+            has,
+            drill: entry.mode == "drill",
+        })
+    }
 }
 
 /// An endpoint of a zone.
@@ -273,6 +315,13 @@ impl<'a> Ledger<'a> {
             }
         }
         weighed
+    }
+
+    /// The entries that speak for or against something of these endpoints: what a judgement rests on.
+    #[must_use]
+    pub fn entries(&self, endpoints: &[ZoneEndpoint]) -> BTreeSet<u64> {
+        let of = |endpoint: &ZoneEndpoint| self.newest.get(&endpoint.name);
+        endpoints.iter().filter_map(of).flatten().flatten().map(|(_, seq, _)| *seq).collect()
     }
 
     fn weigh_one(&self, at: usize, rule: &MappingRule, endpoints: &[ZoneEndpoint], now_ms: u64) -> Weighed {

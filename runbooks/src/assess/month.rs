@@ -171,6 +171,8 @@ pub struct MonthReport {
     pub board: Board,
     /// The zones.
     pub zones: Vec<Assessment>,
+    /// Entries of the log on which the zones' levels rest.
+    pub rests_on: Vec<u64>,
     /// How each zone stood at the end of the months before, the oldest first.
     pub trend: BTreeMap<String, Vec<Stood>>,
     /// Declarations and compensations, the first to end first.
@@ -218,6 +220,9 @@ impl MonthReport {
             trend.entry(zone.zone.clone()).or_default().push(Stood { month, levels: levels(zone) });
         }
         let known: Vec<Fact> = facts.iter().filter(|fact| fact.at_ms <= as_of_ms).cloned().collect();
+        let ledger = Ledger::of(mapping, &known);
+        let rests_on: BTreeSet<u64> =
+            zones.zones.iter().flat_map(|zone| ledger.entries(&zone.endpoints)).collect();
         Self {
             schema: MONTH_SCHEMA.into(),
             site: zones.site.clone(),
@@ -230,6 +235,7 @@ impl MonthReport {
             ended: ended(zones, &known, from_ms),
             board: board(zones, &known, as_of_ms),
             zones: now,
+            rests_on: rests_on.into_iter().collect(),
             trend,
             waivers: waivers(zones, as_of_ms),
             not_assessable: super::NOT_ASSESSABLE
@@ -245,7 +251,9 @@ impl MonthReport {
     pub fn entries(&self) -> Vec<u64> {
         let came = self.ended.iter().map(|one| one.entry);
         let ready = self.board.endpoints.iter().filter_map(|one| one.last.map(|(_, _, entry)| entry));
-        came.chain(ready).collect::<BTreeSet<_>>().into_iter().collect()
+        let clocks = self.board.clocks.iter().filter_map(|one| one.last.map(|(_, _, entry)| entry));
+        let all = came.chain(ready).chain(clocks).chain(self.rests_on.iter().copied());
+        all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Endpoints that never came back or whose time is over, and clocks, by name.

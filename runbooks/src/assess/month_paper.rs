@@ -3,62 +3,14 @@
 use super::{
     elsewhere,
     month::{Ended, MonthReport, Stands, Waiver},
-    page::vectors,
+    page::{not_assessable, to_do, vectors, verdict},
     readiness::{By, Due},
-    zone::{Standing, Verdict},
+    zone::Standing,
 };
 use crate::{
     paper::{Block, Language, Paper, Style, Text, Tone, columns},
     report::words,
-    target::Place,
 };
-
-/// What no tool here can see, in German, in the order of [`super::NOT_ASSESSABLE`].
-const NOT_ASSESSABLE_DE: &[(&str, &str, &str)] = &[
-    (
-        "Ziel-Level, Plan der Zonen und Leitungen, tragbares Risiko",
-        "sie folgen aus einer Risikobeurteilung",
-        "Betreiber",
-    ),
-    (
-        "wesentliche Funktionen und der sichere Zustand einer Linie",
-        "sie verlangen Kenntnis des Prozesses",
-        "Betreiber",
-    ),
-    ("Funk (SR 1.6, SR 2.2)", "eine Appliance sieht keinen Funk", "Betreiber"),
-    (
-        "mobiler Code, Eingaben, Ausgaben und Sitzungen in der Steuerungsanwendung (SR 2.4, 3.5, 3.6, 3.8)",
-        "sie liegen in einem Produkt",
-        "Hersteller",
-    ),
-    (
-        "Unversehrtheit der Protokolle der Anlage (SR 3.1)",
-        "dieser Verkehr kommt hier nicht vorbei",
-        "Integrator",
-    ),
-    (
-        "Teilung und Grenzen des Netzes der Zone (SR 5.1, 5.2, 5.3)",
-        "Firewalls und Switches sind nicht unsere",
-        "Integrator",
-    ),
-    ("Überflutung des Prozessnetzes und Notstrom (SR 7.1, SR 7.5)", "beides liegt außerhalb", "Betreiber"),
-    (
-        "Logik von Steuerungen, Antrieben und Sicherheitssystemen",
-        "das Image eines Endgeräts enthält sie nicht",
-        "Betreiber",
-    ),
-    ("Schulung, Verträge und verschlossene Türen", "sie gehören zum Programm (62443-2-1)", "Betreiber"),
-    (
-        "ob richtig ist, was das Golden Image tut",
-        "eine Prüfsumme zeigt Gleichheit, nicht Richtigkeit",
-        "Engineering des Betreibers",
-    ),
-];
-
-/// What no tool can see, in a language.
-fn not_assessable(language: Language) -> &'static [(&'static str, &'static str, &'static str)] {
-    language.pick(super::NOT_ASSESSABLE, NOT_ASSESSABLE_DE)
-}
 
 impl MonthReport {
     /// The month, ready to be laid out.
@@ -70,19 +22,7 @@ impl MonthReport {
         blocks.extend(self.recoveries(language));
         blocks.extend(self.levels(language));
         blocks.extend(self.waivers_of(language));
-        blocks.push(Block::Chapter(say(
-            "Not assessable by this tool",
-            "Mit diesem Werkzeug nicht zu beurteilen",
-        )));
-        let rows = not_assessable(language)
-            .iter()
-            .map(|(what, why, who)| vec![(*what).into(), (*why).into(), (*who).into()]);
-        blocks.push(Block::Table {
-            columns: columns(
-                language.pick(["what", "why", "who can say"], ["was", "warum", "wer es sagen kann"]),
-            ),
-            rows: rows.collect(),
-        });
+        blocks.extend(not_assessable(language));
         blocks.extend(elsewhere::blocks(language));
         blocks.push(Block::Part(say("By requirement", "Nach Anforderung").into()));
         blocks.push(self.crosswalk());
@@ -155,7 +95,7 @@ impl MonthReport {
         let day = |ms: Option<u64>| ms.map_or("–".to_owned(), words::day).into();
         let mut rows: Vec<Vec<Text>> = Vec::new();
         for one in &self.board.endpoints {
-            let place = place(language, one.place);
+            let place = words::place(language, one.place);
             rows.push(vec![
                 one.endpoint.as_str().into(),
                 (&one.zone).into(),
@@ -222,8 +162,9 @@ impl MonthReport {
             } else {
                 Text::word(Tone::Bad, language.pick("failed", "gescheitert"))
             };
-            let place =
-                one.place.map_or(language.pick("in no zone", "in keiner Zone"), |at| place(language, at));
+            let place = one
+                .place
+                .map_or(language.pick("in no zone", "in keiner Zone"), |at| words::place(language, at));
             vec![
                 words::moment(one.at_ms).into(),
                 one.endpoint.as_str().into(),
@@ -244,11 +185,6 @@ impl MonthReport {
     }
 
     fn levels(&self, language: Language) -> Vec<Block> {
-        let verdict = |verdict: Verdict| match verdict {
-            Verdict::Met => Text::word(Tone::Good, language.pick("met", "erreicht")),
-            Verdict::Unproven => Text::word(Tone::Partly, language.pick("unproven", "unbewiesen")),
-            Verdict::Gap => Text::word(Tone::Bad, language.pick("gap", "Lücke")),
-        };
         let row = |one: &Standing| {
             let way: Vec<String> = one.blocking.iter().map(ToString::to_string).collect();
             let span = |low: u8, high: u8| Text::from(format!("{low} – {high}"));
@@ -257,7 +193,7 @@ impl MonthReport {
                 one.target.to_string().into(),
                 span(one.evidence.low, one.evidence.high),
                 span(one.declared.low, one.declared.high),
-                verdict(one.verdict),
+                verdict(language, one.verdict),
                 if way.is_empty() { "–".into() } else { way.join(", ").into() },
             ]
         };
@@ -272,6 +208,7 @@ impl MonthReport {
                 )),
                 rows: zone.standings.iter().map(row).collect(),
             });
+            blocks.extend(to_do(language, zone));
             let months = self.trend.get(&zone.zone).map_or(&[][..], Vec::as_slice);
             if months.len() > 1 {
                 blocks.push(Block::Part(
@@ -439,23 +376,5 @@ impl MonthReport {
             ]);
         }
         text
-    }
-}
-
-fn place(language: Language, place: Place) -> &'static str {
-    match place {
-        Place::Production => language.pick("production", "Produktion"),
-        Place::Canary => language.pick("canary in production", "Vorläufer in der Produktion"),
-        Place::SpareDisk => language.pick("spare disk", "Ersatzdatenträger"),
-        Place::Bench => language.pick("bench", "Prüfplatz"),
-        Place::Virtual => language.pick("virtual", "virtuell"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_german_list_is_as_long_as_the_english_one() {
-        assert_eq!(super::NOT_ASSESSABLE_DE.len(), super::super::NOT_ASSESSABLE.len());
     }
 }

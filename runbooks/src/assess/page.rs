@@ -28,38 +28,53 @@ pub struct About<'a> {
     pub mapping: &'a Mapping,
     /// What the evidence was: how many entries, and up to which they are signed.
     pub evidence: &'a str,
+    /// The language of its own sentences.
+    pub language: Language,
 }
 
 /// All zones of a site: [`Paper::html`] is a page, [`Paper::pdf`] is for paper.
 #[must_use]
 pub fn paper(about: &About<'_>, zones: &[Assessment]) -> Paper {
+    let l = about.language;
     let hash = |text: String, digest: &str| Text::from(text).then(Style::Code, digest);
-    let catalogue = hash(format!("{}, ", about.catalogue.name), &about.catalogue.digest)
-        .and("\nfrom secondary sources: check it against your licensed copy");
+    let catalogue = hash(format!("{}, ", about.catalogue.name), &about.catalogue.digest).and(l.pick(
+        "\nfrom secondary sources: check it against your licensed copy",
+        "\naus Sekundärquellen: mit der eigenen lizenzierten Ausgabe vergleichen",
+    ));
+    let mapping = format!("{} {}, ", l.pick("version", "Version"), about.mapping.version);
+    let title = l.pick(format!("Zones of {}", about.site), format!("Zonen von {}", about.site));
     let mut blocks = vec![Block::Head {
-        kind: "IEC 62443-3-3 · what evidence and declarations show".into(),
-        title: format!("Zones of {}", about.site),
-        lead: "This page supports an assessment and is none. An achieved level is an interval: the first figure is what is shown, the second what might be. Nothing is averaged, and there is no figure for all.".into(),
+        kind: l
+            .pick(
+                "IEC 62443-3-3 · what evidence and declarations show",
+                "IEC 62443-3-3 · was Nachweise und Erklärungen zeigen",
+            )
+            .into(),
+        title: title.clone(),
+        lead: l.pick(
+            "This page supports an assessment and is none. An achieved level is an interval: the first figure is what is shown, the second what might be. Nothing is averaged, and there is no figure for all.",
+            "Diese Seite stützt eine Beurteilung und ist keine. Ein erreichtes Level ist eine Spanne: die erste Zahl ist gezeigt, die zweite möglich. Nichts wird gemittelt, und für das Ganze gibt es keine Zahl.",
+        ).into(),
         facts: vec![
-            ("Made".into(), words::moment(about.at_ms).into()),
-            ("Evidence".into(), about.evidence.into()),
-            ("Catalogue".into(), catalogue),
-            ("Mapping".into(), hash(format!("version {}, ", about.mapping.version), &about.mapping.digest)),
+            (l.pick("Made", "Erstellt").into(), words::moment(about.at_ms).into()),
+            (l.pick("Evidence", "Nachweise").into(), about.evidence.into()),
+            (l.pick("Catalogue", "Katalog").into(), catalogue),
+            (l.pick("Mapping", "Zuordnung").into(), hash(mapping, &about.mapping.digest)),
         ],
     }];
-    blocks.extend(zones.iter().flat_map(one));
-    blocks.extend(not_assessable());
-    blocks.extend(elsewhere::blocks(Language::En));
-    blocks.extend(crosswalk(about.mapping));
-    blocks.extend(auditor(about.mapping));
+    blocks.extend(zones.iter().flat_map(|zone| one(l, zone)));
+    blocks.extend(not_assessable(l));
+    blocks.extend(elsewhere::blocks(l));
+    blocks.extend(crosswalk(l, about.mapping));
+    blocks.extend(auditor(l, about.mapping));
     Paper {
-        language: Language::En,
-        title: format!("Zones of {}", about.site),
+        language: l,
         foot: format!(
-            "Zones of {}, {}. It supports an assessment and is none.",
-            about.site,
-            words::moment(about.at_ms)
+            "{title}, {}. {}",
+            words::moment(about.at_ms),
+            l.pick("It supports an assessment and is none.", "Es stützt eine Beurteilung und ist keine.")
         ),
+        title,
         frame: None,
         written_at_ms: about.at_ms,
         blocks,
@@ -72,17 +87,22 @@ pub fn html(about: &About<'_>, zones: &[Assessment]) -> String {
     paper(about, zones).html()
 }
 
-fn interval(interval: Interval) -> Text {
-    format!("{} to {}", interval.low, interval.high).into()
+fn interval(language: Language, interval: Interval) -> Text {
+    format!("{} {} {}", interval.low, language.pick("to", "bis"), interval.high).into()
 }
 
-fn verdict(verdict: Verdict) -> Text {
-    let tone = match verdict {
-        Verdict::Met => Tone::Good,
-        Verdict::Unproven => Tone::Partly,
-        Verdict::Gap => Tone::Bad,
-    };
-    Text::word(tone, verdict.word())
+/// A verdict as a word of the language.
+pub(super) fn verdict(language: Language, verdict: Verdict) -> Text {
+    match verdict {
+        Verdict::Met => Text::word(Tone::Good, language.pick("met", "erreicht")),
+        Verdict::Unproven => Text::word(Tone::Partly, language.pick("unproven", "unbewiesen")),
+        Verdict::Gap => Text::word(Tone::Bad, language.pick("gap", "Lücke")),
+    }
+}
+
+fn state(language: Language, state: State) -> &'static str {
+    let de = ["erreicht", "ausgeglichen", "nicht anwendbar", "nicht erreicht", "unbekannt"][state as usize];
+    language.pick(state.word(), de)
 }
 
 /// What is shown, what might be, and what is aimed at, for each of the seven.
@@ -125,81 +145,146 @@ pub(super) fn vectors(zone: &Assessment, language: Language) -> Figure {
     figure
 }
 
-fn one(zone: &Assessment) -> Vec<Block> {
-    let open = |row: &&super::zone::Row| {
-        matches!(row.state, State::Unmet | State::Unknown)
-            && zone.standings[row.req.fr() as usize].blocking.contains(&row.req)
-    };
-    let fall = zone.next_fall_ms.filter(|ms| *ms < u64::MAX / 2).map_or_else(String::new, |ms| {
-        format!(
-            ". The next of what holds now falls to unknown at {} if nothing new comes.",
-            words::moment(ms)
+fn one(language: Language, zone: &Assessment) -> Vec<Block> {
+    let fall = zone.next_fall_ms.filter(|ms| *ms < u64::MAX / 2).map(words::moment);
+    let fall = fall.map(|at| {
+        language.pick(
+            format!(". The next of what holds now falls to unknown at {at} if nothing new comes."),
+            format!(". Das nächste, was jetzt gilt, fällt am {at} auf unbekannt, wenn nichts Neues kommt."),
         )
     });
+    let endpoints = language.pick(
+        words::count(zone.endpoints, "endpoint"),
+        format!("{} {}", zone.endpoints, if zone.endpoints == 1 { "Endgerät" } else { "Endgeräte" }),
+    );
     let row = |one: &super::zone::Standing| {
         let way: Vec<String> = one.blocking.iter().map(ToString::to_string).collect();
         vec![
             one.fr.word().into(),
             one.target.to_string().into(),
-            interval(one.evidence),
-            interval(one.declared),
-            verdict(one.verdict),
-            if way.is_empty() { "nothing".into() } else { way.join(", ").into() },
+            interval(language, one.evidence),
+            interval(language, one.declared),
+            verdict(language, one.verdict),
+            if way.is_empty() { language.pick("nothing", "nichts").into() } else { way.join(", ").into() },
         ]
     };
     let mut blocks = vec![
         Block::Chapter(format!("Zone {}", zone.zone)),
-        Block::Note(format!("{}{fall}", words::count(zone.endpoints, "endpoint")).into()),
-        Block::Figure(vectors(zone, Language::En)),
+        Block::Note(format!("{endpoints}{}", fall.unwrap_or_default()).into()),
+        Block::Figure(vectors(zone, language)),
         Block::Table {
-            columns: columns([
-                "",
-                "#aimed at",
-                "#evidence alone",
-                "#with declarations",
-                "",
-                "stands in the way",
-            ]),
+            columns: columns(language.pick(
+                ["", "#aimed at", "#evidence alone", "#with declarations", "", "stands in the way"],
+                ["", "#Ziel", "#nur Nachweise", "#mit Erklärungen", "", "steht im Weg"],
+            )),
             rows: zone.standings.iter().map(row).collect(),
         },
     ];
+    blocks.extend(to_do(language, zone));
+    blocks
+}
+
+/// What stands between a zone and its targets, and whose duty each is; nothing where nothing does.
+pub(super) fn to_do(language: Language, zone: &Assessment) -> Vec<Block> {
+    let open = |row: &&super::zone::Row| {
+        matches!(row.state, State::Unmet | State::Unknown)
+            && zone.standings[row.req.fr() as usize].blocking.contains(&row.req)
+    };
     let row = |row: &super::zone::Row| {
         vec![
             Text::of(Style::Bold, row.req.to_string()),
             (&row.in_short).into(),
-            row.state.word().into(),
-            (&row.why).into(),
-            row.duty.word().into(),
+            state(language, row.state).into(),
+            row.because.said(language).into(),
+            row.duty.said(language).into(),
         ]
     };
     let rows: Vec<Vec<Text>> = zone.rows.iter().filter(open).map(row).collect();
-    if !rows.is_empty() {
-        blocks.push(Block::Part("To do, and whose it is".into()));
-        let columns = columns(["requirement", "what it is about", "state", "why", "whose"]);
-        blocks.push(Block::Table { columns, rows });
+    if rows.is_empty() {
+        return Vec::new();
     }
-    blocks
-}
-
-/// What no tool here can see, as a chapter. It stands on every report.
-#[must_use]
-pub fn not_assessable() -> Vec<Block> {
-    let row = |(what, why, who): &(&str, &str, &str)| vec![(*what).into(), (*why).into(), (*who).into()];
     vec![
-        Block::Chapter("Not assessable by this tool".into()),
-        Block::Said("Of these nothing here knows anything. Who is named can say, and what they say stands apart from evidence.".into()),
-        Block::Table { columns: columns(["what", "why", "who can say"]), rows: NOT_ASSESSABLE.iter().map(row).collect() },
+        Block::Part(language.pick("To do, and whose duty it is", "Zu tun, und wessen Pflicht es ist").into()),
+        Block::Table {
+            columns: columns(language.pick(
+                ["requirement", "what it is about", "state", "why", "duty"],
+                ["Anforderung", "worum es geht", "Stand", "warum", "Pflicht"],
+            )),
+            rows,
+        },
     ]
 }
 
-fn crosswalk(mapping: &Mapping) -> Vec<Block> {
+/// What no tool here can see, in German, in the order of [`super::NOT_ASSESSABLE`].
+const NOT_ASSESSABLE_DE: &[(&str, &str, &str)] = &[
+    (
+        "Ziel-Level, Plan der Zonen und Leitungen, tragbares Risiko",
+        "sie folgen aus einer Risikobeurteilung",
+        "Betreiber",
+    ),
+    (
+        "wesentliche Funktionen und der sichere Zustand einer Linie",
+        "sie verlangen Kenntnis des Prozesses",
+        "Betreiber",
+    ),
+    ("Funk (SR 1.6, SR 2.2)", "eine Appliance sieht keinen Funk", "Betreiber"),
+    (
+        "mobiler Code, Eingaben, Ausgaben und Sitzungen in der Steuerungsanwendung (SR 2.4, 3.5, 3.6, 3.8)",
+        "sie liegen in einem Produkt",
+        "Hersteller",
+    ),
+    (
+        "Unversehrtheit der Protokolle der Anlage (SR 3.1)",
+        "dieser Verkehr kommt hier nicht vorbei",
+        "Integrator",
+    ),
+    (
+        "Teilung und Grenzen des Netzes der Zone (SR 5.1, 5.2, 5.3)",
+        "Firewalls und Switches sind nicht unsere",
+        "Integrator",
+    ),
+    ("Überflutung des Prozessnetzes und Notstrom (SR 7.1, SR 7.5)", "beides liegt außerhalb", "Betreiber"),
+    (
+        "Logik von Steuerungen, Antrieben und Sicherheitssystemen",
+        "das Image eines Endgeräts enthält sie nicht",
+        "Betreiber",
+    ),
+    ("Schulung, Verträge und verschlossene Türen", "sie gehören zum Programm (62443-2-1)", "Betreiber"),
+    (
+        "ob richtig ist, was das Golden Image tut",
+        "eine Prüfsumme zeigt Gleichheit, nicht Richtigkeit",
+        "Engineering des Betreibers",
+    ),
+];
+
+/// What no tool here can see, as a chapter. It stands on every report.
+#[must_use]
+pub fn not_assessable(language: Language) -> Vec<Block> {
+    let row = |(what, why, who): &(&str, &str, &str)| vec![(*what).into(), (*why).into(), (*who).into()];
+    let list = language.pick(NOT_ASSESSABLE, NOT_ASSESSABLE_DE);
+    vec![
+        Block::Chapter(
+            language.pick("Not assessable by this tool", "Mit diesem Werkzeug nicht zu beurteilen").into(),
+        ),
+        Block::Said(language.pick(
+            "Of these nothing here knows anything. Who is named can say, and what they say stands apart from evidence.",
+            "Davon weiß hier nichts etwas. Wer genannt ist, kann es sagen, und was sie sagen, steht getrennt von den Nachweisen.",
+        ).into()),
+        Block::Table {
+            columns: columns(language.pick(["what", "why", "who can say"], ["was", "warum", "wer es sagen kann"])),
+            rows: list.iter().map(row).collect(),
+        },
+    ]
+}
+
+fn crosswalk(language: Language, mapping: &Mapping) -> Vec<Block> {
     let row = |row: &super::evidence::Crosswalk| {
         let lists = [&row.csf_2_0, &row.cip_009_6, &row.nis2_cir, &row.sp_800_53];
         let cells = lists.into_iter().map(|list| list.join(", ").into());
         std::iter::once(Text::of(Style::Bold, row.req.to_string())).chain(cells).collect()
     };
     vec![
-        Block::Part("By requirement".into()),
+        Block::Part(language.pick("By requirement", "Nach Anforderung").into()),
         Block::Table {
             columns: columns(["62443-3-3", "CSF 2.0", "CIP-009-6", "NIS2, (EU) 2024/2690", "SP 800-53"]),
             rows: mapping.crosswalk.iter().map(row).collect(),
@@ -207,7 +292,7 @@ fn crosswalk(mapping: &Mapping) -> Vec<Block> {
     ]
 }
 
-fn auditor(mapping: &Mapping) -> Vec<Block> {
+fn auditor(language: Language, mapping: &Mapping) -> Vec<Block> {
     let row = |rule: &super::evidence::MappingRule| {
         vec![
             Text::of(Style::Bold, rule.req.to_string()),
@@ -216,12 +301,27 @@ fn auditor(mapping: &Mapping) -> Vec<Block> {
         ]
     };
     vec![
-        Block::Chapter("How to look whether it is true".into()),
+        Block::Chapter(
+            language.pick("How to look whether it is true", "Wie sich nachsehen lässt, ob es stimmt").into(),
+        ),
         Block::Table {
-            columns: columns(["requirement", "#evidence speaks for", "what an auditor does"]),
+            columns: columns(language.pick(
+                ["requirement", "#evidence speaks for", "what an auditor does"],
+                ["Anforderung", "#Nachweis spricht für", "was ein Auditor tut"],
+            )),
             rows: mapping.rules.iter().map(row).collect(),
         },
     ]
+}
+
+/// The same for programs.
+#[must_use]
+pub fn json(about: &About<'_>, zones: &[Assessment]) -> serde_json::Value {
+    serde_json::json!({
+        "site": about.site, "at_ms": about.at_ms, "evidence": about.evidence, "catalogue": about.catalogue.name,
+        "catalogue_blake3": about.catalogue.digest, "mapping_version": about.mapping.version, "mapping_blake3": about.mapping.digest,
+        "zones": zones, "not_assessable": NOT_ASSESSABLE,
+    })
 }
 
 /// Every requirement of every zone as lines of CSV, and last what no tool can see.
@@ -275,6 +375,7 @@ mod tests {
             catalogue: &catalogue,
             mapping: &mapping,
             evidence: "none",
+            language: Language::En,
         };
         let page = html(&about, &assessed);
         let text = crate::paper::tests::text_of(&paper(&about, &assessed).pdf().unwrap());
@@ -290,6 +391,16 @@ mod tests {
         for word in ["compliant", "certified", "score", "<script"] {
             assert!(!page.to_lowercase().contains(word), "{word}");
         }
+        let german = html(&About { language: Language::De, ..about }, &assessed);
+        for wanted in [
+            "Zonen von &lt;Plant&gt;",
+            "Mit diesem Werkzeug nicht zu beurteilen",
+            "niemand hat davon gesprochen",
+            "Betreiber",
+        ] {
+            assert!(german.contains(wanted), "{wanted}");
+        }
+        assert_eq!(NOT_ASSESSABLE_DE.len(), NOT_ASSESSABLE.len());
         let csv = csv(&assessed);
         assert_eq!(csv.lines().count(), 101 + NOT_ASSESSABLE.len());
         assert!(csv.lines().last().unwrap().contains(",not assessable by this tool,"), "{csv}");

@@ -8,9 +8,13 @@ use super::{
     catalogue::{Catalogue, Duty, Fr, Req},
     evidence::{Weighed, ZoneEndpoint},
 };
-use crate::runbook::{
-    Position,
-    parse::{Length, ParseError, read_yaml},
+use crate::{
+    ids::TargetId,
+    paper::Language,
+    runbook::{
+        Position,
+        parse::{Length, ParseError, read_yaml},
+    },
 };
 
 /// The zones of a site, as its owner declares them (schema `zones/v1`).
@@ -220,10 +224,67 @@ pub struct Row {
     pub evidence: State,
     /// With what is declared.
     pub state: State,
-    /// Why, in a sentence.
+    /// Why, in an English sentence.
     pub why: String,
+    /// The same as data, for other languages.
+    #[serde(skip)]
+    pub because: Why,
     /// The last moment at which this holds, milliseconds since 1970; then it is unknown. `None`: it does not fall.
     pub until_ms: Option<u64>,
+}
+
+/// Why a requirement stands as it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Fresh evidence for every endpoint.
+    Fresh,
+    /// Evidence against it: on how many endpoints, the first of them, and its entry.
+    Against(usize, TargetId, u64),
+    /// Nothing fresh: on how many endpoints, and the first of them.
+    Stale(usize, TargetId),
+    /// Evidence on so many endpoints supports it and decides nothing.
+    Supports(usize),
+    /// Nobody spoke of it.
+    Nobody,
+    /// What was declared has expired.
+    Expired,
+    /// Somebody says so, and on what they base it.
+    Says(String, String),
+    /// What is done instead, and who approved it.
+    Instead(String, String),
+}
+
+impl Why {
+    /// In a sentence.
+    #[must_use]
+    pub fn said(&self, language: Language) -> String {
+        match self {
+            Self::Fresh => language
+                .pick("fresh evidence for every endpoint", "frische Nachweise für jedes Endgerät")
+                .into(),
+            Self::Against(n, first, entry) => language.pick(
+                format!("evidence against it on {n} endpoint(s), first {first} (entry {entry})"),
+                format!("Nachweise dagegen an {n} Endgerät(en), zuerst {first} (Eintrag {entry})"),
+            ),
+            Self::Stale(n, first) => language.pick(
+                format!("nothing fresh on {n} endpoint(s), first {first}"),
+                format!("nichts Frisches an {n} Endgerät(en), zuerst {first}"),
+            ),
+            Self::Supports(n) => language.pick(
+                format!("evidence on {n} endpoint(s) supports it and decides nothing"),
+                format!("Nachweise an {n} Endgerät(en) stützen es und entscheiden nichts"),
+            ),
+            Self::Nobody => language.pick("nobody spoke of it", "niemand hat davon gesprochen").into(),
+            Self::Expired => {
+                language.pick("what was declared has expired", "was erklärt wurde, ist abgelaufen").into()
+            }
+            Self::Says(by, basis) => {
+                language.pick(format!("{by} says so: {basis}"), format!("{by} sagt es: {basis}"))
+            }
+            Self::Instead(measure, by) => language
+                .pick(format!("{measure}; approved by {by}"), format!("{measure}; genehmigt von {by}")),
+        }
+    }
 }
 
 /// The lowest and the highest level that could be achieved.
@@ -304,9 +365,9 @@ pub fn assess(
         .requirements
         .iter()
         .map(|requirement| {
-            let (evidence, said, until_ms) = by_evidence(weighed.get(&requirement.id));
-            let (state, why, until_ms) =
-                with_declarations(zone, &requirement.id, evidence, said, until_ms, now_ms);
+            let (evidence, because, until_ms) = by_evidence(weighed.get(&requirement.id));
+            let (state, because, until_ms) =
+                with_declarations(zone, &requirement.id, (evidence, because, until_ms), now_ms);
             Row {
                 req: requirement.id.clone(),
                 in_short: requirement.in_short.clone(),
@@ -314,7 +375,8 @@ pub fn assess(
                 duty: requirement.duty,
                 evidence,
                 state,
-                why,
+                why: because.said(Language::En),
+                because,
                 until_ms,
             }
         })
@@ -331,44 +393,24 @@ pub fn assess(
     }
 }
 
-fn by_evidence(weighed: Option<&Weighed>) -> (State, String, Option<u64>) {
+type Stands = (State, Why, Option<u64>);
+
+fn by_evidence(weighed: Option<&Weighed>) -> Stands {
     match weighed {
-        Some(Weighed::Met { until_ms }) => {
-            (State::Met, "fresh evidence for every endpoint".into(), Some(*until_ms))
-        }
+        Some(Weighed::Met { until_ms }) => (State::Met, Why::Fresh, Some(*until_ms)),
         Some(Weighed::Unmet { endpoints }) => {
             let (first, entry) = &endpoints[0];
-            (
-                State::Unmet,
-                format!(
-                    "evidence against it on {} endpoint(s), first {first} (entry {entry})",
-                    endpoints.len()
-                ),
-                None,
-            )
+            (State::Unmet, Why::Against(endpoints.len(), first.clone(), *entry), None)
         }
-        Some(Weighed::Unknown { endpoints }) => (
-            State::Unknown,
-            format!("nothing fresh on {} endpoint(s), first {}", endpoints.len(), endpoints[0]),
-            None,
-        ),
-        Some(Weighed::Contributing { endpoints }) => (
-            State::Unknown,
-            format!("evidence on {endpoints} endpoint(s) supports it and decides nothing"),
-            None,
-        ),
-        None => (State::Unknown, "nobody spoke of it".into(), None),
+        Some(Weighed::Unknown { endpoints }) => {
+            (State::Unknown, Why::Stale(endpoints.len(), endpoints[0].clone()), None)
+        }
+        Some(Weighed::Contributing { endpoints }) => (State::Unknown, Why::Supports(*endpoints), None),
+        None => (State::Unknown, Why::Nobody, None),
     }
 }
 
-fn with_declarations(
-    zone: &Zone,
-    req: &Req,
-    evidence: State,
-    said: String,
-    until_ms: Option<u64>,
-    now_ms: u64,
-) -> (State, String, Option<u64>) {
+fn with_declarations(zone: &Zone, req: &Req, (evidence, because, until_ms): Stands, now_ms: u64) -> Stands {
     let declared = zone.declared.iter().filter(|one| one.req == *req);
     let (fresh, stale): (Vec<_>, Vec<_>) = declared.partition(|one| now_ms < one.expires.end_ms());
     let compensation = zone
@@ -378,26 +420,23 @@ fn with_declarations(
     let unmet = fresh.iter().find(|one| one.state == Declared::Unmet);
     let state = if unmet.is_some() { State::Unmet } else { evidence };
     if state == State::Met {
-        return (state, said, until_ms);
+        return (state, because, until_ms);
     }
-    if let Some(compensation) = compensation {
-        let why = format!("{}; approved by {}", compensation.measure, compensation.approved_by.join(", "));
-        return (State::Comp, why, Some(compensation.expires.end_ms()));
+    let says = |one: &Declaration| Why::Says(one.by.clone(), one.basis.clone());
+    if let Some(instead) = compensation {
+        let why = Why::Instead(instead.measure.clone(), instead.approved_by.join(", "));
+        return (State::Comp, why, Some(instead.expires.end_ms()));
     }
     if let Some(declaration) = unmet {
-        return (State::Unmet, format!("{} says so: {}", declaration.by, declaration.basis), None);
+        return (State::Unmet, says(declaration), None);
     }
     match (state, fresh.first()) {
         (State::Unknown, Some(declaration)) => {
             let state = if declaration.state == Declared::Na { State::Na } else { State::Met };
-            (
-                state,
-                format!("{} says so: {}", declaration.by, declaration.basis),
-                Some(declaration.expires.end_ms()),
-            )
+            (state, says(declaration), Some(declaration.expires.end_ms()))
         }
-        (State::Unknown, None) if !stale.is_empty() => (state, "what was declared has expired".into(), None),
-        _ => (state, said, until_ms),
+        (State::Unknown, None) if !stale.is_empty() => (state, Why::Expired, None),
+        _ => (state, because, until_ms),
     }
 }
 

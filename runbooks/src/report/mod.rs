@@ -6,6 +6,7 @@
 //!
 //! What it must never say: that anything complies or is certified. It says what was seen, how often, and what was not looked at.
 
+pub mod around;
 mod build;
 mod paper;
 pub mod recovery;
@@ -17,10 +18,11 @@ pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::around::Around;
 use crate::{
     ids::{RunId, StepId, TargetId},
     measure::{Measured, Observed, PhaseTiming, Summary},
-    paper::{Paper, PdfError},
+    paper::{Language, Paper, PdfError},
     run::{CheckResult, Failure, FrozenTarget, Moment, RunRecord, Verdict},
     runbook::ModeName,
 };
@@ -45,6 +47,12 @@ pub struct Circumstances {
     pub seal: Seal,
     /// Earlier recoveries to stand beside these, the oldest first; the report pools them by class and place. Those of this run excluded.
     pub earlier: Vec<Observed>,
+    /// The language of the report's own sentences.
+    #[serde(default)]
+    pub language: Language,
+    /// What other runs say of this one.
+    #[serde(default)]
+    pub around: Around,
 }
 
 /// What was seen on one endpoint.
@@ -96,6 +104,9 @@ pub struct Seal {
 pub struct RunReport {
     /// [`SCHEMA`].
     pub schema: String,
+    /// The language of its own sentences.
+    #[serde(default)]
+    pub language: Language,
     /// The site's name.
     pub site: String,
     /// Which appliance and version.
@@ -139,6 +150,9 @@ pub struct RunReport {
     pub cleanup: Cleanup,
     /// What to do, from failures and missed objectives.
     pub actions: Vec<Action>,
+    /// The items on record, the run before, and the line of runs.
+    #[serde(default)]
+    pub around: Around,
     /// What this report does not show, and who can.
     pub not_assessed: Vec<NotAssessed>,
     /// What happened, in order.
@@ -316,6 +330,9 @@ pub struct Action {
     pub what: String,
     /// What to do.
     pub what_now: String,
+    /// Whose duty it mostly is: `owner`, `integrator`, `supplier`, `appliance`.
+    #[serde(default)]
+    pub duty: String,
 }
 
 /// Something that this report says nothing about.

@@ -18,6 +18,9 @@ pub const RECOVERY_SCHEMA: &str = "recovery-report/v1";
 pub struct RecoveryReport {
     /// [`RECOVERY_SCHEMA`].
     pub schema: String,
+    /// The language of its own sentences.
+    #[serde(default)]
+    pub language: Language,
     /// The site's name.
     pub site: String,
     /// Which appliance and version.
@@ -78,65 +81,137 @@ pub struct Entry {
 }
 
 impl RecoveryReport {
-    /// The report, ready to be laid out.
+    /// The report, ready to be laid out in its language.
     #[must_use]
     pub fn paper(&self) -> Paper {
-        let mut blocks = vec![self.head(), self.outcome(), Block::Chapter("How long it took".into())];
+        let l = self.language;
+        let mut blocks = vec![
+            self.head(),
+            self.outcome(),
+            Block::Chapter(l.pick("How long it took", "Wie lange es dauerte").into()),
+        ];
         blocks.extend(self.times());
-        blocks.push(Block::Chapter("What was written".into()));
+        blocks.push(Block::Chapter(l.pick("What was written", "Was geschrieben wurde").into()));
         blocks.push(if self.written.is_empty() {
-            Block::Said("Nothing was reported as written in this job.".into())
+            let none = l.pick(
+                "Nothing was reported as written in this job.",
+                "In diesem Auftrag wurde nichts als geschrieben gemeldet.",
+            );
+            Block::Said(none.into())
         } else {
             Block::Facts(self.written.iter().map(|(name, what)| (name.clone(), what.into())).collect())
         });
-        blocks.push(Block::Chapter("What was proven".into()));
-        blocks.push(listed(&self.proofs, "Nothing was proven in this job: nothing that runs on this endpoint is known to be its golden image."));
-        blocks.push(Block::Chapter("Its identity".into()));
-        blocks.push(listed(&self.identity, "No identity was issued, revoked or refused in this job."));
-        blocks.push(Block::Chapter("Timeline".into()));
-        blocks.push(listed(&self.timeline, "The log holds nothing about this job."));
-        blocks.push(Block::Chapter("Evidence".into()));
-        if !self.evidence.is_empty() {
-            blocks.push(paper::evidence_table(&self.evidence));
-        }
-        blocks.extend(paper::how_to_verify(&self.seal));
-        blocks.push(Block::Note("This report says nothing of whether what the golden image does is right, of other endpoints, or of what happened to this one before it was asked for.".into()));
-        Paper {
-            language: Language::En,
-            title: format!("Recovery of {} ({})", self.endpoint, self.job),
-            foot: format!(
-                "Recovery of {}, {}, written {}.",
-                self.endpoint,
-                self.site,
-                words::moment(self.written_at_ms)
+        blocks.push(Block::Chapter(l.pick("What was proven", "Was bewiesen wurde").into()));
+        blocks.push(self.listed(&self.proofs, l.pick(
+            "Nothing was proven in this job: nothing that runs on this endpoint is known to be its golden image.",
+            "In diesem Auftrag wurde nichts bewiesen: von nichts, was auf diesem Endgerät läuft, ist bekannt, dass es sein Golden Image ist.",
+        )));
+        blocks.push(Block::Chapter(l.pick("Its identity", "Seine Identität").into()));
+        blocks.push(self.listed(
+            &self.identity,
+            l.pick(
+                "No identity was issued, revoked or refused in this job.",
+                "In diesem Auftrag wurde keine Identität ausgestellt, widerrufen oder verweigert.",
             ),
-            frame: self.rehearsal.then(|| "DRILL".to_owned()),
+        ));
+        blocks.push(Block::Chapter(l.pick("Timeline", "Ablauf").into()));
+        blocks.push(self.listed(
+            &self.timeline,
+            l.pick("The log holds nothing about this job.", "Das Protokoll weiß nichts von diesem Auftrag."),
+        ));
+        blocks.push(Block::Chapter(l.pick("Evidence", "Nachweise").into()));
+        if !self.evidence.is_empty() {
+            blocks.push(paper::evidence_table(l, &self.evidence));
+        }
+        blocks.extend(paper::how_to_verify(l, &self.seal));
+        blocks.push(Block::Note(l.pick(
+            "This report says nothing of whether what the golden image does is right, of other endpoints, or of what happened to this one before it was asked for.",
+            "Dieser Bericht sagt nicht, ob richtig ist, was das Golden Image tut, nichts von anderen Endgeräten und nichts davon, was mit diesem geschah, bevor der Auftrag kam.",
+        ).into()));
+        let (endpoint, site, written) = (&self.endpoint, &self.site, words::moment(self.written_at_ms));
+        Paper {
+            language: l,
+            title: format!("{} ({})", self.title(), self.job),
+            foot: l.pick(
+                format!("Recovery of {endpoint}, {site}, written {written}."),
+                format!("Wiederherstellung von {endpoint}, {site}, geschrieben {written}."),
+            ),
+            frame: self.rehearsal.then(|| l.pick("DRILL", "ÜBUNG").to_owned()),
             written_at_ms: self.written_at_ms,
             blocks,
         }
     }
 
+    /// Its phases as lines of CSV, then every entry of the log about it.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        let mut text = String::from("kind,name,who,from_unix_ms,took_ms,what\n");
+        for timing in &self.timings {
+            text.push_str(&words::csv_line(&[
+                "phase".into(),
+                timing.label.clone(),
+                timing.actor.label().into(),
+                timing.from_ms.to_string(),
+                timing.took_ms().to_string(),
+                String::new(),
+            ]));
+        }
+        for entry in &self.timeline {
+            text.push_str(&words::csv_line(&[
+                "entry".into(),
+                entry.kind.clone(),
+                entry.actor.clone(),
+                entry.at_ms.to_string(),
+                String::new(),
+                format!("entry {}: {}", entry.seq, entry.what),
+            ]));
+        }
+        text
+    }
+
+    fn title(&self) -> String {
+        let endpoint = &self.endpoint;
+        self.language.pick(format!("Recovery of {endpoint}"), format!("Wiederherstellung von {endpoint}"))
+    }
+
     fn head(&self) -> Block {
+        let l = self.language;
+        let fact = |en: &str, de: &str, said: Text| (l.pick(en, de).to_owned(), said);
         Block::Head {
             kind: format!(
-                "Recovery report · {} · {}",
-                if self.rehearsal { "rehearsal" } else { "real" },
+                "{} · {} · {}",
+                l.pick("Recovery report", "Wiederherstellungsbericht"),
+                if self.rehearsal { l.pick("rehearsal", "Übung") } else { l.pick("real", "Ernstfall") },
                 self.site
             ),
-            title: format!("Recovery of {}", self.endpoint),
+            title: self.title(),
             lead: Text::default(),
             facts: vec![
-                ("Job".into(), Text::code(self.job.as_str()).and(format!(", by {}", self.appliance))),
-                (
-                    "Asked for".into(),
+                fact(
+                    "Job",
+                    "Auftrag",
+                    Text::code(self.job.as_str()).and(format!(
+                        ", {} {}",
+                        l.pick("by", "durch"),
+                        self.appliance
+                    )),
+                ),
+                fact(
+                    "Asked for",
+                    "Verlangt",
                     format!("{}, {}", words::moment(self.asked_at_ms), self.asked_by).into(),
                 ),
-                ("Over".into(), self.over_at_ms.map_or("not yet".into(), words::moment).into()),
-                (
-                    "Golden image".into(),
+                fact(
+                    "Over",
+                    "Zu Ende",
+                    self.over_at_ms.map_or(l.pick("not yet", "noch nicht").into(), words::moment).into(),
+                ),
+                fact(
+                    "Golden image",
+                    "Golden Image",
                     Text::from(format!("{}\n", self.image_name)).then(Style::Code, self.image.as_str()),
                 ),
-                ("Report written".into(), words::moment(self.written_at_ms).into()),
+                fact("Report written", "Bericht geschrieben", words::moment(self.written_at_ms).into()),
             ],
         }
     }
@@ -148,67 +223,95 @@ impl RecoveryReport {
             "cancelled" => Tone::Plain,
             _ => Tone::Partly,
         };
+        let de = match self.state.as_str() {
+            "recovered" => "wiederhergestellt",
+            "captured" => "gesichert",
+            "failed" => "gescheitert",
+            "cancelled" => "abgebrochen",
+            "held" => "angehalten",
+            "working" => "läuft",
+            other => other,
+        };
         let said = [&self.what, &self.what_now].into_iter().filter(|said| !said.is_empty());
         Block::Outcome {
             tone,
-            word: capital(&self.state),
+            word: capital(self.language.pick(&self.state, de)),
             said: said.map(|said| Text::prose(said)).collect(),
         }
     }
 
     fn times(&self) -> Vec<Block> {
+        let l = self.language;
         let measured = measure::measure(&self.timings);
         let came_back = self.state == "recovered";
-        let reached = |ms: Option<u64>| ms.filter(|_| came_back).map_or("not reached".into(), words::length);
+        let reached = |ms: Option<u64>| {
+            let not = || l.pick("not reached", "nicht erreicht").to_owned();
+            ms.filter(|_| came_back).map_or_else(not, words::length)
+        };
+        let (service, machine) = (reached(measured.service_rto_ms), reached(measured.machine_rto_ms));
         let row = |timing: &PhaseTiming| {
             vec![
                 (&timing.label).into(),
-                timing.actor.label().into(),
+                words::actor(l, timing.actor).into(),
                 words::clock(timing.from_ms).into(),
                 words::length(timing.took_ms()).into(),
             ]
         };
         let mut blocks = vec![Block::Facts(vec![
             (
-                "RTO of service".into(),
-                format!("{}, from declared to released", reached(measured.service_rto_ms)).into(),
+                l.pick("RTO of service", "RTO des Dienstes").into(),
+                l.pick(
+                    format!("{service}, from declared to released"),
+                    format!("{service}, vom Ausrufen bis zur Freigabe"),
+                )
+                .into(),
             ),
             (
-                "RTO by machines".into(),
-                format!("of it {}, from triggered to proven", reached(measured.machine_rto_ms)).into(),
+                l.pick("RTO by machines", "RTO der Maschinen").into(),
+                l.pick(
+                    format!("of it {machine}, from triggered to proven"),
+                    format!("davon {machine}, vom Auslösen bis zum Beweis"),
+                )
+                .into(),
             ),
         ])];
-        blocks.extend(waterfall(&self.endpoint, &self.timings, None).map(Block::Figure));
+        blocks.extend(waterfall(l, &self.endpoint, &self.timings, None).map(Block::Figure));
         blocks.push(Block::Table {
-            columns: columns(["Phase", "It depended on", "#Began (UTC)", "#Took"]),
+            columns: columns(l.pick(
+                ["Phase", "It depended on", "#Began (UTC)", "#Took"],
+                ["Phase", "Es hing ab von", "#Beginn (UTC)", "#Dauer"],
+            )),
             rows: self.timings.iter().map(row).collect(),
         });
         blocks
+    }
+
+    fn listed(&self, entries: &[Entry], none: &str) -> Block {
+        if entries.is_empty() {
+            return Block::Said(none.into());
+        }
+        let row = |entry: &Entry| {
+            vec![
+                entry.seq.to_string().into(),
+                words::clock(entry.at_ms).into(),
+                Text::of(Style::Bold, entry.kind.as_str()),
+                (&entry.actor).into(),
+                (&entry.what).into(),
+            ]
+        };
+        Block::Table {
+            columns: columns(self.language.pick(
+                ["#Entry", "#UTC", "Kind", "Who", "Facts"],
+                ["#Eintrag", "#UTC", "Art", "Wer", "Tatsachen"],
+            )),
+            rows: entries.iter().map(row).collect(),
+        }
     }
 }
 
 fn capital(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
-fn listed(entries: &[Entry], none: &str) -> Block {
-    if entries.is_empty() {
-        return Block::Said(none.into());
-    }
-    let row = |entry: &Entry| {
-        vec![
-            entry.seq.to_string().into(),
-            words::clock(entry.at_ms).into(),
-            Text::of(Style::Bold, entry.kind.as_str()),
-            (&entry.actor).into(),
-            (&entry.what).into(),
-        ]
-    };
-    Block::Table {
-        columns: columns(["#Entry", "#UTC", "Kind", "Who", "Facts"]),
-        rows: entries.iter().map(row).collect(),
-    }
 }
 
 #[cfg(test)]
@@ -255,8 +358,31 @@ mod tests {
     }
 
     #[test]
+    fn in_german_none_of_its_own_sentences_is_english() {
+        let mut german = RecoveryReport { language: Language::De, rehearsal: true, ..report("recovered") };
+        german.timings.iter_mut().for_each(|timing| timing.label = "ein Teil".into());
+        let page = german.paper().html();
+        for wanted in [
+            "lang=\"de\"",
+            "<b>ÜBUNG</b>",
+            "Wiederhergestellt",
+            "vom Ausrufen bis zur Freigabe",
+            "Wie sich dieser Bericht prüfen lässt",
+        ] {
+            assert!(page.contains(wanted), "{wanted}");
+        }
+        for english in [" the ", " of ", "DRILL", "people"] {
+            let body = &page[page.find("<body").unwrap()..];
+            assert!(!body.contains(english), "{english}: {body}");
+        }
+    }
+
+    #[test]
     fn it_is_a_pdf_and_its_json_reads_back() {
         assert!(report("recovered").paper().pdf().unwrap().starts_with(b"%PDF"));
+        let csv = report("recovered").csv();
+        assert_eq!(csv.lines().count(), 5, "{csv}");
+        assert!(csv.contains("phase,a part,people,0,1000,"), "{csv}");
         let json = serde_json::to_string(&report("held")).unwrap();
         assert_eq!(serde_json::from_str::<RecoveryReport>(&json).unwrap(), report("held"));
     }

@@ -1,9 +1,13 @@
 //! Reports of runs that went well and badly: the model says what happened, the page shows it and loads nothing.
 
-use super::{Circumstances, EvidenceRef, Observation, RunReport, Seal, Standing};
+use super::{
+    Circumstances, EvidenceRef, Observation, RunReport, Seal, Standing,
+    around::{Around, Before, Inject, Item, RunPoint},
+};
 use crate::{
     ids::{RunId, TargetId},
     measure::{Actor, Measured, Observed, Phase, PhaseTiming},
+    paper::Language,
     run::{
         Ask, CheckResult, Failure, Happened, Order, Outcome, Run, RunEffect, RunEvent, Verdict, Work, plan,
         step,
@@ -122,7 +126,7 @@ fn about(observed: &[(&str, u64, bool)]) -> Circumstances {
             checkpoint: "groundstate.evidence/ef56\n12\nzTQ=\n".into(),
             key_ed25519: "ef56".repeat(16),
         },
-        earlier: Vec::new(),
+        ..Circumstances::default()
     }
 }
 
@@ -371,4 +375,118 @@ fn the_pdf_says_what_the_page_says() {
     for row in &report.not_assessed {
         assert!(text.contains(row.what.split(' ').next().unwrap()), "{}", row.what);
     }
+}
+
+/// A drill in which the image failed on one of two endpoints, with what other runs say.
+fn with_others(language: Language) -> RunReport {
+    let item = |id: &str, due_ms, closed| Item {
+        id: id.into(),
+        class: "ipc".into(),
+        subject: "step image".into(),
+        what: "It broke.".into(),
+        opened_by: "drl-0".into(),
+        opened_ms: BEGIN_MS - 86_400_000,
+        due_ms,
+        closed,
+    };
+    let point = |n: u64, took_ms| RunPoint {
+        run: format!("drl-{n}"),
+        ended_ms: BEGIN_MS - n * 86_400_000,
+        took_ms,
+        images_changed: n == 2,
+    };
+    let inject = |kind: &str, met, ended_ms| Inject {
+        kind: kind.into(),
+        endpoint: "b".into(),
+        by: "the runbook".into(),
+        from_ms: BEGIN_MS,
+        ended_ms,
+        met,
+    };
+    let around = Around {
+        injects: vec![
+            inject("pcr-mismatch", 2, Some(BEGIN_MS + 120_000)),
+            inject("control-plane-down", 0, None),
+        ],
+        items: vec![
+            item("late", BEGIN_MS, None),
+            item("open", BEGIN_MS * 2, None),
+            item("done", BEGIN_MS, Some((BEGIN_MS, "drl-1".into()))),
+        ],
+        before: Some(Before {
+            run: "drl-0".into(),
+            ended_ms: BEGIN_MS - 86_400_000,
+            same_runbook: true,
+            same_images: false,
+            run_ms: (Some(100_000), Some(150_000)),
+            steps: vec![
+                ("image".into(), Some(50_000), Some(100_000)),
+                ("prove".into(), Some(10_000), None),
+                ("ready".into(), Some(0), Some(5)),
+            ],
+        }),
+        line: vec![point(3, Some(90_000)), point(2, None), point(1, Some(150_000))],
+    };
+    let about = Circumstances { language, around, ..about(&[("a", 100_000, true), ("b", 100_000, false)]) };
+    report("quarterly-hmi-drill", drill_targets(&["a", "b"], Place::Bench), &["image b"], about)
+}
+
+#[test]
+fn a_report_shows_the_items_on_record_the_run_before_and_whose_duty_it_is() {
+    let report = with_others(Language::En);
+    assert!(report.actions.iter().any(|action| action.duty == "appliance"), "{:?}", report.actions);
+    assert!(report.actions.iter().any(|action| action.duty == "owner"), "{:?}", report.actions);
+    let text = crate::paper::tests::text_of(&report.pdf().unwrap());
+    for wanted in [
+        "Items on record",
+        "What went wrong on purpose",
+        "met 2 times",
+        "never met",
+        "goes on",
+        "overdue",
+        "closed",
+        "Compared with the run before",
+        "+50 %",
+        "+100 %",
+        "Duty",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    let html = report.html();
+    assert_eq!(html.matches("not comparable").count(), 2, "a step that did not pass, and one of no length");
+    assert!(html.contains("drl-3: 1 min 30 s"), "the line of runs is drawn");
+    let alone = RunReport { around: Around::default(), ..report };
+    assert!(!alone.html().contains("Compared with") && !alone.html().contains("Items on record"));
+}
+
+#[test]
+fn in_german_none_of_its_own_sentences_is_english() {
+    let report = with_others(Language::De);
+    let page = report.html();
+    for wanted in [
+        "lang=\"de\"",
+        "<b>ÜBUNG</b>",
+        "Übungsbericht",
+        "Quartalsübung",
+        "1 von 2 Endgeräten",
+        "Verglichen mit dem Lauf davor",
+        "2-mal getroffen",
+        "überfällig",
+        "Betreiber",
+        "Wie sich dieser Bericht prüfen lässt",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    for english in
+        ["DRILL", "Drill report", "After-action", "Objectives", "Not assessed", "The slowest", "With 95 %"]
+    {
+        assert!(!page.contains(english), "{english}");
+    }
+    // The model for machines is the same but for its sentences.
+    let (german, english) = (report, with_others(Language::En));
+    assert_eq!(german.steps.len(), english.steps.len());
+    assert_eq!(german.csv().lines().count(), english.csv().lines().count());
+    let states = |report: &RunReport| report.steps.iter().map(|step| step.state.clone()).collect::<Vec<_>>();
+    assert_eq!(states(&german), states(&english));
+    assert_eq!(serde_json::from_str::<RunReport>(&german.json().unwrap()).unwrap(), german);
 }

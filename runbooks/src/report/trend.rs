@@ -2,7 +2,10 @@
 
 use super::{Trend, words};
 use crate::{
-    paper::figure::{Figure, Fill, Hold, Pen, WIDTH},
+    paper::{
+        Language,
+        figure::{Figure, Fill, Hold, Pen, WIDTH},
+    },
     report::waterfall::{round_step, tick},
 };
 
@@ -11,14 +14,17 @@ const HEAD: f64 = 16.0;
 const HEIGHT: f64 = 110.0;
 
 /// The figure.
-pub(super) fn trend(trend: &Trend) -> Figure {
+pub(super) fn trend(language: Language, trend: &Trend) -> Figure {
     let slowest_ms = trend.runs.iter().filter_map(|run| run.took_ms).max().unwrap_or(0);
     let aim_ms = trend.objective_ms.filter(|ms| *ms <= slowest_ms.saturating_mul(3).max(1));
     let top_ms = slowest_ms.max(aim_ms.unwrap_or(0)).max(1) as f64 * 1.08;
     let bottom = HEAD + HEIGHT;
     let y = |ms: u64| bottom - HEIGHT * ms as f64 / top_ms;
     let mut figure = Figure {
-        title: format!("Recoveries of {}, the newest last", trend.of),
+        title: language.pick(
+            format!("Recoveries of {}, the newest last", trend.of),
+            format!("Wiederherstellungen von {}, die neueste zuletzt", trend.of),
+        ),
         height: bottom + 18.0,
         ..Figure::default()
     };
@@ -45,16 +51,24 @@ pub(super) fn trend(trend: &Trend) -> Figure {
     figure.line(Pen::Axis, &[(LEFT, bottom), (WIDTH, bottom)]);
     if let Some(ms) = aim_ms {
         figure.line(Pen::Aim, &[(LEFT, y(ms)), (WIDTH, y(ms))]);
-        let said = format!("objective {}", words::length(ms));
+        let said = format!("{} {}", language.pick("objective", "Ziel"), words::length(ms));
         figure.label(Pen::Aim, Hold::End, (WIDTH, y(ms) - 4.0), said);
     }
-    figure.legend = vec![(Fill::Solid, "this run".into()), (Fill::Dotted, "earlier".into())];
-    figure.caption = format!(
-        "{}: service time of each recovery, the newest last. A cross: it did not come back.",
-        trend.of
+    figure.legend = vec![
+        (Fill::Solid, language.pick("this run", "dieser Lauf").into()),
+        (Fill::Dotted, language.pick("earlier", "frühere").into()),
+    ];
+    let of = &trend.of;
+    figure.caption = language.pick(
+        format!("{of}: service time of each recovery, the newest last. A cross: it did not come back."),
+        format!("{of}: Dauer jeder Wiederherstellung, die neueste zuletzt. Ein Kreuz: es kam nicht zurück."),
     );
     if let (Some(ms), None) = (trend.objective_ms, aim_ms) {
-        figure.caption += &format!(" The objective of {} lies far above this picture.", words::length(ms));
+        let far = words::length(ms);
+        figure.caption += &language.pick(
+            format!(" The objective of {far} lies far above this picture."),
+            format!(" Das Ziel von {far} liegt weit über diesem Bild."),
+        );
     }
     figure
 }

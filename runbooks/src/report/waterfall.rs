@@ -5,7 +5,10 @@
 use super::words;
 use crate::{
     measure::{Actor, Phase, PhaseTiming},
-    paper::figure::{Figure, Fill, Hold, Pen, WIDTH},
+    paper::{
+        Language,
+        figure::{Figure, Fill, Hold, Pen, WIDTH},
+    },
 };
 
 const LABELS: f64 = 190.0;
@@ -17,7 +20,12 @@ const HEAD: f64 = 26.0;
 const FAR: f64 = 4.0;
 
 /// The figure; nothing without timings. `objective_ms` counts from the first phase at or after `declare`, as the service time does.
-pub(super) fn waterfall(name: &str, timings: &[PhaseTiming], objective_ms: Option<u64>) -> Option<Figure> {
+pub(super) fn waterfall(
+    language: Language,
+    name: &str,
+    timings: &[PhaseTiming],
+    objective_ms: Option<u64>,
+) -> Option<Figure> {
     let mut rows: Vec<&PhaseTiming> = timings.iter().collect();
     rows.sort_by_key(|timing| (timing.from_ms, timing.phase));
     let from_ms = rows.first().map(|timing| timing.from_ms)?;
@@ -30,9 +38,12 @@ pub(super) fn waterfall(name: &str, timings: &[PhaseTiming], objective_ms: Optio
     let scale = Scale { ms: total_ms.max(objective.unwrap_or(0)) as f64 * 1.02 };
     let bottom = HEAD + ROW * rows.len() as f64;
     let mut figure = Figure {
-        title: format!("Phases of {name}: {} in all", words::length(total_ms)),
+        title: language.pick(
+            format!("Phases of {name}: {} in all", words::length(total_ms)),
+            format!("Phasen von {name}: {} im Ganzen", words::length(total_ms)),
+        ),
         height: bottom + 8.0,
-        legend: legend(timings),
+        legend: legend(language, timings),
         ..Figure::default()
     };
     for tick_ms in scale.ticks() {
@@ -41,33 +52,42 @@ pub(super) fn waterfall(name: &str, timings: &[PhaseTiming], objective_ms: Optio
         figure.label(Pen::Quiet, Hold::Middle, (x, HEAD - 9.0), tick(tick_ms));
     }
     for (at, timing) in rows.iter().enumerate() {
-        row(&mut figure, timing, from_ms, HEAD + ROW * at as f64, &scale);
+        row(language, &mut figure, timing, from_ms, (HEAD + ROW * at as f64, &scale));
     }
     figure.line(Pen::Axis, &[(LABELS, HEAD - 4.0), (LABELS, bottom)]);
     match (objective_ms, objective) {
         (Some(objective_ms), Some(end_ms)) => {
             let x = scale.x(end_ms);
             figure.line(Pen::Aim, &[(x, HEAD - 4.0), (x, bottom + 4.0)]);
-            let said = format!("objective {}", words::length(objective_ms));
+            let said = format!("{} {}", language.pick("objective", "Ziel"), words::length(objective_ms));
             figure.label(Pen::Aim, Hold::End, (x - 4.0, bottom - 4.0), said);
         }
         (Some(ms), None) => {
-            figure.caption =
-                format!(" The objective of {} lies far to the right of this picture.", words::length(ms));
+            let far = words::length(ms);
+            figure.caption = language.pick(
+                format!(" The objective of {far} lies far to the right of this picture."),
+                format!(" Das Ziel von {far} liegt weit rechts von diesem Bild."),
+            );
         }
         (None, _) => {}
     }
     Some(figure)
 }
 
-fn row(figure: &mut Figure, timing: &PhaseTiming, from_ms: u64, y: f64, scale: &Scale) {
+fn row(
+    language: Language,
+    figure: &mut Figure,
+    timing: &PhaseTiming,
+    from_ms: u64,
+    (y, scale): (f64, &Scale),
+) {
     let x = scale.x(timing.from_ms.saturating_sub(from_ms));
     let width = (scale.x(timing.from_ms.saturating_sub(from_ms) + timing.took_ms()) - x).max(1.2);
     let middle = y + ROW / 2.0 + 3.5;
     let label = if timing.label.is_empty() { timing.phase.label() } else { &timing.label };
     let took = words::length(timing.took_ms());
     figure.label(Pen::Axis, Hold::End, (LABELS - 6.0, middle), shortened(label));
-    let hint = format!("{label}, {}: {took}", timing.actor.label());
+    let hint = format!("{label}, {}: {took}", words::actor(language, timing.actor));
     figure.bar(fill(timing.actor), (x, y + 2.5, width, ROW - 5.0), hint);
     figure.label(Pen::Axis, Hold::End, (WIDTH, middle), took);
 }
@@ -90,11 +110,12 @@ fn fill(actor: Actor) -> Fill {
     }
 }
 
-fn legend(timings: &[PhaseTiming]) -> Vec<(Fill, String)> {
+fn legend(language: Language, timings: &[PhaseTiming]) -> Vec<(Fill, String)> {
     let of = |actor: Actor| {
         let took_ms: u64 =
             timings.iter().filter(|timing| timing.actor == actor).map(PhaseTiming::took_ms).sum();
-        (took_ms > 0).then(|| (fill(actor), format!("{} {}", actor.label(), words::length(took_ms))))
+        (took_ms > 0)
+            .then(|| (fill(actor), format!("{} {}", words::actor(language, actor), words::length(took_ms))))
     };
     Actor::ALL.into_iter().filter_map(of).collect()
 }

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::{measure::Actor, paper::Language, runbook::ModeName, target::Place};
+
 /// A length of time: `850 ms`, `42.3 s`, `4 min 12 s`, `1 h 05 min`, `7 d 3 h`.
 pub(crate) fn length(ms: u64) -> String {
     let s = ms / 1_000;
@@ -57,6 +59,55 @@ pub(crate) fn csv_line(cells: &[String]) -> String {
         }
     };
     cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
+}
+
+/// `1 endpoint`, `2 endpoints`; in German as it stands behind a dative.
+pub(crate) fn endpoints(language: Language, n: usize) -> String {
+    match (language, n) {
+        (Language::En, n) => count(n, "endpoint"),
+        (Language::De, 1) => "1 Endgerät".to_owned(),
+        (Language::De, n) => format!("{n} Endgeräten"),
+    }
+}
+
+/// Where an endpoint stands.
+pub(crate) fn place(language: Language, place: Place) -> &'static str {
+    language.pick(
+        place.label(),
+        match place {
+            Place::Production => "Produktion",
+            Place::Canary => "Vorläufer in der Produktion",
+            Place::SpareDisk => "Ersatzdatenträger",
+            Place::Bench => "Prüfplatz",
+            Place::Virtual => "virtuell",
+        },
+    )
+}
+
+/// On whom a phase depended.
+pub(crate) fn actor(language: Language, actor: Actor) -> &'static str {
+    language.pick(
+        actor.label(),
+        match actor {
+            Actor::Machine => "Groundstate",
+            Actor::Human => "Menschen",
+            Actor::Firmware => "Firmware und Systeme",
+        },
+    )
+}
+
+/// As what a runbook was run.
+pub(crate) fn mode(language: Language, mode: ModeName) -> &'static str {
+    language.pick(
+        mode.word(),
+        match mode {
+            ModeName::Real => "Ernstfall",
+            ModeName::Drill => "Übung",
+            ModeName::DryRun => "Trockenlauf",
+            ModeName::Tabletop => "Planspiel",
+            ModeName::Virtual => "virtuell",
+        },
+    )
 }
 
 /// `1 endpoint`, `2 endpoints`.

@@ -46,8 +46,24 @@ pub fn gives(
     media_type: &'static str,
     sentence: &'static str,
 ) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
+    gives_each(vec![media_type], sentence)
+}
+
+/// A call whose answer is one of several things, none of them JSON of a type of ours.
+pub fn gives_any(
+    media_types: &'static [&'static str],
+    sentence: &'static str,
+) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
+    gives_each(media_types.to_vec(), sentence)
+}
+
+fn gives_each(
+    media_types: Vec<&'static str>,
+    sentence: &'static str,
+) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
     move |mut call| {
-        let content = [(media_type.to_owned(), MediaType::default())].into_iter().collect();
+        let content =
+            media_types.iter().map(|media_type| ((*media_type).to_owned(), MediaType::default())).collect();
         let answer = Response { description: sentence.to_owned(), content, ..Response::default() };
         let answers = call.inner_mut().responses.get_or_insert_default();
         answers.responses.insert(StatusCode::Code(200), ReferenceOr::Item(answer));

@@ -5,7 +5,7 @@ use axum::{
     Extension, Json,
     extract::{Path, Query, State},
     http::header,
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use recovery_protocol::{
     drill::{
@@ -20,7 +20,8 @@ use serde::Deserialize;
 
 use super::{
     Body, Call, Needs, People, Refusal,
-    describe::{gives, says},
+    describe::{gives, gives_any, says},
+    reports::{FORMS, How, handed},
     wrapped::Accepted,
 };
 use crate::service::Actor;
@@ -49,7 +50,7 @@ fn runs() -> Vec<Call> {
         ("/api/v1/drills/{drill}", get_with(one, says("One run")), Needs::LOOK),
         (
             "/api/v1/drills/{drill}/report",
-            get_with(report, gives("text/html", "Its report, a page of its own")),
+            get_with(report, gives_any(FORMS, "Its report, as it stands")),
             Needs::LOOK,
         ),
         (
@@ -229,11 +230,12 @@ async fn abort(
     Ok(Json(people.drills.abort(&actor, &drill, decision).await?))
 }
 
-/// The report is a page of its own with its styles inside and no script: it must look the same when saved to a file.
-async fn report(State(people): State<People>, Path(drill): Path<String>) -> Result<Response, Refusal> {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
-    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, Html(people.drills.report(&drill).await?)).into_response())
+async fn report(
+    State(people): State<People>,
+    Path(drill): Path<String>,
+    Query(how): Query<How>,
+) -> Result<Response, Refusal> {
+    Ok(handed(people.drills.report(&drill, how.wanted()).await?))
 }
 
 /// That it was made is written into the log, so it is an order and no look.

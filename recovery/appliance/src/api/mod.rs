@@ -23,6 +23,7 @@ mod operator;
 mod paged;
 mod people;
 mod refusal;
+mod reports;
 mod second;
 mod wrapped;
 
@@ -223,6 +224,7 @@ fn calls() -> Vec<Call> {
         history::calls(),
         images::calls(),
         drills::calls(),
+        reports::calls(),
         machine::calls(),
         second::calls(),
         notify::calls(),

@@ -7,7 +7,7 @@ use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
     client::Reach, drill::DrillVerb, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
-    notify::NotifyVerb, person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, restore,
+    notify::NotifyVerb, person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, report, restore,
     runbook::RunbookVerb, zone::ZoneVerb,
 };
 
@@ -149,9 +149,12 @@ pub enum Command {
     /// Rehearsals
     #[command(subcommand)]
     Drill(DrillVerb),
-    /// Security zones: what evidence and declarations show of each (IEC 62443); no appliance is asked
+    /// Security zones: what evidence and declarations show of each (IEC 62443)
     #[command(subcommand)]
     Zone(ZoneVerb),
+    /// Months of the security programme: report and signed pack
+    #[command(subcommand)]
+    Csms(report::CsmsVerb),
     /// Runbooks: as files, without an appliance; and run by one
     #[command(subcommand)]
     Runbook(RunbookVerb),
@@ -285,6 +288,8 @@ pub enum JobVerb {
     Resume(Decide),
     /// Stop a job
     Cancel(Decide),
+    /// Write a job's report: phases, what was written and proven, every entry about it
+    Report(report::OfJob),
     /// Say whether the recovered endpoint's screen shows live values
     Accept(super::machine::Accept),
     /// Recoveries that somebody began without their approval; say what you think of one

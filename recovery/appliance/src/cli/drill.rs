@@ -16,7 +16,7 @@ use super::{
     client::Client,
     fault::{Code, Fault},
     follow::{self, Look},
-    image, print, show,
+    print, report, show,
 };
 
 /// What to do with drills.
@@ -124,9 +124,8 @@ pub enum DrillVerb {
     Report {
         /// The drill
         drill: String,
-        /// HTML file to write
-        #[arg(long)]
-        out: PathBuf,
+        #[command(flatten)]
+        how: report::How,
     },
 }
 
@@ -169,22 +168,8 @@ pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
                 client.post(&format!("/api/v1/drills/{drill}/abort"), &Decision { reason })?;
             print(json, &view, show::drill)
         }
-        DrillVerb::Report { drill, out } => {
-            let html = client.get_text(&format!("/api/v1/drills/{drill}/report"))?;
-            image::write_new(&out, 0o644, html.as_bytes())?;
-            eprintln!("wrote {}", out.display());
-            Ok(())
-        }
-        DrillVerb::Pack { drill, out } => {
-            let pack = client.post_for_bytes(&format!("/api/v1/drills/{drill}/pack"))?;
-            image::write_new(&out, 0o644, &pack)?;
-            eprintln!(
-                "wrote {}; keep the evidence key apart from it: `groundstate evidence verify {} --key …`",
-                out.display(),
-                out.display()
-            );
-            Ok(())
-        }
+        DrillVerb::Report { drill, how } => how.fetch(client, &format!("/api/v1/drills/{drill}/report"), ""),
+        DrillVerb::Pack { drill, out } => report::pack(client, &format!("/api/v1/drills/{drill}/pack"), &out),
         DrillVerb::Run { runbook, endpoints, wait } => {
             let new = NewDrill { runbook, endpoints, ..NewDrill::default() };
             let view: DrillView = client.post("/api/v1/drills", &new)?;

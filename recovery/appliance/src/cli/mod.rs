@@ -30,6 +30,7 @@ mod plan;
 mod policy;
 mod power;
 mod recover;
+mod report;
 mod restore;
 mod run;
 mod runbook;
@@ -109,7 +110,8 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Job(verb) => job_verb(&reach.client()?, verb, json),
         Command::Net(verb) => net::act(&reach.client()?, verb, json),
         Command::Notify(verb) => notify::act(&reach.client()?, verb, json),
-        Command::Zone(verb) => zone::act(verb, json),
+        Command::Zone(verb) => zone::act(verb, &reach, json),
+        Command::Csms(verb) => report::csms(&reach.client()?, verb),
         Command::Runbook(runbook::RunbookVerb::Run(order)) => run::act(&reach.client()?, *order, json),
         Command::Runbook(verb) => runbook::act(verb, json),
         Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
@@ -209,6 +211,9 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
         JobVerb::Retry(given) => decide("retry", given),
+        JobVerb::Report(report::OfJob { job, how }) => {
+            how.fetch(client, &format!("/api/v1/jobs/{job}/report"), "")
+        }
         JobVerb::Accept(said) => machine::accept(client, said, json),
     }
 }

@@ -1,4 +1,5 @@
-//! `groundstate zone …`: what a log of evidence and its owner's words show of each zone, and who came back lately. No appliance is asked.
+//! `groundstate zone …`: what a log of evidence and its owner's words show of each zone, and who came back lately. An export and a file of zones need no
+//! appliance; reports of the appliance's own log are asked of it.
 
 use std::{
     fs::File,
@@ -7,24 +8,23 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use recovery_protocol::evidence::{self, Verifier};
-use runbooks::{
-    TargetId,
-    assess::{
-        catalogue::Catalogue,
-        evidence::{Fact, Ledger, Mapping, ahead},
-        page,
-        readiness::{Board, By, ClockStands, Ready, board},
-        zone::{Assessment, Verdict, Zones, assess},
-    },
+use recovery_protocol::{
+    evidence::{Line, Verifier},
+    report::ReportLanguage,
 };
-use serde_json::Value;
+use runbooks::assess::{
+    catalogue::Catalogue,
+    evidence::{Fact, Ledger, Mapping, ahead},
+    page,
+    readiness::{Board, By, ClockStands, Ready, board},
+    zone::{Assessment, Verdict, Zones, assess},
+};
 
 use super::{
+    client::Reach,
     evidence::key_of,
     fault::{Code, Fault},
-    image::write_new,
-    print,
+    print, report,
     show::table,
 };
 
@@ -35,6 +35,16 @@ pub enum ZoneVerb {
     Assess(Assess),
     /// Say which endpoints came back lately, which are due, and which never did
     Readiness(Readiness),
+    /// Have the appliance report each zone by its own log and its owner's file (`evidence.zones_file`)
+    Report {
+        /// This zone alone
+        #[arg(long)]
+        zone: Option<String>,
+        #[command(flatten)]
+        how: report::How,
+    },
+    /// Have the appliance report what it offers as a component (IEC 62443-4-2), with how often its log shows it
+    Components(report::How),
 }
 
 /// Whose readiness, by what.
@@ -72,6 +82,9 @@ pub struct Assess {
     /// How to say it
     #[arg(long, value_enum, default_value = "text")]
     form: Form,
+    /// Language of the page: en or de
+    #[arg(long, default_value_t)]
+    language: ReportLanguage,
     /// File to write; default: stdout
     #[arg(long)]
     out: Option<PathBuf>,
@@ -84,6 +97,8 @@ enum Form {
     Text,
     /// One page, to print and to hand on
     Html,
+    /// The same as a PDF
+    Pdf,
     /// A line per requirement and zone
     Csv,
     /// All of it
@@ -94,9 +109,14 @@ enum Form {
 ///
 /// # Errors
 /// A file that cannot be read, or a log that was altered.
-pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
+pub fn act(verb: ZoneVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
     let order = match verb {
         ZoneVerb::Assess(order) => order,
+        ZoneVerb::Report { zone, how } => {
+            let wanted = zone.map(|zone| format!("&zone={}", report::in_query(&zone))).unwrap_or_default();
+            return how.fetch(&reach.client()?, "/api/v1/zones/report", &wanted);
+        }
+        ZoneVerb::Components(how) => return how.fetch(&reach.client()?, "/api/v1/components/report", ""),
         ZoneVerb::Readiness(order) => return readiness(&order, json),
     };
     let wrong = |path: &Path, error: String| {
@@ -124,35 +144,24 @@ pub fn act(verb: ZoneVerb, json: bool) -> Result<(), Fault> {
         .map(|zone| assess(&catalogue, zone, &ledger.weigh(&zone.endpoints, now_ms), now_ms))
         .collect();
     let form = if json { Form::Json } else { order.form };
-    let text = match form {
-        Form::Text => text(&assessed, &seen),
-        Form::Csv => page::csv(&assessed),
-        Form::Html => {
-            let about = page::About {
-                site: &zones.site,
-                at_ms: now_ms,
-                catalogue: &catalogue,
-                mapping: &mapping,
-                evidence: &seen,
-            };
-            page::html(&about, &assessed)
-        }
-        Form::Json => {
-            let all = serde_json::json!({
-                "site": zones.site, "at_ms": now_ms, "evidence": seen, "catalogue": catalogue.name, "catalogue_blake3": catalogue.digest,
-                "mapping_version": mapping.version, "mapping_blake3": mapping.digest, "zones": assessed,
-                "not_assessable": runbooks::assess::NOT_ASSESSABLE,
-            });
-            format!("{all}\n")
-        }
+    let about = page::About {
+        site: &zones.site,
+        at_ms: now_ms,
+        catalogue: &catalogue,
+        mapping: &mapping,
+        evidence: &seen,
+        language: report::language(order.language),
     };
-    match order.out {
-        Some(path) => write_new(&path, 0o644, text.as_bytes()),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
-    }
+    let bytes = match form {
+        Form::Text => text(&assessed, &seen).into_bytes(),
+        Form::Csv => page::csv(&assessed).into_bytes(),
+        Form::Html => page::html(&about, &assessed).into_bytes(),
+        Form::Pdf => page::paper(&about, &assessed).pdf().map_err(|error| {
+            Fault::of("the page could not be set", &error, "take --form html, and report this")
+        })?,
+        Form::Json => format!("{}\n", page::json(&about, &assessed)).into_bytes(),
+    };
+    report::hand_over(order.out.as_deref(), &bytes)
 }
 
 fn readiness(order: &Readiness, json: bool) -> Result<(), Fault> {
@@ -236,7 +245,7 @@ fn facts_of(path: &Path, key: [u8; 32]) -> Result<(Vec<Fact>, String), Fault> {
         }
         let line = line.trim_end_matches(['\n', '\r']);
         verifier.line(line).map_err(|why| altered(why.to_string()))?;
-        facts.extend(evidence::entry(line).map(fact));
+        facts.extend(Line::parse(line).ok().and_then(|line| Fact::of_entry(line.text()?)));
     }
     let seen = verifier.finish().map_err(|why| altered(why.to_string()))?;
     if seen.entries == 0 || seen.signed_up_to < seen.entries {
@@ -247,30 +256,6 @@ fn facts_of(path: &Path, key: [u8; 32]) -> Result<(Vec<Fact>, String), Fault> {
     }
     let said = format!("{} entries of the log, signed to the last and unaltered", seen.entries);
     Ok((facts, said))
-}
-
-/// A text that a mapping may compare: longer ones are sentences and keys.
-const SHORT: usize = 40;
-
-fn fact(entry: evidence::Entry) -> Fact {
-    let to = entry.facts.get("to").and_then(|to| to.as_str().or_else(|| to.get("is")?.as_str()));
-    let to = to.map(str::to_lowercase);
-    let filled = |value: &Value| !value.is_null() && value.as_str() != Some("");
-    let has = entry.facts.iter().filter(|(_, value)| filled(value)).map(|(name, _)| name.clone()).collect();
-    let short = |(name, value): (&String, &Value)| {
-        let value = value.as_str().filter(|value| value.len() <= SHORT)?;
-        Some((name.clone(), value.to_owned()))
-    };
-    Fact {
-        values: entry.facts.iter().filter_map(short).collect(),
-        seq: entry.seq,
-        at_ms: entry.at_unix_ms,
-        endpoint: entry.endpoint.map(|endpoint| TargetId::new(endpoint.as_str())),
-        kind: entry.kind,
-        to,
-        has,
-        drill: entry.mode == "drill",
-    }
 }
 
 fn text(assessed: &[Assessment], seen: &str) -> String {
@@ -312,9 +297,9 @@ mod tests {
 
     #[test]
     fn an_entry_becomes_a_fact_by_its_words() {
-        let entry = |facts: Value| {
+        let entry = |facts: serde_json::Value| {
             let line = serde_json::json!({ "seq": 3, "at_unix_ms": 9, "kind": "transition", "actor": "agent", "endpoint": "press-01", "mode": "drill", "facts": facts });
-            fact(serde_json::from_value(line).unwrap())
+            Fact::of_entry(&line.to_string()).unwrap()
         };
         let recovered =
             entry(serde_json::json!({ "from": "releasing", "to": "recovered", "ek_sha256": null, "x": 1 }));

@@ -16,6 +16,9 @@ pub struct Evidence {
     /// Signed checkpoints are appended to this file, and each start is checked against it. It shows that the database is an
     /// old copy, if it lies elsewhere than the database. Default: `evidence.anchors` in the data directory.
     pub anchor_file: Option<PathBuf>,
+    /// The owner's file of zones (`zones/v1`): target levels, endpoints, declarations. The reports of zones and months are made of it and of the log, and it is
+    /// read anew for each. None: there are no such reports.
+    pub zones_file: Option<PathBuf>,
     /// Each entry goes to this SIEM.
     pub siem: Option<Siem>,
     /// Entries go to these, by a name for `status`.
@@ -39,7 +42,7 @@ impl Evidence {
             .webhooks
             .values_mut()
             .flat_map(|hook| hook.ca_file.iter_mut().chain([&mut hook.secret_file]));
-        for file in self.anchor_file.iter_mut().chain(siem).chain(webhooks) {
+        for file in self.anchor_file.iter_mut().chain(&mut self.zones_file).chain(siem).chain(webhooks) {
             *file = base.join(&*file);
         }
     }

@@ -6,7 +6,11 @@ use axum::{
     response::{Redirect, Response},
 };
 use maud::{Markup, html};
-use recovery_protocol::operator::{DrillAnswer, DrillStepView, DrillView, EndpointView, NewDrill};
+use recovery_protocol::{
+    EndpointId,
+    drill::DrillCode,
+    operator::{DrillAnswer, DrillStepView, DrillView, EndpointView, NewDrill},
+};
 use serde::Deserialize;
 
 use super::{
@@ -14,6 +18,7 @@ use super::{
     may::{Button, Viewer},
     now_ms,
     page::Tab,
+    reports,
     texts::Texts,
     words::{Tone, badge, english},
 };
@@ -80,6 +85,24 @@ pub async fn answer(
     Ok(Redirect::to(&format!("/drills/{drill}")))
 }
 
+#[derive(Deserialize)]
+pub struct CodeForm {
+    endpoint: String,
+    code: String,
+}
+
+/// `POST /drills/{drill}/code`.
+pub async fn code(
+    State(people): State<People>,
+    Extension(actor): Extension<Actor>,
+    Path(drill): Path<String>,
+    Form(form): Form<CodeForm>,
+) -> Result<Redirect, Failed> {
+    let order = DrillCode { endpoint: endpoint_id(&form.endpoint)?, code: form.code };
+    people.drills.match_code(&actor, &drill, order).await?;
+    Ok(Redirect::to(&format!("/drills/{drill}")))
+}
+
 /// `GET /drills/{drill}`.
 pub async fn one(
     State(people): State<People>,
@@ -88,7 +111,8 @@ pub async fn one(
     Query(part): Query<Part>,
 ) -> Result<Response, Failed> {
     let view = people.drills.view(&id)?;
-    let content = content(&view, &Viewer::of(&who), now_ms());
+    let codes = people.service.drill_codes(&view.jobs).await?;
+    let content = content(&view, &codes, &Viewer::of(&who), now_ms());
     part.of(&people, Tab::Drills, &view.runbook, &format!("/drills/{}", view.drill), content).await
 }
 
@@ -119,7 +143,8 @@ pub fn list(
                 } } }
             }
             (beside)
-            section class="card" {
+            p { a href="/zones" { (t.zones_link()) } }
+            section class="card" id="start" {
                 h2 { (t.drill_start_title()) }
                 @if safe.is_empty() {
                     p { (t.drill_none_safe()) }
@@ -139,9 +164,9 @@ pub fn list(
     }
 }
 
-/// One drill.
+/// One drill. `codes`: the endpoints that show a code which nobody matched yet.
 #[must_use]
-pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
+pub fn content(drill: &DrillView, codes: &[EndpointId], viewer: &Viewer, now_ms: u64) -> Markup {
     let t = Texts::here();
     let (tone, word) = state(&drill.state);
     html! {
@@ -170,6 +195,7 @@ pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
                     }
                 }
             }
+            @for endpoint in codes { (code_form(drill, endpoint, viewer)) }
             @for step in drill.steps.iter().filter(|step| step.state == "waiting_person") { (question(drill, step, viewer)) }
             @if !drill.jobs.is_empty() {
                 section class="card" {
@@ -177,7 +203,27 @@ pub fn content(drill: &DrillView, viewer: &Viewer, now_ms: u64) -> Markup {
                     ul { @for job in &drill.jobs { li { a href={ "/jobs/" (job) } { code class="long" { (job) } } } } }
                 }
             }
-            p { a class="button" href={ "/api/v1/drills/" (drill.drill) "/report" } { (t.drill_report()) } }
+            (reports::links(&format!("/api/v1/drills/{}/report", drill.drill)))
+        }
+    }
+}
+
+/// The code that hardware shows before it is written, and the field for it.
+fn code_form(drill: &DrillView, endpoint: &EndpointId, viewer: &Viewer) -> Markup {
+    let t = Texts::here();
+    let id = format!("match-{endpoint}");
+    let field = format!("code-{endpoint}");
+    let button = Button { class: "primary", id: &id, sends: None, word: html! { (t.drill_code_send()) } };
+    html! {
+        section class="card attention" id={ "shows-" (endpoint) } {
+            h2 { (t.drill_code_title(endpoint.as_str())) }
+            p { (t.drill_code_why()) }
+            form method="post" action={ "/drills/" (drill.drill) "/code" } {
+                input type="hidden" name="endpoint" value=(endpoint);
+                label for=(field) { (t.drill_code_field()) }
+                input id=(field) name="code" inputmode="numeric" pattern="[0-9]{4}" minlength="4" maxlength="4" required autocomplete="off";
+                div class="actions" { (viewer.button("/drills/{drill}/code", button)) }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     drill::tape,
     may::Viewer,
     page::{code_text, sentence},
-    review,
+    reports, review,
     texts::Texts,
     words::{
         Progress, SLOTS, Tone, actor, badge, bytes, duration, english, fill, job_state, moment, since,
@@ -41,6 +41,7 @@ pub fn content(job: &JobView, evidence: &[String], viewer: &Viewer, now_ms: u64)
             (captured(job))
             (waterfall(job, now_ms))
             (evidence_list(evidence))
+            (reports::links(&format!("/api/v1/jobs/{}/report", job.job)))
             p class="small" { (fill(&t.job_id(SLOTS[0]), [id]))
                 @if job.kind == JobKind::Recovery || job.state == JobState::Captured {
                     " · " (fill(&t.image_id(SLOTS[0]), [html! { code class="long" { (job.image.to_string()) } }]))

@@ -31,6 +31,7 @@ mod plan;
 mod policy;
 mod provider;
 mod qr;
+mod reports;
 mod review;
 mod scan;
 mod stop;
@@ -122,6 +123,8 @@ fn actions() -> Vec<Closed> {
         ("/drills", get(drill::all).post(drill::start), Needs::to_write(P::Drill)),
         ("/drills/{drill}", get(drill::one), Needs::LOOK),
         ("/drills/{drill}/answer", post(drill::answer), Needs::all(P::Answer)),
+        ("/drills/{drill}/code", post(drill::code), Needs::all(P::Pair)),
+        ("/zones", get(reports::zones), Needs::LOOK),
         ("/stop", get(stop_page).post(press_stop), Needs::to_write(P::PressStop)),
         ("/stop/release", post(release_stop), Needs::all(P::ReleaseStop)),
         ("/notifications", get(notify::page), Needs::LOOK),

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use recovery_protocol::{Problem, drill::ActionView};
 use runbooks::{
     RunId, RunRecord, TargetId, measure,
-    report::{RunReport, Standing},
+    paper::Language,
+    report::{RunReport, Standing, around::Item},
     run::{FrozenTarget, Stage, TaskState, Verdict},
     runbook::ModeName,
     target::Place,
@@ -73,6 +74,27 @@ impl Drills {
         Ok(self.0.service.actions().await?.into_iter().map(view).collect())
     }
 
+    /// The items that a run's report shows: those of its runbook and classes that are open, and those that it opened or closed.
+    pub(super) async fn items_of(&self, record: &RunRecord) -> Result<Vec<Item>, Problem> {
+        let (run, mine) = (record.run.to_string(), classes(record));
+        let about = |one: &Action| {
+            let touched = one.drill == run || one.closed_by.as_ref() == Some(&run);
+            one.runbook == record.runbook.name
+                && (touched || one.closed.is_none() && mine.contains(&one.class))
+        };
+        let item = |one: Action| Item {
+            id: one.id,
+            class: one.class,
+            subject: one.subject,
+            what: one.what,
+            opened_by: one.drill,
+            opened_ms: one.opened,
+            due_ms: one.due,
+            closed: one.closed.zip(one.closed_by),
+        };
+        Ok(self.0.service.actions().await?.into_iter().filter(about).map(item).collect())
+    }
+
     /// What follows from a run that is over.
     pub(super) async fn after(&self, run: &RunId) -> Result<(), Problem> {
         let kept = self.find(run.as_str())?;
@@ -82,7 +104,7 @@ impl Drills {
             // A person stopped it: it says nothing for or against.
             return Ok(());
         }
-        let report = self.report_of(&kept).await?;
+        let report = self.report_of(&kept, Language::En).await?;
         let mut found = failed_steps(record);
         // Nothing that a tabletop takes is a recovery's time.
         let timed = record.mode != ModeName::Tabletop;

@@ -10,6 +10,7 @@ use recovery_protocol::{
 };
 use runbooks::{
     Ask, Drill, DrillSafe, EndpointFacts, Paper, Real, Run, RunId, Runbook, Target,
+    paper::Language,
     run::{
         PlanError, Stage,
         preview::{Known, Preview},
@@ -75,7 +76,7 @@ impl Drills {
         let people = usize::try_from(new.people).unwrap_or(1);
         let mut known = Known { people, ..Known::default() };
         for earlier in self.earlier_of(&record.runbook.name, record.mode) {
-            known.learn(&self.report_of(&earlier).await?, record);
+            known.learn(&self.report_of(&earlier, Language::En).await?, record);
         }
         let preview = Preview::of(record, &known);
         let waves = preview.waves.iter().map(|(wave, endpoints)| DrillPlanWave {

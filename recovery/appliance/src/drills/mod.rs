@@ -41,6 +41,7 @@ use recovery_protocol::{
 };
 use runbooks::{
     Happened, OrderKey, RunId, RunRecord,
+    paper::Language,
     run::{Moment, Task, TaskState, Waiting},
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,7 @@ pub use self::rehearser::Rehearser;
 use self::{going::Going, rehearser::Said};
 use crate::{
     config::Shared,
+    reports::{Made, Wanted},
     service::{Actor, Service},
 };
 
@@ -130,19 +132,24 @@ impl Drills {
         self.find(drill).map(|kept| self.seen(&kept))
     }
 
-    /// The report of a drill, as one page of HTML; of a running one as it stands.
+    /// The report of a drill; of a running one as it stands.
     ///
     /// # Errors
     /// 404 `unknown-drill`, or what the service refuses.
-    pub async fn report(&self, drill: &str) -> Result<String, Problem> {
+    pub async fn report(&self, drill: &str, wanted: Wanted) -> Result<Made, Problem> {
         let kept = self.find(drill)?;
-        Ok(self.report_of(&kept).await?.html())
+        let report = self.report_of(&kept, wanted.language()).await?;
+        Made::of(wanted, format!("drill-{drill}"), || report.paper(), &report, || report.csv())
     }
 
     /// The report of a drill, with what the drills before it measured.
-    async fn report_of(&self, kept: &Kept) -> Result<runbooks::report::RunReport, Problem> {
-        let earlier = self.measured_before(kept).await?;
-        paper::report(&self.0.service, &self.0.config, kept, earlier).await
+    async fn report_of(
+        &self,
+        kept: &Kept,
+        language: Language,
+    ) -> Result<runbooks::report::RunReport, Problem> {
+        let others = (self.measured_before(kept).await?, self.around(kept).await?);
+        paper::report(&self.0.service, &self.0.config, kept, language, others).await
     }
 
     /// What the drills before this one measured, the oldest first.

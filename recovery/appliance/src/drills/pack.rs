@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use recovery_protocol::{
     Problem,
     evidence::{Entry, Line, pack},
+    operator::Mode,
+    report::ReportForm,
 };
+use runbooks::paper::Language;
 use serde_json::json;
 
 use super::{Drills, Kept};
-use crate::service::Actor;
+use crate::{
+    reports::{Made, Wanted, how_to},
+    service::Actor,
+};
 
 impl Drills {
     /// The pack of a drill that is over. That it was made, and with what in it, is itself an entry of the log: that entry is its seal.
@@ -30,21 +36,28 @@ impl Drills {
         })?;
         let told = pack::sha256(pack::manifest(&files).as_bytes());
         let facts = json!({ "drill": drill, "manifest_sha256": told, "files": files.len() });
-        let proof = self.0.service.note_proven(pack::KIND, actor, facts).await?;
+        let proof = self.0.service.note_proven(pack::KIND, actor, Mode::Drill, facts).await?;
         Ok(pack::write(&files, &proof))
     }
 
     async fn files(&self, kept: &Kept) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
         let service = &self.0.service;
-        let report = self.report_of(kept).await?;
+        let report = self.report_of(kept, Language::En).await?;
         let unwritten = |error: serde_json::Error| {
             let remedy = "export the evidence log instead, and report this";
             Problem::new(500, "pack-not-written", "The pack could not be written", error.to_string(), remedy)
         };
         let mut files = BTreeMap::new();
+        for (language, word) in [(Language::En, ""), (Language::De, "de.")] {
+            let report = self.report_of(kept, language).await?;
+            for form in [ReportForm::Html, ReportForm::Pdf] {
+                let wanted = Wanted { form, ..Wanted::default() };
+                let made = Made::of(wanted, "report", || report.paper(), &report, || report.csv())?;
+                files.insert(format!("report.{word}{form}"), made.bytes);
+            }
+        }
         let mut add = |name: &str, text: String| files.insert(name.to_owned(), text.into_bytes());
-        add(pack::HOW_TO, how_to(&service.evidence_key().verifier_key));
-        add("report.html", report.html());
+        add(pack::HOW_TO, how_to(&service.evidence_key().verifier_key, "drill.gsp"));
         add("report.json", report.json().map_err(unwritten)?);
         add("report.csv", report.csv());
         add("runbook.yaml", kept.record.runbook.source.clone());
@@ -65,26 +78,4 @@ impl Drills {
 fn seq_of(line: &str) -> Option<u64> {
     let line = Line::parse(line).ok()?;
     Some(serde_json::from_str::<Entry>(line.text()?).ok()?.seq)
-}
-
-/// A page for who trusts no tool of ours.
-fn how_to(verifier_key: &str) -> String {
-    format!(
-        "HOW TO VERIFY THIS PACK\n\n\
-         With Groundstate, on any computer, without a network:\n\n\
-         \x20   groundstate evidence verify pack.gsp --key KEY\n\n\
-         KEY is the evidence key that you keep apart from this pack. The one that stands below is only a convenience: who forged the pack forged it too.\n\n\
-         With public tools alone:\n\n\
-         1. tar -xf pack.gsp, in an empty folder. The pack is a POSIX tar.\n\
-         2. sha256sum -c MANIFEST.sha256. Every file must be OK, and no file may be there that the list does not name, but for\n\
-         \x20  MANIFEST.sha256 and PACK.tlog-proof.\n\
-         3. sha256sum MANIFEST.sha256, and compare it with manifest_sha256 in the entry that the second line of PACK.tlog-proof holds:\n\
-         \x20   sed -n 's/^extra //p' PACK.tlog-proof | base64 -d\n\
-         4. PACK.tlog-proof is a C2SP tlog-proof (c2sp.org/tlog-proof): any tool for it checks that the entry is in the log that the checkpoint at its end\n\
-         \x20  covers, and that the checkpoint is signed. Leaves and nodes are hashed as in RFC 6962. The key, in the form of c2sp.org/signed-note:\n\
-         \x20   {verifier_key}\n\
-         5. The same for each file in proofs/: one entry of the evidence log each. evidence/ holds them as lines, to be read.\n\n\
-         What a pack does not show: that nothing was left out of the log before it was written, and that the appliance's clock was right. Checkpoints that you or\n\
-         another appliance kept show that nothing was removed afterwards.\n"
-    )
 }

@@ -12,9 +12,13 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Drills, Rehearser};
-use crate::{db, service::Actor, testing::Bench};
+use crate::{db, reports::Wanted, service::Actor, testing::Bench};
 
 const PATH: &str = "/api/v1/drills";
+
+/// What stands in each pack.
+const PACKED: [&str; 6] =
+    ["report.html", "report.pdf", "report.de.html", "report.de.pdf", "report.json", "runbook.yaml"];
 
 async fn bench() -> Bench {
     let bench = Bench::new(
@@ -120,17 +124,16 @@ async fn a_drill_waits_for_its_lead_and_recovers_once_even_across_a_restart() {
         (step(&view, "ready"), step(&view, "image"), step(&view, "paper")),
         ("passed", "failed", "passed")
     );
-    let report = again.report(&drill).await.unwrap();
+    let report = again.report(&drill, Wanted::default()).await.unwrap();
+    let report = String::from_utf8(report.bytes).unwrap();
     assert!(report.contains("DRILL") && report.contains("bench-01") && !report.contains("<script"));
     let packed = again.pack(&ada, &drill).await.unwrap();
     let origin = bench.journal.origin();
     let seen = pack::verify(&packed, &origin).unwrap();
     let evidence = format!("evidence/{}.jsonl", job[0].job);
-    assert!(
-        ["report.html", "report.json", "runbook.yaml", evidence.as_str()]
-            .iter()
-            .all(|name| seen.files.contains_key(*name))
-    );
+    for name in PACKED.iter().chain([&evidence.as_str()]) {
+        assert!(seen.files.contains_key(*name), "{name}");
+    }
     let lines = seen.files[&evidence].iter().filter(|byte| **byte == b'\n').count();
     assert!(lines > 0 && seen.proven == lines, "each entry of it is proven: {} of {lines}", seen.proven);
     assert_eq!((seen.entry.actor.as_str(), &seen.entry.facts["drill"]), ("operator:ada", &json!(drill)));
@@ -407,7 +410,7 @@ async fn a_drill_that_leaves_something_behind_is_not_passed() {
         came_back(&bench, job, armed).await;
         let view = until(&bench, &drill, over).await;
         assert_eq!((view.state.as_str(), step(&view, "prove")), (state, "passed"), "{view:?}");
-        let report = bench.drills.report(&drill).await.unwrap();
+        let report = bench.drills.report(&drill, Wanted::default()).await.unwrap();
         for kind in
             ["no-open-tickets", "no-leases", "no-orphan-identities", "no-boot-overrides", "no-injects"]
         {

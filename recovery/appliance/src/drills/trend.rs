@@ -9,6 +9,7 @@ use recovery_protocol::{
 use runbooks::{
     RunRecord,
     measure::summary,
+    report::around::{Around, Before, Inject, RunPoint},
     run::{
         Stage, Task, TaskState,
         ahead::{Ahead, ahead},
@@ -150,6 +151,63 @@ impl Drills {
             now_ms: run_ms(&two),
             steps,
         })
+    }
+
+    /// What other runs say of a run: its items on record, the comparable run before it, and the line of comparable runs that ends with it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub(super) async fn around(&self, kept: &Kept) -> Result<Around, Problem> {
+        let record = &kept.record;
+        let items = self.items_of(record).await?;
+        let inject = |one: &super::injects::Injected| Inject {
+            kind: one.kind.word().to_owned(),
+            endpoint: one.endpoint.to_string(),
+            by: one.by.clone(),
+            from_ms: one.from_ms,
+            ended_ms: one.ended_ms,
+            met: one.met,
+        };
+        let injects: Vec<Inject> = kept.injects.iter().map(inject).collect();
+        let mut before: Vec<RunRecord> = {
+            let earlier = |other: &&Kept| {
+                let (one, two) = (&other.record, record);
+                matches!(one.stage, Stage::Over { .. })
+                    && stands_for(one, two)
+                    && (one.planned_at_ms, &one.run) < (two.planned_at_ms, &two.run)
+            };
+            self.kept().values().filter(earlier).map(|other| other.record.clone()).collect()
+        };
+        before.sort_by_key(|one| (one.planned_at_ms, one.run.clone()));
+        let Some(last) = before.last() else {
+            return Ok(Around { injects, items, ..Around::default() });
+        };
+        let (then, now) = (took(last), took(record));
+        let steps = record.runbook.steps.iter().map(|step| step.id.to_string());
+        let steps = steps.filter(|step| then.contains_key(step) || now.contains_key(step));
+        let compared = Before {
+            run: last.run.to_string(),
+            ended_ms: last.now_ms,
+            same_runbook: last.runbook.digest == record.runbook.digest,
+            same_images: images(last) == images(record),
+            run_ms: (run_ms(last), run_ms(record)),
+            steps: steps
+                .map(|step| {
+                    let (before_ms, now_ms) = (then.get(&step).copied(), now.get(&step).copied());
+                    (step, before_ms, now_ms)
+                })
+                .collect(),
+        };
+        let runs: Vec<&RunRecord> = before.iter().chain([record]).collect();
+        let line = runs.iter().enumerate().map(|(at, one)| RunPoint {
+            run: one.run.to_string(),
+            ended_ms: one.now_ms,
+            took_ms: run_ms(one),
+            images_changed: at > 0 && images(runs[at - 1]) != images(one),
+        });
+        let line: Vec<RunPoint> = line.collect();
+        let newest = line.len().saturating_sub(POINTS_MOST);
+        Ok(Around { injects, items, before: Some(compared), line: line[newest..].to_vec() })
     }
 
     /// The runs of a runbook that are over, the oldest first, each against the middle of the comparable ones before it.

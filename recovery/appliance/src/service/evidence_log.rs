@@ -24,6 +24,17 @@ impl Service {
         Ok(evidence::Export::begin(&self.0.journal.db).await?.ending_at(signed.size()))
     }
 
+    /// The same for a report that is made of it: nothing of it is handed out, so it is no reading of the log.
+    pub async fn evidence_for_a_report(&self) -> Result<evidence::Export, Problem> {
+        let signed = self.evidence_checkpoint().await?;
+        Ok(evidence::Export::begin(&self.0.journal.db).await?.ending_at(signed.size()))
+    }
+
+    /// The text of one entry.
+    pub async fn evidence_text(&self, seq: u64) -> Result<Option<String>, Problem> {
+        Ok(db::log::get(&mut *self.0.journal.db.read().await?, seq).await?.map(|row| row.text))
+    }
+
     /// Everything so far, signed.
     pub async fn evidence_checkpoint(&self) -> Result<Checkpoint, Problem> {
         let none = || {
@@ -45,16 +56,17 @@ impl Service {
         })
     }
 
-    /// Write an entry about a drill, and prove it: what it says stands in the log from now on, and the proof travels alone.
+    /// Write an entry, and prove it: what it says stands in the log from now on, and the proof travels alone.
     pub async fn note_proven(
         &self,
         kind: &str,
         actor: &Actor,
+        mode: Mode,
         facts: serde_json::Value,
     ) -> Result<String, Problem> {
         let mut tx = self.0.journal.begin().await?;
         let mut fact = evidence::Fact::new(kind, &actor.name, facts);
-        fact.mode = Mode::Drill;
+        fact.mode = mode;
         tx.note(fact).await?;
         let seq = db::log::last(tx.conn()).await?.map_or(0, |(seq, _)| seq);
         tx.commit().await?;

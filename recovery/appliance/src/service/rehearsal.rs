@@ -221,6 +221,22 @@ impl Service {
         Err(Problem::new(409, "drill-code-wrong", "This is not the code on its screen", detail, remedy))
     }
 
+    /// The endpoints of these jobs that show a drill code which nobody matched yet.
+    pub async fn drill_codes(&self, jobs: &[JobId]) -> Result<Vec<EndpointId>, Problem> {
+        let mut conn = self.0.journal.db.read().await?;
+        let mut waiting = Vec::new();
+        for job in jobs {
+            let shown = db::drill_code::of(&mut conn, *job).await?;
+            if shown.is_some_and(|shown| shown.matched.is_none() && shown.wrong < CODE_TRIES)
+                && let Some(row) = db::job::get(&mut conn, *job).await?
+                && !row.job.state.is_over()
+            {
+                waiting.push(row.job.endpoint);
+            }
+        }
+        Ok(waiting)
+    }
+
     /// Append a fact about a rehearsal; what is no rehearsal is noted by [`Service::note`].
     pub async fn note_drill(
         &self,

@@ -175,7 +175,6 @@ drill-runbook = Runbook
 drill-really = Eine Übung schreibt nur auf Endgeräte, die geübt werden dürfen. Auf diese schreibt sie wirklich.
 drill-start = Übung starten
 drill-recoveries = Wiederherstellungen dieser Übung
-drill-report = Bericht öffnen
 drill-who = Wer es getan hat, falls nicht Sie
 drill-note = Notiz (kommt in den Bericht, darf leer bleiben)
 yes-word = Ja

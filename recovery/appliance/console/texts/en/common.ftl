@@ -176,7 +176,6 @@ drill-runbook = Runbook
 drill-really = A drill writes only to endpoints that may be drilled. It really writes to them.
 drill-start = Start the drill
 drill-recoveries = Recoveries of this drill
-drill-report = Open the report
 drill-who = Who did it, if not you
 drill-note = Note (goes into the report, may stay empty)
 yes-word = Yes

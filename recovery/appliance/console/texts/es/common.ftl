@@ -175,7 +175,6 @@ drill-runbook = Procedimiento
 drill-really = Un simulacro solo escribe en equipos que lo admiten. En ellos escribe de verdad.
 drill-start = Iniciar el simulacro
 drill-recoveries = Recuperaciones de este simulacro
-drill-report = Abrir el informe
 drill-who = Quién lo hizo, si no fue usted
 drill-note = Nota (va al informe, puede quedar vacía)
 yes-word = Sí

@@ -175,7 +175,6 @@ drill-runbook = Procédure
 drill-really = Un exercice n’écrit que sur les postes autorisés. Il y écrit vraiment.
 drill-start = Lancer l’exercice
 drill-recoveries = Restaurations de cet exercice
-drill-report = Ouvrir le rapport
 drill-who = Qui l’a fait, si ce n’est pas vous
 drill-note = Note (inscrite au rapport, peut rester vide)
 yes-word = Oui

@@ -155,7 +155,6 @@ drill-runbook = 操作手册
 drill-really = 演练只写入允许演练的终端，并且会真实写入。
 drill-start = 开始演练
 drill-recoveries = 本次演练的恢复
-drill-report = 打开报告
 drill-who = 如非本人，由谁完成
 drill-note = 备注（写入报告，可留空）
 yes-word = 是

@@ -38,7 +38,10 @@ async fn hardware_is_written_in_a_drill_once_a_person_matched_its_code() {
     let refused = site.service.match_drill_code(&anna(), job, &wrong).await;
     assert_eq!(refused.unwrap_err().code, "drill-code-wrong");
     assert!(matches!(site.next(&session).await.unwrap(), Assignment::Wait { .. }));
+    let shows = async || site.service.drill_codes(&[job]).await.unwrap();
+    assert_eq!(shows().await, ["press-01".parse().unwrap()], "a person is asked for it");
     site.service.match_drill_code(&anna(), job, &code).await.unwrap();
+    assert!(shows().await.is_empty());
     let order = site.ordered(&session).await;
     assert!(order.drill, "and the screen says that it is one");
     for kind in ["drill.code-shown", "refusal.drill-code", "proof.drill-code"] {

@@ -10,7 +10,7 @@ mod list;
 mod map;
 mod network;
 mod people;
-mod query;
+pub mod query;
 mod retry;
 mod site;
 pub mod steps;

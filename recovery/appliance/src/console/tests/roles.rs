@@ -62,6 +62,7 @@ async fn no_role_sees_a_button_that_only_leads_to_a_refusal() {
         "/kiosks",
         "/map",
         "/drills",
+        "/zones",
         "/stop",
         "/account",
         "/reviews",
@@ -151,10 +152,19 @@ fn a_drills_question_is_dead_for_whom_it_is_not() {
         "steps": [{ "step": "go", "endpoint": null, "state": "waiting_person", "what": "Is it up?" }],
     }))
     .unwrap();
-    let page = |role| super::super::drill::content(&drill, &Viewer::role(role), 0).into_string();
+    let page = |role| super::super::drill::content(&drill, &[], &Viewer::role(role), 0).into_string();
     assert!(
         page(Role::Auditor).matches(" disabled").count() == 2
             && page(Role::Auditor).contains("answer a drill")
     );
     assert!(!page(Role::Technician).contains("disabled"));
+    assert!(!page(Role::Technician).contains("name=\"code\""), "no endpoint shows a code");
+    let shown = ["bench-01".parse().unwrap()];
+    let page = |role| super::super::drill::content(&drill, &shown, &Viewer::role(role), 0).into_string();
+    for (role, may) in [(Role::Technician, true), (Role::Auditor, false)] {
+        let page = page(role);
+        let form = forms(&page).into_iter().find(|form| form.action == "/drills/00ff/code").unwrap();
+        assert!(form.text.contains("value=\"bench-01\"") && form.text.contains("name=\"code\""), "{page}");
+        assert_eq!((form.alive, form.dead), (usize::from(may), usize::from(!may)), "{role}");
+    }
 }

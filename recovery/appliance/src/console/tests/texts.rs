@@ -94,6 +94,7 @@ async fn no_page_keeps_english_words_of_its_own() {
             "/endpoints/press-02",
             "/endpoints/none",
             "/drills",
+            "/zones",
             "/stop",
             "/account",
             "/reviews",
