@@ -297,7 +297,7 @@ fn auditor(language: Language, mapping: &Mapping) -> Vec<Block> {
         vec![
             Text::of(Style::Bold, rule.req.to_string()),
             words::length(rule.ttl.0).into(),
-            (&rule.auditor).into(),
+            Text::prose(&rule.auditor),
         ]
     };
     vec![

@@ -181,7 +181,7 @@ pub(super) fn compared(report: &RunReport) -> Vec<Block> {
         return Vec::new();
     };
     let same = |same: bool| {
-        language.pick(if same { "the same" } else { "another" }, if same { "dieselben" } else { "andere" })
+        language.pick(if same { "the same" } else { "others" }, if same { "dieselben" } else { "andere" })
     };
     let book = language.pick(
         if before.same_runbook { "the same, byte for byte" } else { "another text" },

@@ -481,7 +481,15 @@ fn actions(
     for objective in objectives.iter().filter(|objective| objective.standing == Standing::Missed) {
         let aim = objective.target_ms.map_or("–".into(), words::length);
         let n = objective.n;
-        let what = match objective.actual_ms.map(words::length) {
+        let (actual_ms, aim_ms) = (objective.actual_ms, objective.target_ms);
+        let who_came_was_in_time = actual_ms.zip(aim_ms).is_some_and(|(took_ms, aim_ms)| took_ms <= aim_ms);
+        let what = match actual_ms.map(words::length) {
+            Some(took) if who_came_was_in_time => language.pick(
+                format!("Not every endpoint got there: {n} did, in at most {took}; the objective is {aim}."),
+                format!(
+                    "Nicht jedem Endgerät gelang es: bei {n} dauerte es höchstens {took}; das Ziel ist {aim}."
+                ),
+            ),
             Some(took) => language.pick(
                 format!("The slowest of {n} took {took}; the objective is {aim}."),
                 format!("Das langsamste von {n} brauchte {took}; das Ziel ist {aim}."),
