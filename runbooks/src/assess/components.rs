@@ -158,9 +158,9 @@ pub fn paper(
             Text::of(Style::Bold, format!("{}\n", one.id)).then(Style::Note, level),
             (&one.in_short).into(),
             Text::word(tone, language.pick(one.offers.word(), de)),
-            (&one.how).into(),
+            Text::prose(&one.how),
             Text::code(one.evidence.iter().map(kind).collect::<Vec<_>>().join(", ")),
-            (&one.owner).into(),
+            Text::prose(&one.owner),
         ]
     };
     let (entries_en, entries_de) = match seen {
