@@ -527,7 +527,9 @@ fn actions(
 }
 
 fn not_assessed(record: &RunRecord, objectives: &[Objective], language: Language) -> Vec<NotAssessed> {
-    let mut said: Vec<((&str, &str), (&str, &str))> = Vec::new();
+    /// A sentence in English and in German.
+    type Both = (&'static str, &'static str);
+    let mut said: Vec<(Both, Both)> = Vec::new();
     if record.targets.iter().any(|target| target.place == Place::Virtual) {
         said.push((
             ("Hardware: firmware, boot order, network card, disk and TPM of the real class; virtual endpoints stand for none of them",

@@ -88,3 +88,13 @@ verify-first = Der erste schlechte Eintrag ist { $entry }.
 verify-now = Die Datenbank lassen, wie sie ist; einen Export und die neueste Sicherung nehmen und vergleichen; was folgt, gilt als nicht nachgewiesen.
 verify-took = Es dauerte { $took }.
 verify-elsewhere = Wer das Protokoll ändern konnte, hat vielleicht die Appliance geändert: von einem anderen Rechner aus prüfen mit
+
+## Refusals
+code-bad-state-what = In diesem Zustand ist kein Auftrag je.
+code-bad-state-now = Einen Zustand aus der Liste wählen.
+code-bad-time-what = Die Zeit ist nicht zu verstehen.
+code-bad-time-now = Als 2026-11-30 oder 2026-11-30T13:05 schreiben, in UTC.
+code-nothing-to-retry-what = Der Auftrag ist gelungen: es gibt nichts zu wiederholen.
+code-nothing-to-retry-now = Bei Bedarf eine neue Wiederherstellung anfordern.
+code-retry-elsewhere-what = Ein Einlesen oder eine Übung wird dort neu begonnen, wo es begann.
+code-retry-elsewhere-now = Das Einlesen neu anfordern oder das Runbook neu beginnen.

@@ -47,3 +47,17 @@ promote-statement = Die signierte Beförderung
 promote-button = Einreichen
 promote-refused = Abgewiesen werden: eine, die älter ist als die letzte hier; eine von einem Schlüssel, den die Vertrauenswurzel nicht führt; und die Freigabe eines nicht vertrauten Abbilds.
 code-permission-images-words = ein Abbild befördern
+
+## Refusals
+code-bad-image-what = Dies ist keine Kennung eines Abbilds.
+code-bad-image-now = Das Abbild aus der Liste öffnen.
+code-unknown-image-what = Dieses Abbild liegt nicht im Speicher.
+code-unknown-image-now = In der Liste der Abbilder suchen.
+code-bad-statement-what = Dies ist keine signierte Beförderung dieses Namens.
+code-bad-statement-now = Einfügen, was signiert wurde, ganz und unverändert.
+code-channel-moved-what = Seit Sie hinsahen, kam eine andere Beförderung.
+code-channel-moved-now = Das Abbild noch einmal ansehen und neu entscheiden.
+code-channel-rolled-back-what = Die Beförderung ist älter als die letzte hier.
+code-channel-rolled-back-now = Eine frühere Anordnung kommt nicht zurück: neu signieren lassen.
+code-statement-refused-what = Kein Schlüssel, der hier Abbilder befördert, hat es signiert.
+code-statement-refused-now = Von einem Schlüssel signieren lassen, den die Vertrauenswurzel dafür führt.

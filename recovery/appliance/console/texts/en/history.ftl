@@ -88,3 +88,13 @@ verify-first = The first bad entry is { $entry }.
 verify-now = Keep the database as it is, take an export and the newest backup, and compare them; treat what follows as unproven.
 verify-took = It took { $took }.
 verify-elsewhere = Who could change the log may have changed the appliance: from another computer check it with
+
+## Refusals
+code-bad-state-what = No job is ever in this state.
+code-bad-state-now = Choose a state from the list.
+code-bad-time-what = The time cannot be understood.
+code-bad-time-now = Write it as 2026-11-30 or 2026-11-30T13:05, in UTC.
+code-nothing-to-retry-what = The job ended well: there is nothing to try again.
+code-nothing-to-retry-now = Order a new recovery if you want one.
+code-retry-elsewhere-what = A capture or a drill is begun anew where it was begun.
+code-retry-elsewhere-now = Order the capture anew, or start the runbook again.

@@ -47,3 +47,17 @@ promote-statement = The signed promotion
 promote-button = Hand it in
 promote-refused = Refused are: one that is older than the last said here, one by a key that the trust root does not list, and the approval of an image that is not trusted.
 code-permission-images-words = promote an image
+
+## Refusals
+code-bad-image-what = This is no image's id.
+code-bad-image-now = Open the image from the list.
+code-unknown-image-what = There is no such image in the store.
+code-unknown-image-now = Look for it in the list of images.
+code-bad-statement-what = This is no signed promotion of this name.
+code-bad-statement-now = Paste what was signed, whole and as it was.
+code-channel-moved-what = Another promotion came since you looked.
+code-channel-moved-now = Look at the image again and decide anew.
+code-channel-rolled-back-what = The promotion is older than the last one here.
+code-channel-rolled-back-now = An order of before does not come back: have it signed anew.
+code-statement-refused-what = No key that promotes images here has signed it.
+code-statement-refused-now = Have it signed by a key that the trust root lists for channels.

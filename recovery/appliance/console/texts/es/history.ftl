@@ -88,3 +88,13 @@ verify-first = La primera entrada mala es { $entry }.
 verify-now = Conserve la base de datos como está, tome una exportación y la copia más reciente, y compárelas; lo que sigue no está probado.
 verify-took = Tardó { $took }.
 verify-elsewhere = Quien pudo cambiar el registro quizá cambió el appliance: desde otro ordenador compruébelo con
+
+## Refusals
+code-bad-state-what = Ningún trabajo está nunca en ese estado.
+code-bad-state-now = Elija un estado de la lista.
+code-bad-time-what = La hora no se entiende.
+code-bad-time-now = Escríbala como 2026-11-30 o 2026-11-30T13:05, en UTC.
+code-nothing-to-retry-what = El trabajo terminó bien: no hay nada que repetir.
+code-nothing-to-retry-now = Pida una nueva recuperación si la quiere.
+code-retry-elsewhere-what = Una captura o un simulacro se inicia de nuevo donde empezó.
+code-retry-elsewhere-now = Pida de nuevo la captura o inicie otra vez el runbook.

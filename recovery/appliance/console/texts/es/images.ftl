@@ -47,3 +47,17 @@ promote-statement = La promoción firmada
 promote-button = Entregarla
 promote-refused = Se rechazan: una más antigua que la última de aquí, una de una clave que la raíz de confianza no lista, y la aprobación de una imagen no de confianza.
 code-permission-images-words = promover una imagen
+
+## Refusals
+code-bad-image-what = Esto no es el identificador de una imagen.
+code-bad-image-now = Abra la imagen desde la lista.
+code-unknown-image-what = Esa imagen no está en el almacén.
+code-unknown-image-now = Búsquela en la lista de imágenes.
+code-bad-statement-what = Esto no es una promoción firmada de ese nombre.
+code-bad-statement-now = Pegue lo que se firmó, entero y tal como estaba.
+code-channel-moved-what = Llegó otra promoción desde que usted miró.
+code-channel-moved-now = Mire otra vez la imagen y decida de nuevo.
+code-channel-rolled-back-what = La promoción es más antigua que la última de aquí.
+code-channel-rolled-back-now = Una orden anterior no vuelve: haga que la firmen de nuevo.
+code-statement-refused-what = Ninguna clave que promueva imágenes aquí la ha firmado.
+code-statement-refused-now = Haga que la firme una clave que la raíz de confianza liste para ello.

@@ -88,3 +88,13 @@ verify-first = La première entrée fautive est { $entry }.
 verify-now = Garder la base telle quelle, prendre un export et la sauvegarde la plus récente, et comparer ; tenir la suite pour non prouvée.
 verify-took = Cela a pris { $took }.
 verify-elsewhere = Qui a pu modifier le journal a peut-être modifié l’appliance : depuis un autre ordinateur, vérifiez avec
+
+## Refusals
+code-bad-state-what = Aucune tâche n’est jamais dans cet état.
+code-bad-state-now = Choisissez un état de la liste.
+code-bad-time-what = L’heure n’est pas compréhensible.
+code-bad-time-now = Écrivez-la comme 2026-11-30 ou 2026-11-30T13:05, en UTC.
+code-nothing-to-retry-what = La tâche a abouti : il n’y a rien à réessayer.
+code-nothing-to-retry-now = Demandez une nouvelle restauration si vous en voulez une.
+code-retry-elsewhere-what = Une capture ou un exercice se relance là où il a commencé.
+code-retry-elsewhere-now = Redemandez la capture, ou relancez le runbook.

@@ -47,3 +47,17 @@ promote-statement = La promotion signée
 promote-button = La remettre
 promote-refused = Sont refusées : une plus ancienne que la dernière d’ici, une d’une clé que la racine de confiance ne liste pas, et l’approbation d’une image qui n’est pas de confiance.
 code-permission-images-words = promouvoir une image
+
+## Refusals
+code-bad-image-what = Ce n’est pas l’identifiant d’une image.
+code-bad-image-now = Ouvrez l’image depuis la liste.
+code-unknown-image-what = Cette image n’est pas dans le stockage.
+code-unknown-image-now = Cherchez-la dans la liste des images.
+code-bad-statement-what = Ce n’est pas une promotion signée de ce nom.
+code-bad-statement-now = Collez ce qui a été signé, en entier et tel quel.
+code-channel-moved-what = Une autre promotion est arrivée depuis que vous avez regardé.
+code-channel-moved-now = Regardez l’image de nouveau, puis décidez.
+code-channel-rolled-back-what = La promotion est plus ancienne que la dernière d’ici.
+code-channel-rolled-back-now = Un ordre d’avant ne revient pas : faites-le signer de nouveau.
+code-statement-refused-what = Aucune clé qui promeut des images ici ne l’a signée.
+code-statement-refused-now = Faites-la signer par une clé que la racine de confiance liste pour cela.

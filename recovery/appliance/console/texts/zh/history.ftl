@@ -80,3 +80,13 @@ verify-first = 第一个有问题的条目是 { $entry }。
 verify-now = 保持数据库原样，导出日志并与最近的备份比较；其后的条目视为未经证明。
 verify-took = 用时 { $took }。
 verify-elsewhere = 能更改日志者也可能更改了恢复设备：请在另一台计算机上用此命令校验
+
+## Refusals
+code-bad-state-what = 任务不会处于此状态。
+code-bad-state-now = 请从列表中选择状态。
+code-bad-time-what = 无法识别该时间。
+code-bad-time-now = 请写作 2026-11-30 或 2026-11-30T13:05（UTC）。
+code-nothing-to-retry-what = 任务已成功，无需重试。
+code-nothing-to-retry-now = 如有需要，请另行请求恢复。
+code-retry-elsewhere-what = 采集或演练须在原处重新开始。
+code-retry-elsewhere-now = 请重新请求采集，或重新开始演练。

@@ -35,3 +35,17 @@ promote-statement = 已签名的发布声明
 promote-button = 提交
 promote-refused = 以下将被拒绝：早于此处最近一次的声明、密钥不在信任根中的声明，以及对不可信映像的批准。
 code-permission-images-words = 发布映像
+
+## Refusals
+code-bad-image-what = 这不是映像的标识。
+code-bad-image-now = 请从列表打开映像。
+code-unknown-image-what = 存储库中没有此映像。
+code-unknown-image-now = 请在映像列表中查找。
+code-bad-statement-what = 这不是该名称的已签名发布声明。
+code-bad-statement-now = 请完整粘贴原签名内容。
+code-channel-moved-what = 在您查看之后已有新的发布。
+code-channel-moved-now = 请重新查看映像后再决定。
+code-channel-rolled-back-what = 该发布早于此处最近一次。
+code-channel-rolled-back-now = 旧的指令不会重新生效：请重新签名。
+code-statement-refused-what = 未由此处的发布密钥签名。
+code-statement-refused-now = 请由信任根中列出的发布密钥签名。
