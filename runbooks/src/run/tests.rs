@@ -488,7 +488,7 @@ fn what_became_of_dropped_work_is_written_down_even_when_the_run_is_over() {
     let left = |key: &OrderKey| Happened::Left { key: key.clone(), what: "job 7 was cancelled".into() };
     assert_eq!(driver.event(left(&key)), Err(Refusal::StillAwaited(key.clone())));
     driver.event(Happened::Abort { person: "ada".into(), reason: "shift ends".into() }).unwrap();
-    assert_eq!(driver.stopped, [key.clone()], "the actuator is told");
+    assert_eq!(driver.stopped, std::slice::from_ref(&key), "the actuator is told");
     driver.event(done(key.clone(), false)).unwrap();
     driver.done("tidy", None, true);
     driver.done("paper", None, true);

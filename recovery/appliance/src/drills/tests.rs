@@ -410,7 +410,8 @@ async fn a_drill_that_leaves_something_behind_is_not_passed() {
         came_back(&bench, job, armed).await;
         let view = until(&bench, &drill, over).await;
         assert_eq!((view.state.as_str(), step(&view, "prove")), (state, "passed"), "{view:?}");
-        let report = bench.drills.report(&drill, Wanted::default()).await.unwrap();
+        let made = bench.drills.report(&drill, Wanted::default()).await.unwrap();
+        let report = String::from_utf8(made.bytes).unwrap();
         for kind in
             ["no-open-tickets", "no-leases", "no-orphan-identities", "no-boot-overrides", "no-injects"]
         {

@@ -164,11 +164,7 @@ impl Service {
             .journal
             .note(Fact::new("order.retry", &actor.name, fact).about(&endpoint.id).of(Some(job)))
             .await?;
-        let request = RecoverRequest {
-            reason: reason.clone(),
-            give_up_preserved: row.job.give_up_preserved,
-            ..RecoverRequest::default()
-        };
+        let request = RecoverRequest { reason: reason.clone(), give_up_preserved: row.job.give_up_preserved };
         orders::recover(&self.0, actor, &endpoint.id, request).await
     }
 }

@@ -127,7 +127,11 @@ fn control(status: &str) -> String {
 /// A file of the system into the tree of a package, with its mode.
 fn copy(file: &Path, root: &Path) -> std::io::Result<()> {
     let to = root.join(file.strip_prefix("/").unwrap_or(file));
-    let meta = fs::symlink_metadata(file)?;
+    let meta = match fs::symlink_metadata(file) {
+        // Left out when it was installed (dpkg's path-exclude), as manual pages often are.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
     // Where the system has a link in the place of a directory (/lib since Debian 12), the package had the directory.
     if fs::metadata(file).is_ok_and(|meta| meta.is_dir()) {
         fs::create_dir_all(&to)

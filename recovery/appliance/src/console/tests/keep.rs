@@ -16,7 +16,7 @@ fn encoded(text: &str) -> String {
 /// A new trust root that lists a key for channels; and that key. The image is signed anew.
 fn with_channels(bench: &Bench) -> SigningKey {
     let config = &bench.journal.config;
-    let store = Store::open(&config.image_store()).unwrap();
+    let store = Store::open(config.image_store()).unwrap();
     let (root, signer, channel) =
         (SigningKey::generate().unwrap(), SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
     let mut signed = store.get_manifest(&store.list().unwrap()[0]).unwrap();
@@ -35,7 +35,7 @@ fn with_channels(bench: &Bench) -> SigningKey {
 }
 
 fn statement(bench: &Bench, key: &SigningKey, stage: Stage, epoch: u64) -> serde_json::Value {
-    let store = Store::open(&bench.journal.config.image_store()).unwrap();
+    let store = Store::open(bench.journal.config.image_store()).unwrap();
     let body = ChannelStatement {
         channel: stage.channel("hmi-panel"),
         epoch,
