@@ -10,7 +10,7 @@
 //! directory. It must never: overwrite anything, or leave half a data directory where a whole one is expected.
 
 pub mod age;
-mod tar;
+pub mod tar;
 
 use std::{
     fs::{self, File},

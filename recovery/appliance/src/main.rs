@@ -19,9 +19,11 @@ mod daemon;
 mod db;
 mod depot;
 mod directory;
+mod doctor;
 mod drills;
 mod enrol;
 mod evidence;
+mod explain;
 mod forward;
 mod golden;
 mod guard;
@@ -48,6 +50,7 @@ mod service;
 mod setup;
 mod sheet;
 mod supervisor;
+mod support;
 mod takeover;
 #[cfg(test)]
 mod testing;
@@ -75,8 +78,20 @@ const USUAL_CONFIG: &str = "/etc/groundstate/groundstate.toml";
 
 fn main() -> ExitCode {
     end_with_the_reader();
+    if std::env::args_os().len() <= 1 {
+        print!("{}", cli::START);
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::parse();
     let done = match &cli.command {
+        Command::Doctor { config } => {
+            return ended(
+                configuration(config.as_deref(), cli.data_dir())
+                    .and_then(|config| doctor::run(&config, cli.reach(), cli.form())),
+            );
+        }
+        Command::Explain { code, language } => explained(code.as_deref(), language.as_deref(), cli.form()),
+        Command::Support(order) => support(order, &cli),
         Command::Init { config } => init(config.as_deref(), cli.data_dir()),
         Command::Setup { answers, config } => set_up(answers.as_deref(), config),
         Command::Serve { config } => serve(config.as_deref(), cli.data_dir()),
@@ -90,13 +105,35 @@ fn main() -> ExitCode {
         Command::Upgrade { package, limit, state } => upgraded(package, *limit, state, cli.data_dir()),
         _ => cli::run(cli),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault}");
-            fault.exit_code()
-        }
+    ended(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// What a command says when it did not succeed, and with which code it ends.
+fn ended(done: Result<ExitCode, Fault>) -> ExitCode {
+    done.unwrap_or_else(|fault| {
+        eprintln!("{fault}");
+        fault.exit_code()
+    })
+}
+
+/// What a code means, or all of them.
+fn explained(code: Option<&str>, language: Option<&str>, output: cli::Output) -> Result<(), Fault> {
+    let texts = explain::language(language)?;
+    match code {
+        Some(code) => cli::print(output, &explain::one(texts, code)?, explain::shown),
+        None => cli::print(output, &explain::all(texts), |all| {
+            let row = |one: &explain::Explained| vec![one.code.to_owned(), one.what.clone()];
+            cli::table(&["CODE", "WHAT"], &all.iter().map(row).collect::<Vec<_>>())
+        }),
     }
+}
+
+/// Pack what a supporter needs.
+fn support(order: &cli::Support, cli: &Cli) -> Result<(), Fault> {
+    let config = configuration(order.config.as_deref(), cli.data_dir())?;
+    let recipients = order.recipients.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
+    let recipients = recipients.map_err(|error| Fault::usage("nothing was packed", &error))?;
+    support::run((&config, cli.reach()), &order.out, &recipients, cli.form())
 }
 
 /// Whoever reads our output may stop, as `head` does: that ends the command, and is no fault of it.

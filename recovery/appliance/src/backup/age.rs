@@ -1,4 +1,4 @@
-//! A file under a passphrase in the age format, version 1 (C2SP `age`): the recipient scrypt, and the STREAM of chunks.
+//! A file under a passphrase in the age format, version 1 (C2SP `age`): the recipient scrypt, and the STREAM of chunks. For public keys: [`recipient`].
 //!
 //! ```text
 //! age-encryption.org/v1                                       scrypt(passphrase, salt, 2^n) opens the file key
@@ -11,6 +11,8 @@
 //! Whoever lost us opens it with `age --decrypt`. What was altered or cut is refused; [`Opened::read`] gives only what was
 //! verified, and an end only where the end is.
 
+mod recipient;
+
 use std::io::{self, Read, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
@@ -21,6 +23,8 @@ use ring::{
 use zeroize::Zeroizing;
 
 use crate::keys::{KeyError, random};
+
+pub use self::recipient::Recipient;
 
 const VERSION: &str = "age-encryption.org/v1";
 const LABEL: &[u8] = b"age-encryption.org/v1/scrypt";
@@ -45,6 +49,9 @@ pub enum AgeError {
     /// The passphrase does not open it, or its head was altered: the two cannot be told apart.
     #[error("the passphrase does not open it, or its head was altered")]
     Passphrase,
+    /// A public key with which nothing can be agreed upon.
+    #[error("the key of a recipient cannot be used; ask for another one")]
+    Recipient,
     /// What stands in it is not what was written.
     #[error("it was altered, or cut off")]
     Altered,
@@ -115,8 +122,8 @@ impl<W: Write> Sealed<W> {
     ///
     /// # Errors
     /// [`AgeError`].
-    pub fn begin(mut out: W, passphrase: &str, log_n: u8) -> Result<Self, AgeError> {
-        let (salt, stream) = (random::<16>()?, random::<16>()?);
+    pub fn begin(out: W, passphrase: &str, log_n: u8) -> Result<Self, AgeError> {
+        let salt = random::<16>()?;
         let file_key = Zeroizing::new(random::<16>()?);
         let mut body = file_key.to_vec();
         // A key is used once: its nonce is zero (C2SP age, "The scrypt recipient type").
@@ -124,9 +131,16 @@ impl<W: Write> Sealed<W> {
             .seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut body)
             .map_err(|_| AgeError::Altered)?;
         let b64 = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
-        let head = format!("{VERSION}\n-> scrypt {} {log_n}\n{}\n---", b64(&salt), b64(&body));
+        let stanza = format!("-> scrypt {} {log_n}\n{}\n", b64(&salt), b64(&body));
+        Self::behind(out, &stanza, &file_key)
+    }
+
+    /// The head around what opens the file key.
+    fn behind(mut out: W, stanzas: &str, file_key: &Zeroizing<[u8; 16]>) -> Result<Self, AgeError> {
+        let stream = random::<16>()?;
+        let head = format!("{VERSION}\n{stanzas}---");
         let mac = hmac::sign(&mac_key(file_key.as_slice()), head.as_bytes());
-        out.write_all(format!("{head} {}\n", b64(mac.as_ref())).as_bytes())?;
+        out.write_all(format!("{head} {}\n", STANDARD_NO_PAD.encode(mac.as_ref())).as_bytes())?;
         out.write_all(&stream)?;
         let key = cipher(&derive(file_key.as_slice(), &stream, b"payload"));
         Ok(Self { out, key, number: 0, chunk: Vec::with_capacity(CHUNK + TAG) })

@@ -6,22 +6,25 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
-    client::Reach, drill::DrillVerb, endpoint::EndpointVerb, evidence::EvidenceVerb, image, kiosk::KioskVerb,
-    notify::NotifyVerb, person::PersonVerb, plan::PlanVerb, policy::PolicyVerb, report, restore,
-    runbook::RunbookVerb, zone::ZoneVerb,
+    bundle::Support, client::Reach, drill::DrillVerb, endpoint::EndpointVerb, evidence::EvidenceVerb, image,
+    kiosk::KioskVerb, notify::NotifyVerb, output::Output, person::PersonVerb, plan::PlanVerb,
+    policy::PolicyVerb, report, restore, runbook::RunbookVerb, zone::ZoneVerb,
 };
 
 /// Recover endpoints to a known-good state, and prove it
 #[derive(Debug, Parser)]
-#[command(name = "groundstate", version, arg_required_else_help = true)]
+#[command(name = "groundstate", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
     #[command(flatten)]
     pub(super) reach: Reach,
-    /// Print JSON
-    #[arg(long, global = true)]
+    /// Form of what is printed; `groundstate help output` says more
+    #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value = "table")]
+    pub(super) output: Output,
+    /// The same as `-o json`
+    #[arg(long, global = true, conflicts_with = "output")]
     pub(super) json: bool,
 }
 
@@ -113,6 +116,13 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print what can stand where the last word is: for completions
+    #[command(hide = true)]
+    CompleteNames {
+        /// What was typed behind the program's name, the last word unfinished
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Manual {
@@ -121,6 +131,27 @@ pub enum Command {
     },
     /// Look at the appliance
     Status,
+    /// Say whether the appliance is fit to recover something: measured here, and asked of it. Exit 0 all is well, 1 warnings, 2 failures
+    Doctor {
+        /// Configuration file, for what it names: boot kit, image store, interfaces
+        #[arg(long, env = "GROUNDSTATE_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Say what a code means and what to do; no appliance is asked
+    Explain {
+        /// The code; without: list all
+        code: Option<String>,
+        /// In which language: en, de, fr, es, zh; default: that of the terminal
+        #[arg(long, value_name = "LANGUAGE")]
+        language: Option<String>,
+    },
+    /// Pack what somebody needs who helps from afar into one file, without secrets; nothing is sent
+    Support(Support),
+    /// Print the help on a command, or on a topic: exit-codes, output, selectors, plans, environment
+    Help {
+        /// A command, or a topic
+        words: Vec<String>,
+    },
     /// Print a link that opens the console once
     ConsoleLink,
     /// Print the code that makes the first admin in the console, while there is none
@@ -217,10 +248,10 @@ pub struct Recover {
     #[arg(long, requires = "sure")]
     pub(super) selector: Option<Selector>,
     /// Say whom it means and what stands against it, and order nothing
-    #[arg(long, group = "sure", conflicts_with = "endpoint")]
+    #[arg(long, group = "sure", conflicts_with_all = ["break_glass", "timeout"])]
     pub(super) plan: bool,
     /// Order what --plan said, if it is still that
-    #[arg(long, group = "sure", value_name = "HASH", conflicts_with = "endpoint")]
+    #[arg(long, group = "sure", value_name = "HASH", conflicts_with = "break_glass")]
     pub(super) approve_plan: Option<String>,
     /// Why; goes into evidence
     #[arg(long, default_value = "")]
@@ -544,6 +575,18 @@ pub enum TrustVerb {
 }
 
 impl Cli {
+    /// The form that was asked for.
+    #[must_use]
+    pub fn form(&self) -> Output {
+        if self.json { Output::Json } else { self.output }
+    }
+
+    /// How to reach the appliance.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// The data directory that was named.
     #[must_use]
     pub fn data_dir(&self) -> &std::path::Path {

@@ -15,6 +15,7 @@ use super::{
     print,
     show::{duration, moment, table},
 };
+use crate::cli::Output;
 
 /// What to do with schedules.
 #[derive(Debug, Subcommand)]
@@ -129,21 +130,21 @@ impl Add {
 ///
 /// # Errors
 /// What the appliance refuses.
-pub fn schedule(client: &Client, verb: ScheduleVerb, json: bool) -> Result<(), Fault> {
+pub fn schedule(client: &Client, verb: ScheduleVerb, output: Output) -> Result<(), Fault> {
     let path = "/api/v1/drills/schedules";
     match verb {
         ScheduleVerb::Add(add) => {
             let view: ScheduleView = client.post(path, &add.schedule())?;
-            print(json, &view, |view| schedules(std::slice::from_ref(view)))
+            print(output, &view, |view| schedules(std::slice::from_ref(view)))
         }
         ScheduleVerb::List => {
             let views: Vec<ScheduleView> = client.get(path)?;
-            print(json, &views, |views| schedules(views))
+            print(output, &views, |views| schedules(views))
         }
         ScheduleVerb::Remove { name } => {
             let views: Vec<ScheduleView> =
                 client.delete(&format!("{path}/{name}"), &serde_json::json!({}), None)?;
-            print(json, &views, |views| schedules(views))
+            print(output, &views, |views| schedules(views))
         }
     }
 }
@@ -152,9 +153,9 @@ pub fn schedule(client: &Client, verb: ScheduleVerb, json: bool) -> Result<(), F
 ///
 /// # Errors
 /// What the appliance refuses.
-pub fn readiness(client: &Client, json: bool) -> Result<(), Fault> {
+pub fn readiness(client: &Client, output: Output) -> Result<(), Fault> {
     let board: ReadinessView = client.get("/api/v1/drills/readiness")?;
-    print(json, &board, |board| {
+    print(output, &board, |board| {
         let row = |one: &recovery_protocol::drill::ReadyView| {
             let last = one.last_unix_ms.map_or_else(|| "-".to_owned(), moment);
             let how = if one.rehearsed { "drill" } else { "recovery" };
@@ -182,9 +183,9 @@ pub fn readiness(client: &Client, json: bool) -> Result<(), Fault> {
 ///
 /// # Errors
 /// What the appliance refuses.
-pub fn actions(client: &Client, json: bool) -> Result<(), Fault> {
+pub fn actions(client: &Client, output: Output) -> Result<(), Fault> {
     let actions: Vec<ActionView> = client.get("/api/v1/drills/actions")?;
-    print(json, &actions, |actions| {
+    print(output, &actions, |actions| {
         let row = |one: &ActionView| {
             let stands = match (&one.closed_by, one.closed_unix_ms) {
                 (Some(by), Some(at)) => format!("closed {} by {by}", moment(at)),
@@ -210,9 +211,9 @@ pub fn actions(client: &Client, json: bool) -> Result<(), Fault> {
 ///
 /// # Errors
 /// What the appliance refuses.
-pub fn compare(client: &Client, drill: &str, with: &str, json: bool) -> Result<(), Fault> {
+pub fn compare(client: &Client, drill: &str, with: &str, output: Output) -> Result<(), Fault> {
     let compared: DrillComparison = client.get(&format!("/api/v1/drills/{drill}/compare?with={with}"))?;
-    print(json, &compared, |compared| {
+    print(output, &compared, |compared| {
         let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), duration);
         let row = |step: &ComparedStep| {
             let change = step.change_percent.map_or_else(|| "-".to_owned(), |change| format!("{change:+} %"));
@@ -235,9 +236,9 @@ pub fn compare(client: &Client, drill: &str, with: &str, json: bool) -> Result<(
 ///
 /// # Errors
 /// What the appliance refuses.
-pub fn trend(client: &Client, runbook: &str, json: bool) -> Result<(), Fault> {
+pub fn trend(client: &Client, runbook: &str, output: Output) -> Result<(), Fault> {
     let points: Vec<TrendPoint> = client.get(&format!("/api/v1/drills/trend/{runbook}"))?;
-    print(json, &points, |points| {
+    print(output, &points, |points| {
         let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), duration);
         let row = |point: &TrendPoint| {
             vec![

@@ -63,6 +63,8 @@ pub struct Client {
     agent: Agent,
     url: String,
     token: String,
+    /// Within which an answer must be there.
+    limit: Duration,
 }
 
 impl Reach {
@@ -110,11 +112,17 @@ impl Reach {
         let config = Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build();
         let connector = TcpConnector::default().chain(PinnedConnector::new(&pin));
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        Ok(Client { agent, url: self.url.trim_end_matches('/').to_owned(), token })
+        Ok(Client { agent, url: self.url.trim_end_matches('/').to_owned(), token, limit: TIMEOUT })
     }
 }
 
 impl Client {
+    /// The same for somebody who does not wait as long.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
     /// The appliance's address.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -366,7 +374,7 @@ impl Client {
         headers: &[(&str, &str)],
     ) -> Result<Response<ureq::Body>, Fault> {
         let request = self.request(method, path, body, headers)?;
-        let request = self.agent.configure_request(request).timeout_global(Some(TIMEOUT)).build();
+        let request = self.agent.configure_request(request).timeout_global(Some(self.limit)).build();
         let response = self.agent.run(request).map_err(|error| self.absent(&error))?;
         self.accept(response)
     }

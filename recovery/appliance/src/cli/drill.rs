@@ -16,8 +16,9 @@ use super::{
     client::Client,
     fault::{Code, Fault},
     follow::{self, Look},
-    print, report, show,
+    print, report, run, show,
 };
+use crate::cli::Output;
 
 /// What to do with drills.
 #[derive(Debug, Subcommand)]
@@ -29,6 +30,12 @@ pub enum DrillVerb {
         /// Target; give it several times
         #[arg(long = "endpoint", required = true)]
         endpoints: Vec<EndpointId>,
+        /// Say what it would do, and begin nothing
+        #[arg(long, conflicts_with_all = ["approve_plan", "wait"])]
+        plan: bool,
+        /// Begin what --plan said, if it is still that
+        #[arg(long, value_name = "HASH")]
+        approve_plan: Option<String>,
         #[command(flatten)]
         wait: Wait,
     },
@@ -133,47 +140,50 @@ pub enum DrillVerb {
 ///
 /// # Errors
 /// What the appliance refuses; failed when a drill that was waited for did not succeed.
-pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: DrillVerb, output: Output) -> Result<(), Fault> {
     match verb {
-        DrillVerb::Schedule(verb) => calendar::schedule(client, verb, json),
-        DrillVerb::Readiness => calendar::readiness(client, json),
-        DrillVerb::Actions => calendar::actions(client, json),
-        DrillVerb::Compare { drill, with } => calendar::compare(client, &drill, &with, json),
-        DrillVerb::Trend { runbook } => calendar::trend(client, &runbook, json),
+        DrillVerb::Schedule(verb) => calendar::schedule(client, verb, output),
+        DrillVerb::Readiness => calendar::readiness(client, output),
+        DrillVerb::Actions => calendar::actions(client, output),
+        DrillVerb::Compare { drill, with } => calendar::compare(client, &drill, &with, output),
+        DrillVerb::Trend { runbook } => calendar::trend(client, &runbook, output),
         DrillVerb::List => {
             let views: Vec<DrillView> = client.get("/api/v1/drills")?;
-            print(json, &views, |views| show::drills(views))
+            print(output, &views, |views| show::drills(views))
         }
         DrillVerb::Show { drill } => {
             let view: DrillView = client.get(&format!("/api/v1/drills/{drill}"))?;
-            print(json, &view, show::drill)
+            print(output, &view, show::drill)
         }
         DrillVerb::Answer { drill, step, endpoint, person, role, no, note } => {
             let answer = DrillAnswer { step, endpoint, person, role, yes: !no, note };
             let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/answer"), &answer)?;
-            print(json, &view, show::drill)
+            print(output, &view, show::drill)
         }
         DrillVerb::Inject { drill, inject, endpoint, seconds } => {
             let new = NewInject { inject, endpoint, seconds };
             let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/injects"), &new)?;
-            print(json, &view, show::drill)
+            print(output, &view, show::drill)
         }
         DrillVerb::Code { drill, endpoint, code } => {
             let order = DrillCode { endpoint, code };
             let view: DrillView = client.post(&format!("/api/v1/drills/{drill}/code"), &order)?;
-            print(json, &view, show::drill)
+            print(output, &view, show::drill)
         }
         DrillVerb::Abort { drill, reason } => {
             let view: DrillView =
                 client.post(&format!("/api/v1/drills/{drill}/abort"), &Decision { reason })?;
-            print(json, &view, show::drill)
+            print(output, &view, show::drill)
         }
         DrillVerb::Report { drill, how } => how.fetch(client, &format!("/api/v1/drills/{drill}/report"), ""),
         DrillVerb::Pack { drill, out } => report::pack(client, &format!("/api/v1/drills/{drill}/pack"), &out),
-        DrillVerb::Run { runbook, endpoints, wait } => {
-            let new = NewDrill { runbook, endpoints, ..NewDrill::default() };
+        DrillVerb::Run { runbook, endpoints, plan, approve_plan, wait } => {
+            let new = NewDrill { runbook, endpoints, binding: approve_plan, ..NewDrill::default() };
+            if plan {
+                return run::planned(client, &new, output);
+            }
             let view: DrillView = client.post("/api/v1/drills", &new)?;
-            ended(client, view, &wait, json)
+            ended(client, view, &wait, output)
         }
     }
 }
@@ -182,9 +192,9 @@ pub fn act(client: &Client, verb: DrillVerb, json: bool) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Failed when it did not succeed.
-pub fn ended(client: &Client, view: DrillView, wait: &Wait, json: bool) -> Result<(), Fault> {
-    let view = if wait.wait { to_the_end(client, view, wait, json)? } else { view };
-    print(json, &view, show::drill)?;
+pub fn ended(client: &Client, view: DrillView, wait: &Wait, output: Output) -> Result<(), Fault> {
+    let view = if wait.wait { to_the_end(client, view, wait, output)? } else { view };
+    print(output, &view, show::drill)?;
     match view.state.as_str() {
         "failed" | "partly" | "aborted" => {
             let now = format!("read its report: `groundstate drill report {} --out report.html`", view.drill);
@@ -195,9 +205,9 @@ pub fn ended(client: &Client, view: DrillView, wait: &Wait, json: bool) -> Resul
 }
 
 /// Follow a drill by its steps; while one of its recoveries runs, that is shown.
-fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, json: bool) -> Result<DrillView, Fault> {
+fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, output: Output) -> Result<DrillView, Fault> {
     let begun = std::time::Instant::now();
-    let look = Look::choose(json);
+    let look = Look::choose(output);
     let mut said = std::collections::BTreeSet::new();
     loop {
         for step in view
@@ -206,7 +216,7 @@ fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, json: bool) -> 
             .filter(|step| !matches!(step.state.as_str(), "pending" | "running" | "waiting_person"))
         {
             let endpoint = step.endpoint.as_ref().map(|endpoint| format!(" {endpoint}")).unwrap_or_default();
-            if said.insert(format!("{}{endpoint}", step.step)) && !json {
+            if said.insert(format!("{}{endpoint}", step.step)) && !output.is_data() {
                 eprintln!("{:<8}{}{endpoint}: {}", step.state, step.step, step.what);
             }
         }
@@ -214,7 +224,7 @@ fn to_the_end(client: &Client, mut view: DrillView, wait: &Wait, json: bool) -> 
             return Ok(view);
         }
         for step in view.steps.iter().filter(|step| step.state == "waiting_person") {
-            if said.insert(format!("? {}", step.step)) && !json {
+            if said.insert(format!("? {}", step.step)) && !output.is_data() {
                 let of = step.endpoint.as_ref().map(|of| format!(" --endpoint {of}")).unwrap_or_default();
                 let answer = format!("groundstate drill answer {} --step {}{of}", view.drill, step.step);
                 eprintln!("waits   {}: {} (`{answer}`, and `--no` where it is not so)", step.step, step.what);

@@ -20,6 +20,7 @@ use super::{
     power::PowerArgs,
     print, show,
 };
+use crate::cli::Output;
 
 /// What to do with endpoints.
 #[derive(Debug, Subcommand)]
@@ -341,48 +342,48 @@ pub fn meant(client: &Client, selector: Option<&Selector>) -> Result<Vec<Endpoin
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: EndpointVerb, output: Output) -> Result<(), Fault> {
     let at = |endpoint: &EndpointId| format!("/api/v1/endpoints/{endpoint}");
     match verb {
         EndpointVerb::List { selector, unknown } => {
             let strangers = "state=discovered".parse().ok().filter(|_| unknown);
             let views = meant(client, selector.or(strangers).as_ref())?;
             if unknown
-                && !json
+                && !output.is_data()
                 && let Some(view) = views.first()
             {
                 let mac = view.macs.first().map(ToString::to_string).unwrap_or_default();
                 eprintln!("put one on record: `groundstate endpoint add NAME --mac {mac} --blueprint …`");
             }
-            print(json, &views, |views| show::endpoints(views))
+            print(output, &views, |views| show::endpoints(views))
         }
         EndpointVerb::Show { endpoint } => {
             let view: EndpointView = client.get(&at(&endpoint))?;
-            print(json, &view, show::endpoint)
+            print(output, &view, show::endpoint)
         }
         EndpointVerb::Pair { endpoint, code } => {
             let view: EndpointView =
                 client.post(&format!("{}/pair", at(&endpoint)), &PairRequest { code })?;
-            print(json, &view, show::endpoint)
+            print(output, &view, show::endpoint)
         }
         EndpointVerb::Photo { endpoint, file, .. } => {
-            machine::photo(client, &endpoint, file.as_deref(), json)
+            machine::photo(client, &endpoint, file.as_deref(), output)
         }
         EndpointVerb::Card { endpoint, language, address, out } => {
             let address = address.unwrap_or_else(|| client.url().to_owned());
             machine::card(client, &endpoint, (&language, &address), &out)
         }
-        EndpointVerb::Outlook { endpoint } => machine::outlook(client, &endpoint, json),
+        EndpointVerb::Outlook { endpoint } => machine::outlook(client, &endpoint, output),
         EndpointVerb::Add(add) => {
             let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;
-            print(json, &view, show::endpoint)
+            print(output, &view, show::endpoint)
         }
         EndpointVerb::Resolve { endpoint, replace, reason, .. } => {
             let order = Resolution { replace, reason };
             let view: EndpointView = client.post(&format!("{}/resolve", at(&endpoint)), &order)?;
-            print(json, &view, show::endpoint)
+            print(output, &view, show::endpoint)
         }
-        EndpointVerb::Import(order) => import(client, &order, json),
+        EndpointVerb::Import(order) => import(client, &order, output),
         EndpointVerb::Export { out } => {
             let sheet = client.get_text("/api/v1/sheet")?;
             match out {
@@ -393,18 +394,18 @@ pub fn act(client: &Client, verb: EndpointVerb, json: bool) -> Result<(), Fault>
             }
             Ok(())
         }
-        EndpointVerb::Set(order) => set(client, *order, json),
+        EndpointVerb::Set(order) => set(client, *order, output),
         EndpointVerb::Remove(order) => {
             let decision = Decision { reason: order.reason };
             let gone: RemovedEndpoint = client.delete(&at(&order.endpoint), &decision, order.revision)?;
-            print(json, &gone, |gone| {
+            print(output, &gone, |gone| {
                 format!("{} is off record; {} certificates revoked", gone.endpoint, gone.certificates_revoked)
             })
         }
     }
 }
 
-fn import(client: &Client, order: &Import, json: bool) -> Result<(), Fault> {
+fn import(client: &Client, order: &Import, output: Output) -> Result<(), Fault> {
     let sheet = std::fs::read(&order.file).map_err(|error| {
         Fault::of(&format!("{} cannot be read", order.file.display()), &error, "name the sheet")
     })?;
@@ -414,9 +415,9 @@ fn import(client: &Client, order: &Import, json: bool) -> Result<(), Fault> {
     if let Some(hash) = order.approve_plan.as_ref().filter(|_| wrong == 0) {
         let hash: String = hash.chars().filter(char::is_ascii_alphanumeric).collect();
         let done: ImportPlan = send(&format!("?apply={hash}"))?;
-        return print(json, &done, show::import);
+        return print(output, &done, show::import);
     }
-    print(json, &plan, show::import)?;
+    print(output, &plan, show::import)?;
     if wrong > 0 {
         let now = "correct them, and plan again; nothing was changed";
         return Err(Fault::new(Code::Conflict, format!("{wrong} lines cannot be put on record"), "", now));
@@ -429,7 +430,7 @@ fn import(client: &Client, order: &Import, json: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn set(client: &Client, order: Set, json: bool) -> Result<(), Fault> {
+fn set(client: &Client, order: Set, output: Output) -> Result<(), Fault> {
     let path = format!("/api/v1/endpoints/{}", order.endpoint);
     // What is said of its own is laid over what is on record, so that must not change in between.
     let known: EndpointView = client.get(&path)?;
@@ -455,5 +456,5 @@ fn set(client: &Client, order: Set, json: bool) -> Result<(), Fault> {
         return Err(Fault::new(Code::Usage, "nothing is to change", "", now));
     }
     let view: EndpointView = client.patch(&path, &change, order.revision.or(Some(known.revision)))?;
-    print(json, &view, show::endpoint)
+    print(output, &view, show::endpoint)
 }

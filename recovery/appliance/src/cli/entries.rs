@@ -12,6 +12,7 @@ use super::{
     job::query,
     print, show,
 };
+use crate::cli::Output;
 
 /// Which entries.
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub struct List {
     limit: Option<u32>,
 }
 
-pub(super) fn list(client: &Client, list: &List, json: bool) -> Result<(), Fault> {
+pub(super) fn list(client: &Client, list: &List, output: Output) -> Result<(), Fault> {
     let query = query(&[
         ("kind", list.kind.clone()),
         ("actor", list.by.clone()),
@@ -42,7 +43,7 @@ pub(super) fn list(client: &Client, list: &List, json: bool) -> Result<(), Fault
         ("limit", list.limit.map(|limit| limit.to_string())),
     ]);
     let views: Vec<EntryView> = client.get(&format!("/api/v1/evidence/entries{query}"))?;
-    print(json, &views, |views| table(views))
+    print(output, &views, |views| table(views))
 }
 
 fn table(views: &[EntryView]) -> String {
@@ -63,7 +64,7 @@ fn table(views: &[EntryView]) -> String {
     )
 }
 
-pub(super) fn verify(client: &Client, json: bool) -> Result<(), Fault> {
+pub(super) fn verify(client: &Client, output: Output) -> Result<(), Fault> {
     let verdict: LogVerdict = client.post("/api/v1/evidence/verify", &serde_json::json!({}))?;
     if !verdict.good {
         let what = match verdict.first_bad {
@@ -74,7 +75,7 @@ pub(super) fn verify(client: &Client, json: bool) -> Result<(), Fault> {
         };
         return Err(Fault::new(Code::Integrity, what, verdict.what, verdict.what_now));
     }
-    print(json, &verdict, |verdict| {
+    print(output, &verdict, |verdict| {
         let LogVerdict { entries, checkpoints, held, .. } = verdict;
         format!(
             "good: {entries} entries, {checkpoints} signed checkpoints, {held} anchors, as the appliance itself says"

@@ -17,6 +17,7 @@ use super::{
     fault::{Code, Fault},
     image::write_new,
 };
+use crate::cli::{Output, say};
 
 /// What to do with evidence.
 #[derive(Debug, Subcommand)]
@@ -83,10 +84,10 @@ pub struct Verify {
 }
 
 /// Act.
-pub fn run(verb: EvidenceVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
+pub fn run(verb: EvidenceVerb, reach: &Reach, output: Output) -> Result<(), Fault> {
     match verb {
-        EvidenceVerb::Verify(verify) => verify.run(reach, json),
-        EvidenceVerb::List(list) => super::entries::list(&reach.client()?, &list, json),
+        EvidenceVerb::Verify(verify) => verify.run(reach, output),
+        EvidenceVerb::List(list) => super::entries::list(&reach.client()?, &list, output),
         EvidenceVerb::Export { out } => export(&reach.client()?, out.as_deref()),
         EvidenceVerb::Checkpoint { out } => {
             hand_over(out.as_deref(), &reach.client()?.get_text("/api/v1/evidence/checkpoint")?)
@@ -108,7 +109,7 @@ pub fn run(verb: EvidenceVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
             };
             hand_over(out.as_deref(), &proof)
         }
-        EvidenceVerb::VerifyProof { file, key } => verify_proof(&read(&file)?, &key, json),
+        EvidenceVerb::VerifyProof { file, key } => verify_proof(&read(&file)?, &key, output),
     }
 }
 
@@ -171,12 +172,12 @@ pub(super) fn key_of(key: &str) -> Result<[u8; 32], Fault> {
 }
 
 impl Verify {
-    fn run(self, reach: &Reach, json: bool) -> Result<(), Fault> {
+    fn run(self, reach: &Reach, output: Output) -> Result<(), Fault> {
         if self.by_appliance {
-            return super::entries::verify(&reach.client()?, json);
+            return super::entries::verify(&reach.client()?, output);
         }
         if let Some(pack) = &self.pack {
-            return super::pack::verify(pack, key_of(&self.key.unwrap_or_default())?, json);
+            return super::pack::verify(pack, key_of(&self.key.unwrap_or_default())?, output);
         }
         let client = if self.file.is_some() { None } else { Some(reach.client()?) };
         let key = match (&client, self.key.clone()) {
@@ -213,12 +214,11 @@ impl Verify {
             seen => seen?,
         };
         let Verified { entries, checkpoints, signed_up_to, held } = seen;
-        if json {
+        if output.is_data() {
             let seen = serde_json::json!({
                 "good": true, "entries": entries, "checkpoints": checkpoints, "signed_up_to": signed_up_to, "held": held, "torn_anchors": torn,
             });
-            println!("{seen}");
-            return Ok(());
+            return say(output, &seen);
         }
         println!(
             "good: {entries} entries, {checkpoints} signed checkpoints, signed up to entry {signed_up_to}"
@@ -236,6 +236,17 @@ impl Verify {
         }
         Ok(())
     }
+}
+
+/// Read the appliance's whole log and check it: how many entries, and up to which they are signed.
+///
+/// # Errors
+/// What [`Client`] refuses; integrity, with what is wrong.
+pub fn verified_log(client: &Client) -> Result<(u64, u64), Fault> {
+    let key = key_of(&client.get::<EvidenceKey>("/api/v1/evidence/key")?.ed25519)?;
+    let log = client.get_long("/api/v1/evidence")?;
+    let seen = check(BufReader::with_capacity(1 << 18, log), Verifier::quick(key), &[])?;
+    Ok((seen.entries, seen.signed_up_to))
 }
 
 /// What is held against a log: the notes of a file with their places in it, and how many pieces of torn ones there were beside.
@@ -321,17 +332,17 @@ fn verified(text: &str, key: &str) -> Result<proof::Proven, Fault> {
     })
 }
 
-fn verify_proof(text: &str, key: &str, json: bool) -> Result<(), Fault> {
+fn verify_proof(text: &str, key: &str, output: Output) -> Result<(), Fault> {
     match verified(text, key)? {
-        proof::Proven::Included { entry, size } if json => {
-            println!("{}", serde_json::json!({ "good": true, "entry": entry, "of_entries": size }));
+        proof::Proven::Included { entry, size } if output.is_data() => {
+            say(output, &serde_json::json!({ "good": true, "entry": entry, "of_entries": size }))?;
         }
         proof::Proven::Included { entry, size } => {
             println!("good: entry {} of the {size} that were signed is", entry.seq);
             println!("{}", serde_json::json!(entry));
         }
-        proof::Proven::Continued { old, new } if json => {
-            println!("{}", serde_json::json!({ "good": true, "old": old, "new": new }));
+        proof::Proven::Continued { old, new } if output.is_data() => {
+            say(output, &serde_json::json!({ "good": true, "old": old, "new": new }))?;
         }
         proof::Proven::Continued { old, new } => {
             println!("good: the log of {new} entries begins with the {old} that were signed before");

@@ -17,6 +17,7 @@ use super::{
     fault::{Code, Fault},
     show::{duration, job_state},
 };
+use crate::cli::Output;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +26,15 @@ pub enum Look {
     Live,
     /// One line a phase; for a log.
     Lines,
-    /// One JSON object a change, on stdout.
+    /// One JSON object a change, on stdout; other forms print the end alone.
     Json,
 }
 
 impl Look {
     /// As asked for, or by what stderr is.
     #[must_use]
-    pub fn choose(json: bool) -> Self {
-        if json {
+    pub fn choose(output: Output) -> Self {
+        if output == Output::Json {
             Self::Json
         } else if stderr().is_terminal() {
             Self::Live

@@ -33,6 +33,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use recovery_protocol::operator::ImageView;
 
 use crate::chain::chain;
+use crate::cli::{Output, say};
 
 use super::{
     fault::{Code, Fault},
@@ -108,7 +109,7 @@ pub struct Import {
 }
 
 /// Import a disk.
-pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Result<(), Fault> {
+pub fn import(place: &Place, data_dir: &Path, import: &Import, output: Output) -> Result<(), Fault> {
     let directory = place.store(data_dir);
     let store = match import.plan {
         true => open_if_there(&directory)?,
@@ -155,11 +156,14 @@ pub fn import(place: &Place, data_dir: &Path, import: &Import, json: bool) -> Re
         show::bytes(stats.new_stored_bytes),
         if import.plan { "" } else { "; now sign it" },
     );
-    if json {
+    if output.is_data() {
         let warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
-        return say_json(&serde_json::json!({
-            "image": id.to_string(), "plan": import.plan, "stats": stats, "warnings": warnings,
-        }));
+        return say(
+            output,
+            &serde_json::json!({
+                "image": id.to_string(), "plan": import.plan, "stats": stats, "warnings": warnings,
+            }),
+        );
     }
     // What was not kept has no name that anybody could use.
     if !import.plan {
@@ -223,7 +227,7 @@ pub struct Sign {
 }
 
 /// Sign an image with a key file: in the store, or a manifest that was exported, on a machine without a store.
-pub fn sign(place: &Place, data_dir: &Path, order: &Sign, json: bool) -> Result<(), Fault> {
+pub fn sign(place: &Place, data_dir: &Path, order: &Sign, output: Output) -> Result<(), Fault> {
     let (image, key) = (order.image.as_str(), order.key.as_path());
     let file = key_file(key)?;
     if file.role != Role::Image {
@@ -267,13 +271,16 @@ pub fn sign(place: &Place, data_dir: &Path, order: &Sign, json: bool) -> Result<
         Some(Err(error)) => eprintln!("not trusted yet: {error}"),
         None => {}
     }
-    if !json {
+    if !output.is_data() {
         return Ok(());
     }
     let trusted = verdict.map(|verdict| verdict.is_ok());
-    say_json(&serde_json::json!({
-        "image": id, "key": file.name, "plan": order.plan, "signatures": signatures, "trusted": trusted,
-    }))
+    say(
+        output,
+        &serde_json::json!({
+            "image": id, "key": file.name, "plan": order.plan, "signatures": signatures, "trusted": trusted,
+        }),
+    )
 }
 
 /// Nobody signs what they have not been shown.
@@ -313,7 +320,7 @@ struct Listed {
 }
 
 /// List the images of a store, and those that only the depot has.
-pub fn list(place: &Place, data_dir: &Path, order: &List, json: bool) -> Result<(), Fault> {
+pub fn list(place: &Place, data_dir: &Path, order: &List, output: Output) -> Result<(), Fault> {
     let path = place.store(data_dir);
     // Where there is a depot, an appliance that holds nothing yet is no error.
     let store = if order.config.is_some() { open_if_there(&path)? } else { Some(open(&path)?) };
@@ -334,8 +341,8 @@ pub fn list(place: &Place, data_dir: &Path, order: &List, json: bool) -> Result<
     let mut all: Vec<Listed> =
         here.into_iter().map(mark(false)).chain(elsewhere.into_iter().map(mark(true))).collect();
     all.sort_by(|a, b| in_order(&a.view, &b.view));
-    if json {
-        return say_json(&all);
+    if output.is_data() {
+        return say(output, &all);
     }
     println!("{}", show::images(&all.iter().map(|one| (&one.view, one.depot_only)).collect::<Vec<_>>()));
     Ok(())
@@ -351,13 +358,13 @@ pub fn restore(
     place: &Place,
     data_dir: &Path,
     wanted: &super::restore::Restore,
-    json: bool,
+    output: Output,
 ) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let ring = ring(&place.trust_root(data_dir))?;
     let id = find(&store, &wanted.image)?;
     let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
-    super::restore::restore(&store, &ring, signed, &wanted.to, wanted.plan, json, &bar("restoring"))
+    super::restore::restore(&store, &ring, signed, &wanted.to, wanted.plan, output, &bar("restoring"))
 }
 
 /// A trust root's document, as it stands in its file.
@@ -571,12 +578,6 @@ fn now_unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Fault> {
-    let line = serde_json::to_string(value).map_err(|error| Fault::of("it cannot be printed", &error, ""))?;
-    println!("{line}");
-    Ok(())
 }
 
 fn bar(doing: &'static str) -> ProgressBar {

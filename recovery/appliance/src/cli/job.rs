@@ -4,6 +4,7 @@ use clap::Args;
 use recovery_protocol::{EndpointId, JobId, history::StepView, job::JobState, operator::JobView};
 
 use super::{client::Client, fault::Fault, print, show};
+use crate::cli::Output;
 
 /// Which jobs.
 #[derive(Debug, Default, Args)]
@@ -43,7 +44,7 @@ pub(super) fn query(asked: &[(&str, Option<String>)]) -> String {
     if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
 }
 
-pub(super) fn list(client: &Client, list: &List, json: bool) -> Result<(), Fault> {
+pub(super) fn list(client: &Client, list: &List, output: Output) -> Result<(), Fault> {
     let query = query(&[
         ("endpoint", list.endpoint.as_ref().map(ToString::to_string)),
         ("state", list.state.clone()),
@@ -53,12 +54,12 @@ pub(super) fn list(client: &Client, list: &List, json: bool) -> Result<(), Fault
         ("limit", list.limit.map(|limit| limit.to_string())),
     ]);
     let views: Vec<JobView> = client.get(&format!("/api/v1/jobs{query}"))?;
-    print(json, &views, |views| show::jobs(views))
+    print(output, &views, |views| show::jobs(views))
 }
 
-pub(super) fn log(client: &Client, job: JobId, json: bool) -> Result<(), Fault> {
+pub(super) fn log(client: &Client, job: JobId, output: Output) -> Result<(), Fault> {
     let steps: Vec<StepView> = client.get(&format!("/api/v1/jobs/{job}/steps"))?;
-    print(json, &steps, |steps| table(steps))
+    print(output, &steps, |steps| table(steps))
 }
 
 fn table(steps: &[StepView]) -> String {

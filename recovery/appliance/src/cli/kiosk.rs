@@ -4,6 +4,7 @@ use clap::Subcommand;
 use recovery_protocol::people::{KioskView, NewKiosk, SetupCode};
 
 use super::{client::Client, fault::Fault, person::under, print, show};
+use crate::cli::Output;
 
 /// What to do with kiosks.
 #[derive(Debug, Subcommand)]
@@ -26,7 +27,7 @@ pub enum KioskVerb {
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn act(client: &Client, verb: KioskVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: KioskVerb, output: Output) -> Result<(), Fault> {
     let kiosks: Vec<KioskView> = match verb {
         KioskVerb::List => client.get("/api/v1/kiosks")?,
         KioskVerb::Pair { kiosk } => {
@@ -45,5 +46,5 @@ pub fn act(client: &Client, verb: KioskVerb, json: bool) -> Result<(), Fault> {
             client.delete(&path, &serde_json::json!({}), None)?
         }
     };
-    print(json, &kiosks, |kiosks| show::kiosks(kiosks))
+    print(output, &kiosks, |kiosks| show::kiosks(kiosks))
 }

@@ -10,6 +10,7 @@ use recovery_protocol::{
 };
 
 use super::{client::Client, fault::Fault, print, show};
+use crate::cli::Output;
 
 /// What somebody sees on a recovered endpoint.
 #[derive(Debug, Args)]
@@ -31,7 +32,12 @@ pub struct Accept {
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn photo(client: &Client, endpoint: &EndpointId, file: Option<&Path>, json: bool) -> Result<(), Fault> {
+pub fn photo(
+    client: &Client,
+    endpoint: &EndpointId,
+    file: Option<&Path>,
+    output: Output,
+) -> Result<(), Fault> {
     let path = format!("/api/v1/endpoints/{endpoint}/photo");
     let view: PhotoView = match file {
         None => client.delete(&path, &serde_json::json!({}), None)?,
@@ -42,7 +48,7 @@ pub fn photo(client: &Client, endpoint: &EndpointId, file: Option<&Path>, json: 
             client.put_bytes(&path, bytes)?
         }
     };
-    print(json, &view, |view| {
+    print(output, &view, |view| {
         let done = if file.is_some() { "has its picture" } else { "has no picture any more" };
         format!(
             "{} {done}: {}, {} of at most {} KiB",
@@ -58,9 +64,9 @@ pub fn photo(client: &Client, endpoint: &EndpointId, file: Option<&Path>, json: 
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn outlook(client: &Client, endpoint: &EndpointId, json: bool) -> Result<(), Fault> {
+pub fn outlook(client: &Client, endpoint: &EndpointId, output: Output) -> Result<(), Fault> {
     let view: OutlookView = client.get(&format!("/api/v1/endpoints/{endpoint}/outlook"))?;
-    print(json, &view, |view| {
+    print(output, &view, |view| {
         let image = if view.image_name.is_empty() {
             format!("none: {}", view.why_none)
         } else {
@@ -107,8 +113,8 @@ pub fn card(
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn accept(client: &Client, said: Accept, json: bool) -> Result<(), Fault> {
+pub fn accept(client: &Client, said: Accept, output: Output) -> Result<(), Fault> {
     let order = Acceptance { live_values: said.live, note: said.note };
     let view: JobView = client.post(&format!("/api/v1/jobs/{}/accept", said.job), &order)?;
-    print(json, &view, show::job)
+    print(output, &view, show::job)
 }

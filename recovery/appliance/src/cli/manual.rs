@@ -4,13 +4,13 @@ use std::{fs, path::Path};
 
 use clap::{Command, CommandFactory as _};
 
-use super::{Cli, Code, Fault};
+use super::{Cli, Code, Fault, names};
 
 /// Print the completions for a shell.
 pub fn completions(shell: clap_complete::Shell) {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "groundstate", &mut text);
-    print!("{}", String::from_utf8_lossy(&text));
+    print!("{}", names::alive(shell, String::from_utf8_lossy(&text).into_owned()));
 }
 
 /// Write `groundstate.1` and a page for each command.

@@ -1,13 +1,13 @@
 //! The command line: noun, verb. Parsing does nothing; acting happens once, in [`run`]. Data goes to stdout, talk to stderr.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 waited too long, 7 some of several things were done, 8 a person must
-//! decide, 9 the appliance does not answer, 10 integrity failure.
+//! Exit codes are one closed type, [`Code`]; what is printed has one of the forms of [`Output`].
 //!
 //! It speaks REST with `protocol` types, or works on an image store; it touches nothing else of the appliance.
 
 mod args;
+mod bundle;
 #[cfg(test)]
-mod by_hand;
+pub mod by_hand;
 mod calendar;
 mod client;
 mod drill;
@@ -21,8 +21,10 @@ mod job;
 mod kiosk;
 mod machine;
 mod manual;
+mod names;
 mod net;
 mod notify;
+mod output;
 mod pack;
 mod person;
 mod pinned;
@@ -35,6 +37,7 @@ mod restore;
 mod run;
 mod runbook;
 mod show;
+mod topics;
 mod zone;
 
 use std::time::Duration;
@@ -49,21 +52,30 @@ use recovery_protocol::{
 
 use self::{
     args::{Approve, Decide, ImageVerb, JobVerb, KeyVerb, ReviewOrder, RootVerb, StopVerb, TrustVerb, Wait},
-    client::{Client, Reach},
     follow::Look,
 };
 pub use self::{
     args::{Cli, Command, ConfigVerb, State},
+    bundle::Support,
+    client::{Client, Reach},
+    evidence::verified_log,
     fault::{Code, Fault},
-    image::{new_secret, secret},
+    image::{
+        new_secret, secret,
+        upkeep::{ReadWhole, SCRUBBED},
+    },
+    output::{Output, print, say},
+    show::table,
+    topics::{START, near},
 };
 
-/// Act. `init`, `setup`, `serve`, `backup`, `restore-state`, `takeover`, `upgrade` and `migrate` are the binary's, not the command line's.
+/// Act. `init`, `setup`, `serve`, `backup`, `restore-state`, `takeover`, `upgrade`, `migrate`, `doctor`, `explain` and `support` are the binary's, not the command line's.
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
 pub fn run(cli: Cli) -> Result<(), Fault> {
-    let Cli { command, reach, json } = cli;
+    let output = cli.form();
+    let Cli { command, reach, .. } = cli;
     match command {
         Command::Init { .. }
         | Command::Serve { .. }
@@ -72,24 +84,35 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         | Command::RestoreState { .. }
         | Command::Takeover { .. }
         | Command::Upgrade { .. }
+        | Command::Doctor { .. }
+        | Command::Explain { .. }
+        | Command::Support(_)
         | Command::Config(ConfigVerb::Check { .. } | ConfigVerb::Reference)
         | Command::Migrate { .. } => Ok(()),
-        Command::Config(ConfigVerb::Reload) => notify::reload(&reach.client()?, json),
+        Command::Config(ConfigVerb::Reload) => notify::reload(&reach.client()?, output),
         Command::Version { sbom } => version(sbom),
+        Command::Help { words } => {
+            print!("{}", topics::help(&words)?);
+            Ok(())
+        }
         Command::Completions { shell } => {
             manual::completions(shell);
             Ok(())
         }
+        Command::CompleteNames { words } => {
+            names::print(&reach, &words);
+            Ok(())
+        }
         Command::Manual { dir } => manual::pages(&dir),
-        Command::Image { place, verb } => image_verb(&place, &reach, verb, json),
+        Command::Image { place, verb } => image_verb(&place, &reach, verb, output),
         Command::Trust(TrustVerb::Export { out, site, trust_root, min_image_epoch }) => {
             let place = image::Place { store: None, trust_root };
             trust_export(&reach, &place, &out, site, min_image_epoch)
         }
-        Command::Evidence(verb) => evidence::run(verb, &reach, json),
+        Command::Evidence(verb) => evidence::run(verb, &reach, output),
         Command::Status => {
             let view: StatusView = reach.client()?.get("/api/v1/status")?;
-            print(json, &view, |view| show::status(view, &reach.pin().unwrap_or_default()))
+            print(output, &view, |view| show::status(view, &reach.pin().unwrap_or_default()))
         }
         Command::ConsoleLink => {
             let client = reach.client()?;
@@ -105,21 +128,21 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             eprintln!("open {}{}; it works once, for {} minutes", client.url(), made.path, made.valid_s / 60);
             Ok(())
         }
-        Command::Recover(order) => recover::act(&reach.client()?, order, json),
-        Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, json),
-        Command::Job(verb) => job_verb(&reach.client()?, verb, json),
-        Command::Net(verb) => net::act(&reach.client()?, verb, json),
-        Command::Notify(verb) => notify::act(&reach.client()?, verb, json),
-        Command::Zone(verb) => zone::act(verb, &reach, json),
+        Command::Recover(order) => recover::act(&reach.client()?, order, output),
+        Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, output),
+        Command::Job(verb) => job_verb(&reach.client()?, verb, output),
+        Command::Net(verb) => net::act(&reach.client()?, verb, output),
+        Command::Notify(verb) => notify::act(&reach.client()?, verb, output),
+        Command::Zone(verb) => zone::act(verb, &reach, output),
         Command::Csms(verb) => report::csms(&reach.client()?, verb),
-        Command::Runbook(runbook::RunbookVerb::Run(order)) => run::act(&reach.client()?, *order, json),
-        Command::Runbook(verb) => runbook::act(verb, json),
-        Command::Drill(verb) => drill::act(&reach.client()?, verb, json),
-        Command::Person(verb) => person::act(&reach.client()?, verb, json),
-        Command::Kiosk(verb) => kiosk::act(&reach.client()?, verb, json),
-        Command::Plan(verb) => plan::act(&reach.client()?, verb, json),
-        Command::Policy(verb) => policy::act(&reach.client()?, verb, json),
-        Command::Stop(verb) => stop_verb(&reach.client()?, verb, json),
+        Command::Runbook(runbook::RunbookVerb::Run(order)) => run::act(&reach.client()?, *order, output),
+        Command::Runbook(verb) => runbook::act(verb, output),
+        Command::Drill(verb) => drill::act(&reach.client()?, verb, output),
+        Command::Person(verb) => person::act(&reach.client()?, verb, output),
+        Command::Kiosk(verb) => kiosk::act(&reach.client()?, verb, output),
+        Command::Plan(verb) => plan::act(&reach.client()?, verb, output),
+        Command::Policy(verb) => policy::act(&reach.client()?, verb, output),
+        Command::Stop(verb) => stop_verb(&reach.client()?, verb, output),
     }
 }
 
@@ -139,50 +162,44 @@ fn version(sbom: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn print<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String) -> Result<(), Fault> {
-    if json {
-        let line =
-            serde_json::to_string(value).map_err(|error| Fault::of("it cannot be printed", &error, ""))?;
-        println!("{line}");
-    } else {
-        println!("{}", text(value));
-    }
-    Ok(())
-}
-
-pub(crate) fn follow_or_print(client: &Client, job: JobView, wait: &Wait, json: bool) -> Result<(), Fault> {
+pub(crate) fn follow_or_print(
+    client: &Client,
+    job: JobView,
+    wait: &Wait,
+    output: Output,
+) -> Result<(), Fault> {
     if !wait.wait {
-        if !json {
+        if !output.is_data() {
             eprintln!("follow it with `groundstate job show {} --wait`", job.job);
         }
-        return print(json, &job, show::job);
+        return print(output, &job, show::job);
     }
-    let look = Look::choose(json);
+    let look = Look::choose(output);
     if look != Look::Json {
         eprintln!("job {} on {}: {}", job.job, job.endpoint, job.image_name);
     }
     let last = follow::to_the_end(client, job, look, wait.timeout.map(Duration::from_secs))?;
-    if look != Look::Json {
-        println!("{}", show::job(&last));
+    match look {
+        Look::Json => Ok(()),
+        Look::Lines | Look::Live => print(output, &last, show::job),
     }
-    Ok(())
 }
 
-fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
+fn job_verb(client: &Client, verb: JobVerb, output: Output) -> Result<(), Fault> {
     let decide = |action: &str, decide: Decide| {
         let path = format!("/api/v1/jobs/{}/{action}", decide.job);
         let job: JobView = client.post(&path, &Decision { reason: decide.reason })?;
-        follow_or_print(client, job, &decide.wait, json)
+        follow_or_print(client, job, &decide.wait, output)
     };
     match verb {
-        JobVerb::List(list) => job::list(client, &list, json),
-        JobVerb::Log { job } => job::log(client, job, json),
+        JobVerb::List(list) => job::list(client, &list, output),
+        JobVerb::Log { job } => job::log(client, job, output),
         JobVerb::Show { job, wait } => {
             let view: JobView = client.get(&format!("/api/v1/jobs/{job}"))?;
             if wait.wait.wait {
-                follow_or_print(client, view, &wait.wait, json)
+                follow_or_print(client, view, &wait.wait, output)
             } else {
-                print(json, &view, show::job)
+                print(output, &view, show::job)
             }
         }
         JobVerb::Approve(Approve { seen, decide }) => {
@@ -197,7 +214,7 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
                 }
             };
             let approval = Approval { seen, reason: decide.reason };
-            follow_or_print(client, client.post(&format!("{path}/approve"), &approval)?, &decide.wait, json)
+            follow_or_print(client, client.post(&format!("{path}/approve"), &approval)?, &decide.wait, output)
         }
         JobVerb::Review(ReviewOrder { job, justified, note, .. }) => {
             let reviews: Vec<ReviewView> = match job {
@@ -206,7 +223,7 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
                     client.post(&format!("/api/v1/reviews/{job}"), &NewReview { justified, note })?
                 }
             };
-            print(json, &reviews, |reviews| show::reviews(reviews))
+            print(output, &reviews, |reviews| show::reviews(reviews))
         }
         JobVerb::Resume(given) => decide("resume", given),
         JobVerb::Cancel(given) => decide("cancel", given),
@@ -214,57 +231,57 @@ fn job_verb(client: &Client, verb: JobVerb, json: bool) -> Result<(), Fault> {
         JobVerb::Report(report::OfJob { job, how }) => {
             how.fetch(client, &format!("/api/v1/jobs/{job}/report"), "")
         }
-        JobVerb::Accept(said) => machine::accept(client, said, json),
+        JobVerb::Accept(said) => machine::accept(client, said, output),
     }
 }
 
-fn stop_verb(client: &Client, verb: StopVerb, json: bool) -> Result<(), Fault> {
+fn stop_verb(client: &Client, verb: StopVerb, output: Output) -> Result<(), Fault> {
     let answer: StopAnswer = match verb {
         StopVerb::Press { reason } => client.post("/api/v1/stop", &Decision { reason })?,
         StopVerb::Release { reason } => client.post("/api/v1/stop/release", &Decision { reason })?,
         StopVerb::Show => client.get("/api/v1/stop")?,
     };
-    print(json, &answer, |answer| show::stop(answer.stop.as_ref()))
+    print(output, &answer, |answer| show::stop(answer.stop.as_ref()))
 }
 
-fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, json: bool) -> Result<(), Fault> {
+fn image_verb(place: &image::Place, reach: &Reach, verb: ImageVerb, output: Output) -> Result<(), Fault> {
     let data_dir = &reach.data_dir;
     match verb {
-        ImageVerb::Import(import) => image::import(place, data_dir, &import, json),
-        ImageVerb::Sign(order) => image::sign(place, data_dir, &order, json),
-        ImageVerb::List(order) => image::list(place, data_dir, &order, json),
-        ImageVerb::Show { image } => image::look::show(place, data_dir, &image, json),
-        ImageVerb::Diff(order) => image::look::compare(place, data_dir, &order, json),
-        ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, json),
-        ImageVerb::Verify { image, .. } => image::look::verify(place, data_dir, image.as_deref(), json),
-        ImageVerb::Capture(order) => image::capture::capture(&reach.client()?, order, json),
-        ImageVerb::Promote(order) => image::channel::promote(place, data_dir, &order, json),
-        ImageVerb::HandIn(order) => image::channel::hand_in(&reach.client()?, &order, json),
-        ImageVerb::Channels { name } => image::channel::channels(&reach.client()?, name.as_deref(), json),
-        ImageVerb::History { name } => image::channel::history(place, data_dir, &name, json),
-        ImageVerb::Export(order) => image::travel::export(place, data_dir, &order, json),
-        ImageVerb::ImportBundle(order) => image::travel::import_bundle(place, data_dir, &order, json),
-        ImageVerb::Replicate(order) => image::upkeep::copy(&order, json),
-        ImageVerb::Gc(order) => image::upkeep::gc(place, data_dir, &order, json),
-        ImageVerb::Scrub(order) => image::upkeep::scrub(place, data_dir, &order, json),
-        ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order, json),
-        ImageVerb::Keep(order) => image::upkeep::keep(place, data_dir, &order, json),
-        ImageVerb::Depot(verb) => image::depot::act(place, data_dir, &verb, json),
+        ImageVerb::Import(import) => image::import(place, data_dir, &import, output),
+        ImageVerb::Sign(order) => image::sign(place, data_dir, &order, output),
+        ImageVerb::List(order) => image::list(place, data_dir, &order, output),
+        ImageVerb::Show { image } => image::look::show(place, data_dir, &image, output),
+        ImageVerb::Diff(order) => image::look::compare(place, data_dir, &order, output),
+        ImageVerb::Restore(restore) => image::restore(place, data_dir, &restore, output),
+        ImageVerb::Verify { image, .. } => image::look::verify(place, data_dir, image.as_deref(), output),
+        ImageVerb::Capture(order) => image::capture::capture(&reach.client()?, order, output),
+        ImageVerb::Promote(order) => image::channel::promote(place, data_dir, &order, output),
+        ImageVerb::HandIn(order) => image::channel::hand_in(&reach.client()?, &order, output),
+        ImageVerb::Channels { name } => image::channel::channels(&reach.client()?, name.as_deref(), output),
+        ImageVerb::History { name } => image::channel::history(place, data_dir, &name, output),
+        ImageVerb::Export(order) => image::travel::export(place, data_dir, &order, output),
+        ImageVerb::ImportBundle(order) => image::travel::import_bundle(place, data_dir, &order, output),
+        ImageVerb::Replicate(order) => image::upkeep::copy(&order, output),
+        ImageVerb::Gc(order) => image::upkeep::gc(place, data_dir, &order, output),
+        ImageVerb::Scrub(order) => image::upkeep::scrub(place, data_dir, &order, output),
+        ImageVerb::Delete(order) => image::upkeep::delete(place, data_dir, &order, output),
+        ImageVerb::Keep(order) => image::upkeep::keep(place, data_dir, &order, output),
+        ImageVerb::Depot(verb) => image::depot::act(place, data_dir, &verb, output),
         ImageVerb::Key(KeyVerb::New { role, name, out, unprotected, passphrase_file }) => {
             image::trust::key_new(role.into(), &name, &out, unprotected, passphrase_file.as_deref())
         }
         ImageVerb::Key(KeyVerb::Token(order)) => image::token::key_on_token(order.role.into(), &order),
         ImageVerb::Root(RootVerb::New { new, passphrase_file }) => {
-            image::trust::root_new(place, data_dir, &new, passphrase_file.as_deref(), json)
+            image::trust::root_new(place, data_dir, &new, passphrase_file.as_deref(), output)
         }
         ImageVerb::Root(RootVerb::Next { new, passphrase_file }) => {
-            image::trust::root_next(place, data_dir, &new, passphrase_file.as_deref(), json)
+            image::trust::root_next(place, data_dir, &new, passphrase_file.as_deref(), output)
         }
         ImageVerb::Root(RootVerb::Rotate { file, plan }) => {
-            image::trust::root_rotate(place, data_dir, &file, plan, json)
+            image::trust::root_rotate(place, data_dir, &file, plan, output)
         }
         ImageVerb::Root(RootVerb::Sign { file, key, passphrase_file }) => {
-            image::trust::root_sign(&file, &key, passphrase_file.as_deref(), json)
+            image::trust::root_sign(&file, &key, passphrase_file.as_deref(), output)
         }
         ImageVerb::Root(RootVerb::Show { file }) => {
             image::trust::root_show(&file.unwrap_or_else(|| place.trust_root(data_dir)))
@@ -332,6 +349,8 @@ mod tests {
             "endpoint export --out plant.csv",
             "endpoint list --selector line=3,kind!=historian",
             "recover --selector line=3 --plan",
+            "recover press-01 --plan",
+            "recover press-01 --approve-plan 00 --reason drift",
             "recover --selector line=3 --approve-plan 00 --reason drift",
         ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
@@ -339,7 +358,8 @@ mod tests {
         }
         for wrong in [
             "recover --selector line=3",
-            "recover press-01 --plan",
+            "recover press-01 --plan --break-glass --reason x",
+            "recover press-01 --plan --approve-plan 00",
             "recover press-01 --selector line=3 --plan",
             "recover",
             "endpoint list --selector line=",
@@ -401,7 +421,17 @@ mod tests {
     fn the_commands_of_rehearsal_parse() {
         for line in [
             "drill run quarterly-hmi-drill --endpoint press-01 --wait",
+            "drill run quarterly-hmi-drill --endpoint press-01 --plan",
+            "drill run quarterly-hmi-drill --endpoint press-01 --approve-plan 00 --wait",
             "drill report 00ff --out report.html",
+            "doctor -o yaml",
+            "explain guard-rail --language de",
+            "explain",
+            "support --out b.age --recipient age1x",
+            "support --out b.tar.zst --plain",
+            "help",
+            "help exit-codes",
+            "help endpoint add",
             "drill answer 00ff --step go --person ada --role drill-lead --no",
             "drill abort 00ff",
             "runbook list --json",
@@ -419,7 +449,14 @@ mod tests {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
-        for wrong in ["runbook plan x", "runbook lint", "zone assess --zones z", "drill pack 00ff"] {
+        for wrong in [
+            "support --out b",
+            "support --out b --plain --recipient age1x",
+            "runbook plan x",
+            "runbook lint",
+            "zone assess --zones z",
+            "drill pack 00ff",
+        ] {
             let parsed = Cli::try_parse_from(["groundstate"].into_iter().chain(wrong.split(' ')));
             assert!(parsed.is_err(), "{wrong}");
         }

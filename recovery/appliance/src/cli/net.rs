@@ -9,23 +9,24 @@ use super::{
     print,
     show::{bytes, duration, moment, table},
 };
+use crate::cli::Output;
 
 /// Act.
 ///
 /// # Errors
 /// [`Fault`]: the endpoint is unknown, or the appliance does not answer.
-pub fn act(client: &Client, verb: NetVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: NetVerb, output: Output) -> Result<(), Fault> {
     match verb {
         NetVerb::Doctor { endpoint: Some(endpoint), .. } => {
             let view: BootView = client.get(&format!("/api/v1/net/{endpoint}"))?;
-            print(json, &view, boot)
+            print(output, &view, boot)
         }
         NetVerb::Doctor { endpoint: None, probe } => {
             let view: NetView = match probe {
                 true => client.post("/api/v1/net/probe", &serde_json::json!({}))?,
                 false => client.get("/api/v1/net")?,
             };
-            print(json, &view, net)
+            print(output, &view, net)
         }
     }
 }

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use recovery_protocol::notify::{ChannelTested, ChannelView, Reloaded};
 
 use super::{Code, client::Client, fault::Fault, print, show};
+use crate::cli::Output;
 
 /// What to do with channels.
 #[derive(Debug, Subcommand)]
@@ -21,11 +22,11 @@ pub enum NotifyVerb {
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn act(client: &Client, verb: NotifyVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: NotifyVerb, output: Output) -> Result<(), Fault> {
     match verb {
         NotifyVerb::List => {
             let channels: Vec<ChannelView> = client.get("/api/v1/notifications")?;
-            print(json, &channels, |channels| table(channels))
+            print(output, &channels, |channels| table(channels))
         }
         NotifyVerb::Test { channel } => {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
@@ -35,7 +36,7 @@ pub fn act(client: &Client, verb: NotifyVerb, json: bool) -> Result<(), Fault> {
             }
             let path = format!("/api/v1/notifications/{channel}/test");
             let tested: ChannelTested = client.post(&path, &serde_json::json!({}))?;
-            print(json, &tested, |tested| {
+            print(output, &tested, |tested| {
                 format!("{} took it within {} ms", tested.channel.name, tested.took_ms)
             })
         }
@@ -46,9 +47,9 @@ pub fn act(client: &Client, verb: NotifyVerb, json: bool) -> Result<(), Fault> {
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn reload(client: &Client, json: bool) -> Result<(), Fault> {
+pub fn reload(client: &Client, output: Output) -> Result<(), Fault> {
     let done: Reloaded = client.post("/api/v1/config/reload", &serde_json::json!({}))?;
-    print(json, &done, |done| match done.changed.as_slice() {
+    print(output, &done, |done| match done.changed.as_slice() {
         [] => "nothing differs from what is in force".to_owned(),
         changed => format!("in force: {}", changed.join(", ")),
     })

@@ -5,6 +5,7 @@ use std::path::Path;
 use recovery_protocol::evidence::{Origin, pack};
 
 use super::fault::{Code, Fault};
+use crate::cli::{Output, say};
 
 /// The largest pack that is read.
 const PACK_BYTES_MAX: u64 = 1 << 30;
@@ -13,7 +14,7 @@ const PACK_BYTES_MAX: u64 = 1 << 30;
 ///
 /// # Errors
 /// Integrity, with the file that was altered.
-pub fn verify(path: &Path, key: [u8; 32], json: bool) -> Result<(), Fault> {
+pub fn verify(path: &Path, key: [u8; 32], output: Output) -> Result<(), Fault> {
     let unreadable = |error: std::io::Error| {
         let what = format!("{} cannot be read", path.display());
         Fault::new(Code::NotFound, what, error.to_string(), "check the path")
@@ -34,12 +35,11 @@ pub fn verify(path: &Path, key: [u8; 32], json: bool) -> Result<(), Fault> {
         Fault::new(Code::Integrity, format!("{} does not count", path.display()), why.to_string(), now)
     })?;
     let (files, entry) = (seen.files.len(), &seen.entry);
-    if json {
+    if output.is_data() {
         let seen = serde_json::json!({
             "good": true, "files": files, "entry": entry.seq, "of_entries": seen.of_entries, "proven_entries": seen.proven, "facts": entry.facts,
         });
-        println!("{seen}");
-        return Ok(());
+        return say(output, &seen);
     }
     println!("good: {files} files, as entry {} of the {} that were signed says", entry.seq, seen.of_entries);
     println!("it proves {} more entries of the log; {} made it", seen.proven, entry.actor);

@@ -19,6 +19,7 @@ use super::{
     fault::{Code, Fault},
     image, print, show,
 };
+use crate::cli::Output;
 
 /// What to do with people.
 #[derive(Debug, Subcommand)]
@@ -194,20 +195,20 @@ impl From<RoleWord> for Role {
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: PersonVerb, output: Output) -> Result<(), Fault> {
     match verb {
         PersonVerb::List => {
             let people: Vec<PersonView> = client.get("/api/v1/people")?;
-            print(json, &people, |people| show::people(people))
+            print(output, &people, |people| show::people(people))
         }
         PersonVerb::Add(Add { person, role, scope, network, made }) => {
             let mut out = made.open()?;
             let (valid_days, networks) = (made.valid_days, network);
             let new = NewPerson { person, role: role.into(), valid_days, scope, networks };
             let added = client.post("/api/v1/people", &new).inspect_err(|_| made.give_up())?;
-            made.hand_over(added, &mut out, json)
+            made.hand_over(added, &mut out, output)
         }
-        PersonVerb::Set(order) => order.act(client, json),
+        PersonVerb::Set(order) => order.act(client, output),
         PersonVerb::Token(Token { person, made, reason }) => {
             let mut out = made.open()?;
             let order = ChangePerson {
@@ -217,14 +218,14 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
                 ..ChangePerson::default()
             };
             let changed = client.patch(&path(&person)?, &order, None).inspect_err(|_| made.give_up())?;
-            made.hand_over(changed, &mut out, json)
+            made.hand_over(changed, &mut out, output)
         }
-        PersonVerb::Passwd(order) => order.act(client, json),
-        PersonVerb::Badge(order) => order.act(client, json),
+        PersonVerb::Passwd(order) => order.act(client, output),
+        PersonVerb::Badge(order) => order.act(client, output),
         PersonVerb::Unlock { person } => {
             let view: PersonView =
                 client.post(&format!("{}/unlock", path(&person)?), &serde_json::json!({}))?;
-            print(json, &view, |view| show::people(std::slice::from_ref(view)))
+            print(output, &view, |view| show::people(std::slice::from_ref(view)))
         }
         PersonVerb::Duty { person, add, remove } => {
             let at = format!("{}/duties", path(&person)?);
@@ -234,7 +235,7 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
                 has.duties.extend(add);
                 has = client.put(&at, &has)?;
             }
-            print(json, &has, |has| has.duties.join("\n"))
+            print(output, &has, |has| has.duties.join("\n"))
         }
         PersonVerb::Sessions { end } => {
             let sessions: Vec<SessionView> = match end {
@@ -244,13 +245,13 @@ pub fn act(client: &Client, verb: PersonVerb, json: bool) -> Result<(), Fault> {
                     client.delete(&path, &serde_json::json!({}), None)?
                 }
             };
-            print(json, &sessions, |sessions| show::sessions(sessions))
+            print(output, &sessions, |sessions| show::sessions(sessions))
         }
     }
 }
 
 impl Set {
-    fn act(self, client: &Client, json: bool) -> Result<(), Fault> {
+    fn act(self, client: &Client, output: Output) -> Result<(), Fault> {
         let some = self.network.iter().filter(|network| !network.is_empty()).cloned().collect();
         let order = ChangePerson {
             role: self.role.map(Role::from),
@@ -262,12 +263,12 @@ impl Set {
             ..ChangePerson::default()
         };
         let changed: PersonView = client.patch(&path(&self.person)?, &order, None)?;
-        print(json, &changed, |view| show::people(std::slice::from_ref(view)))
+        print(output, &changed, |view| show::people(std::slice::from_ref(view)))
     }
 }
 
 impl Badge {
-    fn act(self, client: &Client, json: bool) -> Result<(), Fault> {
+    fn act(self, client: &Client, output: Output) -> Result<(), Fault> {
         let order = if self.none {
             NewBadge { badge: String::new(), pin: String::new() }
         } else {
@@ -275,12 +276,12 @@ impl Badge {
             NewBadge { badge, pin: image::secret("PIN: ", self.pin_file.as_deref())? }
         };
         let view: PersonView = client.put(&format!("{}/badge", path(&self.person)?), &order)?;
-        print(json, &view, |view| show::people(std::slice::from_ref(view)))
+        print(output, &view, |view| show::people(std::slice::from_ref(view)))
     }
 }
 
 impl Passwd {
-    fn act(self, client: &Client, json: bool) -> Result<(), Fault> {
+    fn act(self, client: &Client, output: Output) -> Result<(), Fault> {
         let Self { person, password_file, current_file, none } = self;
         let at_a_terminal = std::io::stdin().is_terminal();
         let current = match (&person, &current_file) {
@@ -306,7 +307,7 @@ impl Passwd {
             None => "/api/v1/account/password".to_owned(),
         };
         let view: PersonView = client.put(&path, &order)?;
-        print(json, &view, |view| {
+        print(output, &view, |view| {
             let does = if view.password_unix_ms.is_some() {
                 "signs in by name and password"
             } else {
@@ -364,15 +365,15 @@ impl Made {
         &self,
         mut view: PersonView,
         out: &mut Option<std::fs::File>,
-        json: bool,
+        output: Output,
     ) -> Result<(), Fault> {
         let token = view.token.take().unwrap_or_default();
         let (Some(file), Some(path)) = (out, &self.token_out) else {
             view.token = Some(token);
-            return print(json, &view, |view| view.token.clone().unwrap_or_default());
+            return print(output, &view, |view| view.token.clone().unwrap_or_default());
         };
         written(file, path, &token)?;
-        print(json, &view, |view| {
+        print(output, &view, |view| {
             format!(
                 "{} ({}): the token is in {}; give it to them alone",
                 view.person,

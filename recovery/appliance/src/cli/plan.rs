@@ -12,6 +12,7 @@ use super::{
     fault::{Code, Fault},
     print, show,
 };
+use crate::cli::Output;
 
 /// What to do with standing plans.
 #[derive(Debug, Subcommand)]
@@ -73,12 +74,12 @@ pub struct Make {
 ///
 /// # Errors
 /// [`Fault`] with the exit code.
-pub fn act(client: &Client, verb: PlanVerb, json: bool) -> Result<(), Fault> {
-    let one = |view: PlanView| print(json, &view, |view| show::plans(std::slice::from_ref(view)));
+pub fn act(client: &Client, verb: PlanVerb, output: Output) -> Result<(), Fault> {
+    let one = |view: PlanView| print(output, &view, |view| show::plans(std::slice::from_ref(view)));
     match verb {
         PlanVerb::List => {
             let plans: Vec<PlanView> = client.get("/api/v1/plans")?;
-            print(json, &plans, |plans| show::plans(plans))
+            print(output, &plans, |plans| show::plans(plans))
         }
         PlanVerb::Make(Make { plan, selector, image, trigger, window, most_per_day, valid_days, reason }) => {
             let new = NewPlan {

@@ -11,6 +11,7 @@ use super::{
     print,
     show::{moment, table},
 };
+use crate::cli::Output;
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -45,14 +46,14 @@ fn span_ms(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// What the appliance refuses, or a file that cannot be read.
-pub fn act(client: &Client, verb: PolicyVerb, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, verb: PolicyVerb, output: Output) -> Result<(), Fault> {
     let PolicyVerb::Try { config, since } = verb;
     let text = std::fs::read_to_string(&config)
         .map_err(|error| Fault::usage(&format!("{} cannot be read", config.display()), &error))?;
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let wanted = PolicyTry { config: text, since_unix_ms: now.saturating_sub(since) };
     let tried: PolicyTried = client.post("/api/v1/policy/try", &wanted)?;
-    print(json, &tried, |tried| show(tried, since))
+    print(output, &tried, |tried| show(tried, since))
 }
 
 fn show(tried: &PolicyTried, since: u64) -> String {

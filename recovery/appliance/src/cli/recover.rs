@@ -1,12 +1,9 @@
 //! `groundstate recover`: one endpoint, followed to its end; or all that a selector means, planned first.
 //!
 //! Nobody wipes a line by a slip of a selector: `--plan` lists whom it means with a hash of that list, `--approve-plan HASH` orders
-//! exactly them. The guard rails of their groups count as for any order.
+//! exactly them, or the one endpoint that was named. The guard rails of their groups count as for any order.
 
-use recovery_protocol::{
-    operator::{Decision, EndpointState, EndpointView, JobView, RecoverRequest},
-    selector::Selector,
-};
+use recovery_protocol::operator::{Decision, EndpointState, EndpointView, JobView, RecoverRequest};
 use serde_json::json;
 
 use super::{
@@ -16,17 +13,24 @@ use super::{
     fault::{Code, Fault},
     follow_or_print, print, show,
 };
+use crate::cli::Output;
 
 /// Carry it out.
 ///
 /// # Errors
 /// [`Fault`] with the exit code; partial when some could not be ordered.
-pub fn act(client: &Client, order: Recover, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, order: Recover, output: Output) -> Result<(), Fault> {
     let request = RecoverRequest { reason: order.reason, give_up_preserved: order.give_up_preserved };
+    let approved = order.approve_plan.as_deref();
     if let Some(selector) = &order.selector {
-        return several(client, selector, order.approve_plan.as_deref(), &request, json);
+        let views = endpoint::meant(client, Some(selector))?;
+        return several(client, (&views, &format!("--selector '{selector}'")), approved, &request, output);
     }
     let Some(endpoint) = order.endpoint else { return Ok(()) };
+    if order.plan || approved.is_some() {
+        let view: EndpointView = client.get(&format!("/api/v1/endpoints/{endpoint}"))?;
+        return several(client, (&[view], endpoint.as_str()), approved, &request, output);
+    }
     let job = if order.break_glass {
         let path = format!("/api/v1/endpoints/{endpoint}/break-glass");
         client.post(&path, &Decision { reason: request.reason })?
@@ -34,7 +38,7 @@ pub fn act(client: &Client, order: Recover, json: bool) -> Result<(), Fault> {
         ask(client, endpoint.as_str(), &request)?
     };
     let wait = Wait { wait: !order.no_wait, timeout: order.timeout };
-    follow_or_print(client, job, &wait, json)
+    follow_or_print(client, job, &wait, output)
 }
 
 fn ask(client: &Client, endpoint: &str, request: &RecoverRequest) -> Result<JobView, Fault> {
@@ -71,13 +75,12 @@ pub(super) fn hash(views: &[EndpointView]) -> String {
 
 fn several(
     client: &Client,
-    selector: &Selector,
+    (views, typed): (&[EndpointView], &str),
     approved: Option<&str>,
     request: &RecoverRequest,
-    json: bool,
+    output: Output,
 ) -> Result<(), Fault> {
-    let views = endpoint::meant(client, Some(selector))?;
-    let plan = hash(&views);
+    let plan = hash(views);
     let row = |view: &EndpointView| {
         let stands = why_not(view).unwrap_or_else(|| "is restored".to_owned());
         vec![view.endpoint.to_string(), view.blueprint.clone(), view.group.clone(), stands]
@@ -87,9 +90,11 @@ fn several(
         let list: Vec<_> =
             views.iter().map(|view| json!({ "endpoint": view.endpoint, "why_not": why_not(view) })).collect();
         let table = show::table(&["ENDPOINT", "BLUEPRINT", "GROUP", "PLAN"], &rows);
-        print(json, &json!({ "plan": plan, "selector": selector, "endpoints": list }), |_| table.clone())?;
+        print(output, &json!({ "plan": plan, "order": typed, "endpoints": list }), |_| table.clone())?;
         let count = views.iter().filter(|view| why_not(view).is_none()).count();
-        eprintln!("{count} are restored; order it with --selector '{selector}' --approve-plan {plan}");
+        eprintln!(
+            "{count} are restored; order exactly this with `groundstate recover {typed} --approve-plan {plan}`"
+        );
         return Ok(());
     };
     if approved != plan {
@@ -106,7 +111,7 @@ fn several(
             }
         }
     }
-    print(json, &jobs, |jobs| show::jobs(jobs))?;
+    print(output, &jobs, |jobs| show::jobs(jobs))?;
     if faults == 0 {
         return Ok(());
     }

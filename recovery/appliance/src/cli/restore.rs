@@ -15,6 +15,7 @@ use super::{
     fault::{Code, Fault},
     show,
 };
+use crate::cli::{Output, say};
 
 /// What to restore, and where to.
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,7 @@ pub fn restore(
     signed: images::SignedManifest,
     to: &Path,
     plan_only: bool,
-    json: bool,
+    output: Output,
     bar: &ProgressBar,
 ) -> Result<(), Fault> {
     let untrusted = |error: &dyn std::error::Error| {
@@ -70,8 +71,8 @@ pub fn restore(
     let plan = RestorePlan::new(&verified, scan, &facts).map_err(|error| failed(error.into()))?;
     if plan_only {
         bar.finish_and_clear();
-        match json {
-            true => println!("{}", serde_json::json!(plan.summary())),
+        match output.is_data() {
+            true => say(output, &plan.summary())?,
             false => println!("{plan}"),
         }
         // It was made to be looked at only.
@@ -86,8 +87,8 @@ pub fn restore(
     let proven = written.read_back(ReadBack::Everything).map_err(failed)?;
     let stats = proven.commit_boot_region().map_err(failed)?.stats();
     bar.finish_and_clear();
-    if json {
-        println!("{}", serde_json::json!(stats));
+    if output.is_data() {
+        say(output, &stats)?;
     } else {
         println!(
             "restored: {} kept, {} written, {} made zero, {} read back",

@@ -14,6 +14,7 @@ use super::{
     print, runbook,
     show::table,
 };
+use crate::cli::Output;
 
 /// What to run, where, as what.
 #[derive(Debug, Args)]
@@ -75,7 +76,7 @@ impl From<As> for RunMode {
 ///
 /// # Errors
 /// What the appliance refuses; failed when a run that was waited for did not succeed.
-pub fn act(client: &Client, order: Run, json: bool) -> Result<(), Fault> {
+pub fn act(client: &Client, order: Run, output: Output) -> Result<(), Fault> {
     let ships = runbooks::library().iter().any(|shipped| shipped.name == order.runbook);
     let text = if ships { None } else { Some(runbook::text_of(&order.runbook)?) };
     let new = NewDrill {
@@ -96,13 +97,24 @@ pub fn act(client: &Client, order: Run, json: bool) -> Result<(), Fault> {
         None => {
             let plan: DrillPlan = client.post("/api/v1/drills/plan", &new)?;
             if order.plan || order.mode == As::DryRun {
-                return print(json, &plan, shown);
+                return print(output, &plan, shown);
             }
             plan.binding
         }
     };
     let view: DrillView = client.post("/api/v1/drills", &NewDrill { binding: Some(binding), ..new })?;
-    drill::ended(client, view, &order.wait, json)
+    drill::ended(client, view, &order.wait, output)
+}
+
+/// Say what a run would do.
+///
+/// # Errors
+/// What the appliance refuses.
+pub fn planned(client: &Client, new: &NewDrill, output: Output) -> Result<(), Fault> {
+    let plan: DrillPlan = client.post("/api/v1/drills/plan", new)?;
+    print(output, &plan, shown)?;
+    eprintln!("begin exactly this with --approve-plan {}", plan.binding);
+    Ok(())
 }
 
 fn shown(plan: &DrillPlan) -> String {

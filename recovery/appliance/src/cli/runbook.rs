@@ -22,6 +22,7 @@ use super::{
     print,
     show::table,
 };
+use crate::cli::Output;
 
 /// What to do with runbooks.
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,7 @@ pub enum RunbookVerb {
     /// Print the file of a runbook or a blueprint that ships, to begin your own with
     Show {
         /// Its name
+        #[arg(id = "runbook", value_name = "NAME")]
         name: String,
     },
 }
@@ -163,14 +165,14 @@ fn judged(text: &str) -> (Vec<String>, Vec<String>) {
 ///
 /// # Errors
 /// A runbook that cannot be read, or that has findings.
-pub fn act(verb: RunbookVerb, json: bool) -> Result<(), Fault> {
+pub fn act(verb: RunbookVerb, output: Output) -> Result<(), Fault> {
     match verb {
-        RunbookVerb::List => list(json),
+        RunbookVerb::List => list(output),
         RunbookVerb::Blueprints => {
             let names: Vec<&str> = library::blueprints().iter().map(|shipped| shipped.name).collect();
-            print(json, &names, |names| names.join("\n"))
+            print(output, &names, |names| names.join("\n"))
         }
-        RunbookVerb::Lint { runbooks } => lint(&runbooks, json),
+        RunbookVerb::Lint { runbooks } => lint(&runbooks, output),
         RunbookVerb::Print(order) => {
             let runbook = read(&order.runbook)?;
             let sheet = match order.sheet {
@@ -180,7 +182,7 @@ pub fn act(verb: RunbookVerb, json: bool) -> Result<(), Fault> {
             };
             hand_over(order.out, &runbooks::print::print(&runbook, sheet, &order.language))
         }
-        RunbookVerb::Plan(order) => plan(&order, json),
+        RunbookVerb::Plan(order) => plan(&order, output),
         RunbookVerb::Run(_) => {
             Err(Fault::new(Code::Usage, "a run asks an appliance", "", "name one with --url"))
         }
@@ -200,7 +202,7 @@ fn hand_over(out: Option<PathBuf>, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn list(json: bool) -> Result<(), Fault> {
+fn list(output: Output) -> Result<(), Fault> {
     let mut listed = Vec::new();
     for shipped in library::library() {
         let runbook = read(shipped.name)?;
@@ -212,7 +214,7 @@ fn list(json: bool) -> Result<(), Fault> {
             digest: runbook.digest,
         });
     }
-    print(json, &listed, |listed| {
+    print(output, &listed, |listed| {
         let row = |one: &Listed| {
             vec![
                 one.name.to_owned(),
@@ -251,13 +253,13 @@ fn read(file_or_name: &str) -> Result<Runbook, Fault> {
     })
 }
 
-fn lint(named: &[String], json: bool) -> Result<(), Fault> {
+fn lint(named: &[String], output: Output) -> Result<(), Fault> {
     let mut linted = Vec::new();
     for name in named {
         let (findings, notes) = judged(&text_of(name)?);
         linted.push(Linted { runbook: name.clone(), good: findings.is_empty(), findings, notes });
     }
-    print(json, &linted, |linted| {
+    print(output, &linted, |linted| {
         let said = |one: &Linted| {
             let word = one.good.then(|| "good".to_owned());
             let lines = word.iter().chain(&one.findings).chain(&one.notes);
@@ -273,7 +275,7 @@ fn lint(named: &[String], json: bool) -> Result<(), Fault> {
     Err(Fault::new(Code::Failed, what, "", "each line says what to do"))
 }
 
-fn plan(order: &Plan, json: bool) -> Result<(), Fault> {
+fn plan(order: &Plan, output: Output) -> Result<(), Fault> {
     let runbook = read(&order.runbook)?;
     let facts: Vec<EndpointFacts> = match &order.endpoints {
         Some(path) => serde_json::from_str(&text_of(&path.display().to_string())?).map_err(|error| {
@@ -289,7 +291,7 @@ fn plan(order: &Plan, json: bool) -> Result<(), Fault> {
         known.learn(report, &record);
     }
     let preview = Preview::of(&record, &known);
-    print(json, &preview, shown)
+    print(output, &preview, shown)
 }
 
 /// Endpoints that fit a runbook, where nobody named any: how long it takes depends on how many they are.
@@ -391,10 +393,10 @@ mod tests {
     #[test]
     fn what_ships_is_good_and_what_is_broken_says_where() {
         let names: Vec<String> = library::library().iter().map(|shipped| shipped.name.to_owned()).collect();
-        lint(&names, true).unwrap();
+        lint(&names, Output::Json).unwrap();
         let names: Vec<String> =
             library::blueprints().iter().map(|shipped| shipped.name.to_owned()).collect();
-        lint(&names, true).unwrap();
+        lint(&names, Output::Json).unwrap();
         let (bad, notes) = judged(&text_of("hmi-panel").unwrap().replace("tier: 1", "tier: 4"));
         assert!(bad.len() == 1 && bad[0].contains("[tier]") && notes.len() == 4, "{bad:?} {notes:?}");
         let dir = tempfile::tempdir().unwrap();
@@ -403,7 +405,7 @@ mod tests {
             library::shipped("quarterly-hmi-drill").unwrap().text.replacen("uses: reimage", "uses: wipe", 1);
         std::fs::write(&file, broken).unwrap();
         let named = file.display().to_string();
-        assert_eq!(lint(std::slice::from_ref(&named), true).unwrap_err().code, Code::Failed);
+        assert_eq!(lint(std::slice::from_ref(&named), Output::Json).unwrap_err().code, Code::Failed);
         assert!(read(&named).unwrap_err().to_string().contains("line "), "{}", read(&named).unwrap_err());
         let count = |mode, count| {
             let runbook = read("line-hmi-mass-recovery").unwrap();

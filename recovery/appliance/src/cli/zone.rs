@@ -27,6 +27,7 @@ use super::{
     print, report,
     show::table,
 };
+use crate::cli::Output;
 
 /// What to do with zones.
 #[derive(Debug, Subcommand)]
@@ -109,7 +110,7 @@ enum Form {
 ///
 /// # Errors
 /// A file that cannot be read, or a log that was altered.
-pub fn act(verb: ZoneVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
+pub fn act(verb: ZoneVerb, reach: &Reach, output: Output) -> Result<(), Fault> {
     let order = match verb {
         ZoneVerb::Assess(order) => order,
         ZoneVerb::Report { zone, how } => {
@@ -117,7 +118,7 @@ pub fn act(verb: ZoneVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
             return how.fetch(&reach.client()?, "/api/v1/zones/report", &wanted);
         }
         ZoneVerb::Components(how) => return how.fetch(&reach.client()?, "/api/v1/components/report", ""),
-        ZoneVerb::Readiness(order) => return readiness(&order, json),
+        ZoneVerb::Readiness(order) => return readiness(&order, output),
     };
     let wrong = |path: &Path, error: String| {
         Fault::new(Code::Usage, format!("{} cannot be used", path.display()), error, "mend it and try again")
@@ -143,7 +144,11 @@ pub fn act(verb: ZoneVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
         .iter()
         .map(|zone| assess(&catalogue, zone, &ledger.weigh(&zone.endpoints, now_ms), now_ms))
         .collect();
-    let form = if json { Form::Json } else { order.form };
+    let form = match output {
+        Output::Table => order.form,
+        Output::Csv => Form::Csv,
+        _ => Form::Json,
+    };
     let about = page::About {
         site: &zones.site,
         at_ms: now_ms,
@@ -159,19 +164,22 @@ pub fn act(verb: ZoneVerb, reach: &Reach, json: bool) -> Result<(), Fault> {
         Form::Pdf => page::paper(&about, &assessed).pdf().map_err(|error| {
             Fault::of("the page could not be set", &error, "take --form html, and report this")
         })?,
-        Form::Json => format!("{}\n", page::json(&about, &assessed)).into_bytes(),
+        Form::Json => {
+            let output = if output.is_data() { output } else { Output::Json };
+            output.render(&page::json(&about, &assessed), |_| String::new())?.into_bytes()
+        }
     };
     report::hand_over(order.out.as_deref(), &bytes)
 }
 
-fn readiness(order: &Readiness, json: bool) -> Result<(), Fault> {
+fn readiness(order: &Readiness, output: Output) -> Result<(), Fault> {
     let zones = Zones::parse(&read(&order.zones)?).map_err(|error| {
         let what = format!("{} cannot be used", order.zones.display());
         Fault::new(Code::Usage, what, error.to_string(), "mend it and try again")
     })?;
     let (facts, _) = facts_of(&order.log, key_of(&order.key)?)?;
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-    print(json, &board(&zones, &facts, now_ms), shown)
+    print(output, &board(&zones, &facts, now_ms), shown)
 }
 
 fn shown(board: &Board) -> String {

@@ -114,6 +114,12 @@ impl Texts {
         if self.0.name == MIRRORED { "rtl" } else { "ltr" }
     }
 
+    /// The codes that have a sentence of their own for what happened; what stands as `.` or `_` in a code is `-` here.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        let id = |line: &'static str| line.strip_prefix("code-")?.split_once("-what =").map(|(code, _)| code);
+        SOURCES[0].1.lines().filter_map(id)
+    }
+
     /// The message `code-<code>-<what>`; `None` where no language has a text of its own for it, and the English of the record stands.
     #[must_use]
     pub fn by_code<const N: usize>(

@@ -51,6 +51,7 @@ pub mod drill;
 pub mod drill_code;
 pub mod duty;
 pub mod endpoint;
+pub mod examine;
 pub mod forward;
 pub mod history;
 pub mod job;

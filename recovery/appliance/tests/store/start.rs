@@ -38,3 +38,69 @@ fn a_reader_that_goes_away_ends_a_command_without_a_word() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(141), "as if SIGPIPE had ended it");
 }
+
+/// What a command opens beside itself, as the kernel sees it.
+fn opened(desk: &Desk, words: &[&str]) -> Vec<String> {
+    let log = desk.path("calls");
+    let run = std::process::Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=open,openat,openat2,socket,connect,statx,newfstatat,fork,vfork,execve",
+            "-o",
+        ])
+        .arg(&log)
+        .arg(env!("CARGO_BIN_EXE_groundstate"))
+        .args(words)
+        .current_dir(desk.dir.path())
+        .output()
+        .unwrap();
+    assert!(run.status.success() && !run.stdout.is_empty(), "{words:?}: {run:?}");
+    let log = std::fs::read_to_string(&log).unwrap();
+    // The program itself, and what the system's loader fetches for it.
+    let usual = |line: &&str| {
+        ["execve(", "/etc/ld.so.", ".so", "\"\"", "/proc/self/", "/sys/fs/cgroup", "/sys/devices/system/cpu"]
+            .iter()
+            .any(|part| line.contains(part))
+    };
+    log.lines().filter(|line| !usual(line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn help_opens_no_file_and_no_socket() {
+    let desk = Desk::new();
+    for words in [
+        &["--help"][..],
+        &["-h"],
+        &[],
+        &["help"],
+        &["help", "exit-codes"],
+        &["recover", "--help"],
+        &["explain", "guard-rail"],
+    ] {
+        assert_eq!(opened(&desk, words), Vec::<String>::new(), "{words:?}");
+    }
+}
+
+#[test]
+fn bash_completes_live_names_and_is_silent_without_an_appliance() {
+    let desk = Desk::new();
+    let script = desk.good(&["completions", "bash"]);
+    std::fs::write(desk.path("groundstate.bash"), script).unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_groundstate"));
+    let typed = "PATH=\"$1:$PATH\"; source ./groundstate.bash\n\
+        COMP_WORDS=(groundstate runbook show sing); COMP_CWORD=3; _groundstate_live groundstate sing show; echo \"${COMPREPLY[@]}\"\n\
+        COMPREPLY=(); COMP_WORDS=(groundstate recover pre); COMP_CWORD=2; _groundstate_live groundstate pre recover; echo \"${COMPREPLY[@]}\"";
+    let run = std::process::Command::new("bash")
+        .args(["-c", typed, "bash"])
+        .arg(program.parent().unwrap())
+        .env("GROUNDSTATE_URL", "https://127.0.0.1:1")
+        .current_dir(desk.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(run.status.success() && run.stderr.is_empty(), "{run:?}");
+    assert!(said.lines().next().unwrap().contains("single-hmi-failed"), "{said}");
+    assert_eq!(said.lines().nth(1), Some(""), "{said}");
+}

@@ -6,7 +6,7 @@ use recovery_protocol::{
     operator::{CaptureRequest, EndpointView, ImageView, JobView},
 };
 
-use super::say_json;
+use crate::cli::{Output, say};
 use crate::cli::{args::Wait, client::Client, fault::Fault, follow_or_print, show};
 
 /// What to capture.
@@ -47,9 +47,9 @@ pub struct Capture {
 }
 
 /// Order a capture, and follow it.
-pub fn capture(client: &Client, order: Capture, json: bool) -> Result<(), Fault> {
+pub fn capture(client: &Client, order: Capture, output: Output) -> Result<(), Fault> {
     if order.plan {
-        return plan(client, &order, json);
+        return plan(client, &order, output);
     }
     let request = CaptureRequest {
         name: order.name,
@@ -62,21 +62,24 @@ pub fn capture(client: &Client, order: Capture, json: bool) -> Result<(), Fault>
     };
     let job: JobView = client.post(&format!("/api/v1/endpoints/{}/capture", order.endpoint), &request)?;
     let wait = Wait { wait: !order.no_wait, timeout: order.timeout };
-    follow_or_print(client, job, &wait, json)
+    follow_or_print(client, job, &wait, output)
 }
 
 /// Which disks the endpoint has by its last hello, and what the image would be called.
-fn plan(client: &Client, order: &Capture, json: bool) -> Result<(), Fault> {
+fn plan(client: &Client, order: &Capture, output: Output) -> Result<(), Fault> {
     let endpoint: EndpointView = client.get(&format!("/api/v1/endpoints/{}", order.endpoint))?;
     let images: Vec<ImageView> = client.get("/api/v1/images")?;
     let newest = images.iter().filter(|view| view.name == order.name).map(|view| view.epoch).max();
     let epoch = newest.map_or(1, |epoch| epoch + 1);
     let disks = endpoint.inventory.map(|inventory| inventory.disks).unwrap_or_default();
-    if json {
-        return say_json(&serde_json::json!({
-            "plan": true, "endpoint": order.endpoint, "name": order.name, "version": order.version,
-            "epoch": epoch, "disks": disks,
-        }));
+    if output.is_data() {
+        return say(
+            output,
+            &serde_json::json!({
+                "plan": true, "endpoint": order.endpoint, "name": order.name, "version": order.version,
+                "epoch": epoch, "disks": disks,
+            }),
+        );
     }
     println!(
         "would boot {} into the recovery system and read its disk into the store as {} {} (epoch {epoch}); nothing is written to it",

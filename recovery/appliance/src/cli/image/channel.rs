@@ -10,7 +10,8 @@ use images::{
 
 use recovery_protocol::channel::{ChannelView, Promotion, StatementView};
 
-use super::{Place, find, key_file, now_unix_ms, open, ring, say_json, store_fault, unlock, write_new};
+use super::{Place, find, key_file, now_unix_ms, open, ring, store_fault, unlock, write_new};
+use crate::cli::{Output, say};
 use crate::cli::{
     client::Client,
     fault::{Code, Fault},
@@ -68,7 +69,7 @@ pub struct Promote {
 }
 
 /// Sign a channel statement and keep it in the store.
-pub fn promote(place: &Place, data_dir: &Path, order: &Promote, json: bool) -> Result<(), Fault> {
+pub fn promote(place: &Place, data_dir: &Path, order: &Promote, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let (id, stage) = (find(&store, &order.image)?, Stage::from(order.to));
     let ring = ring(&place.trust_root(data_dir))?;
@@ -117,8 +118,8 @@ pub fn promote(place: &Place, data_dir: &Path, order: &Promote, json: bool) -> R
             eprintln!("not valid yet: {error}");
         }
     }
-    if json {
-        return say_json(&body);
+    if output.is_data() {
+        return say(output, &body);
     }
     let would = if order.plan { "would say: " } else { "" };
     println!("{would}{} means {id} from epoch {} on, by order of {}", body.channel, body.epoch, body.author);
@@ -142,7 +143,7 @@ pub struct HandIn {
 }
 
 /// Hand a promotion in.
-pub fn hand_in(client: &Client, order: &HandIn, json: bool) -> Result<(), Fault> {
+pub fn hand_in(client: &Client, order: &HandIn, output: Output) -> Result<(), Fault> {
     let now = "give the file that `groundstate image promote --out` wrote";
     let text = std::fs::read(&order.file).map_err(|error| {
         let what = format!("{} cannot be read", order.file.display());
@@ -160,21 +161,21 @@ pub fn hand_in(client: &Client, order: &HandIn, json: bool) -> Result<(), Fault>
     let headers: Vec<(&str, &str)> =
         revision.iter().map(|revision| ("if-match", revision.as_str())).collect();
     let channel: ChannelView = client.post_with(&path, &Promotion { statement }, &headers)?;
-    if json {
-        return say_json(&channel);
+    if output.is_data() {
+        return say(output, &channel);
     }
     println!("{}", channel_page(&channel));
     Ok(())
 }
 
 /// What the appliance knows of the channels of a name, or of all.
-pub fn channels(client: &Client, name: Option<&str>, json: bool) -> Result<(), Fault> {
+pub fn channels(client: &Client, name: Option<&str>, output: Output) -> Result<(), Fault> {
     let found: Vec<ChannelView> = match name {
         Some(name) => vec![client.get(&under("/api/v1/channels", name, "groundstate image list")?)?],
         None => client.get("/api/v1/channels")?,
     };
-    if json {
-        return say_json(&found);
+    if output.is_data() {
+        return say(output, &found);
     }
     let pages: Vec<String> = found.iter().map(channel_page).collect();
     println!("{}", pages.join("\n\n"));
@@ -207,11 +208,11 @@ fn channel_page(channel: &ChannelView) -> String {
 }
 
 /// What was said about the images of a name.
-pub fn history(place: &Place, data_dir: &Path, name: &str, json: bool) -> Result<(), Fault> {
+pub fn history(place: &Place, data_dir: &Path, name: &str, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let History(said) = store.history(name).map_err(|error| store_fault(&error))?;
-    if json {
-        return say_json(&said);
+    if output.is_data() {
+        return say(output, &said);
     }
     let ring = ring(&place.trust_root(data_dir)).ok();
     for signed in said {

@@ -17,9 +17,10 @@ use indicatif::ProgressBar;
 use super::{
     Place, bar,
     find::{find, is_called},
-    now_unix_ms, open, open_if_there, open_or_make, ring, say_json,
+    now_unix_ms, open, open_if_there, open_or_make, ring,
     upkeep::Pace,
 };
+use crate::cli::{Output, say};
 use recovery_protocol::operator::ImageView;
 
 use crate::chain::chain;
@@ -139,15 +140,15 @@ pub struct Evict {
 }
 
 /// Act.
-pub fn act(place: &Place, data_dir: &Path, verb: &DepotVerb, json: bool) -> Result<(), Fault> {
+pub fn act(place: &Place, data_dir: &Path, verb: &DepotVerb, output: Output) -> Result<(), Fault> {
     match verb {
-        DepotVerb::Probe { at } => probe(&at.open()?, json),
-        DepotVerb::Push(order) => push(place, data_dir, order, json),
-        DepotVerb::Pull(order) => pull(place, data_dir, order, json),
-        DepotVerb::List { at } => list(place, data_dir, at, json),
-        DepotVerb::Withdraw { image, plan, at } => withdraw(&at.open()?, image, *plan, json),
-        DepotVerb::Gc(order) => gc(order, json),
-        DepotVerb::Evict(order) => evict(place, data_dir, order, json),
+        DepotVerb::Probe { at } => probe(&at.open()?, output),
+        DepotVerb::Push(order) => push(place, data_dir, order, output),
+        DepotVerb::Pull(order) => pull(place, data_dir, order, output),
+        DepotVerb::List { at } => list(place, data_dir, at, output),
+        DepotVerb::Withdraw { image, plan, at } => withdraw(&at.open()?, image, *plan, output),
+        DepotVerb::Gc(order) => gc(order, output),
+        DepotVerb::Evict(order) => evict(place, data_dir, order, output),
     }
 }
 
@@ -166,7 +167,7 @@ pub fn open_depot(config: &Path) -> Result<S3Depot, Fault> {
     ready(&Setting::load(config).map_err(|error| no_depot(&error))?, Limits::default())
 }
 
-fn evict(place: &Place, data_dir: &Path, order: &Evict, json: bool) -> Result<(), Fault> {
+fn evict(place: &Place, data_dir: &Path, order: &Evict, output: Output) -> Result<(), Fault> {
     let setting = order.at.setting()?;
     let said = order.store_mib_max.map(|mib| mib.saturating_mul(1 << 20));
     let bytes_max = said.or(setting.store_bytes_max()).ok_or_else(|| {
@@ -184,8 +185,8 @@ fn evict(place: &Place, data_dir: &Path, order: &Evict, json: bool) -> Result<()
         needs.evict(&depot, &store, &ring, room, progress)
     });
     let done = done.map_err(|error| fault(&depot, &error))?;
-    if json {
-        say_json(&serde_json::json!({ "plan": order.plan, "bytes_max": bytes_max, "evicted": done }))?;
+    if output.is_data() {
+        say(output, &serde_json::json!({ "plan": order.plan, "bytes_max": bytes_max, "evicted": done }))?;
     } else {
         let (verb, left) = if order.plan { ("would go", "would be left") } else { ("went", "are left") };
         done.images
@@ -255,7 +256,7 @@ pub fn fault(depot: &S3Depot, error: &DepotError) -> Fault {
     Fault::of(&format!("the depot {} failed", depot.place()), error, now).with(code)
 }
 
-fn push(place: &Place, data_dir: &Path, order: &Push, json: bool) -> Result<(), Fault> {
+fn push(place: &Place, data_dir: &Path, order: &Push, output: Output) -> Result<(), Fault> {
     let (depot, store) = (order.at.open()?, open(&place.store(data_dir))?);
     let images = match order.images.is_empty() {
         true => store.list().map_err(|error| super::store_fault(&error))?,
@@ -266,8 +267,8 @@ fn push(place: &Place, data_dir: &Path, order: &Push, json: bool) -> Result<(), 
         depot::push(&store, &depot, &images, rules, progress)
     });
     let done = done.map_err(|error| fault(&depot, &error))?;
-    if json {
-        return say_json(&done);
+    if output.is_data() {
+        return say(output, &done);
     }
     println!(
         "{}{} images, {} packs, {}, {} signatures, {} statements",
@@ -284,7 +285,7 @@ fn push(place: &Place, data_dir: &Path, order: &Push, json: bool) -> Result<(), 
     Ok(())
 }
 
-fn pull(place: &Place, data_dir: &Path, order: &Pull, json: bool) -> Result<(), Fault> {
+fn pull(place: &Place, data_dir: &Path, order: &Pull, output: Output) -> Result<(), Fault> {
     let (depot, directory) = (order.at.open()?, place.store(data_dir));
     let ring = if order.untrusted { None } else { Some(ring(&place.trust_root(data_dir))?) };
     let images = wanted(&depot, &order.images)?;
@@ -301,8 +302,8 @@ fn pull(place: &Place, data_dir: &Path, order: &Pull, json: bool) -> Result<(), 
     for name in &done.altered {
         eprintln!("warning: the depot gives something else for {name}; it was not used");
     }
-    if json {
-        return say_json(&done);
+    if output.is_data() {
+        return say(output, &done);
     }
     println!(
         "{}{} images, {} chunks, {}, {} statements",
@@ -369,7 +370,7 @@ fn wanted(depot: &S3Depot, words: &[String]) -> Result<Vec<ImageId>, Fault> {
     words.iter().map(find).collect()
 }
 
-fn list(place: &Place, data_dir: &Path, at: &At, json: bool) -> Result<(), Fault> {
+fn list(place: &Place, data_dir: &Path, at: &At, output: Output) -> Result<(), Fault> {
     let setting = at.setting()?;
     let depot = &ready(&setting, Limits::default())?;
     let failed = |error| fault(depot, &error);
@@ -397,11 +398,14 @@ fn list(place: &Place, data_dir: &Path, at: &At, json: bool) -> Result<(), Fault
         ]);
     }
     let (packs, bytes) = inventory.packs();
-    if json {
-        return say_json(&serde_json::json!({
-            "images": lines, "packs": packs, "bytes": bytes, "foreign": inventory.foreign,
-            "store": { "bytes": here_bytes, "bytes_max": setting.store_bytes_max() },
-        }));
+    if output.is_data() {
+        return say(
+            output,
+            &serde_json::json!({
+                "images": lines, "packs": packs, "bytes": bytes, "foreign": inventory.foreign,
+                "store": { "bytes": here_bytes, "bytes_max": setting.store_bytes_max() },
+            }),
+        );
     }
     println!("{}", show::table(&["NAME", "VERSION", "EPOCH", "WHERE", "STATE", "IMAGE"], &rows));
     println!("{packs} packs, {}", show::bytes(bytes));
@@ -425,7 +429,7 @@ fn here(place: &Place, data_dir: &Path) -> Result<(HashSet<ImageId>, u64), Fault
     open(&path).and_then(|store| look(store).map_err(|error| super::store_fault(&error)))
 }
 
-fn withdraw(depot: &S3Depot, image: &str, plan: bool, json: bool) -> Result<(), Fault> {
+fn withdraw(depot: &S3Depot, image: &str, plan: bool, output: Output) -> Result<(), Fault> {
     let failed = |error| fault(depot, &error);
     let id = match wanted(depot, &[image.to_owned()])?.as_slice() {
         [id] => *id,
@@ -443,16 +447,16 @@ fn withdraw(depot: &S3Depot, image: &str, plan: bool, json: bool) -> Result<(), 
             "withdrew {id}; until it is collected, `groundstate image depot push {id}` puts it back at no cost"
         );
     }
-    if json { say_json(&serde_json::json!({ "image": id, "plan": plan })) } else { Ok(()) }
+    if output.is_data() { say(output, &serde_json::json!({ "image": id, "plan": plan })) } else { Ok(()) }
 }
 
-fn gc(order: &Gc, json: bool) -> Result<(), Fault> {
+fn gc(order: &Gc, output: Output) -> Result<(), Fault> {
     let depot = order.at.open()?;
     let grace = Duration::from_secs(order.grace_hours.saturating_mul(3600));
     let rules = CollectRules { now_unix_ms: now_unix_ms(), grace, plan: order.plan };
     let done = depot::collect(&depot, &rules).map_err(|error| fault(&depot, &error))?;
-    if json {
-        say_json(&done)?;
+    if output.is_data() {
+        say(output, &done)?;
     } else {
         println!(
             "{} images; {}{} objects ({} of packs), {} newly seen as needed by nothing, {} wait, {} needed again",
@@ -478,10 +482,10 @@ fn gc(order: &Gc, json: bool) -> Result<(), Fault> {
     ))
 }
 
-fn probe(depot: &S3Depot, json: bool) -> Result<(), Fault> {
+fn probe(depot: &S3Depot, output: Output) -> Result<(), Fault> {
     let found = depot.probe(jiff::Timestamp::now()).map_err(|error| fault(depot, &error))?;
-    if json {
-        return say_json(&serde_json::json!({ "depot": depot.place(), "capabilities": found }));
+    if output.is_data() {
+        return say(output, &serde_json::json!({ "depot": depot.place(), "capabilities": found }));
     }
     println!(
         "{}\n{}",

@@ -10,8 +10,9 @@ use images::{
 };
 use serde_json::{Value, json};
 
-use super::{Place, bar, find, open, ring, say_json, store_fault};
+use super::{Place, bar, find, open, ring, store_fault};
 use crate::chain::chain;
+use crate::cli::{Output, say};
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -33,7 +34,7 @@ pub struct Diff {
 }
 
 /// Show one image: its header, and whether it is trusted.
-pub fn show(place: &Place, data_dir: &Path, image: &str, json: bool) -> Result<(), Fault> {
+pub fn show(place: &Place, data_dir: &Path, image: &str, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let id = find(&store, image)?;
     let signed = store.get_manifest(&id).map_err(|error| store_fault(&error))?;
@@ -42,8 +43,8 @@ pub fn show(place: &Place, data_dir: &Path, image: &str, json: bool) -> Result<(
         Ok(ring) => ring.verify(signed.clone()).err().map(|error| chain(&error)),
         Err(_) => Some("there is no image trust root here to judge it by".to_owned()),
     };
-    match json {
-        true => say_json(&header_json(&signed, &manifest, why_not.as_deref())),
+    match output.is_data() {
+        true => say(output, &header_json(&signed, &manifest, why_not.as_deref())),
         false => {
             println!("{}", header_page(&signed, &manifest, why_not.as_deref()));
             Ok(())
@@ -166,7 +167,7 @@ fn header_page(signed: &SignedManifest, manifest: &Manifest, why_not: Option<&st
 }
 
 /// Verify signatures and every chunk of one image, or of all.
-pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>, json: bool) -> Result<(), Fault> {
+pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let ring = ring(&place.trust_root(data_dir))?;
     let ids = match image {
@@ -176,7 +177,7 @@ pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>, json: bool) -
     let (mut bad, mut said) = (Vec::new(), Vec::new());
     for id in ids {
         let verdict = verify_one(&store, &ring, id);
-        match (&verdict, json) {
+        match (&verdict, output.is_data()) {
             (Ok((signatures, read)), false) => {
                 let bytes = show::bytes(read.raw_bytes);
                 println!("good  {id}  {signatures} signature(s), {} chunks, {bytes}", read.chunks);
@@ -192,8 +193,8 @@ pub fn verify(place: &Place, data_dir: &Path, image: Option<&str>, json: bool) -
             bad.push(id.to_string());
         }
     }
-    if json {
-        say_json(&said)?;
+    if output.is_data() {
+        say(output, &said)?;
     }
     if bad.is_empty() {
         return Ok(());
@@ -219,7 +220,7 @@ fn verify_one(
 }
 
 /// Compare two images.
-pub fn compare(place: &Place, data_dir: &Path, order: &Diff, json: bool) -> Result<(), Fault> {
+pub fn compare(place: &Place, data_dir: &Path, order: &Diff, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let manifest = |image: &str| -> Result<Manifest, Fault> {
         let signed = store.get_manifest(&find(&store, image)?).map_err(|error| store_fault(&error))?;
@@ -231,8 +232,8 @@ pub fn compare(place: &Place, data_dir: &Path, order: &Diff, json: bool) -> Resu
     bar.finish_and_clear();
     let difference = difference
         .map_err(|error| Fault::of("the images were not compared", &error, "mend the cause and try again"))?;
-    if json {
-        return say_json(&difference);
+    if output.is_data() {
+        return say(output, &difference);
     }
     let shown = if order.all { usize::MAX } else { FILES_SHOWN };
     println!("{}", difference_page(&before, &after, &difference, shown));

@@ -14,10 +14,11 @@ use images::{
 };
 
 use super::{
-    Place, bar, file_fault, find, open, open_if_there, open_or_make, pretty, read_root, ring, say_json,
-    store_fault, upkeep::Pace, write_new,
+    Place, bar, file_fault, find, open, open_if_there, open_or_make, pretty, read_root, ring, store_fault,
+    upkeep::Pace, write_new,
 };
 use crate::chain::chain;
+use crate::cli::{Output, say};
 use crate::cli::{
     fault::{Code, Fault},
     show,
@@ -50,7 +51,7 @@ pub struct Export {
 }
 
 /// Export images, a manifest, or signatures.
-pub fn export(place: &Place, data_dir: &Path, order: &Export, json: bool) -> Result<(), Fault> {
+pub fn export(place: &Place, data_dir: &Path, order: &Export, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let ids = order.images.iter().map(|image| find(&store, image)).collect::<Result<Vec<_>, _>>()?;
     let manifest = |id: &ImageId| store.get_manifest(id).map_err(|error| store_fault(&error));
@@ -60,15 +61,15 @@ pub fn export(place: &Place, data_dir: &Path, order: &Export, json: bool) -> Res
         };
         let signed = manifest(id)?;
         if order.minisign {
-            return for_minisign(&signed, &order.out, json);
+            return for_minisign(&signed, &order.out, output);
         }
         write_new(&order.out, 0o644, &signed.encode())?;
         eprintln!(
             "wrote {}: sign it with `groundstate image sign {0} --key KEY`, then import it",
             order.out.display()
         );
-        return match json {
-            true => say_json(&serde_json::json!({ "image": id, "file": order.out.display().to_string() })),
+        return match output.is_data() {
+            true => say(output, &serde_json::json!({ "image": id, "file": order.out.display().to_string() })),
             false => Ok(()),
         };
     }
@@ -91,8 +92,8 @@ pub fn export(place: &Place, data_dir: &Path, order: &Export, json: bool) -> Res
             .map_err(|error| Fault::of("this cannot be exported", &error, "scrub the store")),
         false => write_bundle(&store, &contents, &known, order),
     }?;
-    if json {
-        return say_json(&exported);
+    if output.is_data() {
+        return say(output, &exported);
     }
     println!(
         "{}{}: {} images, {} frames, {}",
@@ -148,7 +149,7 @@ fn write_bundle(
     Ok(done)
 }
 
-fn for_minisign(signed: &SignedManifest, dir: &Path, json: bool) -> Result<(), Fault> {
+fn for_minisign(signed: &SignedManifest, dir: &Path, output: Output) -> Result<(), Fault> {
     let (id, mut commands) = (signed.id(), Vec::new());
     let header = dir.join(format!("{id}.header"));
     write_new(&header, 0o644, &signed.header)?;
@@ -166,8 +167,8 @@ fn for_minisign(signed: &SignedManifest, dir: &Path, json: bool) -> Result<(), F
             file.display()
         ));
     }
-    if json {
-        return say_json(&serde_json::json!({ "image": id, "commands": commands }));
+    if output.is_data() {
+        return say(output, &serde_json::json!({ "image": id, "commands": commands }));
     }
     commands.iter().for_each(|command| println!("{command}"));
     Ok(())
@@ -187,18 +188,23 @@ pub struct ImportBundle {
 }
 
 /// Bring in a bundle, or the signatures of a manifest that was signed elsewhere.
-pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json: bool) -> Result<(), Fault> {
+pub fn import_bundle(
+    place: &Place,
+    data_dir: &Path,
+    order: &ImportBundle,
+    output: Output,
+) -> Result<(), Fault> {
     let failed = |error: &bundle::BundleError| {
         let now = "mend the cause and run it again: what came over is kept";
         Fault::of("the bundle was not taken in", error, now).with(Code::Integrity)
     };
     let file = File::open(&order.file).map_err(|error| file_fault(&order.file, &error))?;
     let reader = match BundleReader::open(BufReader::with_capacity(1 << 20, file)) {
-        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, order, json),
+        Err(bundle::BundleError::NotABundle) => return take_manifest(place, data_dir, order, output),
         other => other.map_err(|error| failed(&error))?,
     };
     if order.plan {
-        return bundle_plan(place, data_dir, &reader.contents, json);
+        return bundle_plan(place, data_dir, &reader.contents, output);
     }
     if let Some(offered) = &reader.contents.trust_root {
         follow(&place.trust_root(data_dir), offered)?;
@@ -217,8 +223,8 @@ pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json:
     });
     bar.finish_and_clear();
     let received = received.map_err(|error| failed(&error))?;
-    if json {
-        return say_json(&received);
+    if output.is_data() {
+        return say(output, &received);
     }
     println!(
         "{} images, {} new frames, {} known, {} statements",
@@ -231,7 +237,7 @@ pub fn import_bundle(place: &Place, data_dir: &Path, order: &ImportBundle, json:
 }
 
 /// What is in a bundle. Its frames come last and are not read for this, nor is its trust root followed or a store made.
-fn bundle_plan(place: &Place, data_dir: &Path, contents: &Contents, json: bool) -> Result<(), Fault> {
+fn bundle_plan(place: &Place, data_dir: &Path, contents: &Contents, output: Output) -> Result<(), Fault> {
     let store = open_if_there(&place.store(data_dir))?;
     let has = |id: &ChunkId| store.as_ref().is_some_and(|store| store.has(id));
     let ring = ring(&place.trust_root(data_dir)).ok();
@@ -258,10 +264,13 @@ fn bundle_plan(place: &Place, data_dir: &Path, contents: &Contents, json: bool) 
     }
     let (statements, root) =
         (contents.statements.len(), contents.trust_root.as_ref().map(|root| root.root.version));
-    if json {
-        return say_json(&serde_json::json!({
-            "plan": true, "images": images, "statements": statements, "trust_root": root,
-        }));
+    if output.is_data() {
+        return say(
+            output,
+            &serde_json::json!({
+                "plan": true, "images": images, "statements": statements, "trust_root": root,
+            }),
+        );
     }
     println!("{}", show::table(&["NAME", "VERSION", "HERE", "TRUST", "MISSING CHUNKS", "IMAGE"], &rows));
     println!(
@@ -280,7 +289,7 @@ fn vouched(ring: &images::KeyRing, signed: &SignedManifest) -> Result<(), Fault>
 }
 
 /// Signatures that were made elsewhere, for an image that is here.
-fn take_manifest(place: &Place, data_dir: &Path, order: &ImportBundle, json: bool) -> Result<(), Fault> {
+fn take_manifest(place: &Place, data_dir: &Path, order: &ImportBundle, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let bytes = fs::read(&order.file).map_err(|error| file_fault(&order.file, &error))?;
     let refused = |error: &dyn std::error::Error| {
@@ -307,11 +316,12 @@ fn take_manifest(place: &Place, data_dir: &Path, order: &ImportBundle, json: boo
         Some(Err(error)) => eprintln!("not trusted yet: {error}"),
         None => eprintln!("there is no image trust root here to judge it by"),
     }
-    if !json {
+    if !output.is_data() {
         return Ok(());
     }
     let trusted = verdict.map(|verdict| verdict.is_ok());
-    say_json(
+    say(
+        output,
         &serde_json::json!({ "image": id, "plan": order.plan, "signatures": signatures, "trusted": trusted }),
     )
 }

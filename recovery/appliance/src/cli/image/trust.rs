@@ -9,10 +9,11 @@ use std::{
 use images::{KeyFile, Role, SignedTrustRoot, SigningKey, TrustRoot, keys::RoleKeys};
 
 use super::{
-    Place, file_fault, key_file, new_secret, pretty, public_key_for, read_root, say_json,
-    travel::install_root, unlock, write_new,
+    Place, file_fault, key_file, new_secret, pretty, public_key_for, read_root, travel::install_root, unlock,
+    write_new,
 };
 use crate::cli::fault::{Code, Fault};
+use crate::cli::{Output, say};
 
 /// Make a key file.
 pub fn key_new(
@@ -127,10 +128,10 @@ pub fn root_new(
     data_dir: &Path,
     new: &RootNew,
     passphrase: Option<&Path>,
-    json: bool,
+    output: Output,
 ) -> Result<(), Fault> {
     let out = new.out.clone().unwrap_or_else(|| place.trust_root(data_dir));
-    write_signed(new.root(None)?, &new.roots, &out, passphrase, json)
+    write_signed(new.root(None)?, &new.roots, &out, passphrase, output)
 }
 
 /// Make the successor of the trust root in use. It takes effect by [`root_rotate`], when enough old keys have signed it.
@@ -139,14 +140,14 @@ pub fn root_next(
     data_dir: &Path,
     new: &RootNew,
     passphrase: Option<&Path>,
-    json: bool,
+    output: Output,
 ) -> Result<(), Fault> {
     let Some(out) = &new.out else {
         let why = "the trust root in use stays in its place until its key holders have signed the next one";
         return Err(Fault::new(Code::Usage, "where shall it be written?", why, "name a file with --out"));
     };
     let current = read_root(&place.trust_root(data_dir))?;
-    write_signed(new.root(Some(&current.root))?, &new.roots, out, passphrase, json)?;
+    write_signed(new.root(Some(&current.root))?, &new.roots, out, passphrase, output)?;
     eprintln!(
         "have it signed by the old key holders too (`groundstate image root sign`), then `groundstate image root rotate`"
     );
@@ -158,7 +159,7 @@ fn write_signed(
     keys: &[PathBuf],
     out: &Path,
     passphrase: Option<&Path>,
-    json: bool,
+    output: Output,
 ) -> Result<(), Fault> {
     let mut signed = SignedTrustRoot::unsigned(root);
     for path in keys {
@@ -167,11 +168,17 @@ fn write_signed(
         }
     }
     write_new(out, 0o644, pretty(&signed)?.as_bytes())?;
-    say_root(&signed, out, json)
+    say_root(&signed, out, output)
 }
 
 /// Put the next trust root in the place of the one in use.
-pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path, plan: bool, json: bool) -> Result<(), Fault> {
+pub fn root_rotate(
+    place: &Place,
+    data_dir: &Path,
+    next: &Path,
+    plan: bool,
+    output: Output,
+) -> Result<(), Fault> {
     let (path, next) = (place.trust_root(data_dir), read_root(next)?);
     let now_in_use = read_root(&path)?;
     now_in_use.check_next(&next).map_err(|error| {
@@ -183,23 +190,23 @@ pub fn root_rotate(place: &Place, data_dir: &Path, next: &Path, plan: bool, json
     })?;
     if plan {
         eprintln!("nothing was changed; trust root {} can follow", next.root.version);
-        return if json { say_root(&next, &path, json) } else { Ok(()) };
+        return if output.is_data() { say_root(&next, &path, output) } else { Ok(()) };
     }
     install_root(&path, &next)?;
     eprintln!(
         "trust root {} is in use; build it into the boot kit: `groundstate trust export`",
         next.root.version
     );
-    if json { say_root(&next, &path, json) } else { Ok(()) }
+    if output.is_data() { say_root(&next, &path, output) } else { Ok(()) }
 }
 
 /// Add a root key's signature to a trust root.
-pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>, json: bool) -> Result<(), Fault> {
+pub fn root_sign(path: &Path, key: &Path, passphrase: Option<&Path>, output: Output) -> Result<(), Fault> {
     let mut signed = read_root(path)?;
     let file = key_file(key)?;
     sign(&mut signed, &unlock(&file, key, passphrase)?)?;
     fs::write(path, pretty(&signed)?).map_err(|error| file_fault(path, &error))?;
-    say_root(&signed, path, json)
+    say_root(&signed, path, output)
 }
 
 fn sign(root: &mut SignedTrustRoot, key: &SigningKey) -> Result<(), Fault> {
@@ -210,19 +217,22 @@ fn sign(root: &mut SignedTrustRoot, key: &SigningKey) -> Result<(), Fault> {
 pub fn root_show(path: &Path) -> Result<(), Fault> {
     let signed = read_root(path)?;
     println!("{}", pretty(&signed)?);
-    say_root(&signed, path, false)
+    say_root(&signed, path, Output::Table)
 }
 
-fn say_root(signed: &SignedTrustRoot, path: &Path, json: bool) -> Result<(), Fault> {
+fn say_root(signed: &SignedTrustRoot, path: &Path, output: Output) -> Result<(), Fault> {
     let check = signed.check();
     match &check {
         Ok(()) => eprintln!("trust root {} in {} is complete", signed.root.version, path.display()),
         Err(error) => eprintln!("{}: {error} (`groundstate image root sign`)", path.display()),
     }
-    if !json {
+    if !output.is_data() {
         return Ok(());
     }
-    say_json(&serde_json::json!({
-        "file": path.display().to_string(), "version": signed.root.version, "complete": check.is_ok(),
-    }))
+    say(
+        output,
+        &serde_json::json!({
+            "file": path.display().to_string(), "version": signed.root.version, "complete": check.is_ok(),
+        }),
+    )
 }

@@ -16,12 +16,13 @@ use images::{
 use super::{
     Place, bar, depot,
     find::{find, find_held},
-    now_unix_ms, open, open_if_there, open_or_make, say_json, store_fault,
+    now_unix_ms, open, open_if_there, open_or_make, store_fault,
     trust::day_unix_ms,
 };
 use crate::cli::{
+    Output,
     fault::{Code, Fault},
-    show,
+    say, show,
 };
 use crate::depot::S3Depot;
 
@@ -37,21 +38,21 @@ pub struct Gc {
 }
 
 /// Remove what no image needs.
-pub fn gc(place: &Place, data_dir: &Path, gc: &Gc, json: bool) -> Result<(), Fault> {
+pub fn gc(place: &Place, data_dir: &Path, gc: &Gc, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let grace = Duration::from_secs(gc.grace_hours.saturating_mul(3600));
     let rules = CollectRules { grace, ..CollectRules::usual(now_unix_ms()) };
     if gc.plan {
         let plan = store.plan_collection(&rules).map_err(|error| store_fault(&error))?;
-        if json {
-            return say_json(&plan);
+        if output.is_data() {
+            return say(output, &plan);
         }
         println!("{}", plan_text(&plan));
         return Ok(());
     }
     let done = store.collect(&rules).map_err(|error| store_fault(&error))?;
-    if json {
-        return say_json(&done);
+    if output.is_data() {
+        return say(output, &done);
     }
     println!(
         "{} images keep {} chunks; {} packs removed, {} freed",
@@ -105,8 +106,29 @@ pub struct Scrub {
     pub rate_mib: Option<u64>,
 }
 
+/// In the store: when every byte of it was read and compared last, and was whole.
+pub const SCRUBBED: &str = "scrubbed.json";
+
+/// What stands there.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub struct ReadWhole {
+    /// Milliseconds since 1970.
+    pub at_unix_ms: u64,
+}
+
+/// Keep that it was. Not to be able to is said, and is no fault of the store.
+fn keep_that_it_was(store: &Path) {
+    let mark = ReadWhole { at_unix_ms: now_unix_ms() };
+    let path = store.join(SCRUBBED);
+    let fresh = path.with_extension("new");
+    let text = serde_json::to_vec(&mark).unwrap_or_default();
+    if let Err(error) = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)) {
+        eprintln!("warning: {}: {error}; `groundstate doctor` will not know of this", path.display());
+    }
+}
+
 /// Read everything, find bit rot, repair it.
-pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Result<(), Fault> {
+pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let replica = scrub.from.as_deref().map(open).transpose()?;
     // `requires`: where the flag stands there is a configuration.
@@ -131,14 +153,15 @@ pub fn scrub(place: &Place, data_dir: &Path, scrub: &Scrub, json: bool) -> Resul
     for name in &found.altered {
         eprintln!("warning: the depot gives something else for {name}; it was not used");
     }
-    if json {
-        say_json(&found)?;
+    if output.is_data() {
+        say(output, &found)?;
     } else {
         println!("{}", scrub_text(&found.scrubbed, scrub.plan));
     }
     let found = found.scrubbed;
     let damaged = !found.damaged_packs.is_empty() || !found.damaged_manifests.is_empty();
     if found.broken.is_empty() && !(scrub.plan && damaged) {
+        keep_that_it_was(&place.store(data_dir));
         return Ok(());
     }
     let broken: Vec<String> = found.broken.iter().map(|(image, _)| image.to_string()).collect();
@@ -211,7 +234,7 @@ pub struct Delete {
 }
 
 /// Delete an image, or take it back.
-pub fn delete(place: &Place, data_dir: &Path, delete: &Delete, json: bool) -> Result<(), Fault> {
+pub fn delete(place: &Place, data_dir: &Path, delete: &Delete, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let refused = |error: &images::StoreError| {
         Fault::of("nothing was changed", error, "look at it with `groundstate image list`")
@@ -222,7 +245,11 @@ pub fn delete(place: &Place, data_dir: &Path, delete: &Delete, json: bool) -> Re
             delete.image.parse().map_err(|error| Fault::usage("give the image's id", &error))?;
         store.undelete(&id).map_err(|error| refused(&error))?;
         eprintln!("{id} is back");
-        return if json { say_json(&serde_json::json!({ "image": id, "undone": true })) } else { Ok(()) };
+        return if output.is_data() {
+            say(output, &serde_json::json!({ "image": id, "undone": true }))
+        } else {
+            Ok(())
+        };
     }
     let id = find(&store, &delete.image)?;
     if delete.plan {
@@ -235,17 +262,20 @@ pub fn delete(place: &Place, data_dir: &Path, delete: &Delete, json: bool) -> Re
                 show::bytes(bytes)
             ),
         }
-        return match json {
-            true => say_json(&serde_json::json!({
-                "image": id, "plan": true, "chunks": chunks, "stored_bytes": bytes, "refused": refusal,
-            })),
+        return match output.is_data() {
+            true => say(
+                output,
+                &serde_json::json!({
+                    "image": id, "plan": true, "chunks": chunks, "stored_bytes": bytes, "refused": refusal,
+                }),
+            ),
             false => Ok(()),
         };
     }
     store.delete(&id, now_unix_ms()).map_err(|error| refused(&error))?;
     eprintln!("deleted {id}; until it is collected, `groundstate image delete --undo {id}` takes it back");
-    match json {
-        true => say_json(&serde_json::json!({ "image": id, "deleted": true })),
+    match output.is_data() {
+        true => say(output, &serde_json::json!({ "image": id, "deleted": true })),
         false => Ok(()),
     }
 }
@@ -288,7 +318,7 @@ pub struct KeepOrder {
 }
 
 /// Retention and legal hold; without a flag, say what stands.
-pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Result<(), Fault> {
+pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, output: Output) -> Result<(), Fault> {
     let store = open(&place.store(data_dir))?;
     let id = if keep.lift { find_held(&store, &keep.image)? } else { find(&store, &keep.image)? };
     let until = keep.until.map(day_unix_ms).transpose()?;
@@ -313,8 +343,8 @@ pub fn keep(place: &Place, data_dir: &Path, keep: &KeepOrder, json: bool) -> Res
         false => store.keep(&id, &change, keep.plan),
     };
     let stands = stands.map_err(|error| store_fault(&error))?;
-    if json {
-        return say_json(&stands);
+    if output.is_data() {
+        return say(output, &stands);
     }
     if keep.plan {
         eprintln!("nothing was changed; it would stand so:");
@@ -353,7 +383,7 @@ pub struct Replicate {
 }
 
 /// Copy images from one store to another.
-pub fn copy(order: &Replicate, json: bool) -> Result<(), Fault> {
+pub fn copy(order: &Replicate, output: Output) -> Result<(), Fault> {
     let from = open(&order.from)?;
     let images = match order.images.is_empty() {
         true => from.list().map_err(|error| store_fault(&error))?,
@@ -375,8 +405,8 @@ pub fn copy(order: &Replicate, json: bool) -> Result<(), Fault> {
     let done: Replicated = done.map_err(|error| {
         Fault::of("not everything was replicated", &error, "mend the cause and run it again: it goes on")
     })?;
-    if json {
-        return say_json(&done);
+    if output.is_data() {
+        return say(output, &done);
     }
     println!(
         "{}{} images, {} chunks, {}, {} statements",
