@@ -13,7 +13,7 @@
 //! saying so and what brings it back.
 
 mod dpkg;
-mod host;
+mod home;
 
 use std::{
     fs, io,
@@ -27,7 +27,7 @@ use serde_json::json;
 
 use self::{
     dpkg::{Installed, Package},
-    host::Host,
+    home::Home,
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -173,7 +173,7 @@ pub async fn write_down(data_dir: &Path, journal: &Journal) -> Result<(), DbErro
 /// [`UpgradeError`].
 pub fn run(order: &Order<'_>, say: &mut dyn FnMut(&str)) -> Result<Upgraded, UpgradeError> {
     let refused = |why: String| UpgradeError::Refused(why);
-    let host = Host::here(order.config_file, &order.config.data_dir).map_err(refused)?;
+    let home = Home::here(order.config_file, &order.config.data_dir).map_err(refused)?;
     let new = Package::read(order.package).map_err(refused)?;
     let old = Installed::find().map_err(refused)?;
     let tried =
@@ -182,7 +182,7 @@ pub fn run(order: &Order<'_>, say: &mut dyn FnMut(&str)) -> Result<Upgraded, Upg
     say(&format!("{} is tried beside {}", new.version, old.version));
     let program = new.unpack(order.package, tried.path()).map_err(refused)?;
     let (before, after) =
-        (host.schema(&host.program()).map_err(refused)?, host.schema(&program).map_err(refused)?);
+        (home.schema(&home.program()).map_err(refused)?, home.schema(&program).map_err(refused)?);
     if after < before {
         let why = format!(
             "{} knows schema {after} of the database, and {} has written schema {before}. `groundstate migrate --to {after}` \
@@ -191,31 +191,31 @@ pub fn run(order: &Order<'_>, say: &mut dyn FnMut(&str)) -> Result<Upgraded, Upg
         );
         return Err(refused(why));
     }
-    host.sound(&program).map_err(refused)?;
-    let runs = host.runs();
+    home.sound(&program).map_err(refused)?;
+    let runs = home.runs();
     if runs {
-        host.busy(after > before).map_err(refused)?;
+        home.busy(after > before).map_err(refused)?;
     }
     say("the state is saved, and the package that is installed is kept");
-    let kept = host.keep_dir(Path::new(KEPT), &old.version).map_err(refused)?;
-    host.save(&kept.join("state.age"), order.passphrase).map_err(refused)?;
+    let kept = home.keep_dir(Path::new(KEPT), &old.version).map_err(refused)?;
+    home.save(&kept.join("state.age"), order.passphrase).map_err(refused)?;
     let back = old.pack(&kept).map_err(refused)?;
     let done =
         Upgraded { from: old.version.clone(), to: new.version.clone(), kept: kept.clone(), serves: runs };
     let _ = Note::new("upgrade.begun", &old.version, &new.version, "").leave(&order.config.data_dir);
     say(&format!("{} is installed", new.version));
-    host.forgive();
+    home.forgive();
     let installed = dpkg::install(order.package);
     let healthy = match (&installed, runs) {
         (Err(why), _) => Err(why.clone()),
         (Ok(()), false) => Ok(()),
-        (Ok(()), true) => serves(&host, order.limit, say),
+        (Ok(()), true) => serves(&home, order.limit, say),
     };
     let Err(why) = healthy else { return Ok(done) };
     say(&format!("{} does not serve: {why}", new.version));
     let (from, to) = (old.version.clone(), new.version.clone());
     let again = take_back(
-        &host,
+        &home,
         order,
         &Back { program: (after > before).then_some(&program), package: &back, schema: before, runs },
         &done,
@@ -238,7 +238,7 @@ struct Back<'a> {
 }
 
 fn take_back(
-    host: &Host,
+    home: &Home,
     order: &Order<'_>,
     back: &Back<'_>,
     was: &Upgraded,
@@ -246,10 +246,10 @@ fn take_back(
     say: &mut dyn FnMut(&str),
 ) -> Result<(), String> {
     say(&format!("{} is brought back", was.from));
-    host.stop()?;
-    host.forgive();
+    home.stop()?;
+    home.forgive();
     // One that never got so far as to open the database has left it as it was; if it did, the old program says so by itself.
-    let migrated = back.program.map_or(Ok(()), |program| host.migrate(program, back.schema));
+    let migrated = back.program.map_or(Ok(()), |program| home.migrate(program, back.schema));
     let _ = Note::new("upgrade.rolled-back", &was.from, &was.to, why).leave(&order.config.data_dir);
     let told = |error: String| match &migrated {
         Ok(()) => error,
@@ -259,20 +259,20 @@ fn take_back(
     if !back.runs {
         return Ok(());
     }
-    host.start().map_err(told)?;
-    serves(host, order.limit, say).map_err(told)
+    home.start().map_err(told)?;
+    serves(home, order.limit, say).map_err(told)
 }
 
 /// Waits until it serves, and goes on to for [`STEADY`].
-fn serves(host: &Host, limit: Duration, say: &mut dyn FnMut(&str)) -> Result<(), String> {
+fn serves(home: &Home, limit: Duration, say: &mut dyn FnMut(&str)) -> Result<(), String> {
     let begin = Instant::now();
     let mut since: Option<(Instant, u64)> = None;
     say("waiting until it serves");
     loop {
-        match (host.health(), since) {
+        match (home.health(), since) {
             (Ok(restarts), Some((at, before))) if restarts == before => {
                 if at.elapsed() >= STEADY {
-                    return host.whole();
+                    return home.whole();
                 }
             }
             (Ok(restarts), _) => since = Some((Instant::now(), restarts)),

@@ -103,7 +103,9 @@ async fn what_cannot_be_reported_says_why_and_what_now() {
     let text = String::from_utf8(bytes).unwrap();
     assert!(status == StatusCode::CONFLICT && text.contains("zones_file"), "{text}");
     // A log that was altered is reported of by nothing.
-    crate::evidence::tests::cut(&bench.journal.db, 1).await;
+    let mut tx = bench.journal.db.begin().await.unwrap();
+    crate::db::query("UPDATE evidence SET text = text || ' ' WHERE seq = 1").execute(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
     std::fs::write(bench.data.path().join("zones.yaml"), ZONES).unwrap();
     let (status, _, bytes) = fetch(&bench, "/api/v1/zones/report").await;
     let text = String::from_utf8(bytes).unwrap();

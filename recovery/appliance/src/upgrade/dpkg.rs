@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::host::asked;
+use super::home::asked;
 
 const NAME: &str = "groundstate";
 const PROGRAM: &str = "usr/bin/groundstate";

@@ -22,6 +22,7 @@ const SAME: &[(&str, &str, &str, &str)] = &[
     ("/endpoints/{endpoint}/resolve", "post", "/api/v1/endpoints/{endpoint}/resolve", "endpoint resolve"),
     ("/evidence/verify", "post", "/api/v1/evidence/verify", "evidence verify"),
     ("/images/{image}/promote", "post", "/api/v1/channels/{name}", "image hand-in"),
+    ("/drills/{drill}/code", "post", "/api/v1/drills/{drill}/code", "drill code"),
     ("/jobs/{job}/accept", "post", "/api/v1/jobs/{job}/accept", "job accept"),
     ("/jobs/{job}/approve", "post", "/api/v1/jobs/{job}/approve", "job approve"),
     ("/jobs/{job}/cancel", "post", "/api/v1/jobs/{job}/cancel", "job cancel"),

@@ -18,13 +18,13 @@ const PROGRAM: &str = "/usr/bin/groundstate";
 
 /// Where the appliance is at home.
 #[derive(Debug)]
-pub struct Host {
+pub struct Home {
     config: PathBuf,
     data_dir: PathBuf,
     user: User,
 }
 
-impl Host {
+impl Home {
     /// # Errors
     /// A sentence, when not root asks, or there is no such user.
     pub fn here(config: &Path, data_dir: &Path) -> Result<Self, String> {
