@@ -143,7 +143,7 @@ pub fn list(
                 } } }
             }
             (beside)
-            p { a href="/zones" { (t.zones_link()) } }
+            p { a class="quiet-link" href="/zones" { (t.zones_link()) } }
             section class="card" id="start" {
                 h2 { (t.drill_start_title()) }
                 @if safe.is_empty() {
