@@ -54,6 +54,8 @@ fn opened(desk: &Desk, words: &[&str]) -> Vec<String> {
         .arg(env!("CARGO_BIN_EXE_groundstate"))
         .args(words)
         .current_dir(desk.dir.path())
+        // Where cargo has the loader look for libraries, a person has nothing.
+        .env_remove("LD_LIBRARY_PATH")
         .output()
         .unwrap();
     assert!(run.status.success() && !run.stdout.is_empty(), "{words:?}: {run:?}");
