@@ -25,8 +25,10 @@ pub const TALES: &[Tale] = &[
     Tale { name: "the_first_page_is_light", tell: light },
 ];
 
-/// Of one kind of page so many are looked at.
-const OF_A_KIND: usize = 3;
+/// Of one kind of page so many are looked at: one, as `cargo verify` has it, or with `--all` three, which may be in other states.
+fn of_a_kind() -> usize {
+    if std::env::args().any(|word| word == "--all") { 3 } else { 1 }
+}
 /// What a first visit may cost.
 const REQUESTS_MOST: usize = 5;
 const BYTES_MOST: u64 = 100_000;
@@ -45,7 +47,7 @@ pub fn pages(tab: &Tab) -> Result<Vec<String>> {
     let mut to_see = VecDeque::from(["/".to_owned()]);
     while let Some(path) = to_see.pop_front() {
         let count = kinds.entry(kind(&path)).or_default();
-        if *count == OF_A_KIND || found.contains(&path) {
+        if *count == of_a_kind() || found.contains(&path) {
             continue;
         }
         *count += 1;

@@ -1,6 +1,7 @@
 //! The console in a real browser: Chromium against a real appliance, by role and name.
 //!
-//! `cargo test -p tests --test browser [-- [--no-build] [WORD…]]` tells the tales whose name contains one of the words; without a word, all. They
+//! `cargo test -p tests --test browser [-- [--no-build] [--all] [WORD…]]` tells the tales whose name contains one of the words; without a word, all. With `--all`
+//! each looks at three pages of a kind and not at one. They
 //! share one plant, one appliance and one browser, each with tabs and endpoints of its own; the one that presses STOP comes last.
 //!
 //! ```text

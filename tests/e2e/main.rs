@@ -84,7 +84,9 @@ const STORIES_AT_ONCE_MAX: usize = 4;
 /// Where the site of a run is.
 const SITE: &str = "site";
 
+/// The longest first, so that none of them is left for the end when the others are told.
 const CHAPTERS: &[&[Story]] = &[
+    package::STORIES,
     lab::STORIES,
     recovery::STORIES,
     erase::STORIES,
@@ -98,7 +100,6 @@ const CHAPTERS: &[&[Story]] = &[
     stick::STORIES,
     ipv6::STORIES,
     firmware::STORIES,
-    package::STORIES,
 ];
 
 fn main() -> ExitCode {

@@ -308,7 +308,11 @@ fn fuzz_targets(dir: &Path) -> Result<Vec<String>> {
 
 /// The console in Chromium, by role and name.
 fn console(bench: &Bench) -> Result<String> {
-    bench.show(&["test", "--workspace", "--test", "browser", "--locked", "--quiet"])
+    let mut words = vec!["test", "--workspace", "--test", "browser", "--locked", "--quiet"];
+    if bench.all {
+        words.extend(["--", "--all"]);
+    }
+    bench.show(&words)
 }
 
 fn stories(bench: &Bench) -> Result<String> {
