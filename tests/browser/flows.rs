@@ -240,6 +240,8 @@ fn stop(floor: &Floor) -> Result<()> {
     ensure!(text(&tom)?.contains("STOP stands"), "a page does not say that STOP stands");
     let dead = tom.find("button", HOLD)?;
     ensure!(dead.disabled, "a recovery could begin while STOP stands");
+    tom.go("/")?;
+    ensure!(text(&tom)?.contains("STOP stands"), "the first page does not say that STOP stands");
     for who in ["eva", "ann"] {
         let tab = floor.tab(DESKTOP, who)?;
         tab.go("/stop")?;
