@@ -143,10 +143,11 @@ fn outside(words: &[String]) -> Result<bool> {
     let preparing = Mutex::new(());
     let tell_on = || {
         let mut good = true;
-        while let Some(story) = next.lock().unwrap_or_else(PoisonError::into_inner).next() {
+        loop {
+            // Let go of before the story is told: the next one is for the others.
+            let Some(story) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return good };
             good &= tell(story, programs.as_ref(), &preparing);
         }
-        good
     };
     Ok(thread::scope(|scope| {
         let others: Vec<_> = (1..jobs).map(|_| scope.spawn(tell_on)).collect();
