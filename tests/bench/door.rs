@@ -27,7 +27,9 @@ impl Door {
     /// When it left nothing.
     pub fn new(data: &Path) -> Result<Self> {
         let listening: Value = serde_json::from_str(&fs::read_to_string(data.join("listening.json"))?)?;
-        let people = listening["people"].as_str().context("it says where it listens")?.to_owned();
+        let people = listening["people"].as_str().context("it says where it listens")?;
+        // It may listen on every address; this computer is one of them.
+        let (_, port) = people.rsplit_once(':').context("an address has a port")?;
         let tls = TlsConfig::builder()
             // Its certificate is its own, and this is the same computer.
             .disable_verification(true)
@@ -35,7 +37,7 @@ impl Door {
             .build();
         let config = Agent::config_builder().tls_config(tls).http_status_as_error(false).max_redirects(0);
         let token = fs::read_to_string(data.join("operator.token"))?.trim().to_owned();
-        Ok(Self { agent: config.build().new_agent(), base: format!("https://{people}"), token })
+        Ok(Self { agent: config.build().new_agent(), base: format!("https://127.0.0.1:{port}"), token })
     }
 
     /// An order with a body of JSON, as the operator.
@@ -107,11 +109,37 @@ impl Door {
     }
 
     fn sheet(&self, path: &str, sheet: &str) -> Result<Vec<u8>> {
-        let order = self.agent.post(format!("{}{path}", self.base)).header("content-type", "text/csv");
-        let mut answer = order.header("authorization", format!("Bearer {}", self.token)).send(sheet)?;
+        self.post(path, "text/csv", sheet.as_bytes())
+    }
+
+    /// An order with any body, as the operator.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn post(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Vec<u8>> {
+        let order = self.agent.post(format!("{}{path}", self.base)).header("content-type", media_type);
+        let mut answer = order.header("authorization", format!("Bearer {}", self.token)).send(body)?;
         let text = answer.body_mut().read_to_vec()?;
-        ensure!(answer.status().is_success(), "{path}: {}", String::from_utf8_lossy(&text));
+        ensure!(
+            answer.status().is_success(),
+            "{path}: {} {}",
+            answer.status(),
+            String::from_utf8_lossy(&text)
+        );
         Ok(text)
+    }
+
+    /// A message of a source of triggers, with its own headers (`name: value` in lines): status and answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn hook(&self, path: &str, headers: &str, body: &[u8]) -> Result<(u16, String)> {
+        let mut order = self.agent.post(format!("{}{path}", self.base));
+        for (name, value) in headers.lines().filter_map(|line| line.split_once(": ")) {
+            order = order.header(name, value);
+        }
+        let mut answer = order.send(body)?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
     }
 }
 

@@ -8,17 +8,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::job::Stage;
-use recovery_protocol::operator::{ImportPlan, JobView};
-use serde_json::{Value, json};
-use ureq::Agent;
-use ureq::tls::TlsConfig;
+use recovery_protocol::operator::JobView;
+use serde_json::json;
 
+use super::door::Door;
 use super::{Figure, Programs, Server, cpu_time, resident_bytes};
 use crate::cache::Cache;
 use crate::golden::{self, CheckIn};
@@ -60,8 +58,8 @@ pub fn jobs(programs: &Programs, plant: &Plant) -> Result<Vec<Figure>> {
         .arg(config(&dir, &site)?)
         .env("RUST_LOG", "warn,groundstate::daemon=info");
     let server = Server::start(&mut serve, "\"ready\"", dir.join("serve.log"))?;
-    let appliance = Appliance::new(&site)?;
-    appliance.fill()?;
+    let appliance = Appliance(Door::new(Path::new(&site.path("data")))?);
+    appliance.0.fill(ENDPOINTS, IMAGE)?;
 
     let mut figures = vec![limit("list of 5,000 endpoints p95 ms", appliance.lists()?, 150.0)];
     let waits = appliance.triggers(&verifier, &site.verifier_secret())?;
@@ -114,73 +112,15 @@ fn config(dir: &Path, site: &Site) -> Result<std::path::PathBuf> {
 }
 
 /// The appliance, as a program with the operator's token sees it.
-struct Appliance {
-    agent: Agent,
-    base: String,
-    token: String,
-}
+struct Appliance(Door);
 
 impl Appliance {
-    fn new(site: &Site) -> Result<Self> {
-        let data = Path::new(&site.path("data")).to_owned();
-        let listening: Value = serde_json::from_str(&fs::read_to_string(data.join("listening.json"))?)?;
-        let people = listening["people"].as_str().context("it says where it listens")?;
-        let (_, port) = people.rsplit_once(':').context("an address has a port")?;
-        let tls = TlsConfig::builder()
-            // Its certificate is its own, and this is the same computer.
-            .disable_verification(true)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder().tls_config(tls).http_status_as_error(false).build().new_agent();
-        let token = fs::read_to_string(data.join("operator.token"))?.trim().to_owned();
-        Ok(Self { agent, base: format!("https://127.0.0.1:{port}"), token })
-    }
-
-    fn get(&self, path: &str) -> Result<Vec<u8>> {
-        let bearer = format!("Bearer {}", self.token);
-        let mut answer =
-            self.agent.get(format!("{}{path}", self.base)).header("authorization", bearer).call()?;
-        let body = answer.body_mut().with_config().limit(64 << 20).read_to_vec()?;
-        ensure!(
-            answer.status().is_success(),
-            "{path}: {} {}",
-            answer.status(),
-            String::from_utf8_lossy(&body)
-        );
-        Ok(body)
-    }
-
-    fn post(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Vec<u8>> {
-        let bearer = format!("Bearer {}", self.token);
-        let order = self.agent.post(format!("{}{path}", self.base)).header("authorization", bearer);
-        let mut answer = order.header("content-type", media_type).send(body)?;
-        let text = answer.body_mut().read_to_vec()?;
-        ensure!(
-            answer.status().is_success(),
-            "{path}: {} {}",
-            answer.status(),
-            String::from_utf8_lossy(&text)
-        );
-        Ok(text)
-    }
-
-    fn fill(&self) -> Result<()> {
-        let mut sheet = "name,macs,blueprint,group,line\n".to_owned();
-        for n in 0..ENDPOINTS {
-            let mac = format!("52:54:01:00:{:02x}:{:02x}", n >> 8, n & 0xff);
-            sheet += &format!("{},{mac},{IMAGE},line,{}\n", name(n), n % 7);
-        }
-        let plan: ImportPlan =
-            serde_json::from_slice(&self.post("/api/v1/sheet", "text/csv", sheet.as_bytes())?)?;
-        self.post(&format!("/api/v1/sheet?apply={}", plan.plan), "text/csv", sheet.as_bytes()).map(drop)
-    }
-
     /// Milliseconds, the 95th of a hundred.
     fn lists(&self) -> Result<f64> {
         let mut waits = Vec::new();
         for _ in 0..LISTS {
             let begin = Instant::now();
-            let body = self.get("/api/v1/endpoints")?;
+            let body = self.0.page("/api/v1/endpoints")?;
             waits.push(begin.elapsed().as_secs_f64() * 1000.0);
             ensure!(body.len() > ENDPOINTS * 50, "that is not all of them: {} bytes", body.len());
         }
@@ -200,7 +140,7 @@ impl Appliance {
         })?;
         let sent: HashMap<String, u64> = sent.into_iter().flatten().collect();
         self.until(TRIGGERS)?;
-        let jobs: Vec<JobView> = serde_json::from_slice(&self.get("/api/v1/jobs")?)?;
+        let jobs: Vec<JobView> = serde_json::from_slice(&self.0.page("/api/v1/jobs")?)?;
         ensure!(jobs.len() == TRIGGERS, "{} jobs of {TRIGGERS} triggers, each sent twice", jobs.len());
         let wait = |job: &JobView| {
             let powering = job.phases.iter().find(|phase| phase.stage == Stage::Powering);
@@ -222,13 +162,8 @@ impl Appliance {
             let headers = verifier::sign(secret, &id, &body)?;
             let at = unix_ms()?;
             for _ in 0..2 {
-                let mut order = self.agent.post(format!("{}/hooks/v1/verifier", self.base));
-                for (name, value) in headers.lines().filter_map(|line| line.split_once(": ")) {
-                    order = order.header(name, value);
-                }
-                let mut answer = order.send(body.as_bytes())?;
-                let said = answer.body_mut().read_to_string()?;
-                ensure!(answer.status() == 202, "{}: {said}", answer.status());
+                let (status, said) = self.0.hook("/hooks/v1/verifier", &headers, body.as_bytes())?;
+                ensure!(status == 202, "{status}: {said}");
             }
             sent.push((name(n), at));
         }
@@ -239,7 +174,7 @@ impl Appliance {
     fn cost(&self, server: &Server, from: usize, count: usize) -> Result<f64> {
         let before = cpu_time(server.pid())?;
         for n in from..from + count {
-            self.post(&format!("/api/v1/endpoints/{}/recover", name(n)), "application/json", b"{}")?;
+            self.0.post(&format!("/api/v1/endpoints/{}/recover", name(n)), "application/json", b"{}")?;
         }
         self.until(count)?;
         Ok((cpu_time(server.pid())? - before).as_secs_f64() / count as f64)
@@ -247,11 +182,11 @@ impl Appliance {
 
     /// Cancels what is open; milliseconds of each order, the 99th of a hundred.
     fn cancel(&self, count: usize) -> Result<f64> {
-        let jobs: Vec<JobView> = serde_json::from_slice(&self.get("/api/v1/jobs")?)?;
+        let jobs: Vec<JobView> = serde_json::from_slice(&self.0.page("/api/v1/jobs")?)?;
         let mut waits = Vec::new();
         for job in jobs.iter().filter(|job| !job.state.is_over()) {
             let begin = Instant::now();
-            self.post(&format!("/api/v1/jobs/{}/cancel", job.job), "application/json", b"{}")?;
+            self.0.post(&format!("/api/v1/jobs/{}/cancel", job.job), "application/json", b"{}")?;
             waits.push(begin.elapsed().as_secs_f64() * 1000.0);
         }
         ensure!(waits.len() == count, "{} jobs were open, not {count}", waits.len());
@@ -263,7 +198,7 @@ impl Appliance {
         let begin = Instant::now();
         let wanted = format!("stage=\"agent_wait\"}} {count}");
         while begin.elapsed() < LIMIT {
-            if String::from_utf8_lossy(&self.get("/metrics")?).contains(&wanted) {
+            if String::from_utf8_lossy(&self.0.page("/metrics")?).contains(&wanted) {
                 return Ok(());
             }
             // Asking is work for the appliance, too.

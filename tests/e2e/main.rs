@@ -32,11 +32,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tests::cache::Cache;
+use tests::crew;
 use tests::foreign::Board;
 use tests::golden::{self, CheckIn};
 use tests::plant::{self, Plant};
@@ -139,27 +139,15 @@ fn outside(words: &[String]) -> Result<bool> {
     let make = if no_build { Programs::built } else { Programs::build };
     let programs = needs_site.then(make).transpose()?;
     let jobs = if words.is_empty() { workers() } else { 1 };
-    let next = Mutex::new(chosen.into_iter());
     let preparing = Mutex::new(());
-    let tell_on = || {
-        let mut good = true;
-        loop {
-            // Let go of before the story is told: the next one is for the others.
-            let Some(story) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return good };
-            good &= tell(story, programs.as_ref(), &preparing);
-        }
-    };
-    Ok(thread::scope(|scope| {
-        let others: Vec<_> = (1..jobs).map(|_| scope.spawn(tell_on)).collect();
-        // Every story is told, also after one that failed.
-        let mine = tell_on();
-        others.into_iter().fold(mine, |good, other| good & other.join().unwrap_or(false))
-    }))
+    Ok(crew::each(&chosen, jobs, |story| tell(story, programs.as_ref(), &preparing))
+        .into_iter()
+        .all(|good| good))
 }
 
 /// How many stories at once: an emulated processor keeps one of ours busy, and most stories have one endpoint switched on at a time.
 fn workers() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(STORIES_AT_ONCE_MAX)
+    crew::processors().min(STORIES_AT_ONCE_MAX)
 }
 
 /// Tells one and says how it went.

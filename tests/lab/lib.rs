@@ -21,6 +21,7 @@ pub mod bench;
 pub mod bmc;
 pub mod cache;
 pub mod chromium;
+pub mod crew;
 pub mod debs;
 pub mod demo;
 pub mod endpoint;

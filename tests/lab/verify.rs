@@ -12,8 +12,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +19,7 @@ use clap::Args;
 
 use crate::cache::Cache;
 use crate::programs::{self, Programs};
-use crate::{keylime, licences, redfish, setup, tool};
+use crate::{crew, keylime, licences, redfish, setup, tool};
 
 /// The largest agent that we ship, in bytes.
 const AGENT_LEN_MAX: u64 = 8 << 20;
@@ -251,22 +249,10 @@ fn fuzz(bench: &Bench) -> Result<String> {
     let found = Cache::open()?.dir().join("fuzz");
     let programs = output.join(FUZZ_TARGET).join("release");
     let targets = fuzz_targets(&dir)?;
-    let next = Mutex::new(targets.iter());
-    let fuzz_on = || -> Result<()> {
-        loop {
-            let Some(target) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else {
-                return Ok(());
-            };
-            fuzz_one(&programs.join(target), &dir.join("seeds").join(target), &found, seconds)?;
-        }
+    let fuzz_on = |target: &String| -> Result<()> {
+        fuzz_one(&programs.join(target), &dir.join("seeds").join(target), &found, seconds)
     };
-    let jobs = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let jobs: Vec<_> = (0..jobs).map(|_| scope.spawn(fuzz_on)).collect();
-        // All have ended before the first error is told.
-        let ended: Vec<_> = jobs.into_iter().map(ScopedJoinHandle::join).collect();
-        ended.into_iter().try_for_each(|job| job.unwrap_or_else(|_| bail!("a job of the fuzzer panicked")))
-    })?;
+    crew::each(&targets, crew::processors(), fuzz_on).into_iter().collect::<Result<()>>()?;
     Ok(format!("{} decoders, {seconds} s each", targets.len()))
 }
 

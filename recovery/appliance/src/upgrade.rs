@@ -128,11 +128,28 @@ impl UpgradeError {
     }
 }
 
+/// Kinds of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Kind {
+    #[serde(rename = "upgrade.begun")]
+    Begun,
+    #[serde(rename = "upgrade.rolled-back")]
+    RolledBack,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "upgrade.begun",
+            Self::RolledBack => "upgrade.rolled-back",
+        }
+    }
+}
+
 /// What the next start writes down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// `upgrade.begun` or `upgrade.rolled-back`.
-    kind: String,
+    kind: Kind,
     from: String,
     to: String,
     why: String,
@@ -140,9 +157,9 @@ struct Note {
 }
 
 impl Note {
-    fn new(kind: &str, from: &str, to: &str, why: &str) -> Self {
-        let (kind, from) = (kind.to_owned(), from.to_owned());
-        Self { kind, from, to: to.to_owned(), why: why.to_owned(), unix_ms: SystemClock.now_unix_ms() }
+    fn new(kind: Kind, from: &str, to: &str, why: &str) -> Self {
+        let (from, to, why) = (from.to_owned(), to.to_owned(), why.to_owned());
+        Self { kind, from, to, why, unix_ms: SystemClock.now_unix_ms() }
     }
 
     /// Whole or not at all; the appliance's own user takes it away.
@@ -160,8 +177,7 @@ impl Note {
 pub async fn write_down(data_dir: &Path, journal: &Journal) -> Result<(), DbError> {
     let Ok(text) = fs::read(data_dir.join(FILE)) else { return Ok(()) };
     if let Ok(note) = serde_json::from_slice::<Note>(&text) {
-        let kind = if note.kind == "upgrade.begun" { "upgrade.begun" } else { "upgrade.rolled-back" };
-        journal.note(Fact::new(kind, "appliance", json!(note))).await?;
+        journal.note(Fact::new(note.kind.as_str(), "appliance", json!(note))).await?;
     }
     let _ = fs::remove_file(data_dir.join(FILE));
     Ok(())
@@ -202,7 +218,14 @@ pub fn run(order: &Order<'_>, say: &mut dyn FnMut(&str)) -> Result<Upgraded, Upg
     let back = old.pack(&kept).map_err(refused)?;
     let done =
         Upgraded { from: old.version.clone(), to: new.version.clone(), kept: kept.clone(), serves: runs };
-    let _ = Note::new("upgrade.begun", &old.version, &new.version, "").leave(&order.config.data_dir);
+    Note::new(Kind::Begun, &old.version, &new.version, "").leave(&order.config.data_dir).map_err(
+        |error| {
+            refused(format!(
+                "{} cannot take what evidence shall say of it: {error}",
+                order.config.data_dir.display()
+            ))
+        },
+    )?;
     say(&format!("{} is installed", new.version));
     home.forgive();
     let installed = dpkg::install(order.package);
@@ -250,7 +273,10 @@ fn take_back(
     home.forgive();
     // One that never got so far as to open the database has left it as it was; if it did, the old program says so by itself.
     let migrated = back.program.map_or(Ok(()), |program| home.migrate(program, back.schema));
-    let _ = Note::new("upgrade.rolled-back", &was.from, &was.to, why).leave(&order.config.data_dir);
+    if let Err(error) = Note::new(Kind::RolledBack, &was.from, &was.to, why).leave(&order.config.data_dir) {
+        // To be without an appliance would be worse.
+        say(&format!("evidence will not say that {} was taken back: {error}", was.to));
+    }
     let told = |error: String| match &migrated {
         Ok(()) => error,
         Err(schema) => format!("{error}; and the schema could not be taken back: {schema}"),
@@ -269,22 +295,18 @@ fn serves(home: &Home, limit: Duration, say: &mut dyn FnMut(&str)) -> Result<(),
     let mut since: Option<(Instant, u64)> = None;
     say("waiting until it serves");
     loop {
-        match (home.health(), since) {
-            (Ok(restarts), Some((at, before))) if restarts == before => {
+        let health = home.health();
+        match (&health, since) {
+            (Ok(restarts), Some((at, before))) if *restarts == before => {
                 if at.elapsed() >= STEADY {
                     return home.whole();
                 }
             }
-            (Ok(restarts), _) => since = Some((Instant::now(), restarts)),
-            (Err(why), _) => {
-                since = None;
-                if begin.elapsed() >= limit {
-                    return Err(why);
-                }
+            // It begins anew, or goes on to be silent: only what began in time may end later.
+            _ if begin.elapsed() >= limit => {
+                return Err(health.err().unwrap_or_else(|| "it starts again and again".to_owned()));
             }
-        }
-        if begin.elapsed() >= limit + STEADY {
-            return Err("it starts again and again".to_owned());
+            _ => since = health.ok().map(|restarts| (Instant::now(), restarts)),
         }
         thread::sleep(LOOK);
     }
@@ -298,7 +320,7 @@ mod tests {
     async fn the_next_start_writes_down_once_what_was_installed() {
         let bench = crate::testing::Bench::new("").await;
         let dir = bench.data.path();
-        Note::new("upgrade.rolled-back", "0.1.0", "0.2.0", "it ended with 1").leave(dir).unwrap();
+        Note::new(Kind::RolledBack, "0.1.0", "0.2.0", "it ended with 1").leave(dir).unwrap();
         for _ in 0..2 {
             write_down(dir, &bench.journal).await.unwrap();
         }

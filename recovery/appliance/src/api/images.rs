@@ -17,7 +17,7 @@ use super::{
     Body, Call, Needs, People, Refusal,
     describe::{revised, says},
     operator::revision,
-    paged::Versioned,
+    wrapped::Versioned,
 };
 use crate::service::Actor;
 

@@ -28,7 +28,7 @@ use super::{
     Body, Call, Needs, People, Refusal,
     describe::{gives, once, revised, says, takes},
     endpoint_id, gate, idempotency, job_id, selector,
-    wrapped::{Accepted, Tagged},
+    wrapped::{Accepted, Versioned},
 };
 use crate::service::Actor;
 
@@ -190,10 +190,10 @@ async fn endpoints(State(people): State<People>, Query(meant): Query<Meant>) -> 
 }
 
 async fn endpoint(State(people): State<People>, Path(name): Path<String>) -> Revised {
-    Ok(Tagged(people.service.endpoint(&endpoint_id(&name)?).await?))
+    Ok(people.service.endpoint(&endpoint_id(&name)?).await?.into())
 }
 
-type Revised = Result<Tagged, Refusal>;
+type Revised = Result<Versioned<EndpointView>, Refusal>;
 
 /// The revision in `If-Match` (RFC 9110 §13.1.1); without the header, or with `*`, any.
 pub(super) fn revision(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
@@ -215,7 +215,7 @@ async fn change_endpoint(
     Body(order): Body<ChangeEndpoint>,
 ) -> Revised {
     let (endpoint, revision) = (endpoint_id(&name)?, revision(&headers)?);
-    Ok(Tagged(people.service.change_endpoint(&actor, &endpoint, order, revision).await?))
+    Ok(people.service.change_endpoint(&actor, &endpoint, order, revision).await?.into())
 }
 
 async fn remove_endpoint(
@@ -316,7 +316,7 @@ async fn resolve(
     Path(name): Path<String>,
     Body(order): Body<Resolution>,
 ) -> Revised {
-    Ok(Tagged(people.service.resolve_conflict(&actor, &endpoint_id(&name)?, order).await?))
+    Ok(people.service.resolve_conflict(&actor, &endpoint_id(&name)?, order).await?.into())
 }
 
 async fn job(State(people): State<People>, Path(job): Path<String>) -> Answer<JobView> {

@@ -1,13 +1,11 @@
-//! Answers whose headers say more: a page of a list, whose `Link` says where the next page is (RFC 8288), and what has a revision.
+//! A page of a list, whose `Link` says where the next one is (RFC 8288).
 
 use std::convert::Infallible;
 
 use aide::{
     OperationInput, OperationOutput,
     generate::GenContext,
-    openapi::{
-        Header, Operation, ParameterSchemaOrContent, ReferenceOr, Response as Described, SchemaObject,
-    },
+    openapi::{Operation, Response as Described},
 };
 use axum::{
     Json,
@@ -15,8 +13,10 @@ use axum::{
     http::{HeaderValue, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use schemars::{JsonSchema, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
+
+use super::wrapped::text_header;
 
 /// The address that was asked for.
 pub struct Address(Uri);
@@ -80,52 +80,6 @@ impl<T: JsonSchema> OperationOutput for Paged<T> {
     ) -> Vec<(Option<u16>, Described)> {
         Self::operation_response(context, operation).into_iter().map(|answer| (Some(200), answer)).collect()
     }
-}
-
-/// What has a revision, which stands as `ETag` in its answer (RFC 9110 §8.8.3).
-pub struct Versioned<T> {
-    /// The revision.
-    pub revision: u64,
-    /// It.
-    pub body: T,
-}
-
-impl<T: Serialize> IntoResponse for Versioned<T> {
-    fn into_response(self) -> Response {
-        ([(header::ETAG, format!("\"{}\"", self.revision))], Json(self.body)).into_response()
-    }
-}
-
-impl<T: JsonSchema> OperationOutput for Versioned<T> {
-    type Inner = T;
-
-    fn operation_response(context: &mut GenContext, operation: &mut Operation) -> Option<Described> {
-        let mut answer = Json::<T>::operation_response(context, operation)?;
-        answer.headers.insert("ETag".to_owned(), text_header("Its revision, for `If-Match`.", true));
-        Some(answer)
-    }
-
-    fn inferred_responses(
-        context: &mut GenContext,
-        operation: &mut Operation,
-    ) -> Vec<(Option<u16>, Described)> {
-        Self::operation_response(context, operation).into_iter().map(|answer| (Some(200), answer)).collect()
-    }
-}
-
-fn text_header(about: &str, required: bool) -> ReferenceOr<Header> {
-    let schema = json_schema!({ "type": "string" });
-    let schema = SchemaObject { json_schema: schema, example: None, external_docs: None };
-    ReferenceOr::Item(Header {
-        description: Some(about.to_owned()),
-        style: Default::default(),
-        required,
-        deprecated: None,
-        format: ParameterSchemaOrContent::Schema(schema),
-        example: None,
-        examples: Default::default(),
-        extensions: Default::default(),
-    })
 }
 
 #[cfg(test)]

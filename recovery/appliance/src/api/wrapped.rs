@@ -41,33 +41,32 @@ impl<T: JsonSchema> OperationOutput for Accepted<T> {
     }
 }
 
-/// An endpoint with the revision of its record as `ETag` (RFC 9110 §8.8.3).
-pub struct Tagged(pub EndpointView);
+/// What has a revision, which stands as `ETag` in its answer (RFC 9110 §8.8.3).
+pub struct Versioned<T> {
+    /// The revision.
+    pub revision: u64,
+    /// It.
+    pub body: T,
+}
 
-impl IntoResponse for Tagged {
-    fn into_response(self) -> Response {
-        ([(header::ETAG, format!("\"{}\"", self.0.revision))], Json(self.0)).into_response()
+impl From<EndpointView> for Versioned<EndpointView> {
+    fn from(body: EndpointView) -> Self {
+        Self { revision: body.revision, body }
     }
 }
 
-impl OperationOutput for Tagged {
-    type Inner = EndpointView;
+impl<T: Serialize> IntoResponse for Versioned<T> {
+    fn into_response(self) -> Response {
+        ([(header::ETAG, format!("\"{}\"", self.revision))], Json(self.body)).into_response()
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Versioned<T> {
+    type Inner = T;
 
     fn operation_response(context: &mut GenContext, operation: &mut Operation) -> Option<Described> {
-        let mut answer = Json::<EndpointView>::operation_response(context, operation)?;
-        let schema = json_schema!({ "type": "string", "examples": ["\"3\""] });
-        let schema = SchemaObject { json_schema: schema, example: None, external_docs: None };
-        let tag = Header {
-            description: Some("The record's revision, for `If-Match`.".to_owned()),
-            style: Default::default(),
-            required: true,
-            deprecated: None,
-            format: ParameterSchemaOrContent::Schema(schema),
-            example: None,
-            examples: Default::default(),
-            extensions: Default::default(),
-        };
-        answer.headers.insert("ETag".to_owned(), ReferenceOr::Item(tag));
+        let mut answer = Json::<T>::operation_response(context, operation)?;
+        answer.headers.insert("ETag".to_owned(), text_header("Its revision, for `If-Match`.", true));
         Some(answer)
     }
 
@@ -77,4 +76,20 @@ impl OperationOutput for Tagged {
     ) -> Vec<(Option<u16>, Described)> {
         Self::operation_response(context, operation).into_iter().map(|answer| (Some(200), answer)).collect()
     }
+}
+
+/// A header that is a text, as a description has it.
+pub fn text_header(about: &str, required: bool) -> ReferenceOr<Header> {
+    let schema = json_schema!({ "type": "string" });
+    let schema = SchemaObject { json_schema: schema, example: None, external_docs: None };
+    ReferenceOr::Item(Header {
+        description: Some(about.to_owned()),
+        style: Default::default(),
+        required,
+        deprecated: None,
+        format: ParameterSchemaOrContent::Schema(schema),
+        example: None,
+        examples: Default::default(),
+        extensions: Default::default(),
+    })
 }

@@ -30,7 +30,8 @@ impl Redactor {
         let Some(bytes) = fits.then(|| fs::read(path).ok()).flatten() else { return };
         let text = String::from_utf8_lossy(&bytes);
         // What everybody may see is no secret, and would black out half of the bundle.
-        if text.contains("BEGIN CERTIFICATE") || text.contains("BEGIN PUBLIC KEY") {
+        let shown = text.contains("BEGIN CERTIFICATE") || text.contains("BEGIN PUBLIC KEY");
+        if shown && !text.contains("PRIVATE KEY-----") {
             return;
         }
         self.learn(&text);
@@ -209,6 +210,23 @@ fn addresses(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Servers like to have both in one file.
+    #[test]
+    fn a_key_beside_its_certificate_is_known_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let both = dir.path().join("both.pem");
+        let certificate = "-----BEGIN CERTIFICATE-----\nMIICshown\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIEcanary\n-----END PRIVATE KEY-----\n";
+        std::fs::write(&both, format!("{certificate}{key}")).unwrap();
+        let mut redactor = Redactor::default();
+        redactor.learn_file(&both);
+        assert_eq!(redactor.text("it read MIIEcanary"), "it read [redacted]");
+        std::fs::write(&both, certificate).unwrap();
+        let mut redactor = Redactor::default();
+        redactor.learn_file(&both);
+        assert_eq!(redactor.text("it read MIICshown"), "it read MIICshown");
+    }
 
     #[test]
     fn what_is_known_and_what_looks_like_it_is_taken_out() {
