@@ -50,8 +50,9 @@ impl Way {
 
     /// Nothing goes through, and what was open breaks.
     fn cut(&self) {
+        let mut ends = self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.cut.store(true, Ordering::Relaxed);
-        for end in self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for end in ends.drain(..) {
             let _ = end.shutdown(Shutdown::Both);
         }
     }
@@ -64,7 +65,13 @@ impl Way {
 impl Shared {
     fn join(&self, from: TcpStream) -> io::Result<()> {
         let to = TcpStream::connect((APPLIANCE, 443))?;
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend([from.try_clone()?, to.try_clone()?]);
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, or what was under way when the wire broke would come through after it.
+        if self.cut.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        ends.extend([from.try_clone()?, to.try_clone()?]);
+        drop(ends);
         for (mut read, mut write) in [(from.try_clone()?, to.try_clone()?), (to, from)] {
             thread::spawn(move || {
                 let _ = io::copy(&mut read, &mut write);
@@ -74,6 +81,21 @@ impl Shared {
         Ok(())
     }
 }
+
+/// Holds the next answer that the page asks for, whole but not handed over, until `release` is called; that ends when the page has done
+/// with the answer what it does.
+const HELD_ANSWER: &str = r#"(() => {
+  const real = window.fetch;
+  window.fetch = async (...what) => {
+    window.fetch = real;
+    const page = await (await real(...what)).text();
+    await new Promise((done) => {
+      window.release = () => { done(); return new Promise((next) => setTimeout(next)); };
+    });
+    return { ok: true, type: "basic", text: async () => page };
+  };
+  document.dispatchEvent(new Event("visibilitychange"));
+})()"#;
 
 /// The wire breaks in the middle of a recovery: the banner says so and since when, what could be pressed is dead; mended, the page knows
 /// what happened meanwhile.
@@ -85,10 +107,16 @@ fn lost(floor: &Floor) -> Result<()> {
     let alive = tab.find("button", "Hold to recover")?;
     ensure!(!alive.disabled, "the button is dead before anything happened");
 
+    tab.js(HELD_ANSWER)?;
+    tab.until("an answer under way", |tab| Ok(tab.js("typeof release")?.as_str() == Some("function")))?;
     way.cut();
-    tab.until("the banner", |tab| Ok(text(tab)?.contains("Connection lost")))?;
-    let dead = tab.find("button", "Hold to recover")?;
-    ensure!(dead.disabled, "a page without an appliance takes orders");
+    let dead = |tab: &Tab| {
+        Ok(text(tab)?.contains("Connection lost") && tab.find("button", "Hold to recover")?.disabled)
+    };
+    tab.until("the banner and a dead button", dead)?;
+    // What was asked before the wire broke says nothing of now.
+    tab.js("release()")?;
+    ensure!(dead(&tab)?, "a page without an appliance takes orders");
     // The lost connection stands on the browser's console, as it should.
     let _ = tab.faults();
 

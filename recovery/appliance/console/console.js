@@ -12,6 +12,7 @@
 const main = document.querySelector("main");
 const lost = document.getElementById("lost");
 let fresh = Date.now();
+let losses = 0;
 let skew = 0;
 let holding = false;
 let due = false;
@@ -65,11 +66,14 @@ function busy() {
 async function refresh() {
   if (busy()) { due = true; return; }
   due = false;
+  const known = losses;
   const answer = await fetch(main.dataset.live, { headers: { accept: "text/html" }, redirect: "manual", cache: "no-store" });
   if (answer.type === "opaqueredirect") { location.reload(); return; }
   if (!answer.ok) throw new Error(String(answer.status));
   const next = new DOMParser().parseFromString(await answer.text(), "text/html").body;
   if (busy()) { due = true; return; }
+  // What was asked before the connection was lost says nothing of now.
+  if (known !== losses) return "stale";
   const said = (root) => root.querySelector(".what")?.textContent ?? "";
   const before = said(main);
   const focused = document.activeElement?.id;
@@ -84,6 +88,7 @@ async function refresh() {
 }
 
 function connected(yes) {
+  if (!yes) losses += 1;
   document.body.classList.toggle("is-lost", !yes);
   lost.hidden = yes;
   if (!yes) lost.querySelector("[data-lost-at]").textContent = moment(fresh);
@@ -96,11 +101,13 @@ function connected(yes) {
 function follow() {
   let last = 0;
   let waiting;
+  const events = new EventSource("/changes");
+  // A stream that is not open asks again by itself once it is.
+  const again = (answer) => { if (answer === "stale" && events.readyState === EventSource.OPEN) soon(); };
   const soon = () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => { last = Date.now(); refresh().catch(() => connected(false)); }, Math.max(0, 1000 - (Date.now() - last)));
+    waiting = setTimeout(() => { last = Date.now(); refresh().then(again).catch(() => connected(false)); }, Math.max(0, 1000 - (Date.now() - last)));
   };
-  const events = new EventSource("/changes");
   events.onmessage = soon;
   events.onopen = () => { connected(true); soon(); };
   events.onerror = () => connected(false);
