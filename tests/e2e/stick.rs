@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   press-01   USB disk, Secure Boot with the site's key   ordered ─► agent ─► proven ─► restored ─► proven again
-//!   press-02   USB CD, as virtual media                    ordered ─► agent ─► proven
+//!   press-02   CD that its BMC fetched and shows it        ordered ─► switched on ─► agent ─► proven ─► restored ─► CD given back
 //! ```
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::job::{JobState, Stage};
+use tests::bmc::Bmc;
 use tests::endpoint::{Content, Endpoint};
 use tests::golden::DISK_LEN;
 use tests::plant::Plant;
@@ -32,21 +33,27 @@ pub const STORIES: &[Story] = &[Story {
 fn without_network_boot(plant: &Plant) -> Result<()> {
     let site = Site::at(&plant.dir().join(SITE), &Programs::built()?);
     let image = site.stick()?;
+    site.medium()?;
     let enrolled = Some(Enrolled { keys: site.path(BOOT_KEYS).into(), place: Place::Beside });
     let appliance = site.start()?;
-    let press = |spec| -> Result<Endpoint> {
+    let press = |spec, by_cd| -> Result<(Endpoint, Option<Bmc>)> {
         let press = Endpoint::new(plant, spec, &Content::Blank(DISK_LEN))?;
-        appliance.add(&press, None, false)?;
+        let bmc = if by_cd { Some(Bmc::attach_redfish(plant, &press)?.by_cd()) } else { None };
+        appliance.add(&press, bmc.as_ref(), false)?;
         appliance.site().say(&["recover", &press.spec().name, "--reason", "a story", "--no-wait"])?;
-        press.arm_network();
-        press.power_on();
-        Ok(press)
+        Ok((press, bmc))
     };
     let firmware = Firmware::OvmfSecureBoot;
-    let usb = press(Spec { firmware, enrolled, stick: Some(Stick::Usb(image.clone())), ..Spec::press(1) })?;
-    let cd = press(Spec { stick: Some(Stick::Cd(image)), ..Spec::press(2) })?;
-    reach(&appliance, &cd, Stage::Imaging)?;
-    cd.power_off();
+    let (usb, _) =
+        press(Spec { firmware, enrolled, stick: Some(Stick::Usb(image)), ..Spec::press(1) }, false)?;
+    usb.arm_network();
+    usb.power_on();
+    let (cd, bmc) = press(Spec::press(2), true)?;
+    let bmc = bmc.context("press-02 has no BMC")?;
+    reach(&appliance, &cd, Stage::Releasing)?;
+    let order = cd.serial().tail(usize::MAX);
+    ensure!(order.iter().any(|line| line.contains("NetworkFirst, a CD in its drive")), "no CD was shown");
+    given_back(&bmc)?;
 
     reach(&appliance, &usb, Stage::Imaging)?;
     // The medium that it was started from is none of its disks, though it does not call itself removable.
@@ -58,6 +65,18 @@ fn without_network_boot(plant: &Plant) -> Result<()> {
     for press in [&usb, &cd] {
         ensure!(!press.serial().tail(usize::MAX).iter().any(|line| line.contains(">>Start")), "network boot");
     }
+    Ok(())
+}
+
+/// The BMC, asked as anybody may, has no CD in its drive and starts the endpoint from its disk.
+fn given_back(bmc: &Bmc) -> Result<()> {
+    let system = bmc.redfish("/redfish/v1/Systems")?["Members"][0]["@odata.id"].as_str().map(str::to_owned);
+    let system = system.context("the BMC has no system")?;
+    let drive = bmc.redfish(&format!("{system}/VirtualMedia/Cd"))?;
+    let system = bmc.redfish(&system)?;
+    ensure!(drive["Inserted"] == false && drive["Image"] == "", "the CD stayed: {drive}");
+    let next = &system["Boot"]["BootSourceOverrideTarget"];
+    ensure!(next == "None" || next == "Hdd", "the CD is started from again: {system}");
     Ok(())
 }
 

@@ -34,6 +34,8 @@ pub struct Bmc {
     password: String,
     /// The SHA-256 of its certificate, when it speaks Redfish.
     certificate: Option<String>,
+    /// The appliance is told of it as the way to show a CD, and not of the network.
+    by_cd: bool,
     simulator: Child,
     log: Log,
 }
@@ -86,7 +88,7 @@ impl Bmc {
         if let Some(stream) = simulator.stderr.take() {
             log.feed(stream)?;
         }
-        Ok(Self { address, password, certificate: None, simulator, log })
+        Ok(Self { address, password, certificate: None, by_cd: false, simulator, log })
     }
 
     /// Gives `endpoint` a BMC that speaks Redfish, at its own address on the plant network.
@@ -102,7 +104,14 @@ impl Bmc {
         let (password, uuid) = (password()?, endpoint.spec().uuid());
         let (simulator, certificate) =
             redfish::start(&dir, address, &password, &uuid, endpoint.button(), &log)?;
-        Ok(Self { address, password, certificate: Some(certificate), simulator, log })
+        Ok(Self { address, password, certificate: Some(certificate), by_cd: false, simulator, log })
+    }
+
+    /// The same one as `--virtual-media`: it shows the endpoint a CD, and never chooses the network.
+    #[must_use]
+    pub fn by_cd(mut self) -> Self {
+        self.by_cd = true;
+        self
     }
 
     /// How `endpoint add` is told of it, its password being in this file.
@@ -113,7 +122,8 @@ impl Bmc {
             None => own(&["--ipmi", &self.address.to_string()]),
             Some(certificate) => {
                 let url = format!("https://{}:{}", self.address, redfish::PORT);
-                own(&["--redfish", &url, "--bmc-certificate", certificate])
+                let way = if self.by_cd { "--virtual-media" } else { "--redfish" };
+                own(&[way, &url, "--bmc-certificate", certificate])
             }
         };
         [how, own(&["--bmc-user", USER, "--bmc-password-file", password_file])].concat()
@@ -146,6 +156,18 @@ impl Bmc {
             );
         }
         Ok(())
+    }
+
+    /// What its Redfish service says of this path, asked with curl.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with JSON.
+    pub fn redfish(&self, path: &str) -> Result<serde_json::Value> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "20"]);
+        curl.args(["--user", &format!("{USER}:{}", self.password)]);
+        curl.arg(format!("https://{}:{}{path}", self.address, redfish::PORT));
+        Ok(serde_json::from_str(&crate::tool::run(&mut curl)?)?)
     }
 
     /// Asks it over IPMI 2.0, as any operator's tool would.
@@ -212,8 +234,8 @@ fn obey(request: &str, button: &Button) -> String {
             button.off();
             button.on();
         }),
-        ["set", "boot", "pxe"] => done(|| button.arm(true)),
-        ["set", "boot", _] => done(|| button.arm(false)),
+        ["set", "boot", "pxe"] => done(|| button.arm(true, None)),
+        ["set", "boot", _] => done(|| button.arm(false, None)),
         _ => format!("error the lab's BMC does not know {request:?}\n"),
     }
 }

@@ -29,7 +29,7 @@ use nix::unistd::Pid;
 
 use crate::golden::DISK_LEN;
 use crate::plant::Plant;
-use crate::qemu::{self, BootOrder, End, Firmware, Monitor, Remote, Spec, Wiring};
+use crate::qemu::{self, BootOrder, End, Firmware, Monitor, Remote, Spec, Stick, Wiring};
 use crate::screen::Screen;
 use crate::story::{Log, Silent};
 use crate::swtpm::{Maker, Tpm};
@@ -74,6 +74,8 @@ struct Power {
     on: bool,
     /// Whether the next boot tries the network first.
     armed: bool,
+    /// The CD that its BMC shows it; a boot that is armed then starts from that.
+    medium: Option<PathBuf>,
     /// The running QEMU process.
     process: Option<Pid>,
     /// Boots since the endpoint was made.
@@ -284,9 +286,10 @@ impl Button {
         self.shared.power().armed
     }
 
-    /// Arms or disarms one boot from the network.
-    pub fn arm(&self, network: bool) {
-        self.shared.power().armed = network;
+    /// Arms or disarms one boot from the network, or from this CD.
+    pub fn arm(&self, armed: bool, medium: Option<PathBuf>) {
+        let mut power = self.shared.power();
+        (power.armed, power.medium) = (armed, medium);
     }
 }
 
@@ -364,9 +367,9 @@ impl Shared {
     }
 
     fn one_boot(&self) -> Result<End> {
-        let order = self.next_order();
+        let (order, spec) = self.next_order();
         let mut tpm = self.tpm.start(&self.wiring.tpm)?;
-        let outcome = self.one_process(order);
+        let outcome = self.one_process(order, &spec);
         if outcome.is_err() {
             // Nobody may ever have connected to it, so it would wait for ever.
             let _ = tpm.kill();
@@ -375,11 +378,11 @@ impl Shared {
         outcome
     }
 
-    fn one_process(&self, order: BootOrder) -> Result<End> {
+    fn one_process(&self, order: BootOrder, spec: &Spec) -> Result<End> {
         let _ = fs::remove_file(&self.wiring.monitor);
         let listener = UnixListener::bind(&self.wiring.monitor)?;
         let mut process = Command::new("qemu-system-x86_64")
-            .args(qemu::arguments(&self.spec, &self.wiring, order))
+            .args(qemu::arguments(spec, &self.wiring, order))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -426,13 +429,19 @@ impl Shared {
         Ok(end)
     }
 
-    fn next_order(&self) -> BootOrder {
+    /// What the next boot tries first, and with what in the socket.
+    fn next_order(&self) -> (BootOrder, Spec) {
         let mut power = self.power();
         power.boots += 1;
         let order =
             if std::mem::take(&mut power.armed) { BootOrder::NetworkFirst } else { BootOrder::DiskFirst };
-        self.serial.note(format!("=== lab: boot {} of {}, {order:?}", power.boots, self.spec.name));
-        order
+        let mut spec = self.spec.clone();
+        let mut shown = "";
+        if let Some(medium) = &power.medium {
+            (spec.stick, shown) = (Some(Stick::Cd(medium.clone())), ", a CD in its drive");
+        }
+        self.serial.note(format!("=== lab: boot {} of {}, {order:?}{shown}", power.boots, self.spec.name));
+        (order, spec)
     }
 }
 

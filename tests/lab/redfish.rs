@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Redfish ──HTTPS──► sushy-emulator ──PUT its record──► this module ──► Button
+//!                           └─ fetches the CD that it shows the endpoint
 //! ```
 //!
 //! It is not in Debian, so it comes from PyPI into the lab's cache, every package at a fixed version. Like real BMCs it says yes at once
@@ -169,7 +170,12 @@ fn obey(stream: TcpStream, button: &Button) -> Result<String> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let record: Value = serde_json::from_slice(&body)?;
-    button.arm(record["boot_device"] == "Pxe");
+    // Which file it made of what it fetched, while that is in its drive.
+    let medium = record["boot_image"]["Cd"][0].as_str().map(PathBuf::from);
+    match record["boot_device"].as_str() {
+        Some("Cd") => button.arm(medium.is_some(), medium),
+        device => button.arm(device == Some("Pxe"), None),
+    }
     match record["power_state"].as_str() {
         Some("On") => button.on(),
         Some("Off") => button.off(),

@@ -180,6 +180,14 @@ impl Site {
         Ok(PathBuf::from(image))
     }
 
+    /// The same into the boot kit, for BMCs that show it as a CD.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn medium(&self) -> Result<()> {
+        tool::run(Command::new(&self.programs.bootkit).args(["stick", "--kit", &self.path("kit")])).map(drop)
+    }
+
     fn build_boot_kit(&self) -> Result<()> {
         tool::run(
             Command::new(&self.programs.bootkit)
