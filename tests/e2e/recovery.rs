@@ -247,7 +247,24 @@ fn captured_then_recovered(plant: &Plant) -> Result<()> {
     scene.ask()?;
     let job = scene.wait_recovered()?;
     ensure!(job.image.to_string() == captured, "it came back from another image");
-    scene.ensure_proven(&job)
+    scene.ensure_proven(&job)?;
+    reboots_itself(&scene)
+}
+
+/// Without a BMC the system that was restored, and proves itself again and again, starts the recovery system by the firmware's own boot menu, once.
+fn reboots_itself(scene: &Scene) -> Result<()> {
+    let boots = scene.press.boots();
+    scene.appliance.site().say(&["endpoint", "set", scene.name(), "--in-band"])?;
+    scene.ask()?;
+    let job = scene.wait_stage(Stage::Imaging)?;
+    let order = format!("GROUNDSTATE: rebooting into the recovery system for job {}", job.job);
+    let said = scene.press.serial().tail(usize::MAX);
+    ensure!(said.iter().any(|line| line.contains(&order)), "nobody rebooted it");
+    ensure!(scene.press.boots() == boots + 1, "it booted {} times", scene.press.boots() - boots);
+    let told = |entry: &Entry| entry.job == Some(job.job) && entry.kind == "act.power";
+    let told: Vec<Entry> = scene.appliance.evidence()?.into_iter().filter(told).collect();
+    ensure!(told.iter().any(|entry| entry.facts["by"] == "in-band"), "{told:?}");
+    Ok(())
 }
 
 /// A loader that nobody signed is refused by the firmware, which tells nobody: the trace does. The chain for Secure Boot goes through.
