@@ -15,7 +15,7 @@ const ENDPOINTS: usize = 5_000;
 const LISTS: usize = 100;
 const PAGES: usize = 50;
 const STARTS: usize = 51;
-const BLUEPRINT: &str = "[blueprints.hmi]\nimage = \"hmi\"\n";
+const BLUEPRINT: &str = "[blueprints.hmi]\nimage = \"hmi\"\n[groups.line]\nmode = \"approve\"\n";
 
 /// Lists, pages, `--help`.
 ///

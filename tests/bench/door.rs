@@ -104,6 +104,7 @@ impl Door {
             sheet += &format!("press-{n:04},{mac},{blueprint},line,{}\n", n % 7);
         }
         let plan: Value = serde_json::from_slice(&self.sheet("/api/v1/sheet", &sheet)?)?;
+        ensure!(plan["errors"][0].is_null(), "the sheet: {}", plan["errors"][0]);
         let plan = plan["plan"].as_str().context("a plan of the sheet")?;
         self.sheet(&format!("/api/v1/sheet?apply={plan}"), &sheet).map(drop)
     }

@@ -83,10 +83,10 @@ fn write_log(pair: &Ed25519KeyPair, path: &Path) -> Result<()> {
             ("report.captured", json!({})),
         ] {
             let seq = tree.size() + 1;
-            let text = json!({
-                "seq": seq, "at_unix_ms": now, "kind": kind, "actor": "agent", "endpoint": format!("press-{endpoint:04}"), "mode": "real", "facts": facts,
-            })
-            .to_string();
+            // An entry begins with its number.
+            let text = format!(
+                r#"{{"seq":{seq},"at_unix_ms":{now},"kind":"{kind}","actor":"agent","endpoint":"press-{endpoint:04}","mode":"real","facts":{facts}}}"#
+            );
             let hash = tree::leaf(text.as_bytes());
             tree.grow(hash);
             writeln!(out, "{}", Line::Leaf { text: &text, hash })?;

@@ -118,6 +118,15 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Person>, DbError> {
     rows.iter().map(of).collect()
 }
 
+/// An admin who may in: the first by name.
+pub async fn admin(conn: &mut Conn) -> Result<Option<Person>, DbError> {
+    let row = query("SELECT * FROM person WHERE role = $1 AND disabled = 0 ORDER BY name LIMIT 1")
+        .bind(Role::Admin.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(of).transpose()
+}
+
 /// One person.
 pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Person>, DbError> {
     let row = query("SELECT * FROM person WHERE name = $1").bind(name).fetch_optional(conn).await?;

@@ -176,9 +176,7 @@ pub async fn set_password(
 
 /// 409 `admin-exists`.
 pub async fn no_admin_yet(conn: &mut db::Conn) -> Result<(), Problem> {
-    let everybody = db::person::all(conn).await?;
-    let admin = everybody.iter().find(|person| person.role == Role::Admin && !person.disabled);
-    let Some(admin) = admin else { return Ok(()) };
+    let Some(admin) = db::person::admin(conn).await? else { return Ok(()) };
     let detail = format!("{} is admin here: the set-up is over", admin.name);
     let remedy = "ask an admin to add you (`groundstate person add`)";
     Err(Problem::new(409, "admin-exists", "There is an admin", detail, remedy))
