@@ -196,7 +196,7 @@ impl Appliance {
     /// Waits until so many jobs wait for their endpoints.
     fn until(&self, count: usize) -> Result<()> {
         let begin = Instant::now();
-        let wanted = format!("stage=\"agent_wait\"}} {count}");
+        let wanted = format!("groundstate_jobs_running{{phase=\"agent_wait\"}} {count}\n");
         while begin.elapsed() < LIMIT {
             if String::from_utf8_lossy(&self.0.page("/metrics")?).contains(&wanted) {
                 return Ok(());

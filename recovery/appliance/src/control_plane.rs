@@ -181,6 +181,11 @@ pub trait ControlPlane: Send + Sync {
         Box::pin(std::future::ready(Ok(Observed::Nothing)))
     }
 
+    /// Whether [`ControlPlane::observe`] will say something of the endpoint by itself.
+    fn vouches<'a>(&'a self, _: &'a EndpointId) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
     /// What it has to do by itself, for ever; dropped when the appliance stops.
     fn run(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())

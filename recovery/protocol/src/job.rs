@@ -187,6 +187,20 @@ macro_rules! hold_reasons {
     };
 }
 
+/// Whose word stands for a restored system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// Its own: it checks in and proves itself.
+    #[default]
+    CheckIn,
+    /// A control plane's, which looked at it by itself. Weaker: nothing was measured for us.
+    ControlPlane,
+    /// A person's, who looked at it. The weakest.
+    Person,
+}
+
 impl From<&VerifyError> for HoldReason {
     fn from(error: &VerifyError) -> Self {
         match error {
@@ -207,6 +221,10 @@ hold_reasons! {
     PermitMissing, "permit-missing", "The permit that this endpoint's group wants is not given.", "Read what was answered, bring the line into the state that it asks for, then resume; the endpoint was left as it was.";
     /// Asked once more, the source that began it does not answer.
     TriggerUnconfirmed, "trigger-unconfirmed", "Asked once more before anything is written, the source of this recovery confirms nothing.", "Look at the endpoint and at its source: approve the job to recover it all the same, resume it to ask again, or cancel it; the disk was not touched.";
+    /// A person is to vouch for the restored system.
+    AwaitingWord, "awaiting-word", "The disk is restored and read back; its system cannot prove itself, so a person must say that it runs.", "Look at the endpoint: where it runs as it should, approve the job; where not, cancel it and order a new recovery.";
+    /// A control plane is to vouch for it, and none does.
+    NobodyVouches, "nobody-vouches", "A control plane is to vouch for the restored system, and none that is configured does.", "Configure one whose word is waited for and that knows this endpoint, or let its blueprint say `word = \"person\"`; then resume. The disk was not touched.";
     /// No golden image, or none that our keys trust.
     ImageNotTrusted, "image-not-trusted", "The golden image is missing or no trusted key signed it.", "Import and sign the image (`groundstate image list`), then resume.";
     /// The store took nothing of a captured disk.

@@ -3,22 +3,19 @@
 //! | call | in → out |
 //! |---|---|
 //! | `GET /api/v1/status` | → [`StatusView`] |
-//! | `GET /api/v1/endpoints[?selector=]`, `GET …/{endpoint}` | → [`EndpointView`] list, one |
-//! | `POST /api/v1/endpoints/{endpoint}/break-glass` | [`Decision`] → [`JobView`]: without the approval that it wants |
+//! | `GET /api/v1/endpoints[?selector=]`, `GET …/{endpoint}`; `POST …/break-glass` | → [`EndpointView`] list, one; [`Decision`] → [`JobView`] |
 //! | `POST /api/v1/endpoints` | [`NewEndpoint`] → [`EndpointView`] (adds, or approves a discovered one) |
 //! | `GET /api/v1/sheet` | → CSV of all that are on record |
 //! | `POST /api/v1/sheet[?apply=]` | CSV → [`ImportPlan`]; applied only by the hash of the plan |
 //! | `PATCH /api/v1/endpoints/{endpoint}` | [`ChangeEndpoint`] → [`EndpointView`] |
 //! | `DELETE /api/v1/endpoints/{endpoint}` | [`Decision`] → [`RemovedEndpoint`] |
 //! | `POST /api/v1/endpoints/{endpoint}/recover` | [`RecoverRequest`] → 202 [`JobView`]; an open job is returned, not doubled |
-//! | `POST /api/v1/endpoints/{endpoint}/resolve` | [`Resolution`] → [`EndpointView`] |
-//! | `POST /api/v1/endpoints/{endpoint}/pair` | [`PairRequest`] → [`EndpointView`] |
+//! | `POST /api/v1/endpoints/{endpoint}/{resolve,pair}` | [`Resolution`], [`PairRequest`] → [`EndpointView`] |
 //! | `GET …/{endpoint}/outlook`, `GET`, `PUT`, `DELETE …/{endpoint}/photo` | → [`crate::machine::OutlookView`]; a picture ⇄ [`crate::machine::PhotoView`] |
 //! | `GET …/{endpoint}/card[?language=][&address=]` | → HTML, to be printed |
 //! | `POST /api/v1/jobs/{job}/accept` | [`crate::machine::Acceptance`] → [`JobView`] |
 //! | `GET /api/v1/jobs[?endpoint=]`, `GET …/{job}` | → [`JobView`] list, one |
-//! | `POST /api/v1/jobs/{job}/approve` | [`Approval`] → [`JobView`]; of something else than what is asked for now: 409 `approval-stale` |
-//! | `POST /api/v1/jobs/{job}/{resume,cancel}` | [`Decision`] → [`JobView`] |
+//! | `POST /api/v1/jobs/{job}/approve`, `…/{resume,cancel}` | [`Approval`] (of something else than what is asked for now: 409 `approval-stale`), [`Decision`] → [`JobView`] |
 //! | `GET /api/v1/jobs/{job}/events` | → server-sent events, each `data:` a [`JobView`]; ends when the job is over |
 //! | `GET /api/v1/images` | → [`ImageView`] list |
 //! | `GET /api/v1/evidence[?job=]` | → JSON lines of [`crate::evidence::Line`] (whole log when no filter) |
@@ -55,7 +52,7 @@ use crate::{
     erase::EraseFacts,
     health::DiskHealth,
     ids::{EndpointId, JobId, MacAddr},
-    job::{JobState, Stage},
+    job::{JobState, Stage, Word},
     selector::Labels,
     settings::EndpointSettings,
 };
@@ -499,6 +496,9 @@ pub struct JobView {
     /// Who let it go on without the approval that it wanted, as in evidence.
     #[serde(default)]
     pub break_glass: Option<String>,
+    /// Whose word stands, or is to stand, for the restored system.
+    #[serde(default)]
+    pub word: Word,
     /// Whether a person saw live values on the screen of the recovered endpoint; absent: nobody said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<bool>,

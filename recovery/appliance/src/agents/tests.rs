@@ -13,6 +13,7 @@ mod posture;
 mod rehearsed;
 mod versions;
 mod with_tpm;
+mod word;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A blueprint: what one kind of endpoint is.
 
-use recovery_protocol::{agent::DiskHints, erase::ErasePolicy};
+use recovery_protocol::{agent::DiskHints, erase::ErasePolicy, job::Word};
 use serde::Deserialize;
 
 /// What one kind of endpoint is.
@@ -48,6 +48,10 @@ pub struct Blueprint {
     /// Where endpoints of this kind stand: what an operator declares, never what an endpoint says of itself.
     #[serde(default)]
     pub place: Place,
+    /// Whose word stands for the restored system: `check_in`, its own (it proves itself); `control_plane`, that of a control plane whose word
+    /// is waited for, or `person`, where its image cannot carry our check-in. Both are weaker, and evidence says so.
+    #[serde(default)]
+    pub word: Word,
 }
 
 /// Where endpoints of a blueprint stand.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use recovery_protocol::{
     agent::{Activity, BootEntry},
     evidence::{self, Entry},
-    job::{HoldReason, JobState},
+    job::{HoldReason, JobState, Word},
     operator::{JobKind, JobView, Mode, PhaseView, ProgressView},
 };
 
@@ -115,7 +115,11 @@ pub fn said_of(job: &JobView) -> Said {
             plain = (whole(*reason, detail), job.what_now.clone());
             (of_code(*reason, "what", reason.what()), Some(t.now_failed()))
         }
-        JobState::Recovered => (t.said_recovered(endpoint, image), None),
+        JobState::Recovered => match job.word {
+            Word::CheckIn => (t.said_recovered(endpoint, image), None),
+            Word::ControlPlane => (t.said_recovered_plane(endpoint, image), None),
+            Word::Person => (t.said_recovered_person(endpoint, image), None),
+        },
         JobState::Captured => (t.said_captured(endpoint, image), Some(t.now_sign())),
         JobState::Cancelled { stage } if job.what.contains(NOT_TOUCHED) => {
             (t.said_untouched(stage_name(*stage)), None)

@@ -305,12 +305,24 @@ impl ControlPlane for Planes {
         Box::pin(async move {
             let mut said = Observed::Nothing;
             for other in self.others.iter().filter(|other| other.waits) {
-                said = self.word(other, endpoint, job).await?;
-                if let Observed::NotYet(why) = said {
-                    return Ok(Observed::NotYet(format!("{}: {why}", other.name)));
+                match self.word(other, endpoint, job).await? {
+                    Observed::NotYet(why) => return Ok(Observed::NotYet(format!("{}: {why}", other.name))),
+                    Observed::Passes => said = Observed::Passes,
+                    Observed::Nothing => {}
                 }
             }
             Ok(said)
+        })
+    }
+
+    fn vouches<'a>(&'a self, endpoint: &'a EndpointId) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            for other in self.others.iter().filter(|other| other.waits) {
+                if matches!(other.plane.known_as(endpoint).await, Ok(Some(_))) {
+                    return true;
+                }
+            }
+            false
         })
     }
 

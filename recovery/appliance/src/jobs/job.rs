@@ -11,7 +11,7 @@ use recovery_protocol::{
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     erase::{EraseFacts, EraseMethod, ErasePolicy},
     health::DiskHealth,
-    job::{HoldReason, JobState, Stage},
+    job::{HoldReason, JobState, Stage, Word},
     operator::{EndpointState, Mode, Power},
 };
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,9 @@ pub struct Job {
     /// How a power driver left the endpoint that it had switched off; until the recovery system is heard or somebody powered it.
     #[serde(default)]
     pub left: Option<String>,
+    /// Whose word is to stand for the restored system.
+    #[serde(default)]
+    pub word: Word,
     /// A driver may have set a boot override or shown a CD, and nobody has taken it back since.
     #[serde(default)]
     pub boot_set: bool,
@@ -164,6 +167,22 @@ pub enum Proof {
     Quote,
     /// No TPM: a person matched the pairing code (recovery system), the one-time ticket came back (restored system).
     Paired,
+    /// A control plane looked at the restored system by itself. Nothing was measured for us.
+    ControlPlane,
+    /// A person looked at the restored system.
+    Person,
+}
+
+impl Proof {
+    /// Whose word that is.
+    #[must_use]
+    pub fn word(self) -> Word {
+        match self {
+            Self::Quote | Self::Paired => Word::CheckIn,
+            Self::ControlPlane => Word::ControlPlane,
+            Self::Person => Word::Person,
+        }
+    }
 }
 
 /// Something that happened to a job, and when.
@@ -490,6 +509,8 @@ pub struct Proposal {
     pub give_up_preserved: bool,
     /// A source's word alone asks for it.
     pub asks_again: bool,
+    /// Whose word is to stand for the restored system.
+    pub word: Word,
 }
 
 impl Job {
@@ -539,6 +560,7 @@ impl Job {
             captured: None,
             break_glass: None,
             asks_again: proposal.asks_again,
+            word: proposal.word,
             erase: ErasePolicy::None,
             disk: String::new(),
             erased: None,

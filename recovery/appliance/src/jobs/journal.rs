@@ -15,6 +15,7 @@ use recovery_protocol::{
     EndpointId, JobId,
     agent::CaptureSpec,
     evidence::{Checkpoint, Origin},
+    job::Word,
     operator::Mode,
 };
 use serde_json::json;
@@ -514,8 +515,19 @@ pub fn proposal(
     let before = endpoint.state;
     let endpoint: EndpointId = endpoint.id.clone();
     let asked_by = asked_by.to_owned();
-    let (give_up_preserved, asks_again) = (false, false);
-    Proposal { id, endpoint, mode, image, capture: None, asked_by, before, give_up_preserved, asks_again }
+    let (give_up_preserved, asks_again, word) = (false, false, Word::CheckIn);
+    Proposal {
+        id,
+        endpoint,
+        mode,
+        image,
+        capture: None,
+        asked_by,
+        before,
+        give_up_preserved,
+        asks_again,
+        word,
+    }
 }
 
 /// A new capture of an endpoint's disk, as an operator asks for it.

@@ -100,6 +100,8 @@ pub fn class(reason: HoldReason) -> RetryClass {
         HoldReason::GuardRail
         | HoldReason::AwaitingApproval
         | HoldReason::PermitMissing
+        | HoldReason::AwaitingWord
+        | HoldReason::NobodyVouches
         | HoldReason::TriggerUnconfirmed
         | HoldReason::ImageNotTrusted
         | HoldReason::CaptureRefused

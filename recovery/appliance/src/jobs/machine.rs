@@ -15,6 +15,9 @@
 //!   a capture:  Admitted ─► Ticketed ─► Powering ─► AgentWait ─► Proving ─► Capturing ─► Disarming ─► Captured
 //! ```
 //!
+//!   where the image cannot carry our check-in:  Disarming ─► Registering (a control plane's word, asked for by Release)
+//!                                               Disarming ─► Held(AwaitingWord) ─► Registering (a person's)
+//!
 //! A capture writes nothing: it fences nobody, passes no point of no return, and leaves the endpoint in the state it was in.
 //! A stage either has a *duty* (an act on the outside, journaled as an intent and answered by [`What::Done`]) or waits
 //! for the endpoint. An unproven hello moves a job no further than Proving, and never back: a hello is only a claim.
@@ -25,6 +28,7 @@
 mod boot;
 mod people;
 mod reports;
+mod word;
 
 pub use self::boot::{powered_by, taken_back};
 
@@ -153,7 +157,7 @@ impl Turn<'_> {
             self.job.left = None;
         }
         self.job.attempt = 1;
-        self.stamp(Some(self.limits.stage(stage)));
+        self.stamp(Some(self.longest(stage)));
         // A duty that is still running belongs to a stage that we left.
         self.job.intent += 1;
         match stage {
@@ -277,7 +281,7 @@ impl Turn<'_> {
             JobState::Working { stage: Stage::Imaging } => {
                 Limits::ERASE.max(self.limits.stage(Stage::Imaging))
             }
-            JobState::Working { stage } => self.limits.stage(stage),
+            JobState::Working { stage } => self.longest(stage),
             _ => Limits::HELD,
         };
         let most = self.at.saturating_add(millis(most)).max(least);
@@ -363,13 +367,6 @@ impl Turn<'_> {
         self.enter(next);
     }
 
-    fn disarmed(&mut self) {
-        match self.job.capture {
-            Some(_) => self.end(JobState::Captured, self.job.before),
-            None => self.enter(Stage::OsWait),
-        }
-    }
-
     fn duty_failed(&mut self, stage: Stage, reason: HoldReason, detail: String) {
         let class = limits::class(reason);
         let again = match class {
@@ -422,7 +419,7 @@ impl Turn<'_> {
                 | JobState::Captured
                 | JobState::Cancelled { .. }
                 | JobState::Failed { .. },
-                Proof::Quote | Proof::Paired,
+                Proof::Quote | Proof::Paired | Proof::ControlPlane | Proof::Person,
             ) => return Err(self.not_now()),
         }
         self.job.boots += 1;
@@ -445,8 +442,12 @@ impl Turn<'_> {
     fn golden_hello(&mut self) -> Result<(), Refusal> {
         match &self.job.state {
             JobState::Working { stage: Stage::OsWait } => self.enter(Stage::Verifying),
-            // It was held for its silence only.
-            JobState::Held { stage: Stage::OsWait, reason: HoldReason::OsSilent, .. } => {
+            // It was held for its silence only, or for a word that is weaker than its own.
+            JobState::Held {
+                stage: Stage::OsWait,
+                reason: HoldReason::OsSilent | HoldReason::AwaitingWord,
+                ..
+            } => {
                 self.effects.push(Effect::Mark(EndpointState::Recovering));
                 self.enter(Stage::Verifying);
             }

@@ -19,14 +19,18 @@ use std::{
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use images::{Manifest, manifest::header::Policy};
-use recovery_protocol::{JobId, erase::ErasePolicy, job::HoldReason};
+use recovery_protocol::{
+    JobId,
+    erase::ErasePolicy,
+    job::{HoldReason, Word},
+};
 use runbooks::runbook::InjectKind;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    job::{Duty, Outcome, What},
+    job::{Duty, Outcome, Proof, What},
     journal::{Journal, JournalError},
 };
 use crate::{
@@ -47,6 +51,8 @@ pub use self::source::Sources;
 
 /// Time passes for jobs this often.
 const TICK: Duration = Duration::from_secs(1);
+/// Why a control plane's word is not to be had.
+const NOBODY: &str = "no control plane whose word is waited for knows this endpoint";
 /// A clock that is off by this much between two ticks was set.
 const JUMP_MS: u64 = 30_000;
 
@@ -350,6 +356,9 @@ impl Runner {
             // There is no image yet.
             Duty::CheckImage if row.job.capture.is_some() => Outcome::Done,
             Duty::CheckImage => match self.tpm_too_old(row, endpoint).await? {
+                None if row.job.word == Word::ControlPlane && !self.plane.vouches(&endpoint.id).await => {
+                    failed(HoldReason::NobodyVouches, NOBODY.to_owned())
+                }
                 None => self.check_image(row, endpoint).await,
                 Some(detail) => failed(HoldReason::TpmFirmwareOld, detail),
             },
@@ -374,7 +383,11 @@ impl Runner {
                 refused => refused,
             },
             Duty::Release => match self.plane.observe(&endpoint.id, row.job.id).await {
-                Ok(Observed::Nothing | Observed::Passes) => {
+                Ok(Observed::Nothing) if row.job.golden == Some(Proof::ControlPlane) => {
+                    failed(HoldReason::ControlPlaneFailed, NOBODY.to_owned())
+                }
+                Ok(seen @ (Observed::Nothing | Observed::Passes)) => {
+                    self.note_word(row, &seen).await?;
                     told(self.plane.lift_quarantine(&endpoint.id, endpoint.generation).await)
                 }
                 Ok(Observed::NotYet(why)) => failed(HoldReason::ControlPlaneFailed, why),
@@ -395,6 +408,18 @@ impl Runner {
                 }
             }
         })
+    }
+
+    /// A control plane's word stands for the restored system: in evidence, as what it is.
+    async fn note_word(&self, row: &JobRow, seen: &Observed) -> Result<(), DbError> {
+        if row.job.golden != Some(Proof::ControlPlane) || *seen != Observed::Passes {
+            return Ok(());
+        }
+        let facts = json!({ "word": Word::ControlPlane });
+        let mut fact =
+            Fact::new("proof.word", "appliance", facts).about(&row.job.endpoint).of(Some(row.job.id));
+        fact.mode = row.job.mode;
+        self.journal.note(fact).await
     }
 
     async fn check_image(&self, row: &JobRow, endpoint: &Endpoint) -> Outcome {

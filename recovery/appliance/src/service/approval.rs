@@ -5,7 +5,7 @@
 
 use recovery_protocol::{
     JobId, Problem,
-    job::{HoldReason, JobState},
+    job::{HoldReason, JobState, Word},
     operator::{Approval, JobView},
 };
 use serde_json::json;
@@ -88,6 +88,12 @@ pub async fn give(inner: &Inner, actor: &Actor, job: JobId, approval: Approval) 
     let mut fact = Fact::new("order.approve", &by, facts).about(&row.job.endpoint).of(Some(job));
     fact.mode = row.job.mode;
     tx.note(fact).await?;
+    if matches!(row.job.state, JobState::Held { reason: HoldReason::AwaitingWord, .. }) {
+        let facts = json!({ "word": Word::Person, "by": by, "reason": orders::within(&reason) });
+        let mut fact = Fact::new("proof.word", &by, facts).about(&row.job.endpoint).of(Some(job));
+        fact.mode = row.job.mode;
+        tx.note(fact).await?;
+    }
     tx.event(job, &by, What::Approve { by: by.clone() }).await?;
     tx.commit().await?;
     orders::one(inner, job).await
@@ -102,6 +108,7 @@ pub fn of(config: &Config, row: &JobRow, endpoint: Option<&Endpoint>) -> Option<
         HoldReason::IdentityChanged,
         HoldReason::FirmwareChanged,
         HoldReason::TriggerUnconfirmed,
+        HoldReason::AwaitingWord,
     ];
     if !asked.contains(reason) {
         return None;
@@ -114,7 +121,7 @@ pub fn of(config: &Config, row: &JobRow, endpoint: Option<&Endpoint>) -> Option<
         "job": job.id, "endpoint": job.endpoint, "image": job.image, "mode": job.mode, "capture": job.capture,
         "give_up_preserved": job.give_up_preserved, "group": row.group, "asked_by": job.asked_by, "why": row.reason,
         "revision": endpoint.map(|endpoint| endpoint.revision), "record": record, "erase": erase,
-        "stage": stage, "held": reason, "detail": detail, "seen": job.seen,
+        "word": job.word, "stage": stage, "held": reason, "detail": detail, "seen": job.seen,
     });
     // A map of this crate is sorted by key: the same facts are the same text.
     Some(blake3::hash(bound.to_string().as_bytes()).to_hex().to_string())

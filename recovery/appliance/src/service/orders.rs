@@ -73,7 +73,9 @@ pub async fn make(
     let proposal = proposal(id, endpoint, asked.mode, choice.image, &asked.actor.name);
     // Our own attestation cannot be asked again: the system that failed it does not run any more.
     let asks_again = asked.automatic && asked.trigger.starts_with(WEBHOOK);
-    let proposal = Proposal { give_up_preserved: asked.give_up_preserved, asks_again, ..proposal };
+    let word = tx.config().blueprints.get(&choice.blueprint).map(|blueprint| blueprint.word);
+    let word = word.unwrap_or_default();
+    let proposal = Proposal { give_up_preserved: asked.give_up_preserved, asks_again, word, ..proposal };
     let new = NewJob {
         proposal,
         group: endpoint.record.group.clone(),

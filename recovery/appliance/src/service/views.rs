@@ -5,13 +5,16 @@ use std::collections::HashMap;
 
 use recovery_protocol::{
     EndpointId, Problem,
-    job::{HoldReason, JobState, Stage},
+    job::{HoldReason, JobState, Stage, Word},
     net::BootDiagnosis,
     operator::{EndpointView, JobKind, JobView, PhaseView, PlaneView},
 };
 
 use super::{Inner, approval};
-use crate::db::{self, Conn, endpoint::Endpoint, job::JobRow};
+use crate::{
+    db::{self, Conn, endpoint::Endpoint, job::JobRow},
+    jobs::job::{Job, Proof},
+};
 
 /// What is said of an endpoint whose firmware asked to boot and had no ticket.
 const TURNED_AWAY: &str = "its firmware asked to boot from the network and was sent to its own disk: there is no live boot \
@@ -175,6 +178,7 @@ fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&
         row.job.state,
         JobState::Working { stage: Stage::Capturing | Stage::Imaging | Stage::ReadBack }
     );
+    let word = word(&row.job);
     JobView {
         kind: if row.job.capture.is_some() { JobKind::Capture } else { JobKind::Recovery },
         job: row.job.id,
@@ -198,10 +202,16 @@ fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&
         restore: row.job.restore,
         captured: row.job.captured,
         accepted: row.accepted,
+        word,
         what,
         what_now,
         approves,
     }
+}
+
+/// Whose word stands for the restored system, or is to.
+fn word(job: &Job) -> Word {
+    job.golden.map_or(job.word, Proof::word)
 }
 
 fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (String, String) {
@@ -219,7 +229,16 @@ fn sentences(inner: &Inner, row: &JobRow, endpoint: Option<&Endpoint>) -> (Strin
             }
         }
         JobState::Recovered => {
-            let what = format!("{} runs {} again and has proven it.", row.job.endpoint, row.image_name);
+            let (endpoint, image) = (&row.job.endpoint, &row.image_name);
+            let what = match word(&row.job) {
+                Word::CheckIn => format!("{endpoint} runs {image} again and has proven it."),
+                Word::ControlPlane => format!(
+                    "The disk of {endpoint} is {image} again, read back; that it runs is the word of a control plane, and no proof."
+                ),
+                Word::Person => format!(
+                    "The disk of {endpoint} is {image} again, read back; that it runs is the word of a person, and no proof."
+                ),
+            };
             (what, String::new())
         }
         JobState::Captured => {

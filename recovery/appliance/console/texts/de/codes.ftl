@@ -4,6 +4,10 @@ code-awaiting-approval-what = Eine Person muss diese Wiederherstellung freigeben
 code-awaiting-approval-now = Bitten Sie einen Freigeber, den Auftrag freizugeben.
 code-permit-missing-what = Die Linie erlaubt diese Wiederherstellung noch nicht.
 code-permit-missing-now = Bringen Sie die Linie in den unten verlangten Zustand, dann fortsetzen. Das Endgerät blieb, wie es war.
+code-awaiting-word-what = Der Datenträger ist wiederhergestellt und zurückgelesen; sein System kann sich nicht selbst nachweisen, also muss eine Person sagen, dass es läuft.
+code-awaiting-word-now = Sehen Sie nach dem Endgerät: Läuft es, wie es soll, dann genehmigen; wenn nicht, abbrechen und neu wiederherstellen.
+code-nobody-vouches-what = Eine Control Plane soll für das wiederhergestellte System bürgen, und keine der eingerichteten tut es.
+code-nobody-vouches-now = Richten Sie eine ein, auf deren Wort gewartet wird und die dieses Endgerät kennt, oder lassen Sie eine Person bürgen (`word = "person"`); dann fortsetzen. Der Datenträger wurde nicht berührt.
 code-trigger-unconfirmed-what = Noch einmal gefragt, bestätigt die Quelle dieser Wiederherstellung nichts.
 code-trigger-unconfirmed-now = Endgerät und Quelle ansehen. Freigeben, um trotzdem wiederherzustellen, fortsetzen, um erneut zu fragen, oder aufgeben. Der Datenträger wurde nicht berührt.
 code-image-not-trusted-what = Das Referenzabbild fehlt, oder kein vertrauenswürdiger Schlüssel hat es signiert.

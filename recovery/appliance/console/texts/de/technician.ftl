@@ -139,6 +139,8 @@ evidence-title =
     }
 evidence-check = Das ganze Protokoll prüfen mit { $command }.
 said-recovered = { $endpoint } läuft wieder mit { $image } und hat es nachgewiesen.
+said-recovered-plane = Der Datenträger von { $endpoint } ist wieder { $image }, zurückgelesen. Dass es läuft, ist das Wort einer Control Plane und kein Nachweis.
+said-recovered-person = Der Datenträger von { $endpoint } ist wieder { $image }, zurückgelesen. Dass es läuft, ist das Wort einer Person und kein Nachweis.
 said-captured = Der Datenträger von { $endpoint } liegt als { $image } im Speicher.
 now-sign = Lassen Sie es von den Signierenden signieren.
 said-given-up = Aufgegeben in der Phase „{ $stage }“.

@@ -5,6 +5,10 @@ code-awaiting-approval-what = A person must approve this recovery.
 code-awaiting-approval-now = Ask an approver to approve the job.
 code-permit-missing-what = The line does not permit this recovery yet.
 code-permit-missing-now = Bring the line into the state that is asked for below, then go on. The endpoint was left as it was.
+code-awaiting-word-what = The disk is restored and read back; its system cannot prove itself, so a person must say that it runs.
+code-awaiting-word-now = Look at the endpoint: where it runs as it should, approve; where not, cancel and recover it anew.
+code-nobody-vouches-what = A control plane is to vouch for the restored system, and none that is configured does.
+code-nobody-vouches-now = Configure one whose word is waited for and that knows this endpoint, or let a person vouch (`word = "person"`); then go on. The disk was not touched.
 code-trigger-unconfirmed-what = Asked once more, the source of this recovery confirms nothing.
 code-trigger-unconfirmed-now = Look at the endpoint and its source. Approve to recover all the same, go on to ask again, or give up. The disk was not touched.
 code-image-not-trusted-what = The golden image is missing, or no trusted key signed it.

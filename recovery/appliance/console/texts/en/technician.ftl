@@ -140,6 +140,8 @@ evidence-title =
     }
 evidence-check = Check the whole log with { $command }.
 said-recovered = { $endpoint } runs { $image } again and has proven it.
+said-recovered-plane = The disk of { $endpoint } is { $image } again, read back. That it runs is the word of a control plane, and no proof.
+said-recovered-person = The disk of { $endpoint } is { $image } again, read back. That it runs is the word of a person, and no proof.
 said-captured = The disk of { $endpoint } is in the store as { $image }.
 now-sign = Have it signed by its signers.
 said-given-up = Given up in the stage “{ $stage }”.

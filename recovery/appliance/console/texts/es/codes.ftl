@@ -4,6 +4,10 @@ code-awaiting-approval-what = Una persona debe aprobar esta recuperación.
 code-awaiting-approval-now = Pida a un aprobador que apruebe el trabajo.
 code-permit-missing-what = La línea aún no permite esta recuperación.
 code-permit-missing-now = Ponga la línea en el estado que se pide abajo y continúe. El equipo quedó como estaba.
+code-awaiting-word-what = El disco está restaurado y releído; su sistema no puede probarse a sí mismo, así que una persona debe decir que funciona.
+code-awaiting-word-now = Mire el equipo: si funciona como debe, apruebe; si no, cancele y recupérelo de nuevo.
+code-nobody-vouches-what = Un plano de control debe responder por el sistema restaurado, y ninguno de los configurados lo hace.
+code-nobody-vouches-now = Configure uno cuya palabra se espere y que conozca este equipo, o deje que responda una persona (`word = "person"`); luego continúe. El disco no se tocó.
 code-trigger-unconfirmed-what = Consultada de nuevo, la fuente de esta recuperación no confirma nada.
 code-trigger-unconfirmed-now = Mire el equipo y su fuente. Apruebe para recuperar de todos modos, continúe para volver a preguntar, o abandone. El disco no se tocó.
 code-image-not-trusted-what = Falta la imagen de referencia, o no la firmó ninguna clave de confianza.

@@ -139,6 +139,8 @@ evidence-title =
     }
 evidence-check = Compruebe todo el registro con { $command }.
 said-recovered = { $endpoint } vuelve a ejecutar { $image } y lo ha probado.
+said-recovered-plane = El disco de { $endpoint } es de nuevo { $image }, releído. Que funciona es la palabra de un plano de control, y no una prueba.
+said-recovered-person = El disco de { $endpoint } es de nuevo { $image }, releído. Que funciona es la palabra de una persona, y no una prueba.
 said-captured = El disco de { $endpoint } está en el almacén como { $image }.
 now-sign = Haga que la firmen sus firmantes.
 said-given-up = Abandonada en la etapa «{ $stage }».

@@ -4,6 +4,10 @@ code-awaiting-approval-what = Une personne doit approuver cette restauration.
 code-awaiting-approval-now = Demandez à un approbateur d’approuver la tâche.
 code-permit-missing-what = La ligne n’autorise pas encore cette restauration.
 code-permit-missing-now = Mettez la ligne dans l’état demandé ci-dessous, puis reprenez. Le poste est resté inchangé.
+code-awaiting-word-what = Le disque est restauré et relu ; son système ne peut pas faire sa propre preuve, une personne doit donc dire qu’il fonctionne.
+code-awaiting-word-now = Regardez le poste : s’il fonctionne comme il faut, approuvez ; sinon, annulez et restaurez-le à nouveau.
+code-nobody-vouches-what = Un plan de contrôle doit se porter garant du système restauré, et aucun de ceux qui sont configurés ne le fait.
+code-nobody-vouches-now = Configurez-en un dont on attend la parole et qui connaît ce poste, ou laissez une personne se porter garante (`word = "person"`) ; puis reprenez. Le disque n’a pas été touché.
 code-trigger-unconfirmed-what = Interrogée de nouveau, la source de cette restauration ne confirme rien.
 code-trigger-unconfirmed-now = Regardez le poste et sa source. Approuvez pour restaurer quand même, reprenez pour redemander, ou abandonnez. Le disque n’a pas été touché.
 code-image-not-trusted-what = L’image de référence manque, ou aucune clé de confiance ne l’a signée.

@@ -139,6 +139,8 @@ evidence-title =
     }
 evidence-check = Vérifiez tout le journal avec { $command }.
 said-recovered = { $endpoint } exécute de nouveau { $image } et l’a prouvé.
+said-recovered-plane = Le disque de { $endpoint } est de nouveau { $image }, relu. Qu’il fonctionne est la parole d’un plan de contrôle, et non une preuve.
+said-recovered-person = Le disque de { $endpoint } est de nouveau { $image }, relu. Qu’il fonctionne est la parole d’une personne, et non une preuve.
 said-captured = Le disque de { $endpoint } est dans le stockage sous { $image }.
 now-sign = Faites-la signer par ses signataires.
 said-given-up = Abandonnée à l’étape « { $stage } ».

@@ -4,6 +4,10 @@ code-awaiting-approval-what = 此次恢复须经人员批准。
 code-awaiting-approval-now = 请审批人批准该任务。
 code-permit-missing-what = 产线尚未许可此次恢复。
 code-permit-missing-now = 请将产线置于下方要求的状态，然后继续。终端保持原状。
+code-awaiting-word-what = 磁盘已恢复并回读；其系统无法自证，因此须由人确认它在运行。
+code-awaiting-word-now = 请查看终端：若运行正常，请批准；否则请取消并重新恢复。
+code-nobody-vouches-what = 应由控制平面为恢复后的系统担保，但已配置的控制平面均不担保。
+code-nobody-vouches-now = 请配置一个等待其结论且认识此终端的控制平面，或改由人担保（`word = "person"`），然后继续。磁盘未被改动。
 code-trigger-unconfirmed-what = 再次询问时，此次恢复的来源未予确认。
 code-trigger-unconfirmed-now = 查看终端及来源。批准以照常恢复，继续以再次询问，或放弃。磁盘未改动。
 code-image-not-trusted-what = 缺少基准映像，或没有受信任的密钥签名。

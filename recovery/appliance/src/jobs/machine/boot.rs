@@ -41,11 +41,12 @@ impl Turn<'_> {
     /// It goes on, and what could not be taken back is tried beside it.
     pub(super) fn disarm_beside(&mut self, why: String) {
         self.job.boot_left = Some(why);
-        self.disarmed();
-        if !self.job.state.is_over() {
+        // Before what the next stage has to do: the newest intent is that stage's. What ends or holds the job begins one of its own.
+        if self.job.capture.is_none() {
             self.job.clears = Limits::TRIES;
             self.begin(Duty::ClearBoot, millis(limits::backoff(RetryClass::Transport, self.job.clears)));
         }
+        self.disarmed();
     }
 }
 

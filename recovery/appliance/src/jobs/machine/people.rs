@@ -18,6 +18,7 @@ use super::{
 impl Turn<'_> {
     pub(super) fn approve(&mut self, by: String) -> Result<(), Refusal> {
         let JobState::Held { reason, .. } = &self.job.state else { return Err(Refusal::NothingToApprove) };
+        let vouches = self.waits_for_a_word();
         let changed = [HoldReason::IdentityChanged, HoldReason::FirmwareChanged];
         let (next, seen) = if *reason == HoldReason::AwaitingApproval {
             (if self.job.capture.is_some() { Stage::Ticketed } else { Stage::Approved }, None)
@@ -26,11 +27,17 @@ impl Turn<'_> {
             (self.again(), Some(seen.ok_or(Refusal::NothingSeen)?))
         } else if *reason == HoldReason::TriggerUnconfirmed {
             (self.again(), None)
+        } else if vouches {
+            (Stage::Registering, None)
         } else {
             return Err(Refusal::NothingToApprove);
         };
         if self.job.second_person && by == self.job.asked_by {
             return Err(Refusal::SecondPerson);
+        }
+        if vouches {
+            self.vouched();
+            return Ok(());
         }
         self.job.approved_by = Some(by);
         // A person stands for it now.
@@ -66,7 +73,7 @@ impl Turn<'_> {
 
     pub(super) fn resume(&mut self) -> Result<(), Refusal> {
         let JobState::Held { stage, reason, .. } = &self.job.state else { return Err(self.not_now()) };
-        if *reason == HoldReason::AwaitingApproval {
+        if *reason == HoldReason::AwaitingApproval || self.waits_for_a_word() {
             return Err(Refusal::ApproveInstead);
         }
         let security = limits::class(*reason) == RetryClass::Security;

@@ -7,9 +7,11 @@ use recovery_protocol::{
     JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     erase::{EraseFacts, EraseFound, EraseMethod, ErasePolicy, EraseSamples},
+    job::Word,
     operator::Mode,
 };
 
+use self::erase::erased_by;
 use super::*;
 use crate::jobs::job::{Restored, Seen};
 
@@ -18,6 +20,7 @@ mod clock;
 mod erase;
 mod glass;
 mod histories;
+mod word;
 
 /// The stages of a recovery, in order.
 fn recovery() -> impl Iterator<Item = Stage> {
@@ -68,6 +71,7 @@ fn new(capture: Option<CaptureSpec>) -> (Job, Vec<Effect>) {
         before: EndpointState::Trusted,
         give_up_preserved: false,
         asks_again: false,
+        word: Word::CheckIn,
     };
     propose(proposal, &Limits::default(), 1_000)
 }
@@ -98,18 +102,6 @@ fn says(job: &Job, report: Restored) -> What {
 /// The agent asks for its order; what it will be told of the disk's old content.
 fn asked(erase: ErasePolicy, disk: &str) -> What {
     What::OrderAsked { session: "s".to_owned(), disk: disk.to_owned(), erase }
-}
-
-fn erased_by(method: EraseMethod) -> Restored {
-    let facts = EraseFacts {
-        policy: ErasePolicy::Clear,
-        method,
-        found: EraseFound::Nothing,
-        reported: Vec::new(),
-        seconds: 1,
-        samples: EraseSamples::default(),
-    };
-    Restored::Erased(Box::new(facts))
 }
 
 /// The event that brings a job out of a stage on the straight way.
@@ -514,7 +506,10 @@ proptest! {
                 match effect {
                     Effect::IssueBootTicket => live_ticket = true,
                     Effect::VoidTickets => live_ticket = false,
-                    Effect::Begin { intent, .. } => prop_assert_eq!(*intent, job.intent),
+                    // What is taken back beside the job is older than what its stage has to do.
+                    Effect::Begin { intent, duty, .. } => {
+                        prop_assert!(*intent == job.intent || *duty == Duty::ClearBoot && *intent < job.intent);
+                    }
                     Effect::VoidEnrolment | Effect::RevokeCertificates | Effect::Allowed(_) | Effect::Mark(_) => {}
                 }
             }

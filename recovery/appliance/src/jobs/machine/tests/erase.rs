@@ -2,6 +2,18 @@
 
 use super::*;
 
+pub fn erased_by(method: EraseMethod) -> Restored {
+    let facts = EraseFacts {
+        policy: ErasePolicy::Clear,
+        method,
+        found: EraseFound::Nothing,
+        reported: Vec::new(),
+        seconds: 1,
+        samples: EraseSamples::default(),
+    };
+    Restored::Erased(Box::new(facts))
+}
+
 #[test]
 fn nothing_counts_as_written_before_the_erasure_that_is_demanded() {
     let written = |job: &Job| says(job, Restored::Written(RestoreFacts::default()));

@@ -68,6 +68,11 @@ impl History {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let (mut job, effects) = if dice.chance(10) { new(new_capture().capture) } else { new_job() };
         job.asks_again = job.capture.is_none() && dice.chance(50);
+        job.word = match dice.roll(10) {
+            0 => Word::Person,
+            1 => Word::ControlPlane,
+            _ => Word::CheckIn,
+        };
         let at = job.entered_unix_ms;
         let written = Written { job, intents: BTreeMap::new(), live_ticket: false };
         let mut history = Self {
@@ -155,9 +160,12 @@ impl History {
         if let What::Reported { report: Restored::Committed(_), .. } = what {
             (self.outside.restored, self.outside.quoted) = (true, false);
         }
-        if let What::GoldenProven { .. } = what {
+        let waits = matches!(before.state, JobState::Held { reason: HoldReason::AwaitingWord, .. });
+        if matches!(what, What::GoldenProven { .. }) || waits && matches!(what, What::Approve { .. }) {
             self.outside.quoted = true;
         }
+        let word = job.golden.map_or(Word::CheckIn, Proof::word);
+        assert!(word == Word::CheckIn || word == job.word, "{word:?} where {:?} is wanted", job.word);
         match &job.state {
             JobState::Working { stage } => {
                 let last = if job.capture.is_some() { Stage::Capturing } else { Stage::ReadBack };
@@ -213,6 +221,8 @@ impl History {
                 self.outside.cycles.push(intent);
             }
             self.outside.stands |= duty == Duty::Confirm;
+            // A control plane that vouches is asked right before.
+            self.outside.quoted |= duty == Duty::Release && self.now.job.golden == Some(Proof::ControlPlane);
             if duty == Duty::Register {
                 assert!(self.now.job.golden.is_some(), "registered before a proof");
                 self.outside.registered = true;
