@@ -72,7 +72,9 @@ impl Event {
             "transition" => match state(entry)? {
                 // Whoever pressed STOP is told of once, and not by each job that it held.
                 JobState::Held { reason: HoldReason::SiteStopped, .. } => None,
-                JobState::Held { reason: HoldReason::AwaitingApproval, .. } => Some(Self::ApprovalNeeded),
+                JobState::Held {
+                    reason: HoldReason::AwaitingApproval | HoldReason::AwaitingWord, ..
+                } => Some(Self::ApprovalNeeded),
                 JobState::Held { .. } => Some(Self::Held),
                 JobState::Failed { .. } => Some(Self::Failed),
                 JobState::Cancelled { .. } => Some(Self::Cancelled),
@@ -125,6 +127,7 @@ mod tests {
         for (kind, to, event) in [
             ("transition", held(HoldReason::DiskFailed), Some(Event::Held)),
             ("transition", held(HoldReason::AwaitingApproval), Some(Event::ApprovalNeeded)),
+            ("transition", held(HoldReason::AwaitingWord), Some(Event::ApprovalNeeded)),
             ("transition", held(HoldReason::SiteStopped), None),
             ("transition", serde_json::json!({ "is": "working", "stage": "imaging" }), None),
             ("transition", serde_json::json!({ "is": "recovered" }), Some(Event::Recovered)),

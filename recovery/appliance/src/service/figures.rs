@@ -85,7 +85,9 @@ fn look(inner: &Inner, open: Vec<db::job::JobRow>, now: u64) -> Open {
                     seen.silence_ms = seen.silence_ms.max(now.saturating_sub(spoke));
                 }
             }
-            JobState::Held { reason: HoldReason::AwaitingApproval, .. } => seen.approvals += 1,
+            JobState::Held { reason: HoldReason::AwaitingApproval | HoldReason::AwaitingWord, .. } => {
+                seen.approvals += 1
+            }
             _ => {}
         }
     }
