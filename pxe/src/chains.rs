@@ -95,6 +95,18 @@ pub enum Why {
 }
 
 impl Why {
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Why::Set => "set",
+            Why::Worked => "worked",
+            Why::First => "first",
+            Why::Others => "others",
+            Why::Again => "again",
+        }
+    }
+
     /// For a person, after the chain's name.
     #[must_use]
     pub fn text(self) -> &'static str {

@@ -101,7 +101,18 @@ pub struct Diagnosis {
     /// What to do; empty when nothing.
     pub remedy: Cow<'static, str>,
     /// What else was noticed, with its remedy.
-    pub also: Vec<String>,
+    pub also: Vec<Noticed>,
+}
+
+/// Something else that was noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noticed {
+    /// Stable name: `held-back`, `relayed`, `second-dhcp`, `second-boot-server`.
+    pub code: Cow<'static, str>,
+    /// What it is about: seconds of waiting, or the address of the relay or server.
+    pub value: String,
+    /// What was seen, what it likely means, and what to do.
+    pub what: String,
 }
 
 impl Diagnosis {
@@ -518,28 +529,42 @@ fn before_loader(trace: &Trace, around: &Surroundings<'_>, reached: Step, quiet:
     }
 }
 
-fn noticed(trace: &Trace, around: &Surroundings<'_>) -> Vec<String> {
+fn noticed(trace: &Trace, around: &Surroundings<'_>) -> Vec<Noticed> {
     let mut also = Vec::new();
+    let mut note = |code: &'static str, value: String, what: String| {
+        also.push(Noticed { code: code.into(), value, what });
+    };
     if trace.secs > HELD_BACK_SECS {
-        also.push(format!(
-            "its first question came {} s after its network was up: the switch holds the port back (spanning tree); set it to portfast",
-            trace.secs
-        ));
+        note(
+            "held-back",
+            trace.secs.to_string(),
+            format!(
+                "its first question came {} s after its network was up: the switch holds the port back (spanning tree); set it to portfast",
+                trace.secs
+            ),
+        );
     }
     if let Some(relay) = trace.relay {
-        also.push(format!(
-            "it comes through the relay {relay}: port 4011 is not relayed; if it does not ask for its file, let the site's DHCP name it"
-        ));
+        note(
+            "relayed",
+            relay.to_string(),
+            format!(
+                "it comes through the relay {relay}: port 4011 is not relayed; if it does not ask for its file, let the site's DHCP name it"
+            ),
+        );
     }
     if around.mode == Mode::Full
         && let Some(other) = around.dhcp.first()
     {
-        also.push(format!(
-            "another DHCP server, {other}, answers on this network, which should be ours alone"
-        ));
+        note(
+            "second-dhcp",
+            other.to_string(),
+            format!("another DHCP server, {other}, answers on this network, which should be ours alone"),
+        );
     }
     if let Some(other) = around.boot.first() {
-        also.push(format!("another boot server, {other}, answers on this network"));
+        let what = format!("another boot server, {other}, answers on this network");
+        note("second-boot-server", other.to_string(), what);
     }
     also
 }

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
-pub use diagnosis::{Diagnosis, Level, Mode, Surroundings};
+pub use diagnosis::{Diagnosis, Level, Mode, Noticed, Surroundings};
 
 use serde::{Deserialize, Serialize};
 

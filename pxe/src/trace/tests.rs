@@ -275,7 +275,7 @@ fn b3_b4_c3_offers_that_are_not_taken_name_who_is_in_the_way() {
     assert_eq!(with(Mode::Full, &[OTHER], &[]).code, "other-dhcp");
     let two = with(Mode::Proxy, &[], &[OTHER]);
     assert_eq!(two.code, "two-boot-servers");
-    assert!(two.cause.contains("10.77.0.9") && two.also.iter().any(|also| also.contains("10.77.0.9")));
+    assert!(two.cause.contains("10.77.0.9") && two.also.iter().any(|also| also.what.contains("10.77.0.9")));
     assert_eq!(ask(Boot::new()).code(Mode::Proxy), "underway");
     assert_eq!(ask(Boot::new()).later(31).code(Mode::Proxy), "no-address");
     assert_eq!(ask(Boot::new()).foreign().later(31).code(Mode::Proxy), "boot-server-not-asked");
@@ -336,7 +336,10 @@ fn c1_c5_a_port_held_back_and_a_relay_are_noticed() {
     let boot = Boot::new();
     let client = boot.client(ClientClass::Pxe);
     let boot = boot.tell(BootEvent::DiscoverSeen { client, interface: US, secs: 42, relay: Some(OTHER) });
-    let also = boot.says(&Surroundings::default()).also.join("\n");
+    let noticed = boot.says(&Surroundings::default()).also;
+    let codes: Vec<_> = noticed.iter().map(|noticed| (&*noticed.code, noticed.value.as_str())).collect();
+    assert_eq!(codes, [("held-back", "42"), ("relayed", "10.77.0.9")]);
+    let also: String = noticed.iter().map(|noticed| noticed.what.as_str()).collect();
     assert!(also.contains("42 s") && also.contains("portfast") && also.contains("relay 10.77.0.9"), "{also}");
     assert_eq!(
         diagnose(None, &Surroundings { ticket: true, ..Surroundings::default() }, 0).code,

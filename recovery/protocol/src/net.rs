@@ -59,6 +59,9 @@ pub struct ForeignView {
     pub count: u64,
     /// It is in the way.
     pub alarm: bool,
+    /// Stable name of what it is: `other-boot-server`, `dhcp-in-full-mode`, `second-dhcp-server`, or `site-dhcp`, which is as it should be.
+    #[serde(default)]
+    pub code: String,
     /// What it means, in a sentence.
     pub what: String,
 }
@@ -103,6 +106,12 @@ pub struct BootView {
     pub chain: Option<String>,
     /// The chain that is offered next and why, in a sentence.
     pub offer: String,
+    /// Stable name of why: `set` (by a person), `worked`, `first`, `others` (failed), `again`, `none` (is left); empty where nothing is offered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub offer_code: String,
+    /// The chain that is offered next, by its stable name; empty where none is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub offer_chain: String,
     /// How the chains did on it so far; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chains: Vec<ChainView>,
@@ -160,6 +169,19 @@ pub struct BootDiagnosis {
     /// What else was noticed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// The same by stable names, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noticed: Vec<NoticedView>,
+}
+
+/// Something else that was noticed of a boot, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NoticedView {
+    /// `held-back` (by the switch), `relayed`, `second-dhcp`, `second-boot-server`.
+    pub code: String,
+    /// Seconds that it was held back, or the address of the relay or server.
+    pub value: String,
 }
 
 impl BootDiagnosis {
@@ -205,6 +227,9 @@ pub struct EarlierView {
     pub reached: String,
     /// What was the matter.
     pub cause: String,
+    /// Stable name of the cause, as in [`BootDiagnosis`].
+    #[serde(default)]
+    pub code: String,
 }
 
 /// One line of a loader.

@@ -119,14 +119,22 @@ impl Foreign {
             *on == interface && *who != server && other.gives && heard.last.abs_diff(other.last) < RECENT_MS
         });
         let second = heard.gives && others.count() > 0;
-        let (alarm, what) = if heard.boots {
-            (true, "another boot server answers here: firmware keeps only the first offer")
+        let (alarm, code, what) = if heard.boots {
+            (
+                true,
+                "other-boot-server",
+                "another boot server answers here: firmware keeps only the first offer",
+            )
         } else if full(interface) {
-            (true, "another DHCP server answers on a network where the appliance gives the addresses")
+            (
+                true,
+                "dhcp-in-full-mode",
+                "another DHCP server answers on a network where the appliance gives the addresses",
+            )
         } else if second {
-            (true, "more than one DHCP server answers here")
+            (true, "second-dhcp-server", "more than one DHCP server answers here")
         } else {
-            (false, "the site's DHCP")
+            (false, "site-dhcp", "the site's DHCP")
         };
         ForeignView {
             interface: interface.to_string(),
@@ -137,6 +145,7 @@ impl Foreign {
             last_unix_ms: heard.last,
             count: heard.count,
             alarm,
+            code: code.to_owned(),
             what: what.to_owned(),
         }
     }

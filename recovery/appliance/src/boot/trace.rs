@@ -13,7 +13,7 @@ use pxe::{
 use recovery_protocol::{
     EndpointId, MacAddr,
     kit::BootKit,
-    net::{BootDiagnosis, BootView, EarlierView, HopView, InterfaceView, SaidView},
+    net::{BootDiagnosis, BootView, EarlierView, HopView, InterfaceView, NoticedView, SaidView},
 };
 
 use super::{history::offer, kit::HTTP_SECOND};
@@ -66,6 +66,12 @@ pub fn row(
         firmware: trace.map(firmware).unwrap_or_default(),
         chain: trace.and_then(Trace::chain).map(|chain| chain_name(chain).to_owned()),
         offer: around.offer.map(offer).unwrap_or_default(),
+        offer_code: around
+            .offer
+            .map(|choice| choice.map_or("none", |(_, why)| why.name()))
+            .unwrap_or_default()
+            .into(),
+        offer_chain: around.offer.flatten().map(|(chain, _)| chain_name(chain)).unwrap_or_default().into(),
         chains: Vec::new(),
         ticket: around.ticket,
         begun_unix_ms: trace.and_then(|trace| trace.hops().first()).map(|hop| hop.at),
@@ -96,6 +102,7 @@ pub fn whole(
             chain: ended.chain.map(|chain| chain_name(chain).to_owned()),
             reached: ended.reached.name().to_owned(),
             cause: ended.diagnosis.cause.clone(),
+            code: ended.diagnosis.code.clone().into_owned(),
         })
         .collect();
     view.said = trace.said().map(|(at, text)| SaidView { at_unix_ms: *at, text: text.clone() }).collect();
@@ -110,8 +117,13 @@ pub fn diagnosis(found: Diagnosis) -> BootDiagnosis {
         missing: found.missing.map(|step| step.name().to_owned()),
         cause: found.cause,
         remedy: found.remedy.into_owned(),
-        also: found.also,
+        also: found.also.iter().map(|noticed| noticed.what.clone()).collect(),
+        noticed: found.also.into_iter().map(noticed).collect(),
     }
+}
+
+fn noticed(found: trace::Noticed) -> NoticedView {
+    NoticedView { code: found.code.into_owned(), value: found.value }
 }
 
 fn hop(hop: &trace::Hop) -> HopView {

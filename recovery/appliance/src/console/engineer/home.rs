@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        Failed, Part,
+        Failed, Part, boot,
         job::said_of,
         may::Viewer,
         now_ms,
@@ -253,7 +253,7 @@ fn network(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             id: format!("todo-foreign-{}-{}", server.interface, server.server),
             title: t.home_foreign_title(server.server.clone()),
             word: t.home_network_word(),
-            what: english(sentence(&server.what)),
+            what: boot::server_said(server),
             next: t.home_foreign_next(),
             to: "/network#foreign".into(),
             who: Permission::Network,
@@ -268,7 +268,7 @@ fn network(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             id: format!("todo-address-{}", used.address),
             title: used.address.clone(),
             word: t.home_network_word(),
-            what: english(sentence(&used.what)),
+            what: boot::used_said(used),
             next: t.home_address_next(used.by.to_string()),
             to: "/network#addresses".into(),
             who: Permission::Network,

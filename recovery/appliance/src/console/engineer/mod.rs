@@ -18,6 +18,9 @@ pub mod steps;
 use axum::routing::{get, post};
 use recovery_protocol::people::{Permission, Role};
 
+#[cfg(test)]
+pub use network::trace;
+
 use super::words::role;
 use crate::api::{Closed, Needs};
 

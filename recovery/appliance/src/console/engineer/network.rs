@@ -17,9 +17,9 @@ use super::super::{
     Failed, Part, boot, endpoints,
     may::Viewer,
     now_ms,
-    page::{Tab, sentence},
+    page::Tab,
     texts::Texts,
-    words::{Tone, badge, bytes, duration, english, moment, since},
+    words::{Tone, badge, bytes, duration, moment, since},
 };
 use crate::api::{People, endpoint_id, gate::Who};
 
@@ -119,7 +119,7 @@ fn interfaces(net: &NetView) -> Markup {
                 dl {
                     @for interface in &net.interfaces {
                         dt { code { (interface.name) } " " (interface.address) }
-                        dd { strong { (interface.mode) } ": " (mode(&interface.mode)) }
+                        dd { code { (interface.mode) } ": " (mode(&interface.mode)) }
                     }
                 }
             }
@@ -139,7 +139,7 @@ fn foreign(servers: &[ForeignView], viewer: &Viewer) -> Markup {
                 div {
                     p { code { (server.server) } " "
                         @if server.alarm { (badge(Tone::Bad, t.network_in_the_way())) } @else { (badge(Tone::Quiet, t.network_harmless())) }
-                        " " (english(sentence(&server.what))) }
+                        " " (boot::server_said(server)) }
                     @if server.alarm { p class="now" { strong { (t.what_now()) } " " (remedy(server)) } }
                     p class="small" { (t.network_heard(server.count, server.interface.clone())) " " (moment(server.first_unix_ms)) " – " (moment(server.last_unix_ms)) }
                 }
@@ -194,8 +194,8 @@ fn boot_row(view: &BootView, now: u64) -> Markup {
                     (None, None) => {},
                 }
             }
-            td { (view.reached) @if let Some(missing) = &view.diagnosis.missing { " ↛ " strong { (missing) } } }
-            td { (badge(tone, &view.diagnosis.code)) " " (english(sentence(&view.diagnosis.cause))) }
+            td { (boot::step(&view.reached)) @if let Some(missing) = &view.diagnosis.missing { " ↛ " strong { (boot::step(missing)) } } }
+            td { (badge(tone, html! { code { (view.diagnosis.code) } })) " " (boot::cause(&view.diagnosis)) }
             td { @if let Some(last) = view.last_unix_ms { (since(last, now)) } }
         }
     }
@@ -237,10 +237,8 @@ pub fn trace(view: &BootView) -> Markup {
     let begun = view.begun_unix_ms.unwrap_or_default();
     html! {
         section class={ "card " (tone(diagnosis).class()) } id="trace" {
-            div class="card-head" { h2 { (t.trace_title()) } (badge(tone(diagnosis), &diagnosis.code)) }
-            p { (english(sentence(&diagnosis.cause))) }
-            @if let Some(missing) = &diagnosis.missing { p { strong { (t.trace_missing(missing.clone())) } } }
-            @if !diagnosis.remedy.is_empty() { p class="now" { strong { (t.what_now()) } " " (english(sentence(&diagnosis.remedy))) } }
+            div class="card-head" { h2 { (t.trace_title()) } (badge(tone(diagnosis), html! { code { (diagnosis.code) } })) }
+            (boot::what_now(diagnosis))
             @if !view.hops.is_empty() {
                 (picture(view, &lanes, begun))
                 div class="scroll" { table {
@@ -271,7 +269,7 @@ fn lane_row(lane: &Lane<'_>, begun: u64) -> Markup {
                     td class="num" { (duration(last.saturating_sub(first))) }
                     td {
                         @for (at, hop) in lane.hops.iter().enumerate() {
-                            @if at > 0 { ", " } (hop.step) " " (hop.outcome) @if hop.count > 1 { " ×" (hop.count) }
+                            @if at > 0 { ", " } (boot::step(&hop.step)) " " (boot::outcome(&hop.outcome)) @if hop.count > 1 { " ×" (hop.count) }
                         }
                         @if done > 0 { " · " (bytes(done)) }
                         @if lane.missing { " · " strong { (t.trace_gap()) } }
@@ -296,7 +294,7 @@ fn picture(view: &BootView, lanes: &[Lane<'_>], begun: u64) -> Markup {
     let height = LANE * lanes.len() as u64 + 26;
     html! {
         svg class="waterfall" viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-labelledby="trace-name" {
-            title id="trace-name" { (t.trace_picture(duration(whole), view.reached.clone())) }
+            title id="trace-name" { (t.trace_picture(duration(whole), boot::plain_step(&view.reached))) }
             @for (row, lane) in lanes.iter().enumerate() {
                 @let top = LANE * row as u64;
                 text class={ "lane" @if lane.missing { " missing" } } x="0" y=(top + 21) { (hop_name(lane.name)) }
@@ -322,7 +320,7 @@ fn bar(hop: &HopView, from: u64, to: u64, top: u64) -> Markup {
     };
     html! {
         rect class={ "hop " (class) } x=(from) y=(top + 8) width=(to.saturating_sub(from).max(6)) height="16" rx="3" {
-            title { (hop.step) ": " (hop.outcome) " " (hop.what) }
+            title { (boot::plain_hop(hop)) }
         }
     }
 }

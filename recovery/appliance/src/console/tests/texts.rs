@@ -1,10 +1,11 @@
 //! No page speaks English where the reader chose another language: rendered in the long language for tests, whatever stands outside of its brackets
 //! is a name, a code, or marked as the record's English.
 
-use recovery_protocol::people::Role;
+use recovery_protocol::{net::BootView, people::Role};
+use serde_json::Value;
 
 use super::*;
-use crate::console::texts::Texts;
+use crate::console::{boot, engineer::trace, texts::Texts};
 
 /// Elements without an end tag.
 const VOID: [&str; 6] = ["meta", "link", "input", "br", "img", "path"];
@@ -109,6 +110,9 @@ async fn no_page_keeps_english_words_of_its_own() {
             "/people",
             "/kiosks",
             "/map",
+            "/network",
+            "/network?all=true",
+            "/network/press-01",
             "/policy",
             "/login",
             "/login?code=x",
@@ -210,4 +214,101 @@ async fn a_refusal_is_told_in_the_readers_language_and_the_detail_stays_beside()
     let why = async { viewer.plain("/endpoints/{endpoint}/recover", "", "recover", "x").into_string() };
     let why = Texts::of("fr").unwrap().while_here(why).await;
     assert!(why.contains("auditeur") && why.contains("ordonner une restauration"), "{why}");
+}
+
+/// A view whose boot stopped in this way, with each hop, each notice and each way to end that there is.
+fn boot_of(code: &str) -> BootView {
+    let steps = [
+        "discover",
+        "offer",
+        "request",
+        "4011",
+        "options",
+        "loader",
+        "second-stage",
+        "config",
+        "kernel",
+        "initrd",
+        "agent",
+    ];
+    let outcomes = ["done", "underway", "size-asked", "refused", "broken"];
+    let noticed = ["held-back", "relayed", "second-dhcp", "second-boot-server"];
+    let hops: Vec<Value> = steps
+        .iter()
+        .enumerate()
+        .map(|(at, step)| {
+            json!({ "step": step, "at_unix_ms": at, "until_unix_ms": at, "count": 2, "bytes": 5,
+                    "outcome": outcomes[at % 5], "what": "of the record" })
+        })
+        .collect();
+    let noticed: Vec<Value> =
+        noticed.iter().map(|code| json!({ "code": code, "value": "10.0.0.9" })).collect();
+    serde_json::from_value(json!({
+        "endpoint": "press-01", "firmware": "UEFI x64, PXE", "chain": "ipxe",
+        "offer": "ipxe (of the record)", "offer_code": "first", "offer_chain": "ipxe", "ticket": true,
+        "begun_unix_ms": 0, "last_unix_ms": 9, "reached": "offer",
+        "diagnosis": { "code": code, "level": "trouble", "missing": "request", "cause": "of the record",
+                       "remedy": "of the record", "also": ["a", "b", "c", "d"], "noticed": noticed },
+        "hops": hops,
+        "earlier": [{ "begun_unix_ms": 0, "last_unix_ms": 0, "chain": "ipxe", "reached": "offer",
+                      "cause": "of the record", "code": code }],
+    }))
+    .unwrap()
+}
+
+/// The names that the boot layer's sources give a diagnosis.
+fn diagnoses() -> Vec<String> {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pxe/src/trace/diagnosis.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    let makers = ["Diagnosis::trouble(", "Diagnosis::fine(", "Diagnosis::new(", "Self::new("];
+    let found = makers.iter().flat_map(|maker| source.split(maker).skip(1));
+    let mut codes: Vec<String> = found
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned))
+        .collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
+}
+
+#[tokio::test]
+async fn whatever_stops_a_boot_is_told_in_every_language() {
+    let codes = diagnoses();
+    assert!(codes.len() > 25 && codes.iter().any(|code| code == "agent-silent"), "{codes:?}");
+    let long = Texts::of("en-XA").unwrap();
+    for code in &codes {
+        let view = boot_of(code);
+        let said = async { boot::card(&view).into_string() + &trace(&view).into_string() };
+        let page = long.while_here(said).await;
+        assert_eq!(unsaid(&page), Vec::<String>::new(), "{code}\n{page}");
+        let bare = page.split("<table>").next().unwrap();
+        let left = bare.matches("of the record").count();
+        assert!(left <= 1, "{code}: the record's English stands once, beside: {bare}");
+    }
+    let german =
+        Texts::of("de").unwrap().while_here(async { boot::card(&boot_of("agent-silent")).into_string() });
+    let german = german.await;
+    for wanted in
+        ["der Agent meldete sich nie", "es nimmt ein Angebot", "Portfast", "die erste, der seine Firmware"]
+    {
+        assert!(german.contains(wanted), "{wanted}: {german}");
+    }
+    let english = boot::card(&boot_of("agent-silent")).into_string();
+    assert!(english.contains("Of the record.") && !english.contains("The record says"), "{english}");
+}
+
+#[test]
+fn what_a_boots_names_say_is_said_in_every_language() {
+    let servers = ["other-boot-server", "dhcp-in-full-mode", "second-dhcp-server", "site-dhcp"];
+    let offers = ["set", "worked", "first", "others", "again", "none"];
+    for (name, _) in Texts::offered() {
+        let texts = Texts::of(name).unwrap();
+        for (codes, what) in [(&servers[..], "server"), (&offers[..], "offer")] {
+            for code in codes {
+                assert!(
+                    texts.by_code(code, what, [("chain", "ipxe".into())]).is_some(),
+                    "{name} {code} {what}"
+                );
+            }
+        }
+    }
 }
