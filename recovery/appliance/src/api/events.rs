@@ -16,7 +16,7 @@ use axum::{
     },
     routing::get,
 };
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use recovery_protocol::{JobId, operator::JobView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,14 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub fn calls() -> Vec<Call> {
     let events =
         gives("text/event-stream", "A job as it goes on: each `data:` is the whole job; ends with it");
-    vec![("/api/v1/jobs/{job}/events", get_with(job_events, events), Needs::LOOK)]
+    let changed = gives(
+        "text/event-stream",
+        "Something changed: ask again what you show; each `data:` is a count that means nothing else",
+    );
+    vec![
+        ("/api/v1/jobs/{job}/events", get_with(job_events, events), Needs::LOOK),
+        ("/api/v1/changes", get_with(changes, changed), Needs::LOOK),
+    ]
 }
 
 /// The stream of the console's pages.
@@ -132,12 +139,12 @@ async fn changes(
     State(people): State<People>,
     Extension(who): Extension<Who>,
     peer: Option<Extension<Peer>>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Response {
     let start = (people.service.changes(), Until::new(&people, who, peer.as_deref()));
     let events = stream::unfold(start, |(mut changes, mut until)| async move {
         changed(&mut changes, &mut until).await?;
         let count = *changes.borrow_and_update();
-        Some((Ok(Event::default().data(count.to_string())), (changes, until)))
+        Some((Ok::<_, Infallible>(Event::default().data(count.to_string())), (changes, until)))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }

@@ -138,6 +138,50 @@ impl Client {
         self.json(&mut response)
     }
 
+    /// `GET` a page of a list, and the address of the next one where its `Link` names one of the appliance's own.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn page<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), Fault> {
+        let mut response = self.send(Method::GET, path, Vec::new(), &[])?;
+        let link = response.headers().get("link").and_then(|link| link.to_str().ok()).unwrap_or_default();
+        let next = link.split(',').find(|link| link.contains("rel=\"next\""));
+        let next =
+            next.and_then(|link| link.split_once('<')?.1.split_once('>')).map(|(path, _)| path.to_owned());
+        let next = next.filter(|path| path.starts_with("/api/"));
+        Ok((self.json(&mut response)?, next))
+    }
+
+    /// Calls `look` at once and whenever the appliance says that something changed, until it says no. A lost connection is taken up again.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; unavailable when the appliance stays away.
+    pub fn changes(&self, look: &mut dyn FnMut() -> bool) -> Result<(), Fault> {
+        let mut heard = Instant::now();
+        loop {
+            match self.stream("/api/v1/changes", SILENCE_MAX) {
+                Ok(lines) => {
+                    // What changed before the stream began is in the first look.
+                    if !look() {
+                        return Ok(());
+                    }
+                    for line in lines {
+                        let Ok(line) = line else { break };
+                        heard = Instant::now();
+                        if line.starts_with("data:") && !look() {
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(fault) if fault.code != Code::Unavailable || heard.elapsed() > ABSENCE_MAX => {
+                    return Err(fault);
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     /// `GET` a text.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use super::{
     client::Client,
     fault::{Code, Fault},
     machine,
+    pages::{self, Watch},
     power::PowerArgs,
     print, show,
 };
@@ -39,11 +40,15 @@ pub enum EndpointVerb {
         /// Only those that were seen and are not on record
         #[arg(long, conflicts_with = "selector")]
         unknown: bool,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Show one endpoint
     Show {
         /// The endpoint
         endpoint: EndpointId,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Put a sheet (CSV) on record: planned first, applied whole by the plan's hash, or not at all
     Import(Import),
@@ -345,9 +350,14 @@ pub fn meant(client: &Client, selector: Option<&Selector>) -> Result<Vec<Endpoin
 pub fn act(client: &Client, verb: EndpointVerb, output: Output) -> Result<(), Fault> {
     let at = |endpoint: &EndpointId| format!("/api/v1/endpoints/{endpoint}");
     match verb {
-        EndpointVerb::List { selector, unknown } => {
+        EndpointVerb::List { selector, unknown, watch } => {
             let strangers = "state=discovered".parse().ok().filter(|_| unknown);
-            let views = meant(client, selector.or(strangers).as_ref())?;
+            let selector = selector.or(strangers);
+            if watch.watch {
+                let ask = || meant(client, selector.as_ref());
+                return pages::watch(client, output, "endpoint", ask, |views| show::endpoints(views));
+            }
+            let views = meant(client, selector.as_ref())?;
             if unknown
                 && !output.is_data()
                 && let Some(view) = views.first()
@@ -357,7 +367,11 @@ pub fn act(client: &Client, verb: EndpointVerb, output: Output) -> Result<(), Fa
             }
             print(output, &views, |views| show::endpoints(views))
         }
-        EndpointVerb::Show { endpoint } => {
+        EndpointVerb::Show { endpoint, watch } => {
+            if watch.watch {
+                let ask = || Ok(vec![client.get::<EndpointView>(&at(&endpoint))?]);
+                return pages::watch(client, output, "endpoint", ask, |views| show::endpoints(views));
+            }
             let view: EndpointView = client.get(&at(&endpoint))?;
             print(output, &view, show::endpoint)
         }

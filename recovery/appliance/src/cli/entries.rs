@@ -10,6 +10,7 @@ use super::{
     client::Client,
     fault::{Code, Fault},
     job::query,
+    pages::{self, Much},
     print, show,
 };
 use crate::cli::Output;
@@ -29,9 +30,8 @@ pub struct List {
     /// Of this job
     #[arg(long)]
     job: Option<JobId>,
-    /// So many at most
-    #[arg(long)]
-    limit: Option<u32>,
+    #[command(flatten)]
+    much: Much,
 }
 
 pub(super) fn list(client: &Client, list: &List, output: Output) -> Result<(), Fault> {
@@ -40,9 +40,8 @@ pub(super) fn list(client: &Client, list: &List, output: Output) -> Result<(), F
         ("actor", list.by.clone()),
         ("endpoint", list.endpoint.as_ref().map(ToString::to_string)),
         ("job", list.job.map(|job| job.to_string())),
-        ("limit", list.limit.map(|limit| limit.to_string())),
     ]);
-    let views: Vec<EntryView> = client.get(&format!("/api/v1/evidence/entries{query}"))?;
+    let views: Vec<EntryView> = pages::list(client, &format!("/api/v1/evidence/entries{query}"), list.much)?;
     print(output, &views, |views| table(views))
 }
 

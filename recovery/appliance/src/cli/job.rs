@@ -3,7 +3,12 @@
 use clap::Args;
 use recovery_protocol::{EndpointId, JobId, history::StepView, job::JobState, operator::JobView};
 
-use super::{client::Client, fault::Fault, print, show};
+use super::{
+    client::Client,
+    fault::Fault,
+    pages::{self, Much, Watch},
+    print, show,
+};
 use crate::cli::Output;
 
 /// Which jobs.
@@ -24,9 +29,10 @@ pub struct List {
     /// newest, oldest, endpoint or longest
     #[arg(long)]
     sort: Option<String>,
-    /// So many at most
-    #[arg(long)]
-    limit: Option<u32>,
+    #[command(flatten)]
+    much: Much,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// Names and values as a query; what is not given is left out.
@@ -51,10 +57,12 @@ pub(super) fn list(client: &Client, list: &List, output: Output) -> Result<(), F
         ("trigger", list.trigger.clone()),
         ("q", list.words.clone()),
         ("sort", list.sort.clone()),
-        ("limit", list.limit.map(|limit| limit.to_string())),
     ]);
-    let views: Vec<JobView> = client.get(&format!("/api/v1/jobs{query}"))?;
-    print(output, &views, |views| show::jobs(views))
+    let ask = || pages::list::<JobView>(client, &format!("/api/v1/jobs{query}"), list.much);
+    if list.watch.watch {
+        return pages::watch(client, output, "job", ask, |views| show::jobs(views));
+    }
+    print(output, &ask()?, |views| show::jobs(views))
 }
 
 pub(super) fn log(client: &Client, job: JobId, output: Output) -> Result<(), Fault> {

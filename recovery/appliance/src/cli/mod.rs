@@ -26,6 +26,7 @@ mod net;
 mod notify;
 mod output;
 mod pack;
+mod pages;
 mod person;
 mod pinned;
 mod plan;

@@ -67,6 +67,7 @@ fn what_changes_something_needs_more_than_looking() {
         let nothing_is_written = [
             "/",
             "/changes",
+            "/api/v1/changes",
             "/metrics",
             "/api/v1/status",
             "/api/v1/jobs",
