@@ -27,7 +27,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use self::filter::{Filter, Part};
 use self::wire::Answer;
@@ -173,6 +173,20 @@ impl Directory {
         })
     }
 
+    /// Whether it answers, and by the certificate that is known. Nobody is asked about.
+    ///
+    /// # Errors
+    /// As [`Directory::ask`].
+    pub async fn reach(&self) -> Result<(), Problem> {
+        let reached = timeout(TIMEOUT, self.connect()).await.unwrap_or_else(|_| {
+            let why = format!("it took longer than {} s", TIMEOUT.as_secs());
+            Err(Trouble::Gone(std::io::Error::new(std::io::ErrorKind::TimedOut, why)))
+        });
+        let mut line = reached.map_err(|trouble| trouble.problem())?;
+        let _ = line.say(&wire::unbind(line.id)).await;
+        Ok(())
+    }
+
     fn turn(&self, from: IpAddr) -> Option<Turn<'_>> {
         let from = source(from);
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +200,14 @@ impl Directory {
     }
 
     async fn talk(&self, name: &str, password: &str) -> Result<Said, Trouble> {
+        let mut line = self.connect().await?;
+        let said = self.said(&mut line, name, password).await?;
+        let _ = line.say(&wire::unbind(line.id)).await;
+        Ok(said)
+    }
+
+    /// TLS to it, and nothing said yet.
+    async fn connect(&self) -> Result<Line<TlsStream<TcpStream>>, Trouble> {
         let mut plain = Line::new(TcpStream::connect((self.at.host.as_str(), self.at.port)).await?);
         if self.setting.starttls {
             plain.say(&wire::starttls(plain.id)).await?;
@@ -206,10 +228,7 @@ impl Directory {
                 _ => Trouble::Gone(error),
             }
         })?;
-        let mut line = Line::new(tls);
-        let said = self.said(&mut line, name, password).await?;
-        let _ = line.say(&wire::unbind(line.id)).await;
-        Ok(said)
+        Ok(Line::new(tls))
     }
 
     async fn said<P: AsyncRead + AsyncWrite + Unpin>(

@@ -3,12 +3,14 @@
 //! | where it looks | file |
 //! |---|---|
 //! | this computer: clock, memory, disks, TPM, name, interfaces | `doctor/here.rs` |
+//! | what it rests on: its disks' health, links and VLANs, depot, directory, provider | `doctor/around.rs` |
 //! | the data directory and what it names: database, certificates, keys, boot kit, image store | `doctor/kept.rs` |
 //! | the appliance, over its API: backup, drills, evidence, channels, other DHCP servers | `doctor/asked.rs` |
 //! | the boot services, as an endpoint would ask them | `doctor/fetched.rs` |
 //!
-//! It must never: call well what it did not see, change anything but a file of its own that it removes again, or bind a port.
+//! It must never: call well what it did not see, change anything but a file of its own that it removes again (an object, in the depot), or bind a port.
 
+mod around;
 mod asked;
 mod fetched;
 mod here;
@@ -100,6 +102,7 @@ pub struct Scene<'a> {
 #[must_use]
 pub fn look(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = here::look(scene.config);
+    found.extend(around::look(scene.config));
     found.extend(kept::look(scene));
     let client = scene.reach.client();
     found.extend(asked::look(scene, client.as_ref()));

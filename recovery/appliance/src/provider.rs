@@ -175,6 +175,16 @@ fn sha256(text: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 
+/// Ask whether it describes itself and has keys. Blocking; nobody signs in.
+///
+/// # Errors
+/// What stands against it, in words.
+pub fn reach(setting: &config::Provider) -> Result<(), String> {
+    let agent = asking::agent(setting.ca_file.as_deref());
+    let places = ask::places(&agent, &setting.issuer).map_err(|trouble| trouble.to_string())?;
+    ask::keys(&agent, &places).map(drop).map_err(|trouble| trouble.to_string())
+}
+
 impl Provider {
     /// With its configuration.
     ///

@@ -65,6 +65,28 @@ impl S3Depot {
         })
     }
 
+    /// Read its list; then put an object, read it and remove it. The inner error: it can be read, and that could not be done.
+    ///
+    /// # Errors
+    /// [`DepotError`] where it cannot even be read.
+    pub fn canary(&self) -> Result<Result<(), DepotError>, DepotError> {
+        let mut random = [0; 8];
+        let _ = ring::rand::SystemRandom::new().fill(&mut random);
+        let name = format!("canary/{}-doctor", hex::encode(random));
+        // What is not there says as much as a list, and is not as long.
+        self.len(&name)?;
+        let tried = || {
+            self.put_over(&name, BODY)?;
+            let read = self.read(&name, 0..BODY.len() as u64);
+            self.remove(&name)?;
+            match read? == BODY {
+                true => Ok(()),
+                false => Err(DepotError::Altered { name: name.clone(), what: "it gives other bytes back" }),
+            }
+        };
+        Ok(tried())
+    }
+
     fn conditional_put(&self, name: &str) -> Result<Answer, DepotError> {
         self.put_new(name, BODY)?;
         let said = self.put_new(name, b"another");

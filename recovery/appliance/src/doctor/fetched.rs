@@ -16,7 +16,7 @@ use crate::{cli::Client, config::Config};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a boot file may weigh here.
-const FILE_MAX: usize = 64 << 20;
+const FILE_MAX: usize = 512 << 20;
 
 /// All of it.
 pub fn look(config: &Config, client: Option<&Client>) -> Vec<Finding> {
@@ -35,7 +35,9 @@ pub fn look(config: &Config, client: Option<&Client>) -> Vec<Finding> {
             (_, false) => "no `boot_kit_dir` is named, or no configuration was (--config)",
             _ => "no interface is served, or the boot kit cannot be read",
         };
-        found.extend(["tftp-fetch", "http-fetch"].map(|check| Finding::unknown(check, why, AS_ROOT)));
+        found.extend(
+            ["tftp-fetch", "http-fetch", "agent-fetch"].map(|check| Finding::unknown(check, why, AS_ROOT)),
+        );
         return found;
     };
     for address in addresses {
@@ -43,8 +45,20 @@ pub fn look(config: &Config, client: Option<&Client>) -> Vec<Finding> {
         let http = SocketAddr::from((address, config.listen.http_port));
         found.push(judged("tftp-fetch", tftp, &name, &sha256, over_tftp(tftp, &name)));
         found.push(judged("http-fetch", http, &name, &sha256, over_http(http, &name)));
+        for (name, sha256) in recovery_system(config) {
+            found.push(judged("agent-fetch", http, &name, &sha256, over_http(http, &name)));
+        }
     }
     found
+}
+
+/// What holds the agent, and its digests: the initrd, and the unified image.
+fn recovery_system(config: &Config) -> Vec<(String, String)> {
+    let text = config.boot_kit_dir.as_ref().and_then(|dir| fs::read(dir.join(BootKit::FILE_NAME)).ok());
+    let kit: Option<BootKit> = text.and_then(|text| serde_json::from_slice(&text).ok());
+    let holds = [BootKit::INITRD, BootKit::UKI];
+    let files = kit.into_iter().flat_map(|kit| kit.files);
+    files.filter(|(name, _)| holds.contains(&name.as_str())).map(|(name, file)| (name, file.sha256)).collect()
 }
 
 /// The smallest loader of the kit, and its digest.
