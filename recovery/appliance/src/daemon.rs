@@ -52,6 +52,7 @@ use crate::{
         anchor::{self, AnchorError, AnchorWriter, Anchors},
         inventory,
     },
+    followed::Followed,
     golden::{Golden, GoldenError},
     hooks::{Confirmations, Hooks},
     interfaces::{self, InterfaceError},
@@ -218,6 +219,7 @@ impl Appliance {
         runner.recall().await?;
         let (frame_bytes, depot) = (Arc::new(AtomicU64::new(0)), DepotState::default());
         let keeper = Keeper::new(&config, &golden, &depot, &journal);
+        let followed = Followed::open(&config).map_err(part("the site's directory or OpenID provider"))?;
         let service = Service::new(Inner {
             journal: Arc::clone(&journal),
             golden: golden.clone(),
@@ -227,6 +229,7 @@ impl Appliance {
             frame_bytes: Arc::clone(&frame_bytes),
             depot: depot.clone(),
             channels,
+            followed,
             started_unix_ms,
         });
         let identity = enrol::open(&config, started_unix_ms, seal.as_ref())?;
@@ -295,10 +298,8 @@ impl Appliance {
         let door = tls::Door::open(move |clients| of_people.config(clients), hooks.client_issuers());
         let door = door.map_err(part("the TLS key"))?;
         let door = Arc::new(door);
-        let for_people = People::new(self.service.clone(), gate, drills, Arc::new(hooks))
-            .with_door(Arc::clone(&door))
-            .with_those_from_elsewhere(&self.config)
-            .map_err(part("the site's directory or OpenID provider"))?;
+        let for_people =
+            People::new(self.service.clone(), gate, drills, Arc::new(hooks)).with_door(Arc::clone(&door));
         for_people.show_setup_code(people_at).await;
         let for_people = for_people.router();
         let (est, issuing) = enrol::est::door(self.service.clone(), self.identity.provider);
@@ -365,7 +366,7 @@ impl Appliance {
         }
         let desk = Arc::clone(&self.desk);
         let sent = Arc::clone(&self.frame_bytes);
-        let files = Files::new(self.golden.clone(), &self.config.serving, sent, desk.clone())
+        let files = Files::new(self.golden.clone(), self.service.governor(), sent, desk.clone())
             .with_medium(self.kit.as_ref().and_then(|kit| Medium::of(kit, &self.journal)));
         let server = pxe::Server::bind(config, table, desk.clone(), desk.clone())?
             .with_handler(files.without(crate::injects::cut_off(&self.live, &self.journal)).handler())

@@ -24,6 +24,7 @@ mod drills;
 mod enrol;
 mod evidence;
 mod explain;
+mod followed;
 mod forward;
 mod golden;
 mod guard;

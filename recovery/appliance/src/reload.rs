@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ─► parsed and checked ─► does it change what only a start can change? ─► yes: refused, and named
-//!                                       └─ no: channels opened ─► evidence `config.reloaded` ─► in force
+//!                                       └─ no: channels, directory, provider opened ─► evidence `config.reloaded` ─► in force
 //! ```
 //!
 //! No listener is touched, so no boot, no transfer and no session ends. It must never: put a part of a file in force.
@@ -68,6 +68,10 @@ pub fn differs(old: &Config, new: &Config) -> Differs {
         ("blueprints", old.blueprints != *blueprints),
         ("evidence", old.evidence != *evidence),
         ("notify", old.notify != *notify),
+        ("serving", old.serving != *serving),
+        ("stage_limits_s", old.stage_limits_s != *stage_limits_s),
+        ("directory", old.directory != *directory),
+        ("provider", old.provider != *provider),
         ("attest_every_s", old.attest_every_s != *attest_every_s),
         ("time_zone", old.time_zone != *time_zone),
     ];
@@ -82,15 +86,11 @@ pub fn differs(old: &Config, new: &Config) -> Differs {
         ("tpm_roots_dir", old.tpm_roots_dir != *tpm_roots_dir),
         ("images", old.images != *images),
         ("listen", old.listen != *listen),
-        ("serving", old.serving != *serving),
         ("interfaces", old.interfaces != *interfaces),
         ("hooks", old.hooks != *hooks),
         ("est", old.est != *est),
         ("control_planes", old.control_planes != *control_planes),
         ("evidence.anchor_file", old.evidence.anchor_file != evidence.anchor_file),
-        ("stage_limits_s", old.stage_limits_s != *stage_limits_s),
-        ("directory", old.directory != *directory),
-        ("provider", old.provider != *provider),
         ("kernel_args", old.kernel_args != *kernel_args),
     ];
     let which =
@@ -111,10 +111,17 @@ pub async fn reload(inner: &Inner, actor: &Actor) -> Result<Reloaded, Problem> {
             }
             let changed: Vec<String> = changed.into_iter().map(str::to_owned).collect();
             let opened = notify::open(&config, journal, &inner.channels).map_err(refused)?;
+            let elsewhere = inner.followed.elsewhere.now();
+            let elsewhere = elsewhere.instead(&journal.config, &config).map_err(refused)?;
+            let caps = (journal.config.serving != config.serving).then(|| config.serving.clone());
             let facts = json!({ "changed": changed, "sha256": digest, "file": config.file });
             journal.note(Fact::new("config.reloaded", &actor.name, facts)).await?;
             journal.config.replace(config);
             inner.channels.replace(opened);
+            inner.followed.elsewhere.replace(elsewhere);
+            if let Some(caps) = caps {
+                inner.followed.governor.follow(&caps);
+            }
             journal.touch();
             tracing::info!(?changed, "another configuration is in force");
             Ok(Reloaded { changed, sha256: digest })
@@ -227,6 +234,36 @@ mod tests {
         bench.runner().settle().await.unwrap();
         let held = bench.service.job(job.job).await.unwrap();
         assert!(format!("{:?}", held.state).contains("AwaitingApproval"), "{held:?}");
+    }
+
+    #[tokio::test]
+    async fn limits_caps_and_those_from_elsewhere_follow_and_what_did_not_change_stays() {
+        let provider = "[provider]\nissuer = \"https://sso.plant\"\naddress = \"https://appliance.plant\"\nclient_id = \"gs\"\nlabel = \"Werk-SSO\"\n[provider.roles]\n\"line\" = \"engineer\"\n";
+        let (bench, file) = started("").await;
+        let reload = || bench.ask("POST", "/api/v1/config/reload", json!({}));
+        let elsewhere = bench.service.elsewhere();
+        assert!(elsewhere.now().provider.is_none());
+        let more = "[serving]\ntotal_mib_per_s = 7\n[stage_limits_s]\nos_wait = 77\n";
+        write(&file, &format!("{more}{provider}"));
+        let (status, answer) = reload().await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["changed"], json!(["serving", "stage_limits_s", "provider"]), "{answer}");
+        let first = elsewhere.now().provider.unwrap();
+        assert!(bench.service.governor().is_capped());
+        assert_eq!(bench.journal.config.stage_limits_s.len(), 1);
+        let (_, page) = bench.ask("GET", "/login", json!(null)).await;
+        assert!(page.as_str().unwrap().contains("Werk-SSO"), "{page}");
+        // Whoever is signing in by it goes on while something else is put in force.
+        write(&file, &format!("[serving]\ntotal_mib_per_s = 8\n{provider}"));
+        assert_eq!(reload().await.1["changed"], json!(["serving", "stage_limits_s"]));
+        assert!(std::sync::Arc::ptr_eq(&first, &elsewhere.now().provider.unwrap()));
+        write(&file, &provider.replace("client_id", "client_secret_file = \"none\"\nclient_id"));
+        let (status, answer) = reload().await;
+        assert_eq!((status, &answer["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("config-refused")));
+        assert!(bench.service.governor().is_capped(), "nothing of a file that is refused");
+        write(&file, "");
+        assert_eq!(reload().await.1["changed"], json!(["serving", "provider"]));
+        assert!(elsewhere.now().provider.is_none() && !bench.service.governor().is_capped());
     }
 
     #[tokio::test]

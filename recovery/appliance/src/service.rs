@@ -36,6 +36,7 @@ use crate::{
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
+    followed::{Elsewhere, Followed},
     golden::Golden,
     jobs::journal::Journal,
     keys::Keys,
@@ -114,6 +115,8 @@ pub struct Inner {
     pub depot: DepotState,
     /// Who is told what happens.
     pub channels: Channels,
+    /// What follows a configuration that is put in force.
+    pub followed: Followed,
     /// When the appliance started, milliseconds since 1970.
     pub started_unix_ms: u64,
 }
@@ -176,6 +179,18 @@ impl Service {
     #[must_use]
     pub fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// From where people may come, as it is configured at each moment.
+    #[must_use]
+    pub fn elsewhere(&self) -> Elsewhere {
+        self.0.followed.elsewhere.clone()
+    }
+
+    /// What lets golden images go out, as it is configured at each moment.
+    #[must_use]
+    pub fn governor(&self) -> crate::agents::Governor {
+        self.0.followed.governor.clone()
     }
 
     /// What it stands on.

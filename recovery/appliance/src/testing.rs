@@ -83,6 +83,7 @@ impl Bench {
             frame_bytes: Arc::default(),
             depot: Default::default(),
             channels,
+            followed: crate::followed::Followed::open(&config).unwrap(),
             started_unix_ms: journal.now(),
         });
         let gate = Arc::new(Gate::new(&keys.operator_token));

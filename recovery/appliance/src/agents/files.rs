@@ -42,7 +42,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::shape::{Governor, Serving};
+use super::shape::Governor;
 use crate::{boot::Kit, golden::Golden, injects::CutOff, jobs::journal::Journal, power::media};
 
 /// Pieces that are read from the store at once.
@@ -89,11 +89,11 @@ impl Files {
     #[must_use]
     pub fn new(
         golden: Golden,
-        serving: &Serving,
+        governor: Governor,
         sent_bytes: Arc<AtomicU64>,
         events: Arc<dyn BootEvents>,
     ) -> Self {
-        let (governor, readers) = (Governor::new(serving), Arc::new(Semaphore::new(READERS)));
+        let readers = Arc::new(Semaphore::new(READERS));
         Self { golden, governor, readers, sent_bytes, events, medium: None, cut_off: None }
     }
 

@@ -46,7 +46,7 @@ use serde_json::json;
 
 pub use expect::Expectations;
 pub use files::{Files, Medium};
-pub use shape::{Serving, Subnet};
+pub use shape::{Governor, Serving, Subnet};
 
 use crate::{
     api::{Refusal, gate},

@@ -356,6 +356,23 @@ impl Governor {
         Self(Arc::new(Mutex::new(Inner { queue, waiters: HashMap::new(), head: None })))
     }
 
+    /// Whether there is a cap for all together.
+    #[cfg(test)]
+    pub fn is_capped(&self) -> bool {
+        self.inner().queue.total.is_some()
+    }
+
+    /// With other caps from now on. What waits for its turn goes at once: pieces of a quarter of a MiB, one a connection.
+    pub fn follow(&self, serving: &Serving) {
+        let mut inner = self.inner();
+        let number = inner.queue.number;
+        inner.queue = Queue { number, ..Queue::new(serving, Instant::now()) };
+        inner.head = None;
+        for (_, waiter) in inner.waiters.drain() {
+            waiter.notify_one();
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -544,6 +561,22 @@ mod tests {
         }
         let all = Subnet::try_from("0.0.0.0/0".to_owned()).unwrap();
         assert!(all.holds(ip(9)) && !all.holds("::1".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn who_waits_under_a_cap_that_is_taken_away_goes_at_once() {
+        let governor = Governor::new(&serving("total_mib_per_s = 1"));
+        governor.admit(ip(1), 60 << 20).await;
+        let waiting = tokio::spawn({
+            let governor = governor.clone();
+            async move { governor.admit(ip(2), PIECE).await }
+        });
+        while governor.inner().waiters.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        governor.follow(&serving(""));
+        tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("not a minute").unwrap();
+        assert!(!governor.is_capped());
     }
 
     #[tokio::test]

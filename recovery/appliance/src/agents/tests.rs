@@ -120,6 +120,7 @@ impl Site {
             frame_bytes: Arc::default(),
             depot: Default::default(),
             channels: Default::default(),
+            followed: crate::followed::Followed::open(&config).unwrap(),
             started_unix_ms: journal.now(),
         });
         let router = Agents::new(Parts {

@@ -22,6 +22,7 @@ mod notify;
 mod operator;
 mod paged;
 mod people;
+mod plain;
 mod refusal;
 mod reports;
 mod second;
@@ -50,10 +51,10 @@ pub use self::{
 };
 use self::{gate::Gate, idempotency::Answered};
 use crate::{
-    config::Config,
     console,
     directory::Directory,
     drills::Drills,
+    followed::Elsewhere,
     hooks::Hooks,
     metrics::Metrics,
     provider::Provider,
@@ -80,9 +81,7 @@ pub struct People {
     pub metrics: Arc<Metrics>,
     answered: Arc<Answered>,
     door: Option<Arc<Door>>,
-    directory: Option<Arc<Directory>>,
-    /// The OpenID provider from which people may come.
-    pub provider: Option<Arc<Provider>>,
+    elsewhere: Elsewhere,
 }
 
 /// A path and what answers it.
@@ -131,6 +130,7 @@ impl People {
     /// All of it.
     #[must_use]
     pub fn new(service: Service, gate: Arc<Gate>, drills: Drills, hooks: Arc<Hooks>) -> Self {
+        let elsewhere = service.elsewhere();
         Self {
             service,
             gate,
@@ -139,8 +139,7 @@ impl People {
             metrics: Arc::default(),
             answered: Arc::default(),
             door: None,
-            directory: None,
-            provider: None,
+            elsewhere,
         }
     }
 
@@ -152,26 +151,29 @@ impl People {
         people
     }
 
-    /// With the directory and the OpenID provider from which people may come.
-    ///
-    /// # Errors
-    /// A file that the configuration names, in words.
-    pub fn with_those_from_elsewhere(mut self, config: &Config) -> Result<Self, String> {
-        self.directory = config.directory.as_ref().map(Directory::open).transpose()?.map(Arc::new);
-        self.provider = config.provider.as_ref().map(Provider::open).transpose()?.map(Arc::new);
-        Ok(self)
+    /// The site's directory, as it is configured now.
+    fn directory(&self) -> Option<Arc<Directory>> {
+        self.elsewhere.now().directory
+    }
+
+    /// The OpenID provider from which people may come, as it is configured now.
+    #[must_use]
+    pub fn provider(&self) -> Option<Arc<Provider>> {
+        self.elsewhere.now().provider
     }
 
     /// With this directory.
     #[cfg(test)]
     pub fn with_directory(self, directory: Option<Arc<Directory>>) -> Self {
-        Self { directory, ..self }
+        let elsewhere = Elsewhere::of(crate::followed::Parts { directory, ..self.elsewhere.now() });
+        Self { elsewhere, ..self }
     }
 
     /// With this OpenID provider.
     #[cfg(test)]
     pub fn with_provider(self, provider: Option<Arc<Provider>>) -> Self {
-        Self { provider, ..self }
+        let elsewhere = Elsewhere::of(crate::followed::Parts { provider, ..self.elsewhere.now() });
+        Self { elsewhere, ..self }
     }
 
     /// Of those who are known now.
@@ -205,6 +207,7 @@ impl People {
             open_routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
         open.merge(closed)
             .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+            .layer(middleware::from_fn(plain::told))
             .layer(middleware::from_fn(deadline))
             .layer(middleware::from_fn(console::speak))
             .layer(middleware::from_fn_with_state(Arc::clone(&self.metrics), crate::metrics::count))

@@ -136,7 +136,7 @@ impl People {
         from: IpAddr,
     ) -> Result<String, Problem> {
         let (name, at) = (name.trim(), self.service.now());
-        let directory = match &self.directory {
+        let directory = match self.directory() {
             Some(directory) if self.service.asks_elsewhere(name, Origin::Directory).await? => directory,
             _ => return self.gate.sign_in_by_password(name, password, from, at).await,
         };

@@ -231,7 +231,7 @@ fn form(people: &People, (code, next): (&str, &str), refused: Option<&Problem>, 
                     input id="password" name="password" type="password" autocomplete="current-password" required;
                     div class="actions" { button class="primary wide" { (t.sign_in()) } }
                 }
-                @if let Some(provider) = &people.provider {
+                @if let Some(provider) = people.provider() {
                     // A link and not a form: a form may lead to no other site (form-action of the page's policy).
                     p { a href=(next_of) { (t.sign_in_with(provider.label())) } }
                 }

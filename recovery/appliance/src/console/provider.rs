@@ -46,7 +46,7 @@ pub async fn begin(
     Query(asked): Query<Asked>,
 ) -> Response {
     let from = gate::address(peer.as_deref());
-    let Some(provider) = people.provider.clone() else { return Redirect::to("/login").into_response() };
+    let Some(provider) = people.provider() else { return Redirect::to("/login").into_response() };
     match provider.send(local(&asked.next), from).await {
         Ok(sent) => ([(header::SET_COOKIE, cookie(&sent.cookie, AWAY.as_secs()))], Redirect::to(&sent.to))
             .into_response(),
@@ -66,7 +66,7 @@ pub async fn back(
     Query(brought): Query<Brought>,
 ) -> Response {
     let from = gate::address(peer.as_deref());
-    let Some(provider) = people.provider.clone() else { return Redirect::to("/login").into_response() };
+    let Some(provider) = people.provider() else { return Redirect::to("/login").into_response() };
     let own = cookie_named(&headers, COOKIE).unwrap_or_default();
     let opened = people.sign_in_by_provider(&provider, (own, brought), from).await;
     people.write_down().await;

@@ -68,7 +68,6 @@ pub struct Journal {
     /// Where the appliance dies, in tests.
     #[cfg(test)]
     pub death: super::simulation::Death,
-    limits: Limits,
     evidence: EvidenceLog,
     changes: watch::Sender<u64>,
 }
@@ -103,7 +102,6 @@ impl Journal {
     ) -> Result<Self, DbError> {
         let config = config.into();
         let journal = Self {
-            limits: Limits::new(config.stage_limits_s.clone()),
             db,
             config,
             clock,
@@ -118,6 +116,11 @@ impl Journal {
         journal.tickets.read(&journal.db).await?;
         journal.tickets.learn(&journal.db).await?;
         Ok(journal)
+    }
+
+    /// The limits of stages, as they are configured now. A limit that a job has run into already stays as it was set.
+    fn limits(&self) -> Limits {
+        Limits::new(self.config.stage_limits_s.clone())
     }
 
     /// Milliseconds since 1970.
@@ -140,7 +143,7 @@ impl Journal {
     /// Whether time alone would change the job now: asked before a transaction is begun for it.
     pub fn is_late(&self, job: &Job, seen_unix_ms: u64) -> bool {
         let event = JobEvent { at_unix_ms: self.now(), what: What::Tick { seen_unix_ms } };
-        machine::step(job, event, &self.limits).is_ok()
+        machine::step(job, event, &self.limits()).is_ok()
     }
 
     /// Sign everything in the log so far; None: there is nothing.
@@ -232,7 +235,7 @@ impl JournalTx<'_> {
     /// # Errors
     /// [`DbError`].
     pub async fn propose(&mut self, new: NewJob) -> Result<JobRow, DbError> {
-        let (job, effects) = machine::propose(new.proposal, &self.journal.limits, self.at);
+        let (job, effects) = machine::propose(new.proposal, &self.journal.limits(), self.at);
         let row = JobRow {
             job,
             group: new.group,
@@ -269,7 +272,7 @@ impl JournalTx<'_> {
     pub async fn event(&mut self, id: JobId, actor: &str, what: What) -> Result<JobRow, JournalError> {
         let mut row = db::job::get(&mut self.tx, id).await?.ok_or(JournalError::UnknownJob(id))?;
         let event = JobEvent { at_unix_ms: self.at, what: what.clone() };
-        let (next, effects) = machine::step(&row.job, event, &self.journal.limits)?;
+        let (next, effects) = machine::step(&row.job, event, &self.journal.limits())?;
         if machine::acts(&next) && db::stop::standing(&mut self.tx).await?.is_some() {
             return Err(Refusal::SiteStopped.into());
         }

@@ -39,8 +39,12 @@ impl Shop {
         let golden = Golden::open(&store, &root).unwrap();
         let image = golden.store.list().unwrap()[0];
         let sent = Arc::new(AtomicU64::new(0));
-        let files =
-            Files::new(golden.clone(), &toml::from_str(serving).unwrap(), Arc::clone(&sent), Arc::new(Ear));
+        let files = Files::new(
+            golden.clone(),
+            Governor::new(&toml::from_str(serving).unwrap()),
+            Arc::clone(&sent),
+            Arc::new(Ear),
+        );
         let admits = Arc::new(|job| job == JobId::new(1, [7; 10]));
         let medium = Medium { bytes: Bytes::from_static(b"a CD of ours"), sha256: "ab".repeat(32), admits };
         let files = files.with_medium(Some(medium));
