@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use images::ImageId;
+
 use crate::ids::EndpointId;
 
 /// A picture has at most so many bytes.
@@ -18,6 +20,10 @@ pub struct OutlookView {
     pub endpoint: EndpointId,
     /// The golden image to which it would return, name and version; empty: there is none, and `why_none` says why.
     pub image_name: String,
+    /// The digest of its manifest: what an order may be bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub image: Option<ImageId>,
     /// When that image was imported, milliseconds since 1970, as the importer's clock said.
     pub saved_unix_ms: Option<u64>,
     /// Partitions of the disk that the image preserves, by name or number.

@@ -365,6 +365,10 @@ pub struct RecoverRequest {
     /// Partitions that the image preserves are written as the image has them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub give_up_preserved: bool,
+    /// Only if this is still the image that it would return to, as [`OutlookView`](crate::machine::OutlookView) named it: else 409 `image-changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub image: Option<ImageId>,
 }
 
 /// What a job is for.

@@ -79,6 +79,17 @@ impl Desk {
         tokio::task::spawn_blocking(print).await.unwrap().unwrap()
     }
 
+    /// The hash of a plan of these.
+    async fn plan(&self, views: Vec<EndpointView>) -> String {
+        let reach = self.reach();
+        let plan = move || {
+            let client = reach.client()?;
+            let planned = views.into_iter().map(|view| super::recover::Planned::of(&client, view));
+            Ok::<_, super::Fault>(super::recover::hash(&planned.collect::<Result<Vec<_>, _>>()?))
+        };
+        tokio::task::spawn_blocking(plan).await.unwrap().unwrap()
+    }
+
     pub async fn endpoint(&self, name: &str) -> EndpointView {
         self.bench.service.endpoint(&name.parse().unwrap()).await.unwrap()
     }
@@ -131,14 +142,13 @@ async fn several_are_recovered_as_planned_or_not_at_all() {
     assert!(desk.bench.service.jobs(None).await.unwrap().is_empty());
     let selector = "line=3".parse().unwrap();
     let views = desk.bench.service.endpoints(Some(&selector)).await.unwrap();
-    let plan = super::recover::hash(&views);
+    let plan = desk.plan(views).await;
     // Somebody changes one of them before it is approved: it is another plan.
     assert_eq!(desk.says("endpoint set press-02 --disk-serial S1").await, 0);
     let order = format!("recover --selector line=3 --approve-plan {plan}");
     assert_eq!(desk.says(&order).await, Code::Conflict as u8);
     let views = desk.bench.service.endpoints(Some(&selector)).await.unwrap();
-    let order =
-        format!("recover --selector line=3 --approve-plan {} --reason drift", super::recover::hash(&views));
+    let order = format!("recover --selector line=3 --approve-plan {} --reason drift", desk.plan(views).await);
     assert_eq!(desk.says(&order).await, 0);
     let jobs = desk.bench.service.jobs(None).await.unwrap();
     let mut names: Vec<_> = jobs.iter().map(|job| job.endpoint.as_str()).collect();
@@ -232,7 +242,7 @@ async fn each_exit_code_is_what_an_appliance_brings_about() {
     assert_eq!(desk.says(old).await, Code::Conflict as u8);
 
     let views = desk.bench.service.endpoints(Some(&"line".parse().unwrap())).await.unwrap();
-    let both = format!("recover --selector line --approve-plan {}", super::recover::hash(&views));
+    let both = format!("recover --selector line --approve-plan {}", desk.plan(views).await);
     assert_eq!(desk.says_as(&ines, &both).await, Code::Partial as u8, "one of two is hers");
     let jobs = desk.bench.service.jobs(None).await.unwrap();
     let wait = format!("job show {} --wait --timeout 0", jobs[0].job);

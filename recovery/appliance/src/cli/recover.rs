@@ -1,9 +1,12 @@
 //! `groundstate recover`: one endpoint, followed to its end; or all that a selector means, planned first.
 //!
-//! Nobody wipes a line by a slip of a selector: `--plan` lists whom it means with a hash of that list, `--approve-plan HASH` orders
-//! exactly them, or the one endpoint that was named. The guard rails of their groups count as for any order.
+//! Nobody wipes a line by a slip of a selector: `--plan` lists whom it means and to which image, with a hash of that list; `--approve-plan HASH`
+//! orders exactly that, of them or of the one endpoint that was named: another image by then makes it void. The guard rails of their groups count as for any order.
 
-use recovery_protocol::operator::{Decision, EndpointState, EndpointView, JobView, RecoverRequest};
+use recovery_protocol::{
+    machine::OutlookView,
+    operator::{Decision, EndpointState, EndpointView, JobView, RecoverRequest},
+};
 use serde_json::json;
 
 use super::{
@@ -20,16 +23,17 @@ use crate::cli::Output;
 /// # Errors
 /// [`Fault`] with the exit code; partial when some could not be ordered.
 pub fn act(client: &Client, order: Recover, output: Output) -> Result<(), Fault> {
-    let request = RecoverRequest { reason: order.reason, give_up_preserved: order.give_up_preserved };
+    let request =
+        RecoverRequest { reason: order.reason, give_up_preserved: order.give_up_preserved, image: None };
     let approved = order.approve_plan.as_deref();
     if let Some(selector) = &order.selector {
         let views = endpoint::meant(client, Some(selector))?;
-        return several(client, (&views, &format!("--selector '{selector}'")), approved, &request, output);
+        return several(client, (views, &format!("--selector '{selector}'")), approved, &request, output);
     }
     let Some(endpoint) = order.endpoint else { return Ok(()) };
     if order.plan || approved.is_some() {
         let view: EndpointView = client.get(&format!("/api/v1/endpoints/{endpoint}"))?;
-        return several(client, (&[view], endpoint.as_str()), approved, &request, output);
+        return several(client, (vec![view], endpoint.as_str()), approved, &request, output);
     }
     let job = if order.break_glass {
         let path = format!("/api/v1/endpoints/{endpoint}/break-glass");
@@ -63,11 +67,52 @@ fn why_not(view: &EndpointView) -> Option<String> {
     open.map(|job| format!("job {} is open", job.job))
 }
 
-/// A hash of whom a plan means and what they are restored to.
-pub(super) fn hash(views: &[EndpointView]) -> String {
-    let lines: Vec<String> = views
+/// An endpoint of a plan, and what it would return to: the image's name, its digest, or why there is none.
+pub(super) struct Planned {
+    view: EndpointView,
+    outlook: OutlookView,
+}
+
+impl Planned {
+    /// With what the appliance says that it would return to.
+    pub(super) fn of(client: &Client, view: EndpointView) -> Result<Self, Fault> {
+        let outlook = match view.state {
+            EndpointState::Discovered => OutlookView {
+                endpoint: view.endpoint.clone(),
+                image_name: String::new(),
+                image: None,
+                saved_unix_ms: None,
+                kept: Vec::new(),
+                why_none: String::new(),
+                recoveries: 0,
+                usual: None,
+                until_unix_ms: None,
+            },
+            _ => client.get(&format!("/api/v1/endpoints/{}/outlook", view.endpoint))?,
+        };
+        Ok(Self { view, outlook })
+    }
+
+    fn image(&self) -> String {
+        self.outlook.image.map(|image| image.to_string()).unwrap_or_default()
+    }
+}
+
+/// A hash of whom a plan means and what they are restored to, down to the image's digest.
+pub(super) fn hash(planned: &[Planned]) -> String {
+    let lines: Vec<String> = planned
         .iter()
-        .map(|view| format!("{} {} {} {:?}", view.endpoint, view.revision, view.blueprint, why_not(view)))
+        .map(|one| {
+            let Planned { view, .. } = one;
+            format!(
+                "{} {} {} {} {:?}",
+                view.endpoint,
+                view.revision,
+                view.blueprint,
+                one.image(),
+                why_not(view)
+            )
+        })
         .collect();
     let digest = ring::digest::digest(&ring::digest::SHA256, lines.join("\n").as_bytes());
     hex::encode(&digest.as_ref()[..8])
@@ -75,35 +120,51 @@ pub(super) fn hash(views: &[EndpointView]) -> String {
 
 fn several(
     client: &Client,
-    (views, typed): (&[EndpointView], &str),
+    (views, typed): (Vec<EndpointView>, &str),
     approved: Option<&str>,
     request: &RecoverRequest,
     output: Output,
 ) -> Result<(), Fault> {
-    let plan = hash(views);
-    let row = |view: &EndpointView| {
+    let planned = views.into_iter().map(|view| Planned::of(client, view));
+    let planned = planned.collect::<Result<Vec<_>, _>>()?;
+    let plan = hash(&planned);
+    let row = |one: &Planned| {
+        let Planned { view, outlook } = one;
         let stands = why_not(view).unwrap_or_else(|| "is restored".to_owned());
-        vec![view.endpoint.to_string(), view.blueprint.clone(), view.group.clone(), stands]
+        let image =
+            if outlook.image_name.is_empty() { "none".to_owned() } else { outlook.image_name.clone() };
+        let digest: String = one.image().chars().take(12).collect();
+        vec![view.endpoint.to_string(), view.blueprint.clone(), view.group.clone(), image, digest, stands]
     };
     let Some(approved) = approved else {
-        let rows: Vec<_> = views.iter().map(row).collect();
-        let list: Vec<_> =
-            views.iter().map(|view| json!({ "endpoint": view.endpoint, "why_not": why_not(view) })).collect();
-        let table = show::table(&["ENDPOINT", "BLUEPRINT", "GROUP", "PLAN"], &rows);
+        let rows: Vec<_> = planned.iter().map(row).collect();
+        let list: Vec<_> = planned
+            .iter()
+            .map(|one| {
+                let outlook = &one.outlook;
+                json!({ "endpoint": one.view.endpoint, "image_name": outlook.image_name, "image": outlook.image,
+                        "why_not": why_not(&one.view) })
+            })
+            .collect();
+        let table = show::table(&["ENDPOINT", "BLUEPRINT", "GROUP", "IMAGE", "DIGEST", "PLAN"], &rows);
         print(output, &json!({ "plan": plan, "order": typed, "endpoints": list }), |_| table.clone())?;
-        let count = views.iter().filter(|view| why_not(view).is_none()).count();
+        let count = planned.iter().filter(|one| why_not(&one.view).is_none()).count();
         eprintln!(
             "{count} are restored; order exactly this with `groundstate recover {typed} --approve-plan {plan}`"
         );
         return Ok(());
     };
     if approved != plan {
-        let why = format!("the plan is {plan} now: an endpoint, its record or its job is another");
+        let why = format!(
+            "the plan is {plan} now: an endpoint, its record, its golden image or its job is another"
+        );
         return Err(Fault::new(Code::Conflict, "this is not what was planned", why, "look at --plan again"));
     }
     let (mut jobs, mut faults) = (Vec::new(), 0);
-    for view in views.iter().filter(|view| why_not(view).is_none()) {
-        match ask(client, view.endpoint.as_str(), request) {
+    for Planned { view, outlook } in planned.iter().filter(|one| why_not(&one.view).is_none()) {
+        // The image may be replaced between this look and the order.
+        let bound = RecoverRequest { image: outlook.image, ..request.clone() };
+        match ask(client, view.endpoint.as_str(), &bound) {
             Ok(job) => jobs.push(job),
             Err(fault) => {
                 faults += 1;

@@ -164,7 +164,11 @@ impl Service {
             .journal
             .note(Fact::new("order.retry", &actor.name, fact).about(&endpoint.id).of(Some(job)))
             .await?;
-        let request = RecoverRequest { reason: reason.clone(), give_up_preserved: row.job.give_up_preserved };
+        let request = RecoverRequest {
+            reason: reason.clone(),
+            give_up_preserved: row.job.give_up_preserved,
+            image: None,
+        };
         orders::recover(&self.0, actor, &endpoint.id, request).await
     }
 }

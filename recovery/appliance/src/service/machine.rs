@@ -86,12 +86,12 @@ impl Service {
     pub async fn outlook(&self, id: &EndpointId) -> Result<OutlookView, Problem> {
         let found = db::endpoint::get(&mut *self.0.journal.db.read().await?, id).await?;
         let endpoint = found.ok_or_else(|| unknown_endpoint(id))?;
-        let (image_name, saved, kept, why_none) = match choose(&self.0, &endpoint).await {
+        let (image_name, image, saved, kept, why_none) = match choose(&self.0, &endpoint).await {
             Ok(choice) => {
                 let (saved, kept) = saved(&self.0, choice.image).await?;
-                (choice.name, saved, kept, String::new())
+                (choice.name, Some(choice.image), saved, kept, String::new())
             }
-            Err(problem) => (String::new(), None, Vec::new(), problem.detail),
+            Err(problem) => (String::new(), None, None, Vec::new(), problem.detail),
         };
         let name = self.0.journal.config.blueprints.get(&endpoint.record.blueprint);
         let name = name.map(|blueprint| blueprint.image.as_str()).unwrap_or_default();
@@ -108,6 +108,7 @@ impl Service {
         Ok(OutlookView {
             endpoint: id.clone(),
             image_name,
+            image,
             saved_unix_ms: saved,
             kept,
             why_none,

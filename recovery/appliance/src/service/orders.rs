@@ -1,6 +1,6 @@
 //! Orders of people: recover, rehearse, approve, resume, cancel.
 
-use images::manifest::name;
+use images::{ImageId, manifest::name};
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     agent::CaptureSpec,
@@ -125,7 +125,7 @@ pub async fn recover(
         automatic: false,
         give_up_preserved: request.give_up_preserved,
     };
-    let ordered = order(inner, endpoint, asked).await;
+    let ordered = order(inner, endpoint, asked, request.image).await;
     if let Err(problem) = &ordered {
         let facts =
             json!({ "order": "recover", "named": endpoint, "code": problem.code, "detail": problem.detail });
@@ -226,7 +226,13 @@ pub fn on_record(endpoint: &Endpoint) -> Result<(), Problem> {
     Ok(())
 }
 
-pub async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<JobView, Problem> {
+/// Order a recovery; with `image` only to that one.
+pub async fn order(
+    inner: &Inner,
+    id: &EndpointId,
+    asked: Asked<'_>,
+    image: Option<ImageId>,
+) -> Result<JobView, Problem> {
     let endpoint = known(inner, asked.actor, id).await?;
     // Bound first: a connection held while another is awaited could starve everybody.
     let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
@@ -235,6 +241,11 @@ pub async fn order(inner: &Inner, id: &EndpointId, asked: Asked<'_>) -> Result<J
         return open_recovery(inner, id, open, give_up).await;
     }
     let choice = choose(inner, &endpoint).await?;
+    if let Some(image) = image.filter(|image| *image != choice.image) {
+        let detail = format!("{id} would return to {} ({}) now, not to {image}", choice.name, choice.image);
+        let remedy = "look at the plan again (`groundstate recover … --plan`), and approve what it is now";
+        return Err(Problem::new(409, "image-changed", "The golden image is another by now", detail, remedy));
+    }
     let mut tx = inner.journal.begin().await?;
     if let Some(open) = db::job::open_of(tx.conn(), id).await? {
         drop(tx);

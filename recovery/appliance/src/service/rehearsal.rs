@@ -170,7 +170,7 @@ impl Service {
         }
         let (trigger, automatic, give_up_preserved) = (trigger.to_owned(), false, false);
         let asked = Asked { actor, trigger, reason: &reason, mode, automatic, give_up_preserved };
-        let view = orders::order(&self.0, endpoint, asked).await?;
+        let view = orders::order(&self.0, endpoint, asked, None).await?;
         if view.reason == reason { Ok(view) } else { Err(not_ours(endpoint, view.job)) }
     }
 
