@@ -5,7 +5,7 @@ use recovery_protocol::operator::{EndpointState, EndpointView, RefusalView};
 
 use super::{
     job::said_of,
-    page::sentence,
+    page::{code_text, sentence},
     texts::Texts,
     words::{SLOTS, badge, endpoint_state, english, fill, moment, since},
 };
@@ -76,10 +76,19 @@ pub fn refused(refusals: &[RefusalView]) -> Markup {
                     dt { code { (refusal.code) } }
                     dd {
                         (fill(&t.net_refused_times(SLOTS[0], SLOTS[1], refusal.count), [html! { (refusal.from) }, moment(refusal.last_unix_ms)]))
-                        " " (english(sentence(&refusal.why)))
+                        " " (why_refused(refusal))
                     }
                 }
             }
         }
+    }
+}
+
+/// Why something was refused, by its code in the reader's language.
+#[must_use]
+pub fn why_refused(refusal: &RefusalView) -> Markup {
+    match code_text(&refusal.code, "what") {
+        Some(said) => html! { (said) },
+        None => english(sentence(&refusal.why)),
     }
 }

@@ -17,13 +17,16 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        Failed, Part, boot,
+        Failed, Part, boot, endpoints,
         job::said_of,
         may::Viewer,
         now_ms,
         page::{Tab, sentence},
         texts::Texts,
-        words::{Tone, actor, badge, bytes, duration, endpoint_state, english, job_state, moment, since},
+        words::{
+            SLOTS, Tone, actor, badge, bytes, duration, endpoint_state, english, fill, job_state, moment,
+            since,
+        },
     },
     list::Ask,
     query::link,
@@ -283,7 +286,10 @@ fn network(facts: &Facts<'_>, rows: &mut Vec<Row>) {
             id: format!("todo-refusal-{}", refusal.code),
             title: refusal.code.clone(),
             word: t.home_refused_word(),
-            what: plain(&t.home_refused(refusal.count, refusal.from.clone(), refusal.why.clone())),
+            what: fill(
+                &t.home_refused(refusal.count, refusal.from.clone(), SLOTS[0]),
+                [endpoints::why_refused(refusal)],
+            ),
             next: t.home_refused_next(),
             to: "/network#refusals".into(),
             who: Permission::Look,

@@ -312,3 +312,20 @@ fn what_a_boots_names_say_is_said_in_every_language() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_the_boot_network_refused_is_told_by_its_code() {
+    let refusal = |code: &str| recovery_protocol::operator::RefusalView {
+        code: code.to_owned(),
+        count: 3,
+        last_unix_ms: 0,
+        from: "10.0.0.9".to_owned(),
+        why: "of the record".to_owned(),
+    };
+    let refusals = [refusal("no-loader"), refusal("pool-empty"), refusal("not-found")];
+    let said = async { endpoints::refused(&refusals).into_string() };
+    let page = Texts::of("en-XA").unwrap().while_here(said).await;
+    assert_eq!(unsaid(&page), Vec::<String>::new(), "{page}");
+    assert!(!page.contains("of the record"), "{page}");
+    assert!(endpoints::refused(&refusals).into_string().contains("Of the record."));
+}
