@@ -419,6 +419,9 @@ pub struct PersonView {
     pub networks: Vec<String>,
     /// Since when.
     pub added_unix_ms: u64,
+    /// The part of their token that is no secret: it begins with `gs_<id>_`. Absent of one that was made before tokens had one.
+    #[serde(default)]
+    pub token_id: Option<String>,
     /// When the token was made.
     pub token_unix_ms: u64,
     /// When it ends.

@@ -165,13 +165,14 @@ pub fn people(views: &[PersonView]) -> String {
                 (false, 5..) => "badge closed".to_owned(),
                 (false, _) => String::new(),
             },
+            view.token_id.as_ref().map_or_else(|| "gs_…".to_owned(), |id| format!("gs_{id}_…")),
             view.token_ends_unix_ms.map_or_else(|| "never".to_owned(), moment),
             view.password_unix_ms.map_or_else(|| "none".to_owned(), moment),
             view.used_unix_ms.map_or_else(|| "never".to_owned(), moment),
         ]
     };
     table(
-        &["PERSON", "ROLE", "SCOPE", "FROM", "", "TOKEN ENDS", "PASSWORD SET", "LAST USED"],
+        &["PERSON", "ROLE", "SCOPE", "FROM", "", "TOKEN", "TOKEN ENDS", "PASSWORD SET", "LAST USED"],
         &views.iter().map(row).collect::<Vec<_>>(),
     )
 }
@@ -536,7 +537,9 @@ pub fn job_state(view: &JobView) -> String {
     }
 }
 
-fn endpoint_state(state: EndpointState) -> &'static str {
+/// An endpoint's state in a word.
+#[must_use]
+pub fn endpoint_state(state: EndpointState) -> &'static str {
     match state {
         EndpointState::Discovered => "discovered",
         EndpointState::Known => "known",

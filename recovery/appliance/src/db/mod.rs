@@ -116,6 +116,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (40, include_str!("../../migrations/0040_person_duty.sql")),
     (41, include_str!("../../migrations/0041_drill_code.sql")),
     (42, include_str!("../../migrations/0042_drill_schedule.sql")),
+    (45, include_str!("../../migrations/0045_person_token_id.sql")),
 ];
 
 /// Why the database did not do what it should.

@@ -24,6 +24,8 @@ pub struct Person {
     pub added: u64,
     /// SHA-256 of their token, lower-case hex.
     pub token_sha256: String,
+    /// The part of it that is no secret; `None` for one that was made before there was one.
+    pub token_id: Option<String>,
     /// When it was made.
     pub token_made: u64,
     /// When it ends.
@@ -61,6 +63,7 @@ impl Person {
             networks: Vec::new(),
             added: at,
             token_sha256,
+            token_id: None,
             token_made: at,
             token_ends: None,
             used: None,
@@ -93,6 +96,7 @@ fn of(row: &Row) -> Result<Person, DbError> {
         networks: networks.split(',').filter(|network| !network.is_empty()).map(str::to_owned).collect(),
         added: num(row, "added")?,
         token_sha256: row.try_get("token_sha256")?,
+        token_id: row.try_get("token_id")?,
         token_made: num(row, "token_made")?,
         token_ends: num_opt(row, "token_ends")?,
         used: num_opt(row, "used")?,
@@ -143,11 +147,11 @@ pub async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Option<Person>
 pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     query(
         "INSERT INTO person (name, role, disabled, added, token_sha256, token_made, token_ends, used, scope, networks, \
-         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin, subject, believed_until) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (name) DO UPDATE \
+         password, password_set, client_certificate, badge_sha256, pin, pin_wrong, origin, subject, believed_until, token_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) ON CONFLICT (name) DO UPDATE \
          SET role = $2, disabled = $3, token_sha256 = $5, token_made = $6, token_ends = $7, used = $8, scope = $9, \
          networks = $10, password = $11, password_set = $12, client_certificate = $13, badge_sha256 = $14, pin = $15, \
-         pin_wrong = $16, subject = $18, believed_until = $19",
+         pin_wrong = $16, subject = $18, believed_until = $19, token_id = $20",
     )
     .bind(&person.name)
     .bind(person.role.as_str())
@@ -168,6 +172,7 @@ pub async fn put(conn: &mut Conn, person: &Person) -> Result<(), DbError> {
     .bind(person.origin.as_str())
     .bind(&person.subject)
     .bind(person.believed_until.map(sql))
+    .bind(&person.token_id)
     .execute(conn)
     .await?;
     Ok(())

@@ -101,6 +101,7 @@ impl Service {
         let token_sha256 = keys::secret_hash(&token()?);
         let now = Person {
             token_sha256,
+            token_id: None,
             token_made: tx.at,
             client_certificate: None,
             badge_sha256: None,

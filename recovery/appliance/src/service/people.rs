@@ -52,12 +52,13 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewPerson) -> Result<PersonV
         scope: fit_scope(new.role, new.scope)?,
         networks: fit_networks(new.networks)?,
         token_ends: ends(tx.at, new.valid_days)?,
+        token_id: token_id(&token),
         ..Person::new(new.person, new.role, keys::secret_hash(&token), tx.at)
     };
     db::person::put(tx.conn(), &person).await?;
     let facts = json!({
         "person": person.name, "role": person.role, "token_ends": person.token_ends, "scope": person.scope,
-        "networks": person.networks,
+        "networks": person.networks, "token_id": person.token_id,
     });
     tx.note(Fact::new("order.person-add", &actor.name, facts)).await?;
     tx.commit().await?;
@@ -103,6 +104,7 @@ pub async fn change(
     }
     if let Some(token) = &token {
         now.token_sha256 = keys::secret_hash(token);
+        now.token_id = token_id(token);
         now.token_made = tx.at;
         now.token_ends = ends(tx.at, order.valid_days)?;
     }
@@ -237,6 +239,7 @@ pub fn view(person: Person, token: Option<String>) -> PersonView {
         scope: person.scope,
         networks: person.networks,
         added_unix_ms: person.added,
+        token_id: person.token_id,
         token_unix_ms: person.token_made,
         token_ends_unix_ms: person.token_ends,
         used_unix_ms: person.used,
@@ -249,8 +252,16 @@ pub fn view(person: Person, token: Option<String>) -> PersonView {
     }
 }
 
+/// A new token: `gs_<id>_<secret>`. By its id, which is no secret and is kept, one that was lost is found.
 pub fn token() -> Result<String, Problem> {
-    Ok(format!("{TOKEN_PREFIX}{}", keys::secret()?))
+    let id = hex::encode(keys::random::<4>()?);
+    Ok(format!("{TOKEN_PREFIX}{id}_{}", keys::secret()?))
+}
+
+/// The id within a token; `None` of one that was made before they had one.
+pub fn token_id(token: &str) -> Option<String> {
+    let (id, _) = token.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
+    Some(id.to_owned())
 }
 
 fn ends(at: u64, days: Option<u32>) -> Result<Option<u64>, Problem> {

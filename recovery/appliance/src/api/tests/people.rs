@@ -75,6 +75,7 @@ fn what_changes_something_needs_more_than_looking() {
             "/jobs",
             "/images",
             "/map",
+            "/api/v1/map",
             "/api/v1/channels",
             "/api/v1/images",
             "/api/v1/plane",
@@ -158,6 +159,9 @@ async fn a_person_is_added_changed_shut_out_and_never_forgotten() {
     let (_, list) = bench.ask("GET", "/api/v1/people", json!(null)).await;
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert!(list[0]["used_unix_ms"].is_u64() && list[0].get("token").is_none(), "{list}");
+    // By what is no secret of it a token that turns up somewhere is found.
+    let id = list[0]["token_id"].as_str().unwrap();
+    assert!(new.starts_with(&format!("gs_{id}_")) && id.len() == 8 && !token.contains(id), "{list}");
     // In evidence by name, with what changed, and no token.
     let log = evidence(&bench).await;
     assert!(log.contains("order.person-add") && log.contains("order.person-change") && log.contains("left"));

@@ -329,7 +329,7 @@ fn facts(person: &PersonView, now: u64) -> Markup {
         dl class="figures" {
             dt { (t.person_scope()) } dd { @match &person.scope { Some(scope) => code { (scope) }, None => (t.person_scope_all()) } }
             dt { (t.person_networks()) } dd { @if person.networks.is_empty() { (t.person_anywhere()) } @else { code { (person.networks.join(" ")) } } }
-            dt { (t.person_token()) } dd { code { "gs_…" } " " (t.person_token_made()) " " (moment(person.token_unix_ms)) }
+            dt { (t.person_token()) } dd { code { @match &person.token_id { Some(id) => { "gs_" (id) "_…" } None => "gs_…" } } " " (t.person_token_made()) " " (moment(person.token_unix_ms)) }
             dt { (t.token_ends()) } dd { (or_never(person.token_ends_unix_ms)) }
             dt { (t.person_used()) } dd { @match person.used_unix_ms { Some(at) => { (moment(at)) ", " (since(at, now)) }, None => (t.never()) } }
             dt { (t.person_password()) } dd { (or_never(person.password_unix_ms)) }
