@@ -49,6 +49,7 @@ pub mod operator;
 pub mod outlet;
 pub mod people;
 pub mod plan;
+pub mod plant;
 pub mod policy;
 pub mod problem;
 pub mod report;

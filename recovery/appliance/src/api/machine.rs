@@ -12,6 +12,7 @@ use recovery_protocol::{
     machine::{Acceptance, OutlookView, PHOTO_LEN_MAX, PhotoView},
     operator::JobView,
     people::Permission,
+    plant::MapView,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -53,11 +54,20 @@ pub fn calls() -> Vec<Call> {
             Needs::to_write(P::Endpoints),
         ),
         (
+            "/api/v1/map",
+            get_with(map, says("Where every endpoint stands and how it is, and how long recoveries took")),
+            Needs::LOOK,
+        ),
+        (
             "/api/v1/jobs/{job}/accept",
             post_with(accept, says("Say whether the recovered endpoint shows live values")),
             Needs::all(P::Recover),
         ),
     ]
+}
+
+async fn map(State(people): State<People>) -> Result<Json<MapView>, Refusal> {
+    Ok(Json(people.service.map().await?))
 }
 
 async fn outlook(

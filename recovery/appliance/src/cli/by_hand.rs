@@ -265,6 +265,7 @@ async fn what_an_appliance_lists_is_printed_in_every_form() {
     let lists = [
         "status",
         "endpoint list",
+        "endpoint map",
         "job list",
         "person list",
         "person sessions",

@@ -43,6 +43,8 @@ pub enum EndpointVerb {
         #[command(flatten)]
         watch: Watch,
     },
+    /// Where endpoints stand, by line and cell, and how they are; how long recoveries took
+    Map,
     /// Show one endpoint
     Show {
         /// The endpoint
@@ -387,6 +389,7 @@ pub fn act(client: &Client, verb: EndpointVerb, output: Output) -> Result<(), Fa
             let address = address.unwrap_or_else(|| client.url().to_owned());
             machine::card(client, &endpoint, (&language, &address), &out)
         }
+        EndpointVerb::Map => machine::map(client, output),
         EndpointVerb::Outlook { endpoint } => machine::outlook(client, &endpoint, output),
         EndpointVerb::Add(add) => {
             let view: EndpointView = client.post("/api/v1/endpoints", &add.into_new()?)?;

@@ -1,12 +1,13 @@
-//! `groundstate endpoint photo`, `endpoint card`, `endpoint outlook`, `job accept`: a machine as whoever stands before it needs it.
+//! `groundstate endpoint photo`, `endpoint card`, `endpoint map`, `endpoint outlook`, `job accept`: a machine as whoever stands before it needs it.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use clap::Args;
 use recovery_protocol::{
     EndpointId, JobId,
     machine::{Acceptance, OutlookView, PHOTO_LEN_MAX, PhotoView},
     operator::JobView,
+    plant::{ClassTimes, MapView},
 };
 
 use super::{client::Client, fault::Fault, print, show};
@@ -57,6 +58,35 @@ pub fn photo(
             view.bytes >> 10,
             PHOTO_LEN_MAX >> 10
         )
+    })
+}
+
+/// `groundstate endpoint map`.
+///
+/// # Errors
+/// What [`Client`] refuses.
+pub fn map(client: &Client, output: Output) -> Result<(), Fault> {
+    let view: MapView = client.get("/api/v1/map")?;
+    print(output, &view, |view| {
+        let mut places: BTreeMap<(&str, &str), BTreeMap<&str, u64>> = BTreeMap::new();
+        for spot in &view.spots {
+            let states = places.entry((&spot.line, &spot.cell)).or_default();
+            *states.entry(show::endpoint_state(spot.state)).or_default() += 1;
+        }
+        let named = |name: &str| if name.is_empty() { "-".to_owned() } else { name.to_owned() };
+        let row = |((line, cell), states): (&(&str, &str), &BTreeMap<&str, u64>)| {
+            let states =
+                states.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ");
+            vec![named(line), named(cell), states]
+        };
+        let places = show::table(&["LINE", "CELL", "ENDPOINTS"], &places.iter().map(row).collect::<Vec<_>>());
+        let class = |class: &ClassTimes| {
+            let usual = class.usual.map(|usual| (show::duration(usual.p50_ms), show::duration(usual.p90_ms)));
+            let (half, most) = usual.unwrap_or_else(|| ("not known yet".to_owned(), String::new()));
+            vec![class.group.clone(), class.image.clone(), class.recoveries.len().to_string(), half, most]
+        };
+        let head = ["GROUP", "IMAGE", "RECOVERIES", "USUALLY", "NINE OF TEN WITHIN"];
+        places + "\n\n" + &show::table(&head, &view.times.iter().map(class).collect::<Vec<_>>())
     })
 }
 

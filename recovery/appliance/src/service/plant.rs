@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use recovery_protocol::{Problem, machine::Usual, operator::EndpointState};
+use recovery_protocol::{
+    Problem,
+    machine::Usual,
+    plant::{ClassTimes, MapView, Spot, Took},
+};
 
 use super::Service;
 use crate::db;
@@ -11,43 +15,6 @@ use crate::db;
 const RECOVERIES_MOST: usize = 100;
 /// Recoveries that are read for all classes together, the newest.
 const READ_MOST: u64 = 2_000;
-
-/// Where an endpoint stands, and how it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spot {
-    /// Its label `line`; empty: none.
-    pub line: String,
-    /// Its label `cell`; empty: none.
-    pub cell: String,
-    /// Its name.
-    pub endpoint: String,
-    /// How it is.
-    pub state: EndpointState,
-}
-
-/// How long recoveries of a class took: of a group, to an image of a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClassTimes {
-    /// The group.
-    pub group: String,
-    /// The image's name, without its version.
-    pub image: String,
-    /// They, oldest first.
-    pub recoveries: Vec<Took>,
-    /// What is usual by those that were no drill; none where they are too few.
-    pub usual: Option<Usual>,
-}
-
-/// One recovery that ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Took {
-    /// When it ended, milliseconds since 1970.
-    pub ended_unix_ms: u64,
-    /// How long it took from its boot ticket, milliseconds.
-    pub took_ms: u64,
-    /// It was a drill.
-    pub drill: bool,
-}
 
 impl Service {
     /// Where every endpoint on record stands, by line and cell and name.
@@ -59,12 +26,17 @@ impl Service {
         let spot = |endpoint: db::endpoint::Endpoint| Spot {
             line: label(&endpoint, "line"),
             cell: label(&endpoint, "cell"),
-            endpoint: endpoint.id.to_string(),
+            endpoint: endpoint.id,
             state: endpoint.state,
         };
         let mut spots: Vec<Spot> = all.into_iter().map(spot).collect();
         spots.sort_by(|a, b| (&a.line, &a.cell, &a.endpoint).cmp(&(&b.line, &b.cell, &b.endpoint)));
         Ok(spots)
+    }
+
+    /// Both.
+    pub async fn map(&self) -> Result<MapView, Problem> {
+        Ok(MapView { spots: self.spots().await?, times: self.times().await? })
     }
 
     /// How long recoveries took, by class.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use axum::{extract::State, response::Response};
 use maud::{Markup, html};
-use recovery_protocol::operator::EndpointState;
+use recovery_protocol::{
+    operator::EndpointState,
+    plant::{ClassTimes, Spot, Took},
+};
 
 use super::{
     super::{
@@ -16,10 +19,7 @@ use super::{
     },
     query::link,
 };
-use crate::{
-    api::People,
-    service::plant::{ClassTimes, Spot, Took},
-};
+use crate::api::People;
 
 /// Boxes of a picture, at most.
 const BOXES_MOST: usize = 100;
@@ -269,7 +269,7 @@ mod tests {
         let spot = |n: usize| Spot {
             line: format!("{}", n % lines),
             cell: format!("c{}", n / lines % cells),
-            endpoint: format!("press-{n:05}"),
+            endpoint: format!("press-{n:05}").parse().unwrap(),
             state: STATES[if n == 4_321 { 0 } else { 5 - n % 3 }],
         };
         (0..count).map(spot).collect()
