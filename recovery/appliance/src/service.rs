@@ -77,6 +77,7 @@ mod scope;
 pub mod site;
 mod sources;
 mod stop;
+pub mod switches;
 #[cfg(test)]
 mod tests;
 mod triggers;

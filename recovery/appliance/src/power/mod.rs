@@ -98,6 +98,16 @@ pub enum PowerError {
     /// Another appliance has taken over.
     #[error("nothing was switched: another appliance has taken over")]
     Fenced,
+    /// It is on record for another endpoint as well.
+    #[error(
+        "nothing was switched: the BMC {at} is on record for {other}, too, and would be switched and booted with it [power-shared]; correct one of the two records (`groundstate endpoint set NAME --ipmi …`, `--no-power`), then go on"
+    )]
+    Shared {
+        /// Where it is.
+        at: String,
+        /// Whose it is, too.
+        other: EndpointId,
+    },
     /// Whether the job still wants it cannot be told.
     #[error("nothing was switched: it cannot be told whether the job still wants it ({0})")]
     Unsure(String),
@@ -250,6 +260,27 @@ pub fn place(power: &Power) -> Option<(&'static str, &str)> {
         Bmc::Redfish(bmc) => ("redfish", bmc.url),
         Bmc::Media(bmc) => ("virtual media", bmc.url),
     })
+}
+
+/// The BMC that a driver switches by, as one is compared with another: `host`, or `host:port` where the port is not the usual one. By whatever it
+/// is spoken to, one host with the usual ports is one BMC. `None`: it switches by none.
+#[must_use]
+pub fn same_bmc(power: &Power) -> Option<String> {
+    let text = match bmc(power)? {
+        Bmc::Ipmi(bmc) => match (bmc.port, bmc.host.contains(':')) {
+            (623, _) => bmc.host.to_owned(),
+            (port, false) => format!("{}:{port}", bmc.host),
+            (port, true) => format!("[{}]:{port}", bmc.host),
+        },
+        Bmc::Redfish(bmc) | Bmc::Media(bmc) => {
+            let (scheme, rest) = bmc.url.split_once("://").unwrap_or(("https", bmc.url));
+            let at = rest.split('/').next().unwrap_or_default();
+            let usual = if scheme == "http" { ":80" } else { ":443" };
+            let at = at.strip_suffix(usual).unwrap_or(at);
+            at.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')).unwrap_or(at).to_owned()
+        }
+    };
+    Some(text.to_ascii_lowercase())
 }
 
 fn bmc(power: &Power) -> Option<Bmc<'_>> {

@@ -18,7 +18,7 @@ use recovery_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Actor, Inner, endpoints, scope};
+use super::{Actor, Inner, endpoints, scope, switches};
 use crate::{
     agents::identity,
     config::Config,
@@ -118,6 +118,7 @@ pub async fn put(
     if now.power != known.record.power {
         // A BMC or an outlet on record may be another endpoint's.
         scope::whole_site(actor)?;
+        switches::nobody_elses(tx.conn(), &id, &now.power, Some(&known.record.power)).await?;
     }
     write(&mut tx, actor, known, &now, reason).await?;
     let (rechained, moved) = (now.chain != known.record.chain, now.macs != known.record.macs);

@@ -107,6 +107,7 @@ pub async fn add(inner: &Inner, actor: &Actor, new: NewEndpoint) -> Result<Endpo
     scope::covers(inner, actor, &Endpoint::new(id.clone(), EndpointState::Known, record.clone(), tx.at))?;
     if record.power != Power::default() {
         scope::whole_site(actor)?;
+        super::switches::nobody_elses(tx.conn(), &id, &record.power, None).await?;
     }
     put_new(&mut tx, actor, id.clone(), record).await?;
     tx.commit().await?;

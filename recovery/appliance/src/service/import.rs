@@ -17,7 +17,7 @@ use recovery_protocol::{
 };
 use serde_json::json;
 
-use super::{Actor, Inner, change, endpoints, scope};
+use super::{Actor, Inner, change, endpoints, scope, switches};
 use crate::{
     config::Config,
     db::{
@@ -129,6 +129,7 @@ async fn planned(tx: &mut JournalTx<'_>, config: &Config, bytes: &[u8]) -> Resul
         }
     }
     plan.conflicts = claimed_twice(&known, &orders, &lines);
+    plan.conflicts.extend(switches::twice(&known, &orders, &lines));
     let mut order_list = Vec::new();
     let mut text = String::new();
     for (line, id, record) in orders {

@@ -457,3 +457,5 @@ code-bad-request-what = Die Anfrage ist nicht zu verstehen.
 code-bad-request-now = Berichtigen, was die Einzelheit nennt, dann erneut versuchen.
 code-image-changed-what = Das Referenzabbild ist ein anderes als das geplante.
 code-image-changed-now = Den Plan erneut ansehen und den jetzigen freigeben.
+code-power-shared-what = Dieser BMC ist für ein anderes Endgerät erfasst, das mitgeschaltet würde.
+code-power-shared-now = Die Adresse berichtigen oder sie zuerst dem anderen Endgerät nehmen.

@@ -458,3 +458,5 @@ code-bad-request-what = The request cannot be understood.
 code-bad-request-now = Correct what the detail names, then try again.
 code-image-changed-what = The golden image is another than the one that was planned.
 code-image-changed-now = Look at the plan again, and approve what it is now.
+code-power-shared-what = This BMC is on record for another endpoint, which would be switched with it.
+code-power-shared-now = Correct the address, or take it from the other endpoint first.

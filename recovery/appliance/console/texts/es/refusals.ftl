@@ -457,3 +457,5 @@ code-bad-request-what = La petición no se entiende.
 code-bad-request-now = Corrija lo que nombra el detalle y pruebe otra vez.
 code-image-changed-what = La imagen de referencia es otra que la prevista.
 code-image-changed-now = Mire de nuevo el plan y apruebe el actual.
+code-power-shared-what = Este BMC está registrado para otro equipo, que se conmutaría con él.
+code-power-shared-now = Corrija la dirección o quítela antes al otro equipo.

@@ -457,3 +457,5 @@ code-bad-request-what = La demande ne se comprend pas.
 code-bad-request-now = Corrigez ce que nomme le détail, puis réessayez.
 code-image-changed-what = L’image de référence n’est plus celle qui était prévue.
 code-image-changed-now = Regardez de nouveau le plan, et approuvez celui d’à présent.
+code-power-shared-what = Ce BMC est enregistré pour un autre poste, qui serait commuté avec lui.
+code-power-shared-now = Corrigez l’adresse, ou retirez-la d’abord à l’autre poste.

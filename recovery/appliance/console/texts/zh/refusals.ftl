@@ -457,3 +457,5 @@ code-bad-request-what = 无法理解该请求。
 code-bad-request-now = 更正详情中指出的内容，然后重试。
 code-image-changed-what = 参考映像与计划时的不同。
 code-image-changed-now = 重新查看计划，并批准当前的计划。
+code-power-shared-what = 此 BMC 已登记给另一台终端，操作会连带影响它。
+code-power-shared-now = 更正地址，或先从另一台终端移除。

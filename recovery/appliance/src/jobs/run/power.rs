@@ -27,6 +27,7 @@ use crate::{
     evidence::Fact,
     jobs::journal::Journal,
     power::{PowerError, Powered, Still, Target},
+    service::switches,
 };
 
 /// A recovery system that spoke this recently is there: it need not be powered.
@@ -65,6 +66,13 @@ impl Runner {
         } else if inherited && self.power.probe(&target(endpoint, row)).await {
             json!({ "by": "nobody", "why": "it was powered into the network before the appliance restarted" })
         } else {
+            // On record before this was refused, or written into the database by another way.
+            let mut conn = self.journal.db.read().await?;
+            let shared = switches::shared(&mut conn, &endpoint.id, &endpoint.record.power).await?;
+            drop(conn);
+            if let Some((at, other)) = shared {
+                return Ok(failed(HoldReason::PowerFailed, PowerError::Shared { at, other }.to_string()));
+            }
             let still = StillPowering { journal: &self.journal, job: intent.job, intent: intent.intent };
             let powered = self.power.power_into_network(&target(endpoint, row), &still).await;
             self.take_back(&still, row, endpoint).await;

@@ -332,3 +332,49 @@ async fn the_fleets_own_control_plane_is_told_of_a_removal() {
     remove(&bench, 2, None).await.unwrap();
     assert_eq!(entries(&bench, "plane.queued").await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_bmc_is_one_endpoints_on_record_in_a_sheet_and_when_it_is_switched() {
+    let (bench, _) = bench("").await;
+    let ipmi = |host: &str, port: u16| json!({ "power": { "by": "ipmi", "host": host, "port": port, "user": "a", "password_file": "/f" } });
+    let redfish =
+        |url: &str| json!({ "power": { "by": "redfish", "url": url, "user": "a", "password_file": "/f" } });
+    set(&bench, 1, ipmi("10.0.0.9", 623), None).await.unwrap();
+    for other in [ipmi("10.0.0.9", 623), redfish("https://10.0.0.9"), redfish("https://10.0.0.9:443/")] {
+        let problem = set(&bench, 2, other, None).await.unwrap_err();
+        assert_eq!((problem.status, problem.code.as_str()), (409, "power-shared"), "{problem:?}");
+        assert!(problem.detail.contains("press-01") && problem.remedy.contains("press-01"), "{problem:?}");
+    }
+    // Another port is another one, and so is another host that begins the same.
+    set(&bench, 2, ipmi("10.0.0.9", 624), None).await.unwrap();
+    set(&bench, 3, ipmi("10.0.0.90", 623), None).await.unwrap();
+    // What stays as it is is not asked again; a new password is no new BMC.
+    set(&bench, 1, json!({ "disk_serial": "S1" }), None).await.unwrap();
+    let sheet = bench.service.export_sheet().await.unwrap().replace("10.0.0.90", "10.0.0.9");
+    let actor = Actor::operator("a");
+    let plan = bench.service.import_sheet(&actor, sheet.as_bytes(), None).await.unwrap();
+    let conflict = plan.conflicts.first().expect("two by one BMC");
+    assert!(conflict.column == "power" && conflict.what.contains("10.0.0.9"), "{plan:?}");
+
+    // Two that were on record before anybody asked.
+    let mut tx = bench.journal.begin().await.unwrap();
+    let mut second = crate::db::endpoint::get(tx.conn(), &id(2)).await.unwrap().unwrap();
+    let first = crate::db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
+    second.record.power = first.record.power.clone();
+    crate::db::endpoint::put(tx.conn(), &second).await.unwrap();
+    tx.commit().await.unwrap();
+    let job = bench.recover("press-01").await.job;
+    bench.runner().settle().await.unwrap();
+    // It is tried again like every power that fails, until the job is held with these words; nobody was switched.
+    let job = bench.service.job(job).await.unwrap();
+    assert_eq!(job.state, JobState::Working { stage: recovery_protocol::job::Stage::Powering });
+    assert!(!bench.evidence(None).await.iter().any(|kind| kind == "act.power"));
+    let mut conn = bench.journal.db.read().await.unwrap();
+    let shared = crate::service::switches::shared(&mut conn, &id(1), &first.record.power).await.unwrap();
+    let (at, other) = shared.expect("press-02 has it, too");
+    assert_eq!((at.as_str(), &other), ("10.0.0.9", &id(2)));
+    let said = crate::power::PowerError::Shared { at, other }.to_string();
+    for words in ["press-02", "power-shared", "nothing was switched"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
