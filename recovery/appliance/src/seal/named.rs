@@ -25,8 +25,6 @@ use crate::keys;
 
 /// Where they lie in the data directory.
 pub const SECRETS: &str = "secrets";
-/// What net-snmp's programs read themselves stays in clear.
-const NOT_OURS: &str = "snmp.conf";
 /// Whoever writes one is done by then.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -66,7 +64,7 @@ pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, SealError> {
         let entry = entry.map_err(at(&folder))?;
         let name = entry.file_name();
         // Not through a link: what it leads to is not ours. A name that ends so is a file on its way.
-        let ours = name != NOT_OURS && !name.to_string_lossy().ends_with(".new");
+        let ours = !name.to_string_lossy().ends_with(".new");
         if ours && entry.file_type().map_err(at(&folder))?.is_file() {
             found.push(entry.path());
         }
@@ -161,6 +159,5 @@ pub(super) fn seal_in_place(path: &Path, clear: &[u8], word: &str) -> io::Result
 fn settled(path: &Path) -> bool {
     let Ok(about) = fs::symlink_metadata(path) else { return false };
     let age = about.modified().ok().and_then(|at| at.elapsed().ok());
-    let ours = path.file_name().is_some_and(|name| name != NOT_OURS);
-    ours && about.is_file() && about.len() > 0 && age.is_some_and(|age| age >= SETTLED)
+    about.is_file() && about.len() > 0 && age.is_some_and(|age| age >= SETTLED)
 }

@@ -1,12 +1,22 @@
 //! SNMP to a rack's power strip, by `snmpget` and `snmpset` of net-snmp: versions 2c and 3, whatever hash and cipher both sides know. Who we
 //! are stands in a file as net-snmp has it (`snmp.conf`), never in an argument.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use recovery_protocol::outlet::OutletKind;
 use tokio::{process::Command, time::timeout};
 
+use tempfile::TempDir;
+
 use super::PowerError;
+use crate::seal;
 
 /// Asked again by the tool itself after this many seconds, twice.
 const WAIT_S: &str = "2";
@@ -52,8 +62,24 @@ pub struct Strip {
     /// `host` or `host:port`.
     host: String,
     number: u8,
-    /// The directory of its `snmp.conf`.
-    conf_dir: String,
+    /// Its `snmp.conf`.
+    conf: PathBuf,
+}
+
+/// Memory, where it is a file system: what is opened there for net-snmp's programs never comes to a disk.
+const MEMORY: &str = "/dev/shm";
+
+/// A directory of this user's alone that holds the opened `snmp.conf` of one command, and is gone with it.
+fn opened(conf: &Path) -> io::Result<TempDir> {
+    let words = seal::secret(conf)?;
+    let memory = Path::new(MEMORY);
+    let base = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
+    // It is made with mode 0700.
+    let dir = tempfile::Builder::new().prefix("groundstate-snmp-").tempdir_in(base)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join("snmp.conf"))?;
+    file.write_all(words.as_bytes())?;
+    Ok(dir)
 }
 
 impl Strip {
@@ -72,7 +98,7 @@ impl Strip {
         }
         let host = base.strip_prefix("snmp://").unwrap_or(base);
         let host = if host.starts_with('[') { format!("udp6:{host}") } else { format!("udp:{host}") };
-        Ok(Self { places, host, number, conf_dir: dir.to_string_lossy().into_owned() })
+        Ok(Self { places, host, number, conf: path.to_owned() })
     }
 
     /// Tells it to go on or off.
@@ -97,11 +123,15 @@ impl Strip {
     }
 
     async fn run(&self, tool: &'static str, more: &[&str]) -> Result<String, Failed> {
+        let conf = self.conf.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || opened(&conf)).await.map_err(io::Error::other).flatten();
+        let opened = opened.map_err(|error| Failed::Said(format!("{}: {error}", self.conf.display())))?;
         let mut command = Command::new(tool);
         command
             .args(["-Oqve", "-t", WAIT_S, "-r", AGAIN, &self.host])
             .args(more)
-            .env("SNMPCONFPATH", &self.conf_dir)
+            .env("SNMPCONFPATH", opened.path())
             .env("MIBS", "")
             // It would keep engine ids there.
             .env("SNMP_PERSISTENT_DIR", "/dev/null")
