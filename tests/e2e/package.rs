@@ -72,6 +72,13 @@ groundstate status
 groundstate setup-code
 [ -n "$(ls -A /srv/images)" ]
 echo PACKAGE-SERVES
+(while [ ! -e /run/restarted ]; do groundstate status >/dev/null 2>/run/why || cat /run/why >>/run/refused; done; touch /run/asked) &
+systemctl restart groundstate
+touch /run/restarted
+until [ -e /run/asked ]; do :; done
+if [ -e /run/refused ]; then cat /run/refused; exit 1; fi
+journalctl -b --no-pager -u groundstate | grep -q 'handed over: nobody was refused'
+echo PACKAGE-RESTARTED
 dpkg -r groundstate
 [ -s /var/lib/groundstate/listening.json ] && ! systemctl is-active --quiet groundstate
 dpkg -i /groundstate.deb
@@ -165,6 +172,8 @@ fn installed(plant: &Plant) -> Result<()> {
     {
         ensure!(said.contains(word), "{word} is missing in:\n{said}");
     }
+    // Whoever asked while it was restarted was answered.
+    serial.wait_for(0, "PACKAGE-RESTARTED", WATCHED)?;
     serial.wait_for(0, "PACKAGE-WATCHED", WATCHED)?;
     answers()?;
     // A version that serves, and one that does not and is taken back.

@@ -34,6 +34,12 @@ pub fn build(programs: &Programs, dir: &Path) -> Result<PathBuf> {
         (&programs.bootkit, "usr/bin/groundstate-bootkit", 0o755),
         (&programs.agent, "usr/lib/groundstate/groundstate-agent", 0o755),
         (&parts.join("groundstate.service"), "lib/systemd/system/groundstate.service", 0o644),
+        (&parts.join("groundstate-people.socket"), "lib/systemd/system/groundstate-people.socket", 0o644),
+        (
+            &parts.join("groundstate-endpoints.socket"),
+            "lib/systemd/system/groundstate-endpoints.socket",
+            0o644,
+        ),
         (&parts.join("sysusers.conf"), "usr/lib/sysusers.d/groundstate.conf", 0o644),
         (&root().join("README.md"), "usr/share/doc/groundstate/README.md", 0o644),
         (&root().join("recovery/appliance/DESIGN.md"), "usr/share/doc/groundstate/DESIGN.md", 0o644),
@@ -100,6 +106,24 @@ fn put(bytes: &[u8], at: &Path, mode: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_socket_units_are_such_and_name_what_the_appliance_takes() {
+        for (name, port) in [("people", 443), ("endpoints", 8443)] {
+            let unit = root().join(format!("recovery/appliance/package/groundstate-{name}.socket"));
+            let text = fs::read_to_string(&unit).unwrap();
+            assert!(text.contains(&format!("FileDescriptorName={name}\n")), "{text}");
+            assert!(text.contains(&format!("ListenStream=0.0.0.0:{port}\n")), "{text}");
+            // What it starts is not installed here; nothing else may be wrong with it.
+            let verified =
+                Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().unwrap();
+            let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+            let wrong = said.lines().filter(|line| {
+                line.contains(&format!("groundstate-{name}.socket:")) && line.contains("nknown")
+            });
+            assert_eq!(wrong.count(), 0, "{said}");
+        }
+    }
 
     #[test]
     fn the_units_exposure_is_at_most_what_the_house_allows() {

@@ -54,6 +54,7 @@ use crate::{
     },
     followed::Followed,
     golden::{Golden, GoldenError},
+    handed,
     hooks::{Confirmations, Hooks},
     interfaces::{self, InterfaceError},
     jobs::{journal::Journal, run::Runner},
@@ -260,8 +261,8 @@ impl Appliance {
 
     async fn bind(self) -> Result<Bound, DaemonError> {
         let listen = self.config.listen;
-        let people = tcp(listen.people_address, listen.people_port).await?;
-        let endpoints = tcp(listen.endpoints_address, listen.endpoints_port).await?;
+        let people = tcp("people", listen.people_address, listen.people_port).await?;
+        let endpoints = tcp("endpoints", listen.endpoints_address, listen.endpoints_port).await?;
         let address = |listener: &TcpListener| listener.local_addr().map_err(part("a listener's address"));
         let (people_at, endpoints_at) = (address(&people)?, address(&endpoints)?);
         let (leases, lease_writer) =
@@ -391,7 +392,7 @@ impl Appliance {
         let what = "the authority for boot files";
         let certificate = Arc::new(opened.await.map_err(part(what))?.map_err(part(what))?);
         let config = certificate.server_config().map_err(part("TLS for boot files"))?;
-        let listener = tcp(listen.endpoints_address, port).await?;
+        let listener = tcp("boot-files", listen.endpoints_address, port).await?;
         Ok(Some(((listener, tls::fixed(config), https::router(boot.files())), certificate)))
     }
 }
@@ -418,9 +419,18 @@ async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
     Ok(Some(read.map_err(part("the boot kit"))??))
 }
 
-async fn tcp(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
+/// A port: the one that the service manager held for us, or bound here and given to it to hold.
+async fn tcp(name: &str, address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     let address = SocketAddr::new(address, port);
-    TcpListener::bind(address).await.map_err(|e| DaemonError::Bind { address, why: e.to_string() })
+    let refused = |error: std::io::Error| DaemonError::Bind { address, why: error.to_string() };
+    if let Some(handed) = handed::take(name, address) {
+        handed.set_nonblocking(true).map_err(refused)?;
+        tracing::info!(name, %address, "handed over: nobody was refused");
+        return TcpListener::from_std(handed).map_err(refused);
+    }
+    let bound = TcpListener::bind(address).await.map_err(refused)?;
+    handed::keep(name, &bound);
+    Ok(bound)
 }
 
 type Listener = (TcpListener, tls::Served, axum::Router);

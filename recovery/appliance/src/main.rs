@@ -28,6 +28,7 @@ mod followed;
 mod forward;
 mod golden;
 mod guard;
+mod handed;
 mod hooks;
 mod injects;
 mod interfaces;

@@ -13,6 +13,8 @@ use nix::unistd::{Uid, User};
 use crate::clock::{Clock as _, SystemClock};
 
 const UNIT: &str = "groundstate.service";
+/// The units that start it at a connection, where somebody has enabled them.
+const SOCKETS: [&str; 2] = ["groundstate-people.socket", "groundstate-endpoints.socket"];
 const USER: &str = "groundstate";
 const PROGRAM: &str = "/usr/bin/groundstate";
 
@@ -121,8 +123,12 @@ impl Home {
         }
     }
 
-    /// Stops it.
+    /// Stops it, and what would start it again at the next connection.
     pub fn stop(&self) -> Result<(), String> {
+        for socket in SOCKETS {
+            // A version that has none is no matter.
+            let _ = asked(Command::new("systemctl").args(["stop", socket]));
+        }
         asked(Command::new("systemctl").args(["stop", UNIT])).map(drop)
     }
 
@@ -132,8 +138,13 @@ impl Home {
         let _ = asked(Command::new("systemctl").args(["reset-failed", UNIT]));
     }
 
-    /// Starts it.
+    /// Starts it; before it the sockets that somebody has enabled.
     pub fn start(&self) -> Result<(), String> {
+        for socket in SOCKETS {
+            if asked(Command::new("systemctl").args(["is-enabled", "--quiet", socket])).is_ok() {
+                let _ = asked(Command::new("systemctl").args(["start", socket]));
+            }
+        }
         asked(Command::new("systemctl").args(["restart", UNIT])).map(drop)
     }
 
