@@ -36,7 +36,7 @@ use crate::{
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
-    followed::{Elsewhere, Followed},
+    followed::Followed,
     golden::Golden,
     jobs::journal::Journal,
     keys::Keys,
@@ -180,18 +180,6 @@ impl Service {
     #[must_use]
     pub fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
-    }
-
-    /// From where people may come, as it is configured at each moment.
-    #[must_use]
-    pub fn elsewhere(&self) -> Elsewhere {
-        self.0.followed.elsewhere.clone()
-    }
-
-    /// What lets golden images go out, as it is configured at each moment.
-    #[must_use]
-    pub fn governor(&self) -> crate::agents::Governor {
-        self.0.followed.governor.clone()
     }
 
     /// What it stands on.

@@ -12,6 +12,23 @@ pub const PHOTO_LEN_MAX: usize = 512 << 10;
 /// Of fewer recoveries nothing is said about how long one takes.
 pub const USUAL_LEAST: u64 = 5;
 
+/// Ask for a recovery.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RecoverRequest {
+    /// Why, in the asker's words; goes into evidence.
+    #[serde(default)]
+    pub reason: String,
+    /// Partitions that the image preserves are written as the image has them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub give_up_preserved: bool,
+    /// Only if this is still the image that it would return to, as [`OutlookView`] named it: else 409 `image-changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub image: Option<ImageId>,
+}
+
 /// What an order of its recovery would bring, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

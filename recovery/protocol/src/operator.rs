@@ -46,6 +46,7 @@ pub use crate::endpoint::{
     Chain, ChangeEndpoint, ClaimView, FactSource, HardwareFact, ImportFault, ImportLine, ImportPlan, Kind,
     NewEndpoint, Power, RemovedEndpoint, Resolution,
 };
+pub use crate::machine::RecoverRequest;
 pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
@@ -352,23 +353,6 @@ impl std::fmt::Display for TpmModel {
         f.write_str(if named.is_empty() { "unnamed TPM" } else { "TPM " })?;
         f.write_str(&named.join(" "))
     }
-}
-
-/// Ask for a recovery.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RecoverRequest {
-    /// Why, in the asker's words; goes into evidence.
-    #[serde(default)]
-    pub reason: String,
-    /// Partitions that the image preserves are written as the image has them.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub give_up_preserved: bool,
-    /// Only if this is still the image that it would return to, as [`OutlookView`](crate::machine::OutlookView) named it: else 409 `image-changed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
-    pub image: Option<ImageId>,
 }
 
 /// What a job is for.

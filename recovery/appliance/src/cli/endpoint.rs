@@ -357,7 +357,7 @@ pub fn act(client: &Client, verb: EndpointVerb, output: Output) -> Result<(), Fa
             let selector = selector.or(strangers);
             if watch.watch {
                 let ask = || meant(client, selector.as_ref());
-                return pages::watch(client, output, "endpoint", ask, |views| show::endpoints(views));
+                return pages::watch(client, output, "endpoint", ask, show::endpoints);
             }
             let views = meant(client, selector.as_ref())?;
             if unknown
@@ -372,7 +372,7 @@ pub fn act(client: &Client, verb: EndpointVerb, output: Output) -> Result<(), Fa
         EndpointVerb::Show { endpoint, watch } => {
             if watch.watch {
                 let ask = || Ok(vec![client.get::<EndpointView>(&at(&endpoint))?]);
-                return pages::watch(client, output, "endpoint", ask, |views| show::endpoints(views));
+                return pages::watch(client, output, "endpoint", ask, show::endpoints);
             }
             let view: EndpointView = client.get(&at(&endpoint))?;
             print(output, &view, show::endpoint)

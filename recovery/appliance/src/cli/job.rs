@@ -60,7 +60,7 @@ pub(super) fn list(client: &Client, list: &List, output: Output) -> Result<(), F
     ]);
     let ask = || pages::list::<JobView>(client, &format!("/api/v1/jobs{query}"), list.much);
     if list.watch.watch {
-        return pages::watch(client, output, "job", ask, |views| show::jobs(views));
+        return pages::watch(client, output, "job", ask, show::jobs);
     }
     print(output, &ask()?, |views| show::jobs(views))
 }

@@ -13,13 +13,27 @@ use super::{
     people::{check_name, exists, token},
 };
 use crate::{
+    agents::Governor,
     config::BELIEVED_H,
     db::{self, person::Person},
     evidence::Fact,
+    followed::Elsewhere,
     keys,
 };
 
 impl Service {
+    /// From where people may come, as it is configured at each moment.
+    #[must_use]
+    pub fn elsewhere(&self) -> Elsewhere {
+        self.0.followed.elsewhere.clone()
+    }
+
+    /// What lets golden images go out, as it is configured at each moment.
+    #[must_use]
+    pub fn governor(&self) -> Governor {
+        self.0.followed.governor.clone()
+    }
+
     /// Whether somebody is asked about elsewhere: their name is nobody's here, or somebody's who came from there and may in.
     pub async fn asks_elsewhere(&self, name: &str, origin: Origin) -> Result<bool, Problem> {
         if check_name(name).is_err() {
