@@ -45,6 +45,14 @@ async fn a_new_site_is_looked_at_whole_and_what_was_not_seen_is_not_called_well(
         assert!(!finding.remedy.is_empty(), "{finding:?}");
     }
     assert!(found.iter().all(|finding| !finding.evidence.is_empty()), "{found:?}");
+    for (language, _) in crate::console::Texts::offered() {
+        let texts = crate::console::Texts::of(language).unwrap();
+        for check in &checks {
+            let told = crate::explain::one(texts, check)
+                .unwrap_or_else(|fault| panic!("{language} {check}: {fault}"));
+            assert!(!told.now.is_empty(), "{language} {check}");
+        }
+    }
     assert!(shown(&found).contains("hint: "));
 }
 
