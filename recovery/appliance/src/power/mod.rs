@@ -262,25 +262,28 @@ pub fn place(power: &Power) -> Option<(&'static str, &str)> {
     })
 }
 
-/// The BMC that a driver switches by, as one is compared with another: `host`, or `host:port` where the port is not the usual one. By whatever it
-/// is spoken to, one host with the usual ports is one BMC. `None`: it switches by none.
+/// The BMC that a driver switches by, as one is compared with another: `host`, or `host:port` where the port is not the usual one, and behind it the
+/// path of a system where a URL names one, since a chassis has one BMC for many. By whatever it is spoken to, one host with the usual ports is one BMC.
+/// `None`: it switches by none.
 #[must_use]
 pub fn same_bmc(power: &Power) -> Option<String> {
     let text = match bmc(power)? {
         Bmc::Ipmi(bmc) => match (bmc.port, bmc.host.contains(':')) {
-            (623, _) => bmc.host.to_owned(),
-            (port, false) => format!("{}:{port}", bmc.host),
-            (port, true) => format!("[{}]:{port}", bmc.host),
+            (623, _) => bmc.host.to_ascii_lowercase(),
+            (port, false) => format!("{}:{port}", bmc.host.to_ascii_lowercase()),
+            (port, true) => format!("[{}]:{port}", bmc.host.to_ascii_lowercase()),
         },
         Bmc::Redfish(bmc) | Bmc::Media(bmc) => {
             let (scheme, rest) = bmc.url.split_once("://").unwrap_or(("https", bmc.url));
-            let at = rest.split('/').next().unwrap_or_default();
+            let (at, system) = rest.split_once('/').unwrap_or((rest, ""));
             let usual = if scheme == "http" { ":80" } else { ":443" };
             let at = at.strip_suffix(usual).unwrap_or(at);
-            at.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')).unwrap_or(at).to_owned()
+            let at = at.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')).unwrap_or(at);
+            let (at, system) = (at.to_ascii_lowercase(), system.trim_end_matches('/'));
+            if system.is_empty() { at } else { format!("{at}/{system}") }
         }
     };
-    Some(text.to_ascii_lowercase())
+    Some(text)
 }
 
 fn bmc(power: &Power) -> Option<Bmc<'_>> {

@@ -33,7 +33,7 @@ pub async fn shared(
 ) -> Result<Option<(String, EndpointId)>, DbError> {
     for bmc in of(power) {
         // Their text holds at least the host; which of them it is, is compared.
-        let host = bmc.trim_start_matches('[').split([']', ':']).next().unwrap_or_default().to_owned();
+        let host = bmc.trim_start_matches('[').split([']', ':', '/']).next().unwrap_or_default().to_owned();
         let others = db::endpoint::mentioning(conn, &host).await?;
         let other =
             others.into_iter().find(|other| other.id != *id && of(&other.record.power).contains(&bmc));

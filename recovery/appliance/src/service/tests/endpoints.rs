@@ -345,6 +345,11 @@ async fn a_bmc_is_one_endpoints_on_record_in_a_sheet_and_when_it_is_switched() {
         assert_eq!((problem.status, problem.code.as_str()), (409, "power-shared"), "{problem:?}");
         assert!(problem.detail.contains("press-01") && problem.remedy.contains("press-01"), "{problem:?}");
     }
+    // A chassis has one BMC for many systems; the URL says which.
+    let system = |n: u8, end: &str| redfish(&format!("https://10.0.0.8/redfish/v1/Systems/{n}{end}"));
+    set(&bench, 2, system(1, ""), None).await.unwrap();
+    set(&bench, 3, system(2, ""), None).await.unwrap();
+    assert_eq!(set(&bench, 1, system(2, "/"), None).await.unwrap_err().code, "power-shared");
     // Another port is another one, and so is another host that begins the same.
     set(&bench, 2, ipmi("10.0.0.9", 624), None).await.unwrap();
     set(&bench, 3, ipmi("10.0.0.90", 623), None).await.unwrap();
