@@ -75,6 +75,17 @@ struct Inode {
 impl<'d> Ext<'d> {
     /// `None` when there is no superblock of ext2, ext3 or ext4.
     pub fn open(disk: &'d dyn ReadDisk, range: Range<u64>) -> Result<Option<Self>, FilesError> {
+        match Self::open_as_it_lies(disk, range)? {
+            Some((_, true)) => Err(FilesError::Journal),
+            found => Ok(found.map(|(ext, _)| ext)),
+        }
+    }
+
+    /// The same, also when its journal holds changes that are not in their places; whether it does.
+    pub fn open_as_it_lies(
+        disk: &'d dyn ReadDisk,
+        range: Range<u64>,
+    ) -> Result<Option<(Self, bool)>, FilesError> {
         let len = range.end - range.start;
         if len < 4096 {
             return Ok(None);
@@ -87,10 +98,8 @@ impl<'d> Ext<'d> {
         }
         let what = "superblock";
         let incompatible = le32(raw, 96)?;
-        if incompatible & RECOVER != 0 {
-            return Err(FilesError::Journal);
-        }
-        if incompatible & !KNOWN != 0 {
+        let unclean = incompatible & RECOVER != 0;
+        if incompatible & !(KNOWN | RECOVER) != 0 {
             return Err(FilesError::Unsupported {
                 what: "a feature of ext4 beyond those of mke2fs's defaults",
             });
@@ -111,7 +120,7 @@ impl<'d> Ext<'d> {
         if !fits || !possible {
             return Err(damaged(what));
         }
-        Ok(Some(Self {
+        let ext = Self {
             disk,
             start: range.start,
             block,
@@ -125,7 +134,8 @@ impl<'d> Ext<'d> {
             inode_len,
             cache: RefCell::default(),
             budget: Cell::new((len.saturating_mul(4) + (64 << 20)).min(BUDGET_MAX)),
-        }))
+        };
+        Ok(Some((ext, unclean)))
     }
 
     pub fn list(&self, enter: &mut Enter<'_>, listing: &mut Listing) -> Result<(), FilesError> {

@@ -180,6 +180,20 @@ impl<'d> Files<'d> {
         Ok(Fat::open(disk, range)?.map(|fat| Self(Inner::Fat(fat))))
     }
 
+    /// The same, also when it was not unmounted: what its journal holds is not in what is read then. `true`: so it is.
+    pub fn open_as_it_lies(
+        disk: &'d dyn ReadDisk,
+        range: Range<u64>,
+    ) -> Result<Option<(Self, bool)>, FilesError> {
+        if range.start > range.end || range.end > disk.size() {
+            return Err(FilesError::Damaged { what: "partition" });
+        }
+        if let Some((ext, unclean)) = ext::Ext::open_as_it_lies(disk, range.clone())? {
+            return Ok(Some((Self(Inner::Ext(ext)), unclean)));
+        }
+        Ok(Fat::open(disk, range)?.map(|fat| (Self(Inner::Fat(fat)), false)))
+    }
+
     /// List all files. `enter` says of each directory whether to look into it.
     pub fn list(&self, enter: &mut Enter<'_>) -> Result<Listing, FilesError> {
         let mut listing = Listing::default();

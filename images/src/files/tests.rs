@@ -163,6 +163,13 @@ fn a_filesystem_that_was_not_unmounted_or_has_unknown_features_is_refused() {
     assert!(matches!(opened(&|_| ()), Ok(true)));
     assert!(matches!(opened(&|sb| sb[56] = 0), Ok(false)));
     assert!(matches!(opened(&|sb| sb[96] |= 4), Err(FilesError::Journal)));
+    for (bits, unclean) in [(0, false), (4, true)] {
+        let mut bytes = clean.clone();
+        bytes[at + 96] |= bits;
+        let disk = MemDisk::new(bytes, 512);
+        let (files, said) = Files::open_as_it_lies(&disk, START..disk.size()).unwrap().unwrap();
+        assert!(said == unclean && files.list(&mut |_| true).is_ok(), "{bits}");
+    }
     assert!(matches!(opened(&|sb| sb[96] |= 1), Err(FilesError::Unsupported { .. })));
     for (what, at, value) in
         [("block size", 24, 7), ("blocks", 7, 0xff), ("inode size", 88, 1), ("inodes of a group", 43, 0xff)]

@@ -127,6 +127,13 @@ fn look(mut disk: Disk, patches: &[[u8; 3]]) {
         disk.0[at] = *value;
     }
     let disk = Bytes(&disk.0);
+    // As it lies, more is read: what was not unmounted, too.
+    let as_it_lies = Files::open_as_it_lies(&disk, 0..disk.size());
+    if let Ok(Some((files, true))) = &as_it_lies
+        && let Ok(listing) = files.list(&mut |_| true)
+    {
+        listing.entries.iter().take(64).for_each(|entry| drop(files.read(entry, 1 << 20)));
+    }
     let opened = Files::open(&disk, 0..disk.size());
     assert!(!patches.is_empty() || matches!(opened, Ok(Some(_))), "what is right is read");
     let Ok(Some(files)) = opened else { return };
