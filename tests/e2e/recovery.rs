@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use recovery_protocol::agent::BootEntry;
 use recovery_protocol::evidence::Entry;
+use recovery_protocol::exhibit::ExhibitState;
 use recovery_protocol::health::HealthState;
 use recovery_protocol::job::{HoldReason, JobState, Stage};
 use recovery_protocol::operator::{EndpointState, JobView};
@@ -176,8 +177,10 @@ fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
     scene.press.power_off();
     golden::write_data(disk, RECIPES)?;
 
-    scene.ask()?;
+    let keeping = ["recover", scene.name(), "--keep", "quick", "--reason", "a story", "--no-wait"];
+    scene.appliance.site().say(&keeping)?;
     let second = scene.wait_recovered()?;
+    old_system_is_kept(plant, &scene, &second)?;
     ensure!(second.job != first.job, "no second job was made");
     scene.ensure_proven(&second)?;
     ensure!(golden::read_data(disk)? == RECIPES, "{:?}", golden::read_data(disk)?);
@@ -202,6 +205,39 @@ fn blank_disk_then_the_same_disk(plant: &Plant) -> Result<()> {
     ensure!(entry(&first) == Some(BootEntry::Set), "{:?}", entry(&first));
     ensure!(entry(&second) == Some(BootEntry::Kept), "{:?}", entry(&second));
     Ok(())
+}
+
+/// What was to be kept of the old system was, before it was overwritten: its own name among it, and the TPM's word for who collected it.
+fn old_system_is_kept(plant: &Plant, scene: &Scene, job: &JobView) -> Result<()> {
+    let id = job.job.to_string();
+    let job: JobView = scene.appliance.read(&["job", "show", &id, "--json"])?;
+    let view = job.exhibit.as_ref().context("the job says nothing of what it kept")?;
+    let kept = view.kept.as_ref().context("nothing was said of it")?;
+    ensure!(view.state == ExhibitState::Kept && kept.files > 0, "{view:?}");
+    ensure!(kept.took_ms <= u64::from(view.seconds) * 1000, "it took longer than it may: {kept:?}");
+    let (tar, dir) = (plant.dir().join("exhibit.tar"), plant.dir().join("exhibit"));
+    let out = tar.display().to_string();
+    scene.appliance.site().say(&["exhibit", "export", &id, "--out", &out])?;
+    std::fs::create_dir(&dir)?;
+    tool::run(Command::new("tar").arg("-C").arg(&dir).arg("-xf").arg(&tar))?;
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("exhibit.json"))?)?;
+    let files = index["files"].as_array().context("the index names no files")?;
+    let name = files.iter().find(|file| file["path"] == "/etc/hostname");
+    let name =
+        name.and_then(|file| file["member"].as_str()).with_context(|| format!("no name in {index}"))?;
+    let name = std::fs::read_to_string(dir.join(name))?;
+    ensure!(name.trim() == "hmi-panel" || name.trim() == scene.name(), "{name:?}");
+    ensure!(std::fs::metadata(dir.join("disk/first-mib.bin"))?.len() == 1 << 20, "the start of the disk");
+    let quote = std::fs::read_to_string(dir.join("tpm/quote.json"))?;
+    ensure!(quote.contains("not the old system"), "{quote}");
+    ensure!(std::fs::metadata(dir.join("tpm/event-log.bin"))?.len() > 0, "the event log");
+    let said = |kind: &str| {
+        let mut entries = scene.appliance.evidence()?.into_iter();
+        let found = entries.find(|entry| entry.job == Some(job.job) && entry.kind == kind);
+        found.with_context(|| format!("no {kind} in evidence"))
+    };
+    ensure!(said("exhibit.kept")?.facts["kept"]["sha256"] == kept.sha256.as_str(), "{kept:?}");
+    said("exhibit.read").map(drop)
 }
 
 /// An engineer set a machine up; it becomes an image, somebody signs that, and the machine comes back from it after it lost its disk.

@@ -9,6 +9,7 @@
 //! | `groundstate-agent relay --upstream URL` | passes chunks on to the endpoints beside it |
 //! | `groundstate-agent plan --trust FILE --manifest FILE --disk FILE` | prints what a restore would do |
 //! | `groundstate-agent restore --trust FILE --image ID --disk FILE URL…` | restores onto a file, by the path of an endpoint's disk |
+//! | `groundstate-agent keep ORDER < DISK > TAR` | collects what may show what befell a system; the recovery system starts it so |
 //! | `groundstate-agent --version` | prints its version |
 
 mod boot_entry;
@@ -41,6 +42,7 @@ usage: groundstate-agent check-in [--once]
        groundstate-agent relay --upstream URL [--listen ADDRESS:PORT] [--memory-mib MIB]
        groundstate-agent plan --trust FILE --manifest FILE --disk FILE
        groundstate-agent restore --trust FILE --image ID --disk FILE URL [URL...]
+       groundstate-agent keep ORDER < DISK > TAR
        groundstate-agent --version
 As process 1 it is the recovery system.";
 
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
             let done = restore_file::restore(trust.as_ref(), image, disk.as_ref(), &appliances);
             finish(done.map(|done| println!("{done}")))
         }
+        [recovery::keep::VERB, order] => finish(recovery::keep::collect::run(order)),
         ["relay", words @ ..] => finish(relay::run(words)),
         ["install", "--root", root, "--esp", esp] => {
             finish(install::install("/proc/self/exe".as_ref(), root.as_ref(), esp.as_ref(), None))

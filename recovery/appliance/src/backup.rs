@@ -6,7 +6,7 @@
 //! ```
 //!
 //! In it: database, keys, authority, drills, trust root, roots of TPM makers, configuration. Not in it: golden images, which
-//! come from the depot or a bundle; anchors, whose place is elsewhere; secrets that the configuration names outside of the data
+//! come from the depot or a bundle; exhibits, whose records are in the database; anchors, whose place is elsewhere; secrets that the configuration names outside of the data
 //! directory. It must never: overwrite anything, or leave half a data directory where a whole one is expected.
 
 pub mod age;
@@ -44,8 +44,15 @@ const CONTENTS: &str = "backup.json";
 const DATABASE: &str = db::FILE;
 const CONTENTS_MAX: u64 = 16 << 20;
 /// What is in the data directory and does not belong into a backup.
-const LEFT_OUT: &[&str] =
-    &["images", "listening.json", "evidence.anchors", "refused-start.json", "rolled-back.json", keys::ID];
+const LEFT_OUT: &[&str] = &[
+    "images",
+    "exhibits",
+    "listening.json",
+    "evidence.anchors",
+    "refused-start.json",
+    "rolled-back.json",
+    keys::ID,
+];
 /// 256 MiB of memory and about a second for each guess, as `age` has it.
 pub const WORK: u8 = 18;
 

@@ -31,6 +31,7 @@ use serde::Deserialize;
 mod blueprint;
 mod directory;
 mod evidence;
+mod exhibits;
 mod group;
 mod hook;
 pub mod keys;
@@ -53,6 +54,7 @@ pub use blueprint::{Blueprint, EkCertificatePolicy, Enrolment, FirmwareBaseline,
 pub use directory::Users;
 pub use directory::{BELIEVED_H, Directory, DirectoryAt};
 pub use evidence::Evidence;
+pub use exhibits::Exhibits;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, KeylimeVerifier};
 pub use notify::{Channel, Notify, Rule};
@@ -146,6 +148,8 @@ pub struct Config {
     pub control_planes: BTreeMap<String, Plane>,
     /// Where evidence goes besides the database.
     pub evidence: Evidence,
+    /// What recoveries keep of old systems.
+    pub exhibits: Exhibits,
     /// Who is told what happens.
     pub notify: Notify,
     /// Limits of stages in seconds, where the defaults do not fit.
@@ -187,6 +191,7 @@ impl Default for Config {
             est: None,
             control_planes: BTreeMap::new(),
             evidence: Evidence::default(),
+            exhibits: Exhibits::default(),
             notify: Notify::default(),
             directory: None,
             provider: None,
@@ -353,6 +358,12 @@ impl Config {
         self.image_store_dir.clone().unwrap_or_else(|| self.data_dir.join("images"))
     }
 
+    /// Where exhibits lie.
+    #[must_use]
+    pub fn exhibits_dir(&self) -> PathBuf {
+        self.exhibits.dir.clone().unwrap_or_else(|| self.data_dir.join("exhibits"))
+    }
+
     /// Where the image trust root lies.
     #[must_use]
     pub fn trust_root(&self) -> PathBuf {
@@ -388,6 +399,7 @@ impl Config {
             &mut self.image_store_dir,
             &mut self.trust_root_file,
             &mut self.tpm_roots_dir,
+            &mut self.exhibits.dir,
         ];
         let password = self.database.as_mut().and_then(|server| server.password_file.as_mut());
         let passphrase = self.secrets.as_mut().and_then(|secrets| secrets.passphrase_file.as_mut());
@@ -456,11 +468,13 @@ impl Config {
         }
         group::check_redundancy(&self.redundancy)?;
         for (name, blueprint) in &self.blueprints {
+            exhibits::check_blueprint(name, blueprint)?;
             if blueprint.image.is_empty() {
                 let key = vec!["blueprints".to_owned(), name.clone(), "image".to_owned()];
                 return Err(Wrong::new(key, "is empty", "name a golden image (`groundstate image list`)"));
             }
         }
+        self.exhibits.check()?;
         hook::check(&self.hooks, files)?;
         self.directory.as_ref().map_or(Ok(()), Directory::check)?;
         self.provider.as_ref().map_or(Ok(()), Provider::check)?;

@@ -52,6 +52,7 @@ use crate::{
         anchor::{self, AnchorError, AnchorWriter, Anchors},
         inventory,
     },
+    exhibits::Exhibits,
     followed::Followed,
     golden::{Golden, GoldenError},
     handed,
@@ -199,9 +200,7 @@ impl Appliance {
         let hooks = Hooks::open(&config.hooks).map_err(part("the webhook sources"))?;
         let kit = boot_kit(&config).await?;
         let maker_roots = maker_roots::read(config.tpm_roots_dir.as_deref())?;
-        keys.lock()?;
-        let db = Db::of(&config).await?;
-        db.claim(&keys.own_id()?, started_unix_ms).await?;
+        let db = claimed(&config, &keys, started_unix_ms).await?;
         let evidence = EvidenceLog::new(Arc::clone(&keys));
         let journal =
             Arc::new(Journal::open(db.clone(), Arc::clone(&config), evidence, Arc::clone(&clock)).await?);
@@ -229,6 +228,7 @@ impl Appliance {
             desk: Arc::clone(&desk),
             frame_bytes: Arc::clone(&frame_bytes),
             depot: depot.clone(),
+            exhibits: Exhibits::new(&config, seal.clone()),
             channels,
             followed,
             started_unix_ms,
@@ -413,6 +413,14 @@ fn drivers(config: &Config, kit: Option<&Kit>, interfaces: &[pxe::Interface], li
     Drivers::of(shelf, &live.in_band, config.attest_every_s)
 }
 
+/// The database, which nobody but this appliance writes from now on.
+async fn claimed(config: &Config, keys: &Keys, at_unix_ms: u64) -> Result<Db, DaemonError> {
+    keys.lock()?;
+    let db = Db::of(config).await?;
+    db.claim(&keys.own_id()?, at_unix_ms).await?;
+    Ok(db)
+}
+
 async fn boot_kit(config: &Config) -> Result<Option<Kit>, DaemonError> {
     let Some(dir) = config.boot_kit_dir.clone() else { return Ok(None) };
     let read = tokio::task::spawn_blocking(move || Kit::read(&dir)).await;
@@ -487,10 +495,10 @@ impl Bound {
             "the writer of anchors"
         });
         let (refusal_writer, service, issuing) = (self.refusal_writer, self.service, self.issuing);
-        let (reloads, told_again) = (service.clone(), stop.clone());
+        let (reloads, told_again, kept_until) = (service.clone(), stop.clone(), stop.clone());
         tasks.spawn(async move {
-            reload::on_hangup(&reloads, told_again).await;
-            "reloading the configuration"
+            tokio::join!(reload::on_hangup(&reloads, told_again), reloads.keep_exhibits(kept_until));
+            "reloading the configuration, and minding the exhibits"
         });
         let (watchdog, told, stopping) = (Watchdog::new(runner.turns()), stop.clone(), stop.clone());
         tasks.spawn(async move {

@@ -23,6 +23,7 @@ mod doctor;
 mod drills;
 mod enrol;
 mod evidence;
+mod exhibits;
 mod explain;
 mod followed;
 mod forward;

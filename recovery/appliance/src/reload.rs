@@ -54,6 +54,7 @@ pub fn differs(old: &Config, new: &Config) -> Differs {
         est,
         control_planes,
         evidence,
+        exhibits,
         notify,
         stage_limits_s,
         directory,
@@ -67,6 +68,7 @@ pub fn differs(old: &Config, new: &Config) -> Differs {
         ("redundancy", old.redundancy != *redundancy),
         ("blueprints", old.blueprints != *blueprints),
         ("evidence", old.evidence != *evidence),
+        ("exhibits", old.exhibits != *exhibits),
         ("notify", old.notify != *notify),
         ("serving", old.serving != *serving),
         ("stage_limits_s", old.stage_limits_s != *stage_limits_s),
@@ -91,6 +93,7 @@ pub fn differs(old: &Config, new: &Config) -> Differs {
         ("est", old.est != *est),
         ("control_planes", old.control_planes != *control_planes),
         ("evidence.anchor_file", old.evidence.anchor_file != evidence.anchor_file),
+        ("exhibits.dir", old.exhibits.dir != exhibits.dir),
         ("kernel_args", old.kernel_args != *kernel_args),
     ];
     let which =

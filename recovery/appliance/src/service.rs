@@ -36,6 +36,7 @@ use crate::{
     db::{self, trigger::Unsettled},
     depot::DepotState,
     evidence,
+    exhibits::Exhibits,
     followed::Followed,
     golden::Golden,
     jobs::journal::Journal,
@@ -55,6 +56,7 @@ mod endpoints;
 mod enrolment;
 mod evidence_log;
 pub mod evidence_look;
+mod exhibits;
 mod figures;
 pub mod home;
 mod import;
@@ -114,6 +116,8 @@ pub struct Inner {
     pub frame_bytes: Arc<AtomicU64>,
     /// How it stands with the depot.
     pub depot: DepotState,
+    /// Where what recoveries keep of old systems lies.
+    pub exhibits: Exhibits,
     /// Who is told what happens.
     pub channels: Channels,
     /// What follows a configuration that is put in force.

@@ -82,6 +82,7 @@ impl Bench {
             desk: Arc::clone(&desk),
             frame_bytes: Arc::default(),
             depot: Default::default(),
+            exhibits: crate::exhibits::Exhibits::new(&config, None),
             channels,
             followed: crate::followed::Followed::open(&config).unwrap(),
             started_unix_ms: journal.now(),

@@ -8,7 +8,9 @@
 //!                            ◄───────────   Accepted
 //!   POST /agent/v1/next      ───────────►
 //!                            ◄───────────   Wait | Restore(order) | Reboot | PowerOff
-//!   POST /agent/v1/report    ───────────►   erased, planned, progress, written, proven, committed, refused
+//!   POST /agent/v1/exhibit   ───────────►   bytes of what is kept of the old system, at an offset
+//!                            ◄───────────   how many lie there
+//!   POST /agent/v1/report    ───────────►   kept, erased, planned, progress, written, proven, committed, refused
 //!                            ◄───────────   Continue | Abort
 //! agent (restored system, check-in service)
 //!   hello, proof (with a certified TLS key) ─► Enrol (one-time EST secret) ─► EST ─► report Enrolled
@@ -26,6 +28,7 @@ use images::ImageId;
 use serde::{Deserialize, Serialize};
 
 use crate::erase::{EraseFacts, EraseMethod, EraseOffer, ErasePolicy};
+use crate::exhibit::{KeepOrder, Kept};
 use crate::health::DiskHealth;
 use crate::ids::{JobId, MacAddr};
 use crate::secure_boot::SecureBoot;
@@ -345,6 +348,9 @@ pub struct RestoreOrder {
     /// A person has given up what the image preserves: it is written as the image has it.
     #[serde(default)]
     pub give_up_preserved: bool,
+    /// What is kept of the old system before anything is written; agents before 2026-11-30 keep nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<KeepOrder>,
     /// Files to place on the ESP after the read-back and before the boot region: path with `/` → content.
     pub esp_files: BTreeMap<String, Base64>,
 }
@@ -446,6 +452,11 @@ pub enum Reported {
         /// In facts.
         facts: Box<EraseFacts>,
     },
+    /// What was to be kept of the old system is kept, as far as it could be. Nothing that it says stops the restore.
+    Kept {
+        /// What came of it.
+        kept: Box<Kept>,
+    },
     /// The disk was scanned and the plan made; nothing is written before the answer says `Continue`.
     Planned {
         /// The plan in numbers.
@@ -528,6 +539,8 @@ pub enum Activity {
     Capturing,
     /// The disk is being erased.
     Erasing,
+    /// Keeping what may show what befell the old system.
+    Keeping,
 }
 
 /// The answer to a report.

@@ -17,6 +17,7 @@
 //! | [`evidence`] | the evidence log: its Merkle tree, checkpoints and proofs, as exported and verified |
 //! | [`problem`] | every refusal: what happened, why, what now (RFC 9457) |
 //! | [`selector`] | labels, and the one grammar that says which endpoints are meant |
+//! | [`exhibit`] | what a recovery keeps of the old system before it writes |
 //! | [`settings`] | what belongs to one endpoint and not to its image |
 //! | [`trust`] | what travels inside the recovery system and on the ESP |
 //! | [`machine`] | an endpoint as whoever stands before it needs it |
@@ -37,6 +38,7 @@ pub mod drill;
 pub mod endpoint;
 pub mod erase;
 pub mod evidence;
+pub mod exhibit;
 pub mod health;
 pub mod history;
 pub mod ids;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use images::ImageId;
 
-use crate::ids::EndpointId;
+use crate::{exhibit::Keep, ids::EndpointId};
 
 /// A picture has at most so many bytes.
 pub const PHOTO_LEN_MAX: usize = 512 << 10;
@@ -27,6 +27,9 @@ pub struct RecoverRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub image: Option<ImageId>,
+    /// What is kept of the old system before it is overwritten; absent: as its blueprint has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
 }
 
 /// What an order of its recovery would bring, and when.

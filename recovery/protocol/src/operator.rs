@@ -31,7 +31,7 @@
 //! | `POST /api/v1/policy/try` | [`crate::policy::PolicyTry`] → [`crate::policy::PolicyTried`] |
 //! | `POST /api/v1/drills/{drill}/answer` | [`DrillAnswer`] → [`DrillView`] |
 //! | `POST /api/v1/drills/{drill}/abort` | [`Decision`] → [`DrillView`] |
-//! | `POST /api/v1/console-links` | → [`ConsoleLink`] |
+//! | `POST /api/v1/console-links` | → [`crate::people::ConsoleLink`] |
 //!
 //! An endpoint's record has a revision, which is its `ETag`; a change or removal with `If-Match` of an older one is 412 `revision-stale`.
 //!
@@ -51,6 +51,7 @@ pub use crate::problem::Problem;
 use crate::{
     agent::{Captured, Inventory, PlanFacts, RestoreFacts},
     erase::EraseFacts,
+    exhibit::{ExhibitView, Keep},
     health::DiskHealth,
     ids::{EndpointId, JobId, MacAddr},
     job::{JobState, Stage, Word},
@@ -460,6 +461,12 @@ pub struct JobView {
     /// Who asked has given up what the image preserves.
     #[serde(default)]
     pub give_up_preserved: bool,
+    /// What is kept of the old system before it is overwritten.
+    #[serde(default)]
+    pub keep: Keep,
+    /// What came of that, once it was ordered of the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exhibit: Option<Box<ExhibitView>>,
     /// The plan, once made.
     pub plan: Option<PlanFacts>,
     /// How the disk was before it was written, once read.
@@ -569,20 +576,4 @@ pub struct EvidenceKey {
     /// The same as tools for transparency logs want it ([`crate::evidence::Origin::verifier_key`]).
     #[serde(default)]
     pub verifier_key: String,
-}
-
-/// A link that opens the console once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ConsoleLink {
-    /// Path and query on the console's address; holds a one-time secret.
-    pub path: String,
-    /// Seconds for which it works.
-    pub valid_s: u64,
-}
-
-impl std::fmt::Debug for ConsoleLink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConsoleLink").field("valid_s", &self.valid_s).finish_non_exhaustive()
-    }
 }

@@ -81,6 +81,10 @@ pub enum Permission {
     Drill,
     /// Read the evidence log.
     Evidence,
+    /// Read what recoveries kept of old systems: it may hold what their people keep to themselves.
+    Exhibits,
+    /// Delete it.
+    DeleteExhibits,
     /// Pair kiosks, and open a badge again that wrong PINs have closed.
     Kiosk,
     /// Add people, change their roles, give them tokens.
@@ -91,7 +95,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Look,
         Self::Recover,
         Self::Stop,
@@ -109,6 +113,8 @@ impl Permission {
         Self::Network,
         Self::Drill,
         Self::Evidence,
+        Self::Exhibits,
+        Self::DeleteExhibits,
         Self::Kiosk,
         Self::People,
         Self::Session,
@@ -135,6 +141,8 @@ impl Permission {
             Self::Network => "ask the boot network",
             Self::Drill => "start a drill",
             Self::Evidence => "read the evidence log",
+            Self::Exhibits => "read what a recovery kept of an old system",
+            Self::DeleteExhibits => "delete what a recovery kept of an old system",
             Self::Kiosk => "pair a kiosk or open a badge again",
             Self::People => "manage people",
             Self::Session => "open the console",
@@ -166,7 +174,7 @@ impl Role {
         use Permission as P;
         let allowed: &[P] = match self {
             Self::Admin => return true,
-            Self::Engineer => return wanted != P::People,
+            Self::Engineer => return !matches!(wanted, P::People | P::DeleteExhibits),
             Self::Technician => {
                 &[P::Look, P::Recover, P::Stop, P::PressStop, P::Pair, P::Answer, P::BreakGlass, P::Session]
             }
@@ -446,6 +454,22 @@ pub struct PersonView {
     /// The token, only in the answer to the order that made it: the appliance keeps its hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+}
+
+/// A link that opens the console once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConsoleLink {
+    /// Path and query on the console's address; holds a one-time secret.
+    pub path: String,
+    /// Seconds for which it works.
+    pub valid_s: u64,
+}
+
+impl std::fmt::Debug for ConsoleLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsoleLink").field("valid_s", &self.valid_s).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

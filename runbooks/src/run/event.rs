@@ -234,6 +234,8 @@ pub enum Work<M: Mode> {
     },
     /// Return the permit's endpoint to the permit's golden image.
     Reimage {
+        /// Keep what may show the cause before anything is written, for at most so long; `None`: as the endpoint's blueprint has it.
+        keep_ms: Option<u64>,
         /// Permission for this attempt.
         permit: WritePermit<M>,
     },

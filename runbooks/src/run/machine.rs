@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     ids::{OrderKey, StepId, TargetId},
-    runbook::{Approval, OnFailure, Step, Uses},
+    runbook::{Approval, OnFailure, Profile, Step, Uses},
     target::Mode,
 };
 
@@ -311,9 +311,10 @@ impl<M: Mode> Machine<M> {
             Uses::Manual { .. }
             | Uses::Notify { .. }
             | Uses::Isolate { .. }
-            | Uses::Capture { .. }
+            | Uses::Capture { profile: Profile::Full, .. }
             | Uses::Accept { .. } => Waiting::Answer,
             Uses::Check { .. }
+            | Uses::Capture { .. }
             | Uses::Enrol { .. }
             | Uses::Release { .. }
             | Uses::Reimage
@@ -335,6 +336,10 @@ impl<M: Mode> Machine<M> {
         self.note(at, if attempt == 1 { "began".into() } else { format!("began again, attempt {attempt}") });
         if matches!(&uses, Uses::Approve(Approval { min: 0, .. })) {
             let what = format!("by itself: mode {} asks for no approval", self.run.record.mode.word());
+            return self.pass(at, what, Vec::new());
+        }
+        if let (Uses::Capture { profile: Profile::Quick, budget_ms }, Waiting::Machine) = (&uses, waiting) {
+            let what = format!("the reimage that follows keeps it, for at most {} s", budget_ms / 1000);
             return self.pass(at, what, Vec::new());
         }
         if waiting == Waiting::Time {

@@ -135,7 +135,7 @@ proptest! {
         let mut driver = Driver::begin(run);
         while let Some(key) = driver.open.keys().next().cloned() {
             let order = driver.open.remove(&key).unwrap();
-            if let Work::Reimage { permit } = &order.work {
+            if let Work::Reimage { permit, .. } = &order.work {
                 let facts = inventory.iter().find(|facts| facts.target == *permit.target()).unwrap();
                 prop_assert!(really_safe(facts) && facts.image == permit.image());
                 prop_assert!(permit.is_drill() && *permit.key() == key && permit.until_ms() == order.until_ms);

@@ -148,7 +148,7 @@ pub(super) fn done(key: OrderKey, good: bool) -> Happened {
 fn a_drill_goes_all_the_way_and_says_so() {
     let mut driver = Driver::approved(&["a"]);
     let permit = match &driver.open[&driver.key("image", Some("a"))].work {
-        Work::Reimage { permit } => {
+        Work::Reimage { permit, .. } => {
             (permit.target().to_string(), permit.image().to_owned(), permit.is_drill())
         }
         other => panic!("{other:?}"),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ids::TargetId,
-    runbook::parse::parse,
+    runbook::{lint::lint, parse::parse},
     target::{Drill, DrillSafe, Place, Target},
 };
 
@@ -203,7 +203,7 @@ fn a_choice_decides_which_way_is_gone_and_the_other_is_no_failure() {
 
 #[test]
 fn a_capture_never_waits_longer_than_its_budget() {
-    let way = "  - {id: cause, uses: capture, needs: [go], per: target, with: {budget: 7s}, on_failure: continue}\n";
+    let way = "  - {id: cause, uses: capture, needs: [go], per: target, with: {profile: full, budget: 7s}, on_failure: continue}\n";
     let mut driver = begin(
         &runbook("", way)
             .replace("needs: [go], per: target, timeout", "needs: [cause], per: target, timeout"),
@@ -213,6 +213,28 @@ fn a_capture_never_waits_longer_than_its_budget() {
     driver.now_ms += 7_000;
     driver.event(Happened::Tick).unwrap();
     assert_eq!(imaging(&driver), ["a"], "it goes on without");
+}
+
+#[test]
+fn a_quick_capture_waits_for_nobody_and_the_reimage_after_it_keeps() {
+    let way = "  - {id: cause, uses: capture, needs: [go], per: target, with: {budget: 45s}, on_failure: continue}\n";
+    let text = runbook("", way);
+    let after = text.replace("needs: [go], per: target, timeout", "needs: [cause], per: target, timeout");
+    let driver = begin(&after, &["a"]);
+    assert_eq!(imaging(&driver), ["a"], "nobody is asked");
+    let keeps = |driver: &Driver| {
+        let orders = driver.run.outstanding();
+        orders.iter().find_map(|order| match &order.work {
+            Work::Reimage { keep_ms, .. } => Some(*keep_ms),
+            _ => None,
+        })
+    };
+    assert_eq!(keeps(&driver), Some(Some(45_000)));
+    assert_eq!(keeps(&begin(&runbook("", ""), &["a"])), Some(None), "as its blueprint has it");
+    let found =
+        |text: &str| lint(&parse(text).unwrap()).iter().map(|found| found.rule.code()).collect::<Vec<_>>();
+    assert!(found(&text).contains(&"capture-keeps-nothing"));
+    assert!(!found(&after).contains(&"capture-keeps-nothing"));
 }
 
 #[test]

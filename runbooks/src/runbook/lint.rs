@@ -7,7 +7,9 @@ use std::{
     fmt,
 };
 
-use super::{CheckItem, INJECT_MS_MAX, ModeName, OnFailure, Pass, Per, Position, Runbook, Step, Uses, Verb};
+use super::{
+    CheckItem, INJECT_MS_MAX, ModeName, OnFailure, Pass, Per, Position, Profile, Runbook, Step, Uses, Verb,
+};
 use crate::ids::StepId;
 
 /// Longest timeout of a step: a day. A step that may take longer is two steps.
@@ -37,6 +39,8 @@ pub enum Rule {
     PerTarget,
     /// `quarantine` for a step that is about no endpoint.
     QuarantinePerRun,
+    /// A capture before nothing.
+    CaptureKeepsNothing,
     /// Something is written and nobody had to approve.
     ReimageWithoutApprove,
     /// Something is written and never proven.
@@ -89,6 +93,7 @@ impl Rule {
             Self::NoMode => "no-mode",
             Self::PerTarget => "per-target",
             Self::QuarantinePerRun => "quarantine-per-run",
+            Self::CaptureKeepsNothing => "capture-keeps-nothing",
             Self::ReimageWithoutApprove => "reimage-without-approve",
             Self::ReimageWithoutVerify => "reimage-without-verify",
             Self::ReportBeforeVerify => "report-before-verify",
@@ -469,6 +474,17 @@ impl<'a> Lint<'a> {
                     reimage.id
                 );
                 self.found(reimage.at, Rule::ReimageWithoutVerify, what);
+            }
+        }
+        let reimages = || steps.iter().filter(|step| step.uses.verb() == Verb::Reimage);
+        for capture in self.runbook.all_steps() {
+            let quick = matches!(capture.uses, Uses::Capture { profile: Profile::Quick, .. });
+            if quick && !reimages().any(|reimage| self.is_before(&capture.id, &reimage.id)) {
+                let what = format!(
+                    "`{}` keeps nothing: the reimage that waits for it does, and none does; name it in a reimage's `needs`",
+                    capture.id
+                );
+                self.found(capture.at, Rule::CaptureKeepsNothing, what);
             }
         }
         for release in steps.iter().filter(|step| step.uses.verb() == Verb::Release) {

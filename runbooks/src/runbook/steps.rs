@@ -152,7 +152,7 @@ pub enum Uses {
         /// The person first looks that the plant does without it.
         confirm_local: bool,
     },
-    /// Keep data about the cause. A person does it.
+    /// Keep data about the cause. `quick`: the reimage that follows keeps it before it writes; `full`: a person does.
     Capture {
         /// How much.
         profile: Profile,
@@ -240,10 +240,11 @@ impl Uses {
             | Self::Notify { .. }
             | Self::Manual { .. }
             | Self::Isolate { .. }
-            | Self::Capture { .. }
+            | Self::Capture { profile: Profile::Full, .. }
             | Self::Accept { .. }
             | Self::Decide { .. } => true,
             Self::Check { .. }
+            | Self::Capture { profile: Profile::Quick, .. }
             | Self::Reimage
             | Self::Verify { .. }
             | Self::Enrol { .. }
@@ -273,7 +274,7 @@ impl Uses {
                 let last = std::iter::once(format!("It is in `{to}` and reaches nothing else"));
                 (format!("Put this endpoint into `{to}`."), ticks.chain(last).collect())
             }
-            Self::Capture { profile, budget_ms } => {
+            Self::Capture { profile: profile @ Profile::Full, budget_ms } => {
                 let text = format!(
                     "Keep what may show the cause ({}), for at most {} s; then go on, whatever you have.",
                     profile.means(),
@@ -286,6 +287,7 @@ impl Uses {
                 (format!("{} Answer with one of: {}.", said(text), options.join(", ")), Vec::new())
             }
             Self::Check { .. }
+            | Self::Capture { profile: Profile::Quick, .. }
             | Self::Reimage
             | Self::Verify { .. }
             | Self::Enrol { .. }
@@ -308,6 +310,11 @@ impl Uses {
                 let set: Vec<&str> = set.iter().map(|item| item.word()).collect();
                 format!("The appliance looks: {}.", set.join(", "))
             }
+            Self::Capture { profile, budget_ms } => format!(
+                "The reimage that follows keeps {} before it writes, for at most {} s, and goes on with what it has.",
+                profile.means(),
+                budget_ms / 1000
+            ),
             Self::Reimage => {
                 "The appliance returns it to its golden image. Switch it off and on when the appliance asks."
                     .into()
@@ -351,6 +358,8 @@ pub enum CheckItem {
     NoOpenTickets,
     /// The control plane answers.
     ControlPlane,
+    /// What the run's recoveries were to keep of old systems lies with the appliance as it was kept.
+    CapturesSealed,
     /// The run left nothing behind: no ticket, no lease of an endpoint that did not come back, no identity that nobody has, no boot override that is
     /// still armed, no inject. What can be taken back is taken back first.
     Clean,
@@ -358,12 +367,13 @@ pub enum CheckItem {
 
 impl CheckItem {
     /// Every item.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ImageVerified,
         Self::StoreFree,
         Self::EndpointIdle,
         Self::NoOpenTickets,
         Self::ControlPlane,
+        Self::CapturesSealed,
         Self::Clean,
     ];
 
@@ -376,6 +386,7 @@ impl CheckItem {
             Self::EndpointIdle => "endpoint-idle",
             Self::NoOpenTickets => "no-open-tickets",
             Self::ControlPlane => "control-plane",
+            Self::CapturesSealed => "captures-sealed",
             Self::Clean => "clean",
         }
     }
@@ -424,11 +435,11 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// What a person keeps.
+    /// What is kept: by the appliance, or of the whole disk by a person.
     #[must_use]
     pub fn means(self) -> &'static str {
         match self {
-            Self::Quick => "event logs, a photo of the screen, chosen files",
+            Self::Quick => "the event log, the partition table, chosen files and hashes of the disk",
             Self::Full => "the whole disk: take it out, or image it",
         }
     }

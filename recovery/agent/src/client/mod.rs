@@ -126,11 +126,22 @@ impl Appliance {
 
     /// `POST` of bytes for a capture; the answer's bytes.
     pub fn bring(&self, path: &str, session: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+        self.bring_within(path, session, body, BRING_MAX)
+    }
+
+    /// The same, for at most so long.
+    pub fn bring_within(
+        &self,
+        path: &str,
+        session: &str,
+        body: &[u8],
+        most: Duration,
+    ) -> Result<Vec<u8>, ApiError> {
         let answer = self
             .http
             .post(self.url(path))
             .config()
-            .timeout_global(Some(BRING_MAX))
+            .timeout_global(Some(most))
             .build()
             .header("content-type", "application/octet-stream")
             .header("authorization", format!("Bearer {session}"))

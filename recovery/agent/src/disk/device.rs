@@ -64,7 +64,8 @@ impl BlockDevice {
     /// # Errors
     /// When it is held by something else, no disk, or another disk by now.
     pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
-        let (file, size) = open(disk, OpenOptions::new().read(true).write(true), libc::O_DIRECT)?;
+        let flags = libc::O_DIRECT | libc::O_EXCL;
+        let (file, size) = open(disk, OpenOptions::new().read(true).write(true), flags)?;
         Ok(Self { file, size, sector_size: disk.facts.sector_bytes, writes_zeros: AtomicBool::new(false) })
     }
 
@@ -88,11 +89,11 @@ impl BlockDevice {
     }
 }
 
-/// Opens it exclusively; its size.
+/// Opens it; its size.
 fn open(disk: &Disk, options: &mut OpenOptions, flags: i32) -> Result<(File, u64), DeviceError> {
     let path = &disk.node;
     let failed = |source| DeviceError::Open { path: path.clone(), source };
-    let mut file = options.custom_flags(flags | libc::O_EXCL | libc::O_CLOEXEC).open(path).map_err(failed)?;
+    let mut file = options.custom_flags(flags | libc::O_CLOEXEC).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.file_type().is_block_device() {
         return Err(DeviceError::NotADisk { path: path.clone() });
@@ -118,8 +119,22 @@ impl DiskToRead {
     /// # Errors
     /// As [`BlockDevice::open`].
     pub fn open(disk: &Disk) -> Result<Self, DeviceError> {
+        let (file, size) = open(disk, OpenOptions::new().read(true), libc::O_EXCL)?;
+        Ok(Self { file, size })
+    }
+
+    /// Opens `disk` beside whoever holds it, without leave to write. A reader that hangs holds nobody up.
+    ///
+    /// # Errors
+    /// When it is no disk, or another disk by now.
+    pub fn open_shared(disk: &Disk) -> Result<Self, DeviceError> {
         let (file, size) = open(disk, OpenOptions::new().read(true), 0)?;
         Ok(Self { file, size })
+    }
+
+    /// The open disk, for another process to read.
+    pub fn into_file(self) -> File {
+        self.file
     }
 }
 

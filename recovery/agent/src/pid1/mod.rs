@@ -5,7 +5,7 @@
 //!      any failure ─► screen says what, why and when ─► reboot
 //! ```
 //!
-//! It must never end (the kernel would panic), loop in silence, or start another program.
+//! It must never end (the kernel would panic), loop in silence, or start another program than this one ([`crate::recovery::keep`]).
 
 pub mod modules;
 

@@ -13,6 +13,7 @@
 mod capture;
 mod erasing;
 mod gate;
+pub mod keep;
 mod network;
 mod reporter;
 pub mod restore;

@@ -78,6 +78,11 @@ impl<'a> Reporter<'a> {
         Self { silence_max, ..self }
     }
 
+    /// Whom it speaks to, and in which session.
+    pub fn line(&self) -> (&'a Appliance, &'a str) {
+        (self.appliance, self.session)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,5 +243,6 @@ fn label(activity: Activity) -> &'static str {
         Activity::ReadingBack => "Reading back what was written",
         Activity::Capturing => "Reading the disk into the store",
         Activity::Erasing => "Erasing the disk",
+        Activity::Keeping => "Keeping what may show what befell this system",
     }
 }

@@ -1,7 +1,7 @@
 //! One restore, from an order to a disk that boots.
 //!
 //! ```text
-//! manifest fetched, verified ─► disk chosen, opened, asked how it is ─► erased, where the order demands it ([`super::erasing`])
+//! manifest fetched, verified ─► disk chosen, opened, asked how it is ─► kept, what the order says of it ([`super::keep`]) ─► erased, where the order demands it ([`super::erasing`])
 //!   ─► scanned ─► planned ─► disk chosen again, drivers quiet ─► Planned ──Continue──► poisoned ─► written ─► Written ─► read back ─► Proven ─► files on the ESP ─► boot region
 //!   ─► Committed ─► reboot
 //! ```
@@ -40,7 +40,7 @@ use super::gate::Gated;
 use super::reporter::Reporter;
 use super::source::{HttpSource, Watched, plain_http};
 use super::sources::{Limits, SOURCES_MAX};
-use super::{Refusal, Stop, chain, erasing};
+use super::{Refusal, Stop, chain, erasing, keep};
 use crate::boot_entry::{self, Done, Loader};
 use crate::disk::{BlockDevice, DeviceError, Port, describe, select};
 use crate::inventory::{self, Disk};
@@ -87,6 +87,15 @@ pub fn run(
     };
     let health = target.health(&disk.facts.transport);
     reporter.say(format!("The disk says of its health: {health}."));
+    if let Some(kept) = keep::run(order, &disk, reporter) {
+        reporter.say(format!("Kept of the old system: {} bytes, {} files.", kept.bytes, kept.files));
+        if let Some(stop) = reporter.take_stop() {
+            return Err(stop);
+        }
+        reporter.milestone(Reported::Kept { kept: Box::new(kept) })?;
+        let (now, why) = headline(&manifest);
+        reporter.show(now, why);
+    }
     let chosen = Chosen {
         facts: &disk.facts,
         health: &health,

@@ -122,6 +122,7 @@ impl Plant {
             endpoint: "press-01".to_owned(),
             drill: false,
             give_up_preserved: false,
+            keep: None,
             settings: EndpointSettings::default(),
             esp_files: BTreeMap::new(),
         }
@@ -223,6 +224,7 @@ pub(super) fn milestone(reported: &Reported) -> Option<&'static str> {
     match reported {
         Reported::Erasing { .. } => Some("erasing"),
         Reported::Erased { .. } => Some("erased"),
+        Reported::Kept { .. } => Some("kept"),
         Reported::Planned { .. } => Some("planned"),
         Reported::Written { .. } => Some("written"),
         Reported::Proven { .. } => Some("proven"),

@@ -14,6 +14,7 @@
 
 mod capture;
 mod copied;
+pub mod exhibit;
 mod expect;
 mod facts;
 mod files;
@@ -105,6 +106,7 @@ impl Agents {
             .route("/agent/v1/next", post(take_next))
             .route("/agent/v1/report", post(take_report))
             .merge(capture::routes())
+            .merge(exhibit::routes())
             .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
             .with_state(self)
     }

@@ -17,7 +17,7 @@ use recovery_protocol::{
 use runbooks::runbook::InjectKind;
 use serde_json::json;
 
-use super::{Agents, capture, rehearsed, session_unknown};
+use super::{Agents, capture, exhibit, rehearsed, session_unknown};
 use crate::{
     config::Blueprint,
     db::{self, DbError, endpoint::Endpoint, job::JobRow, session::Session},
@@ -152,6 +152,7 @@ async fn order(
         "disk": order.disk,
         "erase": order.erase,
         "give_up_preserved": order.give_up_preserved,
+        "keep": order.keep,
         "settings": order.settings,
     });
     let mut fact = Fact::new("order.restore", "appliance", facts).about(&endpoint.id).of(Some(job));
@@ -265,8 +266,10 @@ async fn make(
         })?;
         esp_files.insert(EnrolmentTicket::ESP_PATH.to_owned(), Base64(text));
     }
+    let keep = exhibit::order(agents, tx, row, blueprint).await?;
     Ok(RestoreOrder {
         job,
+        keep,
         step_seq: row.job.step_seq,
         image: row.job.image,
         manifest_urls: agents.source_urls(reached, &format!("/v1/manifests/{}", row.job.image)),

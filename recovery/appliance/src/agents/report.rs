@@ -54,6 +54,9 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         }
         Reported::Refused { reason, detail } => return refused(agents, session, job, reason, detail).await,
         Reported::Enrolled { .. } => return Err(out_of_place()),
+        Reported::Kept { kept } => {
+            return super::exhibit::reported(agents, session, (job, report.step_seq), *kept).await;
+        }
         Reported::Captured { image, captured } => {
             return super::capture::reported(agents, session, job, report.step_seq, image, captured).await;
         }
@@ -88,6 +91,7 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
             (Restored::Committed(stats), note)
         }
     };
+    let writes_next = matches!(milestone, Restored::Planned(..) | Restored::Erasing(..));
     let committed = matches!(milestone, Restored::Committed(_));
     let what = What::Reported { session: session.hash.clone(), step_seq: report.step_seq, report: milestone };
     let reply = match agents.0.journal.event(job, "agent", what).await {
@@ -101,17 +105,34 @@ async fn recovery_system(agents: &Agents, session: &Session, report: Report) -> 
         }
         Err(error) => return Err(error.into()),
     };
-    if let Some((kind, facts)) = note.filter(|_| reply == ReportReply::Continue) {
+    if reply == ReportReply::Continue {
+        went_on(agents, session, job, note, (writes_next, committed)).await?;
+    }
+    Ok(reply)
+}
+
+/// What follows a milestone that was taken.
+async fn went_on(
+    agents: &Agents,
+    session: &Session,
+    job: JobId,
+    note: Option<(&'static str, serde_json::Value)>,
+    (writes_next, committed): (bool, bool),
+) -> Result<(), Problem> {
+    if writes_next {
+        super::exhibit::too_late(agents, job).await?;
+    }
+    if let Some((kind, facts)) = note {
         let fact = Fact::new(kind, "agent", facts).about(&session.endpoint).of(Some(job));
         agents.0.journal.note(fact).await?;
     }
-    if committed && reply == ReportReply::Continue {
+    if committed {
         agents.0.live.forget_progress(job);
         disarmed(agents, job).await?;
         // It reboots after this answer.
         agents.0.live.left(&session.endpoint);
     }
-    Ok(reply)
+    Ok(())
 }
 
 /// Progress of an order stays in memory; the answer may be to stop.
@@ -246,6 +267,7 @@ async fn golden_system(agents: &Agents, session: &Session, report: Report) -> Re
         Reported::Refused { reason, detail } => refused(agents, session, report.job, reason, detail).await,
         Reported::Erasing { .. }
         | Reported::Erased { .. }
+        | Reported::Kept { .. }
         | Reported::Planned { .. }
         | Reported::Progress { .. }
         | Reported::Written { .. }

@@ -5,6 +5,7 @@ mod capture;
 mod conflict;
 mod copied;
 mod erase;
+mod exhibit;
 mod golden;
 mod health;
 mod in_band;
@@ -119,6 +120,7 @@ impl Site {
             desk: desk.clone(),
             frame_bytes: Arc::default(),
             depot: Default::default(),
+            exhibits: crate::exhibits::Exhibits::new(&config, None),
             channels: Default::default(),
             followed: crate::followed::Followed::open(&config).unwrap(),
             started_unix_ms: journal.now(),

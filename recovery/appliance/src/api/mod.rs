@@ -12,6 +12,7 @@ mod body;
 pub mod describe;
 mod drills;
 mod events;
+mod exhibits;
 pub mod gate;
 mod health;
 mod history;
@@ -228,6 +229,7 @@ fn calls() -> Vec<Call> {
         images::calls(),
         drills::calls(),
         reports::calls(),
+        exhibits::calls(),
         machine::calls(),
         second::calls(),
         notify::calls(),

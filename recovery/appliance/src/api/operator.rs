@@ -9,15 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use recovery_protocol::operator::{
-    Approval, CaptureRequest, ChangeEndpoint, ConsoleLink, Decision, EndpointView, EvidenceKey, ImportPlan,
-    JobView, NewEndpoint, PairRequest, PlaneView, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
+    Approval, CaptureRequest, ChangeEndpoint, Decision, EndpointView, EvidenceKey, ImportPlan, JobView,
+    NewEndpoint, PairRequest, PlaneView, RecoverRequest, RemovedEndpoint, Resolution, StatusView,
 };
 use recovery_protocol::{
     Problem,
     net::{BootView, NetView},
 };
 use recovery_protocol::{
-    people::Permission,
+    people::{ConsoleLink, Permission},
     policy::{PolicyTried, PolicyTry},
     stop::StopAnswer,
 };

@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use recovery_protocol::{EndpointId, JobId, selector::Selector};
 
 use super::{
-    bundle::Support, client::Reach, drill::DrillVerb, endpoint::EndpointVerb, evidence::EvidenceVerb, image,
-    kiosk::KioskVerb, notify::NotifyVerb, output::Output, person::PersonVerb, plan::PlanVerb,
-    policy::PolicyVerb, report, restore, runbook::RunbookVerb, zone::ZoneVerb,
+    bundle::Support, client::Reach, drill::DrillVerb, endpoint::EndpointVerb, evidence::EvidenceVerb,
+    exhibit::ExhibitVerb, image, kiosk::KioskVerb, notify::NotifyVerb, output::Output, person::PersonVerb,
+    plan::PlanVerb, policy::PolicyVerb, report, restore, runbook::RunbookVerb, zone::ZoneVerb,
 };
 
 /// Recover endpoints to a known-good state, and prove it
@@ -201,6 +201,9 @@ pub enum Command {
     /// Who is told what happens
     #[command(subcommand)]
     Notify(NotifyVerb),
+    /// What recoveries kept of old systems before they overwrote them
+    #[command(subcommand)]
+    Exhibit(ExhibitVerb),
     /// Standing plans: an approval that two people give beforehand
     #[command(subcommand)]
     Plan(PlanVerb),
@@ -259,6 +262,8 @@ pub struct Recover {
     /// Write partitions that the image preserves as the image has them; what they hold on the endpoint is lost
     #[arg(long)]
     pub(super) give_up_preserved: bool,
+    #[command(flatten)]
+    pub(super) keeps: super::exhibit::Keeps,
     /// Begin it without the second person that it wants: needs --reason, is an alarm, and another person reviews it
     #[arg(long, requires = "reason", conflicts_with_all = ["selector", "give_up_preserved"])]
     pub(super) break_glass: bool,

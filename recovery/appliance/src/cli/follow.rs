@@ -157,6 +157,7 @@ impl Screen {
                     Activity::ReadingBack => "reading back",
                     Activity::Capturing => "reading the disk into the store",
                     Activity::Erasing => "erasing the disk",
+                    Activity::Keeping => "keeping what may show the cause",
                 });
             }
             None => {

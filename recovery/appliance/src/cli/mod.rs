@@ -14,6 +14,7 @@ mod drill;
 mod endpoint;
 mod entries;
 mod evidence;
+mod exhibit;
 mod fault;
 mod follow;
 mod image;
@@ -45,8 +46,8 @@ use std::time::Duration;
 
 use recovery_protocol::{
     agent::Base64,
-    operator::{Approval, ConsoleLink, Decision, JobView, StatusView},
-    people::{NewReview, ReviewView, SetupCode},
+    operator::{Approval, Decision, JobView, StatusView},
+    people::{ConsoleLink, NewReview, ReviewView, SetupCode},
     stop::StopAnswer,
     trust::RecoveryTrust,
 };
@@ -122,16 +123,11 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
             eprintln!("works once, for {} minutes", link.valid_s / 60);
             Ok(())
         }
-        Command::SetupCode => {
-            let client = reach.client()?;
-            let made: SetupCode = client.post("/api/v1/setup-codes", &serde_json::json!({}))?;
-            println!("{}", made.code);
-            eprintln!("open {}{}; it works once, for {} minutes", client.url(), made.path, made.valid_s / 60);
-            Ok(())
-        }
+        Command::SetupCode => setup_code(&reach.client()?),
         Command::Recover(order) => recover::act(&reach.client()?, order, output),
         Command::Endpoint(verb) => endpoint::act(&reach.client()?, verb, output),
         Command::Job(verb) => job_verb(&reach.client()?, verb, output),
+        Command::Exhibit(verb) => exhibit::act(&reach.client()?, verb, output),
         Command::Net(verb) => net::act(&reach.client()?, verb, output),
         Command::Notify(verb) => notify::act(&reach.client()?, verb, output),
         Command::Zone(verb) => zone::act(verb, &reach, output),
@@ -145,6 +141,13 @@ pub fn run(cli: Cli) -> Result<(), Fault> {
         Command::Policy(verb) => policy::act(&reach.client()?, verb, output),
         Command::Stop(verb) => stop_verb(&reach.client()?, verb, output),
     }
+}
+
+fn setup_code(client: &Client) -> Result<(), Fault> {
+    let made: SetupCode = client.post("/api/v1/setup-codes", &serde_json::json!({}))?;
+    println!("{}", made.code);
+    eprintln!("open {}{}; it works once, for {} minutes", client.url(), made.path, made.valid_s / 60);
+    Ok(())
 }
 
 /// Where the package puts the bill of materials.

@@ -23,8 +23,12 @@ use crate::cli::Output;
 /// # Errors
 /// [`Fault`] with the exit code; partial when some could not be ordered.
 pub fn act(client: &Client, order: Recover, output: Output) -> Result<(), Fault> {
-    let request =
-        RecoverRequest { reason: order.reason, give_up_preserved: order.give_up_preserved, image: None };
+    let request = RecoverRequest {
+        reason: order.reason,
+        give_up_preserved: order.give_up_preserved,
+        image: None,
+        keep: order.keeps.keep,
+    };
     let approved = order.approve_plan.as_deref();
     if let Some(selector) = &order.selector {
         let views = endpoint::meant(client, Some(selector))?;

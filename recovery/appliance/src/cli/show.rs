@@ -446,6 +446,7 @@ pub fn job(view: &JobView) -> String {
     if view.give_up_preserved {
         text.push_str("\npreserved GIVEN UP: what the image preserves is written as the image has it");
     }
+    text.push_str(&super::exhibit::line_of(view));
     if let Some(health) = &view.disk_health {
         text.push_str(&format!("\ndisk      {health}"));
     }

@@ -1,6 +1,11 @@
 //! A blueprint: what one kind of endpoint is.
 
-use recovery_protocol::{agent::DiskHints, erase::ErasePolicy, job::Word};
+use recovery_protocol::{
+    agent::DiskHints,
+    erase::ErasePolicy,
+    exhibit::{FilePattern, Keep},
+    job::Word,
+};
 use serde::Deserialize;
 
 /// What one kind of endpoint is.
@@ -45,6 +50,16 @@ pub struct Blueprint {
     /// What becomes of the disk's old content before it is restored: `none`, `discard`, `clear` or `purge`.
     #[serde(default)]
     pub erase: ErasePolicy,
+    /// What a recovery keeps of the old system before it writes: `none` or `quick`. Without it one that begins by itself keeps `quick`, and one
+    /// that a person orders what they say.
+    #[serde(default)]
+    pub keep: Option<Keep>,
+    /// Which files are kept, in this order, instead of `exhibits.files`.
+    #[serde(default)]
+    pub keep_files: Option<Vec<FilePattern>>,
+    /// Seconds that it may take, instead of `exhibits.seconds`.
+    #[serde(default)]
+    pub keep_seconds: Option<u32>,
     /// Where endpoints of this kind stand: what an operator declares, never what an endpoint says of itself.
     #[serde(default)]
     pub place: Place,

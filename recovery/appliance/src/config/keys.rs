@@ -38,6 +38,7 @@ const TEXTS: &[&str] = &[
     "10.7.0.0/24",
     "standard",
     "label:host",
+    "/etc/hostname",
     "postgres://groundstate@db.plant/groundstate",
     "7.2",
 ];

@@ -185,6 +185,7 @@ fn recover_card(view: &EndpointView, viewer: &Viewer) -> Markup {
                 }
                 form method="post" action=(action) data-hold=(HOLD_MS) {
                     input type="hidden" name="confirm" value="";
+                    (super::exhibit::choice())
                     (hold_button(viewer, "/endpoints/{endpoint}/recover"))
                 }
             }
@@ -243,6 +244,7 @@ pub fn confirm_at(view: &EndpointView, viewer: &Viewer, back: &str, route: &str)
                 @else {
                     label for="reason" { (t.why_field()) }
                     input id="reason" name="reason" maxlength="200" autocomplete="off";
+                    (super::exhibit::choice())
                 }
                 div class="actions" {
                     (viewer.plain(route, "danger", "sure", t.yes_recover(endpoint)))

@@ -39,6 +39,7 @@ pub fn content(job: &JobView, evidence: &[String], viewer: &Viewer, now_ms: u64)
             (decisions(job, viewer))
             (numbers(job))
             (captured(job))
+            (super::exhibit::card(job))
             (waterfall(job, now_ms))
             (evidence_list(evidence))
             (reports::links(&format!("/api/v1/jobs/{}/report", job.job)))
@@ -190,6 +191,7 @@ pub fn progress_bar(progress: ProgressView) -> Markup {
         Activity::ReadingBack => t.activity_reading_back(),
         Activity::Capturing => t.stretch_read(),
         Activity::Erasing => t.activity_erasing(),
+        Activity::Keeping => t.activity_keeping(),
     };
     html! {
         div class="progress" {

@@ -18,6 +18,7 @@ mod drill;
 mod endpoint;
 mod endpoints;
 mod engineer;
+mod exhibit;
 mod job;
 mod kiosk;
 mod language;
@@ -233,6 +234,7 @@ struct Order {
     confirm: String,
     #[serde(default)]
     reason: String,
+    keep: Option<recovery_protocol::exhibit::Keep>,
 }
 
 impl Order {
@@ -334,7 +336,7 @@ async fn recover(
         .recover(
             &who.actor(),
             &endpoint,
-            RecoverRequest { reason: order.reason, ..RecoverRequest::default() },
+            RecoverRequest { reason: order.reason, keep: order.keep, ..RecoverRequest::default() },
         )
         .await?;
     Ok(Redirect::to(&format!("/endpoints/{endpoint}")).into_response())

@@ -23,6 +23,7 @@
 //! | [`person`] | person |
 //! | [`duty`] | person_duty |
 //! | [`photo`] | endpoint_photo |
+//! | [`exhibit`] | exhibit |
 //! | [`drill`] | drill_schedule, drill_action |
 //! | [`drill_code`] | drill_code |
 //! | [`review`] | review |
@@ -52,6 +53,7 @@ pub mod drill_code;
 pub mod duty;
 pub mod endpoint;
 pub mod examine;
+pub mod exhibit;
 pub mod forward;
 pub mod history;
 pub mod job;
@@ -116,6 +118,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (40, include_str!("../../migrations/0040_person_duty.sql")),
     (41, include_str!("../../migrations/0041_drill_code.sql")),
     (42, include_str!("../../migrations/0042_drill_schedule.sql")),
+    (43, include_str!("../../migrations/0043_exhibit.sql")),
     (45, include_str!("../../migrations/0045_person_token_id.sql")),
 ];
 

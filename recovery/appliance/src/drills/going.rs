@@ -98,8 +98,8 @@ pub struct Todo {
 pub enum Doing {
     /// Look whether these hold of these endpoints.
     Check(Vec<CheckItem>, Vec<TargetId>),
-    /// Return an endpoint to its golden image.
-    Reimage(Permit),
+    /// Return an endpoint to its golden image; keep what may show the cause before, for so many milliseconds.
+    Reimage(Permit, Option<u64>),
     /// Prove that this endpoint runs this image.
     Verify(TargetId, String, Attest),
     /// Prove that it has its identity back.
@@ -148,7 +148,9 @@ impl Todo {
     fn of<M: Kind>(order: Order<M>) -> Self {
         let work = match order.work {
             Work::Check { set, targets } => Doing::Check(set, targets),
-            Work::Reimage { permit } => M::permit(permit).map_or(Doing::People, Doing::Reimage),
+            Work::Reimage { permit, keep_ms } => {
+                M::permit(permit).map_or(Doing::People, |permit| Doing::Reimage(permit, keep_ms))
+            }
             Work::Verify { target, image, attest } => Doing::Verify(target, image, attest),
             Work::Enrol { target, .. } => Doing::Enrol(target),
             Work::Release { target, .. } => Doing::Release(target),

@@ -57,7 +57,7 @@ pub async fn work(drills: Drills, todo: Todo, say: mpsc::Sender<Said>) {
     let key = todo.key;
     let what = match todo.work {
         Doing::Check(set, targets) => check(&drills, &key, &set, &targets, todo.until_ms, &say).await,
-        Doing::Reimage(permit) => reimage(&drills, permit, &say).await,
+        Doing::Reimage(permit, keep_ms) => reimage(&drills, permit, keep_ms, &say).await,
         Doing::Verify(target, image, attest) => verify(&drills, &key, target.as_str(), &image, attest).await,
         Doing::Enrol(target) => by_its_job(&drills, &key, target.as_str(), "enrolled").await,
         Doing::Release(target) => by_its_job(&drills, &key, target.as_str(), "released").await,
@@ -81,6 +81,7 @@ async fn check(
     for item in set {
         let found = match item {
             CheckItem::Clean => clean::prove(drills, key, targets, until_ms, say).await,
+            CheckItem::CapturesSealed => captures_sealed(drills, key, targets).await,
             item => check_one(drills, *item, targets).await,
         };
         match found {
@@ -149,7 +150,11 @@ async fn check_one(
                 let seen = open.map_or_else(|| "none".to_owned(), |job| format!("held by job {}", job.job));
                 result(at, "no live boot ticket", seen, open.is_none())
             }
-            CheckItem::EndpointIdle | CheckItem::StoreFree | CheckItem::ControlPlane | CheckItem::Clean => {
+            CheckItem::EndpointIdle
+            | CheckItem::StoreFree
+            | CheckItem::ControlPlane
+            | CheckItem::CapturesSealed
+            | CheckItem::Clean => {
                 let seen =
                     open.map_or_else(|| "no open job".to_owned(), |job| format!("job {} is open", job.job));
                 result(at, "no open job", seen, open.is_none())
@@ -159,11 +164,40 @@ async fn check_one(
     Ok(found)
 }
 
-async fn reimage(drills: &Drills, permit: Permit, say: &mpsc::Sender<Said>) -> Happened {
+/// What this run's recoveries were to keep lies with the appliance, byte for byte as evidence says.
+async fn captures_sealed(
+    drills: &Drills,
+    key: &OrderKey,
+    targets: &[runbooks::TargetId],
+) -> Result<Vec<CheckResult>, Problem> {
+    let mut found = Vec::new();
+    for target in targets {
+        let proven = match drills.job_in(&key.run, target.as_str()) {
+            Some(job) => drills.0.service.prove_exhibit(job).await?,
+            None => Ok("nothing was recovered".to_owned()),
+        };
+        let passed = proven.is_ok();
+        let (Ok(seen) | Err(seen)) = proven;
+        found.push(CheckResult {
+            check: format!("{} {target}", CheckItem::CapturesSealed.word()),
+            expected: "what was to be kept is here, as it was kept".to_owned(),
+            seen,
+            passed,
+        });
+    }
+    Ok(found)
+}
+
+async fn reimage(
+    drills: &Drills,
+    permit: Permit,
+    keep_ms: Option<u64>,
+    say: &mpsc::Sender<Said>,
+) -> Happened {
     let key = permit.key().clone();
     let job = match drills.job_of(&key) {
         Some(job) => job,
-        None => match propose(drills, &permit).await {
+        None => match propose(drills, &permit, keep_ms).await {
             Ok(view) => {
                 let _ = say.send(Said::Ordered(key.clone(), view.job)).await;
                 view.job
@@ -190,7 +224,7 @@ impl Permit {
     }
 }
 
-async fn propose(drills: &Drills, permit: &Permit) -> Result<JobView, Problem> {
+async fn propose(drills: &Drills, permit: &Permit, keep_ms: Option<u64>) -> Result<JobView, Problem> {
     let wrong = |why: String| {
         let remedy = "plan a new run";
         Problem::new(409, "drill-refused", "This run cannot go on", why, remedy)
@@ -205,16 +239,17 @@ async fn propose(drills: &Drills, permit: &Permit) -> Result<JobView, Problem> {
         return Err(wrong(format!("the golden image of {endpoint} is no longer the one that was planned")));
     }
     let key = permit.key();
+    let keep_seconds = keep_ms.map(|ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
     match permit {
         Permit::Drill(_) => {
             let leave = service.drill_permit(&endpoint).await?;
             let actor = Actor::trigger(&format!("drill:{}", key.run));
-            service.propose_drill(&actor, leave, &key.to_string()).await
+            service.propose_drill(&actor, leave, &key.to_string(), keep_seconds).await
         }
         Permit::Real(_) => {
             let asked_by = drills.find(key.run.as_str())?.record.requester;
             let actor = Actor { name: asked_by, scope: None };
-            service.propose_real(&actor, &endpoint, &key.to_string()).await
+            service.propose_real(&actor, &endpoint, &key.to_string(), keep_seconds).await
         }
     }
 }

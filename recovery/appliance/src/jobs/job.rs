@@ -10,6 +10,7 @@ use recovery_protocol::{
     EndpointId, JobId,
     agent::{CaptureSpec, Captured, PlanFacts, RestoreFacts},
     erase::{EraseFacts, EraseMethod, ErasePolicy},
+    exhibit::Keep,
     health::DiskHealth,
     job::{HoldReason, JobState, Stage, Word},
     operator::{EndpointState, Mode, Power},
@@ -79,6 +80,12 @@ pub struct Job {
     /// The asker has given up what the image preserves.
     #[serde(default)]
     pub give_up_preserved: bool,
+    /// What is kept of the old system before it is written.
+    #[serde(default)]
+    pub keep: Keep,
+    /// Seconds for that, where who ordered it named them.
+    #[serde(default)]
+    pub keep_seconds: Option<u32>,
     /// Who let it go on without the approval that it wanted, as in evidence.
     #[serde(default)]
     pub break_glass: Option<String>,
@@ -511,6 +518,10 @@ pub struct Proposal {
     pub asks_again: bool,
     /// Whose word is to stand for the restored system.
     pub word: Word,
+    /// What is kept of the old system.
+    pub keep: Keep,
+    /// Seconds for that.
+    pub keep_seconds: Option<u32>,
 }
 
 impl Job {
@@ -534,6 +545,8 @@ impl Job {
             endpoint: proposal.endpoint,
             mode: proposal.mode,
             give_up_preserved: proposal.give_up_preserved,
+            keep: proposal.keep,
+            keep_seconds: proposal.keep_seconds,
             image: proposal.image,
             capture: proposal.capture,
             state: JobState::Working { stage: Stage::Proposed },

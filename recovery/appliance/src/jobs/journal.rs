@@ -15,6 +15,7 @@ use recovery_protocol::{
     EndpointId, JobId,
     agent::CaptureSpec,
     evidence::{Checkpoint, Origin},
+    exhibit::Keep,
     job::Word,
     operator::Mode,
 };
@@ -251,7 +252,7 @@ impl JournalTx<'_> {
         db::job::turn_phase(&mut self.tx, row.job.id, row.job.state.stage(), self.at).await?;
         let facts = json!({
             "trigger": row.trigger, "reason": row.reason, "image": row.job.image, "image_name": row.image_name,
-            "group": row.group,
+            "group": row.group, "keep": row.job.keep,
         });
         let asked_by = row.job.asked_by.clone();
         let (order, facts) = match &row.job.capture {
@@ -519,17 +520,20 @@ pub fn proposal(
     let endpoint: EndpointId = endpoint.id.clone();
     let asked_by = asked_by.to_owned();
     let (give_up_preserved, asks_again, word) = (false, false, Word::CheckIn);
+    let (capture, keep, keep_seconds) = (None, Keep::None, None);
     Proposal {
         id,
         endpoint,
         mode,
         image,
-        capture: None,
+        capture,
         asked_by,
         before,
         give_up_preserved,
         asks_again,
         word,
+        keep,
+        keep_seconds,
     }
 }
 

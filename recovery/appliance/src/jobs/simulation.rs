@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc, LazyLock, Mutex,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 use futures_util::future::BoxFuture;
@@ -39,23 +39,23 @@ use crate::{
 #[derive(Debug)]
 pub struct Death {
     commits: AtomicI64,
-    after: bool,
+    after: AtomicBool,
 }
 
 impl Default for Death {
     fn default() -> Self {
-        Self { commits: AtomicI64::new(i64::MAX), after: false }
+        Self { commits: AtomicI64::new(i64::MAX), after: AtomicBool::new(false) }
     }
 }
 
 impl Death {
     fn at(commits: i64, after: bool) -> Self {
-        Self { commits: AtomicI64::new(commits), after }
+        Self { commits: AtomicI64::new(commits), after: AtomicBool::new(after) }
     }
 
     pub fn before_commit(&self) -> Result<(), DbError> {
         let left = self.commits.fetch_sub(1, Ordering::SeqCst);
-        if left < 0 || (left == 0 && !self.after) { Err(dead()) } else { Ok(()) }
+        if left < 0 || (left == 0 && !self.after.load(Ordering::SeqCst)) { Err(dead()) } else { Ok(()) }
     }
 
     pub fn after_commit(&self) -> Result<(), DbError> {

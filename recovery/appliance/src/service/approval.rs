@@ -119,7 +119,7 @@ pub fn of(config: &Config, row: &JobRow, endpoint: Option<&Endpoint>) -> Option<
         record.and_then(|record| config.blueprints.get(&record.blueprint)).map(|blueprint| blueprint.erase);
     let bound = json!({
         "job": job.id, "endpoint": job.endpoint, "image": job.image, "mode": job.mode, "capture": job.capture,
-        "give_up_preserved": job.give_up_preserved, "group": row.group, "asked_by": job.asked_by, "why": row.reason,
+        "give_up_preserved": job.give_up_preserved, "keep": job.keep, "group": row.group, "asked_by": job.asked_by, "why": row.reason,
         "revision": endpoint.map(|endpoint| endpoint.revision), "record": record, "erase": erase,
         "word": job.word, "stage": stage, "held": reason, "detail": detail, "seen": job.seen,
     });

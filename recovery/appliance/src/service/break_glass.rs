@@ -188,6 +188,8 @@ async fn break_it(
                 mode: Mode::Real,
                 automatic: false,
                 give_up_preserved: false,
+                keep: None,
+                keep_seconds: None,
             };
             orders::make(&mut tx, &endpoint, &choice, asked).await?
         }

@@ -168,6 +168,7 @@ impl Service {
             reason: reason.clone(),
             give_up_preserved: row.job.give_up_preserved,
             image: None,
+            keep: Some(row.job.keep),
         };
         orders::recover(&self.0, actor, &endpoint.id, request).await
     }

@@ -4,6 +4,7 @@ use images::{ImageId, manifest::name};
 use recovery_protocol::{
     EndpointId, JobId, Problem,
     agent::CaptureSpec,
+    exhibit::Keep,
     operator::{CaptureRequest, Decision, EndpointState, JobView, Mode, RecoverRequest},
 };
 use serde_json::json;
@@ -51,6 +52,10 @@ pub struct Asked<'a> {
     pub automatic: bool,
     /// What the image preserves is given up.
     pub give_up_preserved: bool,
+    /// What is kept of the old system; `None`: as its blueprint has it.
+    pub keep: Option<Keep>,
+    /// Seconds for that; `None`: as the configuration has it.
+    pub keep_seconds: Option<u32>,
 }
 
 /// Before a source's name, as what asked for a job.
@@ -75,7 +80,9 @@ pub async fn make(
     let asks_again = asked.automatic && asked.trigger.starts_with(WEBHOOK);
     let word = tx.config().blueprints.get(&choice.blueprint).map(|blueprint| blueprint.word);
     let word = word.unwrap_or_default();
-    let proposal = Proposal { give_up_preserved: asked.give_up_preserved, asks_again, word, ..proposal };
+    let (give_up_preserved, keep_seconds) = (asked.give_up_preserved, asked.keep_seconds);
+    let keep = keep(tx, &choice.blueprint, &asked);
+    let proposal = Proposal { give_up_preserved, asks_again, keep, keep_seconds, word, ..proposal };
     let new = NewJob {
         proposal,
         group: endpoint.record.group.clone(),
@@ -97,6 +104,13 @@ pub async fn make(
         tx.note(fact.of(Some(id))).await?;
     }
     Ok(row)
+}
+
+/// What is kept: as it was asked for, else as the blueprint has it, else what may show the cause where nobody looked at the endpoint first.
+fn keep(tx: &JournalTx<'_>, blueprint: &str, asked: &Asked<'_>) -> Keep {
+    let unsaid = if asked.automatic { Keep::Quick } else { Keep::None };
+    let of_blueprint = || tx.config().blueprints.get(blueprint)?.keep;
+    asked.keep.or_else(of_blueprint).unwrap_or(unsaid)
 }
 
 /// The golden image of an endpoint's blueprint.
@@ -124,6 +138,8 @@ pub async fn recover(
         mode: Mode::Real,
         automatic: false,
         give_up_preserved: request.give_up_preserved,
+        keep: request.keep,
+        keep_seconds: None,
     };
     let ordered = order(inner, endpoint, asked, request.image).await;
     if let Err(problem) = &ordered {
@@ -236,9 +252,9 @@ pub async fn order(
     let endpoint = known(inner, asked.actor, id).await?;
     // Bound first: a connection held while another is awaited could starve everybody.
     let open = db::job::open_of(&mut *inner.journal.db.read().await?, id).await?;
-    let give_up = asked.give_up_preserved;
+    let otherwise = (asked.give_up_preserved, asked.keep);
     if let Some(open) = open {
-        return open_recovery(inner, id, open, give_up).await;
+        return open_recovery(inner, id, open, otherwise).await;
     }
     let choice = choose(inner, &endpoint).await?;
     if let Some(image) = image.filter(|image| *image != choice.image) {
@@ -249,7 +265,7 @@ pub async fn order(
     let mut tx = inner.journal.begin().await?;
     if let Some(open) = db::job::open_of(tx.conn(), id).await? {
         drop(tx);
-        return open_recovery(inner, id, open, give_up).await;
+        return open_recovery(inner, id, open, otherwise).await;
     }
     stop::none_stands(tx.conn()).await?;
     let endpoint = db::endpoint::get(tx.conn(), id).await?.ok_or_else(|| unknown_endpoint(id))?;
@@ -263,11 +279,13 @@ async fn open_recovery(
     inner: &Inner,
     id: &EndpointId,
     open: JobRow,
-    give_up: bool,
+    (give_up, keep): (bool, Option<Keep>),
 ) -> Result<JobView, Problem> {
     match open.job.capture {
         // It was ordered otherwise, and perhaps approved so.
-        None if give_up != open.job.give_up_preserved => Err(busy(id, "recovered", open.job.id)),
+        None if give_up != open.job.give_up_preserved || keep.is_some_and(|keep| keep != open.job.keep) => {
+            Err(busy(id, "recovered", open.job.id))
+        }
         None => one(inner, open.job.id).await,
         Some(_) => Err(busy(id, "captured", open.job.id)),
     }

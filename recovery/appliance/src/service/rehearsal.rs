@@ -4,6 +4,7 @@
 
 use recovery_protocol::{
     EndpointId, JobId, Problem,
+    exhibit::{Keep, SECONDS},
     job::JobState,
     operator::{JobView, Mode},
 };
@@ -132,14 +133,15 @@ impl Service {
     }
 
     /// Start a rehearsal recovery for an order of a drill. The same order again is the same job, also when it is over. A job of somebody
-    /// else: 409 `job-open`.
+    /// else: 409 `job-open`. `keep_seconds`: it keeps what may show the cause, for so long; `None`: as its blueprint has it.
     pub async fn propose_drill(
         &self,
         actor: &Actor,
         permit: DrillPermit,
         order: &str,
+        keep_seconds: Option<u32>,
     ) -> Result<JobView, Problem> {
-        self.of_order(actor, &permit.endpoint, Mode::Drill, order).await
+        self.of_order(actor, &permit.endpoint, Mode::Drill, order, keep_seconds).await
     }
 
     /// Start a real recovery for an order of a run, in the name of who asked for the run: the guard rails judge it as theirs. Else as
@@ -149,8 +151,9 @@ impl Service {
         actor: &Actor,
         endpoint: &EndpointId,
         order: &str,
+        keep_seconds: Option<u32>,
     ) -> Result<JobView, Problem> {
-        self.of_order(actor, endpoint, Mode::Real, order).await
+        self.of_order(actor, endpoint, Mode::Real, order, keep_seconds).await
     }
 
     async fn of_order(
@@ -159,6 +162,7 @@ impl Service {
         endpoint: &EndpointId,
         mode: Mode,
         order: &str,
+        keep_seconds: Option<u32>,
     ) -> Result<JobView, Problem> {
         let (trigger, word) = match mode {
             Mode::Drill => ("drill", "drill"),
@@ -169,7 +173,10 @@ impl Service {
             return orders::one(&self.0, made).await;
         }
         let (trigger, automatic, give_up_preserved) = (trigger.to_owned(), false, false);
-        let asked = Asked { actor, trigger, reason: &reason, mode, automatic, give_up_preserved };
+        let keep = keep_seconds.map(|_| Keep::Quick);
+        let keep_seconds = keep_seconds.map(|seconds| seconds.clamp(*SECONDS.start(), *SECONDS.end()));
+        let asked =
+            Asked { actor, trigger, reason: &reason, mode, automatic, give_up_preserved, keep, keep_seconds };
         let view = orders::order(&self.0, endpoint, asked, None).await?;
         if view.reason == reason { Ok(view) } else { Err(not_ours(endpoint, view.job)) }
     }

@@ -187,7 +187,7 @@ async fn a_drill_has_a_permit_only_for_a_drill_safe_endpoint() {
     let refused: Problem = bench.service.drill_permit(&id(1)).await.unwrap_err();
     assert_eq!(refused.code, "not-drill-safe");
     let permit = bench.service.drill_permit(&id(4)).await.unwrap();
-    let view = bench.service.propose_drill(&Actor::operator("anna"), permit, "d1").await.unwrap();
+    let view = bench.service.propose_drill(&Actor::operator("anna"), permit, "d1", None).await.unwrap();
     assert_eq!(view.mode, recovery_protocol::operator::Mode::Drill);
     assert!(matches!(settled(&bench, &runner, &view).await.state, JobState::Working { .. }));
 }

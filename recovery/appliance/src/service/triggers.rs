@@ -348,6 +348,8 @@ async fn propose(
         mode: Mode::Real,
         automatic,
         give_up_preserved: false,
+        keep: None,
+        keep_seconds: None,
     };
     let row = orders::make(tx, endpoint, choice, asked).await?;
     if let Ok(plan) = &plan {

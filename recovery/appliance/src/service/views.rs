@@ -10,7 +10,7 @@ use recovery_protocol::{
     operator::{EndpointView, JobKind, JobView, PhaseView, PlaneView},
 };
 
-use super::{Inner, approval};
+use super::{Inner, approval, exhibits};
 use crate::{
     db::{self, Conn, endpoint::Endpoint, job::JobRow},
     jobs::job::{Job, Proof},
@@ -161,7 +161,9 @@ fn of_endpoint(
 pub async fn job(inner: &Inner, conn: &mut Conn, row: JobRow) -> Result<JobView, Problem> {
     let phases = db::job::phases(conn, row.job.id).await?;
     let endpoint = db::endpoint::get(conn, &row.job.endpoint).await?;
-    Ok(of_job(inner, row, phases, endpoint.as_ref()))
+    let exhibit = db::exhibit::get(conn, row.job.id).await?;
+    let exhibit = exhibit.map(|exhibit| Box::new(exhibits::view(inner, exhibit)));
+    Ok(JobView { exhibit, ..of_job(inner, row, phases, endpoint.as_ref()) })
 }
 
 fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&Endpoint>) -> JobView {
@@ -198,6 +200,8 @@ fn of_job(inner: &Inner, row: JobRow, phases: Vec<PhaseView>, endpoint: Option<&
         disk_health: row.job.disk_health,
         erased: row.job.erased.map(|erased| Box::new(erased.facts)),
         give_up_preserved: row.job.give_up_preserved,
+        keep: row.job.keep,
+        exhibit: None,
         break_glass: row.job.break_glass,
         restore: row.job.restore,
         captured: row.job.captured,

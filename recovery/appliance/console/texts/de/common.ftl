@@ -54,6 +54,7 @@ activity-scanning = Datenträger wird gelesen
 activity-writing = Schreiben
 activity-reading-back = Rücklesen
 activity-erasing = Datenträger wird gelöscht
+activity-keeping = Sichern, was die Ursache zeigen kann
 role-technician = Techniker
 role-engineer = Ingenieur
 role-approver = Freigeber

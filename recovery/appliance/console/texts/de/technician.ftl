@@ -124,6 +124,22 @@ fig-boot-entry = Starteintrag der Firmware
 entry-kept = war richtig
 entry-set = gesetzt
 entry-refused = von der Firmware abgelehnt: prüfen, ob es von selbst von diesem Datenträger startet
+exhibit-choice = Erst sichern, was die Ursache zeigen kann; höchstens eine Minute
+exhibit-title = Vom alten System gesichert
+exhibit-will = Was die Ursache zeigen kann, wird gesichert, bevor etwas geschrieben wird.
+exhibit-ordered = Das Endgerät soll es sichern, in höchstens { $seconds } s; was daraus wurde, hat es noch nicht gesagt.
+exhibit-kept = Es liegt auf der Appliance, getrennt von den Abbildern, und wird nie zurückgespielt.
+exhibit-nothing = Es wurde nichts gesichert; die Wiederherstellung ging weiter.
+exhibit-deleted = Gelöscht von { $by }; der Eintrag bleibt.
+exhibit-bytes = Größe
+exhibit-files = Dateien
+exhibit-took = Dauer
+exhibit-until = Wird gelöscht
+exhibit-cut =
+    { $n ->
+        [one] { $n } Sache wurde weggelassen
+       *[other] { $n } Sachen wurden weggelassen
+    }
 captured-title = Was eingelesen wurde
 fig-kept = Behalten
 fig-free = Frei, ausgelassen

@@ -55,6 +55,7 @@ activity-scanning = Reading the disk
 activity-writing = Writing
 activity-reading-back = Reading back
 activity-erasing = Erasing the disk
+activity-keeping = Keeping what may show the cause
 role-technician = technician
 role-engineer = engineer
 role-approver = approver

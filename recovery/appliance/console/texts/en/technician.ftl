@@ -125,6 +125,22 @@ fig-boot-entry = Firmware's boot entry
 entry-kept = was right
 entry-set = set
 entry-refused = the firmware refused it: see that it boots this disk by itself
+exhibit-choice = Keep what may show the cause first; it takes a minute at most
+exhibit-title = Kept of the old system
+exhibit-will = What may show the cause is kept before anything is written.
+exhibit-ordered = The endpoint was told to keep it, within { $seconds } s; it has not said yet what came of it.
+exhibit-kept = It lies with the appliance, apart from golden images, and is never restored.
+exhibit-nothing = Nothing was kept; the recovery went on.
+exhibit-deleted = It was deleted by { $by }; its record stays.
+exhibit-bytes = Size
+exhibit-files = Files
+exhibit-took = Took
+exhibit-until = Deleted by itself
+exhibit-cut =
+    { $n ->
+        [one] { $n } thing was left out
+       *[other] { $n } things were left out
+    }
 captured-title = What was captured
 fig-kept = Kept
 fig-free = Free, left out

@@ -54,6 +54,7 @@ activity-scanning = Lectura del disco
 activity-writing = Escritura
 activity-reading-back = Relectura
 activity-erasing = Borrado del disco
+activity-keeping = Guardando lo que puede mostrar la causa
 role-technician = técnico
 role-engineer = ingeniero
 role-approver = aprobador

@@ -124,6 +124,22 @@ fig-boot-entry = Entrada de arranque del firmware
 entry-kept = era correcta
 entry-set = definida
 entry-refused = el firmware la rechazó: compruebe que arranque solo de este disco
+exhibit-choice = Guardar antes lo que puede mostrar la causa; un minuto como máximo
+exhibit-title = Guardado del sistema anterior
+exhibit-will = Lo que puede mostrar la causa se guarda antes de escribir nada.
+exhibit-ordered = El equipo debe guardarlo, en { $seconds } s como máximo; aún no ha dicho qué resultó.
+exhibit-kept = Está en el appliance, aparte de las imágenes, y nunca se restaura.
+exhibit-nothing = No se guardó nada; la recuperación siguió.
+exhibit-deleted = Lo borró { $by }; su registro queda.
+exhibit-bytes = Tamaño
+exhibit-files = Archivos
+exhibit-took = Duración
+exhibit-until = Se borra por sí solo
+exhibit-cut =
+    { $n ->
+        [one] { $n } cosa quedó fuera
+       *[other] { $n } cosas quedaron fuera
+    }
 captured-title = Qué se capturó
 fig-kept = Conservado
 fig-free = Libre, omitido

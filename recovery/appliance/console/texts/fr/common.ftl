@@ -54,6 +54,7 @@ activity-scanning = Lecture du disque
 activity-writing = Écriture
 activity-reading-back = Relecture
 activity-erasing = Effacement du disque
+activity-keeping = Conservation de ce qui peut montrer la cause
 role-technician = technicien
 role-engineer = ingénieur
 role-approver = approbateur

@@ -124,6 +124,22 @@ fig-boot-entry = Entrée de démarrage du micrologiciel
 entry-kept = était correcte
 entry-set = définie
 entry-refused = refusée par le micrologiciel : vérifiez qu’il démarre seul sur ce disque
+exhibit-choice = Conserver d’abord ce qui peut montrer la cause ; une minute au plus
+exhibit-title = Conservé de l’ancien système
+exhibit-will = Ce qui peut montrer la cause est conservé avant toute écriture.
+exhibit-ordered = Le poste doit le conserver, en { $seconds } s au plus ; il n’a pas encore dit ce qu’il en est.
+exhibit-kept = Cela se trouve sur l’appliance, à part des images, et n’est jamais restauré.
+exhibit-nothing = Rien n’a été conservé ; la restauration a continué.
+exhibit-deleted = Supprimé par { $by } ; son entrée reste.
+exhibit-bytes = Taille
+exhibit-files = Fichiers
+exhibit-took = Durée
+exhibit-until = Supprimé de lui-même
+exhibit-cut =
+    { $n ->
+        [one] { $n } élément laissé de côté
+       *[other] { $n } éléments laissés de côté
+    }
 captured-title = Ce qui a été capturé
 fig-kept = Conservé
 fig-free = Libre, omis

@@ -54,6 +54,7 @@ activity-scanning = 正在读取磁盘
 activity-writing = 正在写入
 activity-reading-back = 正在回读
 activity-erasing = 正在擦除磁盘
+activity-keeping = 正在保存可能说明原因的数据
 role-technician = 技术员
 role-engineer = 工程师
 role-approver = 审批人

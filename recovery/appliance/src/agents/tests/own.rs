@@ -226,6 +226,7 @@ fn reports_and_orders_of_before_are_understood() {
         endpoint: String::new(),
         drill: false,
         give_up_preserved: false,
+        keep: None,
         esp_files: Default::default(),
     })
     .unwrap();

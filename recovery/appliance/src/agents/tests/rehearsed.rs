@@ -20,7 +20,7 @@ async fn site(place: &str, zone: &str) -> Site {
 async fn rehearse(site: &Site) -> JobView {
     let leave = site.service.drill_permit(&"press-01".parse().unwrap()).await.unwrap();
     let actor = Actor::trigger("drill:x");
-    let job = site.service.propose_drill(&actor, leave, "x/image/press-01#1").await.unwrap();
+    let job = site.service.propose_drill(&actor, leave, "x/image/press-01#1", None).await.unwrap();
     site.runner.settle().await.unwrap();
     site.service.job(job.job).await.unwrap()
 }

@@ -1,6 +1,6 @@
 //! About whom a person may order something, and from where their token counts.
 
-use recovery_protocol::people::Permission;
+use recovery_protocol::people::{Permission, Role};
 
 use super::{
     people::{send, token_of},
@@ -30,7 +30,8 @@ async fn no_order_about_an_endpoint_goes_past_a_scope() {
     let mut refused = 0;
     for (path, _, Needs { write, .. }) in closed_routes() {
         let about = path.contains("{endpoint}") || path.contains("{job}");
-        if !about || write == Permission::Look {
+        // What is an admin's alone, the role forbids first.
+        if !about || write == Permission::Look || !Role::Engineer.may(write) {
             continue;
         }
         let path = path.replace("{endpoint}", "press-01").replace("{job}", &job);

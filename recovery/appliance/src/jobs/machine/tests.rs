@@ -1,7 +1,5 @@
 //! The machine on its straight way, by random events, and at each thing that it refuses.
 
-mod stop;
-
 use proptest::prelude::*;
 use recovery_protocol::{
     JobId,
@@ -20,6 +18,7 @@ mod clock;
 mod erase;
 mod glass;
 mod histories;
+mod stop;
 mod word;
 
 /// The stages of a recovery, in order.
@@ -70,6 +69,8 @@ fn new(capture: Option<CaptureSpec>) -> (Job, Vec<Effect>) {
         asked_by: "operator:anna".to_owned(),
         before: EndpointState::Trusted,
         give_up_preserved: false,
+        keep: recovery_protocol::exhibit::Keep::None,
+        keep_seconds: None,
         asks_again: false,
         word: Word::CheckIn,
     };

@@ -166,3 +166,11 @@ async fn what_a_cancelled_job_has_to_clear_is_left_where_a_later_job_boots_the_e
     life.runner.settle().await.unwrap();
     assert_eq!(site.world.count("clear"), 1);
 }
+
+impl super::Death {
+    /// From now on it dies so; `i64::MAX`: it lives.
+    pub fn next_at(&self, commits: i64, after: bool) {
+        self.after.store(after, Ordering::SeqCst);
+        self.commits.store(commits, Ordering::SeqCst);
+    }
+}

@@ -133,6 +133,8 @@ async fn an_image_that_was_chosen_for_another_blueprint_is_written_nowhere() {
         mode: recovery_protocol::operator::Mode::Real,
         automatic: false,
         give_up_preserved: false,
+        keep: None,
+        keep_seconds: None,
     };
     assert_eq!(orders::make(&mut tx, &moved, &choice, asked).await.unwrap_err().code, "changed-meanwhile");
 }

@@ -101,7 +101,7 @@ async fn while_stop_stands_nothing_is_begun_approved_or_resumed() {
     refused(service.approve(&anna, waiting, service.job(waiting).await.unwrap().approval("")).await);
     refused(service.resume(&anna, ordered, Decision::default()).await);
     let permit = service.drill_permit(&id(4)).await.unwrap();
-    refused(service.propose_drill(&anna, permit, "d1").await);
+    refused(service.propose_drill(&anna, permit, "d1", None).await);
     // By no other way either: the journal itself takes no step into acting.
     for (job, what) in [
         (pairing, What::HardwareProven { session: "s".into(), proof: Proof::Paired }),
