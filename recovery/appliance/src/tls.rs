@@ -185,6 +185,9 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
+/// For how long, while it stops, a connection that is open waits for its first request.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// Serve `router` on `listener` until `stop`, then drain. Dropping the future cuts every connection.
 pub async fn serve(
     listener: TcpListener,
@@ -270,7 +273,10 @@ async fn connection(
         certificate: certificate.map(|der| der.clone().into_owned()),
         stopping: stop.clone(),
     };
+    let asked = CancellationToken::new();
+    let heard = asked.clone();
     let service = service_fn(move |request: Request<Incoming>| {
+        heard.cancel();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
         let router = router.clone();
@@ -285,9 +291,14 @@ async fn connection(
         .header_read_timeout(limits.head)
         .writev(false)
         .serve_connection(TokioIo::new(stream), service);
+    // Who has come and not asked yet would find the connection closed under their question.
+    let leaving = async {
+        stop.cancelled().await;
+        let _ = timeout(FIRST, asked.cancelled()).await;
+    };
     let ended = tokio::select! {
         ended = poll_fn(|cx| served.poll_without_shutdown(cx)) => ended,
-        () = stop.cancelled() => {
+        () = leaving => {
             std::pin::Pin::new(&mut served).graceful_shutdown();
             poll_fn(|cx| served.poll_without_shutdown(cx)).await
         }
@@ -467,6 +478,27 @@ pub mod tests {
         assert!(asked.await.unwrap().ends_with("finished"));
         listener.served.await.unwrap();
         assert!(StdStream::connect(listener.address).is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_has_come_before_a_stop_may_still_ask() {
+        let listener = TestListener::start(hello(), Limits::default(), None).await;
+        let (mut tls, mut stream) = listener.connect(rustls::ALL_VERSIONS);
+        let stop = listener.stop.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            while tls.is_handshaking() {
+                tls.complete_io(&mut stream).unwrap();
+            }
+            stop.cancel();
+            let mut stream = Stream::new(&mut tls, &mut stream);
+            stream.write_all(ASK.as_bytes()).unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            answer
+        });
+        let answer = asked.await.unwrap();
+        assert!(answer.contains("200 OK"), "{answer}");
+        listener.served.await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
