@@ -58,7 +58,7 @@ pub use exhibits::Exhibits;
 pub use group::{Group, GroupMode, Permit, Redundancy};
 pub use hook::{EndpointBy, Hook, KeylimeVerifier};
 pub use notify::{Channel, Notify, Rule};
-pub use plane::{KeylimePlane, Plane};
+pub use plane::{KeylimePlane, Plane, UmsPlane};
 pub use provider::Provider;
 pub use shared::Shared;
 pub use site_est::SiteEst;
@@ -450,9 +450,9 @@ impl Config {
             return Err(Wrong::new(["est", key].map(str::to_owned).to_vec(), why, now));
         }
         for (name, plane) in &self.control_planes {
-            if let Some(key) = plane.wrong() {
+            if let Some((key, why, now)) = plane.wrong() {
                 let key = ["control_planes", name, key].map(str::to_owned).to_vec();
-                return Err(Wrong::new(key, "is not HTTPS", "write https://host:port"));
+                return Err(Wrong::new(key, why, now));
             }
         }
         group::check(&self.groups)?;

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`embedded`] | a table in the appliance's own database; others pull it by REST, or get its changes by webhook |
 //! | [`keylime`] | Keylime's verifier and registrar |
+//! | [`ums`] | IGEL UMS, by its REST API IMI v3 |
 //! | [`planes`] | several as one: what one does not take is queued in order and told when it answers |
 //!
 //! It must never: issue an identity (that is enrolment, which fails and is retried in other ways).
@@ -27,9 +28,11 @@ mod keylime;
 mod planes;
 #[cfg(test)]
 mod tests;
+mod ums;
 
 pub use embedded::Embedded;
 pub use planes::{Other, Planes};
+pub use ums::is_id as is_ums_id;
 
 use crate::{
     asking::pinned::FileError,
@@ -48,9 +51,15 @@ use crate::{
 /// [`FileError`].
 pub fn open(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Planes>, FileError> {
     let one = |(name, setting): (&String, &Plane)| -> Result<Other, FileError> {
-        let Plane::Keylime(setting) = setting;
-        let plane = Arc::new(keylime::Keylime::open(setting, journal.db.clone())?);
-        Ok(Other { name: name.clone(), plane, waits: setting.release_after_pass })
+        let (plane, waits): (Arc<dyn ControlPlane>, bool) = match setting {
+            Plane::Keylime(setting) => {
+                (Arc::new(keylime::Keylime::open(setting, journal.db.clone())?), setting.release_after_pass)
+            }
+            Plane::IgelUms(setting) => {
+                (Arc::new(ums::Ums::open(setting, journal.db.clone())?), setting.release_when_online)
+            }
+        };
+        Ok(Other { name: name.clone(), plane, waits })
     };
     let others = config.control_planes.iter().map(one).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(Planes::new(Arc::clone(journal), others)))
@@ -78,8 +87,10 @@ impl PlaneError {
 
 /// By which name one of the fleet's own knows an endpoint with this record; None: it does not, or the name is none that it gives.
 fn known_as(setting: &Plane, record: &Record) -> Option<String> {
-    let Plane::Keylime(_) = setting;
-    keylime::agent_of(record).ok().flatten()
+    match setting {
+        Plane::Keylime(_) => keylime::agent_of(record).ok().flatten(),
+        Plane::IgelUms(_) => ums::mac_of(record).ok().flatten(),
+    }
 }
 
 /// An endpoint is taken off record: the fleet's own control planes are told that it is not trusted, though nothing of it is left here.

@@ -19,7 +19,7 @@ use serde::{
     },
 };
 
-use super::{Config, KeylimePlane};
+use super::{Config, KeylimePlane, UmsPlane};
 use crate::{
     forward::{syslog::Siem, webhook::HookOut},
     notify::{email::Email, mqtt::Mqtt},
@@ -82,6 +82,7 @@ pub fn all() -> Result<Vec<Key>, String> {
         found.keys.push(Key { path: key.0.to_owned(), of: ("Database", key.1), what: "text".to_owned() });
     }
     found.ask::<KeylimePlane>("control_planes.NAME(keylime)")?;
+    found.ask::<UmsPlane>("control_planes.NAME(igel_ums)")?;
     found.ask::<Email>("notify.channels.NAME(email)")?;
     found.ask::<HookOut>("notify.channels.NAME(webhook)")?;
     found.ask::<Siem>("notify.channels.NAME(syslog)")?;

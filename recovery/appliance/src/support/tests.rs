@@ -6,7 +6,7 @@ use super::*;
 use crate::cli::by_hand::Desk;
 
 /// What must be nowhere in the bundle.
-const CANARIES: [&str; 12] = [
+const CANARIES: [&str; 13] = [
     "canary-hook-01",
     "canary-bmc-02",
     "canary-client-secret-03",
@@ -19,6 +19,7 @@ const CANARIES: [&str; 12] = [
     "canary-siem-10",
     "gs_canarytoken11canarytoken11",
     "canary-kiosk-12",
+    "canary-ums-13",
 ];
 
 fn opened(bundle: &Path) -> Vec<(String, String)> {
@@ -45,6 +46,7 @@ fn planted(dir: &Path, data_dir: &Path) -> PathBuf {
     file("hook.secret", "canary-hook-01\n");
     file("client.secret", "canary-client-secret-03");
     file("mail.password", "canary-mail-06\n");
+    file("ums.password", "canary-ums-13\n");
     file("word", "canary-passphrase-07\n");
     file("siem.key", "-----BEGIN PRIVATE KEY-----\ncanary-siem-10\n-----END PRIVATE KEY-----\n");
     file("depot.credentials", "[default]\naws_secret_access_key = canary-depot-05\n");
@@ -61,7 +63,7 @@ fn planted(dir: &Path, data_dir: &Path) -> PathBuf {
         # an old token: gs_canarytoken11canarytoken11\n[hooks.verifier]\nsecret_file = \"hook.secret\"\n[provider]\n\
         client_secret_file = \"client.secret\"\n[notify.channels.duty]\npassword_file = \"mail.password\"\n[secrets]\n\
         passphrase_file = \"word\"\n[images.depot]\ncredentials_file = \"depot.credentials\"\n[evidence.siem]\nkey_file = \"siem.key\"\n\
-        [kiosk]\npin = \"canary-kiosk-12\"\n";
+        [kiosk]\npin = \"canary-kiosk-12\"\n[control_planes.fleet]\nkind = \"igel_ums\"\npassword_file = \"ums.password\"\n";
     fs::write(&path, text).unwrap();
     path
 }

@@ -383,3 +383,22 @@ async fn a_bmc_is_one_endpoints_on_record_in_a_sheet_and_when_it_is_switched() {
         assert!(said.contains(words), "{said}");
     }
 }
+
+#[tokio::test]
+async fn ums_is_told_of_a_removal_by_the_address_that_it_knows() {
+    let plane = "[control_planes.fleet]\nkind = \"igel_ums\"\nurl = \"https://127.0.0.1:1\"\nca_file = \"ca\"\nuser = \"groundstate\"\n\
+                 password_file = \"password\"\nquarantine_directory = \"1\"\ndirectory = \"2\"\n";
+    let (bench, _) = bench(plane).await;
+    let mut tx = bench.journal.begin().await.unwrap();
+    let mut known = db::endpoint::get(tx.conn(), &id(1)).await.unwrap().unwrap();
+    let mac = hex::encode_upper(known.record.macs[0].0);
+    known.record.labels =
+        known.record.labels.with(&[("igel-ums".to_owned(), Some("yes".to_owned()))].into()).unwrap();
+    db::endpoint::put(tx.conn(), &known).await.unwrap();
+    tx.commit().await.unwrap();
+    remove(&bench, 1, None).await.unwrap();
+    remove(&bench, 2, None).await.unwrap();
+    let queued = db::plane::queued(&mut bench.journal.db.read().await.unwrap()).await.unwrap();
+    let said = queued.iter().map(|row| (row.endpoint.clone(), row.step, row.known_as.as_deref()));
+    assert_eq!(said.collect::<Vec<_>>(), [(id(1), db::plane::Step::Reset, Some(mac.as_str()))]);
+}
