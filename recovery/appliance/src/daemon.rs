@@ -7,8 +7,7 @@
 //!
 //! | task | ends |
 //! |---|---|
-//! | runner of jobs | at once; what it was doing is done again after the next start |
-//! | boot layer (DHCP, TFTP, HTTP) | at once |
+//! | runner of jobs, boot layer (DHCP, TFTP, HTTP) | at once; what a job was doing is done again after the next start |
 //! | people's and endpoints' TLS listeners | drain, for a bounded time |
 //! | confirmations of webhooks, rehearsals | at once; they lie in the database and on disk |
 //! | following the depot, noting which images jobs need | at once; what it was fetching is fetched again |
