@@ -221,14 +221,14 @@ impl State {
     }
 
     /// One that takes calls, by its id.
-    fn taking(&mut self, id: &str) -> Result<&mut Tc, Response> {
+    fn taking(&mut self, id: &str) -> Result<&mut Tc, Box<Response>> {
         let found = self.records.iter_mut().find(|one| one.id == id && one.goes_in.is_none());
         match found {
-            None => Err(refused("ITG-0A001", &format!("Thin client with ID {id} not found."))),
-            Some(one) if one.in_bin => Err(refused(
+            None => Err(Box::new(refused("ITG-0A001", &format!("Thin client with ID {id} not found.")))),
+            Some(one) if one.in_bin => Err(Box::new(refused(
                 "ITG-0A018",
                 "Thin client is in Recycling Bin. In order to use it, revert it first.",
-            )),
+            ))),
             Some(one) => Ok(one),
         }
     }
@@ -259,7 +259,7 @@ impl State {
     fn remove(&mut self, id: &str) -> Response {
         let (bins, slow) = (self.bins, self.slow);
         match self.taking(id) {
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
             Ok(one) if bins => one.in_bin = true,
             Ok(one) if slow > 0 => one.goes_in = Some(slow),
             Ok(_) => self.records.retain(|one| one.id != id),
@@ -292,7 +292,7 @@ impl State {
         let online = self.online;
         let mac = match self.taking(&id) {
             Ok(one) => one.mac.clone(),
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let (message, state) = if online { ("OK", "SUCCESS") } else { ("Connection refused", "FAILED") };
         let one = json!({ "execID": "ID-1", "id": id, "mac": mac, "exectime": "1456845240566", "message": message, "state": state });
@@ -308,7 +308,7 @@ impl State {
                 let found = self.taking(id).cloned();
                 let one = match found {
                     Ok(one) => one,
-                    Err(refused) => return refused,
+                    Err(refused) => return *refused,
                 };
                 let mut view = self.view(&one);
                 match facets {
@@ -320,7 +320,7 @@ impl State {
                 json(StatusCode::OK, &view)
             }
             ("PUT", ["thinclients", id], "") => match self.taking(id) {
-                Err(refused) => refused,
+                Err(refused) => *refused,
                 Ok(one) => {
                     order["comment"].as_str().unwrap().clone_into(&mut one.comment);
                     json(StatusCode::OK, &json!({ "message": "Update successful" }))
