@@ -75,16 +75,22 @@ struct Inode {
 impl<'d> Ext<'d> {
     /// `None` when there is no superblock of ext2, ext3 or ext4.
     pub fn open(disk: &'d dyn ReadDisk, range: Range<u64>) -> Result<Option<Self>, FilesError> {
-        match Self::open_as_it_lies(disk, range)? {
-            Some((_, true)) => Err(FilesError::Journal),
-            found => Ok(found.map(|(ext, _)| ext)),
-        }
+        Ok(Self::read(disk, range, false)?.map(|(ext, _)| ext))
     }
 
     /// The same, also when its journal holds changes that are not in their places; whether it does.
     pub fn open_as_it_lies(
         disk: &'d dyn ReadDisk,
         range: Range<u64>,
+    ) -> Result<Option<(Self, bool)>, FilesError> {
+        Self::read(disk, range, true)
+    }
+
+    /// `as_it_lies`: whatever its journal holds. Else that is refused before anything else is looked at.
+    fn read(
+        disk: &'d dyn ReadDisk,
+        range: Range<u64>,
+        as_it_lies: bool,
     ) -> Result<Option<(Self, bool)>, FilesError> {
         let len = range.end - range.start;
         if len < 4096 {
@@ -99,6 +105,9 @@ impl<'d> Ext<'d> {
         let what = "superblock";
         let incompatible = le32(raw, 96)?;
         let unclean = incompatible & RECOVER != 0;
+        if unclean && !as_it_lies {
+            return Err(FilesError::Journal);
+        }
         if incompatible & !(KNOWN | RECOVER) != 0 {
             return Err(FilesError::Unsupported {
                 what: "a feature of ext4 beyond those of mke2fs's defaults",
