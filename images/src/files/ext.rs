@@ -75,7 +75,7 @@ struct Inode {
 impl<'d> Ext<'d> {
     /// `None` when there is no superblock of ext2, ext3 or ext4.
     pub fn open(disk: &'d dyn ReadDisk, range: Range<u64>) -> Result<Option<Self>, FilesError> {
-        Ok(Self::read(disk, range, false)?.map(|(ext, _)| ext))
+        Ok(Self::found(disk, range, false)?.map(|(ext, _)| ext))
     }
 
     /// The same, also when its journal holds changes that are not in their places; whether it does.
@@ -83,11 +83,11 @@ impl<'d> Ext<'d> {
         disk: &'d dyn ReadDisk,
         range: Range<u64>,
     ) -> Result<Option<(Self, bool)>, FilesError> {
-        Self::read(disk, range, true)
+        Self::found(disk, range, true)
     }
 
     /// `as_it_lies`: whatever its journal holds. Else that is refused before anything else is looked at.
-    fn read(
+    fn found(
         disk: &'d dyn ReadDisk,
         range: Range<u64>,
         as_it_lies: bool,
