@@ -53,6 +53,11 @@ pub fn mount_all() -> Vec<String> {
     }
     // Kernel messages would tear our page apart; only warnings and worse come through.
     let _ = fs::write("/proc/sys/kernel/printk", "4 4 1 7");
+    // A kernel that panics, or that has a processor stand still for two minutes, restarts by itself: nobody presses a key on a plant floor.
+    // (Its thresholds are half of what a soft lockup takes: Documentation/admin-guide/lockup-watchdogs.rst.)
+    for (setting, value) in [("panic", "60"), ("watchdog_thresh", "60"), ("softlockup_panic", "1")] {
+        let _ = fs::write(Path::new("/proc/sys/kernel").join(setting), value);
+    }
     // There is no modprobe here; the kernel need not try to start one.
     let _ = fs::write("/proc/sys/kernel/modprobe", "");
     said
