@@ -1,6 +1,7 @@
 //! One person at one screen: a browser context with one page.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -463,17 +464,20 @@ impl Tab {
         }
     }
 
-    /// What the page that is shown has cost so far: requests, and bytes as they travelled.
+    /// What the page that is shown has cost so far: requests, each address once (what happens at the site meanwhile has a live page ask again), and bytes
+    /// as they travelled.
     #[must_use]
     pub fn traffic(&self) -> (usize, u64) {
         let events = self.wire.events(&self.session, self.shown.get());
-        let requests = events.iter().filter(|event| event["method"] == "Network.requestWillBeSent").count();
+        let sent = events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
+        let requests: BTreeSet<&str> =
+            sent.filter_map(|event| event["params"]["request"]["url"].as_str()).collect();
         let bytes = events
             .iter()
             .filter(|event| event["method"] == "Network.loadingFinished")
             .filter_map(|event| event["params"]["encodedDataLength"].as_f64())
             .sum::<f64>();
-        (requests, bytes as u64)
+        (requests.len(), bytes as u64)
     }
 
     /// A picture of the whole page, as PNG.
