@@ -1,6 +1,10 @@
 //! An appliance on a temporary directory for tests of what stands above the service: real database, real store, no network.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    io::Write,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -255,4 +259,18 @@ pub fn not_looked_at(peer: &str, package: &str) {
     assert!(!ci, "{peer} is not here, and in CI nothing is left out: apt-get install {package}");
     // Not by `eprintln`, which the test runner keeps to itself when the test passes.
     let _ = writeln!(std::io::stderr(), "\nNOT LOOKED AT: {peer} is not here (apt-get install {package})");
+}
+
+/// A log that is kept, to be looked through.
+#[derive(Clone, Default)]
+pub struct Heard(pub Arc<Mutex<Vec<u8>>>);
+
+impl Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -63,6 +63,7 @@ pub mod settings;
 pub mod stop;
 pub mod tpm;
 pub mod trust;
+pub mod ustar;
 
 pub use ids::{EndpointId, JobId, MacAddr};
 pub use problem::Problem;

@@ -350,3 +350,29 @@ async fn the_order_of_changes_is_the_order_of_writing_whatever_the_clock_does() 
     let new = db::plane::changed_since(tx.conn(), seen).await.unwrap();
     assert_eq!((new.len(), new[0].endpoint.as_str(), new[0].known.trusted), (1, "press-02", false));
 }
+
+/// One that says nothing by itself takes nothing from the word of another.
+#[tokio::test]
+async fn whoever_knows_the_endpoint_and_is_waited_for_vouches() {
+    let site = Site::new(true).await;
+    let silent: Arc<dyn ControlPlane> = Arc::new(Embedded::new(site.bench.journal.db.clone()));
+    let fleet = Arc::clone(&site.fleet) as Arc<dyn ControlPlane>;
+    let other = |name: &str, plane: &Arc<dyn ControlPlane>, waits| Other {
+        name: name.to_owned(),
+        plane: Arc::clone(plane),
+        waits,
+    };
+    let planes = |waits| {
+        let others = vec![other("fleet", &fleet, waits), other("silent", &silent, true)];
+        Planes::new(Arc::clone(&site.bench.journal), others)
+    };
+    site.fleet.passes.store(true, Ordering::Relaxed);
+    let job = job();
+    assert_eq!(planes(true).observe(&site.press, job).await, Ok(Observed::Passes));
+    assert_eq!(planes(false).observe(&site.press, job).await, Ok(Observed::Nothing));
+
+    let alone = |waits| Planes::new(Arc::clone(&site.bench.journal), vec![other("fleet", &fleet, waits)]);
+    assert!(alone(true).vouches(&site.press).await && !alone(false).vouches(&site.press).await);
+    site.fleet.stranger.store(true, Ordering::Relaxed);
+    assert!(!alone(true).vouches(&site.press).await, "it does not know it");
+}

@@ -386,9 +386,13 @@ impl Runner {
                 Ok(Observed::Nothing) if row.job.golden == Some(Proof::ControlPlane) => {
                     failed(HoldReason::ControlPlaneFailed, NOBODY.to_owned())
                 }
-                Ok(seen @ (Observed::Nothing | Observed::Passes)) => {
-                    self.note_word(row, &seen).await?;
-                    told(self.plane.lift_quarantine(&endpoint.id, endpoint.generation).await)
+                Ok(Observed::Nothing | Observed::Passes) => {
+                    let lifted = self.plane.lift_quarantine(&endpoint.id, endpoint.generation).await;
+                    // Once, whoever is told again and again.
+                    if lifted.is_ok() && row.job.golden == Some(Proof::ControlPlane) {
+                        self.note_word(row).await?;
+                    }
+                    told(lifted)
                 }
                 Ok(Observed::NotYet(why)) => failed(HoldReason::ControlPlaneFailed, why),
                 Err(error) => told(Err(error)),
@@ -411,10 +415,7 @@ impl Runner {
     }
 
     /// A control plane's word stands for the restored system: in evidence, as what it is.
-    async fn note_word(&self, row: &JobRow, seen: &Observed) -> Result<(), DbError> {
-        if row.job.golden != Some(Proof::ControlPlane) || *seen != Observed::Passes {
-            return Ok(());
-        }
+    async fn note_word(&self, row: &JobRow) -> Result<(), DbError> {
         let facts = json!({ "word": Word::ControlPlane });
         let mut fact =
             Fact::new("proof.word", "appliance", facts).about(&row.job.endpoint).of(Some(row.job.id));

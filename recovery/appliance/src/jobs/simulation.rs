@@ -2,9 +2,12 @@
 //! stand-ins that remember what was done to them across our deaths. The appliance dies at every write, once just before
 //! the commit and once just after it, and is opened again from what lies on disk; every time the job must end Recovered.
 
-use std::sync::{
-    Arc, LazyLock, Mutex,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    control_plane::{ControlPlane, PlaneError, Registration},
+    control_plane::{ControlPlane, Observed, PlaneError, Registration},
     db::{self, Db, DbError, endpoint},
     evidence::{self, EvidenceLog},
     golden::Golden,
@@ -77,6 +80,7 @@ impl Clock for TestClock {
 }
 
 mod asked_again;
+mod plane;
 mod taken_back;
 mod turns;
 mod withdrawn;
@@ -95,6 +99,9 @@ struct World {
     /// How it reads after a restart.
     stands: Mutex<Option<Left>>,
     plane_fails: AtomicU64,
+    /// What the control plane says by itself, one after another; then nothing.
+    plane_sees: Mutex<VecDeque<Observed>>,
+    lift_fails: AtomicU64,
     /// What the source says when it is asked once more.
     source: Mutex<asked_again::Says>,
     /// What a person does while an endpoint is powered.
@@ -152,48 +159,6 @@ impl PowerDriver for World {
             }
             self.cleared.lock().unwrap().push(target.power.clone());
             self.note("clear");
-            Ok(())
-        })
-    }
-}
-
-impl ControlPlane for World {
-    fn reset_record<'a>(
-        &'a self,
-        _: &'a EndpointId,
-        generation: u64,
-    ) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(async move {
-            *self.plane.lock().unwrap() = (generation, false);
-            self.note("fence");
-            Ok(())
-        })
-    }
-
-    fn register<'a>(
-        &'a self,
-        _: &'a EndpointId,
-        generation: u64,
-        _: &'a Registration,
-    ) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(async move {
-            if Self::fails(&self.plane_fails) {
-                return Err(PlaneError::Silent("uplink cut".to_owned()));
-            }
-            assert_eq!(self.plane.lock().unwrap().0, generation, "registered under the fenced generation");
-            self.note("register");
-            Ok(())
-        })
-    }
-
-    fn lift_quarantine<'a>(
-        &'a self,
-        _: &'a EndpointId,
-        generation: u64,
-    ) -> BoxFuture<'a, Result<(), PlaneError>> {
-        Box::pin(async move {
-            *self.plane.lock().unwrap() = (generation, true);
-            self.note("release");
             Ok(())
         })
     }

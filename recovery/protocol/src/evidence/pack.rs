@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ring::digest::{SHA256, digest};
 
 use super::{Entry, checkpoint::Origin, proof};
+use crate::ustar::{self, BLOCK};
 
 /// The kind of the log's entry that names a pack's manifest.
 pub const KIND: &str = "report.pack";
@@ -33,7 +34,6 @@ pub const PROOF: &str = "PACK.tlog-proof";
 
 /// Files at most in a pack, with manifest and proof.
 const FILES_MAX: usize = 20_000;
-const BLOCK: usize = 512;
 
 /// Why a pack does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -138,20 +138,7 @@ pub fn write(files: &Files, proof: &str) -> Vec<u8> {
 
 /// One file of a ustar archive (POSIX.1-1988): owner, mode and time are always the same.
 fn put(tar: &mut Vec<u8>, name: &str, bytes: &[u8]) {
-    let mut head = [0_u8; BLOCK];
-    let mut set = |at: usize, text: &[u8]| head[at..at + text.len()].copy_from_slice(text);
-    set(0, name.as_bytes());
-    set(100, b"0000644\0");
-    set(108, b"0000000\0");
-    set(116, b"0000000\0");
-    set(124, format!("{:011o}\0", bytes.len()).as_bytes());
-    set(136, b"00000000000\0");
-    set(148, b"        ");
-    set(156, b"0");
-    set(257, b"ustar\x0000");
-    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
-    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    tar.extend_from_slice(&head);
+    tar.extend_from_slice(&ustar::head(name, bytes.len() as u64, 0o644));
     tar.extend_from_slice(bytes);
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
 }

@@ -4,7 +4,8 @@
 
 use std::io::{self, Write};
 
-const BLOCK: usize = 512;
+use recovery_protocol::ustar::{BLOCK, head};
+
 /// What ends it.
 const END: usize = 2 * BLOCK;
 
@@ -38,20 +39,8 @@ impl<W: Write> Tar<W> {
         if self.left < reserve.saturating_add(takes) {
             return Ok(Err(NoRoom(len)));
         }
-        let mut head = [0; BLOCK];
-        let mut put = |at: usize, text: &[u8]| head[at..at + text.len()].copy_from_slice(text);
-        put(0, &name.as_bytes()[..name.len().min(100)]);
-        put(100, b"0000400\0");
-        put(108, b"0000000\0");
-        put(116, b"0000000\0");
-        put(124, format!("{len:011o}\0").as_bytes());
         // No clock of the endpoint is believed; the appliance's record has the time.
-        put(136, b"00000000000\0");
-        put(148, b"        ");
-        put(156, b"0");
-        put(257, b"ustar\x0000");
-        let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
-        head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let head = head(name, len, 0o400);
         let padding = vec![0; bytes.len().next_multiple_of(BLOCK) - bytes.len()];
         self.left -= takes;
         for part in [&head, bytes, &padding] {

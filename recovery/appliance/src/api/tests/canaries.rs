@@ -1,28 +1,10 @@
 //! Secrets are planted, everything is asked and much goes wrong; then no answer, log, error, evidence, database or backup holds one.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
-
 use super::{
     people::{send, token_of},
     *,
 };
-use crate::{api::closed_routes, backup, config::Config, keys::Keys};
-
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Heard {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::{api::closed_routes, backup, config::Config, keys::Keys, testing::Heard};
 
 fn holds(bytes: &[u8], needle: &str) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle.as_bytes())

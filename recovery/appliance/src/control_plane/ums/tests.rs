@@ -1,9 +1,6 @@
 //! All that we ask of UMS, against a server that is ours ([`site`]): no real UMS was to be had.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -12,6 +9,7 @@ use super::*;
 use crate::{
     config::{Config, Plane},
     control_plane::{Other, Planes},
+    testing::Heard,
 };
 
 mod site;
@@ -383,19 +381,6 @@ async fn what_is_slow_endless_or_odd_ends_and_moves_no_terminal() {
         "UMS: ",
     );
     assert_eq!(site.with(|state| state.logins), logins, "whoever it is was not told the password");
-}
-
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Heard {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]
